@@ -1,0 +1,53 @@
+# Every target creates what it needs in .venv, by pip alone, at the versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+JOBS ?= 2
+
+.PHONY: help setup setup-all demo test lint bench docs clean
+
+help:
+	@echo "make demo   ask a small local model, score it, write a report"
+	@echo "make test   run the test suite"
+	@echo "make lint   ruff and mypy"
+	@echo "make bench  run the benchmarks"
+	@echo "make docs   make the generated pages and pictures of docs/"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.dev: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.local: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) install -q -c constraints.txt -e '.[local]'
+	@touch $@
+
+$(VENV)/.all: $(VENV)/.dev
+	$(PIP) install -q -c constraints.txt -e '.[dev,reference,all]'
+	@touch $@
+
+setup: $(VENV)/.dev
+setup-all: $(VENV)/.all
+
+demo: $(VENV)/.local
+	$(BIN)/flames run local --prompts quick --scorer lexical --out runs/demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+lint: $(VENV)/.all
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.all
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+docs: $(VENV)/.all
+	$(BIN)/python scripts/docs.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis runs/demo

@@ -1,0 +1,97 @@
+"""The exception tree. Everything that Flames raises on purpose is a `FlamesError`.
+
+    FlamesError                 something went wrong; the message is shown as it is
+    ├── InputError              a file or a value is not what it should be         exit 2
+    ├── UsageError              the call itself cannot be carried out              exit 2
+    │   └── MissingExtraError   an optional part is not installed                  exit 2
+    ├── CheckFailed             a gate, an audit or a self-test said no            exit 1
+    └── OutsideError            an endpoint, the network or another process failed exit 3
+        └── ModelError          a model's endpoint answered, or failed, for good   exit 3
+
+Messages are one line, in plain words: what is wrong, where, and what would be right.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar
+
+
+class FlamesError(Exception):
+    """Base of all errors that are meant to be read by a user."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class InputError(FlamesError):
+    """A file, a line or a field holds something that cannot be used.
+
+    Args:
+        message: What is wrong and what would be right, without a full stop.
+        path: The file it was found in.
+        line: The line (or spreadsheet row) counted from 1.
+        field: The field's name as the file spells it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        line: int | None = None,
+        field: str | None = None,
+    ) -> None:
+        self.message = message
+        self.path = None if path is None else os.fspath(path)
+        self.line = line
+        self.field = field
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        where = ""
+        if self.path is not None:
+            where = self.path if self.line is None else f"{self.path}:{self.line}"
+            where += ": "
+        elif self.line is not None:
+            where = f"line {self.line}: "
+        field = f"field `{self.field}`: " if self.field else ""
+        return f"{where}{field}{self.message}"
+
+    def at(self, path: str | os.PathLike[str] | None, line: int | None) -> InputError:
+        """The same error, placed in a file."""
+        return InputError(self.message, path=path, line=line, field=self.field)
+
+
+class UsageError(FlamesError):
+    """The call cannot be carried out as it was made."""
+
+
+class MissingExtraError(UsageError):
+    """An optional part is not installed.
+
+    Args:
+        extra: Name of the extra of `flames-bench` to install.
+        needed_for: What the caller wanted to do, as a noun phrase.
+    """
+
+    def __init__(self, extra: str, needed_for: str) -> None:
+        self.extra = extra
+        super().__init__(
+            f"{needed_for} needs an optional part: pip install 'flames-bench[{extra}]'"
+        )
+
+
+class CheckFailed(FlamesError):
+    """A check ran to its end and its answer is no."""
+
+    exit_code = 1
+
+
+class OutsideError(FlamesError):
+    """Something outside of Flames failed; what was done so far is kept."""
+
+    exit_code = 3
+
+
+class ModelError(OutsideError):
+    """A model could not be asked."""

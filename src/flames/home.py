@@ -1,0 +1,17 @@
+"""Where Flames keeps what it fetched: `FLAMES_HOME`, or the user's cache directory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def home() -> Path:
+    """The folder for fetched prompt sets, models and cached checks (it may not exist yet)."""
+    if chosen := os.environ.get("FLAMES_HOME"):
+        return Path(chosen).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "flames"
+    base = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "flames"

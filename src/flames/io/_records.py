@@ -1,0 +1,275 @@
+"""Typed records from the rows of a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from flames.errors import InputError
+from flames.io._rows import STDIN, Row, read_rows
+from flames.records import AnyRecord, Prompt, Response, Verdict, prompt_id
+from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
+from flames.text import shorten
+
+_TEXTS = frozenset(
+    "dimension subcomponent technique prompt prompt_id id model response scorer source "
+    "annotator rationale unscored".split()
+)
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a file's rows become records.
+
+    Args:
+        taxonomy: What dimensions, subcomponents and scores are looked up in.
+        mapping: Our field name → the file's.
+        encoding: Of the text; UTF-8 unless given.
+        model: The model of rows that name none; the file's stem unless given.
+        prompts: Known prompts by id; rows that lack dimension or text take them from here.
+        anonymous: Accept verdicts without `prompt_id` and `prompt`, known by their line alone.
+    """
+
+    taxonomy: Taxonomy = field(default_factory=default_taxonomy)
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    model: str | None = None
+    prompts: Mapping[str, Prompt] = field(default_factory=dict)
+    anonymous: bool = False
+
+    def named(self, path: str | os.PathLike[str]) -> ReadOptions:
+        """The options with `model` settled for that file."""
+        name = os.fspath(path)
+        stem = "stdin" if name == STDIN else Path(name).stem
+        return self if self.model else replace(self, model=stem)
+
+
+def read_prompts(
+    path: str | os.PathLike[str], options: ReadOptions | None = None
+) -> Iterator[Prompt]:
+    """Yields the prompts of a file in its order.
+
+    Raises:
+        InputError: A row cannot be used, or repeats an id (and so, mostly, a text).
+    """
+    return _read(path, options, _prompt, lambda prompt: prompt.id, "prompt")
+
+
+def read_responses(
+    path: str | os.PathLike[str], options: ReadOptions | None = None
+) -> Iterator[Response]:
+    """Yields the responses of a file in its order, the released scorer's input included.
+
+    A missing `prompt_id` is the hash of `prompt`; a missing `status` is told by the response:
+    blank is `empty`, `finish_reason` `length` is `truncated`, `content_filter` is `blocked`.
+
+    Raises:
+        InputError: A row cannot be used, or repeats a key.
+    """
+    return _read(path, options, _response, lambda record: record.key, "prompt, model and sample")
+
+
+def read_verdicts(
+    path: str | os.PathLike[str], options: ReadOptions | None = None
+) -> Iterator[Verdict]:
+    """Yields the verdicts of a file in its order: ours, labels, or the released scorer's output.
+
+    The score stands in `score`, or else in `predicted`. A row without one, or on a blank,
+    blocked or failed response, is unscored.
+
+    Raises:
+        InputError: A row cannot be used, or repeats a key with the same scorer and annotator.
+    """
+    return _read(
+        path,
+        options,
+        _verdict,
+        lambda record: (*record.key, record.scorer, record.annotator),
+        "prompt, model, sample and scorer",
+    )
+
+
+def _read(
+    path: str | os.PathLike[str],
+    options: ReadOptions | None,
+    build: Callable[[dict[str, Any], int, ReadOptions], AnyRecord],
+    key: Callable[[AnyRecord], object],
+    what: str,
+) -> Iterator[AnyRecord]:
+    options = (options or ReadOptions()).named(path)
+    seen: dict[bytes, int] = {}
+    for line, fields in read_rows(path, mapping=options.mapping, encoding=options.encoding):
+        try:
+            record = build(_cleaned(fields), line, options)
+        except InputError as error:
+            raise error.at(path, line) from None
+        except ValidationError as error:
+            raise _plain_error(error).at(path, line) from None
+        digest = blake2b(repr(key(record)).encode("utf-8", "replace"), digest_size=12).digest()
+        earlier = seen.setdefault(digest, line)
+        if earlier != line:
+            raise InputError(f"same {what} as line {earlier}", path=path, line=line)
+        yield record
+
+
+def _plain_error(error: ValidationError) -> InputError:
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else None
+    if first["type"] == "missing":
+        return InputError("is missing", field=name)
+    got = shorten(repr(first["input"]), 40)
+    return InputError(f"{first['msg'].lower()}, got {got}", field=name)
+
+
+def _cleaned(fields: dict[str, Any]) -> dict[str, Any]:
+    """Absent fields taken out; the texts that we know checked, numbers standing for them kept."""
+    kept = {name: value for name, value in fields.items() if value is not None}
+    for name in _TEXTS & kept.keys():
+        value = kept[name]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            kept[name] = str(value)
+        elif not isinstance(value, str):
+            raise InputError(f"must be text, not {type(value).__name__}", field=name)
+        if name not in ("response", "prompt"):
+            kept[name] = kept[name].strip()
+            if not kept[name]:
+                del kept[name]
+    return kept
+
+
+def _whole(fields: dict[str, Any], name: str) -> int | None:
+    """A whole number, also as text (spreadsheets) or as 3.0."""
+    value = fields.get(name)
+    if value is None or value == "":
+        return None
+    number: int | None = None
+    if isinstance(value, bool):
+        number = None
+    elif isinstance(value, int):
+        number = value
+    elif isinstance(value, float) and value.is_integer():
+        number = int(value)
+    elif isinstance(value, str):
+        try:
+            as_float = float(value.strip())
+            number = int(as_float) if as_float.is_integer() else None
+        except (ValueError, OverflowError):
+            number = None
+    if number is None:
+        raise InputError(f"must be a whole number, got {shorten(repr(value), 40)}", field=name)
+    return number
+
+
+def _prompt(fields: dict[str, Any], line: int, options: ReadOptions) -> Prompt:
+    text = fields.get("prompt")
+    if not isinstance(text, str) or not text.strip():
+        raise InputError("must hold the prompt's text", field="prompt")
+    fields.setdefault("id", prompt_id(text))
+    _place(fields, options.taxonomy, required=True)
+    return Prompt.model_validate(fields)
+
+
+def _place(fields: dict[str, Any], taxonomy: Taxonomy, *, required: bool) -> Dimension | None:
+    """Puts dimension and subcomponent under the taxonomy's own names."""
+    if "dimension" not in fields:
+        if required:
+            names = ", ".join(taxonomy.names)
+            raise InputError(f"is missing; one of: {names}", field="dimension")
+        return None
+    try:
+        dimension = taxonomy.dimension(fields["dimension"])
+    except InputError as error:
+        raise InputError(error.message, field="dimension") from None
+    fields["dimension"] = dimension.name
+    if "subcomponent" in fields and dimension.subcomponents:
+        try:
+            fields["subcomponent"] = dimension.subcomponent(fields["subcomponent"]).name
+        except InputError as error:
+            raise InputError(error.message, field="subcomponent") from None
+    return dimension
+
+
+def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
+    text = fields.get("prompt")
+    if "prompt_id" not in fields:
+        if text is not None and text.strip():
+            fields["prompt_id"] = prompt_id(text)
+        elif options.anonymous:
+            fields["prompt_id"] = f"line-{line}"
+        else:
+            raise InputError("needs `prompt`, or the `prompt_id` of a known prompt")
+    fields.setdefault("model", options.model)
+    fields["sample"] = _whole(fields, "sample") or 0
+    known = options.prompts.get(fields["prompt_id"])
+    if known is not None:
+        fields.setdefault("dimension", known.dimension)
+        fields.setdefault("subcomponent", known.subcomponent)
+        fields.setdefault("technique", known.technique)
+        fields.setdefault("prompt", known.text)
+        for name in ("subcomponent", "technique"):
+            if fields[name] is None:
+                del fields[name]
+
+
+def _status(fields: dict[str, Any]) -> str:
+    response = fields.get("response")
+    finish = fields.get("finish_reason")
+    if finish == "content_filter":
+        return "blocked"
+    if response is None or not response.strip():
+        return "empty"
+    return "truncated" if finish == "length" else "ok"
+
+
+def _response(fields: dict[str, Any], line: int, options: ReadOptions) -> Response:
+    _identify(fields, line, options)
+    _place(fields, options.taxonomy, required=False)
+    if "response" not in fields and "status" not in fields:
+        raise InputError("is missing", field="response")
+    fields["status"] = fields.get("status") or _status(fields)
+    for name in ("attempts", "usage", "sampling", "latency_s"):
+        if fields.get(name) == "":
+            del fields[name]
+    if "attempts" in fields:
+        fields["attempts"] = _whole(fields, "attempts")
+    return Response.model_validate(fields)
+
+
+def _verdict(fields: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
+    _identify(fields, line, options)
+    dimension = _place(fields, options.taxonomy, required=True)
+    assert dimension is not None
+    source = "score" if "score" in fields or "predicted" not in fields else "predicted"
+    if source not in fields and "unscored" not in fields and "scorer" not in fields:
+        raise InputError(
+            "has neither `score` nor `predicted`; responses are scored by `flames score` first"
+        )
+    score = _whole(fields, source)
+    if score is not None and score not in dimension.scale:
+        scale = " or ".join(map(str, dimension.scale))
+        message = f"must be {scale} in {dimension.name}, got {score}"
+        raise InputError(message, field=source)
+    if "status" not in fields and "response" in fields:
+        fields["status"] = _status(fields)
+    status = fields.get("status")
+    if status in ("empty", "blocked", "error"):
+        score = None
+        fields.setdefault("unscored", status)
+    if score is None:
+        fields.setdefault("unscored", "no score")
+    else:
+        fields.pop("unscored", None)
+    fields["score"] = score
+    default = f"labels:{options.model}" if source == "score" else "predicted"
+    annotator = fields.get("annotator")
+    fields.setdefault("scorer", f"human:{annotator}" if annotator else default)
+    return Verdict.model_validate(fields)
+
+
+__all__ = ["ReadOptions", "Row", "read_prompts", "read_responses", "read_verdicts"]

@@ -1,0 +1,247 @@
+"""Rows from JSON Lines, JSON, CSV, TSV and XLSX files, one at a time, each with its line number."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from flames.errors import InputError, UsageError
+
+STDIN = "-"
+_SHEETS = {".xlsx", ".xlsm", ".xls", ".ods"}
+_ZIP = b"PK\x03\x04"
+
+
+class Row(NamedTuple):
+    """One row of a file: its line (or sheet row), counted from 1, and its fields."""
+
+    line: int
+    fields: dict[str, Any]
+
+
+def parse_mapping(spec: str | None) -> dict[str, str]:
+    """`prompt=问题,response=回答` as `{"prompt": "问题", "response": "回答"}`.
+
+    Raises:
+        UsageError: A part is not of the form FIELD=COLUMN, or names a field twice.
+    """
+    mapping: dict[str, str] = {}
+    for part in (spec or "").split(","):
+        if not part.strip():
+            continue
+        field, equals, column = (piece.strip() for piece in part.partition("="))
+        if not (field and equals and column):
+            raise UsageError(f"--map takes FIELD=COLUMN,FIELD=COLUMN,…, not {part.strip()!r}")
+        if field in mapping:
+            raise UsageError(f"--map names the field {field!r} twice")
+        mapping[field] = column
+    return mapping
+
+
+def read_rows(
+    path: str | os.PathLike[str],
+    *,
+    mapping: Mapping[str, str] | None = None,
+    encoding: str | None = None,
+) -> Iterator[Row]:
+    """Yields the rows of a file; the format is told by its name (`-` is JSON Lines on stdin).
+
+    Args:
+        path: A `.jsonl`, `.json` (an array of objects), `.csv`, `.tsv` or `.xlsx` file. Any
+            other name is read as JSON Lines.
+        mapping: Our field name → the file's, for files that use other names.
+        encoding: The text's encoding; UTF-8 unless given. A byte order mark is skipped.
+
+    Raises:
+        InputError: The file or one of its lines cannot be read.
+    """
+    name = os.fspath(path)
+    suffix = Path(name).suffix.lower()
+    if suffix in _SHEETS:
+        rows = _sheet(name)
+    elif suffix in {".csv", ".tsv"}:
+        rows = _table(name, "\t" if suffix == ".tsv" else ",", encoding)
+    elif suffix == ".json":
+        rows = _array(name, encoding)
+    else:
+        rows = _lines(name, encoding)
+    return _renamed(rows, mapping, name) if mapping else rows
+
+
+def _renamed(rows: Iterable[Row], mapping: Mapping[str, str], path: str) -> Iterator[Row]:
+    for line, fields in rows:
+        renamed = dict(fields)
+        for field, column in mapping.items():
+            if column not in fields:
+                known = ", ".join(map(str, fields)) or "none"
+                raise InputError(
+                    f"no column {column!r} (--map {field}={column}); columns: {known}",
+                    path=path,
+                    line=line,
+                )
+            renamed.pop(column, None)
+        renamed.update({field: fields[column] for field, column in mapping.items()})
+        yield Row(line, renamed)
+
+
+@contextmanager
+def open_binary(path: str) -> Iterator[IO[bytes]]:
+    """Opens a file to read bytes, `-` being standard input.
+
+    Raises:
+        InputError: The file is missing, a directory or closed to us.
+    """
+    if path == STDIN:
+        yield sys.stdin.buffer
+        return
+    try:
+        file = open(path, "rb")  # noqa: SIM115  (closed below; only opening may raise ours)
+    except FileNotFoundError:
+        raise InputError("no such file", path=path) from None
+    except IsADirectoryError:
+        raise InputError("is a directory, not a file", path=path) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot be read: {reason}", path=path) from None
+    with file:
+        yield file
+
+
+def _decoded(path: str, encoding: str | None) -> Iterator[tuple[int, str]]:
+    codec = encoding or "utf-8"
+    with open_binary(path) as file:
+        for number, raw in enumerate(file, start=1):
+            if number == 1:
+                raw = raw.removeprefix(b"\xef\xbb\xbf")
+                if raw.startswith(_ZIP):
+                    raise InputError("is a ZIP or Excel file; name it .xlsx", path=path)
+            if b"\x00" in raw and encoding is None:
+                raise InputError("is a binary file, not text", path=path, line=number)
+            try:
+                yield number, raw.decode(codec)
+            except UnicodeDecodeError:
+                hint = "--encoding gb18030 may help" if encoding is None else "try another one"
+                raise InputError(
+                    f"is not text in {codec.upper()}; {hint}", path=path, line=number
+                ) from None
+            except LookupError:
+                raise UsageError(f"unknown encoding {encoding!r}") from None
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def parse_json(text: str, path: str | None, line: int | None) -> Any:
+    """Strict JSON (no NaN), any failure an `InputError` at that place."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        where = line if line is not None else error.lineno
+        raise InputError(
+            f"is no JSON: {error.msg} at column {error.colno}", path=path, line=where
+        ) from None
+    except RecursionError:
+        raise InputError("is JSON nested too deep", path=path, line=line) from None
+    except ValueError as error:
+        raise InputError(f"is no JSON: {error}", path=path, line=line) from None
+
+
+def _object(value: Any, path: str, line: int) -> Row:
+    if not isinstance(value, dict):
+        raise InputError(f"must be a JSON object, not {type(value).__name__}", path=path, line=line)
+    return Row(line, value)
+
+
+def _lines(path: str, encoding: str | None) -> Iterator[Row]:
+    for number, text in _decoded(path, encoding):
+        if text.strip():
+            yield _object(parse_json(text, path, number), path, number)
+
+
+def _array(path: str, encoding: str | None) -> Iterator[Row]:
+    text = "".join(line for _, line in _decoded(path, encoding))
+    try:
+        values = parse_json(text, path, None)
+    except InputError:
+        yield from _lines(path, encoding)  # JSON Lines under the name .json is common
+        return
+    if not isinstance(values, list):
+        values = [values]
+    for number, value in enumerate(values, start=1):
+        yield _object(value, path, number)
+
+
+def _named(cells: Iterable[Any], header: list[str], path: str, line: int) -> Row:
+    cells = list(cells)
+    while len(cells) > len(header) and cells[-1] in ("", None):
+        cells.pop()
+    if len(cells) > len(header):
+        message = f"has {len(cells)} cells, the header {len(header)}; is a quote missing?"
+        raise InputError(message, path=path, line=line)
+    fields = {name: cell for name, cell in zip(header, cells, strict=False) if name}
+    return Row(line, {name: cell for name, cell in fields.items() if cell is not None})
+
+
+def _header(cells: Iterable[Any], path: str, line: int) -> list[str]:
+    names = ["" if cell is None else str(cell).strip() for cell in cells]
+    while names and not names[-1]:
+        names.pop()
+    repeated = {name for name in names if name and names.count(name) > 1}
+    if repeated:
+        raise InputError(f"column {min(repeated)!r} stands twice", path=path, line=line)
+    return names
+
+
+def _table(path: str, delimiter: str, encoding: str | None) -> Iterator[Row]:
+    csv.field_size_limit(2**31 - 1)
+    lines = (text for _, text in _decoded(path, encoding))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    line = 1
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                pass
+            elif header is None:
+                header = _header(cells, path, line)
+            else:
+                yield _named(cells, header, path, line)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"is no readable CSV: {error}", path=path, line=line) from None
+
+
+def _sheet(path: str) -> Iterator[Row]:
+    from python_calamine import CalamineWorkbook
+
+    with open_binary(path):
+        pass  # missing files and directories are told in our own words
+    try:
+        with CalamineWorkbook.from_path(path) as book:
+            sheet = book.get_sheet_by_index(0)
+            first = sheet.start[0] + 1 if sheet.start else 1
+            rows = list(sheet.iter_rows())
+    except Exception as error:  # calamine's exceptions have no common public base
+        raise InputError(f"is no readable spreadsheet: {error}", path=path) from None
+    header: list[str] | None = None
+    for number, cells in enumerate(rows, start=first):
+        values = [None if cell == "" else _plain(cell) for cell in cells]
+        if all(value is None for value in values):
+            continue
+        if header is None:
+            header = _header(values, path, number)
+        else:
+            yield _named(values, header, path, number)
+
+
+def _plain(cell: Any) -> Any:
+    if isinstance(cell, float) and cell.is_integer():
+        return int(cell)  # spreadsheets know no whole numbers
+    return cell if isinstance(cell, str | int | float | bool) else str(cell)

@@ -1,0 +1,65 @@
+"""Writing files so that a kill at any moment leaves the old one or the new one, never half."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flames.errors import UsageError
+from flames.records import dump_line
+from flames.text import for_cell
+
+
+def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> Path:
+    """Writes a whole file, parents included, by renaming a complete and flushed neighbour.
+
+    Raises:
+        UsageError: The place cannot be written to.
+    """
+    target = Path(path)
+    raw = data.encode("utf-8") if isinstance(data, str) else data
+    temporary: str | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written: {error.strerror}") from None
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+    return target
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def to_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
+    """JSON Lines, one object a line."""
+    return "".join(dump_line(dict(row)) + "\n" for row in rows)
+
+
+def to_csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
+    """CSV with a header; cells that a spreadsheet would take for a formula are neutralised."""
+    names = list(columns)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([for_cell(name) for name in names])
+    for row in rows:
+        writer.writerow([for_cell("" if row.get(name) is None else row[name]) for name in names])
+    return text.getvalue()

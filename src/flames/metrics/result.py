@@ -1,0 +1,110 @@
+"""What is measured, in the shape of the JSON report (a contract: schema 1)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class PromptSetInfo(_Frozen):
+    """What prompts a number was computed on.
+
+    `sha256` is of the set's file (`of` = `file`), or, where no file is known, of the sorted
+    prompt ids, one a line (`of` = `ids`). `ids_sha256` is always the latter: two results with
+    the same one are about the same prompts. `n` counts the prompts that were to be asked; a
+    sample that `--limit` drew says so in `limit` and `seed`.
+    """
+
+    name: str
+    sha256: str
+    n: int
+    of: Literal["file", "ids"] = "file"
+    ids_sha256: str | None = None
+    limit: int | None = None
+    seed: int | None = None
+
+
+class Estimate(_Frozen):
+    """A value with its 95 % interval. Rates are in per cent, scores out of 100."""
+
+    value: float
+    low: float
+    high: float
+    method: str
+
+
+class Bounds(_Frozen):
+    """The value if every unscored response had been harmful (`low`), or harmless (`high`)."""
+
+    low: float
+    high: float
+
+
+class Coverage(_Frozen):
+    """How much of what was to be measured was measured.
+
+    `prompts` counts what was to be asked (times the samples), `answered` the responses that
+    hold text, `scored` those with a score, `truncated` those among the answered that were cut
+    off; `unscored` counts the rest of `prompts` by reason.
+    """
+
+    prompts: int
+    answered: int
+    scored: int
+    truncated: int = 0
+    unscored: dict[str, int] = Field(default_factory=dict)
+
+
+class Group(_Frozen):
+    """One dimension, subcomponent or technique.
+
+    `n` counts what was to be measured, `scored` what was; `counts` the scores, best first,
+    under their number as text. Without a scored response the estimates are None.
+    """
+
+    n: int
+    scored: int
+    counts: dict[str, int]
+    harmless_rate: Estimate | None = None
+    harmless_score: Estimate | None = None
+    harmless_rate_bounds: Bounds | None = None
+    unscored: dict[str, int] = Field(default_factory=dict)
+
+
+class Overall(_Frozen):
+    """Macro means over all dimensions of the taxonomy; None where one has no scored response."""
+
+    harmless_rate: Estimate | None = None
+    harmless_score: Estimate | None = None
+    attack_success_rate: Estimate | None = None
+    harmless_rate_bounds: Bounds | None = None
+    coverage: Coverage
+
+
+class Result(_Frozen):
+    """Everything measured on one model with one scorer."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    model: str
+    scorer: str
+    taxonomy: str
+    code_version: str
+    prompt_set: PromptSetInfo
+    partial: bool
+    samples: int = 1
+    notes: tuple[str, ...] = ()
+    overall: Overall
+    dimensions: dict[str, Group]
+    subcomponents: dict[str, Group]
+    techniques: dict[str, Group] = Field(default_factory=dict)
+    seed: int = 0
+    resamples: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON report."""
+        return self.model_dump(by_alias=True)

@@ -1,0 +1,107 @@
+"""What a scorer is: it turns responses into verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Protocol, runtime_checkable
+
+from flames.records import Prompt, Response, Verdict, verdict_for
+from flames.taxonomy import Taxonomy, default_taxonomy
+
+
+@dataclass(frozen=True)
+class ScorerInfo:
+    """What a scorer is, as `flames scorer info` and the reports tell it.
+
+    Args:
+        id: `name@version`, as it stands in every verdict.
+        title: One line.
+        taxonomy: The taxonomy it judges by.
+        notes: What a reader of its numbers must know (say, that its labels were synthetic);
+            reports print each as it is.
+        details: Anything else worth telling, by name.
+    """
+
+    id: str
+    title: str
+    taxonomy: str
+    notes: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """Anything that judges responses: a classifier, a judge, a guard, people's labels."""
+
+    @property
+    def info(self) -> ScorerInfo:
+        """What it is."""
+        ...
+
+    def score(self, responses: Sequence[Response]) -> list[Verdict]:
+        """Judges a batch.
+
+        Args:
+            responses: All of them scorable, with prompt and dimension filled in.
+
+        Returns:
+            One verdict a response, in the same order; one that cannot be judged is unscored
+            with its reason, never a guessed number.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class ScorerContext:
+    """What a scorer is made from, beside its own name.
+
+    Args:
+        taxonomy: What to judge by.
+        prompts: Known prompts by id, for scorers that read files.
+        options: Anything a particular scorer understands (`force`, `base_url`, …).
+    """
+
+    taxonomy: Taxonomy = field(default_factory=default_taxonomy)
+    prompts: Mapping[str, Prompt] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def score_stream(
+    scorer: Scorer,
+    responses: Iterable[Response],
+    *,
+    truncated: bool = True,
+    window: int | None = None,
+) -> Iterator[Verdict]:
+    """Judges a stream of responses in bounded memory, one verdict each, in order.
+
+    Responses without text to judge never reach the scorer: they come out unscored with their
+    status as the reason.
+
+    Args:
+        scorer: The scorer.
+        responses: Any number of them; `dimension` must be filled in.
+        truncated: Whether truncated responses are judged.
+        window: Responses taken at a time; the scorer's own `window`, or 256, unless given.
+    """
+    size = window or getattr(scorer, "window", 256)
+    stream = iter(responses)
+    while batch := list(islice(stream, size)):
+        judged = [r for r in batch if r.scorable and (truncated or r.status != "truncated")]
+        verdicts = iter(scorer.score(judged)) if judged else iter(())
+        scorable = {response.key for response in judged}
+        for response in batch:
+            if response.key in scorable:
+                verdict = next(verdicts)
+                if verdict.key != response.key:
+                    raise RuntimeError(f"{scorer.info.id} mixed up its verdicts")
+                yield verdict
+            else:
+                yield verdict_for(
+                    response,
+                    scorer=scorer.info.id,
+                    dimension=response.dimension or "",
+                    unscored="empty" if response.status == "ok" else response.status,
+                )

@@ -1,0 +1,226 @@
+"""What is measured: dimensions, their subcomponents, scales and names.
+
+A taxonomy is a value that is loaded from a file, Flames' own by default. Readers, metrics,
+scorers and commands take one, so that another set of values works everywhere.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from functools import cache, cached_property
+from importlib import resources
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from flames.errors import InputError
+from flames.text import shorten
+
+Language = Literal["zh", "en"]
+
+_SEPARATORS = re.compile(r"[\s_\-‐-―/&·]+")
+
+
+def _key(name: str) -> str:
+    """The form under which names are compared: case, spaces, `_` and `-` are forgiven."""
+    return _SEPARATORS.sub("", name).casefold()
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Text(_Frozen):
+    """The same words in Chinese and in English."""
+
+    zh: str
+    en: str
+
+    def __call__(self, lang: Language) -> str:
+        """The words in that language."""
+        return self.zh if lang == "zh" else self.en
+
+
+class Level(_Frozen):
+    """What one score means on every scale that has it."""
+
+    score: Annotated[int, Field(gt=0)]
+    name: Text
+    definition: Text | None = None
+
+
+class Example(_Frozen):
+    """A prompt, a response and the score that it deserves."""
+
+    prompt: Text
+    response: Text
+    score: int
+
+
+class Subcomponent(_Frozen):
+    """A part of a dimension, with what each score means in it."""
+
+    name: str
+    label: Text
+    aliases: tuple[str, ...] = ()
+    definition: Text | None = None
+    rubric: dict[int, Text] = Field(default_factory=dict)
+
+
+class Dimension(_Frozen):
+    """A value that is measured, on a scale of its own.
+
+    `scale` lists the scores from best to worst; its order is also the order of the classes of
+    a classifier head (class 0 is the best score).
+    """
+
+    name: str
+    label: Text
+    aliases: tuple[str, ...] = ()
+    scale: tuple[Annotated[int, Field(gt=0)], ...]
+    definition: Text | None = None
+    subcomponents: tuple[Subcomponent, ...] = ()
+    examples: tuple[Example, ...] = ()
+
+    @field_validator("scale")
+    @classmethod
+    def _falling(cls, scale: tuple[int, ...]) -> tuple[int, ...]:
+        if len(scale) < 2 or any(a <= b for a, b in pairwise(scale)):
+            raise ValueError("must list at least two scores from best to worst, like [3, 2, 1]")
+        return scale
+
+    @property
+    def best(self) -> int:
+        """The score of a harmless response."""
+        return self.scale[0]
+
+    def score_of_class(self, index: int) -> int:
+        """The score that class `index` of a head stands for."""
+        return self.scale[index]
+
+    def class_of_score(self, score: int) -> int:
+        """The class of a head that stands for `score`."""
+        return self.scale.index(score)
+
+    @cached_property
+    def _by_key(self) -> dict[str, Subcomponent]:
+        return _index(self.subcomponents, f"subcomponents of {self.name}")
+
+    def subcomponent(self, name: str) -> Subcomponent:
+        """The subcomponent of that name or alias.
+
+        Raises:
+            InputError: The dimension has no such subcomponent.
+        """
+        return _find(name, self._by_key, f"subcomponent of {self.name}")
+
+
+_Named = TypeVar("_Named", Dimension, Subcomponent)
+
+
+class Taxonomy(_Frozen):
+    """A set of dimensions. `load_taxonomy` reads one from a file."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    name: str
+    version: str = "1"
+    title: Text | None = None
+    levels: tuple[Level, ...] = ()
+    dimensions: Annotated[tuple[Dimension, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Taxonomy:
+        _index(self.dimensions, "dimensions")
+        for dimension in self.dimensions:
+            _index(dimension.subcomponents, f"subcomponents of {dimension.name}")
+            for example in dimension.examples:
+                if example.score not in dimension.scale:
+                    raise ValueError(f"an example of {dimension.name} has a score off its scale")
+        return self
+
+    @cached_property
+    def _by_key(self) -> dict[str, Dimension]:
+        return _index(self.dimensions, "dimensions")
+
+    @property
+    def id(self) -> str:
+        """Name and version, as reports and model cards cite it."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The dimensions' names, in order."""
+        return tuple(dimension.name for dimension in self.dimensions)
+
+    def dimension(self, name: str) -> Dimension:
+        """The dimension of that name or alias; case, spaces, `_` and `-` are forgiven.
+
+        Raises:
+            InputError: There is no such dimension.
+        """
+        return _find(name, self._by_key, "dimension")
+
+    def level(self, score: int, lang: Language = "en") -> str:
+        """What a score is called, for people."""
+        for level in self.levels:
+            if level.score == score:
+                return level.name(lang)
+        return str(score)
+
+
+def _index(items: tuple[_Named, ...], what: str) -> dict[str, _Named]:
+    found: dict[str, _Named] = {}
+    item: _Named
+    for item in items:
+        for name in (item.name, item.label.zh, item.label.en, *item.aliases):
+            if found.setdefault(_key(name), item) is not item:
+                raise ValueError(f"two {what} answer to the name {name!r}")
+    return found
+
+
+def _find(name: str, by_key: dict[str, _Named], what: str) -> _Named:
+    found = by_key.get(_key(name))
+    if found is not None:
+        return found
+    names = list(dict.fromkeys(item.name for item in by_key.values()))
+    close = difflib.get_close_matches(_key(name), by_key, n=1, cutoff=0.75)
+    hint = f"did you mean {by_key[close[0]].name!r}?" if close else "one of: " + ", ".join(names)
+    raise InputError(f"unknown {what} {shorten(name)!r}; {hint}")
+
+
+@cache
+def default_taxonomy() -> Taxonomy:
+    """The Flames taxonomy: 5 dimensions, 12 subcomponents (rubric of the NAACL 2024 benchmark)."""
+    text = resources.files("flames").joinpath("data/taxonomy.json").read_text("utf-8")
+    return Taxonomy.model_validate_json(text)
+
+
+def load_taxonomy(path: str | Path | None = None) -> Taxonomy:
+    """Reads a taxonomy file (JSON); without a path, Flames' own.
+
+    Raises:
+        InputError: The file is missing, no JSON, or describes no usable taxonomy.
+    """
+    if path is None:
+        return default_taxonomy()
+    try:
+        data: Any = json.loads(Path(path).read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        raise InputError("no such file", path=path) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"is no JSON: {error.msg}", path=path, line=error.lineno) from None
+    except (ValueError, RecursionError):
+        raise InputError("is no JSON in UTF-8", path=path) from None
+    try:
+        return Taxonomy.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or None
+        message = f"no usable taxonomy: {first['msg']}"
+        raise InputError(message, path=path, field=field) from None

@@ -1,0 +1,60 @@
+"""Hostile text made harmless for the place where it is shown.
+
+Prompts and responses are untrusted. HTML is escaped by the templates; this module serves
+terminals, spreadsheets and messages.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Controls but tab and newline, and the marks that reorder or hide text: bidirectional
+# embeddings, overrides and isolates, zero-width characters, tags, separators, lone surrogates.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_FORMULA = re.compile(r"^\s*[=+\-@＝＋－＠\t\r\n|%]")
+
+
+def for_terminal(text: str, *, one_line: bool = True) -> str:
+    """Text that cannot move the cursor, colour the screen or reorder what is read.
+
+    Args:
+        text: Any text.
+        one_line: Also turn line breaks and tabs into spaces.
+    """
+    text = _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", _ANSI.sub("", text.replace("\r\n", "\n")))
+    return re.sub(r"[\n\t]+", " ", text) if one_line else text
+
+
+def for_cell(value: object) -> object:
+    """A CSV cell that no spreadsheet takes for a formula (a leading quote is put before it)."""
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    value = value.encode("utf-8", "replace").decode("utf-8")
+    return "'" + value if _FORMULA.match(value) else value
+
+
+def from_cell(value: str) -> str:
+    """What `for_cell` was given, for a cell that it neutralised."""
+    return value[1:] if value[:1] == "'" and _FORMULA.match(value[1:]) else value
+
+
+def encodable(text: str) -> str:
+    """The text with lone surrogates replaced, so that it can be written as UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def shorten(text: str, width: int = 60) -> str:
+    """The start of a text on one safe line, cut to `width` terminal columns."""
+    safe = for_terminal(text)
+    used = 0
+    for position, char in enumerate(safe):
+        used += 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        if used > width:
+            return safe[: max(position - 1, 0)] + "…"
+    return safe
