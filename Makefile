@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 JOBS ?= 2
 
-.PHONY: help setup setup-all demo test lint bench docs clean
+.PHONY: help setup setup-all demo test smoke lint bench docs clean
 
 help:
 	@echo "make demo   ask a small local model, score it, write a report"
 	@echo "make test   run the test suite"
+	@echo "make smoke  the built wheel in an empty environment, core dependencies alone"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  run the benchmarks"
 	@echo "make docs   make the generated pages and pictures of docs/"
@@ -37,6 +38,10 @@ demo: $(VENV)/.local
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+# The built wheel with its core dependencies alone, away from the checkout.
+smoke: $(BIN)/python
+	$(BIN)/python scripts/smoke.py --constraints constraints.txt
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .
