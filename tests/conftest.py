@@ -31,9 +31,7 @@ CHROMIUM_FLAGS = [
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report: Any = yield
     if report.skipped and os.environ.get("FLAMES_NO_SKIP") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
