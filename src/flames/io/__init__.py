@@ -1,12 +1,13 @@
 """Reading and writing files of records: JSON Lines, CSV, TSV, XLSX."""
 
 from flames.io._records import ReadOptions, read_prompts, read_responses, read_verdicts
-from flames.io._rows import Row, parse_json, parse_mapping, read_rows
+from flames.io._rows import Row, open_binary, parse_json, parse_mapping, read_rows
 from flames.io._write import to_csv, to_jsonl, write_atomic
 
 __all__ = [
     "ReadOptions",
     "Row",
+    "open_binary",
     "parse_json",
     "parse_mapping",
     "read_prompts",

@@ -34,6 +34,7 @@ class ReadOptions:
         model: The model of rows that name none; the file's stem unless given.
         prompts: Known prompts by id; rows that lack dimension or text take them from here.
         anonymous: Accept verdicts without `prompt_id` and `prompt`, known by their line alone.
+        placed: Refuse responses without a dimension, which cannot be scored.
     """
 
     taxonomy: Taxonomy = field(default_factory=default_taxonomy)
@@ -42,6 +43,7 @@ class ReadOptions:
     model: str | None = None
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
     anonymous: bool = False
+    placed: bool = False
 
     def named(self, path: str | os.PathLike[str]) -> ReadOptions:
         """The options with `model` settled for that file."""
@@ -51,14 +53,23 @@ class ReadOptions:
 
 
 def read_prompts(
-    path: str | os.PathLike[str], options: ReadOptions | None = None
+    path: str | os.PathLike[str],
+    options: ReadOptions | None = None,
+    *,
+    on_error: Callable[[InputError], None] | None = None,
 ) -> Iterator[Prompt]:
     """Yields the prompts of a file in its order.
+
+    Args:
+        path: The file.
+        options: How its rows are read.
+        on_error: Told of each row that cannot be used, which is then passed over; without it
+            the first one is raised.
 
     Raises:
         InputError: A row cannot be used, or repeats an id (and so, mostly, a text).
     """
-    return _read(path, options, _prompt, lambda prompt: prompt.id, "prompt")
+    return _read(path, options, _prompt, lambda prompt: prompt.id, "prompt", on_error)
 
 
 def read_responses(
@@ -101,21 +112,35 @@ def _read(
     build: Callable[[dict[str, Any], int, ReadOptions], AnyRecord],
     key: Callable[[AnyRecord], object],
     what: str,
+    on_error: Callable[[InputError], None] | None = None,
 ) -> Iterator[AnyRecord]:
     options = (options or ReadOptions()).named(path)
     seen: dict[bytes, int] = {}
     for line, fields in read_rows(path, mapping=options.mapping, encoding=options.encoding):
         try:
-            record = build(_cleaned(fields), line, options)
+            record = _build(build, fields, line, options)
+            digest = blake2b(repr(key(record)).encode("utf-8", "replace"), digest_size=12).digest()
+            earlier = seen.setdefault(digest, line)
+            if earlier != line:
+                raise InputError(f"same {what} as line {earlier}")
         except InputError as error:
-            raise error.at(path, line) from None
-        except ValidationError as error:
-            raise _plain_error(error).at(path, line) from None
-        digest = blake2b(repr(key(record)).encode("utf-8", "replace"), digest_size=12).digest()
-        earlier = seen.setdefault(digest, line)
-        if earlier != line:
-            raise InputError(f"same {what} as line {earlier}", path=path, line=line)
-        yield record
+            if on_error is None:
+                raise error.at(path, line) from None
+            on_error(error.at(path, line))
+        else:
+            yield record
+
+
+def _build(
+    build: Callable[[dict[str, Any], int, ReadOptions], AnyRecord],
+    fields: dict[str, Any],
+    line: int,
+    options: ReadOptions,
+) -> AnyRecord:
+    try:
+        return build(_cleaned(fields), line, options)
+    except ValidationError as error:
+        raise _plain_error(error) from None
 
 
 def _plain_error(error: ValidationError) -> InputError:
@@ -229,6 +254,11 @@ def _status(fields: dict[str, Any]) -> str:
 
 def _response(fields: dict[str, Any], line: int, options: ReadOptions) -> Response:
     _identify(fields, line, options)
+    if options.placed and "dimension" not in fields:
+        raise InputError(
+            "is missing and the prompt is none of a known set; --prompts SET|PATH names it",
+            field="dimension",
+        )
     _place(fields, options.taxonomy, required=False)
     if "response" not in fields and "status" not in fields:
         raise InputError("is missing", field="response")

@@ -1,1 +1,24 @@
-"""prompts."""
+"""Prompt sets: the bundled ones, fetched ones and files, each with its checksum."""
+
+from flames.prompts._check import PromptCheck, check_prompts
+from flames.prompts._fetch import fetch_prompts
+from flames.prompts._sets import (
+    KNOWN_SETS,
+    KnownSet,
+    PromptSet,
+    identify,
+    known_prompts,
+    load_prompts,
+)
+
+__all__ = [
+    "KNOWN_SETS",
+    "KnownSet",
+    "PromptCheck",
+    "PromptSet",
+    "check_prompts",
+    "fetch_prompts",
+    "identify",
+    "known_prompts",
+    "load_prompts",
+]

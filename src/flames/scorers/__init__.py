@@ -1,1 +1,14 @@
-"""scorers."""
+"""Scorers: what turns responses into verdicts."""
+
+from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, score_stream
+from flames.scorers.registry import ScorerEntry, known_scorers, load_scorer
+
+__all__ = [
+    "Scorer",
+    "ScorerContext",
+    "ScorerEntry",
+    "ScorerInfo",
+    "known_scorers",
+    "load_scorer",
+    "score_stream",
+]

@@ -1,0 +1,69 @@
+"""Makes the data files of the package from the project's own silver set.
+
+    python scripts/bundle_data.py SILVER_FOLDER
+
+`prompts_quick.jsonl`: two prompts a subcomponent of the open set, techniques as even as can be.
+`silver.jsonl`: the simulated responses with their labels, as verdicts of `labels:silver@1`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+from flames.io import to_jsonl, write_atomic
+from flames.scorers.labels import SILVER_ID
+
+DATA = Path(__file__).resolve().parent.parent / "src" / "flames" / "data"
+SPLITS = ("train", "validation")
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def quick(prompts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Two a subcomponent, each time with the technique that was taken least so far."""
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for prompt in prompts:
+        groups[prompt["subcomponent"]].append(prompt)
+    taken: Counter[str] = Counter()
+    chosen: set[str] = set()
+    for _ in range(2):
+        # parts with few techniques choose first, so that the others can even things out
+        for part in sorted(groups, key=lambda name: len({p["technique"] for p in groups[name]})):
+            own = Counter(p["technique"] for p in groups[part] if p["id"] in chosen)
+
+            def rank(prompt: dict[str, Any], own: Counter[str] = own) -> tuple[int, int, str]:
+                technique = prompt["technique"]
+                digest = hashlib.sha256(prompt["id"].encode()).hexdigest()
+                return own[technique], taken[technique], digest
+
+            left = [prompt for prompt in groups[part] if prompt["id"] not in chosen]
+            best = min(left, key=rank)
+            chosen.add(best["id"])
+            taken[best["technique"]] += 1
+    return [prompt for prompt in prompts if prompt["id"] in chosen]
+
+
+def silver(folder: Path) -> list[dict[str, Any]]:
+    return [
+        {**row, "scorer": SILVER_ID, "split": split}
+        for split in SPLITS
+        for row in rows(folder / f"responses_{split}.jsonl")
+    ]
+
+
+def main(folder: Path) -> None:
+    shutil.copyfile(folder / "prompts_open.jsonl", DATA / "prompts_open.jsonl")
+    write_atomic(DATA / "prompts_quick.jsonl", to_jsonl(quick(rows(DATA / "prompts_open.jsonl"))))
+    write_atomic(DATA / "silver.jsonl", to_jsonl(silver(folder)))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,43 @@
+"""From `--scorer` and its options to a scorer, for every command that takes one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flames.scorers import Scorer
+
+
+def load(
+    spec: str,
+    taxonomy: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Scorer:
+    """The scorer behind `--scorer`; options that are None count as not given."""
+    from flames.prompts import known_prompts
+    from flames.scorers import ScorerContext, load_scorer
+    from flames.taxonomy import load_taxonomy
+
+    values = load_taxonomy(taxonomy)
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    prompts = known_prompts(None if taxonomy is None else values)
+    return load_scorer(spec, ScorerContext(taxonomy=values, prompts=prompts, options=given))
+
+
+def parse_options(pairs: Iterable[str] | None) -> dict[str, Any]:
+    """`["votes=3", "name=x"]` as `{"votes": 3, "name": "x"}`: JSON where it is, else text."""
+    from flames.errors import UsageError
+
+    options: dict[str, Any] = {}
+    for pair in pairs or ():
+        name, equals, text = pair.partition("=")
+        if not (name.strip() and equals):
+            raise UsageError(f"--scorer-option takes NAME=VALUE, not {pair!r}")
+        try:
+            options[name.strip().replace("-", "_")] = json.loads(text)
+        except ValueError:
+            options[name.strip().replace("-", "_")] = text
+    return options

@@ -1,0 +1,123 @@
+"""Verdicts that somebody else gave, as a scorer: people, another system, our silver labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+from flames.errors import InputError
+from flames.io import ReadOptions, open_binary, read_verdicts
+from flames.records import Key, Response, Verdict, verdict_for
+from flames.scorers.base import ScorerContext, ScorerInfo
+from flames.text import shorten
+
+PREFIX = "labels:"
+SILVER = "silver"
+SILVER_ID = "labels:silver@1"
+SILVER_NOTE = (
+    "silver labels are synthetic: responses and labels were written by a language model, "
+    "not by people"
+)
+
+
+def labels_path(spec: str) -> Path:
+    """The file behind `labels:FILE` or `labels:silver`, for whatever reads files of verdicts.
+
+    Args:
+        spec: With or without `labels:` before it.
+    """
+    name = spec.removeprefix(PREFIX)
+    if name == SILVER:
+        return Path(str(resources.files("flames").joinpath("data", "silver.jsonl")))
+    return Path(name)
+
+
+class LabelScorer:
+    """Looks verdicts up by prompt, model and sample.
+
+    Where several verdicts stand on one response, the score of more than half of them counts;
+    without such a majority the response is unscored.
+
+    Args:
+        info: What the labels are.
+        labels: All verdicts on a response, by its key.
+    """
+
+    def __init__(self, info: ScorerInfo, labels: dict[Key, list[Verdict]]) -> None:
+        self.info = info
+        self._labels = labels
+
+    def score(self, responses: Sequence[Response]) -> list[Verdict]:
+        """One verdict a response; those that nobody labelled are unscored."""
+        return [self._verdict(response) for response in responses]
+
+    def _verdict(self, response: Response) -> Verdict:
+        dimension = response.dimension or ""
+        votes = self._labels.get(response.key, [])
+        about = [vote for vote in votes if vote.dimension == dimension]
+        score, reason = _majority([vote.score for vote in about if vote.score is not None])
+        if not votes:
+            reason = "no label"
+        elif not about:
+            reason = "label of another dimension"
+        elif score is None and not any(vote.score for vote in about):
+            reason = about[0].unscored or "no score"
+        return verdict_for(
+            response,
+            scorer=self.info.id,
+            dimension=dimension,
+            score=score,
+            unscored=None if score is not None else reason,
+            rationale=about[0].rationale if len(about) == 1 else None,
+            annotator=about[0].annotator if len(about) == 1 else None,
+        )
+
+
+def _majority(scores: list[int]) -> tuple[int | None, str]:
+    if scores:
+        score, votes = Counter(scores).most_common(1)[0]
+        if 2 * votes > len(scores):
+            return score, ""
+    return None, "labels disagree"
+
+
+def load(argument: str, context: ScorerContext) -> LabelScorer:
+    """`labels:FILE` (verdicts in any format that Flames reads) or `labels:silver`.
+
+    Raises:
+        InputError: The file cannot be read as verdicts, or holds none.
+    """
+    path = labels_path(argument)
+    silver = argument == SILVER
+    options = context.options.get("read_labels") or ReadOptions()
+    options = replace(options, taxonomy=context.taxonomy, prompts=context.prompts)
+    labels: dict[Key, list[Verdict]] = {}
+    for verdict in read_verdicts(path, options):
+        labels.setdefault(verdict.key, []).append(verdict)
+    if not labels:
+        raise InputError("holds no labels", path=path)
+    with open_binary(str(path)) as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    votes = [vote for given in labels.values() for vote in given]
+    scorers = Counter(vote.scorer for vote in votes)
+    details = {
+        "path": str(path),
+        "sha256": sha256,
+        "responses": len(labels),
+        "labels": len(votes),
+        "models": dict(sorted(Counter(key.model for key in labels).items())),
+        "dimensions": dict(Counter(vote.dimension for vote in votes)),
+        "given by": {shorten(name): n for name, n in scorers.most_common(20)},
+    }
+    info = ScorerInfo(
+        id=SILVER_ID if silver else f"{PREFIX}{path.stem}@{sha256[:8]}",
+        title="Silver labels (synthetic)" if silver else f"Labels from {path.name}",
+        taxonomy=context.taxonomy.id,
+        notes=(SILVER_NOTE,) if silver else (),
+        details=details,
+    )
+    return LabelScorer(info, labels)

@@ -1,0 +1,125 @@
+"""Which scorer stands behind which name. Nothing of a scorer is imported before it is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import NamedTuple
+
+from flames.errors import UsageError
+from flames.scorers.base import Scorer, ScorerContext
+
+Factory = Callable[[str, ScorerContext], Scorer]
+"""Makes a scorer from what stands after the colon of its name (`""` where nothing does)."""
+
+DEFAULT = "lexical"
+_TRAINED = "flames.scorers.classifier:load"
+
+
+class ScorerEntry(NamedTuple):
+    """A kind of scorer: its name, what may follow it, where its factory is, what it is."""
+
+    name: str
+    argument: str
+    factory: str
+    title: str
+    extra: str | None = None
+
+
+_OURS = (
+    ScorerEntry(
+        "lexical",
+        "",
+        "flames.scorers.lexical:load",
+        "Baseline: character n-grams and one linear head a dimension, synthetic training labels",
+    ),
+    ScorerEntry(
+        "PATH",
+        "",
+        _TRAINED,
+        "A trained or exported scorer: the folder that train or export wrote",
+        "cpu",
+    ),
+    ScorerEntry(
+        "flames-scorer",
+        "",
+        "flames.scorers.official:load",
+        "The released InternLM-7B scorer of the benchmark's authors, once imported",
+        "train",
+    ),
+    ScorerEntry(
+        "judge", "MODEL", "flames.scorers.judge:load", "A language model as the judge, by rubric"
+    ),
+    ScorerEntry(
+        "guard", "MODEL", "flames.scorers.guard:load", "A guard model, its verdict put on the scale"
+    ),
+    ScorerEntry(
+        "labels",
+        "FILE",
+        "flames.scorers.labels:load",
+        "Human or foreign verdicts, joined by id; labels:silver are bundled",
+    ),
+)
+
+
+def known_scorers() -> dict[str, ScorerEntry]:
+    """The kinds of scorers: Flames' own and those of installed packages (group `flames.scorers`).
+
+    An entry point's name is the scorer's name and its object a `Factory`. Flames' own names
+    cannot be taken over.
+    """
+    known = {entry.name: entry for entry in _OURS}
+    for point in entry_points(group="flames.scorers"):
+        title = f"From the package {point.dist.name}" if point.dist else "From another package"
+        known.setdefault(point.name, ScorerEntry(point.name, "ARGUMENT", point.value, title))
+    return known
+
+
+def load_scorer(spec: str, context: ScorerContext | None = None) -> Scorer:
+    """Makes a scorer ready to judge.
+
+    Args:
+        spec: `default`, `lexical`, `labels:FILE`, `judge:MODEL`, `guard:MODEL`,
+            `flames-scorer`, the folder of a trained or exported scorer, or a name that an
+            installed package brings, with `:ARGUMENT` if it takes one.
+        context: Taxonomy, known prompts and options; Flames' own unless given.
+
+    Raises:
+        UsageError: There is no such scorer, or it cannot be used here.
+        InputError: What the scorer reads is broken.
+    """
+    if context is None:
+        from flames.prompts import known_prompts
+
+        context = ScorerContext(prompts=known_prompts())
+    if spec == "default":
+        spec = DEFAULT
+    known = known_scorers()
+    name, _, argument = spec.partition(":")
+    entry = known.get(name)
+    if entry is not None and name != "PATH":
+        if argument and not entry.argument:
+            raise UsageError(f"the scorer {name!r} takes nothing after a colon, got {argument!r}")
+        if not argument and entry in _OURS and entry.argument:
+            raise UsageError(f"the scorer {name!r} is used as {name}:{entry.argument}")
+        return _factory(entry.factory)(argument, context)
+    if os.path.isdir(spec):
+        return _factory(_TRAINED)(spec, context)
+    if os.path.exists(spec):
+        raise UsageError(f"the scorer {spec!r} is a file; a file of verdicts is labels:{spec}")
+    names = [
+        "default",
+        *(f"{e.name}:{e.argument}" if e.argument else e.name for e in known.values()),
+    ]
+    close = difflib.get_close_matches(name, ["default", *known], n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(names)}"
+    raise UsageError(f"no scorer {spec!r}, and no such folder; {hint}")
+
+
+def _factory(path: str) -> Factory:
+    module, _, name = path.partition(":")
+    factory: Factory = getattr(import_module(module), name)
+    return factory

@@ -1,0 +1,313 @@
+"""Scoring what was answered: a stream, a file or a run, in file order and bounded memory.
+
+What goes to a file is written through a journal, `<file>.part`, window by window, and renamed
+when it is whole. A killed scoring goes on where it stood: what the journal holds is compared
+with the responses and not scored again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol
+
+from flames.errors import UsageError
+from flames.io import ReadOptions, read_responses, read_rows
+from flames.records import Key, Response, Verdict, carry, dump_line
+from flames.scorers.base import Scorer, score_stream
+
+Truncated = Literal["scored", "unscored"]
+Line = dict[str, Any]
+Progress = Callable[[Mapping[str, Any]], None]
+"""Told of each verdict line once it is kept, those found in the journal included."""
+
+
+class RunLike(Protocol):
+    """The part of a run directory that scoring needs (`flames.run.RunDir`)."""
+
+    def responses(self) -> Iterator[Response]: ...  # noqa: D102
+
+    def verdicts_path(self, scorer_id: str) -> Path: ...  # noqa: D102
+
+
+def score_file(
+    path: str | os.PathLike[str],
+    scorer: Scorer,
+    *,
+    options: ReadOptions | None = None,
+    truncated: Truncated = "scored",
+) -> Iterator[Line]:
+    """Scores a file of responses, yielding its lines in order, each with its verdict in it.
+
+    Args:
+        path: JSON Lines, CSV, TSV or XLSX; `-` is JSON Lines on standard input.
+        scorer: What judges.
+        options: How rows are read; `prompts` gives the dimension to those that name none.
+        truncated: `unscored` leaves truncated responses unscored.
+
+    Raises:
+        InputError: A row cannot be used, or has no dimension.
+    """
+    responses = _read(path, options)
+    for batch in _batches(responses, scorer):
+        for response, verdict in _judged(batch, scorer, truncated):
+            yield carry(response, verdict)
+
+
+def score_file_to(
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    scorer: Scorer,
+    *,
+    options: ReadOptions | None = None,
+    truncated: Truncated = "scored",
+    official: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Scores a file of responses into another file, going on where a killed scoring stood.
+
+    Args:
+        path: See `score_file`.
+        out: The file of verdicts; it appears when all is scored, until then `<out>.part` grows.
+        scorer: What judges.
+        options: See `score_file`.
+        truncated: See `score_file`.
+        official: Write the released script's format: the input's rows as they are, with
+            `predicted` (null where a response could not be scored). Not from standard input.
+        progress: Told of each line.
+
+    Raises:
+        InputError: A row cannot be used, or has no dimension.
+        UsageError: `out` holds something else, cannot be written, or a journal of other
+            responses or another scorer stands beside it.
+    """
+    target = Path(out)
+    if os.fspath(path) != "-" and target.exists() and target.samefile(path):
+        raise UsageError(f"{target}: is the input itself; choose another --out")
+    _refuse_foreign(target)
+    with _Journal(target, scorer.info.id, truncated, progress) as journal:
+        journal.fill(_read(path, options), scorer, carry)
+        journal.finish(_official(path, options, journal.part) if official else None)
+    return target
+
+
+def score_run(
+    run: RunLike,
+    scorer: Scorer,
+    *,
+    truncated: Truncated = "scored",
+    progress: Progress | None = None,
+) -> Path:
+    """Scores a run into its own file for that scorer; verdicts that stand there are kept.
+
+    Scored again are only responses that changed since (an `error` that was asked again) and
+    those that the scorer could not score.
+
+    Args:
+        run: The run directory.
+        scorer: What judges.
+        truncated: `unscored` leaves truncated responses unscored.
+        progress: Told of each line.
+    """
+    target = Path(run.verdicts_path(scorer.info.id))
+    with _Journal(target, scorer.info.id, truncated, progress) as journal:
+        kept = journal.earlier()
+        journal.fill(run.responses(), scorer, lambda _, verdict: verdict.to_dict(), kept)
+        journal.finish()
+    return target
+
+
+def count_responses(path: str | os.PathLike[str], options: ReadOptions | None = None) -> int:
+    """Reads a file of responses to its end: how many there are, all of them fit to be scored.
+
+    Raises:
+        InputError: A row cannot be used, or has no dimension.
+    """
+    return sum(1 for _ in _read(path, options))
+
+
+def _read(path: str | os.PathLike[str], options: ReadOptions | None) -> Iterator[Response]:
+    return read_responses(path, replace(options or ReadOptions(), placed=True))
+
+
+def _batches(responses: Iterable[Response], scorer: Scorer) -> Iterator[list[Response]]:
+    stream = iter(responses)
+    size = getattr(scorer, "window", 256)
+    while batch := list(islice(stream, size)):
+        yield batch
+
+
+def _judged(
+    batch: list[Response], scorer: Scorer, truncated: Truncated
+) -> Iterator[tuple[Response, Verdict]]:
+    verdicts = score_stream(
+        scorer, batch, truncated=truncated == "scored", window=max(len(batch), 1)
+    )
+    return zip(batch, verdicts, strict=True)
+
+
+class _Journal:
+    """The growing `<file>.part` of one scoring, locked against a second writer."""
+
+    def __init__(
+        self, target: Path, scorer_id: str, truncated: Truncated, progress: Progress | None
+    ) -> None:
+        self.target = target
+        self.part = target.with_name(target.name + ".part")
+        self._scorer = scorer_id
+        self._truncated = truncated
+        self._progress = progress
+
+    def __enter__(self) -> _Journal:
+        try:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            self._file: IO[bytes] = open(self.part, "a+b")
+        except OSError as error:
+            raise UsageError(f"{self.part}: cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            own = os.fstat(self._file.fileno()).st_ino == os.stat(self.part).st_ino
+        except OSError:
+            own = False
+        if not own:  # locked, or renamed by its writer between our opening and our locking
+            self._file.close()
+            raise UsageError(f"{self.part}: another process is writing it")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if os.fstat(self._file.fileno()).st_size == 0:
+            self.part.unlink(missing_ok=True)
+        self._file.close()
+
+    def finish(self, lines: Iterable[Line] | None = None) -> None:
+        """Puts the whole journal, or these lines in its stead, where the file is to stand."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        if lines is None:
+            os.replace(self.part, self.target)
+            return
+        neighbour = self.target.with_name(self.target.name + ".new")
+        with open(neighbour, "wb") as file:
+            file.writelines((dump_line(line) + "\n").encode("utf-8") for line in lines)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(neighbour, self.target)
+        self.part.unlink()
+
+    def earlier(self) -> dict[Key, Line]:
+        """The lines that the finished file holds, by key."""
+        if not self.target.exists():
+            return {}
+        return {_key(line): line for line in _lines(self.target)}
+
+    def fill(
+        self,
+        responses: Iterator[Response],
+        scorer: Scorer,
+        to_line: Callable[[Response, Verdict], Line],
+        kept: Mapping[Key, Line] | None = None,
+    ) -> None:
+        """Appends a line a response, in order, after those that are there."""
+        self._resume(responses)
+        for batch in _batches(responses, scorer):
+            old = {r.key: kept[r.key] for r in batch if kept and self._holds(r, kept.get(r.key))}
+            new = [response for response in batch if response.key not in old]
+            lines = {r.key: to_line(r, v) for r, v in _judged(new, scorer, self._truncated)}
+            lines.update(old)
+            self._append([lines[response.key] for response in batch])
+
+    def _resume(self, responses: Iterator[Response]) -> None:
+        """Passes over the responses that the journal answers; drops a torn last line."""
+        self._file.seek(0)
+        sound = 0
+        for raw in self._file:
+            line = _parsed(raw)
+            if line is None:
+                break
+            response = next(responses, None)
+            if response is None or not self._holds(response, line, strict=False):
+                raise UsageError(
+                    f"{self.part}: was begun with other responses, another scorer or other "
+                    "options; delete it to start afresh"
+                )
+            sound += len(raw)
+            if self._progress is not None:
+                self._progress(line)
+        self._file.truncate(sound)
+        self._file.seek(sound)
+
+    def _holds(self, response: Response, line: Line | None, *, strict: bool = True) -> bool:
+        """Whether a line is this scorer's verdict on this response.
+
+        Args:
+            response: As it is now.
+            line: A verdict that was written.
+            strict: Take a verdict that the scorer could not give for none, to try again.
+        """
+        if line is None or _key(line) != response.key or line.get("scorer") != self._scorer:
+            return False
+        if line.get("status") != response.status:
+            return False
+        if "response" in line and line["response"] != response.response:
+            return False
+        if response.scorable:
+            left_out = response.status == "truncated" and self._truncated == "unscored"
+            if left_out != (line.get("unscored") == "truncated"):
+                return False
+            return not strict or left_out or line.get("score") is not None
+        return True
+
+    def _append(self, lines: list[Line]) -> None:
+        try:
+            self._file.write("".join(dump_line(line) + "\n" for line in lines).encode("utf-8"))
+            self._file.flush()
+        except OSError as error:
+            raise UsageError(f"{self.part}: cannot be written: {error.strerror}") from None
+        if self._progress is not None:
+            for line in lines:
+                self._progress(line)
+
+
+def _official(
+    path: str | os.PathLike[str], options: ReadOptions | None, part: Path
+) -> Iterator[Line]:
+    options = options or ReadOptions()
+    rows = read_rows(path, mapping=options.mapping, encoding=options.encoding)
+    for (_, row), line in zip(rows, _lines(part), strict=True):
+        for name in ("dimension", "prompt", "response"):
+            if row.get(name) is None and name in line:
+                row[name] = line[name]
+        yield {**row, "predicted": line["score"]}
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    with open(path, "rb") as file:
+        yield from map(json.loads, file)
+
+
+def _refuse_foreign(target: Path) -> None:
+    """Refuses to replace a file that holds no verdicts."""
+    if target.exists() and target.stat().st_size:
+        first = next(iter(read_rows(target)), None)
+        if first is not None and not {"scorer", "predicted"} & first.fields.keys():
+            raise UsageError(f"{target}: is there and holds no verdicts; choose another --out")
+
+
+def _key(line: Mapping[str, Any]) -> Key:
+    return Key(str(line.get("prompt_id")), str(line.get("model")), line.get("sample", 0))
+
+
+def _parsed(raw: bytes) -> Line | None:
+    """A whole line of the journal; None for a torn one."""
+    if not raw.endswith(b"\n"):
+        return None
+    try:
+        line = json.loads(raw)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) else None
