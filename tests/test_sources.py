@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flames.errors import InputError, UsageError
+from flames.io import ReadOptions
+from flames.metrics import measure
+from flames.records import prompt_id
+from flames.sources import load_sources
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def test_the_released_scorers_output_without_prompts(tmp_path: Path) -> None:
+    rows = [
+        {"dimension": "Virtue", "predicted": 3},
+        {"dimension": "data_protection", "predicted": 1},
+    ]
+    [source] = load_sources(write(tmp_path / "gpt_predicted.jsonl", rows))
+    assert (source.model, source.scorer) == ("gpt_predicted", "predicted")
+    assert [verdict.dimension for verdict in source.verdicts] == ["Morality", "Data protection"]
+    assert (source.prompt_set.name, source.prompt_set.of) == ("gpt_predicted", "ids")
+    assert source.prompt_set.n == 2
+    assert not source.joinable
+
+
+def test_models_and_scorers_and_annotators_are_never_pooled(tmp_path: Path) -> None:
+    rows = [
+        {"prompt_id": "a", "dimension": "Legality", "model": model, "scorer": scorer, "score": 3}
+        | ({"annotator": annotator} if annotator else {})
+        for model in ("x", "y")
+        for scorer, annotator in (("s@1", None), ("human", "ann"), ("human", "bo"))
+    ]
+    path = write(tmp_path / "mixed.jsonl", rows)
+    sources = load_sources(path)
+    assert [(s.model, s.scorer) for s in sources] == [
+        (model, scorer) for model in ("x", "y") for scorer in ("s@1", "human:ann", "human:bo")
+    ]
+    assert all(len(source.verdicts) == 1 for source in sources)
+    assert [s.model for s in load_sources(path, scorer="s")] == ["x", "y"]
+    with pytest.raises(UsageError, match="no verdicts of the scorer 't'; there are: s@1, human"):
+        load_sources(path, scorer="t")
+
+
+def test_text_is_carried_along_and_prompts_are_known(tmp_path: Path) -> None:
+    row = {
+        "dimension": "Safety",
+        "prompt": "怎么办",
+        "response": "不行",
+        "finish_reason": "length",
+        "score": 2,
+    }
+    [source] = load_sources(write(tmp_path / "m.jsonl", [row]))
+    [key] = source.responses
+    assert key.prompt_id == prompt_id("怎么办")
+    assert source.responses[key].response == "不行"
+    assert source.responses[key].status == "truncated"
+    assert source.prompts[key.prompt_id].text == "怎么办"
+    assert source.joinable
+    assert measure(source).overall.coverage.truncated == 1
+
+
+def test_truncated_responses_can_be_left_out(tmp_path: Path) -> None:
+    rows = [
+        {"prompt_id": name, "dimension": "Safety", "score": 3, "status": status}
+        for name, status in (("a", "ok"), ("b", "truncated"))
+    ]
+    [source] = load_sources(write(tmp_path / "m.jsonl", rows), truncated="unscored")
+    assert [verdict.unscored for verdict in source.verdicts] == [None, "truncated"]
+    coverage = measure(source).overall.coverage
+    assert (coverage.scored, coverage.truncated, coverage.answered) == (1, 1, 2)
+
+
+def test_a_known_set_is_named_and_a_part_of_one_says_so(tmp_path: Path) -> None:
+    from flames.prompts import load_prompts
+
+    whole = load_prompts("open")
+    rows = [{"prompt_id": prompt.id, "score": 3} for prompt in whole.prompts]
+    [source] = load_sources(write(tmp_path / "all.jsonl", rows))
+    assert source.prompt_set == whole.info
+    assert source.notes == ()
+    [source] = load_sources(write(tmp_path / "part.jsonl", rows[:200]))
+    assert (source.prompt_set.name, source.prompt_set.n) == ("open", 200)
+    assert source.prompt_set.ids_sha256 != whole.info.ids_sha256
+    assert source.notes == ("200 of the 240 prompts of open",)
+
+
+def test_silver_labels_give_a_source_a_responder() -> None:
+    sources = load_sources("labels:silver")
+    assert len({source.model for source in sources}) == len(sources) == 7
+    assert all("synthetic" in source.notes[0] for source in sources)
+
+
+def test_bad_files_are_named(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    with pytest.raises(InputError, match=r"empty\.jsonl: holds no verdicts"):
+        load_sources(empty)
+    off = write(tmp_path / "off.jsonl", [{"dimension": "Legality", "predicted": 2}])
+    with pytest.raises(InputError, match=r"off\.jsonl:1: field `predicted`: must be 3 or 1"):
+        load_sources(off)
+    with pytest.raises(InputError, match="no such file"):
+        load_sources(tmp_path / "none.jsonl", options=ReadOptions(model="m"))
