@@ -1,0 +1,109 @@
+"""Pretrained backbones: a folder, a GGUF file or a name on the model hub."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flames.errors import InputError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+_ENCODERS = ("bert", "roberta", "electra", "ernie", "nezha", "luke", "mpnet")
+
+
+def load_backbone(name_or_path: str, **options: Any) -> tuple[Any, Tokenizer, int]:
+    """Loads a backbone, its tokenizer and the id to pad with.
+
+    Args:
+        name_or_path: A folder, a `.gguf` file, or a name on the model hub.
+        options: Options of `AutoModel.from_pretrained` (`dtype`, …).
+
+    Raises:
+        InputError: There is none, or it cannot be read.
+    """
+    from transformers import AutoModel, AutoTokenizer
+
+    source, where = _where(name_or_path)
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(source, **where)
+            model = AutoModel.from_pretrained(source, **where, **{"dtype": "float32", **options})
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise _unusable(name_or_path, error) from None
+    except Exception as error:
+        if type(error).__module__.split(".")[0] in {"safetensors", "safetensors_rust"}:
+            raise _unusable(name_or_path, error) from None
+        raise
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise InputError("has no fast tokenizer (tokenizer.json)", path=name_or_path)
+    return _text_model(model), backend, _pad_id(tokenizer, model.config)
+
+
+def pooling_of(model_type: str) -> str:
+    """The pooling that suits an architecture: first token of encoders, last of decoders."""
+    return "cls" if any(name in model_type for name in _ENCODERS) else "last"
+
+
+def model_type_of(name_or_path: str) -> str:
+    """The architecture of a backbone, read from its configuration alone.
+
+    Raises:
+        InputError: There is none, or it cannot be read.
+    """
+    from transformers import AutoConfig
+
+    source, where = _where(name_or_path)
+    try:
+        with quiet():
+            return str(AutoConfig.from_pretrained(source, **where).model_type)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise _unusable(name_or_path, error) from None
+
+
+@contextlib.contextmanager
+def quiet() -> Any:
+    """Keeps transformers' own bars and reports off the terminal; ours says what matters."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _where(name_or_path: str) -> tuple[str, dict[str, Any]]:
+    path = Path(name_or_path)
+    if path.is_dir():
+        return str(path), {"local_files_only": True}
+    if path.suffix == ".gguf" and path.is_file():
+        return str(path.parent), {"gguf_file": path.name, "local_files_only": True}
+    if path.exists() or name_or_path.startswith((".", os.sep, "~")) or name_or_path.count("/") > 1:
+        raise InputError("is no model: give a folder or a .gguf file", path=name_or_path)
+    return name_or_path, {}
+
+
+def _unusable(name_or_path: str, error: Exception) -> InputError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return InputError(f"is no usable backbone: {reason[:300]}", path=name_or_path)
+
+
+def _text_model(model: Any) -> Any:
+    """The text part of a model that sees or hears as well."""
+    return model.language_model if hasattr(model, "language_model") else model
+
+
+def _pad_id(tokenizer: Any, config: Any) -> int:
+    for found in (tokenizer.pad_token_id, config.pad_token_id, tokenizer.eos_token_id):
+        if found is not None:
+            return int(found)
+    return 0

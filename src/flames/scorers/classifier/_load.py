@@ -1,0 +1,86 @@
+"""Loading a classifier's folder as a scorer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flames.errors import InputError, UsageError
+from flames.scorers.base import ScorerContext
+from flames.scorers.classifier.encoding import Encoder
+from flames.scorers.classifier.scorer import ClassifierScorer
+
+
+def load(path: str, context: ScorerContext) -> ClassifierScorer:
+    """A trained or imported scorer with its original weights, behind the `Scorer` protocol.
+
+    Options of the context: `truncation` (`middle` or `official`), `device` (`cpu`, `cuda`,
+    `cuda:1`; the first GPU, if any, unless given), `dtype` (`float32`, `bfloat16`, `float16`;
+    as stored unless given, never half precision on a CPU that was not asked for it),
+    `batch_tokens`.
+
+    Args:
+        path: The folder.
+        context: The taxonomy, which its heads must speak of, and the options.
+
+    Raises:
+        InputError: The folder holds no scorer, or a broken one.
+        UsageError: An option cannot be met.
+    """
+    from flames.scorers.classifier._backbone import quiet
+    from flames.scorers.classifier._model import FlamesScorer, read_errors
+    from flames.scorers.classifier.settings import read_settings
+
+    settings = read_settings(path)
+    settings.check_taxonomy(context.taxonomy)
+    options = context.options
+    device = pick_device(options.get("device"))
+    if not any(Path(path).glob("*.safetensors")):
+        raise InputError("is no complete scorer: it holds no weights (*.safetensors)", path=path)
+    with quiet(), read_errors(path):
+        model: Any = FlamesScorer.from_pretrained(path, dtype=options.get("dtype") or "auto")
+    model = model.to(device).eval()
+    if truncation := options.get("truncation"):
+        if truncation not in ("middle", "official"):
+            raise UsageError(f"--truncation is middle or official, not {truncation!r}")
+        settings = model.settings.model_copy(update={"truncation": truncation})
+        model.encoder = Encoder(model.encoder.tokenizer, settings)
+    batch_tokens = options.get("batch_tokens")
+    return ClassifierScorer(
+        model.encoder,
+        lambda rows: model.compute(rows, batch_tokens=batch_tokens),
+        details={
+            "backbone": model.config.text_config.model_type,
+            "parameters": model.num_parameters(),
+            "device": str(device),
+            "dtype": str(model.dtype).removeprefix("torch."),
+        },
+    )
+
+
+def pick_device(name: str | None = None) -> Any:
+    """A torch device by name; the first GPU, if any, unless given.
+
+    Raises:
+        UsageError: There is no such device here.
+    """
+    import torch
+
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"unknown device {name!r}; one of: cpu, cuda, cuda:N, mps") from None
+    there = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }.get(device.type, 0)
+    if (device.index or 0) >= there:
+        raise UsageError(f"there is no {name} here ({_present(there, device.type)}); use cpu")
+    return device
+
+
+def _present(count: int, kind: str) -> str:
+    return f"{count} {kind} devices" if count else f"no {kind} device"

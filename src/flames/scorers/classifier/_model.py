@@ -1,0 +1,407 @@
+"""`FlamesScorer`: any pretrained backbone with one linear head a dimension on its pooled state.
+
+The architecture is the one that the FLAMES paper specifies (NAACL 2024, arXiv 2311.06899).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flames.errors import FlamesError, InputError, MissingExtraError
+
+try:
+    import torch
+    from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+    from transformers.utils import ModelOutput
+except ImportError:
+    raise MissingExtraError("hf", "a scorer with its original weights") from None
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from flames.records import Response
+from flames.scorers.classifier.encoding import TOKENIZER, Encoded, Encoder, pad, read_tokenizer
+from flames.scorers.classifier.scorer import softmax, unscorable
+from flames.scorers.classifier.settings import ScorerSettings, parse_settings
+
+
+class FlamesScorerConfig(PreTrainedConfig):  # type: ignore[misc]
+    """Configuration of a `FlamesScorer`.
+
+    Args:
+        text_config: The backbone's own configuration.
+        flames: The scorer's settings (`ScorerSettings`), as JSON.
+        head_bias: Whether the heads have biases; the released scorer's have none.
+        head_dropout: Dropout on the pooled state while training.
+    """
+
+    model_type = "flames-scorer"
+    sub_configs = {"text_config": AutoConfig}  # noqa: RUF012  (as transformers declares it)
+
+    def __init__(
+        self,
+        text_config: PreTrainedConfig | Mapping[str, Any] | None = None,
+        flames: Mapping[str, Any] | ScorerSettings | None = None,
+        head_bias: bool = True,
+        head_dropout: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(text_config, Mapping):
+            fields = {name: value for name, value in text_config.items() if name != "model_type"}
+            text_config = AutoConfig.for_model(text_config.get("model_type", "bert"), **fields)
+        self.text_config: Any = text_config or AutoConfig.for_model("bert")
+        if isinstance(flames, ScorerSettings):
+            flames = flames.model_dump(mode="json", by_alias=True)
+        self.flames = dict(flames) if flames is not None else None
+        self.head_bias = head_bias
+        self.head_dropout = head_dropout
+        super().__init__(**kwargs)
+
+    @property
+    def settings(self) -> ScorerSettings:
+        """The scorer's settings.
+
+        Raises:
+            InputError: There are none, or they are broken.
+        """
+        return parse_settings({"flames": self.flames}, self.name_or_path or None)
+
+    @settings.setter
+    def settings(self, settings: ScorerSettings) -> None:
+        self.flames = settings.model_dump(mode="json", by_alias=True)
+
+
+@dataclass
+class ScorerOutput(ModelOutput):  # type: ignore[misc]
+    """What a forward pass gives.
+
+    Args:
+        loss: Mean loss of the rows, where targets were given.
+        logits: All heads' logits one after the other (rows × all classes).
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+
+
+class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
+    """Scores a response to a prompt, with one head a dimension.
+
+    Make one from a pretrained backbone with `from_backbone`, load a trained one with
+    `from_pretrained`. Its tokenizer travels with it.
+
+    Args:
+        config: The configuration; its settings say what heads there are.
+    """
+
+    config_class = FlamesScorerConfig
+    base_model_prefix = "backbone"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+
+    def __init__(self, config: FlamesScorerConfig) -> None:
+        super().__init__(config)
+        self.settings = config.settings
+        self.backbone = _without_pooler(AutoModel.from_config(config.text_config))
+        width = config.text_config.hidden_size
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.classifiers = nn.ModuleList(
+            nn.Linear(width, size, bias=config.head_bias) for size in self.settings.sizes
+        )
+        self._takes_positions = _takes_positions(self.backbone)
+        self.encoder: Encoder | None = None
+        self.post_init()
+
+    @classmethod
+    def from_backbone(
+        cls, name_or_path: str, settings: ScorerSettings, **options: Any
+    ) -> FlamesScorer:
+        """A scorer with fresh heads on a pretrained backbone.
+
+        Args:
+            name_or_path: A folder, or a name on the model hub.
+            settings: The scorer's settings; `pad_id` is taken from the backbone's tokenizer.
+            options: `dtype`, `gguf_file` and other options of `AutoModel.from_pretrained`.
+
+        Raises:
+            InputError: There is no usable backbone.
+        """
+        from flames.scorers.classifier._backbone import load_backbone
+
+        backbone, tokenizer, pad_id = load_backbone(name_or_path, **options)
+        settings = settings.model_copy(update={"pad_id": pad_id})
+        encoder = Encoder(tokenizer, settings)
+        config = FlamesScorerConfig(text_config=backbone.config, flames=settings)
+        with torch.device("meta"):
+            model = cls(config)  # its own backbone would be random weights, thrown away at once
+        model.backbone = _without_pooler(backbone)
+        model.classifiers = nn.ModuleList(
+            nn.Linear(config.text_config.hidden_size, size, dtype=backbone.dtype)
+            for size in settings.sizes
+        )
+        for head in model.classifiers:
+            nn.init.normal_(head.weight, std=0.02)
+            nn.init.zeros_(head.bias)
+        model.encoder = encoder
+        return model
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Loads a trained scorer: a folder, or a name on the model hub.
+
+        A folder is never looked up anywhere else. Takes the options of
+        `PreTrainedModel.from_pretrained`.
+
+        Raises:
+            InputError: It is no scorer, or weights are missing, unknown or of the wrong shape.
+        """
+        told = kwargs.pop("output_loading_info", False)
+        if Path(name_or_path).is_dir():
+            kwargs["local_files_only"] = True
+        loaded: Any = super().from_pretrained(
+            name_or_path,
+            *args,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            use_safetensors=True,
+            **kwargs,
+        )
+        model, info = loaded
+        _check_loaded(info, name_or_path)
+        folder = _tokenizer_folder(name_or_path, kwargs)
+        model.encoder = Encoder(read_tokenizer(folder), model.settings)
+        return (model, info) if told else model
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Saves weights (safetensors), configuration and tokenizer; may push them to the hub."""
+        if kwargs.get("is_main_process", True) and self.encoder is not None:
+            Path(save_directory).mkdir(parents=True, exist_ok=True)
+            self.encoder.tokenizer.save(str(Path(save_directory) / TOKENIZER))
+        self.config.settings = self.settings
+        return super().save_pretrained(save_directory, *args, **kwargs)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        dimension: Tensor | None = None,
+        labels: Tensor | None = None,
+        **kwargs: Any,
+    ) -> ScorerOutput:
+        """Computes all heads' logits and, with targets, the multi-task loss.
+
+        Args:
+            input_ids: Token ids (rows × tokens), padded on either side.
+            attention_mask: 1 for tokens, 0 for padding, same shape.
+            dimension: The head that each row belongs to (rows), to mask the loss.
+            labels: Target probabilities a class of that head (rows × most classes of a head),
+                zero beyond its own.
+            kwargs: Handed on to the backbone.
+        """
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if self._takes_positions:
+            # A token's position is its place among the tokens, wherever the padding stands.
+            positions = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+            kwargs.setdefault("position_ids", positions)
+        states = self.backbone(input_ids=input_ids, attention_mask=attention_mask, **kwargs)[0]
+        pooled = pool(states, attention_mask, self.settings.pooling)
+        pooled = self.dropout(pooled.to(next(self.classifiers.parameters()).dtype))
+        each = [head(pooled) for head in self.classifiers]
+        loss = None
+        if labels is not None and dimension is not None:
+            loss = multi_task_loss(each, dimension, labels)
+        return ScorerOutput(loss=loss, logits=torch.cat(each, dim=-1))
+
+    def compute(
+        self, rows: Sequence[Encoded], *, batch_tokens: int | None = None
+    ) -> NDArray[np.float32]:
+        """Logits of encoded rows; a row's do not depend on the others.
+
+        Args:
+            rows: What the encoder made.
+            batch_tokens: Most tokens at a time, padding included. Halved, and halved again,
+                where a GPU's memory does not suffice.
+
+        Returns:
+            All heads' logits (rows × all classes).
+        """
+        device: torch.device = self.device
+        budget = batch_tokens or (4096 if device.type == "cpu" else 32768)
+        logits = np.zeros((len(rows), sum(self.settings.sizes)), dtype=np.float32)
+        order = sorted(range(len(rows)), key=lambda index: -len(rows[index].ids))
+        training, start = self.training, 0
+        self.eval()
+        try:
+            while start < len(order):
+                count = max(1, budget // max(1, len(rows[order[start]].ids)))
+                batch = order[start : start + count]
+                try:
+                    logits[batch] = self._forward_rows([rows[index].ids for index in batch])
+                except torch.cuda.OutOfMemoryError:
+                    if len(batch) == 1:
+                        raise
+                    torch.cuda.empty_cache()
+                    budget = max(1, len(rows[order[start]].ids) * (len(batch) // 2))
+                    continue
+                start += len(batch)
+        finally:
+            self.train(training)
+        return logits
+
+    def _forward_rows(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        ids, mask = pad(rows, self.settings.pad_id, self.settings.padding_side)
+        with torch.inference_mode():
+            output = self(
+                input_ids=torch.from_numpy(ids).to(self.device),
+                attention_mask=torch.from_numpy(mask).to(self.device),
+            )
+        assert output.logits is not None
+        return np.asarray(output.logits.float().cpu().numpy())
+
+    def predict_proba(
+        self, records: Sequence[Mapping[str, Any] | Response]
+    ) -> list[dict[int, float]]:
+        """Probabilities of the scores, best score first, one mapping a record.
+
+        Args:
+            records: Responses, or mappings with `dimension`, `prompt` and `response`.
+
+        Raises:
+            InputError: A record cannot be judged (its dimension has no head, say).
+        """
+        responses = [_response(record, index) for index, record in enumerate(records)]
+        for index, response in enumerate(responses):
+            if not response.scorable or unscorable(response, self.settings):
+                reason = unscorable(response, self.settings) or "nothing to judge"
+                raise InputError(f"record {index} cannot be scored: {reason}")
+        if self.encoder is None:
+            raise InputError("the scorer has no tokenizer; load it with `from_pretrained`")
+        rows = self.encoder.encode([(r.prompt or "", r.response or "") for r in responses])
+        found = []
+        for response, logits in zip(responses, self.compute(rows), strict=True):
+            head = self.settings.head(response.dimension)
+            assert head is not None
+            chances = softmax(logits[self.settings.slices[head.name]])
+            found.append(dict(zip(head.scale, map(float, chances), strict=True)))
+        return found
+
+    def predict(self, records: Sequence[Mapping[str, Any] | Response]) -> list[int]:
+        """The likeliest score of each record; see `predict_proba`."""
+        return [max(each, key=each.__getitem__) for each in self.predict_proba(records)]
+
+
+def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """One state a row.
+
+    Args:
+        states: Hidden states after the last norm (rows × tokens × width).
+        mask: 1 for tokens, 0 for padding on either side (rows × tokens).
+        pooling: `cls` (first token), `mean`, or `last` (last token).
+
+    Returns:
+        (rows × width)
+    """
+    if pooling == "mean":
+        weights = mask.unsqueeze(-1).to(torch.float32)
+        total = (states.to(torch.float32) * weights).sum(dim=1)
+        return (total / weights.sum(dim=1).clamp(min=1)).to(states.dtype)
+    places = torch.arange(mask.shape[1], device=mask.device)
+    if pooling == "last":
+        where = (mask.long() * places).argmax(dim=-1)
+    else:
+        where = mask.long().argmax(dim=-1)
+    return states[torch.arange(states.shape[0], device=states.device), where]
+
+
+def multi_task_loss(heads: Sequence[Tensor], dimension: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of the rows, each under the head of its own dimension only.
+
+    Args:
+        heads: Each head's logits (rows × its classes).
+        dimension: The head that each row belongs to (rows).
+        labels: Targets (rows × most classes), zero beyond a head's own; a row's targets sum to
+            its weight.
+    """
+    total = heads[0].new_zeros((), dtype=torch.float32)
+    for index, logits in enumerate(heads):
+        target = labels[:, : logits.shape[-1]].float() * (dimension == index).unsqueeze(-1)
+        total = total - (target * torch.log_softmax(logits.float(), dim=-1)).sum()
+    return total / labels.sum().clamp(min=1e-12)
+
+
+def _without_pooler(backbone: Any) -> Any:
+    if getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None  # never read: it would only be dead weight, and untrained
+    return backbone
+
+
+def _takes_positions(backbone: nn.Module) -> bool:
+    """Whether positions must be given; RoBERTa's kin derive them from the ids, from 2 on."""
+    if any(hasattr(m, "create_position_ids_from_input_ids") for m in backbone.modules()):
+        return False
+    return "position_ids" in inspect.signature(backbone.forward).parameters
+
+
+@contextlib.contextmanager
+def read_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Tells whatever breaks while a folder is loaded in one line of our own."""
+    try:
+        yield
+    except FlamesError:
+        raise
+    except Exception as error:  # transformers, safetensors and torch raise all kinds
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise InputError(f"is a broken scorer: {reason}", path=path) from error
+
+
+def _check_loaded(info: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    for key, what in (
+        ("mismatched_keys", "weights of the wrong shape"),
+        ("missing_keys", "weights are missing"),
+        ("unexpected_keys", "unknown weights"),
+        ("error_msgs", "unreadable weights"),
+    ):
+        found = sorted(
+            f"{each[0]} {tuple(each[1])} instead of {tuple(each[2])}"
+            if isinstance(each, tuple)
+            else str(each)
+            for each in info.get(key) or ()
+        )
+        if found:
+            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+            message = f"is a broken scorer, {what}: {', '.join(found[:3])}{more}"
+            raise InputError(message, path=path)
+
+
+def _tokenizer_folder(name_or_path: str | os.PathLike[str], options: Mapping[str, Any]) -> Path:
+    if Path(name_or_path).is_dir():
+        return Path(name_or_path)
+    from huggingface_hub import hf_hub_download
+
+    revision = options.get("revision")
+    return Path(hf_hub_download(str(name_or_path), TOKENIZER, revision=revision)).parent
+
+
+def _response(record: Mapping[str, Any] | Response, index: int) -> Response:
+    if isinstance(record, Response):
+        return record
+    fields = {name: record.get(name) for name in ("dimension", "prompt", "response")}
+    return Response.model_validate({"prompt_id": str(index), "model": "-", **fields})
+
+
+AutoConfig.register(FlamesScorerConfig.model_type, FlamesScorerConfig, exist_ok=True)
+AutoModel.register(FlamesScorerConfig, FlamesScorer, exist_ok=True)
