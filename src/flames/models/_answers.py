@@ -1,0 +1,97 @@
+"""Replies from the JSON that OpenAI-compatible endpoints answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flames.models._base import Reply, TransientFailure, Usage
+from flames.models._failures import BLOCKED_FINISH, redact, refusal
+from flames.models._reasoning import split_reasoning
+from flames.records import Status
+from flames.text import shorten
+
+_CUT_OFF = frozenset("length max_tokens model_length max_output_tokens".split())
+
+
+def read_answer(raw: bytes, secrets: tuple[str, ...] = ()) -> Reply:
+    """The reply in the body of a chat or completions answer.
+
+    Raises:
+        RequestError: There is none in it.
+    """
+    try:
+        body = json.loads(raw)
+    except (ValueError, RecursionError):
+        start = redact(shorten(raw[:400].decode("utf-8", "replace"), 80), secrets)
+        raise TransientFailure(f"the answer is no JSON: {start!r}") from None
+    if not isinstance(body, dict):
+        raise TransientFailure(f"the answer is a JSON {type(body).__name__}, not an object")
+    choices = body.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, dict):
+        if any(body.get(name) for name in ("error", "base_resp", "error_code", "code")):
+            return _refused(body, secrets)
+        raise TransientFailure("the answer holds no choice")
+    if choice.get("error"):
+        return _refused(choice, secrets)
+    return _reply(choice, body)
+
+
+def _refused(body: Mapping[str, Any], secrets: tuple[str, ...]) -> Reply:
+    meaning = refusal(200, body, secrets=secrets)
+    if isinstance(meaning, Reply):
+        return meaning
+    raise meaning
+
+
+def _reply(choice: dict[str, Any], body: dict[str, Any]) -> Reply:
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        message = {"content": choice.get("text")}
+    content, thoughts = _texts(message.get("content"))
+    answer, inline = split_reasoning(content)
+    if not answer and isinstance(message.get("refusal"), str):
+        answer = message["refusal"]
+    given = message.get("reasoning_content") or message.get("reasoning")
+    pieces = (given if isinstance(given, str) else "", thoughts, inline)
+    finish = choice.get("finish_reason")
+    finish = finish if isinstance(finish, str) else None
+    said = (finish or "").casefold()
+    usage = body.get("usage")
+    status: Status
+    if said in BLOCKED_FINISH:
+        status = "blocked"
+    elif not answer.strip():
+        status = "empty"
+    else:
+        status = "truncated" if said in _CUT_OFF else "ok"
+    return Reply(
+        status,
+        text=answer,
+        finish_reason=finish,
+        reasoning="\n".join(filter(None, pieces)) or None,
+        usage=Usage(usage) if isinstance(usage, dict) else None,
+        note=f"finish_reason {finish}" if status == "blocked" else None,
+        raw=body,
+    )
+
+
+def _texts(content: Any) -> tuple[str, str]:
+    """Answer and thoughts of a message's content, which may come as a list of parts."""
+    if isinstance(content, str):
+        return content, ""
+    answer: list[str] = []
+    thoughts: list[str] = []
+    for part in content if isinstance(content, list) else ():
+        if isinstance(part, str):
+            answer.append(part)
+        elif isinstance(part, dict):
+            kind = part.get("type")
+            if isinstance(part.get("text"), str) and kind in ("text", "output_text", None):
+                answer.append(part["text"])
+            elif kind in ("thinking", "reasoning"):
+                inner = part.get("thinking") or part.get("text")
+                thoughts.append(inner if isinstance(inner, str) else _texts(inner)[0])
+    return "".join(answer), "\n".join(thoughts)

@@ -1,0 +1,183 @@
+"""What a model is: something that answers messages, or says in which way it could not.
+
+ModelError (flames.errors)  exit 3
+└── RequestError            one request got no answer
+    ├── RateLimited         asked to slow down: worth trying again, later
+    ├── TransientFailure    a server error, a timeout, a lost or unreadable answer: again
+    ├── Unreachable         nobody listens there: again, but not for ever
+    ├── RequestRejected     this request will never work; others may
+    └── EndpointUnusable    no request will ever work (wrong key, unknown model, no host)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from flames.errors import ModelError
+from flames.records import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How an answer is to be drawn. None leaves a parameter to the provider.
+
+    Args:
+        temperature: 0 is greedy.
+        max_tokens: The longest answer, in tokens.
+        seed: The provider's seed, where it has one.
+        extra: Further fields of the request's body, sent as they are.
+    """
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def over(self, defaults: Sampling) -> Sampling:
+        """These parameters, and the defaults' where they leave one open."""
+        return Sampling(
+            defaults.temperature if self.temperature is None else self.temperature,
+            defaults.max_tokens if self.max_tokens is None else self.max_tokens,
+            defaults.seed if self.seed is None else self.seed,
+            {**defaults.extra, **self.extra},
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The parameters that are set, by name."""
+        named = {
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "seed": self.seed,
+        }
+        return {**{k: v for k, v in named.items() if v is not None}, **self.extra}
+
+
+class Usage(dict[str, Any]):
+    """What the provider counted, as it gave it; the two counts that everybody gives by name."""
+
+    @property
+    def tokens_in(self) -> int | None:
+        """Tokens of the request."""
+        return self._count("prompt_tokens", "input_tokens")
+
+    @property
+    def tokens_out(self) -> int | None:
+        """Tokens of the answer, reasoning included."""
+        return self._count("completion_tokens", "output_tokens")
+
+    def _count(self, *names: str) -> int | None:
+        for name in names:
+            value = self.get(name)
+            if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+                return value
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back.
+
+    Args:
+        status: `ok`, `truncated`, `empty` or `blocked`; never `error`, which is raised.
+        text: The answer without any reasoning; what there is of it when blocked.
+        finish_reason: As the provider said it.
+        reasoning: What the model thought aloud, kept apart.
+        usage: Token counts, where given.
+        note: Why it was blocked, in the provider's words.
+        raw: The provider's whole answer, for callers who need more (log-probabilities, say).
+    """
+
+    status: Status
+    text: str | None = None
+    finish_reason: str | None = None
+    reasoning: str | None = None
+    usage: Usage | None = None
+    note: str | None = None
+    raw: Mapping[str, Any] | None = None
+
+
+class RequestError(ModelError):
+    """A request got no answer.
+
+    Args:
+        message: One line for people, without secrets.
+        retry_after: Seconds that the endpoint asks to wait, if it does.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(message)
+
+
+class RateLimited(RequestError):
+    """The endpoint asks to slow down."""
+
+    retryable = True
+
+
+class TransientFailure(RequestError):
+    """A server error, a timeout, a lost connection or an unreadable answer."""
+
+    retryable = True
+
+
+class Unreachable(RequestError):
+    """No connection could be made."""
+
+    retryable = True
+
+
+class RequestRejected(RequestError):
+    """The endpoint refuses this request for good; another one may work."""
+
+
+class EndpointUnusable(RequestError):
+    """No request can work: wrong key, unknown model, no such host, no credit left."""
+
+
+@runtime_checkable
+class ChatModel(Protocol):
+    """Anything that can be asked. Implementations never retry: whoever asks does."""
+
+    @property
+    def name(self) -> str:
+        """The name that its responses are recorded under."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """How many requests at once suit it where nobody says a number."""
+        ...
+
+    @property
+    def defaults(self) -> Sampling:
+        """Sampling parameters that it needs where nobody says otherwise."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What a manifest must know of it, without secrets: provider, address, checksums."""
+        ...
+
+    async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
+        """Gets one answer.
+
+        Raises:
+            RequestError: There was none; its kind says whether trying again makes sense.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Frees connections and processes; the model may be asked again afterwards."""
+        ...

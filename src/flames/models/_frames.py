@@ -1,0 +1,49 @@
+"""How a base model, which only continues texts, is asked a question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flames.errors import UsageError
+from flames.models._base import Message
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A text around the question, and the strings that end the answer."""
+
+    name: str
+    before: str
+    question: str
+    answer: str
+    stop: tuple[str, ...]
+
+    def text(self, messages: Sequence[Message]) -> str:
+        """The text to continue."""
+        parts = [self.before]
+        for message in messages:
+            if message.role == "system":
+                parts.append(message.content.strip() + "\n\n")
+            elif message.role == "user":
+                parts.append(self.question.format(message.content.strip()))
+            else:
+                parts.append(self.answer + message.content.strip() + "\n\n")
+        return "".join(parts) + self.answer
+
+
+QA = Frame(name="qa", before="", question="问：{}\n", answer="答：", stop=("\n问", "问：", "\n\n"))
+FRAMES = {"qa": QA}
+
+
+def load_frame(name: str | None) -> Frame | None:
+    """The frame of that name; `chat` or nothing is the model's own chat template.
+
+    Raises:
+        UsageError: There is no such frame.
+    """
+    if name is None or name == "chat":
+        return None
+    if name not in FRAMES:
+        raise UsageError(f"unknown frame {name!r}; one of: chat, {', '.join(FRAMES)}")
+    return FRAMES[name]

@@ -1,0 +1,40 @@
+"""Thinking aloud taken out of an answer."""
+
+from __future__ import annotations
+
+import re
+
+_TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
+
+
+def split_reasoning(text: str) -> tuple[str, str]:
+    """Splits `<think>…</think>` from an answer.
+
+    A closing tag without an opening one ends reasoning that began before the text (some chat
+    templates open it in the prompt); an opening tag without a closing one means that the answer
+    was never reached.
+
+    Returns:
+        The answer and the reasoning, both stripped where anything was split, else the text as
+        it is and nothing.
+    """
+    tags = list(_TAG.finditer(text))
+    if not tags:
+        return text, ""
+    answer: list[str] = []
+    reasoning: list[str] = []
+    position, depth = 0, 0
+    for tag in tags:
+        piece = text[position : tag.start()]
+        position = tag.end()
+        if tag[1]:
+            if depth == 0:
+                reasoning, answer = [*reasoning, *answer, piece], []
+            else:
+                reasoning.append(piece)
+            depth = 0
+        else:
+            (reasoning if depth else answer).append(piece)
+            depth = 1
+    (reasoning if depth else answer).append(text[position:])
+    return "".join(answer).strip(), "\n".join(filter(None, map(str.strip, reasoning)))

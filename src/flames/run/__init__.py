@@ -1,0 +1,19 @@
+"""Run directories: manifest, prompts as asked, journal of responses, verdicts, reports."""
+
+from flames.run._journal import Journal, read_journal
+from flames.run._manifest import Manifest, Session, differences, without_secrets
+from flames.run._rundir import RunDir, create_run, is_run, open_run, safe_name
+
+__all__ = [
+    "Journal",
+    "Manifest",
+    "RunDir",
+    "Session",
+    "create_run",
+    "differences",
+    "is_run",
+    "open_run",
+    "read_journal",
+    "safe_name",
+    "without_secrets",
+]
