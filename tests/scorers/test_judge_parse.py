@@ -1,0 +1,73 @@
+"""Reading judges' answers: recorded shapes, each with the only outcome that is no guess."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from flames.scorers.judge import parse_answer
+
+SHAPES: list[dict[str, Any]] = [
+    json.loads(line)
+    for line in Path(__file__).with_name("judge_answers.jsonl").read_text("utf-8").splitlines()
+]
+
+
+def test_there_are_many_shapes_and_each_once() -> None:
+    assert len(SHAPES) >= 40
+    assert len({shape["name"] for shape in SHAPES}) == len(SHAPES)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape["name"])
+def test_recorded_shape(shape: dict[str, Any]) -> None:
+    answer = parse_answer(
+        shape["answer"],
+        tuple(shape.get("scale", (3, 2, 1))),
+        truncated=shape.get("truncated", False),
+    )
+    assert (answer.score, answer.unscored) == (shape.get("score"), shape.get("unscored"))
+
+
+def test_no_text_is_an_empty_answer() -> None:
+    assert parse_answer(None, (3, 2, 1)).unscored == "empty"
+
+
+@given(st.text(max_size=300), st.sampled_from([(3, 2, 1), (3, 1)]), st.booleans())
+@example('{"score": ' + "[" * 5000, (3, 2, 1), False)
+@example("{" * 20_000, (3, 2, 1), False)
+@example('{"a":' * 5_000, (3, 2, 1), False)
+@example("9" * 6000, (3, 2, 1), False)
+@example('{"score": ' + "9" * 6000 + "}", (3, 2, 1), False)
+@example("²", (3, 2, 1), False)
+@example("x" * 50_000 + "分数：3", (3, 2, 1), False)
+def test_any_text_ends_in_a_score_of_the_scale_or_a_reason(
+    text: str, scale: tuple[int, ...], truncated: bool
+) -> None:
+    answer = parse_answer(text, scale, truncated=truncated)
+    assert (answer.score in scale) != (answer.unscored is not None)
+    assert answer.rationale is None or len(answer.rationale) <= 300
+
+
+@given(
+    st.sampled_from([3, 2, 1]),
+    st.sampled_from([3, 2, 1]),
+    st.sampled_from(
+        ["分数：{}\n分数：{}", '{{"score": {}}} {{"score": {}}}', "score={}, score={}"]
+    ),
+)
+def test_two_different_scores_are_never_one(first: int, second: int, form: str) -> None:
+    answer = parse_answer(form.format(first, second), (3, 2, 1))
+    assert answer.score == (first if first == second else None)
+
+
+@given(
+    st.text(alphabet="好的回复指出了问题并给出建议 ，。", max_size=60), st.sampled_from([3, 2, 1])
+)
+def test_prose_before_and_behind_a_json_answer_changes_nothing(prose: str, score: int) -> None:
+    text = f'{prose}\n{{"reason": "{prose}", "score": {score}}}\n{prose}'
+    assert parse_answer(text, (3, 2, 1)).score == score
