@@ -2,5 +2,6 @@
 
 from flames.scorers.judge._answer import Answer
 from flames.scorers.judge._parse import parse_answer
+from flames.scorers.judge._prompt import JudgePrompt, fence, load_judge_prompt
 
-__all__ = ["Answer", "parse_answer"]
+__all__ = ["Answer", "JudgePrompt", "fence", "load_judge_prompt", "parse_answer"]
