@@ -32,7 +32,13 @@ def stream(seed: int, *names: object) -> np.random.Generator:
     return np.random.default_rng([seed, *(zlib.crc32(str(name).encode()) for name in names)])
 
 
-def draw_totals(outcomes: Array, ends: Array, resamples: int, rng: np.random.Generator) -> Array:
+def draw_totals(
+    outcomes: Array,
+    ends: Array,
+    resamples: int,
+    rng: np.random.Generator,
+    weights: Array | float = PRIOR,
+) -> Array:
     """Weighted column totals of one stratum, resampled by prompt.
 
     Args:
@@ -41,12 +47,13 @@ def draw_totals(outcomes: Array, ends: Array, resamples: int, rng: np.random.Gen
         ends: The pseudo-prompts, shape (ends, columns), in the same units.
         resamples: How often to draw.
         rng: Where the randomness comes from.
+        weights: Of the pseudo-prompts, one for all or shape (ends,).
 
     Returns:
         Totals, shape (resamples, columns). Divide one column by another for a share or a mean.
     """
     patterns, times = np.unique(outcomes, axis=0, return_counts=True)
-    return draw_counted(patterns, times, ends, resamples, rng)
+    return draw_counted(patterns, times, ends, resamples, rng, weights)
 
 
 def draw_counted(
@@ -55,10 +62,11 @@ def draw_counted(
     ends: Array,
     resamples: int,
     rng: np.random.Generator,
+    weights: Array | float = PRIOR,
 ) -> Array:
     """`draw_totals` for outcomes that are already counted: row `i` occurs `times[i]` times."""
     rows = np.vstack([patterns, ends])
-    shapes = np.concatenate([times.astype(float), np.full(len(ends), PRIOR)])
+    shapes = np.concatenate([times, np.broadcast_to(weights, len(ends))])
     return np.asarray(rng.standard_gamma(shapes, size=(resamples, len(shapes))) @ rows)
 
 

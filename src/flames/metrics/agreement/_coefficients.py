@@ -1,0 +1,171 @@
+"""Coefficients of agreement, each also for many weighted resamples at once.
+
+Sources: Krippendorff, Content Analysis (2004), chapter 11; Cohen 1960; Cohen 1968.
+
+Ratings are a matrix of units × raters. Each unit adds a K × K matrix of coincidences: how often
+its ratings pair one category with another, every rating counted once in all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+Level = Literal["nominal", "ordinal"]
+Weights = Literal["linear", "quadratic"] | None
+
+
+def _coded(ratings: ArrayLike, categories: Sequence[float] | None) -> tuple[NDArray[np.int64], int]:
+    """Ratings as indices of their category, rising; -1 for missing ones."""
+    values = np.array(ratings, dtype=float)
+    present = ~np.isnan(values)
+    levels = np.unique(values[present]) if categories is None else np.unique(categories)
+    if present.any() and not np.isin(values[present], levels).all():
+        raise ValueError("a rating is none of the categories")
+    return np.where(present, np.searchsorted(levels, values), -1), len(levels)
+
+
+def coincidences(codes: NDArray[np.int64], k: int) -> Array:
+    """The coincidences of each unit, shape (units, K, K); zero where it has one rating."""
+    counts = (codes[:, :, None] == np.arange(k)).sum(1).astype(float)
+    ratings = counts.sum(1)
+    pairs = counts[:, :, None] * counts[:, None, :]
+    diagonal = np.arange(k)
+    pairs[:, diagonal, diagonal] -= counts
+    divisor: Array = np.maximum(ratings - 1, 1)
+    return np.asarray(pairs / divisor[:, None, None])
+
+
+def alpha_of(coincidence: Array, level: Level) -> Array:
+    """Krippendorff's alpha for matrices of coincidences, shape (..., K, K); NaN if undefined."""
+    margin = coincidence.sum(-1)
+    total = margin.sum(-1)
+    if level == "nominal":
+        k = coincidence.shape[-1]
+        distance = np.broadcast_to(1 - np.eye(k), coincidence.shape)
+    else:
+        # The ratings between the two categories, both counted by half.
+        middle = np.cumsum(margin, -1) - margin / 2
+        distance = (middle[..., :, None] - middle[..., None, :]) ** 2
+    observed = (coincidence * distance).sum((-1, -2))
+    expected = (margin[..., :, None] * margin[..., None, :] * distance).sum((-1, -2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(expected > 0, 1 - (total - 1) * observed / expected, np.nan))
+
+
+def kappa_of(table: Array, weights: Weights) -> Array:
+    """Cohen's kappa for tables of two raters, shape (..., K, K); NaN where it is undefined."""
+    distance = _distances(table.shape[-1], weights)
+    total = table.sum((-1, -2))
+    margins = table.sum(-1)[..., :, None] * table.sum(-2)[..., None, :]
+    observed = (table * distance).sum((-1, -2)) * total
+    expected = (margins * distance).sum((-1, -2))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(expected > 0, 1 - observed / expected, np.nan))
+
+
+def _distances(k: int, weights: Weights) -> Array:
+    steps = np.abs(np.subtract.outer(np.arange(k), np.arange(k))).astype(float)
+    if weights is None:
+        return np.asarray(np.minimum(steps, 1))
+    return np.asarray(steps**2 if weights == "quadratic" else steps)
+
+
+def _defined(value: float) -> float | None:
+    return None if np.isnan(value) else value
+
+
+def krippendorff_alpha(
+    ratings: ArrayLike, *, level: Level = "nominal", categories: Sequence[float] | None = None
+) -> float | None:
+    """Krippendorff's alpha: 1 for agreement throughout, 0 for what chance would give.
+
+    Args:
+        ratings: Shape (units, raters), NaN for a missing rating.
+        level: `ordinal` also counts how far apart two ratings are.
+        categories: All that could have been given; those that were unless given.
+
+    Returns:
+        None where alpha is not defined: no unit with two ratings, or one category throughout.
+    """
+    codes, k = _coded(ratings, categories)
+    return _defined(float(alpha_of(coincidences(codes, k).sum(0), level)))
+
+
+def percent_agreement(ratings: ArrayLike) -> float | None:
+    """The share of pairs of ratings that agree, in per cent, averaged over units.
+
+    Args:
+        ratings: Shape (units, raters), NaN for a missing rating.
+
+    Returns:
+        None where no unit has two ratings.
+    """
+    codes, k = _coded(ratings, None)
+    pairable = (codes >= 0).sum(1) > 1
+    if not pairable.any():
+        return None
+    return 100 * float(unit_agreement(codes[pairable], k).mean())
+
+
+def unit_agreement(codes: NDArray[np.int64], k: int) -> Array:
+    """The share of agreeing pairs of each unit, shape (units,); 0 where it has one rating."""
+    ratings = (codes >= 0).sum(1)
+    agreeing = np.trace(coincidences(codes, k), axis1=1, axis2=2)
+    return np.asarray(agreeing / np.maximum(ratings, 1))
+
+
+def confusion_matrix(
+    reference: ArrayLike, other: ArrayLike, categories: Sequence[float]
+) -> NDArray[np.int64]:
+    """How often `reference` gave category i where `other` gave j, in the categories' order.
+
+    Args:
+        reference: Shape (units,), NaN for a missing rating.
+        other: The same units by another rater.
+        categories: Rows and columns.
+
+    Returns:
+        Counts over the units that both rated, shape (K, K).
+    """
+    index = {category: i for i, category in enumerate(categories)}
+    table = np.zeros((len(index), len(index)), dtype=np.int64)
+    first, second = np.array(reference, dtype=float), np.array(other, dtype=float)
+    both = ~np.isnan(first) & ~np.isnan(second)
+    try:
+        for a, b in zip(first[both], second[both], strict=True):
+            table[index[a], index[b]] += 1
+    except KeyError:
+        raise ValueError("a rating is none of the categories") from None
+    return table
+
+
+def cohen_kappa(
+    first: ArrayLike,
+    second: ArrayLike,
+    *,
+    weights: Weights = None,
+    categories: Sequence[float] | None = None,
+) -> float | None:
+    """Cohen's kappa of two raters over the units that both rated.
+
+    Args:
+        first: Shape (units,), NaN for a missing rating.
+        second: The same units by another rater.
+        weights: `linear` or `quadratic` count how far apart two ratings are, in steps between
+            the categories.
+        categories: All that could have been given, which the weights' steps are counted on;
+            those that were unless given.
+
+    Returns:
+        None where kappa is not defined: no common unit, or one category throughout.
+    """
+    stacked = np.array([first, second], dtype=float)
+    stacked = stacked[:, ~np.isnan(stacked).any(0)]
+    levels = np.unique(stacked if categories is None else np.array(categories, dtype=float))
+    table = confusion_matrix(stacked[0], stacked[1], [float(level) for level in levels])
+    return _defined(float(kappa_of(table.astype(float), weights)))
