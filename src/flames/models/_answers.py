@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +23,7 @@ def read_answer(raw: bytes, secrets: tuple[str, ...] = ()) -> Reply:
         RequestError: There is none in it.
     """
     try:
-        body = json.loads(raw)
+        body = json.loads(raw, parse_constant=lambda name: None)
     except (ValueError, RecursionError):
         start = redact(shorten(raw[:400].decode("utf-8", "replace"), 80), secrets)
         raise TransientFailure(f"the answer is no JSON: {start!r}") from None
@@ -69,10 +70,10 @@ def _reply(choice: dict[str, Any], body: dict[str, Any]) -> Reply:
         status = "truncated" if said in _CUT_OFF else "ok"
     return Reply(
         status,
-        text=answer,
-        finish_reason=finish,
-        reasoning="\n".join(filter(None, pieces)) or None,
-        usage=Usage(usage) if isinstance(usage, dict) else None,
+        text=_whole(answer),
+        finish_reason=finish and _whole(finish),
+        reasoning=_whole("\n".join(filter(None, pieces))) or None,
+        usage=Usage(_finite(usage)) if isinstance(usage, dict) else None,
         note=f"finish_reason {finish}" if status == "blocked" else None,
         raw=body,
     )
@@ -95,3 +96,17 @@ def _texts(content: Any) -> tuple[str, str]:
                 inner = part.get("thinking") or part.get("text")
                 thoughts.append(inner if isinstance(inner, str) else _texts(inner)[0])
     return "".join(answer), "\n".join(thoughts)
+
+
+def _whole(text: str) -> str:
+    """The text with halves of characters (an emoji cut in two) replaced, as decoders do."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _finite(value: Any, depth: int = 3) -> Any:
+    """The value as far as JSON can hold it again."""
+    if isinstance(value, dict):
+        return {_whole(k): _finite(v, depth - 1) for k, v in value.items()} if depth else {}
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return _whole(value) if isinstance(value, str) else value if not isinstance(value, list) else []

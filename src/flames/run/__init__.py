@@ -2,7 +2,7 @@
 
 from flames.run._journal import Journal, read_journal
 from flames.run._manifest import Manifest, Session, differences, without_secrets
-from flames.run._rundir import RunDir, create_run, is_run, open_run, safe_name
+from flames.run._rundir import RunDir, create_run, file_sha256, is_run, open_run, safe_name
 
 __all__ = [
     "Journal",
@@ -11,6 +11,7 @@ __all__ = [
     "Session",
     "create_run",
     "differences",
+    "file_sha256",
     "is_run",
     "open_run",
     "read_journal",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,9 +66,10 @@ class Journal:
 
     Args:
         path: The file; made where it is missing.
+        seen: Told of every response that is there.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seen: Callable[[Response], None] | None = None) -> None:
         self.path = path
         self.dropped = 0
         self.statuses: dict[Key, str] = {}
@@ -76,6 +77,8 @@ class Journal:
         for line in read_journal(path):
             end = line.offset + line.length
             self.statuses[line.response.key] = line.response.status
+            if seen is not None:
+                seen(line.response)
         size = path.stat().st_size if path.exists() else 0
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         if end:

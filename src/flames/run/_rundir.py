@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +39,12 @@ def safe_name(text: str) -> str:
     """The text as a file name: letters, digits and `._@+-` kept, the rest made `-`."""
     name = _UNSAFE.sub("-", text).strip("-.")[:80].strip("-.")
     return name or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def file_sha256(path: Path) -> str:
+    """Checksum of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_run(path: str | os.PathLike[str]) -> bool:
@@ -204,15 +210,18 @@ class RunDir:
         return self.path / f"report.{form}"
 
     @contextmanager
-    def writing(self) -> Iterator[Journal]:
+    def writing(self, seen: Callable[[Response], None] | None = None) -> Iterator[Journal]:
         """The journal, open for appending, with the run locked against a second writer.
+
+        Args:
+            seen: Told of every response that is there.
 
         Raises:
             UsageError: Another process is writing to the run.
             InputError: The journal cannot be read.
         """
         with locked(self.path):
-            journal = Journal(self.responses_path)
+            journal = Journal(self.responses_path, seen)
             try:
                 yield journal
             finally:
@@ -233,8 +242,7 @@ class RunDir:
             OutsideError: What the disk holds is not what was written: prompts that changed, a
                 key twice or foreign, another status.
         """
-        digest = hashlib.sha256((self.path / PROMPTS).read_bytes()).hexdigest()
-        if digest != self.manifest.prompts_sha256:
+        if file_sha256(self.path / PROMPTS) != self.manifest.prompts_sha256:
             raise OutsideError(f"{self.path / PROMPTS}: was changed since the run began")
         statuses: dict[Key, str] = {}
         plan = {Key(prompt.id, self.model, sample) for prompt, sample in self.planned()}
@@ -285,40 +293,39 @@ def create_run(
     lines = to_jsonl(prompt.to_dict() for prompt in prompts)
     digest = hashlib.sha256(lines.encode("utf-8")).hexdigest()
     manifest = manifest.model_copy(update={"prompts_sha256": digest})
-    if is_run(folder):
-        run = RunDir(folder)
-        different = differences(run.manifest, manifest)
-        if different:
-            raise UsageError(
-                f"{folder}: is a run of something else ({'; '.join(different)}); "
-                "choose another --out"
-            )
-        if not resume:
-            done = len(run.settled())
-            raise UsageError(
-                f"{folder}: is there already with {done} of {manifest.planned} responses; "
-                "add --resume to go on with it, or choose another --out"
-            )
-        return run
     _make(folder)
-    write_atomic(folder / PROMPTS, lines)
-    if taxonomy is not None and taxonomy != load_taxonomy():
-        write_atomic(folder / TAXONOMY, taxonomy.model_dump_json(by_alias=True, indent=1))
-    _write_manifest(folder, manifest)  # last: it makes the directory a run
+    with locked(folder):
+        if is_run(folder):
+            return _same(RunDir(folder), manifest, resume)
+        write_atomic(folder / PROMPTS, lines)
+        if taxonomy is not None and taxonomy != load_taxonomy():
+            write_atomic(folder / TAXONOMY, taxonomy.model_dump_json(by_alias=True, indent=1))
+        _write_manifest(folder, manifest)  # last: it makes the directory a run
     return RunDir(folder)
+
+
+def _same(run: RunDir, manifest: Manifest, resume: bool) -> RunDir:
+    """The run that is there, if it is one of the same thing and may be gone on with."""
+    if different := differences(run.manifest, manifest):
+        raise UsageError(
+            f"{run.path}: is a run of something else ({'; '.join(different)}); choose another --out"
+        )
+    if not resume:
+        raise UsageError(
+            f"{run.path}: is there already with {len(run.settled())} of {manifest.planned} "
+            "responses; add --resume to go on with it, or choose another --out"
+        )
+    return run
 
 
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        foreign = [
-            item.name
-            for item in folder.iterdir()
-            if item.name not in (PROMPTS, TAXONOMY) and not item.name.startswith(".")
-        ]
+        names = [item.name for item in folder.iterdir() if not item.name.startswith(".")]
     except OSError as error:
         raise UsageError(f"{folder}: cannot be used as a run directory: {error.strerror}") from None
-    if foreign:
+    foreign = sorted(set(names) - {PROMPTS, TAXONOMY})  # those two may be of a killed beginning
+    if MANIFEST not in names and foreign:
         raise UsageError(f"{folder}: is no run and not empty ({foreign[0]}); choose another --out")
 
 
