@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import typer
 
-from flames.cli import prompts, score, scorer
+from flames.cli import ask, prompts, report, run, score, scorer
 
 
 def register(app: typer.Typer) -> None:
     """Adds every command to the app, in the order in which help lists them."""
+    app.command("run")(run.run)
+    app.command("ask")(ask.ask)
     app.command("score")(score.score)
+    app.command("report")(report.report)
     app.add_typer(prompts.app, name="prompts")
     app.add_typer(scorer.app, name="scorer")

@@ -1,1 +1,70 @@
-"""report."""
+"""Reports: what was measured, for people and for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flames.metrics.result import Result
+from flames.report._asked import over
+from flames.report._data import render_csv, render_json
+from flames.report._html import render_html
+from flames.report._markdown import render_markdown
+from flames.report._terminal import print_results
+from flames.taxonomy import Language, Taxonomy, default_taxonomy
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from flames.run import RunDir
+    from flames.sources import Source
+
+__all__ = [
+    "over",
+    "print_summary",
+    "render_csv",
+    "render_html",
+    "render_json",
+    "render_markdown",
+    "write_reports",
+]
+
+
+def print_summary(
+    results: Sequence[Result],
+    console: Console,
+    lang: Language = "en",
+    taxonomy: Taxonomy | None = None,
+) -> None:
+    """Prints results as tables; of several, all of them side by side at the end."""
+    print_results(results, console, taxonomy or default_taxonomy(), lang)
+
+
+def write_reports(
+    run: RunDir,
+    sources: Sequence[Source],
+    results: Sequence[Result],
+    lang: Language = "en",
+    taxonomy: Taxonomy | None = None,
+) -> list[Path]:
+    """Writes a run's report as HTML, Markdown and JSON, each whole or not at all.
+
+    Args:
+        run: Where to.
+        sources: What was measured, with the responses.
+        results: What came out, in the sources' order.
+        lang: The language shown first in the page, and of the Markdown.
+        taxonomy: Names and scales; Flames' own unless given.
+
+    Returns:
+        The paths, HTML first.
+    """
+    from flames.io import write_atomic
+
+    taxonomy = taxonomy or default_taxonomy()
+    return [
+        write_atomic(run.report_path("html"), render_html(results, sources, taxonomy, lang)),
+        write_atomic(run.report_path("md"), render_markdown(results, taxonomy, lang)),
+        write_atomic(run.report_path("json"), render_json(results)),
+    ]

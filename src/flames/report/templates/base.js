@@ -12,17 +12,16 @@ window.flames = (() => {
   const fill = (text, values) =>
     text.replace(/\{(\w+)\}/g, (whole, name) => (values && name in values ? values[name] : whole));
 
-  /** Words in the language shown now: a key of the strings, or a pair [zh, en]. */
-  function say(what, values) {
-    const pair = Array.isArray(what) ? what : words[what];
-    return fill(pair[index()], values);
-  }
+  /** Words in both languages, [zh, en]: a key of the strings, or such a pair itself. */
+  const pair = (what) => (Array.isArray(what) ? what : words[what]);
+
+  /** Words in the language shown now. */
+  const say = (what, values) => fill(pair(what)[index()], values);
 
   /** Both languages as elements of which CSS shows one. */
   function both(what, values) {
-    const pair = Array.isArray(what) ? what : words[what];
     return ["zh", "en"].map((lang, i) =>
-      el("span", { class: "t", lang: HTML_LANG[lang] }, fill(pair[i], values)));
+      el("span", { class: "t", lang: HTML_LANG[lang] }, fill(pair(what)[i], values)));
   }
 
   /** An element; children are nodes, lists of them, or text (never HTML). */
@@ -76,7 +75,7 @@ window.flames = (() => {
   setLanguage(before === "zh" || before === "en" ? before : root.dataset.lang);
 
   return {
-    data, say, both, el, visible,
+    data, pair, say, both, el, visible,
     get lang() { return root.dataset.lang; },
     onLanguage: (listener) => listeners.push(listener),
   };

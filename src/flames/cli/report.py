@@ -1,0 +1,163 @@
+"""`flames report`: what verdicts say, for people and for programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from flames.cli._options import (
+    EncodingOption,
+    Lang,
+    MapOption,
+    ModelNameOption,
+    SeedOption,
+    TaxonomyOption,
+    TruncatedOption,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from flames.metrics.result import Result
+    from flames.sources import Source
+    from flames.taxonomy import Language, Taxonomy
+
+
+def report(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE|RUN…",
+            help="Files of verdicts (the released scorer's output, too; - is standard input), "
+            "run directories, labels:FILE or labels:silver.",
+        ),
+    ],
+    form: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--format", help="md, html, json or csv; a table on the terminal otherwise."),
+    ] = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", metavar="FILE", help="Where to write; standard output otherwise."),
+    ] = None,
+    scorer: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--scorer", metavar="S", help="Report on this scorer's verdicts only."),
+    ] = None,
+    prompts: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--prompts",
+            metavar="SET|PATH",
+            help="What was to be asked: names the set of a file, and counts prompts without a "
+            "verdict as not asked.",
+        ),
+    ] = None,
+    truncated: TruncatedOption = "scored",
+    lang: Lang = "en",
+    model: ModelNameOption = None,
+    mapping: MapOption = None,
+    encoding: EncodingOption = None,
+    taxonomy: TaxonomyOption = None,
+    seed: SeedOption = 0,
+) -> None:
+    """Report rates, scores, intervals and coverage; for a run, (re)write its report as well."""
+    from flames.errors import UsageError
+    from flames.io import ReadOptions, parse_mapping
+    from flames.metrics import measure
+    from flames.prompts import load_prompts
+    from flames.report import over
+    from flames.report.page import language
+    from flames.sources import load_sources
+
+    if form is not None and form not in _FORMS:
+        raise UsageError(f"--format takes {', '.join(_FORMS)}, not {form!r}")
+    if out is not None and form is None:
+        raise UsageError(f"--out needs --format ({', '.join(_FORMS)})")
+    if truncated not in ("scored", "unscored"):
+        raise UsageError(f"--truncated takes scored or unscored, not {truncated!r}")
+    shown = language(lang)
+    values = _taxonomy(taxonomy, paths)
+    options = ReadOptions(
+        taxonomy=values, mapping=parse_mapping(mapping), encoding=encoding, model=model
+    )
+    sources = [
+        source
+        for path in paths
+        for source in load_sources(
+            path,
+            scorer=scorer,
+            options=options,
+            truncated=truncated,  # type: ignore[arg-type]
+        )
+    ]
+    if prompts is not None:
+        whole = load_prompts(prompts, taxonomy=values)
+        sources = [over(source, whole) for source in sources]
+    results = [measure(source, values, seed=seed) for source in sources]
+    if form is not None:
+        _write(_render(form, sources, results, values, shown), out)
+        return
+    _show(paths, sources, results, values, shown)
+
+
+_FORMS = ("md", "html", "json", "csv")
+
+
+def _taxonomy(path: Path | None, sources: list[str]) -> Taxonomy:
+    """The one that was given, or the one that a single run was asked with, or Flames' own."""
+    from flames.run import is_run, open_run
+    from flames.taxonomy import load_taxonomy
+
+    if path is None and len(sources) == 1 and is_run(sources[0]):
+        return open_run(sources[0]).taxonomy
+    return load_taxonomy(path)
+
+
+def _render(
+    form: str,
+    sources: Sequence[Source],
+    results: Sequence[Result],
+    taxonomy: Taxonomy,
+    lang: Language,
+) -> str:
+    from flames import report
+
+    if form == "json":
+        return report.render_json(results)
+    if form == "csv":
+        return report.render_csv(results)
+    if form == "md":
+        return report.render_markdown(results, taxonomy, lang)
+    return report.render_html(results, sources, taxonomy, lang)
+
+
+def _write(text: str, out: Path | None) -> None:
+    from flames.io import write_atomic
+
+    if out is None:
+        typer.echo(text, nl=False)
+    else:
+        typer.echo(str(write_atomic(out, text)), err=True)
+
+
+def _show(
+    paths: list[str],
+    sources: Sequence[Source],
+    results: Sequence[Result],
+    taxonomy: Taxonomy,
+    lang: Language,
+) -> None:
+    from rich.console import Console
+
+    from flames import report
+    from flames.run import is_run, open_run
+    from flames.text import for_terminal
+
+    report.print_summary(results, Console(), lang, taxonomy)
+    if len(paths) == 1 and is_run(Path(paths[0])):
+        run = open_run(Path(paths[0]))
+        for path in report.write_reports(run, sources, results, lang, taxonomy):
+            typer.echo(for_terminal(str(path)), err=True)

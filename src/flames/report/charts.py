@@ -1,0 +1,124 @@
+"""Geometry of the charts: numbers in, coordinates out. The templates draw them as SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from flames.metrics.result import Estimate
+from flames.taxonomy import Text
+from flames.text import shorten
+
+_RADIUS = 150.0
+_MARGIN_X = 112.0
+_MARGIN_Y = 32.0
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One spoke: its end and its label."""
+
+    x: float
+    y: float
+    label_x: float
+    label_y: float
+    anchor: Literal["start", "middle", "end"]
+    label: Text
+
+
+@dataclass(frozen=True)
+class Series:
+    """One model on the radar: its polygon, its points and, where known, its interval as a band."""
+
+    name: str
+    polygon: str
+    points: tuple[tuple[float, float], ...]
+    band: str = ""
+    own: bool = False
+
+
+@dataclass(frozen=True)
+class Radar:
+    """A radar chart of values from 0 to 100 on three axes or more."""
+
+    width: float
+    height: float
+    axes: tuple[Axis, ...]
+    rings: tuple[tuple[int, str], ...]
+    series: tuple[Series, ...] = field(default=())
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Where the axes meet."""
+        return self.width / 2, self.height / 2
+
+    @property
+    def radius(self) -> float:
+        """From the centre to 100."""
+        return _RADIUS
+
+
+def _short(label: Text) -> Text:
+    """A label that fits beside its axis."""
+    return Text(zh=shorten(label.zh, 16), en=shorten(label.en, 16))
+
+
+def radar(
+    labels: Sequence[Text],
+    own: Sequence[tuple[str, Sequence[Estimate]]],
+    others: Sequence[tuple[str, Sequence[float]]] = (),
+) -> Radar | None:
+    """Lays a radar out; None for fewer than three axes, which make no polygon.
+
+    Args:
+        labels: Of the axes, clockwise from the top.
+        own: Name and an estimate an axis; drawn with a band from `low` to `high`.
+        others: Name and a value an axis.
+    """
+    if len(labels) < 3:
+        return None
+    count = len(labels)
+    width, height = 2 * (_RADIUS + _MARGIN_X), 2 * (_RADIUS + _MARGIN_Y)
+
+    def at(position: int, value: float) -> tuple[float, float]:
+        angle = 2 * math.pi * position / count - math.pi / 2
+        reach = _RADIUS * value / 100
+        return (
+            round(width / 2 + reach * math.cos(angle), 1),
+            round(height / 2 + reach * math.sin(angle), 1),
+        )
+
+    def polygon(values: Sequence[float]) -> str:
+        return " ".join(f"{x},{y}" for x, y in map(at, range(count), values))
+
+    def band(estimates: Sequence[Estimate]) -> str:
+        outer = polygon([estimate.high for estimate in estimates])
+        inner = polygon([estimate.low for estimate in estimates])
+        return f"M{outer.replace(' ', 'L')}ZM{inner.replace(' ', 'L')}Z"
+
+    axes = []
+    for position, label in enumerate(labels):
+        x, y = at(position, 100)
+        label_x, label_y = at(position, 107)
+        anchor: Literal["start", "middle", "end"] = "middle"
+        if abs(label_x - width / 2) > 6:
+            anchor = "start" if label_x > width / 2 else "end"
+        axes.append(Axis(x, y, label_x, label_y, anchor, _short(label)))
+    series = [
+        Series(
+            name,
+            polygon([estimate.value for estimate in estimates]),
+            tuple(at(i, estimate.value) for i, estimate in enumerate(estimates)),
+            band(estimates),
+            own=True,
+        )
+        for name, estimates in own
+    ]
+    series += [
+        Series(name, polygon(values), tuple(map(at, range(count), values)))
+        for name, values in others
+    ]
+    rings = tuple((value, polygon([value] * count)) for value in (25, 50, 75, 100))
+    return Radar(width, height, tuple(axes), rings, tuple(series))
