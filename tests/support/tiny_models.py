@@ -69,6 +69,7 @@ def backbone(folder: Path, kind: str = "bert", *, seed: int = 0, **changes: Any)
     import torch
     from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
+    torch.set_num_threads(1)
     encoder = "bert" in kind or "roberta" in kind
     tokenizer = wordpiece() if encoder else byte_level()
     config = AutoConfig.for_model(kind, **{

@@ -12,7 +12,7 @@ from flames.errors import InputError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-_ENCODERS = ("bert", "roberta", "electra", "ernie", "nezha", "luke", "mpnet")
+_ENCODERS = ("bert", "electra", "ernie", "nezha", "mpnet")
 
 
 def load_backbone(name_or_path: str, **options: Any) -> tuple[Any, Tokenizer, int]:
@@ -44,9 +44,17 @@ def load_backbone(name_or_path: str, **options: Any) -> tuple[Any, Tokenizer, in
     return _text_model(model), backend, _pad_id(tokenizer, model.config)
 
 
-def pooling_of(model_type: str) -> str:
-    """The pooling that suits an architecture: first token of encoders, last of decoders."""
-    return "cls" if any(name in model_type for name in _ENCODERS) else "last"
+def is_encoder(model_type: str) -> bool:
+    """Whether an architecture's tokens see the whole text, not only what stands before them."""
+    return any(name in model_type for name in _ENCODERS)
+
+
+def longest_input(config: Any) -> int | None:
+    """The most tokens that a backbone's positions reach, where it says so."""
+    limit = getattr(config, "max_position_embeddings", None)
+    if not isinstance(limit, int) or limit < 1:
+        return None
+    return limit - (config.pad_token_id or 0) - 1 if "roberta" in config.model_type else limit
 
 
 def model_type_of(name_or_path: str) -> str:

@@ -10,14 +10,16 @@ from flames.scorers.base import ScorerContext
 from flames.scorers.classifier.encoding import Encoder
 from flames.scorers.classifier.scorer import ClassifierScorer
 
+_LARGE = 2 << 30  # bytes of weights
+
 
 def load(path: str, context: ScorerContext) -> ClassifierScorer:
     """A trained or imported scorer with its original weights, behind the `Scorer` protocol.
 
     Options of the context: `truncation` (`middle` or `official`), `device` (`cpu`, `cuda`,
     `cuda:1`; the first GPU, if any, unless given), `dtype` (`float32`, `bfloat16`, `float16`;
-    as stored unless given, never half precision on a CPU that was not asked for it),
-    `batch_tokens`.
+    unless given as stored on a GPU, on a CPU `float32`, or `bfloat16` for weights above two
+    gigabytes), `batch_tokens`.
 
     Args:
         path: The folder.
@@ -35,10 +37,12 @@ def load(path: str, context: ScorerContext) -> ClassifierScorer:
     settings.check_taxonomy(context.taxonomy)
     options = context.options
     device = pick_device(options.get("device"))
-    if not any(Path(path).glob("*.safetensors")):
+    size = sum(each.stat().st_size for each in Path(path).glob("*.safetensors"))
+    if not size:
         raise InputError("is no complete scorer: it holds no weights (*.safetensors)", path=path)
+    usual = "auto" if device.type != "cpu" else "float32" if size < _LARGE else "bfloat16"
     with quiet(), read_errors(path):
-        model: Any = FlamesScorer.from_pretrained(path, dtype=options.get("dtype") or "auto")
+        model: Any = FlamesScorer.from_pretrained(path, dtype=options.get("dtype") or usual)
     model = model.to(device).eval()
     if truncation := options.get("truncation"):
         if truncation not in ("middle", "official"):

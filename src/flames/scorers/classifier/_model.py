@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flames.errors import FlamesError, InputError, MissingExtraError
+from flames.errors import FlamesError, InputError, MissingExtraError, UsageError
 
 try:
     import torch
@@ -134,12 +134,25 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
 
         Raises:
             InputError: There is no usable backbone.
+            UsageError: Its window or its kind does not go with the settings.
         """
-        from flames.scorers.classifier._backbone import load_backbone
+        from flames.scorers.classifier._backbone import is_encoder, load_backbone, longest_input
 
         backbone, tokenizer, pad_id = load_backbone(name_or_path, **options)
         settings = settings.model_copy(update={"pad_id": pad_id})
         encoder = Encoder(tokenizer, settings)
+        longest = longest_input(backbone.config)
+        if longest is not None and settings.max_length > longest:
+            raise UsageError(
+                f"{name_or_path} reads at most {longest} tokens, not {settings.max_length}; "
+                "give a smaller --max-length"
+            )
+        kind = backbone.config.model_type
+        if settings.pooling == "cls" and not is_encoder(kind):
+            raise UsageError(
+                f"the first token of {kind}, a decoder, sees nothing of the text; "
+                "use the pooling last or mean"
+            )
         config = FlamesScorerConfig(text_config=backbone.config, flames=settings)
         with torch.device("meta"):
             model = cls(config)  # its own backbone would be random weights, thrown away at once

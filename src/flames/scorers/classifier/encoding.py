@@ -59,7 +59,8 @@ class Encoder:
         self.tokenizer = tokenizer
         self.settings = settings
         self._pieces = re.split(r"(\{prompt\}|\{response\})", settings.template)
-        special = [t.content for t in tokenizer.get_added_tokens_decoder().values() if t.special]
+        added = tokenizer.get_added_tokens_decoder().values()
+        special = {*settings.symbols, *(token.content for token in added if token.special)}
         self._special = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))))
         self._breaks = bool(special) and settings.truncation != "official"
         self._mark: list[int] = tokenizer.encode(ELLIPSIS, add_special_tokens=False).ids

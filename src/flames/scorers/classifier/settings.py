@@ -71,6 +71,8 @@ class ScorerSettings(_Frozen):
             or of the last one.
         padding_side: Where batches are filled up.
         pad_id: The token that they are filled up with.
+        symbols: What the tokenizer takes for more than text, beside its special tokens.
+        weights: SHA-256 over the weight files, where it was taken.
         training_data: What it learnt from, where that is known.
         notes: What a reader of its numbers must know.
         selftest: The outcome of the last self-test, as it recorded it.
@@ -87,6 +89,8 @@ class ScorerSettings(_Frozen):
     pooling: Pooling = "cls"
     padding_side: Side = "right"
     pad_id: Annotated[int, Field(ge=0)] = 0
+    symbols: tuple[str, ...] = ()
+    weights: str | None = None
     training_data: TrainingData | None = None
     notes: tuple[str, ...] = ()
     selftest: dict[str, Any] | None = None

@@ -1,0 +1,37 @@
+"""The released scorer of the benchmark's authors, imported into our format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flames.errors import UsageError
+from flames.scorers.base import ScorerContext
+from flames.scorers.official._import import (
+    RELEASED,
+    ImportOptions,
+    default_folder,
+    import_checkpoint,
+)
+
+if TYPE_CHECKING:
+    from flames.scorers.classifier import ClassifierScorer
+
+__all__ = ["RELEASED", "ImportOptions", "default_folder", "import_checkpoint", "load"]
+
+
+def load(argument: str, context: ScorerContext) -> ClassifierScorer:
+    """The imported scorer, for `--scorer flames-scorer`.
+
+    Raises:
+        UsageError: It has not been imported yet.
+    """
+    from flames.scorers.classifier import load as load_folder
+
+    folder = default_folder()
+    if not (folder / "config.json").is_file():
+        raise UsageError(
+            "the released scorer is not imported yet: fetch its checkpoint (about 14 GB) and run "
+            f"`flames scorer import FOLDER`, or `flames scorer import {RELEASED}` where the model "
+            "hub can be reached"
+        )
+    return load_folder(str(folder), context)
