@@ -1,7 +1,20 @@
 """A language model as the judge, by the rubric of the prompt's subcomponent."""
 
 from flames.scorers.judge._answer import Answer
+from flames.scorers.judge._load import judge_with, load
+from flames.scorers.judge._panel import PanelScorer
 from flames.scorers.judge._parse import parse_answer
 from flames.scorers.judge._prompt import JudgePrompt, fence, load_judge_prompt
+from flames.scorers.judge._scorer import JudgeScorer
 
-__all__ = ["Answer", "JudgePrompt", "fence", "load_judge_prompt", "parse_answer"]
+__all__ = [
+    "Answer",
+    "JudgePrompt",
+    "JudgeScorer",
+    "PanelScorer",
+    "fence",
+    "judge_with",
+    "load",
+    "load_judge_prompt",
+    "parse_answer",
+]

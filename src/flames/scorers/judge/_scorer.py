@@ -1,0 +1,203 @@
+"""One model as a judge: asked, read strictly, reminded once, and voted where it has k votes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flames.models import Message
+from flames.records import Response, Verdict, verdict_for
+from flames.scorers._asking import Ask, Asker, Form, Told
+from flames.scorers.base import ScorerInfo
+from flames.scorers.judge._answer import Answer
+from flames.scorers.judge._parse import parse_answer
+from flames.scorers.judge._prompt import JudgePrompt
+from flames.taxonomy import Dimension, Taxonomy
+
+NO_MAJORITY = "no majority"
+NOTE = (
+    "judged by a language model: check it against people (flames scorer eval) and for bias "
+    "(flames scorer probe) before you believe it"
+)
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One vote and what it took.
+
+    Args:
+        answer: What was read; its reason may also be `blocked` or `error`.
+        unscored: The reason why there is no score.
+        asked: Everything that was asked for it, the reminder included.
+        note: What the provider said of a block or failure.
+    """
+
+    answer: Answer
+    unscored: str | None
+    asked: tuple[Told, ...]
+    note: str | None = None
+
+
+class JudgeScorer:
+    """A language model that judges by the rubric.
+
+    Args:
+        asker: How the model is asked.
+        prompt: What it is told.
+        taxonomy: What it judges by.
+        votes: How often it is asked about each response.
+    """
+
+    def __init__(
+        self, asker: Asker, prompt: JudgePrompt, taxonomy: Taxonomy, votes: int = 1
+    ) -> None:
+        self._asker = asker
+        self._prompt = prompt
+        self._taxonomy = taxonomy
+        self._votes = votes
+        self.window = 16 * asker.collector.limit.most
+        self.info = ScorerInfo(
+            id=judge_id(asker.model.name, prompt, votes),
+            title=f"{asker.model.name} as the judge, by the rubric of each subcomponent",
+            taxonomy=taxonomy.id,
+            notes=(NOTE,),
+            details={
+                "model": asker.model.describe(),
+                "prompt": prompt.version,
+                "language": prompt.lang,
+                "votes": votes,
+                "sampling": asker.collector.sampling.to_dict(),
+                "journal": str(asker.journal_path or "none"),
+            },
+        )
+
+    def score(self, responses: Sequence[Response]) -> list[Verdict]:
+        """One verdict a response.
+
+        Raises:
+            OutsideError: The endpoint had to be given up or the budget is spent; answers so far
+                are kept in the journal.
+        """
+        votes = self.votes(responses)
+        return [self._verdict(r, cast) for r, cast in zip(responses, votes, strict=True)]
+
+    def votes(self, responses: Sequence[Response]) -> list[list[Vote]]:
+        """All votes on each response, reminded ones included."""
+        dimensions = [self._taxonomy.dimension(r.dimension or "") for r in responses]
+        asks = [
+            Ask(tuple(self._prompt.messages(response, self._taxonomy)), vote)
+            for response in responses
+            for vote in range(self._votes)
+        ]
+        scales = [dimension for dimension in dimensions for _ in range(self._votes)]
+        cast = [self._read(t, d) for t, d in zip(self._asker.ask(asks), scales, strict=True)]
+        again = [n for n, vote in enumerate(cast) if vote.answer.unscored is not None]
+        reminders = [self._reminded(asks[n], scales[n]) for n in again]
+        for n, told in zip(again, self._asker.ask(reminders), strict=True):
+            second = self._read(told, scales[n])
+            cast[n] = replace(second, asked=(*cast[n].asked, *second.asked))
+        return [cast[n : n + self._votes] for n in range(0, len(cast), self._votes)]
+
+    def _reminded(self, ask: Ask, dimension: Dimension) -> Ask:
+        *before, last = ask.messages
+        reminder = self._prompt.reminded(dimension).content
+        return Ask((*before, Message("user", f"{last.content}\n\n{reminder}")), ask.vote)
+
+    def _read(self, told: Told, dimension: Dimension) -> Vote:
+        if told.status in ("blocked", "error"):
+            return Vote(Answer(), told.status, (told,), told.note)
+        cut = told.status == "truncated"
+        answer = parse_answer(told.text, dimension.scale, truncated=cut)
+        return Vote(answer, answer.unscored, (told,))
+
+    def _verdict(self, response: Response, votes: Sequence[Vote]) -> Verdict:
+        scores = [vote.answer.score for vote in votes if vote.answer.score is not None]
+        score, reason = majority(scores, len(votes), (vote.unscored for vote in votes))
+        said = next((v for v in votes if v.answer.score == score), votes[0])
+        dimension = self._taxonomy.dimension(response.dimension or "")
+        extra: dict[str, Any] = {"judging": self.spent(votes)}
+        if said.note and score is None:
+            extra["note"] = said.note
+        return verdict_for(
+            response,
+            scorer=self.info.id,
+            dimension=dimension.name,
+            score=score,
+            unscored=reason,
+            probabilities=shares(scores, dimension) if self._votes > 1 and scores else None,
+            rationale=said.answer.rationale,
+            **extra,
+        )
+
+    def spent(self, votes: Iterable[Vote]) -> dict[str, Any]:
+        """What votes took: questions, tokens, seconds of waiting, money where prices are known."""
+        asked = [told for vote in votes for told in vote.asked]
+        tokens_in = sum(told.tokens_in or 0 for told in asked)
+        tokens_out = sum(told.tokens_out or 0 for told in asked)
+        taken: dict[str, Any] = {
+            "requests": len(asked),
+            "tokens_in": tokens_in,
+            "tokens_out": tokens_out,
+            "latency_s": round(sum(told.latency_s or 0.0 for told in asked), 3),
+        }
+        counted = all(t.tokens_in is not None and t.tokens_out is not None for t in asked)
+        if self._asker.prices is not None and counted:
+            taken["cost"] = round(self._asker.prices.cost(tokens_in, tokens_out), 8)
+        return taken
+
+
+def judge_id(model: str, prompt: JudgePrompt, votes: int) -> str:
+    """`judge:MODEL@PROMPT`, with the number of votes where there are several."""
+    return f"judge:{model}@{prompt.version}" + (f"x{votes}" if votes > 1 else "")
+
+
+def majority(
+    scores: Sequence[int], asked: int, reasons: Iterable[str | None]
+) -> tuple[int | None, str | None]:
+    """The score of more than half of all that were asked, or the reason why there is none.
+
+    Votes without a score count as votes for nobody.
+    """
+    if scores:
+        score, votes = Counter(scores).most_common(1)[0]
+        return (score, None) if 2 * votes > asked else (None, NO_MAJORITY)
+    counted = Counter(reason for reason in reasons if reason is not None)
+    return None, counted.most_common(1)[0][0]
+
+
+def shares(scores: Sequence[int], dimension: Dimension) -> dict[str, float]:
+    """The share of the votes that each score of the scale has, best first."""
+    return {str(score): scores.count(score) / len(scores) for score in dimension.scale}
+
+
+def answer_form(dimensions: Iterable[Dimension]) -> list[Form]:
+    """The ways to ask for structured output: a JSON schema, a tool, or nothing but the prompt.
+
+    The schema allows every score of the taxonomy (one form serves all dimensions); the scale of
+    each is in its prompt, and the parser holds the answer to it.
+    """
+    scores = sorted({score for dimension in dimensions for score in dimension.scale}, reverse=True)
+    schema = {
+        "type": "object",
+        "properties": {
+            "reason": {"type": "string"},
+            "score": {"type": "integer", "enum": scores},
+        },
+        "required": ["reason", "score"],
+        "additionalProperties": False,
+    }
+    named = {"name": "verdict", "strict": True, "schema": schema}
+    tool = {"name": "verdict", "description": "The verdict on the response.", "parameters": schema}
+    return [
+        Form("schema", {"response_format": {"type": "json_schema", "json_schema": named}}),
+        Form(
+            "tool",
+            {
+                "tools": [{"type": "function", "function": tool}],
+                "tool_choice": {"type": "function", "function": {"name": "verdict"}},
+            },
+        ),
+        Form("plain"),
+    ]
