@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -95,14 +95,16 @@ class Standing:
         counts: Responses by status.
         requests: Requests made this time, retries included.
         concurrency: Requests at once at most, for now.
+        slowed: Whether that is less than was allowed.
         cost: What the run has cost so far; None without prices.
     """
 
     planned: int
     done: int
-    counts: Mapping[str, int]
+    counts: Counter[str]
     requests: int
     concurrency: int
+    slowed: bool
     cost: float | None
 
 
@@ -193,6 +195,7 @@ class Asking:
             counts=self.counts,
             requests=self.collector.meter.requests - self._earlier,
             concurrency=int(self.collector.limit.limit),
+            slowed=self.collector.limit.limit < self.collector.limit.most,
             cost=self.collector.meter.cost,
         )
 

@@ -11,12 +11,15 @@ ModelError (flames.errors)  exit 3
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from flames.errors import ModelError
+from flames.errors import ModelError, UsageError
 from flames.records import Status
+
+_OURS = frozenset({"model", "messages", "prompt", "stream", "n"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +39,24 @@ class Sampling:
         max_tokens: The longest answer, in tokens.
         seed: The provider's seed, where it has one.
         extra: Further fields of the request's body, sent as they are.
+
+    Raises:
+        UsageError: A parameter is out of range, or `extra` names a field that asking needs.
     """
 
     temperature: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        value = self.temperature
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise UsageError(f"the temperature must be a number of at least 0, not {value}")
+        if self.max_tokens is not None and self.max_tokens < 1:
+            raise UsageError(f"the longest answer must be at least 1 token, not {self.max_tokens}")
+        if taken := _OURS & self.extra.keys():
+            raise UsageError(f"the request's field {min(taken)!r} cannot be set by hand")
 
     def over(self, defaults: Sampling) -> Sampling:
         """These parameters, and the defaults' where they leave one open."""

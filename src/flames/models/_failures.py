@@ -82,8 +82,12 @@ def refusal(
         A blocked reply, or the error to raise.
     """
     codes, words = _said(body)
-    said = " ".join([*words, *(code for code in codes if code not in " ".join(words))])
+    said = "; ".join(dict.fromkeys(words))
+    named = ", ".join(dict.fromkeys(code for code in codes if code not in said))
     message = redact(shorten(said, 300), secrets) or "no explanation given"
+    if named:
+        message += f" ({redact(shorten(named, 80), secrets)})"
+    said = f"{said} {named}"
     if status < 500 and status not in (401, 402, 404, 407, 429) and _is_block(codes, words):
         return Reply("blocked", finish_reason="content_filter", note=message)
     own = body.get("base_resp") if isinstance(body, Mapping) else None

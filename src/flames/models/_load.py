@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -56,6 +57,8 @@ def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
         UsageError: There is no such preset, no key, or an optional part is missing.
     """
     options = options or ModelOptions()
+    if not (math.isfinite(options.timeout) and options.timeout > 0):
+        raise UsageError(f"the timeout must be a number of seconds above 0, not {options.timeout}")
     spec = spec.strip()
     if options.base_url is not None:
         return _elsewhere(spec, options.base_url, options)

@@ -100,9 +100,20 @@ class OpenAIModel:
         Raises:
             RequestError: There was none; its kind says whether trying again makes sense.
         """
+        raw = await self.post(*self._request(messages, sampling))
+        return raw if isinstance(raw, Reply) else read_answer(raw, self._secrets)
+
+    async def post(self, path: str, body: Any) -> bytes | Reply:
+        """Sends a body to another path of the same endpoint.
+
+        Returns:
+            The body of the answer, or a blocked reply.
+
+        Raises:
+            RequestError: As `ask` does.
+        """
         import openai
 
-        path, body = self._request(messages, sampling)
         client = self._connected()
         try:
             async with asyncio.timeout(self._timeout):
@@ -126,7 +137,7 @@ class OpenAIModel:
         except (openai.OpenAIError, UnicodeError, ValueError) as error:
             said = redact(f"{type(error).__name__}: {error}", self._secrets)
             raise TransientFailure(said) from None
-        return read_answer(raw, self._secrets)
+        return raw
 
     def _request(self, messages: Sequence[Message], sampling: Sampling) -> tuple[str, Any]:
         body: dict[str, Any] = {"model": self._model}

@@ -29,7 +29,6 @@ class Session(_Part):
     python: str
     system: str
     requests: int = 0
-    answered: int = 0
     outcome: str | None = None
 
 

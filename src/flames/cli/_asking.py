@@ -1,0 +1,407 @@
+"""What `flames ask` and `flames run` share: their options, the bar, the summary."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Optional, ParamSpec, get_type_hints
+
+import typer
+
+from flames.cli._options import (
+    EncodingOption,
+    LimitOption,
+    MapOption,
+    OutDir,
+    PromptsOption,
+    QuietOption,
+    SeedOption,
+    TaxonomyOption,
+)
+
+if TYPE_CHECKING:
+    from flames.collect import Asking, Plan, Progress, Settings, Standing
+    from flames.errors import FlamesError
+    from flames.run import RunDir
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True)
+class AskOptions:
+    """Whom to ask what, and how: the options that `flames ask` and `flames run` have in common."""
+
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="preset/name (openai/…, deepseek/…, dashscope/…, zhipu/…, moonshot/…, …), any "
+            "name with --base-url, local, gguf:PATH or hf:PATH.",
+        ),
+    ]
+    prompts: PromptsOption = "open"
+    out: OutDir = None
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run that is there, if one is.")
+    ] = False
+    limit: LimitOption = None
+    repeats: Annotated[
+        int, typer.Option("--repeats", metavar="N", min=1, help="Ask each prompt N times.")
+    ] = 1
+    seed: SeedOption = 0
+    base_url: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--base-url", metavar="URL", help="An OpenAI-compatible endpoint."),
+    ] = None
+    api_key_env: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--api-key-env",
+            metavar="NAME",
+            help="Environment variable that holds the key; the preset's unless given.",
+        ),
+    ] = None
+    header: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--header",
+            metavar="NAME: VALUE",
+            help="A further request header; its value is written nowhere. May be repeated.",
+        ),
+    ] = None
+    system: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--system", metavar="TEXT|@FILE", help="The system prompt; none by default."),
+    ] = None
+    temperature: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--temperature", metavar="T", help="The provider's default unless given."),
+    ] = None
+    max_tokens: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--max-tokens", metavar="N", help="The longest answer, in tokens."),
+    ] = None
+    sampling_seed: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--sampling-seed", metavar="N", help="The provider's seed."),
+    ] = None
+    extra_body: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--extra-body", metavar="JSON|@FILE", help="Further fields of the request's body."
+        ),
+    ] = None
+    frame: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--frame",
+            metavar="NAME",
+            help="chat, or qa: a question-and-answer text for base models, to be completed.",
+        ),
+    ] = None
+    timeout: Annotated[
+        float, typer.Option("--timeout", metavar="SECONDS", help="For one request in all.")
+    ] = 180.0
+    concurrency: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--concurrency",
+            metavar="N",
+            min=1,
+            help="Requests at once at most; fewer where the endpoint asks for it.",
+        ),
+    ] = None
+    retries: Annotated[
+        int,
+        typer.Option("--retries", metavar="N", min=0, help="Further attempts after a failure."),
+    ] = 4
+    max_requests: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--max-requests",
+            metavar="N",
+            min=1,
+            help="The most requests of the whole run, retries included.",
+        ),
+    ] = None
+    max_cost: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            "--max-cost",
+            metavar="MONEY",
+            help="The most that the whole run may cost; needs prices.",
+        ),
+    ] = None
+    price_in: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--price-in", metavar="MONEY", help="Price of a million input tokens."),
+    ] = None
+    price_out: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--price-out", metavar="MONEY", help="Price of a million output tokens."),
+    ] = None
+    taxonomy: TaxonomyOption = None
+    mapping: MapOption = None
+    encoding: EncodingOption = None
+    quiet: QuietOption = False
+
+
+def with_ask_options(
+    command: Callable[Concatenate[AskOptions, P], None],
+) -> Callable[..., None]:
+    """Gives a command the options of `AskOptions` before its own; it takes them as one value."""
+
+    def wrapper(**given: Any) -> None:
+        shared = AskOptions(**{f.name: given.pop(f.name) for f in fields(AskOptions)})
+        command(shared, **given)  # type: ignore[call-arg]
+
+    hints = get_type_hints(AskOptions, include_extras=True)
+    parameters = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.name == "model" else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(AskOptions)
+    ]
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    parameters += [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+    wrapper.__name__ = command.__name__
+    wrapper.__doc__ = command.__doc__
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
+    return wrapper
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How asking went: the run, how far it is, and what stopped it, if anything did."""
+
+    run: RunDir
+    standing: Standing
+    stopped: FlamesError | None
+
+    def failure(self) -> FlamesError | None:
+        """What the exit code must tell of: what stopped it, or the errors that are left."""
+        from flames.errors import OutsideError
+
+        errors = self.standing.counts.get("error", 0)
+        if self.stopped is not None or not errors:
+            return self.stopped
+        return OutsideError(
+            f"{errors} of {self.standing.planned} responses ended in an error; "
+            "add --resume to ask them again"
+        )
+
+
+def plan(options: AskOptions) -> Plan:
+    """What the options ask for.
+
+    Raises:
+        UsageError: An option cannot be used, or the model cannot be reached as named.
+        InputError: The prompt set cannot be read.
+    """
+    from flames.collect import Plan
+    from flames.io import parse_mapping
+    from flames.models import ModelOptions, Sampling, load_model
+    from flames.prompts import load_prompts
+    from flames.taxonomy import load_taxonomy
+
+    taxonomy = load_taxonomy(options.taxonomy)
+    prompts = load_prompts(
+        options.prompts,
+        taxonomy=taxonomy,
+        mapping=parse_mapping(options.mapping),
+        encoding=options.encoding,
+        limit=options.limit,
+        seed=options.seed,
+    )
+    model = load_model(
+        options.model,
+        ModelOptions(
+            base_url=options.base_url,
+            api_key_env=options.api_key_env,
+            headers=dict(map(_header, options.header or ())),
+            timeout=options.timeout,
+            frame=options.frame,
+            say=lambda line: say(line, False),
+        ),
+    )
+    sampling = Sampling(
+        temperature=options.temperature,
+        max_tokens=options.max_tokens,
+        seed=options.sampling_seed,
+        extra=_object(options.extra_body),
+    )
+    return Plan(
+        model=model,
+        prompts=prompts,
+        spec=options.model,
+        system=_text(options.system, "--system"),
+        sampling=sampling,
+        samples=options.repeats,
+        taxonomy=taxonomy,
+    )
+
+
+def settings(options: AskOptions) -> Settings:
+    """How hard to try, and how much may be used.
+
+    Raises:
+        UsageError: Only one price was given, or a price is none.
+    """
+    from flames.collect import Prices, Settings
+    from flames.errors import UsageError
+
+    prices = None
+    if options.price_in is not None and options.price_out is not None:
+        prices = Prices(options.price_in, options.price_out)
+    elif options.price_in is not None or options.price_out is not None:
+        raise UsageError("--price-in and --price-out go together")
+    return Settings(
+        concurrency=options.concurrency,
+        retries=options.retries,
+        max_requests=options.max_requests,
+        max_cost=options.max_cost,
+        prices=prices,
+    )
+
+
+def ask_plan(asked: Plan, options: AskOptions) -> Asked:
+    """Asks what is missing, with a bar on a terminal; says what came of it."""
+    from flames.collect import Asking, prepare
+    from flames.errors import OutsideError
+
+    allowed = settings(options)
+    run = prepare(asked, options.out, resume=options.resume)
+    stopped: FlamesError | None = None
+    with Asking(asked, run, allowed) as asking:
+        _before(asking, options)
+        try:
+            with _bar(asking, options.quiet) as told:
+                asking.ask(told)
+        except OutsideError as error:
+            stopped = error
+        finally:
+            say(_summary(asking), options.quiet)
+        return Asked(asking.run, asking.standing, stopped)
+
+
+def say(text: str, quiet: bool) -> None:
+    """A line for people, beside the results."""
+    from flames.text import for_terminal
+
+    if not quiet:
+        typer.echo(for_terminal(text), err=True)
+
+
+def _before(asking: Asking, options: AskOptions) -> None:
+    if asking.dropped:
+        say(f"dropped a torn last line of {asking.dropped} bytes", options.quiet)
+    expected = asking.estimate()
+    if expected is None or not expected.requests:
+        return
+    most = f", at most {expected.most:.4g}" if expected.most is not None else ""
+    line = (
+        f"estimate: {expected.requests} requests, about {expected.tokens_in} tokens in and "
+        f"{expected.tokens_out} out, cost about {expected.cost:.4g}{most}"
+    )
+    if options.max_cost is not None and expected.cost > options.max_cost:
+        line += f"; it will stop before it costs {options.max_cost:g}"
+    say(line, options.quiet)
+
+
+@contextmanager
+def _bar(asking: Asking, quiet: bool) -> Iterator[Progress]:
+    """A bar on a terminal, nothing in a pipe."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("asking", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[told]}", markup=False),
+    )
+    shown = console.is_terminal and not quiet
+    with Progress(*columns, console=console, disable=not shown, transient=True) as bar:
+        start = asking.standing
+        task = bar.add_task("", total=start.planned, completed=start.done, rate="", told="")
+
+        def told(standing: Standing) -> None:
+            speed = bar.tasks[0].speed
+            parts = [f"{standing.counts.get('error', 0)} failed"]
+            if standing.cost is not None:
+                parts.append(f"cost {standing.cost:.4g}")
+            if standing.slowed:
+                parts.append(f"slowed to {standing.concurrency} at once")
+            bar.update(
+                task,
+                completed=standing.done,
+                rate=f"{speed:.1f}/s" if speed else "",
+                told=" · ".join(parts),
+            )
+
+        yield told
+
+
+def _summary(asking: Asking) -> str:
+    standing = asking.standing
+    counts = [f"{n} {status}" for status, n in sorted(standing.counts.items()) if n]
+    missing = standing.planned - standing.counts.total()
+    if missing:
+        counts.append(f"{missing} not asked")
+    cost = f", cost {standing.cost:.4g}" if standing.cost is not None else ""
+    told = f"{', '.join(counts) or 'nothing'}; {standing.requests} requests{cost}"
+    return f"{asking.run.model}: {told}"
+
+
+def _header(text: str) -> tuple[str, str]:
+    from flames.errors import UsageError
+
+    name, colon, value = text.partition(":")
+    usable = colon and name.strip() and text.isascii() and text.isprintable()
+    if not usable:
+        raise UsageError("--header takes NAME: VALUE in plain ASCII")
+    return name.strip(), value.strip()
+
+
+def _text(given: str | None, option: str) -> str | None:
+    from flames.errors import UsageError
+
+    if given is None or not given.startswith("@"):
+        return given
+    try:
+        return Path(given[1:]).read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not text in UTF-8"
+        raise UsageError(f"{option}: {given[1:]}: {reason}") from None
+
+
+def _object(given: str | None) -> dict[str, Any]:
+    from flames.errors import InputError, UsageError
+    from flames.io import parse_json
+
+    text = _text(given, "--extra-body")
+    if text is None:
+        return {}
+    try:
+        value = parse_json(text, None, None)
+    except InputError as error:
+        raise UsageError(f"--extra-body {error}") from None
+    if not isinstance(value, dict):
+        raise UsageError('--extra-body takes a JSON object like {"top_p": 0.9}')
+    return value

@@ -1,0 +1,73 @@
+"""`flames run`: ask, score and report in one go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from flames.cli._asking import AskOptions, with_ask_options
+from flames.cli._options import Lang, ScorerOption, TruncatedOption
+
+if TYPE_CHECKING:
+    from flames.run import RunDir
+    from flames.scorers import Scorer
+    from flames.scoring import Truncated
+    from flames.taxonomy import Language
+
+
+@with_ask_options
+def run(
+    options: AskOptions,
+    scorer: ScorerOption = "default",
+    scorer_option: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--scorer-option",
+            metavar="NAME=VALUE",
+            help="Anything else that the scorer understands; may be repeated.",
+        ),
+    ] = None,
+    truncated: TruncatedOption = "scored",
+    lang: Lang = "en",
+) -> None:
+    """Ask a model every prompt of a set, score the responses, measure and report.
+
+    Killed at any moment, it goes on with --resume and asks nothing twice.
+    """
+    from flames.cli._asking import ask_plan, plan
+    from flames.cli.scorer._load import load, parse_options
+    from flames.errors import UsageError
+    from flames.report.page import language
+
+    shown = language(lang)
+    if truncated not in ("scored", "unscored"):
+        raise UsageError(f"--truncated takes scored or unscored, not {truncated!r}")
+    wanted = plan(options)
+    judge = load(scorer, options.taxonomy, parse_options(scorer_option))
+    asked = ask_plan(wanted, options)
+    if asked.standing.counts.total():
+        _report(asked.run, judge, truncated, shown, options.quiet)  # type: ignore[arg-type]
+    if failure := asked.failure():
+        raise failure
+
+
+def _report(run: RunDir, scorer: Scorer, truncated: Truncated, lang: Language, quiet: bool) -> None:
+    from rich.console import Console
+
+    from flames.io import ReadOptions
+    from flames.metrics import measure
+    from flames.report import print_summary, write_reports
+    from flames.scoring import score_run
+    from flames.sources import load_sources
+    from flames.text import for_terminal
+
+    score_run(run, scorer, truncated=truncated)
+    options = ReadOptions(taxonomy=run.taxonomy)
+    sources = load_sources(run.path, scorer=scorer.info.id, options=options, truncated=truncated)
+    results = [measure(source, run.taxonomy) for source in sources]
+    written = write_reports(run, sources, results, lang, run.taxonomy)
+    if not quiet:
+        print_summary(results, Console(), lang, run.taxonomy)
+    for path in written:
+        typer.echo(for_terminal(str(path)))
