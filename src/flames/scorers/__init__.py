@@ -1,7 +1,7 @@
 """Scorers: what turns responses into verdicts."""
 
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, score_stream
-from flames.scorers.registry import ScorerEntry, known_scorers, load_scorer
+from flames.scorers.registry import ScorerEntry, known_scorers, load_scorer, scorer_notes
 
 __all__ = [
     "Scorer",
@@ -11,4 +11,5 @@ __all__ = [
     "known_scorers",
     "load_scorer",
     "score_stream",
+    "scorer_notes",
 ]

@@ -13,15 +13,12 @@ from flames.errors import InputError
 from flames.io import ReadOptions, open_binary, read_verdicts
 from flames.records import Key, Response, Verdict, verdict_for
 from flames.scorers.base import ScorerContext, ScorerInfo
+from flames.scorers.registry import scorer_notes
 from flames.text import shorten
 
 PREFIX = "labels:"
 SILVER = "silver"
 SILVER_ID = "labels:silver@1"
-SILVER_NOTE = (
-    "silver labels are synthetic: responses and labels were written by a language model, "
-    "not by people"
-)
 
 
 def labels_path(spec: str) -> Path:
@@ -117,7 +114,7 @@ def load(argument: str, context: ScorerContext) -> LabelScorer:
         id=SILVER_ID if silver else f"{PREFIX}{path.stem}@{sha256[:8]}",
         title="Silver labels (synthetic)" if silver else f"Labels from {path.name}",
         taxonomy=context.taxonomy.id,
-        notes=(SILVER_NOTE,) if silver else (),
+        notes=scorer_notes(SILVER_ID) if silver else (),
         details=details,
     )
     return LabelScorer(info, labels)

@@ -17,6 +17,16 @@ Factory = Callable[[str, ScorerContext], Scorer]
 
 DEFAULT = "lexical"
 _TRAINED = "flames.scorers.classifier:load"
+_NOTES = {
+    "lexical": (
+        "lexical is a baseline trained on synthetic labels: a linear model over character n-grams "
+        "that has never been compared with people's judgement",
+    ),
+    "labels:silver": (
+        "silver labels are synthetic: responses and labels were written by a language model, "
+        "not by people",
+    ),
+}
 
 
 class ScorerEntry(NamedTuple):
@@ -76,6 +86,14 @@ def known_scorers() -> dict[str, ScorerEntry]:
         title = f"From the package {point.dist.name}" if point.dist else "From another package"
         known.setdefault(point.name, ScorerEntry(point.name, "ARGUMENT", point.value, title))
     return known
+
+
+def scorer_notes(scorer_id: str) -> tuple[str, ...]:
+    """What a reader of a scorer's numbers must know, told from its id alone (`lexical@1`).
+
+    For verdicts that are read from a file. A scorer at hand says more: `scorer.info.notes`.
+    """
+    return _NOTES.get(scorer_id.rpartition("@")[0] or scorer_id, ())
 
 
 def load_scorer(spec: str, context: ScorerContext | None = None) -> Scorer:

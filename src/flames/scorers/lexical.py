@@ -1,0 +1,225 @@
+"""The baseline scorer: character n-grams of the response, one linear head a dimension.
+
+It needs nothing but NumPy and SciPy and judges more than ten thousand responses a second. It
+never sees the prompt: with the prompt's n-grams it got worse on responders left out.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix, diags
+
+from flames.errors import UsageError
+from flames.records import Response, Verdict, verdict_for
+from flames.scorers.base import ScorerContext, ScorerInfo
+from flames.scorers.registry import scorer_notes
+
+SCORER_ID = "lexical@1"
+ORDERS = (1, 2)
+_BOUNDARY = "\x02"
+_BITS = np.uint64(21)  # a code point; three of them fit into 64 bits
+_INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+
+Keys = npt.NDArray[np.uint64]
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def normalise(text: str) -> str:
+    """The text as the features see it: width, case, digits, invisible characters and runs of
+    white space make no difference."""
+    text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).casefold()
+    return " ".join(re.sub(r"\d", "0", text).split())
+
+
+def ngrams(texts: Sequence[str], orders: Iterable[int] = ORDERS) -> tuple[Keys, npt.NDArray[Any]]:
+    """All character n-grams of some texts.
+
+    Args:
+        texts: Normalised texts.
+        orders: Lengths of the n-grams, 3 at most.
+
+    Returns:
+        A key for each n-gram in each text, and the text's index. Keys are exact: the code
+        points side by side.
+    """
+    marked = [f"{_BOUNDARY}{text}{_BOUNDARY}" for text in texts]
+    joined = "".join(marked).encode("utf-32-le", "replace")
+    codes = np.frombuffer(joined, dtype="<u4").astype(np.uint64)
+    rows = np.repeat(np.arange(len(texts)), [len(text) for text in marked])
+    keys: list[Keys] = []
+    owners = []
+    for order in orders:
+        count = max(len(codes) - order + 1, 0)
+        key = np.zeros(count, dtype=np.uint64)
+        for offset in range(order):
+            key = (key << _BITS) | codes[offset : offset + count]
+        inside = rows[:count] == rows[order - 1 : order - 1 + count]
+        keys.append(key[inside])
+        owners.append(rows[:count][inside])
+    return np.concatenate(keys), np.concatenate(owners)
+
+
+def counts(texts: Sequence[str], vocabulary: Keys, orders: Iterable[int] = ORDERS) -> csr_matrix:
+    """How often each n-gram of the vocabulary stands in each text.
+
+    Args:
+        texts: Normalised texts.
+        vocabulary: Sorted keys.
+        orders: Lengths of the n-grams.
+
+    Returns:
+        A texts × vocabulary matrix.
+    """
+    keys, owners = ngrams(texts, orders)
+    columns = np.searchsorted(vocabulary, keys)
+    columns[columns == len(vocabulary)] = 0
+    known = vocabulary[columns] == keys
+    ones = np.ones(int(known.sum()), dtype=np.float32)
+    shape = (len(texts), len(vocabulary))
+    found: csr_matrix = csr_matrix((ones, (owners[known], columns[known])), shape=shape)
+    found.sum_duplicates()
+    return found
+
+
+def weighted(found: csr_matrix, idf: Floats) -> csr_matrix:
+    """Counts as features: 1 + log of the count, times the n-gram's idf, rows of length 1."""
+    features = found.astype(np.float32)
+    features.data = (1 + np.log(features.data)) * idf[features.indices]
+    lengths = np.sqrt(np.asarray(features.multiply(features).sum(axis=1)).ravel())
+    scaled: csr_matrix = diags(1 / np.maximum(lengths, 1e-12).astype(np.float32)) @ features
+    return scaled
+
+
+@dataclass(frozen=True)
+class LexicalModel:
+    """The weights of a lexical scorer.
+
+    Args:
+        vocabulary: Sorted n-gram keys.
+        idf: A weight an n-gram.
+        weights: n-grams × classes, all heads side by side.
+        bias: One value a class.
+        heads: Dimension → its scale and the slice of its classes (first, last + 1).
+        card: What is told of the training, by name.
+    """
+
+    vocabulary: Keys
+    idf: Floats
+    weights: Floats
+    bias: Floats
+    heads: Mapping[str, tuple[tuple[int, ...], tuple[int, int]]]
+    card: Mapping[str, Any]
+
+    def probabilities(self, texts: Sequence[str], dimensions: Sequence[str]) -> list[Floats]:
+        """A probability a class of the head of each text's dimension."""
+        features = weighted(counts([normalise(t) for t in texts], self.vocabulary), self.idf)
+        logits = np.asarray(features @ self.weights) + self.bias
+        found: list[Floats] = []
+        for row, dimension in zip(logits, dimensions, strict=True):
+            first, last = self.heads[dimension][1]
+            own = np.exp(row[first:last] - row[first:last].max())
+            found.append(own / own.sum())
+        return found
+
+    def to_bytes(self) -> bytes:
+        """The model as an npz file (no pickle in it)."""
+        about = {"heads": self.heads, "card": self.card}
+        file = io.BytesIO()
+        np.savez_compressed(
+            file,
+            vocabulary=self.vocabulary,
+            idf=self.idf.astype(np.float16),
+            weights=self.weights.astype(np.float16),
+            bias=self.bias.astype(np.float32),
+            about=np.array(json.dumps(about, ensure_ascii=False)),
+        )
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> LexicalModel:
+        """The model that `to_bytes` wrote."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            about = json.loads(str(arrays["about"]))
+            heads = {
+                name: (tuple(scale), (first, last))
+                for name, (scale, (first, last)) in about["heads"].items()
+            }
+            return cls(
+                vocabulary=arrays["vocabulary"],
+                idf=arrays["idf"].astype(np.float32),
+                weights=arrays["weights"].astype(np.float32),
+                bias=arrays["bias"],
+                heads=heads,
+                card=about["card"],
+            )
+
+
+class LexicalScorer:
+    """Judges by a `LexicalModel`."""
+
+    window = 1024
+
+    def __init__(self, model: LexicalModel, info: ScorerInfo) -> None:
+        self.info = info
+        self._model = model
+
+    def score(self, responses: Sequence[Response]) -> list[Verdict]:
+        """One verdict a response; those of a dimension without a head are unscored."""
+        heads = self._model.heads
+        able = [r for r in responses if r.dimension in heads]
+        found = iter(
+            self._model.probabilities(
+                [r.response or "" for r in able], [r.dimension or "" for r in able]
+            )
+        )
+        return [self._verdict(r, next(found) if r.dimension in heads else None) for r in responses]
+
+    def _verdict(self, response: Response, probabilities: Floats | None) -> Verdict:
+        dimension = response.dimension or ""
+        if probabilities is None:
+            return verdict_for(
+                response, scorer=self.info.id, dimension=dimension, unscored="no head"
+            )
+        scale = self._model.heads[dimension][0]
+        return verdict_for(
+            response,
+            scorer=self.info.id,
+            dimension=dimension,
+            score=scale[int(np.argmax(probabilities))],
+            probabilities={
+                str(score): round(float(p), 4)
+                for score, p in zip(scale, probabilities, strict=True)
+            },
+        )
+
+
+def load(argument: str, context: ScorerContext) -> LexicalScorer:
+    """The bundled scorer.
+
+    Raises:
+        UsageError: The taxonomy has no dimension that it was trained on.
+    """
+    file = resources.files("flames").joinpath("data", "lexical", "model.npz")
+    model = LexicalModel.from_bytes(file.read_bytes())
+    scales = {dimension.name: dimension.scale for dimension in context.taxonomy.dimensions}
+    if not any(scales.get(name) == scale for name, (scale, _) in model.heads.items()):
+        names = ", ".join(model.heads)
+        raise UsageError(f"lexical has no head for {context.taxonomy.id}; it knows {names}")
+    info = ScorerInfo(
+        id=SCORER_ID,
+        title="Character n-grams and one linear head a dimension (baseline)",
+        taxonomy=context.taxonomy.id,
+        notes=scorer_notes(SCORER_ID),
+        details=model.card,
+    )
+    return LexicalScorer(model, info)
