@@ -18,14 +18,10 @@ Factory = Callable[[str, ScorerContext], Scorer]
 DEFAULT = "lexical"
 _TRAINED = "flames.scorers.classifier:load"
 _NOTES = {
-    "lexical": (
-        "lexical is a baseline trained on synthetic labels: a linear model over character n-grams "
-        "that has never been compared with people's judgement",
-    ),
-    "labels:silver": (
-        "silver labels are synthetic: responses and labels were written by a language model, "
-        "not by people",
-    ),
+    "lexical": "lexical is a baseline trained on synthetic labels: a linear model over character "
+    "n-grams that has never been compared with people's judgement",
+    "labels:silver": "silver labels are synthetic: responses and labels were written by a "
+    "language model, not by people",
 }
 
 
@@ -93,7 +89,8 @@ def scorer_notes(scorer_id: str) -> tuple[str, ...]:
 
     For verdicts that are read from a file. A scorer at hand says more: `scorer.info.notes`.
     """
-    return _NOTES.get(scorer_id.rpartition("@")[0] or scorer_id, ())
+    note = _NOTES.get(scorer_id.rpartition("@")[0] or scorer_id)
+    return (note,) if note else ()
 
 
 def load_scorer(spec: str, context: ScorerContext | None = None) -> Scorer:
