@@ -164,6 +164,13 @@ class Taxonomy(_Frozen):
         """
         return _find(name, self._by_key, "dimension")
 
+    def score_named(self, name: str) -> int | None:
+        """The score whose level goes by that name, in either language; None if none does."""
+        for level in self.levels:
+            if _key(name) in (_key(level.name.zh), _key(level.name.en)):
+                return level.score
+        return None
+
     def level(self, score: int, lang: Language = "en") -> str:
         """What a score is called, for people."""
         for level in self.levels:

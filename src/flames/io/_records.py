@@ -35,6 +35,8 @@ class ReadOptions:
         prompts: Known prompts by id; rows that lack dimension or text take them from here.
         anonymous: Accept verdicts without `prompt_id` and `prompt`, known by their line alone.
         placed: Refuse responses without a dimension, which cannot be scored.
+        numbered: Rows that repeat a prompt and a model and name no sample are further samples
+            of it, told apart by their response, not mistakes.
     """
 
     taxonomy: Taxonomy = field(default_factory=default_taxonomy)
@@ -44,6 +46,7 @@ class ReadOptions:
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
     anonymous: bool = False
     placed: bool = False
+    numbered: bool = False
 
     def named(self, path: str | os.PathLike[str]) -> ReadOptions:
         """The options with `model` settled for that file."""
@@ -116,11 +119,13 @@ def _read(
 ) -> Iterator[AnyRecord]:
     options = (options or ReadOptions()).named(path)
     seen: dict[bytes, int] = {}
+    samples = _Samples()
     for line, fields in read_rows(path, mapping=options.mapping, encoding=options.encoding):
         try:
             record = _build(build, fields, line, options)
-            digest = blake2b(repr(key(record)).encode("utf-8", "replace"), digest_size=12).digest()
-            earlier = seen.setdefault(digest, line)
+            if options.numbered and "sample" not in fields:
+                record = samples.number(record, key)
+            earlier = seen.setdefault(_digest(key(record)), line)
             if earlier != line:
                 raise InputError(f"same {what} as line {earlier}")
         except InputError as error:
@@ -129,6 +134,32 @@ def _read(
             on_error(error.at(path, line))
         else:
             yield record
+
+
+def _digest(value: object) -> bytes:
+    return blake2b(repr(value).encode("utf-8", "replace"), digest_size=12).digest()
+
+
+class _Samples:
+    """Numbers the samples of rows that name none, by their response."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, int] = {}
+        self._next: dict[bytes, int] = {}
+        self._taken: set[bytes] = set()
+
+    def number(self, record: AnyRecord, key: Callable[[AnyRecord], object]) -> AnyRecord:
+        if isinstance(record, Prompt):
+            return record
+        response = getattr(record, "response", None)
+        asked = _digest((record.prompt_id, record.model))
+        same = _digest((record.prompt_id, record.model, response))
+        sample = self._known.get(same)
+        if sample is None or _digest((key(record), sample)) in self._taken:
+            sample = self._known[same] = self._next.get(asked, 0)
+            self._next[asked] = sample + 1
+        self._taken.add(_digest((key(record), sample)))
+        return record.model_copy(update={"sample": sample}) if sample else record
 
 
 def _build(
@@ -280,6 +311,8 @@ def _verdict(fields: dict[str, Any], line: int, options: ReadOptions) -> Verdict
         raise InputError(
             "has neither `score` nor `predicted`; responses are scored by `flames score` first"
         )
+    if isinstance(text := fields.get(source), str):
+        fields[source] = options.taxonomy.score_named(text) or text
     score = _whole(fields, source)
     if score is not None and score not in dimension.scale:
         scale = " or ".join(map(str, dimension.scale))
