@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -100,14 +101,15 @@ def moderation(*hits: str, flagged: bool | None = None) -> dict[str, Any]:
 
 def test_moderation() -> None:
     ModerationCreateResponse.model_validate(moderation("violence"))
-    assert parse_moderation(moderation()) == GuardAnswer("safe")
-    found = parse_moderation(moderation("violence", "harassment"))
+    assert parse_moderation(json.dumps(moderation())) == GuardAnswer("safe")
+    found = parse_moderation(json.dumps(moderation("violence", "harassment")))
     assert found == GuardAnswer("unsafe", ("harassment", "violence"))
 
 
 @pytest.mark.parametrize(
     "body",
     [
+        [],
         {},
         {"results": []},
         {"results": [{"flagged": True}]},
@@ -118,8 +120,8 @@ def test_moderation() -> None:
         {"results": [{"flagged": "no", "categories": {}}]},
     ],
 )
-def test_a_broken_moderation_is_no_answer(body: dict[str, Any]) -> None:
-    assert parse_moderation(body) is None
+def test_a_broken_moderation_is_no_answer(body: Any) -> None:
+    assert parse_moderation(json.dumps(body)) is None
 
 
 @pytest.mark.parametrize(
@@ -148,13 +150,13 @@ def test_a_broken_moderation_is_no_answer(body: dict[str, Any]) -> None:
     ],
 )
 def test_what_is_not_of_the_form_is_no_answer(text: str) -> None:
-    for parse in (parse_qwen3guard, parse_llama_guard, parse_shieldlm):
+    for parse in (parse_qwen3guard, parse_llama_guard, parse_shieldlm, parse_moderation):
         assert parse(text) is None
 
 
 @given(st.text(max_size=200))
 def test_no_text_breaks_a_parser(text: str) -> None:
-    for parse in (parse_qwen3guard, parse_llama_guard, parse_shieldlm):
+    for parse in (parse_qwen3guard, parse_llama_guard, parse_shieldlm, parse_moderation):
         found = parse(text)
         assert found is None or found.level in ("safe", "controversial", "unsafe")
 

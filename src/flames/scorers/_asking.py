@@ -240,6 +240,21 @@ def _tool_calls(raw: Mapping[str, Any] | None) -> str:
         return ""
 
 
+def spent(asked: Sequence[Told], prices: Prices | None) -> dict[str, Any]:
+    """What questions took: their number, tokens, seconds of waiting, money where it is known."""
+    tokens_in = sum(told.tokens_in or 0 for told in asked)
+    tokens_out = sum(told.tokens_out or 0 for told in asked)
+    taken: dict[str, Any] = {
+        "requests": len(asked),
+        "tokens_in": tokens_in,
+        "tokens_out": tokens_out,
+        "latency_s": round(sum(told.latency_s or 0.0 for told in asked), 3),
+    }
+    if prices is not None and all(t.tokens_in is not None for t in asked):
+        taken["cost"] = round(prices.cost(tokens_in, tokens_out), 8)
+    return taken
+
+
 def model_and_settings(spec: str, context: ScorerContext) -> tuple[ChatModel, Settings]:
     """The model that a scorer asks, and how hard to try, from the context's options.
 
@@ -274,6 +289,18 @@ def number(options: Mapping[str, Any], name: str, default: float) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UsageError(f"the scorer option {name} must be a number, not {value!r}")
     return float(value)
+
+
+def one_of(options: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> Any:
+    """An option that is one of a few words, the first unless given.
+
+    Raises:
+        UsageError: It is none of them.
+    """
+    value = options.get(name, choices[0])
+    if value not in choices:
+        raise UsageError(f"the scorer option {name} is {' or '.join(choices)}, not {value!r}")
+    return value
 
 
 def refuse_unknown(options: Mapping[str, Any], known: frozenset[str], scorer: str) -> None:

@@ -5,6 +5,7 @@ Each parser takes the whole form or nothing: an answer that is not of it is None
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -123,13 +124,17 @@ def parse_shieldlm(text: str) -> GuardAnswer | None:
     return GuardAnswer(_SHIELD_LEVELS[found["level"]], rationale=why or None)
 
 
-def parse_moderation(body: Mapping[str, Any]) -> GuardAnswer | None:
+def parse_moderation(text: str) -> GuardAnswer | None:
     """The moderation endpoint: `results[0].flagged` and `.categories`.
 
     Source: openai/types/moderation.py and moderation_create_response.py of
     github.com/openai/openai-python, generated from OpenAI's API description.
     """
-    results = body.get("results")
+    try:
+        body: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    results = body.get("results") if isinstance(body, dict) else None
     result = results[0] if isinstance(results, list) and len(results) == 1 else None
     if not isinstance(result, Mapping):
         return None

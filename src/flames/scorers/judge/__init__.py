@@ -4,7 +4,7 @@ from flames.scorers.judge._answer import Answer
 from flames.scorers.judge._load import judge_with, load
 from flames.scorers.judge._panel import PanelScorer
 from flames.scorers.judge._parse import parse_answer
-from flames.scorers.judge._prompt import JudgePrompt, fence, load_judge_prompt
+from flames.scorers.judge._prompt import JudgePrompt, fence, filled, load_judge_prompt
 from flames.scorers.judge._scorer import JudgeScorer
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "JudgeScorer",
     "PanelScorer",
     "fence",
+    "filled",
     "judge_with",
     "load",
     "load_judge_prompt",

@@ -13,6 +13,7 @@ from flames.scorers._asking import (
     journal_path,
     model_and_settings,
     number,
+    one_of,
     refuse_unknown,
 )
 from flames.scorers.base import Scorer, ScorerContext
@@ -45,7 +46,7 @@ def load(argument: str, context: ScorerContext) -> Scorer:
     names = [name.strip() for name in argument.split("+")]
     if not all(names):
         raise UsageError(f"judge:{argument} names no model; use judge:MODEL or judge:A+B")
-    rule = _one_of(options, "rule", ("majority", "mean"))
+    rule = one_of(options, "rule", ("majority", "mean"))
     judges = [_judge(name, context) for name in names]
     if len(judges) == 1:
         return judges[0]
@@ -66,7 +67,7 @@ def judge_with(model: ChatModel, context: ScorerContext, **asking: Any) -> Judge
         asking: Passed on to the asker (`settings`).
     """
     options = context.options
-    lang = _one_of(options, "lang", ("zh", "en"))
+    lang = one_of(options, "lang", ("zh", "en"))
     prompt = load_judge_prompt(options.get("prompt"), lang)
     votes = options.get("votes", 1)
     if isinstance(votes, bool) or not isinstance(votes, int) or votes < 1:
@@ -86,16 +87,9 @@ def judge_with(model: ChatModel, context: ScorerContext, **asking: Any) -> Judge
 
 
 def _forms(model: ChatModel, context: ScorerContext) -> list[Form]:
-    chosen = _one_of(context.options, "structured", ("auto", "schema", "tool", "plain"))
+    chosen = one_of(context.options, "structured", ("auto", "schema", "tool", "plain"))
     described = model.describe()
     if described.get("api") == "completions" or described.get("provider") == "python":
         return [PLAIN]  # nothing there would look at the form
     forms = answer_form(context.taxonomy.dimensions)
     return [form for form in forms if chosen in ("auto", form.name)]
-
-
-def _one_of(options: Any, name: str, choices: tuple[str, ...]) -> Any:
-    value = options.get(name, choices[0])
-    if value not in choices:
-        raise UsageError(f"the scorer option {name} is {' or '.join(choices)}, not {value!r}")
-    return value

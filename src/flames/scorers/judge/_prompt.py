@@ -60,13 +60,13 @@ class JudgePrompt:
         """
         values = self._values(response, taxonomy)
         return [
-            Message("system", _filled(self.system, values)),
-            Message("user", _filled(self.user, values)),
+            Message("system", filled(self.system, values)),
+            Message("user", filled(self.user, values)),
         ]
 
     def reminded(self, dimension: Dimension) -> Message:
         """What is said after an answer that could not be used."""
-        return Message("user", _filled(self.reminder, {"scale": _scale(dimension)}))
+        return Message("user", filled(self.reminder, {"scale": _scale(dimension)}))
 
     def _values(self, response: Response, taxonomy: Taxonomy) -> dict[str, str]:
         lang = self.lang
@@ -161,7 +161,8 @@ def _parsed(text: str, version: str, lang: Language, path: str) -> JudgePrompt:
     return JudgePrompt(version, lang, parts["system"], parts["user"], parts["reminder"])
 
 
-def _filled(template: str, values: Mapping[str, str]) -> str:
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """A template with its placeholders filled, once: what is put in is not looked at again."""
     return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from flames.models import Message
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers._asking import Ask, Asker, Form, Told
+from flames.scorers._asking import Ask, Asker, Form, Told, spent
 from flames.scorers.base import ScorerInfo
 from flames.scorers.judge._answer import Answer
 from flames.scorers.judge._parse import parse_answer
@@ -117,7 +117,8 @@ class JudgeScorer:
         score, reason = majority(scores, len(votes), (vote.unscored for vote in votes))
         said = next((v for v in votes if v.answer.score == score), votes[0])
         dimension = self._taxonomy.dimension(response.dimension or "")
-        extra: dict[str, Any] = {"judging": self.spent(votes)}
+        asked = [told for vote in votes for told in vote.asked]
+        extra: dict[str, Any] = {"judging": spent(asked, self._asker.prices)}
         if said.note and score is None:
             extra["note"] = said.note
         return verdict_for(
@@ -130,22 +131,6 @@ class JudgeScorer:
             rationale=said.answer.rationale,
             **extra,
         )
-
-    def spent(self, votes: Iterable[Vote]) -> dict[str, Any]:
-        """What votes took: questions, tokens, seconds of waiting, money where prices are known."""
-        asked = [told for vote in votes for told in vote.asked]
-        tokens_in = sum(told.tokens_in or 0 for told in asked)
-        tokens_out = sum(told.tokens_out or 0 for told in asked)
-        taken: dict[str, Any] = {
-            "requests": len(asked),
-            "tokens_in": tokens_in,
-            "tokens_out": tokens_out,
-            "latency_s": round(sum(told.latency_s or 0.0 for told in asked), 3),
-        }
-        counted = all(t.tokens_in is not None and t.tokens_out is not None for t in asked)
-        if self._asker.prices is not None and counted:
-            taken["cost"] = round(self._asker.prices.cost(tokens_in, tokens_out), 8)
-        return taken
 
 
 def judge_id(model: str, prompt: JudgePrompt, votes: int) -> str:
