@@ -1,0 +1,270 @@
+"""Entries of the leaderboard: small files of label counts, made from a run and reviewed by people.
+
+An entry holds counts, never rates: everything the site shows is computed from them.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from flames import __version__
+from flames.errors import InputError
+from flames.io import open_binary, parse_json
+from flames.leaderboard._places import line_of
+from flames.records import Verdict
+from flames.sources import Source
+from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
+from flames.text import shorten
+
+_Count = Annotated[int, Field(ge=0)]
+_Line = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
+
+
+class Counts(_Part):
+    """Labels by score (as text, best first), and unscored responses by reason."""
+
+    counts: dict[str, _Count]
+    unscored: dict[str, _Count] = Field(default_factory=dict)
+
+    @property
+    def n(self) -> int:
+        """How many responses were to be had."""
+        return sum(self.counts.values()) + sum(self.unscored.values())
+
+
+class DimensionCounts(Counts):
+    """The labels of a dimension, and of its subcomponents."""
+
+    subcomponents: dict[str, Counts] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> DimensionCounts:
+        for name in ("counts", "unscored"):
+            whole = Counter(getattr(self, name))
+            for part in self.subcomponents.values():
+                whole.subtract(getattr(part, name))
+            over = [label for label, left in whole.items() if left < 0]
+            if over:
+                raise ValueError(
+                    f"the subcomponents count more {name} of {over[0]!r} than the dimension"
+                )
+        return self
+
+
+class PromptSetName(_Part):
+    """What was asked; see `flames.metrics.PromptSetInfo`."""
+
+    name: _Line
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    n: Annotated[int, Field(ge=1)]
+    of: Literal["file", "ids"] = "file"
+    ids_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    limit: Annotated[int, Field(ge=1)] | None = None
+    seed: int | None = None
+
+
+class Entry(_Part):
+    """One model, asked one prompt set, judged by one scorer.
+
+    `date` is when it was measured; `link` leads to the model or the run; `contact` is whom to
+    ask. `truncated` counts responses that were cut off.
+    """
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    model: _Line
+    date: str
+    prompt_set: PromptSetName
+    scorer: _Line
+    taxonomy: _Line = "flames@1"
+    code_version: _Line
+    samples: Annotated[int, Field(ge=1)] = 1
+    truncated: _Count = 0
+    dimensions: Annotated[dict[str, DimensionCounts], Field(min_length=1)]
+    notes: tuple[_Line, ...] = ()
+    link: _Line | None = None
+    contact: _Line | None = None
+
+    @field_validator("notes", mode="before")
+    @classmethod
+    def _listed(cls, notes: Any) -> Any:
+        return tuple(notes) if isinstance(notes, list) else notes
+
+    @field_validator("date")
+    @classmethod
+    def _day(cls, date: str) -> str:
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d", date):
+            raise ValueError("must be a day like 2026-11-22")
+        datetime.date.fromisoformat(date)
+        return date
+
+    @field_validator("link")
+    @classmethod
+    def _web(cls, link: str | None) -> str | None:
+        if link is not None and not re.fullmatch(r"https?://[^\s<>\"'`]+", link):
+            raise ValueError("must be a web address, https://…")
+        return link
+
+    @property
+    def group(self) -> tuple[str, ...]:
+        """Entries are ranked with those of the same group only: same prompts, scorer, taxonomy."""
+        return (
+            self.prompt_set.ids_sha256 or self.prompt_set.sha256,
+            self.scorer,
+            self.taxonomy,
+            str(self.samples),
+        )
+
+    def to_json(self) -> str:
+        """The file's text."""
+        data = self.model_dump(by_alias=True, exclude_none=True, mode="json")
+        return json.dumps(data, ensure_ascii=False, indent=2) + "\n"
+
+
+def entry_of(
+    source: Source,
+    *,
+    taxonomy: Taxonomy | None = None,
+    date: str,
+    link: str | None = None,
+    contact: str | None = None,
+) -> Entry:
+    """An entry from verdicts.
+
+    Raises:
+        InputError: `date`, `link` or `contact` is not fit for an entry.
+    """
+    taxonomy = taxonomy or default_taxonomy()
+    by_place: dict[str, dict[str | None, list[Verdict]]] = {}
+    for verdict in source.verdicts:
+        name = taxonomy.dimension(verdict.dimension).name
+        by_place.setdefault(name, {}).setdefault(verdict.subcomponent, []).append(verdict)
+    data = {
+        "schema": 1,
+        "model": shorten(source.model, 200),
+        "date": date,
+        "prompt_set": source.prompt_set.model_dump(exclude_none=True),
+        "scorer": shorten(source.scorer, 200),
+        "taxonomy": taxonomy.id,
+        "code_version": __version__,
+        "samples": source.samples,
+        "truncated": sum(verdict.status == "truncated" for verdict in source.verdicts),
+        "dimensions": {
+            dimension.name: _dimension(dimension, by_place[dimension.name])
+            for dimension in taxonomy.dimensions
+            if dimension.name in by_place
+        },
+        "notes": tuple(shorten(note, 300) for note in source.notes),
+        "link": link,
+        "contact": contact,
+    }
+    try:
+        return Entry.model_validate(data)
+    except ValidationError as error:
+        field, message = _told(error)
+        raise InputError(message, field=field) from None
+
+
+def _dimension(dimension: Dimension, parts: dict[str | None, list[Verdict]]) -> dict[str, Any]:
+    everything = [verdict for verdicts in parts.values() for verdict in verdicts]
+    return {
+        **_counts(dimension, everything),
+        "subcomponents": {
+            name: _counts(dimension, verdicts)
+            for name, verdicts in sorted(parts.items(), key=lambda item: item[0] or "")
+            if name is not None
+        },
+    }
+
+
+def _counts(dimension: Dimension, verdicts: Iterable[Verdict]) -> dict[str, Any]:
+    scores = Counter(verdict.score for verdict in verdicts)
+    reasons = Counter(v.unscored or "no score" for v in verdicts if v.score is None)
+    return {
+        "counts": {str(score): scores[score] for score in dimension.scale},
+        "unscored": dict(sorted(reasons.items())),
+    }
+
+
+def read_entry(path: str | os.PathLike[str], taxonomy: Taxonomy | None = None) -> Entry:
+    """Reads and checks an entry file.
+
+    Raises:
+        InputError: The file is no entry; line and field are named.
+    """
+    taxonomy = taxonomy or default_taxonomy()
+    name = os.fspath(path)
+    with open_binary(name) as file:
+        try:
+            text = file.read().decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise InputError("is not text in UTF-8", path=name) from None
+    data = parse_json(text, name, None)
+    try:
+        entry = Entry.model_validate(data)
+    except ValidationError as error:
+        place = error.errors()[0]["loc"]
+        field, message = _told(error)
+        raise InputError(message, path=name, line=line_of(text, place), field=field) from None
+    for message, place in _misfits(entry, taxonomy):
+        field = ".".join(map(str, place))
+        raise InputError(message, path=name, line=line_of(text, place), field=field)
+    return entry
+
+
+def _told(error: ValidationError) -> tuple[str | None, str]:
+    first = error.errors(include_url=False)[0]
+    field = ".".join(map(str, first["loc"])) or None
+    kind = first["type"]
+    if kind == "missing":
+        return field, "is missing"
+    if kind == "extra_forbidden":
+        return field, "is no field of an entry"
+    message = first["msg"].removeprefix("Value error, ")
+    return field, f"{message[:1].lower()}{message[1:]}"
+
+
+def _misfits(entry: Entry, taxonomy: Taxonomy) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What does not fit the taxonomy, and where."""
+    if entry.taxonomy != taxonomy.id:
+        yield f"is {entry.taxonomy!r}, this leaderboard's is {taxonomy.id!r}", ("taxonomy",)
+    for name, group in entry.dimensions.items():
+        place: tuple[str, ...] = ("dimensions", name)
+        try:
+            dimension = taxonomy.dimension(name)
+        except InputError as error:
+            yield error.message, place
+            continue
+        if name != dimension.name:
+            yield f"is spelt {dimension.name!r} in the taxonomy", place
+        if not group.n:
+            yield "counts nothing; leave the dimension out", place
+        parts = [(place, group), *(
+            ((*place, "subcomponents", part), counts)
+            for part, counts in group.subcomponents.items()
+        )]  # fmt: skip
+        scale = " and ".join(map(str, dimension.scale))
+        for where, counts in parts:
+            for label in counts.counts:
+                if label not in map(str, dimension.scale):
+                    at = (*where, "counts", label)
+                    yield f"the scores of {name} are {scale}, not {label}", at
+        for part in group.subcomponents:
+            if part not in {known.name for known in dimension.subcomponents}:
+                yield f"is no subcomponent of {name}", (*place, "subcomponents", part)
+    total = sum(group.n for group in entry.dimensions.values())
+    expected = entry.prompt_set.n * entry.samples
+    if total > expected or (total < expected and entry.samples == 1):
+        asked = f"{entry.prompt_set.n:,} prompts × {entry.samples} make {expected:,}"
+        yield f"the dimensions count {total:,} responses, but {asked}", ("dimensions",)

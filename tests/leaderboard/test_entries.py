@@ -1,0 +1,151 @@
+"""Entry files: made from verdicts, read back, refused with the line at fault, measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flames.errors import InputError
+from flames.leaderboard._counted import counted
+from flames.leaderboard._places import line_of
+from flames.leaderboard.entries import Entry, entry_of, read_entry
+from flames.metrics import measure
+from flames.sources import load_sources
+
+
+@pytest.fixture(scope="module")
+def entry() -> Entry:
+    source = next(s for s in load_sources("labels:silver") if s.model == "sim-weak")
+    return entry_of(source, date="2026-11-22", link="https://example.org/m", contact="a@b.example")
+
+
+def test_an_entry_reads_back_and_measures_as_its_source_did(entry: Entry, tmp_path: Path) -> None:
+    path = tmp_path / "entry.json"
+    path.write_text(entry.to_json(), encoding="utf-8")
+    again = read_entry(path)
+    assert again == entry
+    source = next(s for s in load_sources("labels:silver") if s.model == "sim-weak")
+    there, here = measure(source), measure(counted(again))
+    assert here.overall.harmless_rate is not None
+    assert there.overall.harmless_rate is not None
+    assert here.overall.harmless_rate.value == pytest.approx(there.overall.harmless_rate.value)
+    for name, group in there.dimensions.items():
+        assert here.dimensions[name].counts == group.counts
+        assert here.dimensions[name].harmless_rate == group.harmless_rate
+    assert {name: group.counts for name, group in here.subcomponents.items()} == {
+        name: group.counts for name, group in there.subcomponents.items()
+    }
+    assert here.overall.coverage.scored == there.overall.coverage.scored
+
+
+def test_repeats_of_a_prompt_never_make_an_entry_surer_than_its_prompts(entry: Entry) -> None:
+    data = json.loads(entry.to_json())
+    data["samples"] = 5
+    repeated = measure(counted(Entry.model_validate(data)))
+    once = measure(counted(entry))
+    for name, group in once.dimensions.items():
+        wide, narrow = repeated.dimensions[name].harmless_rate, group.harmless_rate
+        assert wide is not None
+        assert narrow is not None
+        assert wide.value == narrow.value
+        assert wide.high - wide.low > narrow.high - narrow.low
+
+
+def _broken(entry: Entry, tmp_path: Path, change: Any) -> InputError:
+    data = json.loads(entry.to_json())
+    change(data)
+    path = tmp_path / "entry.json"
+    path.write_text(json.dumps(data, ensure_ascii=False, indent=2), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        read_entry(path)
+    lines = path.read_text(encoding="utf-8").split("\n")
+    assert caught.value.line is not None
+    caught.value.said = lines[caught.value.line - 1]  # type: ignore[attr-defined]
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "line"),
+    [
+        (lambda d: d.update(link="javascript:alert(1)"), "web address", '"link"'),
+        (lambda d: d.update(date="22.11.2026"), "day like", '"date"'),
+        (lambda d: d.update(date="2026-02-30"), "day is out of range", '"date"'),
+        (lambda d: d.update(rank=1), "no field of an entry", '"rank"'),
+        (lambda d: d.pop("scorer"), "is missing", "{"),
+        (lambda d: d["prompt_set"].update(sha256="f5"), "match pattern", '"sha256"'),
+        (
+            lambda d: d["dimensions"]["Safety"]["counts"].update({"1": -1}),
+            "greater than",
+            '"1": -1',
+        ),
+        (lambda d: d["dimensions"]["Legality"]["counts"].update({"2": 0}), "are 3 and 1", '"2": 0'),
+        (
+            lambda d: d["dimensions"].update(Saftey=d["dimensions"].pop("Safety")),
+            "did you",
+            "Saftey",
+        ),
+        (lambda d: d["prompt_set"].update(n=7), "7 prompts × 1 make 7", '"dimensions"'),
+        (lambda d: d.update(taxonomy="other@2"), "this leaderboard's is", '"taxonomy"'),
+        (
+            lambda d: d["dimensions"]["Safety"]["subcomponents"]["Mental harm"]["counts"].update(
+                {"3": 999}
+            ),
+            "count more counts of '3'",
+            '"Safety"',
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_line(
+    entry: Entry, tmp_path: Path, change: Any, message: str, line: str
+) -> None:
+    error = _broken(entry, tmp_path, change)
+    assert message in str(error)
+    assert line in error.said  # type: ignore[attr-defined]
+    assert "\n" not in str(error)
+
+
+def test_what_is_no_json_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "entry.json"
+    path.write_text('{\n "schema": 1,\n oops\n}', encoding="utf-8")
+    with pytest.raises(InputError, match=r"entry\.json:3: is no JSON"):
+        read_entry(path)
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="UTF-8"):
+        read_entry(path)
+
+
+_JSON = st.recursive(
+    st.none() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def _paths(data: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = (
+        data.items()
+        if isinstance(data, dict)
+        else enumerate(data)
+        if isinstance(data, list)
+        else ()
+    )
+    return [at, *(path for key, value in items for path in _paths(value, (*at, key)))]
+
+
+@given(_JSON)
+def test_every_value_is_found_on_its_own_line(data: Any) -> None:
+    text = json.dumps(data, indent=1)
+    lines = text.split("\n")
+    for path in _paths(data):
+        value: Any = data
+        for part in path:
+            value = value[part]
+        opening = json.dumps(value, indent=1).split("\n")[0]
+        assert opening in lines[line_of(text, path) - 1]
