@@ -10,7 +10,7 @@ from flames.errors import InputError, UsageError
 from flames.io import ReadOptions
 from flames.metrics import measure
 from flames.records import prompt_id
-from flames.sources import load_sources
+from flames.sources import load_labels, load_sources
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -108,3 +108,20 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         load_sources(off)
     with pytest.raises(InputError, match="no such file"):
         load_sources(tmp_path / "none.jsonl", options=ReadOptions(model="m"))
+
+
+def test_labels_name_the_line_that_lacks_its_probability(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"prompt_id": name, "dimension": "Safety", "score": 3, "inclusion_probability": 0.5}
+        for name in "abc"
+    ]
+    path = write(tmp_path / "labels.jsonl", rows)
+    assert len(load_labels(path)) == 3
+    del rows[1]["inclusion_probability"]
+    write(path, rows)
+    with pytest.raises(InputError, match=r"labels\.jsonl:2: field `inclusion_probability`: is mi"):
+        load_labels(path)
+    assert len(load_labels(path, random_sample=True)) == 3
+    path.write_text("")
+    with pytest.raises(InputError, match="holds no labels"):
+        load_labels(path)

@@ -11,15 +11,18 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from flames.errors import InputError, UsageError
-from flames.io import ReadOptions, read_verdicts
+from flames.io import ReadOptions, read_rows, read_verdicts
+from flames.metrics.ppi import probability_of
 from flames.metrics.result import PromptSetInfo
 from flames.prompts import identify, known_prompts
 from flames.records import Key, Prompt, Response, Verdict, verdict_for
-from flames.scorers.labels import PREFIX, SILVER, SILVER_NOTE, labels_path
+from flames.scorers.labels import PREFIX, labels_path
+from flames.scorers.registry import scorer_notes
 from flames.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -101,9 +104,7 @@ def load_sources(
     if not options.prompts:
         options = replace(options, prompts=known_prompts(options.taxonomy))
     name = os.fspath(path)
-    notes: tuple[str, ...] = ()
     if name.startswith(PREFIX):
-        notes = (SILVER_NOTE,) if name == PREFIX + SILVER else ()
         options = options if options.model else replace(options, model=name.removeprefix(PREFIX))
         path = labels_path(name)
     if Path(path).is_dir():
@@ -111,7 +112,7 @@ def load_sources(
 
         sources = [_from_run(open_run(Path(path)), scorer, options)]
     else:
-        sources = _chosen(list(_from_file(Path(path), options, notes)), scorer, path)
+        sources = _chosen(list(_from_file(Path(path), options)), scorer, path)
     if truncated == "unscored":
         sources = [replace(s, verdicts=tuple(map(_untruncated, s.verdicts))) for s in sources]
     return sources
@@ -140,7 +141,7 @@ def _untruncated(verdict: Verdict) -> Verdict:
     return verdict.model_copy(update={"score": None, "unscored": "truncated"})
 
 
-def _from_file(path: Path, options: ReadOptions, notes: tuple[str, ...]) -> Iterator[Source]:
+def _from_file(path: Path, options: ReadOptions) -> Iterator[Source]:
     options = replace(options, anonymous=True)
     groups: dict[tuple[str, str, str | None], list[Verdict]] = defaultdict(list)
     for verdict in read_verdicts(path, options):
@@ -161,7 +162,7 @@ def _from_file(path: Path, options: ReadOptions, notes: tuple[str, ...]) -> Iter
             prompts=dict(_prompts(verdicts, options.prompts)),
             verdicts=tuple(verdicts),
             responses={verdict.key: _response(verdict) for verdict in verdicts},
-            notes=notes + more,
+            notes=scorer_notes(scorer) + more,
             origin=path,
             samples=samples,
         )
@@ -264,7 +265,7 @@ def _from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
         prompts=prompts,
         verdicts=tuple(verdicts),
         responses=responses,
-        notes=(),
+        notes=scorer_notes(scorer_id),
         origin=run.path,
         samples=run.samples,
     )
@@ -285,3 +286,38 @@ def _missing(prompt: Prompt, key: Key, response: Response | None, scorer: str) -
         return verdict.model_copy(update={"status": None})
     reason = "not scored" if response.scorable else response.status
     return verdict_for(response, scorer=scorer, dimension=prompt.dimension, unscored=reason)
+
+
+def load_labels(
+    path: str | os.PathLike[str],
+    *,
+    options: ReadOptions | None = None,
+    random_sample: bool = False,
+) -> list[Verdict]:
+    """Reads people's labels for `flames.metrics.ppi.correct`.
+
+    Args:
+        path: A file of verdicts in any format that Flames reads, or `labels:silver`.
+        options: How it is read.
+        random_sample: Labels need no `inclusion_probability`.
+
+    Raises:
+        InputError: The file cannot be read as verdicts, holds none, or a label lacks its
+            inclusion probability.
+    """
+    options = options or ReadOptions()
+    if not options.prompts:
+        options = replace(options, prompts=known_prompts(options.taxonomy))
+    path = labels_path(os.fspath(path))
+    labels = list(read_verdicts(path, options))
+    if not labels:
+        raise InputError("holds no labels", path=path)
+    for number, label in enumerate(labels):
+        try:
+            if not random_sample:
+                probability_of(label)
+        except InputError as error:
+            rows = read_rows(path, mapping=options.mapping, encoding=options.encoding)
+            line = next(islice(rows, number, None)).line if os.fspath(path) != "-" else None
+            raise error.at(path, line) from None
+    return labels
