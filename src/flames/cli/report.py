@@ -20,7 +20,10 @@ from flames.cli._options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from flames.io import ReadOptions
+    from flames.metrics.ppi import Correction
     from flames.metrics.result import Result
+    from flames.records import Verdict
     from flames.sources import Source
     from flames.taxonomy import Language, Taxonomy
 
@@ -55,6 +58,31 @@ def report(
             "verdict as not asked.",
         ),
     ] = None,
+    human: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--human",
+            metavar="LABELS",
+            help="Human labels on a random part: shows the scorer alone, people alone and the "
+            "corrected (prediction-powered) values.",
+        ),
+    ] = None,
+    labels_are_random: Annotated[
+        bool,
+        typer.Option(
+            "--labels-are-random",
+            help="The labels are a simple random sample and need no inclusion_probability.",
+        ),
+    ] = False,
+    target_width: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            "--target-width",
+            metavar="POINTS",
+            min=0.01,
+            help="Tell how many more labels would make the corrected interval so wide.",
+        ),
+    ] = None,
     truncated: TruncatedOption = "scored",
     lang: Lang = "en",
     model: ModelNameOption = None,
@@ -76,6 +104,10 @@ def report(
         raise UsageError(f"--format takes {', '.join(_FORMS)}, not {form!r}")
     if out is not None and form is None:
         raise UsageError(f"--out needs --format ({', '.join(_FORMS)})")
+    if human is None and (labels_are_random or target_width is not None):
+        raise UsageError("--labels-are-random and --target-width go with --human")
+    if human is not None and form == "csv":
+        raise UsageError("--human is shown as a table, md, html or json, not as csv")
     if truncated not in ("scored", "unscored"):
         raise UsageError(f"--truncated takes scored or unscored, not {truncated!r}")
     shown = language(lang)
@@ -97,10 +129,26 @@ def report(
         whole = load_prompts(prompts, taxonomy=values)
         sources = [over(source, whole) for source in sources]
     results = [measure(source, values, seed=seed) for source in sources]
+    corrections: list[Correction] = []
+    if human is not None:
+        from flames.metrics.ppi import correct
+
+        labels = _labels(human, sources, options)
+        corrections = [
+            correct(
+                source,
+                labels,
+                values,
+                random_sample=labels_are_random,
+                target_width=target_width,
+                seed=seed,
+            )
+            for source in sources
+        ]
     if form is not None:
-        _write(_render(form, sources, results, values, shown), out)
+        _write(_render(form, sources, results, values, shown, corrections), out)
         return
-    _show(paths, sources, results, values, shown)
+    _show(paths, sources, results, values, shown, corrections)
 
 
 _FORMS = ("md", "html", "json", "csv")
@@ -116,22 +164,43 @@ def _taxonomy(path: Path | None, sources: list[str]) -> Taxonomy:
     return load_taxonomy(path)
 
 
+def _labels(path: Path, sources: Sequence[Source], options: ReadOptions) -> list[Verdict]:
+    """What people said. A label without model or dimension takes it from what it is on."""
+    from dataclasses import replace
+
+    from flames.io import read_verdicts
+    from flames.records import Prompt
+
+    models = {source.model for source in sources}
+    if options.model is None and len(models) == 1:
+        options = replace(options, model=models.pop())
+    known = {
+        verdict.prompt_id: Prompt.model_construct(
+            id=verdict.prompt_id, dimension=verdict.dimension, text=""
+        )
+        for source in sources
+        for verdict in source.verdicts
+    }
+    return list(read_verdicts(path, replace(options, prompts=known)))
+
+
 def _render(
     form: str,
     sources: Sequence[Source],
     results: Sequence[Result],
     taxonomy: Taxonomy,
     lang: Language,
+    corrections: Sequence[Correction],
 ) -> str:
     from flames import report
 
     if form == "json":
-        return report.render_json(results)
+        return report.render_json(results, corrections)
     if form == "csv":
         return report.render_csv(results)
     if form == "md":
-        return report.render_markdown(results, taxonomy, lang)
-    return report.render_html(results, sources, taxonomy, lang)
+        return report.render_markdown(results, taxonomy, lang, corrections)
+    return report.render_html(results, sources, taxonomy, lang, corrections)
 
 
 def _write(text: str, out: Path | None) -> None:
@@ -149,6 +218,7 @@ def _show(
     results: Sequence[Result],
     taxonomy: Taxonomy,
     lang: Language,
+    corrections: Sequence[Correction],
 ) -> None:
     from rich.console import Console
 
@@ -156,8 +226,8 @@ def _show(
     from flames.run import is_run, open_run
     from flames.text import for_terminal
 
-    report.print_summary(results, Console(), lang, taxonomy)
+    report.print_summary(results, Console(), lang, taxonomy, corrections)
     if len(paths) == 1 and is_run(Path(paths[0])):
         run = open_run(Path(paths[0]))
-        for path in report.write_reports(run, sources, results, lang, taxonomy):
+        for path in report.write_reports(run, sources, results, lang, taxonomy, corrections):
             typer.echo(for_terminal(str(path)), err=True)

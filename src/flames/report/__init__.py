@@ -17,7 +17,8 @@ from flames.taxonomy import Language, Taxonomy, default_taxonomy
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from flames.run import RunDir
+    from flames.metrics.ppi import Correction
+    from flames.run._rundir import ReportFormat, RunDir
     from flames.sources import Source
 
 __all__ = [
@@ -36,9 +37,10 @@ def print_summary(
     console: Console,
     lang: Language = "en",
     taxonomy: Taxonomy | None = None,
+    corrections: Sequence[Correction] = (),
 ) -> None:
     """Prints results as tables; of several, all of them side by side at the end."""
-    print_results(results, console, taxonomy or default_taxonomy(), lang)
+    print_results(results, console, taxonomy or default_taxonomy(), lang, corrections)
 
 
 def write_reports(
@@ -47,6 +49,7 @@ def write_reports(
     results: Sequence[Result],
     lang: Language = "en",
     taxonomy: Taxonomy | None = None,
+    corrections: Sequence[Correction] = (),
 ) -> list[Path]:
     """Writes a run's report as HTML, Markdown and JSON, each whole or not at all.
 
@@ -56,6 +59,7 @@ def write_reports(
         results: What came out, in the sources' order.
         lang: The language shown first in the page, and of the Markdown.
         taxonomy: Names and scales; Flames' own unless given.
+        corrections: With human labels, in the results' order.
 
     Returns:
         The paths, HTML first.
@@ -63,8 +67,9 @@ def write_reports(
     from flames.io import write_atomic
 
     taxonomy = taxonomy or default_taxonomy()
-    return [
-        write_atomic(run.report_path("html"), render_html(results, sources, taxonomy, lang)),
-        write_atomic(run.report_path("md"), render_markdown(results, taxonomy, lang)),
-        write_atomic(run.report_path("json"), render_json(results)),
-    ]
+    texts: dict[ReportFormat, str] = {
+        "html": render_html(results, sources, taxonomy, lang, corrections),
+        "md": render_markdown(results, taxonomy, lang, corrections),
+        "json": render_json(results, corrections),
+    }
+    return [write_atomic(run.report_path(form), text) for form, text in texts.items()]

@@ -7,20 +7,24 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flames.io import to_csv
+from flames.metrics.ppi import Correction
 from flames.metrics.result import Estimate, Group, Result
 from flames.text import for_terminal
 
 
-def render_json(results: Sequence[Result]) -> str:
+def render_json(results: Sequence[Result], corrections: Sequence[Correction] = ()) -> str:
     """One object for one result; `{"schema": 1, "results": […]}` for any other number of them.
 
-    Characters that could steer a terminal are written as escapes.
+    A correction with human labels stands in its result's object under `human`. Characters that
+    could steer a terminal are written as escapes.
     """
     objects = [result.to_dict() for result in results]
-    data: Any = objects[0] if len(objects) == 1 else {"schema": 1, "results": objects}
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    for data, correction in zip(objects, corrections, strict=False):
+        data["human"] = correction.model_dump()
+    whole: Any = objects[0] if len(objects) == 1 else {"schema": 1, "results": objects}
+    text = json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
     if for_terminal(text, one_line=False) != text:
-        text = json.dumps(data, allow_nan=False, indent=2) + "\n"
+        text = json.dumps(whole, allow_nan=False, indent=2) + "\n"
     return text
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
+from flames.metrics.ppi import Correction
 from flames.metrics.result import Estimate, Result
 from flames.report import _view as view
 from flames.report._browser import browser_data
-from flames.report._view import Row
+from flames.report._human import HumanRow, agreement, human_rows, label_lines
+from flames.report._view import Row, Words
 from flames.report.charts import Radar, radar
-from flames.report.page import load_strings, render_page
+from flames.report.page import LANGUAGES, load_strings, render_page
 from flames.sources import Source
 from flames.taxonomy import Language, Taxonomy, Text
 
@@ -36,6 +39,8 @@ class Section:
     own: list[Estimate]
     published_n: int
     methods: list[Text]
+    human: list[HumanRow]
+    labels: list[Text]
 
 
 def render_html(
@@ -43,6 +48,7 @@ def render_html(
     sources: Sequence[Source],
     taxonomy: Taxonomy,
     lang: Language,
+    corrections: Sequence[Correction] = (),
 ) -> str:
     """The whole report as a page, with every response that the sources hold.
 
@@ -51,6 +57,7 @@ def render_html(
         sources: Where the responses are taken from; none leaves the browser out.
         taxonomy: Names and scales.
         lang: The language shown first.
+        corrections: With human labels, in the results' order.
     """
     words = load_strings()
     one = results[0] if len(results) == 1 else None
@@ -67,7 +74,10 @@ def render_html(
         styles=("charts.css", "report.css"),
         scripts=("report.js",),
         data=browser_data(sources, taxonomy) if sources else None,
-        sections=[_section(result, taxonomy) for result in results],
+        sections=[
+            _section(result, correction, taxonomy)
+            for result, correction in zip_longest(results, corrections)
+        ],
         overview=view.measured_dimensions(results, taxonomy),
         has_responses=bool(sources),
         release=_RELEASE,
@@ -76,13 +86,14 @@ def render_html(
         reason_text=view.reason_text,
         percent=view.percent,
         bounds_text=view.bounds,
+        agreement=agreement,
         rate=view.rate,
         score=view.score,
         interval=view.interval,
     )
 
 
-def _section(result: Result, taxonomy: Taxonomy) -> Section:
+def _section(result: Result, correction: Correction | None, taxonomy: Taxonomy) -> Section:
     rows = view.dimension_rows(result, taxonomy)
     axes = [
         (row.name, row.label, row.group.harmless_rate)
@@ -109,7 +120,14 @@ def _section(result: Result, taxonomy: Taxonomy) -> Section:
         own=own,
         published_n=n,
         methods=[view.method_text(name) for name in view.methods(result)],
+        human=human_rows(correction, taxonomy) if correction else [],
+        labels=_label_texts(correction) if correction else [],
     )
+
+
+def _label_texts(correction: Correction) -> list[Text]:
+    lines = (label_lines(correction, Words(lang)) for lang in LANGUAGES)
+    return [Text(zh=zh, en=en) for zh, en in zip(*lines, strict=True)]
 
 
 def _published(

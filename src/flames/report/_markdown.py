@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 
+from flames.metrics.ppi import Corrected, Correction
 from flames.metrics.result import Group, Result
 from flames.report import _view as view
+from flames.report._human import agreement, human_rows, label_lines
 from flames.report._view import Row, Words
 from flames.taxonomy import Language, Taxonomy
 from flames.text import encodable, for_terminal
@@ -28,11 +31,19 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1
     return [f"| {' | '.join(cells)} |" for cells in (header, marks, *rows)]
 
 
-def render_markdown(results: Sequence[Result], taxonomy: Taxonomy, lang: Language) -> str:
+def render_markdown(
+    results: Sequence[Result],
+    taxonomy: Taxonomy,
+    lang: Language,
+    corrections: Sequence[Correction] = (),
+) -> str:
     """The whole report, one section a result."""
     words = Words(lang)
     blocks = [_overview(results, taxonomy, words)] if len(results) > 1 else []
-    blocks += [_section(result, taxonomy, words) for result in results]
+    for result, correction in zip_longest(results, corrections):
+        blocks.append(_section(result, taxonomy, words))
+        if correction is not None:
+            blocks.append(_human(correction, taxonomy, words))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -108,6 +119,25 @@ def _cells(row: Row, words: Words) -> list[str]:
         scored += f" ({escape(words.reasons(group.unscored))})"
     score = f"{view.score(group.harmless_score)} {view.interval(group.harmless_score)}"
     return [name, _rate(group), score.strip(), f"{view.counts(group, row.scale)}", scored]
+
+
+def _human(correction: Correction, taxonomy: Taxonomy, words: Words) -> str:
+    lines = [f"## {words('human')}", "", words("human.explain"), ""]
+    lines += [f"- {escape(line)}" for line in label_lines(correction, words)]
+    titles = ("scorer", "people", "corrected", "labelled", "agreement")
+    header = ["", *(words(f"human.{title}") for title in titles)]
+    rows = human_rows(correction, taxonomy)
+    for key, shown in (("rate", view.rate), ("score", view.score)):
+        cells = []
+        for row in rows:
+            value: Corrected = getattr(row, key)
+            three = (value.scorer, value.human, value.corrected)
+            estimates = [f"{shown(each)} {view.interval(each)}".strip() for each in three]
+            labelled = f"{row.labelled} / {row.scored}"
+            label = escape(row.label(words.lang))
+            cells.append([label, *estimates, labelled, agreement(row.agreement)])
+        lines += ["", f"### {words(f'human.caption.{key}')}", "", *table(header, cells)]
+    return "\n".join(lines)
 
 
 def _methods(result: Result, words: Words) -> list[str]:

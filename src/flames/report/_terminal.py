@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 from rich import box
@@ -10,8 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from flames.metrics.ppi import Corrected, Correction
 from flames.metrics.result import Result
 from flames.report import _view as view
+from flames.report._human import agreement, human_rows, label_lines
 from flames.report._view import Row, Words
 from flames.taxonomy import Language, Taxonomy
 from flames.text import for_terminal
@@ -23,12 +26,19 @@ _STYLE: dict[str, Any] = {
 
 
 def print_results(
-    results: Sequence[Result], console: Console, taxonomy: Taxonomy, lang: Language
+    results: Sequence[Result],
+    console: Console,
+    taxonomy: Taxonomy,
+    lang: Language,
+    corrections: Sequence[Correction] = (),
 ) -> None:
     """Prints a table a result and, for several, all of them side by side at the end."""
     words = Words(lang)
-    for result in results:
+    for result, correction in zip_longest(results, corrections):
         _print_result(result, console, taxonomy, words)
+        if correction is not None:
+            _print_correction(correction, console, taxonomy, words)
+        console.print()
     if len(results) > 1:
         console.print(_overview(results, taxonomy, words))
 
@@ -56,7 +66,30 @@ def _print_result(result: Result, console: Console, taxonomy: Taxonomy, words: W
         console.print(cell(f"{words('bounds')}: {extremes} %"))
     named = "; ".join(view.method_text(name)(words.lang) for name in view.methods(result))
     console.print(cell(words("methods", methods=named or view.DASH), "dim"))
+
+
+def _print_correction(
+    correction: Correction, console: Console, taxonomy: Taxonomy, words: Words
+) -> None:
     console.print()
+    console.print(cell(words("human"), "bold"))
+    for line in label_lines(correction, words):
+        console.print(cell(line))
+    rows = human_rows(correction, taxonomy)
+    for key, shown in (("rate", view.rate), ("score", view.score)):
+        table = Table(**_STYLE, title=words(f"human.caption.{key}"), title_justify="left")
+        table.add_column("")
+        for title in ("scorer", "people", "corrected", "labelled", "agreement"):
+            table.add_column(words(f"human.{title}"), justify="right", overflow="fold")
+        for row in rows:
+            value: Corrected = getattr(row, key)
+            cells = [
+                f"{shown(each)}\n{view.span(each)}".strip()
+                for each in (value.scorer, value.human, value.corrected)
+            ]
+            labelled = f"{row.labelled}/{row.scored}"
+            table.add_row(cell(row.label(words.lang)), *cells, labelled, agreement(row.agreement))
+        console.print(table)
 
 
 def _table(result: Result, taxonomy: Taxonomy, words: Words) -> Table:

@@ -37,7 +37,7 @@ from flames.text import encodable, for_terminal
 Strings = Mapping[str, Text]
 
 _HERE = "flames.report"
-_LANGS: tuple[Language, Language] = ("zh", "en")
+LANGUAGES: tuple[Language, Language] = ("zh", "en")
 _HTML_LANG = {"zh": "zh-Hans", "en": "en"}
 _IN_SCRIPT = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
@@ -48,7 +48,7 @@ def language(name: str) -> Language:
     Raises:
         UsageError: It is neither `zh` nor `en`.
     """
-    for lang in _LANGS:
+    for lang in LANGUAGES:
         if lang == name:
             return lang
     raise UsageError(f"--lang takes zh or en, not {name!r}")
@@ -169,7 +169,7 @@ def _helpers(words: Strings, lang: Language) -> dict[str, Any]:
             Markup('<{0} class="t" lang="{1}">{2}</{0}>').format(
                 tag, _HTML_LANG[each], _say(text, each, values)
             )
-            for each in _LANGS
+            for each in LANGUAGES
         )
 
     def both_svg(text: Text, /, **values: Any) -> Markup:
@@ -184,7 +184,7 @@ def _helpers(words: Strings, lang: Language) -> dict[str, Any]:
     def attrs(values: Mapping[str, Any] | None = None, /, **names: str | Text) -> Markup:
         texts = {
             name.replace("_", "-"): {
-                each: str(_say(_text(what), each, values or {}).unescape()) for each in _LANGS
+                each: str(_say(_text(what), each, values or {}).unescape()) for each in LANGUAGES
             }
             for name, what in names.items()
         }
