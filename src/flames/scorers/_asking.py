@@ -255,6 +255,13 @@ def spent(asked: Sequence[Told], prices: Prices | None) -> dict[str, Any]:
     return taken
 
 
+def together(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What several scorers took, in all; money only where all of them know theirs."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    known = [name for name in names if name != "cost" or all("cost" in part for part in parts)]
+    return {name: round(sum(part.get(name, 0) for part in parts), 8) for name in known}
+
+
 def model_and_settings(spec: str, context: ScorerContext) -> tuple[ChatModel, Settings]:
     """The model that a scorer asks, and how hard to try, from the context's options.
 

@@ -63,6 +63,18 @@ _OURS = (
         "guard", "MODEL", "flames.scorers.guard:load", "A guard model, its verdict put on the scale"
     ),
     ScorerEntry(
+        "cascade",
+        "A>B",
+        "flames.scorers.cascade:load",
+        "A cheap scorer first, an expensive one where it is not sure; also cascade:FILE",
+    ),
+    ScorerEntry(
+        "calibrated",
+        "FILE",
+        "flames.scorers.calibration:load",
+        "A scorer with calibrated probabilities that may abstain: what calibrate wrote",
+    ),
+    ScorerEntry(
         "labels",
         "FILE",
         "flames.scorers.labels:load",

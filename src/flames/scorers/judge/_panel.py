@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from flames.errors import UsageError
 from flames.records import Response, Verdict, verdict_for
+from flames.scorers._asking import together
 from flames.scorers.base import ScorerInfo
 from flames.scorers.judge._scorer import NO_MAJORITY, JudgeScorer, majority, shares
 from flames.taxonomy import Taxonomy
@@ -71,7 +72,7 @@ class PanelScorer:
             reason = None if score is not None else NO_MAJORITY
         said = next((v for v in cast if v.score == score and v.rationale), cast[0])
         extra: dict[str, Any] = {
-            "judging": _together([verdict.extra["judging"] for verdict in cast]),
+            "judging": together([verdict.extra["judging"] for verdict in cast]),
             "panel": [_brief(verdict) for verdict in cast],
         }
         if scores:
@@ -100,11 +101,6 @@ def _nearest(mean: float, scores: Sequence[int], scale: Sequence[int]) -> int | 
 def _brief(verdict: Verdict) -> dict[str, Any]:
     said = {"scorer": verdict.scorer, "score": verdict.score, "unscored": verdict.unscored}
     return {name: value for name, value in said.items() if value is not None or name == "score"}
-
-
-def _together(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    names = dict.fromkeys(name for part in parts for name in part)
-    return {name: round(sum(part.get(name, 0) for part in parts), 8) for name in names}
 
 
 def _repeated(ids: Sequence[str]) -> str:

@@ -1,0 +1,33 @@
+"""Calibrated probabilities, and a threshold under which a scorer abstains."""
+
+from flames.scorers.calibration._file import (
+    Abstention,
+    Calibration,
+    Curve,
+    Fit,
+    Method,
+    Quality,
+    apply,
+    load_calibration,
+    save_calibration,
+)
+from flames.scorers.calibration._fit import Labelled, calibrate, labelled
+from flames.scorers.calibration._scorer import LOW_CONFIDENCE, CalibratedScorer, load
+
+__all__ = [
+    "LOW_CONFIDENCE",
+    "Abstention",
+    "CalibratedScorer",
+    "Calibration",
+    "Curve",
+    "Fit",
+    "Labelled",
+    "Method",
+    "Quality",
+    "apply",
+    "calibrate",
+    "labelled",
+    "load",
+    "load_calibration",
+    "save_calibration",
+]

@@ -1,0 +1,140 @@
+"""A calibration: what it changes, and the file that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flames.errors import InputError
+from flames.io import parse_json, write_atomic
+from flames.records import dump_line
+
+Method = Literal["temperature", "isotonic"]
+Array = NDArray[np.float64]
+
+TINY = 1e-6
+"""Probabilities below are taken for this one where a logarithm is needed."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Curve(_Frozen):
+    """A rising step function through its knots, linear between them."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+class Fit(_Frozen):
+    """How the probabilities of one dimension are changed.
+
+    `temperature` scales them all; `curves` change each score's, by its number as text. A
+    dimension with too few labels of its own uses the temperature of all together (`pooled`).
+    """
+
+    n: int
+    temperature: Annotated[float, Field(gt=0)] | None = None
+    curves: dict[str, Curve] | None = None
+    pooled: bool = False
+
+
+class Quality(_Frozen):
+    """How well probabilities fit labels.
+
+    `nll` is the mean negative log-likelihood, `ece` the expected calibration error over ten
+    bins of equal width of the likeliest score's probability.
+    """
+
+    n: int
+    accuracy: float
+    nll: float
+    ece: float
+
+
+class Abstention(_Frozen):
+    """What a threshold does, on prompts that were not fitted on."""
+
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    kept: int
+    n: int
+    accuracy: float | None
+    low: float | None
+    high: float | None
+
+
+class Calibration(_Frozen):
+    """A calibration as its file holds it."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    method: Method
+    scorer: str
+    scorer_id: str
+    taxonomy: str
+    labels: str
+    dimensions: dict[str, Fit]
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    before: Quality
+    after: Quality
+    abstention: Abstention | None = None
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return dump_line(self.model_dump(by_alias=True, exclude_none=True)) + "\n"
+
+
+def apply(fit: Fit, probabilities: Mapping[str, float]) -> dict[str, float]:
+    """Probabilities after a fit."""
+    values = np.array(list(probabilities.values()), dtype=np.float64)
+    if fit.temperature is not None:
+        new = scaled(values[None, :], fit.temperature)[0]
+    else:
+        curves = fit.curves or {}
+        new = np.array([_read(curves.get(s), p) for s, p in probabilities.items()])
+        new = values if new.sum() <= 0 else new
+    new = new / new.sum()
+    return dict(zip(probabilities, map(float, new), strict=True))
+
+
+def scaled(probabilities: Array, temperature: float) -> Array:
+    """Rows of probabilities (n, classes) at another temperature."""
+    logits = np.log(np.clip(probabilities, TINY, 1.0)) / temperature
+    raised: Array = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def _read(curve: Curve | None, probability: float) -> float:
+    return 0.0 if curve is None else float(np.interp(probability, curve.x, curve.y))
+
+
+def load_calibration(path: str | Path) -> Calibration:
+    """Reads a calibration file.
+
+    Raises:
+        InputError: It is missing, or no calibration.
+    """
+    try:
+        text = Path(path).read_text("utf-8")
+    except FileNotFoundError:
+        raise InputError("no such file", path=path) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from None
+    except UnicodeDecodeError:
+        raise InputError("is not text in UTF-8", path=path) from None
+    try:
+        return Calibration.model_validate(parse_json(text, str(path), None))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"])) or None
+        raise InputError(f"is no calibration: {first['msg']}", path=path, field=field) from None
+
+
+def save_calibration(calibration: Calibration, path: str | Path) -> Path:
+    """Writes a calibration file."""
+    return write_atomic(path, calibration.to_json())
