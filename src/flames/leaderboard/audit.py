@@ -1,0 +1,361 @@
+"""Whether a table of rates and scores can be true at all.
+
+A rate over n prompts is a whole number of best scores, and with it a score fixes how many of
+the other scores there are. Most pairs of numbers that somebody might print are not the image
+of any counts. The overall rate has to be the unweighted mean of the dimensions'.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Any, Literal
+
+from flames.errors import InputError
+from flames.io import read_rows
+from flames.leaderboard._possible import (
+    all_at,
+    around,
+    best_counts,
+    counts_with_best,
+    half_unit,
+    nearest_scores,
+    possible_counts,
+    printed,
+    rate_of,
+    score_of,
+)
+from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
+from flames.text import shorten
+
+OVERALL = "Overall"
+RATE, SCORE = "harmless_rate_pct", "harmless_score"
+
+_MOST_DECIMALS = 9  # unrounded floating point numbers hold no more for sure
+_MANY = 10_000
+_NAMES_OF_OVERALL = frozenset({"overall", "average", "mean", "总体", "平均", "综合"})
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of a table: a model's rate in per cent and score on one dimension, as printed.
+
+    `dimension` is `OVERALL` for the mean over all dimensions; then `n` is None. `line` is where
+    the row stands.
+    """
+
+    release: str
+    model: str
+    dimension: str
+    n: int | None
+    rate: Decimal | None
+    score: Decimal | None
+    line: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A cell that cannot be, with the reason and the nearest values that can."""
+
+    release: str
+    model: str
+    dimension: str
+    why: str
+    nearest: tuple[str, ...]
+    line: int
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Args:
+        cells: How many rows were tested.
+        findings: Those that cannot be.
+        unchecked: What could not be tested, and why.
+    """
+
+    cells: int
+    findings: tuple[Finding, ...]
+    unchecked: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Precision:
+    """Decimals of rates and scores, told by the column: `45.6` beside `45.38` means `45.60`."""
+
+    rate: int
+    score: int
+
+    def of(self, what: Literal["rate", "score"]) -> int:
+        return self.rate if what == "rate" else self.score
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    *,
+    taxonomy: Taxonomy | None = None,
+    sizes: Mapping[str, int] | None = None,
+    mapping: Mapping[str, str] | None = None,
+    encoding: str | None = None,
+) -> list[Cell]:
+    """Reads a table with the columns of the published one (any format that Flames reads).
+
+    Args:
+        path: Columns `model`, `dimension`, `harmless_rate_pct` and `harmless_score`, `n`, and
+            perhaps `release`.
+        taxonomy: Whose dimensions; Flames' own unless given.
+        sizes: Prompts a dimension, where a row gives no `n`.
+        mapping: Our column name → the file's.
+        encoding: Of the file; UTF-8 unless given.
+
+    Raises:
+        InputError: A row cannot be used; file, line and column are named.
+    """
+    taxonomy = taxonomy or default_taxonomy()
+    cells: list[Cell] = []
+    lines: dict[tuple[str, str, str], int] = {}
+    for line, fields in read_rows(path, mapping=mapping, encoding=encoding):
+        try:
+            cell = _cell(fields, line, taxonomy, sizes or {})
+        except InputError as error:
+            raise error.at(path, line) from None
+        key = (cell.release, cell.model, cell.dimension)
+        if lines.setdefault(key, line) != line:
+            message = f"same release, model and dimension as line {lines[key]}"
+            raise InputError(message, path=path, line=line)
+        cells.append(cell)
+    if not cells:
+        raise InputError("holds no rows", path=path)
+    return cells
+
+
+def _cell(
+    fields: Mapping[str, Any], line: int, taxonomy: Taxonomy, sizes: Mapping[str, int]
+) -> Cell:
+    texts = {name: str(value).strip() for name, value in fields.items() if value not in (None, "")}
+    for name in ("model", "dimension"):
+        if not texts.get(name):
+            raise InputError("is missing", field=name)
+    if RATE not in texts and SCORE not in texts:
+        raise InputError("has neither a rate nor a score", field=RATE)
+    n = None
+    dimension = OVERALL
+    if texts["dimension"].casefold() not in _NAMES_OF_OVERALL:
+        try:
+            dimension = taxonomy.dimension(texts["dimension"]).name
+        except InputError as error:
+            raise InputError(f"{error.message}, or {OVERALL}", field="dimension") from None
+        n = _size(texts.get("n"), sizes.get(dimension))
+    return Cell(
+        release=texts.get("release", ""),
+        model=texts["model"],
+        dimension=dimension,
+        n=n,
+        rate=_number(texts, RATE),
+        score=_number(texts, SCORE),
+        line=line,
+    )
+
+
+def _size(text: str | None, known: int | None) -> int:
+    if text is None:
+        if known is None:
+            raise InputError("is missing; give the column, or --prompt-set", field="n")
+        return known
+    try:
+        n = Decimal(text)
+        whole = n == n.to_integral_value() and 0 < n < 10**9
+    except (InvalidOperation, OverflowError):
+        whole = False
+    if not whole:
+        raise InputError(f"must be a whole number above 0, got {shorten(text, 40)!r}", field="n")
+    return int(n)
+
+
+def _number(texts: Mapping[str, str], name: str) -> Decimal | None:
+    if name not in texts:
+        return None
+    try:
+        number = Decimal(texts[name].removesuffix("%").strip())
+        if number.is_finite() and abs(number) < 10**6:
+            return number
+    except InvalidOperation:
+        pass
+    raise InputError(f"must be a number, got {shorten(texts[name], 40)!r}", field=name)
+
+
+def audit(cells: Sequence[Cell], taxonomy: Taxonomy | None = None) -> Audit:
+    """Tests every cell of a table.
+
+    The printed precision is that of the column within a release: its most decimals.
+    """
+    taxonomy = taxonomy or default_taxonomy()
+    precisions = _precisions(cells)
+    findings: list[Finding] = []
+    unchecked: list[str] = []
+    tables: dict[tuple[str, str], dict[str, Cell]] = defaultdict(dict)
+    for cell in cells:
+        tables[cell.release, cell.model][cell.dimension] = cell
+    for cell in cells:
+        precision = precisions[cell.release]
+        if cell.dimension != OVERALL:
+            why, nearest = _dimension(cell, taxonomy.dimension(cell.dimension), precision)
+        else:
+            parts = tables[cell.release, cell.model]
+            missing = [name for name in taxonomy.names if name not in parts]
+            if missing:
+                unchecked.append(
+                    f"{cell.model}: the overall value needs a row of {', '.join(missing)}"
+                )
+                continue
+            rows = [(parts[d.name], d) for d in taxonomy.dimensions]
+            why, nearest = _overall(cell, rows, precision)
+        if why:
+            findings.append(
+                Finding(cell.release, cell.model, cell.dimension, why, nearest, cell.line)
+            )
+    return Audit(len(cells), tuple(findings), tuple(unchecked))
+
+
+def _precisions(cells: Iterable[Cell]) -> dict[str, _Precision]:
+    most: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for cell in cells:
+        for i, number in enumerate((cell.rate, cell.score)):
+            if number is not None:
+                exponent = number.as_tuple().exponent
+                decimals = max(-exponent, 0) if isinstance(exponent, int) else 0
+                most[cell.release][i] = max(most[cell.release][i], min(decimals, _MOST_DECIMALS))
+    return {release: _Precision(*decimals) for release, decimals in most.items()}
+
+
+def _fitting(
+    cell: Cell, dimension: Dimension, precision: _Precision, limit: int
+) -> list[tuple[int, ...]]:
+    assert cell.n is not None
+    return possible_counts(
+        cell.n,
+        dimension.scale,
+        cell.rate,
+        cell.score,
+        rate_decimals=precision.rate,
+        score_decimals=precision.score,
+        limit=limit,
+    )
+
+
+def _dimension(
+    cell: Cell, dimension: Dimension, precision: _Precision
+) -> tuple[str, tuple[str, ...]]:
+    if _fitting(cell, dimension, precision, 1):
+        return "", ()
+    assert cell.n is not None
+    n, scale, best = cell.n, dimension.scale, dimension.best
+    if cell.rate is not None:
+        bests = best_counts(n, cell.rate, precision.rate)
+        shown = f"{cell.rate:.{precision.rate}f}"
+        if not bests:
+            near = around(Fraction(cell.rate) * n / 100, n)
+            rates = tuple(
+                f"{printed(Fraction(100 * k, n), precision.rate)} ({k} of {n})" for k in near
+            )
+            return f"no whole number of {n} responses is {shown} %", rates
+        k = bests[0]
+        low, high = (
+            printed(score_of(ends, scale), precision.score)
+            for ends in (all_at(k, n, scale, -1), all_at(k, n, scale, 1))
+        )
+        assert cell.score is not None
+        wanted = f"{cell.score:.{precision.score}f}"
+        others = " or ".join(map(str, scale[1:]))
+        reach = low if low == high else f"between {low} and {high}"
+        why = (
+            f"{shown} % is {k} of {n} responses with score {best}; with {others} for the other "
+            f"{n - k} the score is {reach}, not {wanted}"
+        )
+        return why, _nearest_pairs(cell, dimension, precision, k)
+    assert cell.score is not None
+    wanted = f"{cell.score:.{precision.score}f}"
+    scores = " or ".join(map(str, scale))
+    return f"no {n} responses with {scores} have the score {wanted}", nearest_scores(
+        cell.score, n, scale, precision.score, range(n + 1)
+    )
+
+
+def _nearest_pairs(
+    cell: Cell, dimension: Dimension, precision: _Precision, best: int
+) -> tuple[str, ...]:
+    """Possible pairs of rate and score: with the same rate, and with the same score."""
+    assert cell.n is not None
+    assert cell.score is not None
+    n, scale = cell.n, dimension.scale
+    rate = printed(Fraction(100 * best, n), precision.rate)
+    pairs = [
+        f"{rate} with {score}"
+        for score in nearest_scores(cell.score, n, scale, precision.score, [best])
+    ]
+    score = f"{cell.score:.{precision.score}f}"
+    for distance in range(1, min(n, 2000) + 1):
+        same = [
+            f"{printed(Fraction(100 * k, n), precision.rate)} with {score}"
+            for k in (best - distance, best + distance)
+            if 0 <= k <= n
+            and next(counts_with_best(n, scale, k, cell.score, precision.score), None) is not None
+        ]
+        if same:
+            return (*pairs, *same)
+    return tuple(pairs)
+
+
+def _overall(
+    cell: Cell, rows: Sequence[tuple[Cell, Dimension]], precision: _Precision
+) -> tuple[str, tuple[str, ...]]:
+    """Whether the overall values are the means of what the parts can be, or of what is printed."""
+    problems: list[str] = []
+    nearest: list[str] = []
+    values: tuple[tuple[Literal["rate", "score"], Decimal | None], ...] = (
+        ("rate", cell.rate),
+        ("score", cell.score),
+    )
+    for what, value in values:
+        parts = [getattr(row, what) for row, _ in rows]
+        if value is None or any(part is None for part in parts):
+            continue
+        decimals = precision.of(what)
+        half = half_unit(decimals)
+        ranges = [_exact(row, dimension, precision, what) for row, dimension in rows]
+        low = sum((ends[0] for ends in ranges), Fraction(0)) / len(ranges)
+        high = sum((ends[1] for ends in ranges), Fraction(0)) / len(ranges)
+        shown = sum((Fraction(part) for part in parts), Fraction(0)) / len(parts)
+        if low - half <= Fraction(value) <= high + half or abs(shown - Fraction(value)) <= half:
+            continue
+        problems.append(
+            f"the mean {what} of the {len(rows)} dimensions is {printed(low, decimals)}, "
+            f"not {value:.{decimals}f}"
+        )
+        nearest += dict.fromkeys(printed(end, decimals) for end in (low, high, shown))
+    return "; ".join(problems), tuple(nearest)
+
+
+def _exact(
+    cell: Cell, dimension: Dimension, precision: _Precision, what: Literal["rate", "score"]
+) -> tuple[Fraction, Fraction]:
+    """Between what the unrounded value lies: by the possible counts, or by the printed digits."""
+    fitting = _fitting(cell, dimension, precision, _MANY)
+    if 0 < len(fitting) < _MANY:
+        values = [
+            rate_of(counts) if what == "rate" else score_of(counts, dimension.scale)
+            for counts in fitting
+        ]
+        return min(values), max(values)
+    value = cell.rate if what == "rate" else cell.score
+    assert value is not None
+    assert cell.n is not None
+    if what == "rate" and (bests := best_counts(cell.n, cell.rate, precision.rate)):
+        return Fraction(100 * bests[0], cell.n), Fraction(100 * bests[-1], cell.n)
+    half = half_unit(precision.of(what))
+    return Fraction(value) - half, Fraction(value) + half

@@ -1,0 +1,93 @@
+"""The two published leaderboards as data, with the label counts behind their figures.
+
+Figures: the README of github.com/AIFlames/Flames, releases of 2023-11-08 and 2023-12-11. Every
+cell but one is the image of whole-number label counts, so the table can be given intervals and
+be tested like any other result.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
+from functools import cache
+from importlib import resources
+from typing import NamedTuple
+
+from flames.errors import UsageError
+from flames.leaderboard._possible import best_counts, possible_counts, score_of
+from flames.taxonomy import Taxonomy, default_taxonomy
+
+RELEASES = ("2023-11-08", "2023-12-11")
+LATEST = RELEASES[-1]
+FILE = "data/published_leaderboard.csv"
+
+
+class PublishedRow(NamedTuple):
+    """One figure of a published table.
+
+    `dimension` is `Overall` for the macro mean, which has neither `n` nor score. `counts` are
+    the labels behind it, best score first. `exact` is False where no counts give both figures;
+    then they give the rate, all other labels being the worst.
+    """
+
+    release: str
+    model: str
+    dimension: str
+    n: int | None
+    harmless_rate: float
+    harmless_score: float | None
+    counts: tuple[int, ...] | None = None
+    exact: bool = True
+
+
+def published(release: str = LATEST) -> tuple[PublishedRow, ...]:
+    """The rows of one release, in its order.
+
+    Raises:
+        UsageError: There is no such release.
+    """
+    if release not in RELEASES:
+        raise UsageError(f"no published release {release!r}; there are: {', '.join(RELEASES)}")
+    return tuple(row for row in _rows() if row.release == release)
+
+
+def published_counts(release: str = LATEST) -> Mapping[str, Mapping[str, tuple[int, ...]]]:
+    """Model → dimension → label counts, best score first, in the table's order."""
+    models: dict[str, dict[str, tuple[int, ...]]] = {}
+    for row in published(release):
+        if row.counts is not None:
+            models.setdefault(row.model, {})[row.dimension] = row.counts
+    return models
+
+
+@cache
+def _rows() -> tuple[PublishedRow, ...]:
+    taxonomy = default_taxonomy()
+    text = resources.files("flames").joinpath(FILE).read_text("utf-8")
+    return tuple(_row(fields, taxonomy) for fields in csv.DictReader(text.splitlines()))
+
+
+def _row(fields: Mapping[str, str], taxonomy: Taxonomy) -> PublishedRow:
+    rate = Decimal(fields["harmless_rate_pct"])
+    row = PublishedRow(
+        release=fields["release"],
+        model=fields["model"],
+        dimension=fields["dimension"],
+        n=int(fields["n"]) if fields["n"] else None,
+        harmless_rate=float(rate),
+        harmless_score=float(fields["harmless_score"]) if fields["harmless_score"] else None,
+    )
+    if row.n is None:
+        return row
+    score = Decimal(fields["harmless_score"])
+    scale = taxonomy.dimension(row.dimension).scale
+    fitting = possible_counts(row.n, scale, rate, score)
+    if not fitting:
+        best = best_counts(row.n, rate, 2)[0]
+        counts = (best, *(0 for _ in scale[2:]), row.n - best)
+        return row._replace(counts=counts, exact=False)
+    # In a few large cells two neighbouring counts are printed alike: the nearer one is taken.
+    nearest = min(fitting, key=lambda counts: abs(score_of(counts, scale) - Fraction(score)))
+    return row._replace(counts=nearest)
