@@ -169,7 +169,7 @@ def _build(
     options: ReadOptions,
 ) -> AnyRecord:
     try:
-        return build(_cleaned(fields), line, options)
+        return build(fields, line, options)
     except ValidationError as error:
         raise _plain_error(error) from None
 
@@ -222,7 +222,8 @@ def _whole(fields: dict[str, Any], name: str) -> int | None:
     return number
 
 
-def _prompt(fields: dict[str, Any], line: int, options: ReadOptions) -> Prompt:
+def _prompt(raw: dict[str, Any], line: int, options: ReadOptions) -> Prompt:
+    fields = _cleaned(raw)
     text = fields.get("prompt")
     if not isinstance(text, str) or not text.strip():
         raise InputError("must hold the prompt's text", field="prompt")
@@ -283,7 +284,8 @@ def _status(fields: dict[str, Any]) -> str:
     return "truncated" if finish == "length" else "ok"
 
 
-def _response(fields: dict[str, Any], line: int, options: ReadOptions) -> Response:
+def _response(raw: dict[str, Any], line: int, options: ReadOptions) -> Response:
+    fields = _cleaned(raw)
     _identify(fields, line, options)
     if options.placed and "dimension" not in fields:
         raise InputError(
@@ -302,12 +304,13 @@ def _response(fields: dict[str, Any], line: int, options: ReadOptions) -> Respon
     return Response.model_validate(fields)
 
 
-def _verdict(fields: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
+def _verdict(raw: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
+    fields = _cleaned(raw)
     _identify(fields, line, options)
     dimension = _place(fields, options.taxonomy, required=True)
     assert dimension is not None
-    source = "score" if "score" in fields or "predicted" not in fields else "predicted"
-    if source not in fields and "unscored" not in fields and "scorer" not in fields:
+    source = "predicted" if "predicted" in raw and "score" not in fields else "score"
+    if not {"score", "predicted", "unscored", "scorer"} & raw.keys():
         raise InputError(
             "has neither `score` nor `predicted`; responses are scored by `flames score` first"
         )

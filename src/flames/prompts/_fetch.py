@@ -57,8 +57,8 @@ def _intact(known: KnownSet) -> bool:
 
 
 def _download(known: KnownSet, url: str) -> bytes:
-    request = urllib.request.Request(url, headers={"User-Agent": "flames-bench"})  # noqa: S310
     try:
+        request = urllib.request.Request(url, headers={"User-Agent": "flames-bench"})  # noqa: S310
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
             data: bytes = answer.read(_LIMIT_BYTES)
             return data

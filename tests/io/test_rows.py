@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flames.errors import InputError, UsageError
+from flames.io import parse_mapping, read_rows, to_csv, to_jsonl, write_atomic
+
+ROWS: list[dict[str, Any]] = [
+    {"dimension": "公平", "prompt": "问，“一”\n两行", "response": "答,1"},
+    {"dimension": "安全", "prompt": "=1+1", "response": ""},
+]
+
+
+def _write(folder: Path, form: str) -> Path:
+    path = folder / f"rows.{form}"
+    if form == "jsonl":
+        path.write_text(to_jsonl(ROWS), "utf-8")
+    elif form == "json":
+        path.write_text(json.dumps(ROWS), "utf-8")
+    elif form in ("csv", "tsv"):
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, ROWS[0], delimiter="\t" if form == "tsv" else ",")
+            writer.writeheader()
+            writer.writerows(ROWS)
+    else:
+        book = openpyxl.Workbook()
+        sheet = book.active
+        assert sheet is not None
+        sheet.append(list(ROWS[0]))
+        for row in ROWS:
+            sheet.append([value if value[:1] != "=" else f"'{value}" for value in row.values()])
+        book.save(path)
+    return path
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json", "csv", "tsv", "xlsx"])
+def test_every_format_gives_the_same_rows(tmp_path: Path, form: str) -> None:
+    rows = [row.fields for row in read_rows(_write(tmp_path, form))]
+    if form == "xlsx":  # an empty cell is no cell, and the formula was written as text
+        rows[1]["response"] = rows[1].get("response") or ""
+        rows[1]["prompt"] = rows[1]["prompt"].removeprefix("'")
+    assert rows == ROWS
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json", "csv", "tsv"])
+@pytest.mark.parametrize("twist", ["bom", "crlf", "blank lines", "no last break"])
+def test_bom_line_ends_and_blank_lines_are_simply_read(
+    tmp_path: Path, form: str, twist: str
+) -> None:
+    path = _write(tmp_path, form)
+    raw = path.read_bytes()
+    if twist == "bom":
+        raw = b"\xef\xbb\xbf" + raw
+    elif twist == "crlf" and form in ("jsonl", "json"):
+        raw = raw.replace(b"\n", b"\r\n")
+    elif twist == "blank lines" and form != "json":
+        raw = b"\n" + raw + b"\n\n"
+    else:
+        raw = raw.rstrip(b"\r\n")
+    path.write_bytes(raw)
+    assert [row.fields for row in read_rows(path)] == ROWS
+
+
+def test_lines_are_counted_as_an_editor_shows_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('\n{"a": 1}\n\n{"a": 2}\n', "utf-8")
+    assert [row.line for row in read_rows(path)] == [2, 4]
+    table = tmp_path / "a.csv"
+    table.write_text('a,b\n"two\nlines",x\nlast,y\n', "utf-8")
+    assert [row.line for row in read_rows(table)] == [2, 4]
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"a": st.text(min_size=1), "b": st.text(st.characters(exclude_characters="\x00"))}
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_any_text_survives_jsonl(tmp_path_factory: Any, rows: list[dict[str, str]]) -> None:
+    path = write_atomic(tmp_path_factory.mktemp("rows") / "a.jsonl", to_jsonl(rows))
+    assert [row.fields for row in read_rows(path)] == rows
+
+
+def test_gb18030_is_read_when_it_is_named_and_hinted_at_when_not(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("问题,回答\n你好,好\n".encode("gb18030"))
+    rows = list(read_rows(path, encoding="gb18030", mapping={"prompt": "问题", "response": "回答"}))
+    assert rows[0].fields == {"prompt": "你好", "response": "好"}
+    with pytest.raises(InputError, match="gb18030 may help"):
+        list(read_rows(path))
+    with pytest.raises(UsageError, match="unknown encoding"):
+        list(read_rows(path, encoding="klingon"))
+
+
+def test_a_mapping_renames_and_keeps_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"问题": "q", "回答": "r", "other": 1, "prompt": "old"}\n', "utf-8")
+    (row,) = read_rows(path, mapping={"prompt": "问题", "response": "回答"})
+    assert row.fields == {"prompt": "q", "response": "r", "other": 1}
+
+
+def test_standard_input_is_jsonl(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stdin:
+        buffer = io.BytesIO(b'{"a": 1}\n{"a": 2}\n')
+
+    monkeypatch.setattr(sys, "stdin", Stdin)
+    assert [row.fields for row in read_rows("-")] == [{"a": 1}, {"a": 2}]
+
+
+BAD: dict[str, tuple[str, bytes, str, int | None]] = {
+    "broken line": ("a.jsonl", b'{"a": 1}\n{"a": \n', "is no JSON", 2),
+    "half a line": ("a.jsonl", b'{"a": 1}\n{"a": "x', "is no JSON", 2),
+    "NaN": ("a.jsonl", b'{"a": NaN}\n', "NaN is not a JSON number", 1),
+    "a list": ("a.jsonl", b"[1]\n", "must be a JSON object, not list", 1),
+    "a number": ("a.jsonl", b"3\n", "must be a JSON object, not int", 1),
+    "deep": ("a.jsonl", b'{"a": ' + b"[" * 200_000 + b"\n", "nested too deep", 1),
+    "huge number": ("a.jsonl", b'{"a": ' + b"9" * 5000 + b"}\n", "is no JSON", 1),
+    "binary": ("a.jsonl", b"\x00\x01\x02", "is a binary file", 1),
+    "latin": ("a.jsonl", b'{"a": "\xe9t\xe9"}\n', "is not text in UTF-8", 1),
+    "zip": ("a.jsonl", b"PK\x03\x04rest", "name it .xlsx", None),
+    "array of numbers": ("a.json", b"[1, 2]", "must be a JSON object, not int", 1),
+    "broken array": ("a.json", b'[{"a": 1},\n', "is no JSON", 1),
+    "too many cells": ("a.csv", b"a,b\n1,2,3\n", "has 3 cells, the header 2", 2),
+    "same column": ("a.csv", b"a,a\n1,2\n", "column 'a' stands twice", 1),
+    "open quote": ("a.csv", b'a,b\n1,"2\n', "is no readable CSV", 2),
+    "no sheet": ("a.xlsx", b"not a sheet", "is no readable spreadsheet", None),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_with_its_place(tmp_path: Path, name: str) -> None:
+    file, content, said, line = BAD[name]
+    path = tmp_path / file
+    path.write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        list(read_rows(path))
+    error = caught.value
+    assert said in str(error)
+    assert "\n" not in str(error)
+    assert error.path == str(path)
+    assert error.line == line
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "xlsx"])
+def test_what_is_no_file_is_named(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        list(read_rows(tmp_path / f"none.{suffix}"))
+    folder = tmp_path / f"folder.{suffix}"
+    folder.mkdir()
+    with pytest.raises(InputError, match="is a directory"):
+        list(read_rows(folder))
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("问题,答\nq,r\n", "utf-8")
+    with pytest.raises(InputError, match="no column '回答'.*columns: 问题, 答"):
+        list(read_rows(path, mapping={"response": "回答"}))
+
+
+def test_parse_mapping() -> None:
+    assert parse_mapping("prompt=问题, response=回答") == {"prompt": "问题", "response": "回答"}
+    assert parse_mapping(None) == parse_mapping("") == {}
+    for bad in ("prompt", "=x", "prompt=", "prompt=a,prompt=b"):
+        with pytest.raises(UsageError, match="--map"):
+            parse_mapping(bad)
+
+
+def test_an_atomic_write_leaves_no_neighbour_and_replaces_the_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.txt"
+    write_atomic(path, "one")
+    write_atomic(path, b"two")
+    assert path.read_text() == "two"
+    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_atomic(path / "below a file", "x")
+    assert path.read_text() == "two"
+
+
+def test_csv_output_neutralises_formulas() -> None:
+    text = to_csv([{"a": "=cmd", "b": None, "c": 1}], ["a", "b", "c"])
+    assert text == "a,b,c\n'=cmd,,1\n"

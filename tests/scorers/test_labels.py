@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flames.errors import InputError
+from flames.io import read_responses, read_verdicts, to_jsonl
+from flames.records import Prompt, Response
+from flames.scorers import ScorerContext, load_scorer
+from flames.scorers.labels import labels_path
+
+
+def _labels(folder: Path, *rows: dict[str, Any]) -> str:
+    path = folder / "people.jsonl"
+    defaults = {"dimension": "Safety", "model": "m"}
+    path.write_text(to_jsonl([{**defaults, **row} for row in rows]), "utf-8")
+    return f"labels:{path}"
+
+
+def _response(prompt_id: str, sample: int = 0, dimension: str = "Safety") -> Response:
+    return Response(
+        prompt_id=prompt_id, model="m", sample=sample, dimension=dimension, response="答"
+    )
+
+
+def test_labels_are_joined_by_key_never_by_position(tmp_path: Path) -> None:
+    spec = _labels(
+        tmp_path,
+        {"prompt_id": "b", "score": 1, "annotator": "x", "rationale": "why"},
+        {"prompt_id": "a", "score": 3, "annotator": "x"},
+        {"prompt_id": "a", "sample": 1, "score": 2, "annotator": "x"},
+        {"prompt_id": "a", "model": "other", "score": 1, "annotator": "x"},
+    )
+    scorer = load_scorer(spec)
+    found = scorer.score([_response("a"), _response("a", 1), _response("b"), _response("c")])
+    assert [v.score for v in found] == [3, 2, 1, None]
+    assert [v.unscored for v in found] == [None, None, None, "no label"]
+    assert (found[2].annotator, found[2].rationale) == ("x", "why")
+    assert scorer.info.id.startswith("labels:people@")
+
+
+@pytest.mark.parametrize(
+    ("scores", "score", "reason"),
+    [
+        ([3, 3, 1], 3, None),
+        ([3, 1], None, "labels disagree"),
+        ([3, 2, 1], None, "labels disagree"),
+        ([3, None], 3, None),
+        ([None, None], None, "no score"),
+    ],
+)
+def test_several_annotators_need_a_majority(
+    tmp_path: Path, scores: list[int | None], score: int | None, reason: str | None
+) -> None:
+    rows = [
+        {"prompt_id": "a", "score": given, "annotator": f"person {i}"}
+        for i, given in enumerate(scores)
+    ]
+    (verdict,) = load_scorer(_labels(tmp_path, *rows)).score([_response("a")])
+    assert (verdict.score, verdict.unscored) == (score, reason)
+
+
+def test_a_label_of_another_dimension_counts_for_nothing(tmp_path: Path) -> None:
+    scorer = load_scorer(_labels(tmp_path, {"prompt_id": "a", "score": 2}))
+    (verdict,) = scorer.score([_response("a", dimension="Legality")])
+    assert (verdict.score, verdict.unscored) == (None, "label of another dimension")
+
+
+def test_labels_may_lack_what_their_known_prompts_say(tmp_path: Path) -> None:
+    file = tmp_path / "bare.jsonl"
+    file.write_text('{"prompt_id": "a", "model": "m", "score": 1}\n')
+    known = {"a": Prompt(id="a", dimension="Legality", text="问")}
+    scorer = load_scorer(f"labels:{file}", ScorerContext(prompts=known))
+    assert scorer.score([_response("a", dimension="Legality")])[0].score == 1
+    with pytest.raises(InputError, match=r"bare.jsonl:1: .*dimension"):
+        load_scorer(f"labels:{file}", ScorerContext())
+
+
+def test_files_that_hold_no_labels_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").touch()
+    for name, said in (("none.jsonl", "no such file"), ("empty.jsonl", "holds no labels")):
+        with pytest.raises(InputError, match=said):
+            load_scorer(f"labels:{tmp_path / name}")
+
+
+def test_the_silver_set_is_seven_responders_with_their_labels() -> None:
+    path = labels_path("labels:silver")
+    responses = list(read_responses(path))
+    labels = list(read_verdicts(path))
+    assert len(responses) == len(labels) == 2542
+    assert len({response.model for response in responses}) == 7
+    assert {label.scorer for label in labels} == {"labels:silver@1"}
+    assert all(label.score is not None for label in labels)
+    scorer = load_scorer("labels:silver")
+    assert [v.score for v in scorer.score(responses)] == [label.score for label in labels]
+    assert "not by people" in scorer.info.notes[0]

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+
+import pytest
+
+from flames.errors import UsageError
+from flames.records import Response
+from flames.scorers import (
+    Scorer,
+    ScorerContext,
+    ScorerInfo,
+    known_scorers,
+    load_scorer,
+    registry,
+    score_stream,
+    scorer_notes,
+)
+
+
+class _Echo:
+    def __init__(self, argument: str) -> None:
+        self.info = ScorerInfo(id=f"echo:{argument}@1", title="", taxonomy="flames@1")
+
+    def score(self, responses: list[Response]) -> list[object]:
+        return []
+
+
+def echo(argument: str, context: ScorerContext) -> _Echo:
+    return _Echo(argument)
+
+
+def test_default_is_an_alias_and_the_verdicts_name_the_real_scorer() -> None:
+    scorer = load_scorer("default")
+    assert isinstance(scorer, Scorer)
+    assert scorer.info.id.partition("@")[0] == registry.DEFAULT
+    assert any("synthetic" in note for note in scorer.info.notes)
+
+
+def test_notes_are_told_from_an_id_alone() -> None:
+    for spec in ("lexical", "labels:silver", "default"):
+        info = load_scorer(spec).info
+        assert scorer_notes(info.id) == info.notes != ()
+    assert scorer_notes("judge:x@1") == ()
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("lexicon", "did you mean 'lexical'"),
+        ("nothing-like-it", "one of: default"),
+        ("lexical:x", "takes nothing after a colon"),
+        ("labels", "is used as labels:FILE"),
+        ("judge:", "is used as judge:MODEL"),
+        ("PATH", "no scorer 'PATH'"),
+        ("", "no scorer ''"),
+    ],
+)
+def test_an_unknown_scorer_is_one_clear_line(spec: str, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_scorer(spec)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_is_hinted_to_be_labels(tmp_path: Path) -> None:
+    file = tmp_path / "verdicts.jsonl"
+    file.touch()
+    with pytest.raises(UsageError, match=f"labels:{file}"):
+        load_scorer(str(file))
+
+
+def test_an_installed_package_brings_a_scorer_but_takes_no_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = sys.modules[__name__]
+    monkeypatch.setitem(sys.modules, "an_echo_package", here)
+    points = EntryPoints(
+        EntryPoint(name, "an_echo_package:echo", "flames.scorers") for name in ("echo", "lexical")
+    )
+    monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
+    assert "echo" in known_scorers()
+    assert load_scorer("echo:you").info.id == "echo:you@1"
+    assert load_scorer("echo").info.id == "echo:@1"
+    assert load_scorer("lexical").info.id.startswith("lexical@")
+
+
+def test_listing_scorers_loads_none() -> None:
+    code = (
+        "import sys; from flames.scorers import known_scorers; known_scorers();"
+        "print(*(n for n in ('torch', 'scipy', 'flames.scorers.lexical') if n in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def _responses(n: int) -> list[Response]:
+    statuses = ("ok", "truncated", "blocked", "empty", "error")
+    return [
+        Response(
+            prompt_id=str(i),
+            model="m",
+            dimension="Safety",
+            response=None if statuses[i % 5] == "empty" else "我是人工智能，没有感情。",
+            status=statuses[i % 5],  # type: ignore[arg-type]
+        )
+        for i in range(n)
+    ]
+
+
+@pytest.mark.parametrize("window", [1, 3, 256])
+@pytest.mark.parametrize("truncated", [True, False])
+def test_a_stream_keeps_order_and_never_scores_what_holds_nothing(
+    window: int, truncated: bool
+) -> None:
+    responses = _responses(17)
+    verdicts = list(
+        score_stream(load_scorer("lexical"), iter(responses), truncated=truncated, window=window)
+    )
+    assert [v.key for v in verdicts] == [r.key for r in responses]
+    for response, verdict in zip(responses, verdicts, strict=True):
+        if response.status == "ok" or (response.status == "truncated" and truncated):
+            assert verdict.score in (3, 2, 1)
+            assert verdict.unscored is None
+        else:
+            assert verdict.score is None
+            assert verdict.unscored == response.status

@@ -1,0 +1,362 @@
+"""Scoring files and runs: order, resumption after a kill, the released format."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flames.errors import InputError, OutsideError, UsageError
+from flames.io import ReadOptions, read_responses, to_jsonl
+from flames.prompts import load_prompts
+from flames.records import Response, Verdict, verdict_for
+from flames.scorers import ScorerInfo, load_scorer
+from flames.scoring import count_responses, score_file, score_file_to, score_run
+
+STATUSES = ("ok", "truncated", "blocked", "ok", "empty", "error")
+
+
+class Counting:
+    """Scores by length, counts what it was given, and can fail on the way."""
+
+    window = 4
+
+    def __init__(self, fail_after: int | None = None, unscored: str | None = None) -> None:
+        self.info = ScorerInfo(id="counting@1", title="", taxonomy="flames@1")
+        self.seen: list[str] = []
+        self._fail_after = fail_after
+        self._unscored = unscored
+
+    def score(self, responses: list[Response]) -> list[Verdict]:
+        if self._fail_after is not None and len(self.seen) >= self._fail_after:
+            raise OutsideError("the judge is down")
+        self.seen += [response.prompt_id for response in responses]
+        return [
+            verdict_for(
+                r, scorer=self.info.id, dimension=r.dimension or "", unscored=self._unscored
+            )
+            if self._unscored
+            else verdict_for(r, scorer=self.info.id, dimension=r.dimension or "", score=3)
+            for r in responses
+        ]
+
+
+def _rows(n: int, **fields: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "dimension": "Safety",
+            "prompt": f"问{i}",
+            "prompt_id": f"p{i}",
+            "response": "" if STATUSES[i % 6] in ("empty", "blocked", "error") else f"答{i}",
+            "status": STATUSES[i % 6],
+            "note": i,
+            **fields,
+        }
+        for i in range(n)
+    ]
+
+
+def _file(folder: Path, rows: list[dict[str, Any]], name: str = "in.jsonl") -> Path:
+    path = folder / name
+    path.write_text(to_jsonl(rows), "utf-8")
+    return path
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_a_file_is_scored_in_order_and_each_line_carries_its_input(tmp_path: Path) -> None:
+    rows = _rows(13)
+    path = _file(tmp_path, rows)
+    lines = list(score_file(path, Counting()))  # type: ignore[arg-type]
+    assert [line["note"] for line in lines] == list(range(13))
+    for row, line in zip(rows, lines, strict=True):
+        assert row.items() <= line.items()
+        scored = row["status"] in ("ok", "truncated")
+        assert (line["score"], line.get("unscored")) == (
+            (3, None) if scored else (None, row["status"])
+        )
+    out = score_file_to(path, tmp_path / "out.jsonl", Counting())  # type: ignore[arg-type]
+    assert _read(out) == lines
+    assert not out.with_name("out.jsonl.part").exists()
+
+
+def test_truncated_responses_are_left_out_on_request(tmp_path: Path) -> None:
+    path = _file(tmp_path, _rows(6))
+    lines = list(score_file(path, Counting(), truncated="unscored"))  # type: ignore[arg-type]
+    assert [line.get("unscored") for line in lines][:2] == [None, "truncated"]
+
+
+def test_after_a_failure_scoring_goes_on_where_it_stood(tmp_path: Path) -> None:
+    path = _file(tmp_path, _rows(40))
+    out = tmp_path / "deep" / "out.jsonl"
+    failing = Counting(fail_after=8)
+    with pytest.raises(OutsideError):
+        score_file_to(path, out, failing)  # type: ignore[arg-type]
+    assert not out.exists()
+    part = out.with_name("out.jsonl.part")
+    kept = len(_read(part))
+    assert kept > 0
+    with part.open("ab") as file:
+        file.write(b'{"prompt_id": "torn')
+    told: list[int] = []
+    again = Counting()
+    score_file_to(path, out, again, progress=lambda line: told.append(line["note"]))  # type: ignore[arg-type]
+    assert told == list(range(40))
+    assert not set(failing.seen) & set(again.seen), "nothing is scored twice"
+    assert [line["note"] for line in _read(out)] == list(range(40))
+    whole = score_file_to(path, tmp_path / "whole.jsonl", Counting())  # type: ignore[arg-type]
+    assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("change", ["response", "scorer", "truncated", "shorter"])
+def test_a_journal_of_something_else_is_refused(tmp_path: Path, change: str) -> None:
+    rows = _rows(12)
+    path = _file(tmp_path, rows)
+    out = tmp_path / "out.jsonl"
+    with pytest.raises(OutsideError):
+        score_file_to(path, out, Counting(fail_after=4))  # type: ignore[arg-type]
+    part = out.with_name("out.jsonl.part")
+    before = part.read_bytes()
+    scorer = Counting()
+    options: dict[str, Any] = {}
+    if change == "response":
+        rows[0]["response"] = "another"
+    elif change == "scorer":
+        scorer.info = ScorerInfo(id="other@1", title="", taxonomy="flames@1")
+    elif change == "truncated":
+        options["truncated"] = "unscored"
+    else:
+        rows = rows[:1]
+    _file(tmp_path, rows)
+    with pytest.raises(UsageError, match="delete it to start afresh"):
+        score_file_to(path, out, scorer, **options)  # type: ignore[arg-type]
+    assert part.read_bytes() == before
+
+
+def test_two_writers_are_kept_apart(tmp_path: Path) -> None:
+    path = _file(tmp_path, _rows(3))
+    part = tmp_path / "out.jsonl.part"
+    with part.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match="another process is writing it"):
+            score_file_to(path, tmp_path / "out.jsonl", Counting())  # type: ignore[arg-type]
+
+
+def test_no_foreign_file_is_overwritten(tmp_path: Path) -> None:
+    path = _file(tmp_path, _rows(3))
+    other = _file(tmp_path, _rows(2), "other.jsonl")
+    before = other.read_bytes()
+    with pytest.raises(UsageError, match="is the input itself"):
+        score_file_to(path, path, Counting())  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="holds no verdicts"):
+        score_file_to(path, other, Counting())  # type: ignore[arg-type]
+    assert other.read_bytes() == before
+    out = score_file_to(path, tmp_path / "out.jsonl", Counting())  # type: ignore[arg-type]
+    assert score_file_to(path, out, Counting()) == out  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="cannot be written"):
+        score_file_to(path, out / "below", Counting())  # type: ignore[arg-type]
+
+
+def test_the_released_format_is_the_input_and_predicted(tmp_path: Path) -> None:
+    rows = [
+        {"dimension": "Virtue", "prompt": "一", "response": "答", "x": [1]},
+        {"dimension": "legality", "prompt": "二", "response": " "},
+    ]
+    path = _file(tmp_path, rows)
+    out = score_file_to(path, tmp_path / "in_predicted.jsonl", Counting(), official=True)  # type: ignore[arg-type]
+    assert _read(out) == [{**rows[0], "predicted": 3}, {**rows[1], "predicted": None}]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.jsonl", "in_predicted.jsonl"]
+
+
+def test_the_released_format_fills_in_what_its_reader_needs(tmp_path: Path) -> None:
+    prompts = load_prompts("quick")
+    rows = [{"prompt_id": p.id, "回答": "好"} for p in prompts.prompts]
+    options = ReadOptions(prompts=prompts.by_id, mapping={"response": "回答"})
+    out = tmp_path / "out.jsonl"
+    score_file_to(_file(tmp_path, rows), out, Counting(), options=options, official=True)  # type: ignore[arg-type]
+    for prompt, line in zip(prompts.prompts, _read(out), strict=True):
+        assert line["dimension"] == prompt.dimension
+        assert (line["prompt"], line["response"]) == (prompt.text, "好")
+
+
+def test_a_response_without_dimension_stops_before_anything_is_scored(tmp_path: Path) -> None:
+    rows = _rows(3)
+    del rows[2]["dimension"]
+    path = _file(tmp_path, rows)
+    with pytest.raises(InputError, match=r"in.jsonl:3: .*dimension.*--prompts"):
+        count_responses(path)
+    assert count_responses(_file(tmp_path, rows[:2])) == 2
+
+
+class Run:
+    """A run directory as far as scoring knows it."""
+
+    def __init__(self, folder: Path, source: Path) -> None:
+        self.path, self.source = folder, source
+
+    def responses(self) -> Iterator[Response]:
+        return read_responses(self.source)
+
+    def verdicts_path(self, scorer_id: str) -> Path:
+        return self.path / "verdicts" / f"{scorer_id}.jsonl"
+
+
+def test_a_run_keeps_its_verdicts_and_scores_only_what_is_new(tmp_path: Path) -> None:
+    rows = _rows(12)
+    run = Run(tmp_path, _file(tmp_path, rows))
+    first = Counting()
+    path = score_run(run, first)  # type: ignore[arg-type]
+    lines = _read(path)
+    assert [line["prompt_id"] for line in lines] == [f"p{i}" for i in range(12)]
+    assert "response" not in lines[0]
+    assert lines[5]["unscored"] == "error"
+    rows[5] |= {"status": "ok", "response": "asked again"}
+    _file(tmp_path, [*rows, *_rows(13)[12:]])
+    second = Counting()
+    score_run(run, second)  # type: ignore[arg-type]
+    assert second.seen == ["p5", "p12"]
+    lines = _read(path)
+    assert [line["score"] for line in lines if line["prompt_id"] in ("p5", "p12")] == [3, 3]
+    assert len(lines) == 13
+
+
+def test_a_run_tries_again_what_the_scorer_could_not_score(tmp_path: Path) -> None:
+    run = Run(tmp_path, _file(tmp_path, _rows(6)))
+    score_run(run, Counting(unscored="judge failed"))  # type: ignore[arg-type]
+    again = Counting()
+    lines = _read(score_run(run, again))  # type: ignore[arg-type]
+    assert again.seen == ["p0", "p1", "p3"]
+    assert [line["score"] for line in lines] == [3, 3, None, 3, None, None]
+
+
+SLOW = """
+import sys
+from flames.cli import main
+from flames.scorers import lexical
+score = lexical.LexicalScorer.score
+def slow(self, responses):
+    print("batch", flush=True)
+    sys.stdin.readline()
+    return score(self, responses)
+lexical.LexicalScorer.score = slow
+lexical.LexicalScorer.window = 50
+main(["score", *sys.argv[1:]])
+"""
+
+
+@pytest.mark.parametrize("batches", [0, 1, 3, 7])
+def test_a_killed_process_is_resumed_without_scoring_twice(tmp_path: Path, batches: int) -> None:
+    rows = _rows(600)
+    path = _file(tmp_path, rows)
+    out = tmp_path / "out.jsonl"
+    command = [sys.executable, "-c", SLOW, str(path), "--scorer", "lexical", "--out", str(out)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for _ in range(batches):
+            assert process.stdout.readline() == b"batch\n"
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+        assert process.stdout.readline() == b"batch\n"
+        process.send_signal(signal.SIGKILL)
+    assert not out.exists()
+    part = tmp_path / "out.jsonl.part"
+    assert len(_read(part)) == 50 * batches
+    done = subprocess.run(command, input=b"\n" * 20, capture_output=True, check=True)
+    assert done.stdout.count(b"batch") == 12 - batches
+    assert [line["note"] for line in _read(out)] == list(range(600))
+    straight = score_file_to(path, tmp_path / "straight.jsonl", load_scorer("lexical"))
+    assert straight.read_bytes() == out.read_bytes()
+
+
+@pytest.fixture
+def flames(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    from flames.cli import main
+
+    def run(*argv: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main([str(word) for word in argv])
+        captured = capsys.readouterr()
+        return int(caught.value.code or 0), captured.out, captured.err
+
+    return run
+
+
+def test_the_command_scores_to_standard_output_a_file_and_the_released_format(
+    flames: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    path = _file(tmp_path, _rows(6))
+    code, out, err = flames("score", path, "--scorer", "lexical")
+    assert code == 0
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["note"] for line in lines] == list(range(6))
+    assert {line["scorer"] for line in lines} == {"lexical@1"}
+    assert "3 scored, 3 unscored (" in err
+    code, out, _ = flames("score", path, "--scorer", "lexical", "--out", tmp_path / "o.jsonl", "-q")
+    assert (code, out) == (0, "")
+    assert _read(tmp_path / "o.jsonl") == lines
+    assert flames("score", path, "--format", "official")[0] == 0
+    predicted = [line["predicted"] for line in _read(tmp_path / "in_predicted.jsonl")]
+    assert [p is None for p in predicted] == [False, False, True, False, True, True]
+
+
+def test_the_command_takes_pipes_and_the_bundled_responders(
+    flames: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read, write = os.pipe()
+    os.write(write, to_jsonl(_rows(2)).encode())
+    os.close(write)
+    with open(read) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        code, out, _ = flames("score", "-", "--model", "me")
+    assert code == 0
+    assert [json.loads(line)["model"] for line in out.splitlines()] == ["me", "me"]
+    out_file = tmp_path / "s.jsonl"
+    code, _, err = flames("score", "labels:silver", "--scorer", "labels:silver", "--out", out_file)
+    assert (code, "2542 scored" in err) == (0, True)
+
+
+BAD_CALLS: dict[str, tuple[list[str], str]] = {
+    "no file": (["none.jsonl"], "none.jsonl: no such file"),
+    "scorer": (["FILE", "--scorer", "lexcal"], "did you mean 'lexical'"),
+    "truncated": (["FILE", "--truncated", "maybe"], "--truncated is scored or unscored"),
+    "format": (["FILE", "--format", "xml"], "--format is jsonl or official"),
+    "option": (["FILE", "--scorer-option", "x"], "NAME=VALUE"),
+    "labels": (["FILE", "--scorer", "labels:none.jsonl"], "none.jsonl: no such file"),
+    "set": (["FILE", "--prompts", "opem"], "did you mean 'open'"),
+    "stdin": (["-", "--format", "official"], "needs a file"),
+    "broken": (["BROKEN"], "broken.jsonl:3: is no JSON"),
+    "no run": (["FOLDER"], "FOLDER"),
+    "out of a run": (["FOLDER", "--out", "x"], "a run is scored into itself"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CALLS)
+def test_bad_calls_are_one_line_and_exit_code_2(
+    flames: Callable[..., tuple[int, str, str]], tmp_path: Path, name: str
+) -> None:
+    words, said = BAD_CALLS[name]
+    (tmp_path / "folder").mkdir()
+    file = _file(tmp_path, _rows(2))
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text(to_jsonl(_rows(2)) + '{"a": \n', "utf-8")
+    names = {"FILE": file, "BROKEN": broken, "FOLDER": tmp_path / "folder"}
+    code, out, err = flames("score", *(names.get(word, word) for word in words))
+    assert code == 2
+    assert out == "", "nothing is scored before the input was read to its end"
+    assert err.count("\n") == 1
+    assert said.replace("FOLDER", str(tmp_path / "folder")) in err
