@@ -203,7 +203,7 @@ def _prompts(
         elif isinstance(text, str) and text.strip():
             yield (
                 verdict.prompt_id,
-                Prompt(
+                Prompt.model_construct(  # shown, not asked: it may hold lone surrogates
                     id=verdict.prompt_id,
                     dimension=verdict.dimension,
                     subcomponent=verdict.subcomponent,

@@ -29,7 +29,8 @@ METHOD = "stratified bootstrap"
 
 def stream(seed: int, *names: object) -> np.random.Generator:
     """A random stream of its own for each name, whatever else is drawn."""
-    return np.random.default_rng([seed, *(zlib.crc32(str(name).encode()) for name in names)])
+    spelt = (str(name).encode("utf-8", "surrogatepass") for name in names)
+    return np.random.default_rng([seed, *map(zlib.crc32, spelt)])
 
 
 def draw_totals(
