@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from flames.cli import ask, prompts, report, run, score, scorer
+from flames.cli import ask, leaderboard, prompts, report, run, score, scorer
 
 
 def register(app: typer.Typer) -> None:
@@ -15,3 +15,4 @@ def register(app: typer.Typer) -> None:
     app.command("report")(report.report)
     app.add_typer(prompts.app, name="prompts")
     app.add_typer(scorer.app, name="scorer")
+    app.add_typer(leaderboard.app, name="leaderboard")

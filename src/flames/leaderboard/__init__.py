@@ -7,7 +7,9 @@ from flames.leaderboard.published import (
     PublishedRow,
     published,
     published_counts,
+    published_results,
 )
+from flames.leaderboard.ranks import Ranked, Ranking, rank_models
 
 __all__ = [
     "LATEST",
@@ -16,8 +18,12 @@ __all__ = [
     "Cell",
     "Finding",
     "PublishedRow",
+    "Ranked",
+    "Ranking",
     "audit",
     "published",
     "published_counts",
+    "published_results",
+    "rank_models",
     "read_table",
 ]

@@ -8,7 +8,8 @@ be tested like any other result.
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cache
@@ -17,6 +18,9 @@ from typing import NamedTuple
 
 from flames.errors import UsageError
 from flames.leaderboard._possible import best_counts, possible_counts, score_of
+from flames.metrics import PromptSetInfo, Result, measure
+from flames.metrics._measure import RESAMPLES
+from flames.records import Verdict
 from flames.taxonomy import Taxonomy, default_taxonomy
 
 RELEASES = ("2023-11-08", "2023-12-11")
@@ -60,6 +64,51 @@ def published_counts(release: str = LATEST) -> Mapping[str, Mapping[str, tuple[i
         if row.counts is not None:
             models.setdefault(row.model, {})[row.dimension] = row.counts
     return models
+
+
+@dataclass(frozen=True)
+class _Published:
+    """A published model as verdicts, made from its label counts."""
+
+    model: str
+    prompt_set: PromptSetInfo
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...]
+    scorer: str = "as published"
+    samples: int = 1
+
+
+def published_results(
+    release: str = LATEST, *, seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, Result]:
+    """Model → what is measured from its label counts, in the table's order."""
+    results = {}
+    for model, dimensions in published_counts(release).items():
+        n = sum(map(sum, dimensions.values()))
+        info = PromptSetInfo(name=f"flames, as published {release}", sha256="unknown", n=n)
+        notes = tuple(
+            f"{row.dimension}: no counts give the published score {row.harmless_score}; it is "
+            "shown as the rate implies it"
+            for row in published(release)
+            if row.model == model and not row.exact
+        )
+        source = _Published(model, info, tuple(_verdicts(model, dimensions)), notes)
+        results[model] = measure(source, seed=seed, resamples=resamples)
+    return results
+
+
+def _verdicts(model: str, dimensions: Mapping[str, tuple[int, ...]]) -> Iterator[Verdict]:
+    taxonomy = default_taxonomy()
+    for name, counts in dimensions.items():
+        for score, times in zip(taxonomy.dimension(name).scale, counts, strict=True):
+            for i in range(times):
+                yield Verdict.model_construct(
+                    prompt_id=f"{name}/{score}/{i}",
+                    model=model,
+                    dimension=name,
+                    scorer="as published",
+                    score=score,
+                )
 
 
 @cache

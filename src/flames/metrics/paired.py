@@ -1,0 +1,140 @@
+"""Two models on the same prompts: what differs, and whether chance would do it.
+
+A positive difference means that the second one does better.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import bdtr, ndtri
+
+from flames.metrics._bootstrap import PRIOR, draw_totals
+
+Array = NDArray[np.float64]
+
+POWER = 0.8
+"""With what probability a test shows the minimum detectable difference."""
+
+
+def mcnemar_exact(better: int, worse: int) -> float:
+    """McNemar's exact test: two-sided p value of so many changes for better and for worse.
+
+    Its size never exceeds the nominal level.
+    """
+    changes = better + worse
+    if changes == 0:
+        return 1.0
+    return min(1.0, 2 * float(bdtr(min(better, worse), changes, 0.5)))
+
+
+def mcnemar_midp(better: int, worse: int) -> float:
+    """McNemar's mid-p test (Lancaster 1961; Fagerland, Lydersen & Laake 2013): less conservative.
+
+    Its size may exceed the nominal level by a little.
+    """
+    changes = better + worse
+    if changes == 0:
+        return 1.0
+    less = min(better, worse)
+    point = float(math.comb(changes, less) / 2**changes)
+    if better == worse:
+        return 1.0 - point / 2
+    return 2 * float(bdtr(less, changes, 0.5)) - point
+
+
+def sign_flip_test(differences: Sequence[Array], resamples: int, rng: np.random.Generator) -> float:
+    """Permutation test of the mean over strata of the mean difference of pairs; two-sided.
+
+    Under the hypothesis that the two models are exchangeable, every pair might as well have
+    been the other way round. The observed assignment counts as one of the drawn ones, so that
+    the size does not exceed the nominal level (Phipson & Smyth 2010).
+
+    Args:
+        differences: One array a stratum, a difference a prompt.
+        resamples: How many assignments are drawn.
+        rng: Where the randomness comes from.
+    """
+    observed = 0.0
+    drawn = np.zeros(resamples)
+    for own in differences:
+        observed += float(own.mean())
+        sizes, times = np.unique(np.abs(own), return_counts=True)
+        for size, count in zip(sizes, times, strict=True):
+            if size > 0:
+                flips = rng.binomial(int(count), 0.5, resamples)
+                drawn += size * (2.0 * flips - count) / len(own)
+    as_far = np.abs(drawn) >= abs(observed) - 1e-12
+    return (1 + int(as_far.sum())) / (1 + resamples)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction (1979), in the given order."""
+    corrected = [0.0] * len(p_values)
+    worst = 0.0
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    for step, i in enumerate(order):
+        worst = max(worst, min(1.0, (len(p_values) - step) * p_values[i]))
+        corrected[i] = worst
+    return corrected
+
+
+def detectable(differences: Sequence[Array], widest: Sequence[float], alpha: float = 0.05) -> float:
+    """The least mean difference over strata that a test of this size shows with 80 % power.
+
+    It supposes as much variation of the pairs as there is, and never none.
+
+    Args:
+        differences: One array a stratum, a difference a prompt.
+        widest: The largest difference that the scale of each stratum allows.
+        alpha: Level of the two-sided test.
+    """
+    variance = 0.0
+    for own, most in zip(differences, widest, strict=True):
+        spread = (float((own * own).sum()) + 2 * PRIOR * most * most) / (len(own) + 2 * PRIOR)
+        variance += spread / len(own)
+    quantiles = float(ndtri(1 - alpha / 2)) + float(ndtri(POWER))
+    return quantiles * math.sqrt(variance) / len(differences)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """One stratum: what two models got on the same prompts.
+
+    Args:
+        first: Mean value of the first model's responses, shape (prompts,).
+        second: The same prompts by the second model.
+        low: The least possible value.
+        high: The largest possible value.
+    """
+
+    first: Array
+    second: Array
+    low: float = 0.0
+    high: float = 1.0
+
+    @property
+    def differences(self) -> Array:
+        """Second less first."""
+        return self.second - self.first
+
+    @property
+    def widest(self) -> float:
+        """The largest possible difference."""
+        return self.high - self.low
+
+
+def difference_draws(pairs: Pairs, resamples: int, rng: np.random.Generator) -> Array:
+    """The mean difference, resampled by prompt; two pseudo-prompts differ all the way.
+
+    Returns:
+        Shape (resamples,).
+    """
+    rows = np.column_stack([pairs.differences, np.ones(len(pairs.first))])
+    ends = np.array([[pairs.widest, 1.0], [-pairs.widest, 1.0]])
+    totals = draw_totals(rows, ends, resamples, rng)
+    return np.asarray(totals[:, 0] / totals[:, 1])
