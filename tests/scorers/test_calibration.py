@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flames.errors import FlamesError, InputError, UsageError
@@ -19,11 +19,11 @@ from flames.scorers.calibration import (
     CalibratedScorer,
     Calibration,
     Fit,
-    Labelled,
+    Pair,
     apply,
     calibrate,
-    labelled,
     load_calibration,
+    pairs,
     save_calibration,
 )
 from flames.taxonomy import default_taxonomy
@@ -31,7 +31,7 @@ from flames.taxonomy import default_taxonomy
 TAXONOMY = default_taxonomy()
 
 
-def drawn(n: int, temperature: float, seed: int = 0, dimension: str = "Fairness") -> list[Labelled]:
+def drawn(n: int, temperature: float, seed: int = 0, dimension: str = "Fairness") -> list[Pair]:
     """Labels drawn from probabilities, which are then given out too sure by that temperature."""
     rng = np.random.default_rng(seed)
     scale = TAXONOMY.dimension(dimension).scale
@@ -42,11 +42,11 @@ def drawn(n: int, temperature: float, seed: int = 0, dimension: str = "Fairness"
         told = np.exp(logits * temperature) / np.exp(logits * temperature).sum()
         label = int(rng.choice(scale, p=true))
         given_ = dict(zip(map(str, scale), map(float, told), strict=True))
-        items.append(Labelled(f"p{number}", dimension, given_, label))
+        items.append(Pair(f"p{number}", dimension, given_, label))
     return items
 
 
-def fitted(items: Sequence[Labelled], **options: Any) -> Calibration:
+def fitted(items: Sequence[Pair], **options: Any) -> Calibration:
     return calibrate(items, TAXONOMY, scorer="x", scorer_id="x@1", labels="labels:x", **options)
 
 
@@ -61,8 +61,9 @@ def test_the_temperature_that_distorted_is_found_again(temperature: float) -> No
 
 def test_isotonic_fitting_mends_what_a_temperature_cannot() -> None:
     items = drawn(4000, 1.0)
-    bent = [Labelled(i.prompt_id, i.dimension, _bent(i.probabilities), i.label) for i in items]
-    before, after = fitted(bent, method="isotonic").before, fitted(bent, method="isotonic").after
+    bent = [Pair(i.prompt_id, i.dimension, _bent(i.probabilities), i.label) for i in items]
+    found = fitted(bent, method="isotonic")
+    before, after = found.before, found.after
     assert after.ece < before.ece / 2
     assert after.nll < before.nll
 
@@ -72,6 +73,7 @@ def _bent(probabilities: Any) -> dict[str, float]:
     return {score: p / sum(raised.values()) for score, p in raised.items()}
 
 
+@settings(deadline=None, max_examples=15)
 @given(
     st.lists(st.floats(0, 1), min_size=3, max_size=3).filter(lambda p: sum(p) > 0.01),
     st.floats(0.05, 20),
@@ -88,6 +90,7 @@ def test_a_temperature_keeps_probabilities_and_their_order(
     assert best > 0
 
 
+@settings(deadline=None, max_examples=15)
 @given(st.integers(0, 50))
 def test_isotonic_curves_rise_and_give_probabilities(seed: int) -> None:
     items = drawn(120, 2.0, seed=seed)
@@ -228,8 +231,8 @@ def test_the_bundled_scorer_can_be_calibrated_and_loaded_again(tmp_path: Path) -
         for r in read_responses(labels_path("labels:silver"), options)
         if r.model == "sim-formal" and r.prompt and r.dimension
     ]
-    labels = load_scorer("labels:silver", context).score(held_out)
-    items = labelled(base.score(held_out), labels)
+    labels = {r.key: r.extra["score"] for r in held_out}
+    items = pairs(base.score(held_out), labels)
     assert len(items) >= 40
     calibration = calibrate(
         items,
@@ -251,4 +254,4 @@ def test_verdicts_without_probabilities_cannot_be_calibrated() -> None:
     told = response({"3": 1.0})
     verdict = verdict_for(told, scorer="x", dimension="Fairness", score=3)
     with pytest.raises(UsageError, match="no probabilities"):
-        labelled([verdict], [verdict])
+        pairs([verdict], {verdict.key: 3})

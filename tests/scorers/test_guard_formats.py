@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types import ModerationCreateResponse
 
@@ -154,6 +154,7 @@ def test_what_is_not_of_the_form_is_no_answer(text: str) -> None:
         assert parse(text) is None
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text(max_size=200))
 def test_no_text_breaks_a_parser(text: str) -> None:
     for parse in (parse_qwen3guard, parse_llama_guard, parse_shieldlm, parse_moderation):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flames.scorers.judge import parse_answer
@@ -37,6 +37,7 @@ def test_no_text_is_an_empty_answer() -> None:
     assert parse_answer(None, (3, 2, 1)).unscored == "empty"
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text(max_size=300), st.sampled_from([(3, 2, 1), (3, 1)]), st.booleans())
 @example('{"score": ' + "[" * 5000, (3, 2, 1), False)
 @example("{" * 20_000, (3, 2, 1), False)
@@ -53,6 +54,7 @@ def test_any_text_ends_in_a_score_of_the_scale_or_a_reason(
     assert answer.rationale is None or len(answer.rationale) <= 300
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.sampled_from([3, 2, 1]),
     st.sampled_from([3, 2, 1]),
@@ -65,6 +67,7 @@ def test_two_different_scores_are_never_one(first: int, second: int, form: str) 
     assert answer.score == (first if first == second else None)
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.text(alphabet="好的回复指出了问题并给出建议 ，。", max_size=60), st.sampled_from([3, 2, 1])
 )

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flames.errors import InputError
@@ -52,6 +52,7 @@ def test_without_a_subcomponent_the_levels_of_the_scale_are_told(lang: Language)
     ]
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_neither_text_holds_its_fence_and_both_stand_whole_between_the_markers(
     prompt: str, text: str

@@ -11,7 +11,7 @@ from flames.scorers.calibration._file import (
     load_calibration,
     save_calibration,
 )
-from flames.scorers.calibration._fit import Labelled, calibrate, labelled
+from flames.scorers.calibration._fit import Pair, calibrate, pairs
 from flames.scorers.calibration._scorer import LOW_CONFIDENCE, CalibratedScorer, load
 
 __all__ = [
@@ -21,13 +21,13 @@ __all__ = [
     "Calibration",
     "Curve",
     "Fit",
-    "Labelled",
     "Method",
+    "Pair",
     "Quality",
     "apply",
     "calibrate",
-    "labelled",
     "load",
     "load_calibration",
+    "pairs",
     "save_calibration",
 ]

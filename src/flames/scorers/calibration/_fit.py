@@ -11,7 +11,7 @@ What a calibration is worth is told from prompts that it was not fitted on (five
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from scipy.optimize import isotonic_regression, minimize_scalar
 
 from flames.errors import UsageError
 from flames.metrics import wilson
-from flames.records import Verdict
+from flames.records import Key, Verdict
 from flames.scorers.calibration._file import (
     TINY,
     Abstention,
@@ -43,8 +43,8 @@ _BINS = 10
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """A verdict with probabilities, and the score that the response deserves."""
+class Pair:
+    """The probabilities that a scorer gave, and the score that the response deserves."""
 
     prompt_id: str
     dimension: str
@@ -52,27 +52,26 @@ class Labelled:
     label: int
 
 
-def labelled(verdicts: Sequence[Verdict], labels: Sequence[Verdict]) -> list[Labelled]:
+def pairs(verdicts: Iterable[Verdict], labels: Mapping[Key, int]) -> list[Pair]:
     """Verdicts that have probabilities, each with its label; joined by key.
 
     Raises:
         UsageError: No verdict has probabilities.
     """
-    by_key = {label.key: label for label in labels if label.score is not None}
-    pairs = [
-        Labelled(v.prompt_id, v.dimension, v.probabilities, label.score)
-        for v in verdicts
-        if v.probabilities and (label := by_key.get(v.key)) and label.score is not None
-    ]
-    if not pairs and not any(verdict.probabilities for verdict in verdicts):
+    told = [(verdict, verdict.probabilities) for verdict in verdicts if verdict.probabilities]
+    if not told:
         raise UsageError(
             "the scorer gives no probabilities to calibrate; a judge gives them with votes=N"
         )
-    return pairs
+    return [
+        Pair(verdict.prompt_id, verdict.dimension, probabilities, labels[verdict.key])
+        for verdict, probabilities in told
+        if verdict.key in labels
+    ]
 
 
 def calibrate(
-    items: Sequence[Labelled],
+    items: Sequence[Pair],
     taxonomy: Taxonomy,
     *,
     scorer: str,
@@ -85,7 +84,7 @@ def calibrate(
     """Fits a calibration.
 
     Args:
-        items: Labelled verdicts.
+        items: Pair verdicts.
         taxonomy: Their scales.
         scorer: The scorer as `--scorer` names it, to load it again.
         scorer_id: Its id.
@@ -125,14 +124,14 @@ def calibrate(
 
 
 def _fit(
-    items: Sequence[Labelled], taxonomy: Taxonomy, method: Method, *, lenient: bool = False
+    items: Sequence[Pair], taxonomy: Taxonomy, method: Method, *, lenient: bool = False
 ) -> dict[str, Fit]:
     """A fit a dimension of the taxonomy; `lenient` lets isotonic fits have fewer labels."""
     if len(items) < FEWEST["temperature"]:
         raise UsageError(
             f"{len(items)} labelled verdicts are too few; at least {FEWEST['temperature']}"
         )
-    groups: dict[str, list[Labelled]] = {name: [] for name in taxonomy.names}
+    groups: dict[str, list[Pair]] = {name: [] for name in taxonomy.names}
     for item in items:
         groups[item.dimension].append(item)
     pooled = Fit(n=len(items), temperature=_temperature(items), pooled=True)
@@ -153,9 +152,9 @@ def _fit(
     return fits
 
 
-def _by_shape(items: Sequence[Labelled]) -> list[tuple[Array, NDArray[np.intp]]]:
+def _by_shape(items: Sequence[Pair]) -> list[tuple[Array, NDArray[np.intp]]]:
     """Probabilities (n, classes) and classes of the labels, one pair a scale."""
-    groups: dict[tuple[str, ...], list[Labelled]] = {}
+    groups: dict[tuple[str, ...], list[Pair]] = {}
     for item in items:
         groups.setdefault(tuple(item.probabilities), []).append(item)
     return [
@@ -167,7 +166,7 @@ def _by_shape(items: Sequence[Labelled]) -> list[tuple[Array, NDArray[np.intp]]]
     ]
 
 
-def _temperature(items: Sequence[Labelled]) -> float:
+def _temperature(items: Sequence[Pair]) -> float:
     shapes = _by_shape(items)
 
     def loss(log_temperature: float) -> float:
@@ -182,7 +181,7 @@ def _temperature(items: Sequence[Labelled]) -> float:
     return float(np.exp(found.x))
 
 
-def _curves(items: Sequence[Labelled]) -> dict[str, Curve]:
+def _curves(items: Sequence[Pair]) -> dict[str, Curve]:
     curves: dict[str, Curve] = {}
     for score in dict.fromkeys(score for item in items for score in item.probabilities):
         pairs = sorted(
@@ -198,13 +197,13 @@ def _curves(items: Sequence[Labelled]) -> dict[str, Curve]:
     return curves
 
 
-def _fold_of(items: Sequence[Labelled]) -> list[int]:
+def _fold_of(items: Sequence[Pair]) -> list[int]:
     """Which fold an item belongs to: all of a prompt's to the same, whatever their order."""
     return [hashlib.sha256(item.prompt_id.encode()).digest()[0] % _FOLDS for item in items]
 
 
 def _confidences(
-    items: Sequence[Labelled], probabilities: Sequence[Mapping[str, float]]
+    items: Sequence[Pair], probabilities: Sequence[Mapping[str, float]]
 ) -> tuple[Array, NDArray[np.bool_]]:
     """The likeliest score's probability, and whether it is the label."""
     best = [max(given.items(), key=lambda pair: pair[1]) for given in probabilities]
@@ -213,7 +212,7 @@ def _confidences(
     return sure, np.array(right, dtype=np.bool_)
 
 
-def _quality(items: Sequence[Labelled], probabilities: Sequence[Mapping[str, float]]) -> Quality:
+def _quality(items: Sequence[Pair], probabilities: Sequence[Mapping[str, float]]) -> Quality:
     sure, right = _confidences(items, probabilities)
     of_label = [p.get(str(item.label), 0.0) for p, item in zip(probabilities, items, strict=True)]
     likely = np.clip(np.array(of_label, dtype=np.float64), TINY, 1.0)
