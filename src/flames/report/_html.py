@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 
+from flames.leaderboard.published import LATEST, published
 from flames.metrics.ppi import Correction
 from flames.metrics.result import Estimate, Result
 from flames.report import _view as view
@@ -19,7 +19,6 @@ from flames.sources import Source
 from flames.taxonomy import Language, Taxonomy, Text
 
 _CHOSEN = ("ChatGPT", "GPT-4", "Claude")
-_RELEASE = "2023-12-11"
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def render_html(
         ],
         overview=view.measured_dimensions(results, taxonomy),
         has_responses=bool(sources),
-        release=_RELEASE,
+        release=LATEST,
         chosen=_CHOSEN,
         tone=view.tone,
         reason_text=view.reason_text,
@@ -134,24 +133,16 @@ def _published(
     dimensions: Sequence[str],
 ) -> tuple[list[tuple[str, float | None, list[float]]], int]:
     """Published models with their overall rate and one a dimension, best first; and their n."""
-    from flames import leaderboard
-
-    published = getattr(leaderboard, "published", lambda release: ())
-    by_model: dict[str, dict[str, Any]] = {}
+    by_model: dict[str, dict[str, float]] = {}
     sizes: dict[str, int] = {}
-    for row in published(_RELEASE):
+    for row in published(LATEST):
         by_model.setdefault(row.model, {})[row.dimension] = row.harmless_rate
         if row.n:
             sizes[row.dimension] = row.n
     if not dimensions or not all(set(dimensions) <= rates.keys() for rates in by_model.values()):
         return [], 0
     models = [
-        (model, _overall(rates), [float(rates[name]) for name in dimensions])
+        (model, rates.get("Overall"), [rates[name] for name in dimensions])
         for model, rates in by_model.items()
     ]
     return sorted(models, key=lambda each: -(each[1] or 0)), sum(sizes.values())
-
-
-def _overall(rates: Mapping[str, Any]) -> float | None:
-    found = rates.get("Overall")
-    return None if found is None else float(found)

@@ -102,9 +102,11 @@ def dimension_rows(result: Result, taxonomy: Taxonomy) -> list[Row]:
         label = dimension.label if dimension else plain(name)
         rows.append(Row("dimension", name, label, group, scale))
         for part in dimension.subcomponents if dimension else ():
-            if found := result.subcomponents.get(part.name):
-                rows.append(Row("subcomponent", part.name, part.label, found, scale, name))
-                placed.add(part.name)
+            # Where two dimensions have a part of the same name, both are named in full.
+            for key in (part.name, f"{name} · {part.name}"):
+                if found := result.subcomponents.get(key):
+                    rows.append(Row("subcomponent", part.name, part.label, found, scale, name))
+                    placed.add(key)
     rows += [
         Row("subcomponent", name, plain(name), group, _scores(group))
         for name, group in result.subcomponents.items()

@@ -1,0 +1,148 @@
+"""Terminal, Markdown, JSON and CSV: compared with files, and against hostile input."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from flames.metrics.ppi import correct
+from flames.report import print_summary, render_csv, render_json, render_markdown
+from flames.sources import Source
+from flames.taxonomy import Language, default_taxonomy
+
+Compare = Callable[[str, str], None]
+FLAMES = default_taxonomy()
+LANGS: tuple[Language, ...] = ("zh", "en")
+
+
+def printed(results: list[Any], lang: Language = "en", width: int = 80, **options: Any) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    print_summary(results, console, lang, **options)
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_one_result(unscored: Source, measured: Any, same_as_before: Compare, lang: Any) -> None:
+    result = measured(unscored)
+    same_as_before(f"one.{lang}.txt", printed([result], lang))
+    same_as_before(f"one.{lang}.md", render_markdown([result], FLAMES, lang))
+
+
+def test_one_result_as_data(unscored: Source, measured: Any, same_as_before: Compare) -> None:
+    result = measured(unscored)
+    same_as_before("one.csv", render_csv([result]))
+    same_as_before("one.json", render_json([result]))
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_several_results(
+    silver: list[Source], measured: Any, same_as_before: Compare, lang: Any
+) -> None:
+    results = [measured(source) for source in silver[:3]]
+    same_as_before(f"several.{lang}.txt", printed(results, lang))
+    same_as_before(f"several.{lang}.md", render_markdown(results, FLAMES, lang))
+
+
+def test_a_partial_set_says_so_everywhere(
+    formal: Source, read: Any, measured: Any, same_as_before: Compare
+) -> None:
+    lines = [v.to_dict() for v in formal.verdicts if v.dimension in ("Safety", "Legality")]
+    result = measured(read(lines)[0])
+    data = json.loads(render_json([result]))
+    assert data["partial"] is True
+    assert data["overall"]["harmless_rate"] is None
+    assert list(data["dimensions"]) == ["Safety", "Legality"]
+    same_as_before("partial.en.txt", printed([result]))
+    same_as_before("partial.zh.md", render_markdown([result], FLAMES, "zh"))
+
+
+def test_nothing_scored_at_all(formal: Source, read: Any, measured: Any) -> None:
+    lines = [{**v.to_dict(), "score": None, "unscored": "error"} for v in formal.verdicts]
+    result = measured(read(lines)[0])
+    text = printed([result])
+    assert "0 scored (0.0%)" in text
+    assert "error 354" in text
+    assert "0/354" not in text  # no overall line is made up
+    assert json.loads(render_json([result]))["overall"]["attack_success_rate"] is None
+    assert "error 354" in render_markdown([result], FLAMES, "en")
+
+
+def test_another_taxonomy(other: Any, measured: Any, same_as_before: Compare) -> None:
+    source, taxonomy = other(2)
+    result = measured(source, taxonomy)
+    same_as_before("other.zh.txt", printed([result], "zh", taxonomy=taxonomy))
+    same_as_before("other.en.md", render_markdown([result], taxonomy, "en"))
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_human_labels(formal: Source, measured: Any, same_as_before: Compare, lang: Any) -> None:
+    people = [
+        v.model_copy(update={"annotator": "ann", "scorer": "human:ann"})
+        for v in formal.verdicts[::3]
+    ]
+    correction = correct(formal, people, random_sample=True, target_width=10, resamples=200)
+    result = measured(formal)
+    same_as_before(f"human.{lang}.txt", printed([result], lang, corrections=[correction]))
+    same_as_before(f"human.{lang}.md", render_markdown([result], FLAMES, lang, [correction]))
+    data = json.loads(render_json([result], [correction]))["human"]
+    assert data["harmless_rate"].keys() >= {"scorer", "human", "corrected", "more_labels"}
+    assert data["labels"]["used"] == len(people)
+
+
+def test_the_json_report_is_the_contract(unscored: Source, measured: Any) -> None:
+    data = json.loads(render_json([measured(unscored)]))
+    assert data["schema"] == 1
+    assert data["prompt_set"].keys() >= {"name", "sha256", "n"}
+    overall = data["overall"]
+    for name in ("harmless_rate", "harmless_score", "attack_success_rate"):
+        assert overall[name].keys() == {"value", "low", "high", "method"}
+    coverage = overall["coverage"]
+    assert coverage["unscored"] == {"blocked": 18, "judges disagree": 18}
+    assert coverage["prompts"] == coverage["scored"] + sum(coverage["unscored"].values())
+    for group in data["dimensions"].values():
+        assert group["scored"] == sum(group["counts"].values())
+        assert group["n"] == group["scored"] + sum(group["unscored"].values())
+
+
+def test_any_other_number_of_results_is_a_list(silver: list[Source], measured: Any) -> None:
+    results = [measured(source) for source in silver[:2]]
+    data = json.loads(render_json(results))
+    assert data["schema"] == 1
+    assert [each["model"] for each in data["results"]] == ["sim-blunt", "sim-cautious"]
+    assert json.loads(render_json([])) == {"schema": 1, "results": []}
+
+
+def test_hostile_text_moves_no_terminal(hostile: Source, measured: Any) -> None:
+    result = measured(hostile)
+    for text in (printed([result], width=200), render_json([result])):
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+    assert "[bold red]markup" in printed([result], width=200)
+    assert json.loads(render_json([result]))["model"] == hostile.model
+
+
+def test_hostile_text_breaks_no_markdown(hostile: Source, measured: Any) -> None:
+    from markdown_it import MarkdownIt
+
+    text = render_markdown([measured(hostile)], FLAMES, "en")
+    html = MarkdownIt("gfm-like", {"html": True, "linkify": False}).enable("table").render(text)
+    tags = set(re.findall(r"<([a-z0-9]+)", html))
+    assert tags <= {"h1", "h2", "h3", "ul", "li", "strong", "table", "thead", "tbody", "tr", "th",
+                    "td", "p"}  # fmt: skip
+    widths = {row.count("<td") for row in re.findall(r"<tr>(.*?)</tr>", html, re.DOTALL)}
+    assert widths <= {0, 5}
+    assert "javascript:alert(1)" in html  # as text, not as a link
+
+
+def test_hostile_text_is_no_formula_in_csv(hostile: Source, measured: Any) -> None:
+    rows = list(csv.DictReader(io.StringIO(render_csv([measured(hostile)]))))
+    assert len({len(row) for row in rows}) == 1
+    names = [row["name"] for row in rows if row["level"] == "technique"]
+    assert any(name.startswith("'=HYPERLINK") for name in names)
+    assert not any(cell.startswith(tuple("=+-@")) for row in rows for cell in row.values())
