@@ -138,10 +138,13 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
 
 
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 def parse_json(text: str, path: str | None, line: int | None) -> Any:
     """Strict JSON (no NaN), any failure an `InputError` at that place."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
+        return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         where = line if line is not None else error.lineno
         raise InputError(

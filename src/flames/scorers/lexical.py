@@ -29,6 +29,7 @@ ORDERS = (1, 2)
 _BOUNDARY = "\x02"
 _BITS = np.uint64(21)  # a code point; three of them fit into 64 bits
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+_WIDTH = {ord(wide): unicodedata.normalize("NFKC", wide) for wide in "，！？：；（）～％"}
 
 Keys = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.floating[Any]]
@@ -37,7 +38,10 @@ Floats = npt.NDArray[np.floating[Any]]
 def normalise(text: str) -> str:
     """The text as the features see it: width, case, digits, invisible characters and runs of
     white space make no difference."""
-    text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).casefold()
+    text = text.translate(_WIDTH)  # what Chinese texts are full of, so that most are done here
+    if not unicodedata.is_normalized("NFKC", text):
+        text = unicodedata.normalize("NFKC", text)
+    text = _INVISIBLE.sub("", text).casefold()
     return " ".join(re.sub(r"\d", "0", text).split())
 
 
