@@ -165,7 +165,7 @@ def _object(value: Any, path: str, line: int) -> Row:
 def _lines(path: str, encoding: str | None) -> Iterator[Row]:
     for number, text in _decoded(path, encoding):
         if text.strip():
-            yield _object(parse_json(text, path, number), path, number)
+            yield _object(parse_json(text.rstrip("\r\n"), path, number), path, number)
 
 
 def _array(path: str, encoding: str | None) -> Iterator[Row]:
