@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flames.io import to_jsonl
+
+STATUSES = ("ok", "truncated", "blocked", "ok", "empty", "error")
+Flames = Callable[..., tuple[int, str, str]]
+
+
+def _rows(n: int, **fields: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "dimension": "Safety",
+            "prompt": f"问{i}",
+            "prompt_id": f"p{i}",
+            "response": "" if STATUSES[i % 6] in ("empty", "blocked", "error") else f"答{i}",
+            "status": STATUSES[i % 6],
+            "note": i,
+            **fields,
+        }
+        for i in range(n)
+    ]
+
+
+def _file(folder: Path, rows: list[dict[str, Any]], name: str = "in.jsonl") -> Path:
+    path = folder / name
+    path.write_text(to_jsonl(rows), "utf-8")
+    return path
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+def test_the_command_scores_to_standard_output_a_file_and_the_released_format(
+    flames: Flames, tmp_path: Path
+) -> None:
+    path = _file(tmp_path, _rows(6))
+    code, out, err = flames("score", path, "--scorer", "lexical")
+    assert code == 0
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["note"] for line in lines] == list(range(6))
+    assert {line["scorer"] for line in lines} == {"lexical@1"}
+    assert "3 scored, 3 unscored (" in err
+    code, out, _ = flames("score", path, "--scorer", "lexical", "--out", tmp_path / "o.jsonl", "-q")
+    assert (code, out) == (0, "")
+    assert _read(tmp_path / "o.jsonl") == lines
+    assert flames("score", path, "--format", "official")[0] == 0
+    predicted = [line["predicted"] for line in _read(tmp_path / "in_predicted.jsonl")]
+    assert [p is None for p in predicted] == [False, False, True, False, True, True]
+
+
+def test_the_command_takes_pipes_and_the_bundled_responders(
+    flames: Flames,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read, write = os.pipe()
+    os.write(write, to_jsonl(_rows(2)).encode())
+    os.close(write)
+    with open(read) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        code, out, _ = flames("score", "-", "--model", "me")
+    assert code == 0
+    assert [json.loads(line)["model"] for line in out.splitlines()] == ["me", "me"]
+    out_file = tmp_path / "s.jsonl"
+    code, _, err = flames("score", "labels:silver", "--scorer", "labels:silver", "--out", out_file)
+    assert (code, "2542 scored" in err) == (0, True)
+
+
+BAD_CALLS: dict[str, tuple[list[str], str]] = {
+    "no file": (["none.jsonl"], "none.jsonl: no such file"),
+    "scorer": (["FILE", "--scorer", "lexcal"], "did you mean 'lexical'"),
+    "truncated": (["FILE", "--truncated", "maybe"], "--truncated is scored or unscored"),
+    "format": (["FILE", "--format", "xml"], "--format is jsonl or official"),
+    "option": (["FILE", "--scorer-option", "x"], "NAME=VALUE"),
+    "labels": (["FILE", "--scorer", "labels:none.jsonl"], "none.jsonl: no such file"),
+    "set": (["FILE", "--prompts", "opem"], "did you mean 'open'"),
+    "stdin": (["-", "--format", "official"], "needs a file"),
+    "broken": (["BROKEN"], "broken.jsonl:3: is no JSON"),
+    "no run": (["FOLDER"], "FOLDER"),
+    "out of a run": (["FOLDER", "--out", "x"], "a run is scored into itself"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CALLS)
+def test_bad_calls_are_one_line_and_exit_code_2(flames: Flames, tmp_path: Path, name: str) -> None:
+    words, said = BAD_CALLS[name]
+    (tmp_path / "folder").mkdir()
+    file = _file(tmp_path, _rows(2))
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text(to_jsonl(_rows(2)) + '{"a": \n', "utf-8")
+    names = {"FILE": file, "BROKEN": broken, "FOLDER": tmp_path / "folder"}
+    code, out, err = flames("score", *(names.get(word, word) for word in words))
+    assert code == 2
+    assert out == "", "nothing is scored before the input was read to its end"
+    assert err.count("\n") == 1
+    assert said.replace("FOLDER", str(tmp_path / "folder")) in err
