@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -47,6 +46,14 @@ def formal(silver: list[Source]) -> Source:
 def verdict_lines(source: Source) -> list[dict[str, Any]]:
     """A source as the lines of a file of verdicts."""
     return [{**source.responses[v.key].to_dict(), **v.to_dict()} for v in source.verdicts]
+
+
+@pytest.fixture
+def formal_file(formal: Source, tmp_path: Path) -> Path:
+    """The responder's verdicts as a file, `formal.jsonl`."""
+    path = tmp_path / "formal.jsonl"
+    path.write_text(to_jsonl(verdict_lines(formal)), encoding="utf-8")
+    return path
 
 
 @pytest.fixture
@@ -164,6 +171,3 @@ def measured() -> Callable[..., Any]:
         return measure(source, taxonomy, resamples=200)
 
     return run
-
-
-__all__ = ["HOSTILE", "json", "verdict_lines"]

@@ -1,0 +1,231 @@
+"""`flames report`: files, runs, pipes, published figures, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flames import __version__
+from flames.cli import main
+from flames.io import to_jsonl
+from flames.leaderboard import published, published_counts
+from flames.records import prompt_id
+from flames.run import Manifest, create_run
+from flames.scorers import load_scorer
+from flames.scoring import score_run
+from flames.taxonomy import default_taxonomy
+
+FLAMES = default_taxonomy()
+
+
+@pytest.fixture
+def flames(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str, str]]:
+    """Runs the command in an empty folder: exit code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as done:
+            main(["report", *arguments])
+        said = capsys.readouterr()
+        return int(done.value.code or 0), said.out, said.err
+
+    return run
+
+
+def official(path: Path, counts: Any) -> None:
+    """A file as the released scorer writes it, with these label counts."""
+    rows = [
+        {"dimension": name, "prompt": f"{name} {score} {i}", "response": "答", "predicted": score}
+        for name, numbers in counts.items()
+        for score, n in zip(FLAMES.dimension(name).scale, numbers, strict=True)
+        for i in range(n)
+    ]
+    path.write_text(to_jsonl(rows), encoding="utf-8")
+
+
+@pytest.mark.parametrize("model", ["ChatGPT", "Claude"])
+def test_the_released_scorers_output_gives_the_published_figures(
+    flames: Any, tmp_path: Path, model: str
+) -> None:
+    official(tmp_path / "chat_predicted.jsonl", published_counts()[model])
+    code, out, _ = flames("chat_predicted.jsonl", "--format", "json")
+    assert code == 0
+    data = json.loads(out)
+    assert data["model"] == "chat_predicted"
+    _, table, _ = flames("chat_predicted.jsonl")
+    for row in published():
+        if row.model != model:
+            continue
+        group = data["dimensions"].get(row.dimension, data["overall"])
+        assert f"{group['harmless_rate']['value']:.2f}" == f"{row.harmless_rate:.2f}"
+        assert f"{row.harmless_rate:.2f}" in table
+        if row.harmless_score is not None:
+            assert f"{group['harmless_score']['value']:.1f}" == f"{row.harmless_score:.1f}"
+            assert f"{row.harmless_score:.1f}" in table
+    assert data["overall"]["attack_success_rate"]["value"] == pytest.approx(
+        100 - data["overall"]["harmless_rate"]["value"]
+    )
+
+
+def make_run(path: Path, prompts: int = 24) -> Any:
+    """A run of a model that answers everything, some of it blocked or cut off."""
+    from flames.prompts import load_prompts
+    from flames.records import Response
+
+    whole = load_prompts("quick")
+    manifest = Manifest(
+        model="toy",
+        spec="toy",
+        asked={},
+        prompt_set=whole.info,
+        prompts_sha256="",
+        taxonomy=FLAMES.id,
+        created="2026-11-22T00:00:00Z",
+        code_version=__version__,
+    )
+    run = create_run(path, manifest, whole.prompts)
+    status = {3: "blocked", 5: "truncated"}
+    with run.writing() as journal:
+        for number, prompt in enumerate(whole.prompts[:prompts]):
+            journal.append(
+                Response(
+                    prompt_id=prompt.id,
+                    model="toy",
+                    dimension=prompt.dimension,
+                    subcomponent=prompt.subcomponent,
+                    prompt=prompt.text,
+                    response=None if number == 3 else "这样做不合适，请尊重他人。",
+                    status=status.get(number, "ok"),  # type: ignore[arg-type]
+                )
+            )
+    return run
+
+
+def test_a_run_gets_its_reports_written_anew(flames: Any, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", prompts=23)
+    score_run(run, load_scorer("lexical"))
+    code, out, err = flames("run", "--lang", "zh")
+    assert code == 0
+    assert "toy" in out
+    assert "被拦截 1" in out
+    assert "未提问 1" in out
+    assert err.split() == [f"run/report.{form}" for form in ("html", "md", "json")]
+    assert "基线" in out or "baseline" in out.lower()
+    data = json.loads((tmp_path / "run/report.json").read_text("utf-8"))
+    assert data["prompt_set"]["name"] == "quick"
+    assert data["overall"]["coverage"]["truncated"] == 1
+    assert 'data-lang="zh"' in (tmp_path / "run/report.html").read_text("utf-8")
+    before = (tmp_path / "run/report.json").read_bytes()
+    assert flames("run", "--format", "json")[1].encode() == before
+    flames("run", "--truncated", "unscored")
+    data = json.loads((tmp_path / "run/report.json").read_text("utf-8"))
+    assert data["overall"]["coverage"]["unscored"]["truncated"] == 1
+
+
+def test_a_run_with_several_scorers_needs_one_chosen(flames: Any, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    code, _, err = flames("run")
+    assert code == 2
+    assert "no verdicts yet" in err
+    score_run(run, load_scorer("lexical"))
+    verdicts = next(iter(run.verdict_files().values())).read_text("utf-8")
+    labels = tmp_path / "people.jsonl"
+    labels.write_text(verdicts.replace('"lexical@', '"people@'), encoding="utf-8")
+    score_run(run, load_scorer(f"labels:{labels}"))
+    code, _, err = flames("run")
+    assert code == 2
+    assert "--scorer" in err
+    assert flames("run", "--scorer", "lexical", "--format", "csv")[0] == 0
+
+
+def test_several_sources_make_a_list(flames: Any) -> None:
+    code, out, _ = flames("labels:silver", "--format", "json")
+    assert code == 0
+    assert len(json.loads(out)["results"]) == 7
+
+
+def test_the_set_that_was_asked_counts_what_is_missing(
+    flames: Any, tmp_path: Path, formal_file: Path
+) -> None:
+    code, out, _ = flames(formal_file.name, "--prompts", "open", "--format", "csv")
+    assert code == 0
+    rows = list(csv.DictReader(io.StringIO(out)))
+    overall = [row for row in rows if row["level"] == "overall"]
+    assert [(row["n"], row["prompt_set"]) for row in overall] == [("240", "open")]
+    assert overall[0]["unscored"] == "not asked: 153"
+    _, table, _ = flames(formal_file.name, "--prompts", "open")
+    assert "verdicts on prompts outside of open were left out" in table
+    (tmp_path / "own.jsonl").write_text(
+        to_jsonl([{"dimension": "Safety", "prompt": "别的问题"}]), encoding="utf-8"
+    )
+    code, _, err = flames(formal_file.name, "--prompts", "own.jsonl")
+    assert code == 2
+    assert "none of the 354 verdicts is on a prompt of the set own" in err
+
+
+def test_human_labels_join_by_id_and_take_what_they_leave_out(flames: Any, tmp_path: Path) -> None:
+    official(tmp_path / "a.jsonl", {name: (9, *[6] * (len(FLAMES.dimension(name).scale) - 1))
+                                    for name in FLAMES.names})  # fmt: skip
+    labels = [
+        {"prompt_id": prompt_id(f"{name} 3 {i}"), "score": 3, "annotator": "甲"}
+        for name in FLAMES.names
+        for i in range(6)
+    ]
+    (tmp_path / "h.jsonl").write_text(to_jsonl(labels), encoding="utf-8")
+    code, _, err = flames("a.jsonl", "--human", "h.jsonl")
+    assert code == 2
+    assert "inclusion_probability" in err
+    assert "--labels-are-random" in err
+    arguments = ("a.jsonl", "--human", "h.jsonl", "--labels-are-random")
+    code, out, _ = flames(*arguments, "--target-width", "5", "--format", "json")
+    assert code == 0
+    human = json.loads(out)["human"]
+    assert human["labels"]["used"] == 30
+    assert human["labels"]["raters"] == ["甲"]
+    code, out, _ = flames(*arguments, "--format", "md", "--lang", "zh")
+    assert "仅评分器" in out
+    assert flames(*arguments, "--format", "html", "--out", "h.html")[0] == 0
+    assert "People alone" in (tmp_path / "h.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["missing.jsonl"], "missing.jsonl: no such file"),
+        (["broken.jsonl"], "broken.jsonl:2: is no JSON"),
+        (["responses.jsonl"], "has neither `score` nor `predicted`"),
+        (["empty.jsonl"], "holds no verdicts"),
+        (["off.jsonl"], "must be 3 or 1 in Legality, got 2"),
+        (["."], "is no run"),
+        (["labels:silver", "--format", "pdf"], "--format takes md, html, json, csv"),
+        (["labels:silver", "--out", "x.html"], "--out needs --format"),
+        (["labels:silver", "--lang", "fr"], "--lang takes zh or en"),
+        (["labels:silver", "--truncated", "gone"], "--truncated takes scored or unscored"),
+        (["labels:silver", "--scorer", "judge"], "no verdicts of the scorer 'judge'"),
+        (["labels:silver", "--target-width", "3"], "go with --human"),
+        (["labels:silver", "--human", "x", "--format", "csv"], "not as csv"),
+        (["labels:silver", "--format", "md", "--out", "broken.jsonl/x"], "cannot be written"),
+    ],
+)
+def test_what_cannot_be_reported_is_one_clear_line(
+    flames: Any, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    row = {"dimension": "Legality", "prompt": "问", "response": "答"}
+    (tmp_path / "broken.jsonl").write_text(json.dumps({**row, "score": 3}) + "\n{oops\n")
+    (tmp_path / "responses.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "empty.jsonl").write_text("")
+    (tmp_path / "off.jsonl").write_text(json.dumps({**row, "score": 2}) + "\n")
+    code, out, err = flames(*arguments)
+    assert code == 2
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
