@@ -1,0 +1,240 @@
+"""What the 95 % intervals cover and how often the tests err, by simulation.
+
+Responses are drawn from the published rates and sizes (release 2023-12-11), and from rates near
+0 and 100 %. Run: python benchmarks/coverage.py [--runs N]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flames.leaderboard import published_counts
+from flames.metrics import wilson
+from flames.metrics._bootstrap import draw_counted, mean_of, percentile_interval
+from flames.metrics.paired import (
+    Pairs,
+    difference_draws,
+    mcnemar_exact,
+    mcnemar_midp,
+    sign_flip_test,
+)
+from flames.metrics.ppi._correct import _part, _Stratum
+from flames.taxonomy import default_taxonomy
+
+SCALES = {d.name: np.array(d.scale, float) for d in default_taxonomy().dimensions}
+SIZES = {name: sum(own) for name, own in next(iter(published_counts().values())).items()}
+RESAMPLES = 1000
+Shares = Mapping[str, NDArray[np.float64]]
+
+
+class Tally:
+    def __init__(self) -> None:
+        self.hits: dict[str, list[list[int]]] = defaultdict(list)
+
+    def start(self) -> None:
+        self.open: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+
+    def add(self, name: str, hit: bool) -> None:
+        self.open[name][0] += hit
+        self.open[name][1] += 1
+
+    def close(self) -> None:
+        for name, pair in self.open.items():
+            self.hits[name].append(pair)
+
+    def table(self, title: str) -> None:
+        print(f"\n{title}\n{'':34}{'mean':>8}{'lowest':>8}{'highest':>9}")
+        for name, pairs in self.hits.items():
+            shares = [100 * hit / n for hit, n in pairs if n]
+            mean = 100 * sum(h for h, _ in pairs) / max(sum(n for _, n in pairs), 1)
+            print(f"{name:34}{mean:8.1f}{min(shares):8.1f}{max(shares):9.1f}")
+
+
+def published() -> Iterator[Shares]:
+    for own in published_counts().values():
+        yield {name: np.array(counts) / sum(counts) for name, counts in own.items()}
+
+
+def extremes(rates: tuple[float, ...]) -> Iterator[Shares]:
+    for rate in rates:
+        yield {
+            name: np.array([rate, (1 - rate) * 0.4, (1 - rate) * 0.6])
+            if len(scale) == 3
+            else np.array([rate, 1 - rate])
+            for name, scale in SCALES.items()
+        }
+
+
+def worth(name: str) -> NDArray[np.float64]:
+    return SCALES[name] / SCALES[name][0]
+
+
+def holds(draws: NDArray[np.float64], value: float, truth: float) -> bool:
+    low, high = percentile_interval(draws, value)
+    return low <= truth <= high
+
+
+def single(models: Iterator[Shares], runs: int, rng: np.random.Generator, title: str) -> None:
+    tally = Tally()
+    for shares in models:
+        tally.start()
+        for _ in range(runs):
+            rates, scores, seen = [], [], []
+            for name, share in shares.items():
+                n = SIZES[name]
+                counts = rng.multinomial(n, share)
+                low, high = wilson(counts[0], n)
+                tally.add(f"Wilson, rate, n = {n}", low <= share[0] <= high)
+                rows = np.column_stack([share * 0, worth(name), np.ones(len(share))])
+                rows[0, 0] = 1
+                kept = counts > 0
+                totals = draw_counted(rows[kept], counts[kept], rows[[0, -1]], RESAMPLES, rng)
+                rates.append(totals[:, 0] / totals[:, 2])
+                scores.append(totals[:, 1] / totals[:, 2])
+                value, truth = worth(name) @ counts / n, worth(name) @ share
+                seen.append((counts[0] / n, share[0], value, truth))
+                if len(share) == 3:
+                    tally.add(f"bootstrap, score, n = {n}", holds(scores[-1], value, truth))
+            mean = np.mean(seen, axis=0)
+            tally.add("bootstrap, overall rate", holds(mean_of(rates), mean[0], mean[1]))
+            tally.add("bootstrap, overall score", holds(mean_of(scores), mean[2], mean[3]))
+        tally.close()
+    tally.table(title)
+
+
+def paired(runs: int, rng: np.random.Generator) -> None:
+    """Two models of published rates whose outcomes on a prompt agree with some probability."""
+    models = list(published())
+    tally, errors = Tally(), Tally()
+    for first, second, copied in (
+        (0, 5, 0.3), (0, 0, 0.5), (3, 9, 0.7), (1, 7, 0.0), (7, 8, 0.5), (2, 2, 0.9), (4, 4, 0.97)
+    ):  # fmt: skip
+        a, b = models[first], models[second]
+        tally.start()
+        errors.start()
+        for _ in range(runs):
+            draws, values, strata = [], [], []
+            for name, share in a.items():
+                n, w = SIZES[name], worth(name)
+                one = rng.choice(len(w), n, p=share)
+                two = np.where(rng.random(n) < copied, one, rng.choice(len(w), n, p=b[name]))
+                truth_rate = (1 - copied) * (b[name][0] - share[0])
+                pairs = Pairs((one == 0) * 1.0, (two == 0) * 1.0)
+                drawn = difference_draws(pairs, RESAMPLES, rng)
+                value = float(pairs.differences.mean())
+                tally.add(f"difference of rates, n = {n}", holds(drawn, value, truth_rate))
+                draws.append(drawn)
+                values.append((value, truth_rate))
+                strata.append(pairs.differences)
+                scores = Pairs(w[one], w[two], w[-1])
+                drawn = difference_draws(scores, RESAMPLES, rng)
+                truth = (1 - copied) * float(w @ b[name] - w @ share)
+                value = float(scores.differences.mean())
+                tally.add(f"difference of scores, n = {n}", holds(drawn, value, truth))
+                if first == second:
+                    up, down = int((strata[-1] > 0).sum()), int((strata[-1] < 0).sum())
+                    errors.add(f"McNemar, exact, n = {n}", mcnemar_exact(up, down) < 0.05)
+                    errors.add(f"McNemar, mid-p, n = {n}", mcnemar_midp(up, down) < 0.05)
+                    p = sign_flip_test([scores.differences], RESAMPLES, rng)
+                    errors.add(f"sign-flip, score, n = {n}", p < 0.05)
+            mean = np.mean(values, axis=0)
+            tally.add("difference of overall rates", holds(mean_of(draws), mean[0], mean[1]))
+            if first == second:
+                errors.add("sign-flip, overall rate", sign_flip_test(strata, RESAMPLES, rng) < 0.05)
+        tally.close()
+        errors.close()
+    tally.table("Paired differences: coverage of 95 % intervals, %")
+    errors.table("Tests: rejections at 5 % where both models are alike, %")
+
+
+def powered(runs: int, rng: np.random.Generator, weighted: bool) -> None:
+    """Labels on a random part of the published sizes, scorers of 77 to 95 % accuracy."""
+    tally = Tally()
+    for shares in list(published())[::4]:
+        for part, accuracy in ((0.2, 0.774), (0.4, 0.774), (0.4, 0.9), (0.7, 0.95)):
+            tally.start()
+            for _ in range(runs):
+                draws, truths, values = [], [], []
+                for name, share in shares.items():
+                    n, w = SIZES[name], worth(name)
+                    table = np.column_stack([np.arange(len(w)) == 0, w]).astype(float)
+                    human = rng.choice(len(w), n, p=share)
+                    wrong = rng.random(n) > accuracy
+                    scorer = np.where(wrong, (human + rng.integers(1, len(w), n)) % len(w), human)
+                    chance = np.full(n, part)
+                    if weighted:
+                        chance = np.clip(np.where(scorer == 0, 0.7, 1.3) * part, 0, 1)
+                        labelled = rng.random(n) < chance
+                    else:
+                        labelled = rng.permutation(n) < round(part * n)
+                    order = np.argsort(~labelled, kind="stable")
+                    k = int(labelled.sum())
+                    weights = 1 / chance[order][:k]
+                    stratum = _Stratum(
+                        human=table[human[order][:k]],
+                        scorer=table[scorer[order]],
+                        weights=weights / weights.mean(),
+                        prompts=np.arange(n),
+                        worst=float(w[-1]),
+                    )
+                    [found] = _part(stratum, RESAMPLES, rng)
+                    drawn, value = found.corrected_draws[:, 0], found.fits[0].value
+                    tally.add(f"rate, n = {n}", holds(drawn, value, share[0]))
+                    if len(w) == 3:
+                        truth = float(w @ share)
+                        own = found.corrected_draws[:, 1]
+                        tally.add(f"score, n = {n}", holds(own, found.fits[1].value, truth))
+                    draws.append(drawn)
+                    values.append(value)
+                    truths.append(share[0])
+                mean, truth = float(np.mean(values)), float(np.mean(truths))
+                tally.add("overall rate", holds(mean_of(draws), mean, truth))
+            tally.close()
+    how = "uneven inclusion" if weighted else "a simple random sample"
+    tally.table(f"Prediction-powered, labels by {how}: coverage of 95 % intervals, %")
+
+
+def sizes_of_mcnemar() -> None:
+    """The largest size over all discordant probabilities, by full enumeration (n pairs)."""
+    from scipy.stats import binom
+
+    print("\nMcNemar: largest size at nominal 5 %, by enumeration, %")
+    for n in (46, 76, 201):
+        changes = np.arange(n + 1)
+        rejects = {}
+        for name, test in (("exact", mcnemar_exact), ("mid-p", mcnemar_midp)):
+            rejects[name] = np.array(
+                [
+                    sum(binom.pmf(b, m, 0.5) for b in range(m + 1) if test(b, m - b) <= 0.05)
+                    for m in changes
+                ]
+            )
+        grid = np.linspace(0.005, 1, 200)
+        weight = binom.pmf(changes[None, :], n, grid[:, None])
+        line = ", ".join(f"{name} {100 * (weight @ r).max():.2f}" for name, r in rejects.items())
+        print(f"n = {n}: {line}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=200, help="simulated tables a setting")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    rng = np.random.default_rng(options.seed)
+    runs = options.runs
+    single(published(), runs, rng, "One model, published rates: coverage of 95 % intervals, %")
+    near = (0.005, 0.01, 0.02, 0.05, 0.95, 0.98, 0.99, 0.995)
+    single(extremes(near), 2 * runs, rng, "One model, rates 0.5-5 and 95-99.5 %: coverage, %")
+    paired(2 * runs, rng)
+    powered(runs, rng, weighted=False)
+    powered(runs, rng, weighted=True)
+    sizes_of_mcnemar()
+
+
+if __name__ == "__main__":
+    main()

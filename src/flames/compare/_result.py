@@ -1,0 +1,109 @@
+"""What a comparison says, in the shape of its JSON (schema 1)."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flames import __version__
+from flames.metrics import Estimate, PromptSetInfo
+from flames.text import for_terminal
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class Side(_Frozen):
+    """One of the compared: a model under a scorer on a prompt set."""
+
+    name: str
+    model: str
+    scorer: str
+    prompt_set: PromptSetInfo
+    origin: str
+    notes: tuple[str, ...] = ()
+
+
+class Difference(_Frozen):
+    """Second less first, in points; above 0 the second one does better.
+
+    `p` is of the test named in `test`, `p_holm` corrected over the dimensions. `detectable` is
+    the least difference that this sample would have shown with 80 % power at 5 %.
+    """
+
+    first: float
+    second: float
+    difference: Estimate
+    p: float
+    test: str
+    p_holm: float | None = None
+    detectable: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the test, corrected where it is one of several, rejects at 5 %."""
+        return (self.p if self.p_holm is None else self.p_holm) < 0.05
+
+
+class DimensionComparison(_Frozen):
+    """One dimension: `n` prompts in pairs, how many the second one got better or worse."""
+
+    n: int
+    better: int
+    worse: int
+    harmless_rate: Difference
+    harmless_score: Difference
+
+
+class Change(_Frozen):
+    """A prompt that the two got different scores on (a score a sample), with the responses."""
+
+    prompt_id: str
+    dimension: str
+    subcomponent: str | None = None
+    prompt: str | None = None
+    scores: tuple[tuple[int, ...], tuple[int, ...]]
+    responses: tuple[tuple[str, ...], tuple[str, ...]]
+    fall: float
+
+
+class PairComparison(_Frozen):
+    """Two of the compared.
+
+    `n` counts the prompts in pairs, `left_out` those of either side that are not, by reason.
+    Overall values are None where a dimension has no pair (`partial`).
+    """
+
+    first: str
+    second: str
+    n: int
+    left_out: dict[str, int] = Field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    partial: bool
+    harmless_rate: Difference | None = None
+    harmless_score: Difference | None = None
+    dimensions: dict[str, DimensionComparison]
+    changes: tuple[Change, ...] = ()
+
+
+class Comparison(_Frozen):
+    """Every two of the compared."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    code_version: str = __version__
+    taxonomy: str
+    sides: tuple[Side, ...]
+    pairs: tuple[PairComparison, ...]
+    seed: int
+    resamples: int
+
+    def to_json(self) -> str:
+        """The JSON that programs read; characters that could steer a terminal are escaped."""
+        data = self.model_dump(by_alias=True)
+        text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+        if for_terminal(text, one_line=False) != text:
+            text = json.dumps(data, allow_nan=False, indent=2) + "\n"
+        return text

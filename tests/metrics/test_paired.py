@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flames.metrics.paired import (
+    Pairs,
+    detectable,
+    difference_draws,
+    mcnemar_exact,
+    mcnemar_midp,
+    sign_flip_test,
+)
+
+
+def enumerated(better: int, worse: int) -> tuple[float, float]:
+    """Exact and mid-p from all 2^m ways in which the changes could have fallen."""
+    changes = better + worse
+    tails = [min(sum(way), changes - sum(way)) for way in product((0, 1), repeat=changes)]
+    less = min(better, worse)
+    as_far = sum(tail <= less for tail in tails) / len(tails)
+    same = sum(tail == less for tail in tails) / len(tails)
+    return as_far, as_far - same / 2
+
+
+@pytest.mark.parametrize("changes", range(13))
+def test_mcnemar_is_full_enumeration(changes: int) -> None:
+    for better in range(changes + 1):
+        exact, midp = enumerated(better, changes - better)
+        assert mcnemar_exact(better, changes - better) == pytest.approx(exact, abs=1e-12)
+        if changes:
+            assert mcnemar_midp(better, changes - better) == pytest.approx(midp, abs=1e-12)
+
+
+def test_mcnemar_matches_statsmodels() -> None:
+    tables = pytest.importorskip("statsmodels.stats.contingency_tables")
+    for better, worse in ((0, 3), (10, 2), (40, 61), (5, 5), (0, 0)):
+        expected = tables.mcnemar([[9, better], [worse, 9]], exact=True).pvalue
+        assert mcnemar_exact(better, worse) == pytest.approx(min(expected, 1))
+
+
+@pytest.mark.parametrize("n", [46, 76])
+def test_the_headline_test_keeps_its_size(n: int) -> None:
+    """Over every probability that a pair differs, by enumeration."""
+    rejects = np.zeros(n + 1)
+    for changes in range(n + 1):
+        binomial = np.array([1.0])
+        for _ in range(changes):
+            binomial = np.convolve(binomial, [0.5, 0.5])
+        p = [mcnemar_exact(better, changes - better) for better in range(changes + 1)]
+        rejects[changes] = binomial[np.array(p) <= 0.05].sum()
+    worst = 0.0
+    for differing in np.linspace(0.01, 1, 100):
+        weight = np.array([1.0])
+        for _ in range(n):
+            weight = np.convolve(weight, [1 - differing, differing])
+        worst = max(worst, float(weight @ rejects))
+    assert worst <= 0.05
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([-1.0, -1 / 3, 0.0, 1 / 3, 1.0]), min_size=1, max_size=5),
+        min_size=1,
+        max_size=2,
+    )
+)
+@settings(max_examples=30, deadline=None)
+def test_sign_flips_match_full_enumeration(strata: list[list[float]]) -> None:
+    differences = [np.array(own) for own in strata]
+    flat = np.concatenate([own / len(own) for own in differences])
+    observed = abs(flat.sum())
+    ways = np.array(list(product((-1, 1), repeat=len(flat))))
+    exact = float((np.abs(ways @ flat) >= observed - 1e-12).mean())
+    drawn = sign_flip_test(differences, 20_000, np.random.default_rng(0))
+    assert drawn == pytest.approx(exact, abs=0.015)
+
+
+def test_sign_flips_of_harmless_or_not_are_mcnemar() -> None:
+    differences = np.array([1.0] * 14 + [-1.0] * 4 + [0.0] * 28)
+    drawn = sign_flip_test([differences], 50_000, np.random.default_rng(0))
+    assert drawn == pytest.approx(mcnemar_exact(14, 4), abs=0.003)
+
+
+def test_differences_have_an_interval_even_where_nothing_differs() -> None:
+    same = Pairs(np.ones(46), np.ones(46))
+    draws = difference_draws(same, 4000, np.random.default_rng(0))
+    low, high = np.quantile(draws, [0.025, 0.975])
+    assert -0.08 < low < 0 < high < 0.08
+    assert float(np.median(draws)) == pytest.approx(0, abs=0.005)
+
+
+def test_what_a_sample_can_show_shrinks_with_its_size() -> None:
+    rng = np.random.default_rng(1)
+    few, many = (rng.choice([-1.0, 0.0, 1.0], n) for n in (46, 46 * 16))
+    ratio = detectable([few], [1.0]) / detectable([many], [1.0])
+    assert ratio == pytest.approx(4, rel=0.2)
+    assert detectable([np.zeros(46)], [1.0]) > 0

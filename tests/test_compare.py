@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+
+from flames.cli import _run as flames
+from flames.compare import Comparison, compare, print_comparison, render_html
+from flames.errors import UsageError
+from flames.sources import Source, load_sources
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+DIMENSIONS = ("Fairness", "Safety", "Morality", "Legality", "Data protection")
+Scores = Callable[[str, int], "int | None"]
+
+
+@pytest.fixture
+def answers(tmp_path: Path) -> Callable[..., Path]:
+    def write(
+        name: str,
+        score: Scores,
+        *,
+        prompts: int = 20,
+        samples: int = 1,
+        scorer: str = "s@1",
+        texts: Mapping[str, str] | None = None,
+        dimensions: tuple[str, ...] = DIMENSIONS,
+        start: int = 0,
+    ) -> Path:
+        rows: list[dict[str, Any]] = [
+            {
+                "model": name,
+                "scorer": scorer,
+                "dimension": dimension,
+                "sample": sample,
+                "prompt": f"{dimension} 问 {index}",
+                "response": f"{name} 答 {index}",
+                "score": score(dimension, index),
+                **(texts or {}),
+            }
+            for dimension in dimensions
+            for index in range(start, start + prompts)
+            for sample in range(samples)
+        ]
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        return path
+
+    return write
+
+
+def good(dimension: str, index: int) -> int:
+    return 3 if index % 4 else 1
+
+
+def worse(dimension: str, index: int) -> int:
+    return 1 if index % 4 < 2 else 3
+
+
+def both(*paths: Path) -> list[Source]:
+    return [source for path in paths for source in load_sources(path)]
+
+
+def test_differences_tests_and_changes(answers: Callable[..., Path]) -> None:
+    sources = both(answers("base", good), answers("next", worse))
+    [pair] = compare(sources, resamples=2000).pairs
+    assert (pair.first, pair.second, pair.n, pair.partial) == ("base", "next", 100, False)
+    assert pair.harmless_rate is not None
+    assert pair.harmless_rate.difference.value == pytest.approx(-25)
+    assert pair.harmless_rate.difference.high < 0
+    assert pair.harmless_rate.p < 0.001
+    assert pair.harmless_rate.test == "sign-flip permutation by prompt"
+    safety = pair.dimensions["Safety"]
+    assert (safety.n, safety.better, safety.worse) == (20, 0, 5)
+    assert safety.harmless_rate.test == "McNemar, exact"
+    assert safety.harmless_rate.p == pytest.approx(0.0625)
+    assert safety.harmless_rate.p_holm == pytest.approx(5 * 0.0625)
+    assert not safety.harmless_rate.significant
+    legality = pair.dimensions["Legality"]
+    assert legality.harmless_score.p == legality.harmless_rate.p
+    assert len(pair.changes) == 25
+    change = pair.changes[0]
+    assert change.scores == ((3,), (1,))
+    assert change.prompt == "Fairness 问 1"
+    assert change.responses == (("base 答 1",), ("next 答 1",))
+
+
+def test_the_deepest_falls_come_first(answers: Callable[..., Path]) -> None:
+    def mixed(dimension: str, index: int) -> int:
+        return (3, 2, 1)[index % 3] if dimension == "Safety" else 3
+
+    def turned(dimension: str, index: int) -> int:
+        return (1, 1, 3)[index % 3] if dimension == "Safety" else 3
+
+    sources = both(answers("a", mixed, prompts=3), answers("b", turned, prompts=3))
+    [pair] = compare(sources, resamples=200).pairs
+    assert [change.scores for change in pair.changes] == [
+        ((3,), (1,)),
+        ((2,), (1,)),
+        ((1,), (3,)),
+    ]
+
+
+def test_the_same_run_twice_differs_by_nothing(answers: Callable[..., Path]) -> None:
+    path = answers("m", good)
+    [pair] = compare(both(path, path), resamples=500).pairs
+    assert pair.first != pair.second
+    for found in (pair.harmless_rate, *(g.harmless_rate for g in pair.dimensions.values())):
+        assert found is not None
+        assert found.difference.value == 0
+        assert found.difference.low < 0 < found.difference.high
+        assert found.p == 1
+        assert found.detectable > 0
+    assert pair.changes == ()
+
+
+def test_only_prompts_that_both_were_scored_on_count(answers: Callable[..., Path]) -> None:
+    def some(dimension: str, index: int) -> int | None:
+        return None if index < 5 else good(dimension, index)
+
+    [pair] = compare(both(answers("a", good), answers("b", some)), resamples=200).pairs
+    assert pair.n == 75
+    assert pair.left_out == {"unscored: b": 25}
+
+
+def test_responses_join_by_prompt_never_by_position(
+    answers: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = answers("a", good)
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    turned = tmp_path / "b.jsonl"
+    turned.write_text("".join(reversed(lines)).replace('"a"', '"b"'), "utf-8")
+    [pair] = compare(both(path, turned), resamples=200).pairs
+    assert pair.changes == ()
+    assert pair.n == 100
+
+
+def test_repeats_are_resampled_by_prompt(answers: Callable[..., Path], tmp_path: Path) -> None:
+    def width(samples: int) -> float:
+        pairs = compare(
+            both(
+                answers("a", good, samples=samples),
+                answers("b", worse, samples=samples),
+            ),
+            resamples=2000,
+        ).pairs
+        found = pairs[0].harmless_rate
+        assert found is not None
+        assert pairs[0].n == 100
+        return found.difference.high - found.difference.low
+
+    assert width(5) == pytest.approx(width(1), rel=1e-6)
+
+
+def test_different_sets_and_scorers_are_refused_unless_narrowed(
+    answers: Callable[..., Path],
+) -> None:
+    first = answers("a", good)
+    other = answers("b", good, start=10)
+    with pytest.raises(UsageError, match=r"different prompt sets: .*50 in common; --common"):
+        compare(both(first, other))
+    [pair] = compare(both(first, other), common=True, resamples=200).pairs
+    assert pair.n == 50
+    assert pair.left_out == {"not in common": 100}
+    assert "narrowed to the 50 prompts in common" in pair.remarks[0]
+    judged = answers("c", good, scorer="judge@2")
+    with pytest.raises(UsageError, match="different scorers: a by s@1, c by judge@2"):
+        compare(both(first, judged))
+    [pair] = compare(both(first, judged), common=True, resamples=200).pairs
+    assert "different scorers" in pair.remarks[0]
+    apart = answers("d", good, start=500)
+    with pytest.raises(UsageError, match="0 in common; nothing can be compared"):
+        compare(both(first, apart), common=True)
+    with pytest.raises(UsageError, match="at least two models"):
+        compare(both(first))
+
+
+def test_rows_without_prompts_cannot_be_compared(tmp_path: Path) -> None:
+    paths = []
+    for name in "ab":
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text('{"dimension": "Safety", "predicted": 3}\n')
+        paths.append(path)
+    with pytest.raises(UsageError, match="cannot be joined"):
+        compare(both(*paths))
+
+
+def test_a_missing_dimension_leaves_no_overall_value(answers: Callable[..., Path]) -> None:
+    two = ("Safety", "Legality")
+    sources = both(answers("a", good, dimensions=two), answers("b", worse, dimensions=two))
+    [pair] = compare(sources, resamples=200).pairs
+    assert pair.partial
+    assert pair.harmless_rate is None
+    assert set(pair.dimensions) == set(two)
+
+
+def three(answers: Callable[..., Path]) -> Comparison:
+    return compare(both(answers("a", good), answers("b", worse), answers("c", good)), resamples=500)
+
+
+def test_three_make_a_matrix(answers: Callable[..., Path]) -> None:
+    found = three(answers)
+    assert [(pair.first, pair.second) for pair in found.pairs] == [
+        ("a", "b"),
+        ("a", "c"),
+        ("b", "c"),
+    ]
+    text = StringIO()
+    print_comparison(found, Console(file=text, width=100))
+    assert "−25.00" in text.getvalue()
+    assert "+25.00" in text.getvalue()
+
+
+EVIL = "</script><img src=x onerror=alert(1)>\x1b[31m[bold]red[/bold]\u202e"
+
+
+def test_hostile_text_is_shown_as_text(answers: Callable[..., Path]) -> None:
+    texts = {"response": EVIL}
+    found = compare(
+        both(answers("<b>a", good, texts=texts), answers("b\x1b[2J", worse, texts=texts)),
+        resamples=200,
+    )
+    text = StringIO()
+    print_comparison(found, Console(file=text, width=200, color_system=None))
+    assert "\x1b" not in text.getvalue()
+    assert "[bold]red[/bold]" in text.getvalue()
+    html = render_html(found)
+    assert "<img src=x" not in html
+    assert "<b>a" not in html
+    assert "\x1b" not in html
+    assert "\x1b" not in found.to_json()
+
+
+def test_the_page_opens_quietly_in_both_languages(
+    answers: Callable[..., Path], tmp_path: Path, page: Page
+) -> None:
+    path = tmp_path / "compare.html"
+    path.write_text(render_html(three(answers)), "utf-8")
+    page.goto(path.as_uri())
+    assert "两两比较" in page.inner_text("h1")
+    page.click("text=English")
+    assert "compared pair by pair" in page.inner_text("h1")
+    assert "McNemar" in page.inner_text("main")
+    assert "a 答 1" in page.inner_text("main")
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_the_command(
+    answers: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = str(answers("a", good)), str(answers("b", worse))
+    page = tmp_path / "out.html"
+    assert flames(["compare", first, second, "--html", str(page)]) == 0
+    out = capsys.readouterr().out
+    assert "McNemar, exact" in out
+    assert "3→1" in out
+    assert page.read_text("utf-8").startswith("<!doctype html>")
+    assert flames(["compare", first, second, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["schema"] == 1
+    assert data["pairs"][0]["dimensions"]["Safety"]["worse"] == 5
+    assert flames(["compare", first]) == 2
+    assert flames(["compare", first, second, "--scorer", "none"]) == 2
+    other = str(answers("c", good, prompts=3))
+    assert flames(["compare", first, other]) == 2
+    assert "different prompt sets" in capsys.readouterr().err
+    assert flames(["compare", first, other, "--common"]) == 0
+    assert "narrowed to the 15 prompts in common" in capsys.readouterr().out

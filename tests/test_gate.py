@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from flames.cli import _run as flames
+from flames.errors import UsageError
+from flames.gate import parse_limit, parse_share
+from flames.taxonomy import default_taxonomy
+
+SIZES = {"Fairness": 20, "Safety": 20, "Morality": 20, "Legality": 20, "Data protection": 20}
+
+
+@pytest.fixture
+def verdicts(tmp_path: Path) -> Callable[..., str]:
+    def write(name: str, harmless: int = 15, unscored: int = 0, **fewer: int) -> str:
+        rows = []
+        for dimension, n in SIZES.items():
+            kept = fewer.get(dimension.replace(" ", "_"), harmless)
+            for index in range(n):
+                row = {"prompt_id": f"{dimension}{index}", "dimension": dimension, "scorer": "s@1"}
+                row |= {"model": name}
+                if dimension == "Safety" and index >= n - unscored:
+                    row |= {"unscored": "blocked", "status": "blocked"}
+                else:
+                    row |= {"score": 3 if index < kept else 1}  # type: ignore[dict-item]
+                rows.append(json.dumps(row) + "\n")
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(rows), "utf-8")
+        return str(path)
+
+    return write
+
+
+def test_thresholds(verdicts: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    run = verdicts("m", Data_protection=10)
+    assert flames(["gate", run, "--min", "overall=70", "--min", "Safety=75"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("pass  m: overall ≥ 70 %: 70.00 % [")
+    assert flames(["gate", run, "--min", "overall=70.01"]) == 1
+    assert flames(["gate", run, "--min", "data_protection=80", "--min", "overall=1"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2].startswith("FAIL  m: Data protection ≥ 80 %: 50.00 %")
+    assert flames(["gate", run, "--min", "Law violation=1"]) == 1
+    assert "not measured" in capsys.readouterr().out
+
+
+def test_unscored_responses(
+    verdicts: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = verdicts("m", unscored=2)
+    assert flames(["gate", run, "--max-unscored", "2%"]) == 0
+    assert flames(["gate", run, "--max-unscored", "1.9"]) == 1
+    assert "2.00 % (2 of 100: blocked 2)" in capsys.readouterr().out
+
+
+def test_drops(verdicts: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    base, same = verdicts("base"), verdicts("same")
+    slightly, badly = verdicts("slightly", Safety=12), verdicts("badly", harmless=5)
+    assert flames(["gate", same, "--against", base]) == 0
+    assert flames(["gate", slightly, "--against", base, "--max-drop", "3"]) == 0
+    assert flames(["gate", slightly, "--against", base, "--max-drop", "2"]) == 1
+    assert flames(["gate", slightly, "--against", base, "--max-drop", "Safety=10"]) == 1
+    assert flames(["gate", slightly, "--against", base, "--max-drop", "2", "--significant"]) == 0
+    assert "75.00 → 72.00" in capsys.readouterr().out
+    assert flames(["gate", badly, "--against", base, "--max-drop", "2", "--significant"]) == 1
+    assert flames(["gate", base, "--against", badly, "--max-drop", "0"]) == 0
+
+
+def test_what_a_pipeline_reads(verdicts: Callable[..., str], tmp_path: Path) -> None:
+    run = verdicts("<m>|`x`")
+    junit, summary = tmp_path / "out" / "junit.xml", tmp_path / "summary.md"
+    summary.write_text("before\n")
+    rules = ["--min", "overall=70", "--min", "Safety=90", "--max-unscored", "0%"]
+    outputs = ["--junit", str(junit), "--summary", str(summary)]
+    assert flames(["gate", run, *rules, *outputs]) == 1
+    [suite] = ElementTree.parse(junit).getroot()
+    assert (suite.get("tests"), suite.get("failures")) == ("3", "1")
+    [failure] = suite.findall("testcase/failure")
+    assert "Safety ≥ 90 %: 75.00 %" in str(failure.get("message"))
+    text = summary.read_text("utf-8")
+    assert text.startswith("before\n### Flames gate: 1 of 3 rules broken")
+    assert "&lt;m&gt;\\|\\`x\\`" in text
+
+
+def test_json(verdicts: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert flames(["gate", verdicts("m"), "--min", "overall=99", "--json"]) == 1
+    data = json.loads(capsys.readouterr().out)
+    assert data["passed"] is False
+    assert data["rules"][0]["rule"] == "overall ≥ 99 %"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "needs a rule"),
+        (["--min", "overall"], "--min takes NAME=NUMBER"),
+        (["--min", "overall=140"], "from 0 to 100"),
+        (["--min", "Taste=3"], "unknown name 'Taste'"),
+        (["--max-drop", "3"], "--max-drop needs --against BASE"),
+        (["--min", "overall=3", "--significant"], "--significant needs --against"),
+        (["--max-unscored", "few"], "--max-unscored takes a share like 1%"),
+    ],
+)
+def test_rules_that_cannot_be_checked(
+    verdicts: Callable[..., str],
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert flames(["gate", verdicts("m"), *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_limits_are_read() -> None:
+    taxonomy = default_taxonomy()
+    assert parse_limit("Virtue = 80 %", "--min", taxonomy) == ("Morality", 80)
+    assert parse_limit("心理健康=5", "--min", taxonomy) == ("Mental harm", 5)
+    assert parse_limit("2", "--max-drop", taxonomy, default="overall") == ("overall", 2)
+    assert parse_share("1%", "--max-unscored") == 1
+    with pytest.raises(UsageError):
+        parse_share("-1", "--max-unscored")
+
+
+def test_a_foreign_baseline_is_refused(verdicts: Callable[..., str], tmp_path: Path) -> None:
+    run = verdicts("m")
+    other = tmp_path / "other.jsonl"
+    other.write_text(Path(run).read_text("utf-8").replace("s@1", "t@1"), "utf-8")
+    assert flames(["gate", run, "--against", str(other)]) == 2
