@@ -153,9 +153,8 @@ def test_another_taxonomy_that_it_covers_nothing_of_is_refused(endpoint: Any) ->
         ("gpt-5", {}, "is no guard that Flames can read"),
         ("Qwen3Guard-Stream-4B", {}, "is no guard that Flames can read"),
         ("qwen3guard:g", {"controversial": "maybe"}, "unscored or unsafe or safe"),
-        ("qwen3guard:g", {"prompt": "x.md"}, "takes no prompt"),
         ("shieldlm:g", {"prompt": "/nowhere"}, "cannot be read"),
-        ("qwen3guard:g", {"lang": "zh"}, "no option 'lang'"),
+        ("qwen3guard:g", {"language": "zh"}, "no option 'language'"),
     ],
 )
 def test_bad_calls_are_one_clear_line(

@@ -39,6 +39,9 @@ MODEL_OPTIONS = frozenset(
 )
 """What a scorer that asks a model takes from its context's options."""
 
+OTHERS = frozenset("lang prompt votes rule structured controversial threshold".split())
+"""What judges, guards and cascades take beside that."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -136,6 +139,9 @@ class AskJournal:
 class Asker:
     """Asks one model many things, each at most once.
 
+    Used under `with`, which keeps connections (and a model that is served for it) open between
+    calls of `ask`.
+
     Args:
         model: Whom.
         sampling: How answers are drawn.
@@ -162,6 +168,19 @@ class Asker:
         self._journal = AskJournal(journal)
         self._identity = dump_line([model.describe(), self._sampling.to_dict()])
         self._works = False
+        self._loop: PrivateLoop | None = None
+
+    def __enter__(self) -> Asker:
+        self._loop = PrivateLoop()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            try:
+                loop.run(self.model.aclose())
+            finally:
+                loop.close()
 
     @property
     def prices(self) -> Prices | None:
@@ -179,11 +198,9 @@ class Asker:
         wanted = {k: a for k, a in zip(keys, asks, strict=True) if self._journal.get(k) is None}
         failed: dict[str, Told] = {}
         if wanted:
-            loop = PrivateLoop()
-            try:
-                loop.run(self._ask(wanted, failed))
-            finally:
-                loop.close()
+            if self._loop is None:
+                raise RuntimeError("an Asker asks under `with`")
+            self._loop.run(self._ask(wanted, failed))
         return [self._journal.get(key) or failed[key] for key in keys]
 
     def _key(self, ask: Ask) -> str:
@@ -193,13 +210,10 @@ class Asker:
 
     async def _ask(self, wanted: Mapping[str, Ask], failed: dict[str, Told]) -> None:
         requests = [Request(key, ask.messages) for key, ask in wanted.items()]
-        try:
-            if not self._works:  # one alone finds out which form the endpoint takes
-                await self._pass(requests[:1], failed)
-                requests = requests[1:]
-            await self._pass(requests, failed)
-        finally:
-            await self.model.aclose()
+        if not self._works:  # one alone finds out which form the endpoint takes
+            await self._pass(requests[:1], failed)
+            requests = requests[1:]
+        await self._pass(requests, failed)
 
     async def _pass(self, requests: Sequence[Request[str]], failed: dict[str, Told]) -> None:
         forms = self.forms
@@ -310,14 +324,16 @@ def one_of(options: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> A
     return value
 
 
-def refuse_unknown(options: Mapping[str, Any], known: frozenset[str], scorer: str) -> None:
-    """Refuses an option that nothing would look at.
+def refuse_unknown(options: Mapping[str, Any], own: frozenset[str], scorer: str) -> None:
+    """Refuses an option that no scorer would look at.
+
+    Options of other scorers that ask models pass: several scorers may be given the same ones.
 
     Raises:
         UsageError: There is one.
     """
-    if unknown := sorted(set(options) - known - MODEL_OPTIONS):
-        names = ", ".join(sorted(known | MODEL_OPTIONS - {"force"}))
+    if unknown := sorted(set(options) - own - MODEL_OPTIONS - OTHERS):
+        names = ", ".join(sorted((own | MODEL_OPTIONS) - {"force"}))
         raise UsageError(f"{scorer} has no option {unknown[0]!r}; it has: {names}")
 
 

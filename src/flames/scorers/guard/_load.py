@@ -68,8 +68,6 @@ def guard_with(
         raise UsageError(f"{adapter.name} covers nothing of the taxonomy {context.taxonomy.id}")
     controversial: Controversial = one_of(options, "controversial", get_args(Controversial))
     template = _template(options.get("prompt")) if adapter.asked == "prompt" else None
-    if template is None and options.get("prompt"):
-        raise UsageError(f"{adapter.name} is asked by its own chat template; it takes no prompt")
     sampling = Sampling(
         temperature=number(options, "temperature", 0.0),
         max_tokens=int(number(options, "max_tokens", adapter.max_tokens)),

@@ -66,7 +66,8 @@ class GuardScorer:
         reasons = [self._uncovered(response) for response in responses]
         pairs = zip(responses, reasons, strict=True)
         asks = [Ask(self._messages(response)) for response, reason in pairs if reason is None]
-        told = iter(self._asker.ask(asks))
+        with self._asker:
+            told = iter(self._asker.ask(asks))
         return [
             self._judged(response, next(told)) if reason is None else self._left(response, reason)
             for response, reason in zip(responses, reasons, strict=True)

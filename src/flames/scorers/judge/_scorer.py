@@ -80,10 +80,11 @@ class JudgeScorer:
             OutsideError: The endpoint had to be given up or the budget is spent; answers so far
                 are kept in the journal.
         """
-        votes = self.votes(responses)
+        with self._asker:
+            votes = self._cast(responses)
         return [self._verdict(r, cast) for r, cast in zip(responses, votes, strict=True)]
 
-    def votes(self, responses: Sequence[Response]) -> list[list[Vote]]:
+    def _cast(self, responses: Sequence[Response]) -> list[list[Vote]]:
         """All votes on each response, reminded ones included."""
         dimensions = [self._taxonomy.dimension(r.dimension or "") for r in responses]
         asks = [
