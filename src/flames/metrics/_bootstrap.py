@@ -66,8 +66,9 @@ def draw_counted(
     weights: Array | float = PRIOR,
 ) -> Array:
     """`draw_totals` for outcomes that are already counted: row `i` occurs `times[i]` times."""
-    rows = np.vstack([patterns, ends])
-    shapes = np.concatenate([times, np.broadcast_to(weights, len(ends))])
+    rows, place = np.unique(np.vstack([patterns, ends]), axis=0, return_inverse=True)
+    own = np.concatenate([times, np.broadcast_to(weights, len(ends))])
+    shapes = np.bincount(place, weights=own)  # equal rows are drawn together
     return np.asarray(rng.standard_gamma(shapes, size=(resamples, len(shapes))) @ rows)
 
 
