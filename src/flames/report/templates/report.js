@@ -1,32 +1,8 @@
 "use strict";
-// The report: models beside the radar, and the browser of responses.
+// The browser of responses. Texts only ever reach the page through textContent.
 (() => {
   const { data, pair, say, both, el, visible } = window.flames;
 
-  // --- Published models beside the radar: at most four, each with a colour and a dash of its own.
-  for (const section of document.querySelectorAll(".compare")) {
-    const boxes = [...section.querySelectorAll(".choose input")];
-    const slots = [null, null, null, null];
-    const draw = () => {
-      for (const box of boxes) {
-        const slot = slots.indexOf(box.value);
-        if (box.checked && slot < 0) slots[slots.indexOf(null)] = box.value;
-        if (!box.checked && slot >= 0) slots[slot] = null;
-      }
-      const full = !slots.includes(null);
-      for (const box of boxes) box.disabled = full && !box.checked;
-      for (const node of section.querySelectorAll("[data-series]:not(.own)")) {
-        const slot = slots.indexOf(node.dataset.series) + 1;
-        node.toggleAttribute("hidden", !slot);
-        const marked = node.querySelector(".key") || node;
-        for (let i = 1; i <= slots.length; i += 1) marked.classList.toggle(`slot-${i}`, i === slot);
-      }
-    };
-    for (const box of boxes) box.addEventListener("change", draw);
-    draw();
-  }
-
-  // --- The browser of responses. Texts only ever reach the page through textContent.
   const browser = document.getElementById("responses");
   if (!browser || !data) return;
   const PAGE = 20;
