@@ -42,8 +42,9 @@ class Step:
 class CascadeScorer:
     """Scorers that are asked in turn, each only about what the earlier ones left open.
 
-    Every verdict carries `step` (the id of the scorer that decided), what the earlier steps said
-    (`cascade`), and what all of them took (`judging`).
+    Every verdict carries `step` (the id of the scorer that decided), what each step that was
+    asked said and took (`cascade`), and what all of them took (`judging`). `flames.spending`
+    adds that up.
 
     Args:
         steps: At least two.
@@ -89,8 +90,7 @@ class CascadeScorer:
     def _verdict(self, response: Response, said: Sequence[Verdict]) -> Verdict:
         final = said[-1]
         extra: dict[str, Any] = {**final.extra, "step": final.scorer}
-        if len(said) > 1:
-            extra["cascade"] = [_brief(verdict) for verdict in said[:-1]]
+        extra["cascade"] = [_brief(verdict) for verdict in said]
         if taken := together([v.extra["judging"] for v in said if "judging" in v.extra]):
             extra["judging"] = taken
         return verdict_for(
@@ -119,6 +119,8 @@ def _brief(verdict: Verdict) -> dict[str, Any]:
         said["unscored"] = verdict.unscored
     if verdict.probabilities and verdict.score is not None:
         said["confidence"] = round(verdict.probabilities.get(str(verdict.score), 0.0), 4)
+    if "judging" in verdict.extra:
+        said["judging"] = verdict.extra["judging"]
     return said
 
 
