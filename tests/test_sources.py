@@ -9,7 +9,9 @@ import pytest
 from flames.errors import InputError, UsageError
 from flames.io import ReadOptions
 from flames.metrics import measure
-from flames.records import prompt_id
+from flames.metrics.result import PromptSetInfo
+from flames.records import Key, Prompt, prompt_id
+from flames.run import Manifest, create_run
 from flames.sources import load_labels, load_sources
 
 
@@ -108,6 +110,88 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
         load_sources(off)
     with pytest.raises(InputError, match="no such file"):
         load_sources(tmp_path / "none.jsonl", options=ReadOptions(model="m"))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Four prompts asked twice each: one response failed, one was never asked."""
+    prompts = [
+        Prompt(id=name, dimension="Safety", subcomponent="Mental harm", text=f"问 {name}")
+        for name in "abcd"
+    ]
+    info = PromptSetInfo(name="four", sha256="0" * 64, n=4, ids_sha256="1" * 64)
+    manifest = Manifest(
+        model="m",
+        spec="preset/m",
+        asked={},
+        prompt_set=info,
+        prompts_sha256="",
+        samples=2,
+        taxonomy="flames@1",
+        created="2026-11-22T00:00:00Z",
+        code_version="0",
+    )
+    folder = tmp_path / "run"
+    journal = [
+        {"prompt_id": prompt.id, "model": "m", "sample": sample, "response": "好", "status": "ok"}
+        for prompt in prompts
+        for sample in range(2)
+    ]
+    journal[6] |= {"response": None, "status": "error"}
+    create_run(folder, manifest, prompts)
+    write(folder / "responses.jsonl", journal[:7])
+    return folder
+
+
+def verdicts_for(run: Path, scorer: str, keys: list[tuple[str, int]], **extra: Any) -> None:
+    rows = [
+        {"prompt_id": name, "model": "m", "sample": sample, "dimension": "Safety"}
+        | {"scorer": scorer, "score": 3, "status": "ok"}
+        | extra
+        for name, sample in keys
+    ]
+    (run / "verdicts").mkdir(exist_ok=True)
+    write(run / "verdicts" / f"{scorer.replace('@', '-')}.jsonl", rows)
+
+
+def test_a_run_says_what_was_never_asked_or_scored(run: Path) -> None:
+    with pytest.raises(UsageError, match="no verdicts yet; flames score"):
+        load_sources(run)
+    verdicts_for(run, "s@1", [("a", 0), ("a", 1), ("b", 0)])
+    [source] = load_sources(run)
+    assert (source.model, source.scorer, source.samples) == ("m", "s@1", 2)
+    assert source.prompt_set.name == "four"
+    assert len(source.verdicts) == 8
+    assert [verdict.unscored for verdict in source.verdicts] == [
+        None, None, None, "not scored", "not scored", "not scored", "error", "not asked"
+    ]  # fmt: skip
+    coverage = measure(source).overall.coverage
+    assert (coverage.prompts, coverage.answered, coverage.scored) == (8, 6, 3)
+    assert coverage.unscored == {"error": 1, "not asked": 1, "not scored": 3}
+    assert source.responses[Key("a", "m", 1)].response == "好"
+    assert source.prompts["a"].text == "问 a"
+
+
+def test_a_run_with_several_scorers_needs_a_choice(run: Path) -> None:
+    verdicts_for(run, "s@1", [("a", 0)])
+    verdicts_for(run, "t@2", [("a", 0)])
+    with pytest.raises(UsageError, match="choose with --scorer: s@1, t@2"):
+        load_sources(run)
+    assert load_sources(run, scorer="t")[0].scorer == "t@2"
+    with pytest.raises(UsageError, match="no verdicts of the scorer 'u'"):
+        load_sources(run, scorer="u")
+
+
+def test_a_verdict_on_an_earlier_failure_does_not_stand(run: Path) -> None:
+    verdicts_for(run, "s@1", [("a", 0)], score=None, unscored="error", status="error")
+    [source] = load_sources(run)
+    assert source.verdicts[0].unscored == "not scored"
+
+
+def test_a_foreign_verdict_in_a_run_is_refused(run: Path) -> None:
+    verdicts_for(run, "s@1", [("z", 0)])
+    with pytest.raises(InputError, match=r"verdict on prompt 'z', .* which this run does not ask"):
+        load_sources(run)
 
 
 def test_labels_name_the_line_that_lacks_its_probability(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -20,10 +20,10 @@ from flames.io import ReadOptions, read_rows, read_verdicts
 from flames.metrics.ppi import probability_of
 from flames.metrics.result import PromptSetInfo
 from flames.prompts import identify, known_prompts
-from flames.records import Key, Prompt, Response, Verdict, verdict_for
+from flames.records import SCORABLE, Key, Prompt, Response, Verdict, verdict_for
 from flames.scorers.labels import PREFIX, labels_path
 from flames.scorers.registry import scorer_notes
-from flames.taxonomy import Taxonomy
+from flames.taxonomy import Taxonomy, load_taxonomy
 
 if TYPE_CHECKING:
     from flames.run import RunDir
@@ -116,6 +116,31 @@ def load_sources(
     if truncated == "unscored":
         sources = [replace(s, verdicts=tuple(map(_untruncated, s.verdicts))) for s in sources]
     return sources
+
+
+def taxonomy_of(
+    paths: Sequence[str | os.PathLike[str]], given: str | Path | None = None
+) -> Taxonomy:
+    """The taxonomy to read sources with.
+
+    Args:
+        paths: As for `load_sources`.
+        given: A taxonomy file, which wins.
+
+    Returns:
+        The given one, or the one that all runs among the paths were asked with, or Flames' own.
+
+    Raises:
+        UsageError: The runs were asked with different ones.
+    """
+    from flames.run import is_run, open_run
+
+    if given is not None:
+        return load_taxonomy(given)
+    found = {run.id: run for path in paths if is_run(path) for run in [open_run(path).taxonomy]}
+    if len(found) > 1:
+        raise UsageError(f"runs with different taxonomies: {', '.join(found)}; choose --taxonomy")
+    return next(iter(found.values()), load_taxonomy())
 
 
 def matches(scorer_id: str, wanted: str) -> bool:
@@ -248,8 +273,9 @@ def _from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
         for sample in range(run.samples):
             key = Key(prompt.id, run.model, sample)
             verdict = given.pop(key, None)
-            if verdict is None:
-                verdict = _missing(prompt, key, responses.get(key), scorer_id)
+            response = responses.get(key)
+            if verdict is None or _outdated(verdict, response):
+                verdict = _missing(prompt, key, response, scorer_id)
             verdicts.append(verdict)
     if given:
         key = next(iter(given))
@@ -269,6 +295,12 @@ def _from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
         origin=run.path,
         samples=run.samples,
     )
+
+
+def _outdated(verdict: Verdict, response: Response | None) -> bool:
+    """Whether a verdict is of an earlier failure to answer, and the response came later."""
+    failed = verdict.score is None and verdict.status not in SCORABLE
+    return failed and response is not None and response.status != verdict.status
 
 
 def _missing(prompt: Prompt, key: Key, response: Response | None, scorer: str) -> Verdict:

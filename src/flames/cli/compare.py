@@ -59,13 +59,12 @@ def compare(
     from flames.errors import UsageError
     from flames.io import ReadOptions, parse_mapping, write_atomic
     from flames.report.page import language
-    from flames.sources import load_sources
-    from flames.taxonomy import load_taxonomy
+    from flames.sources import load_sources, taxonomy_of
 
     if truncated not in ("scored", "unscored"):
         raise UsageError(f"--truncated takes scored or unscored, not {truncated!r}")
     shown = language(lang)
-    values = load_taxonomy(taxonomy)
+    values = taxonomy_of(paths, taxonomy)
     options = ReadOptions(taxonomy=values, mapping=parse_mapping(mapping), encoding=encoding)
     sources = [
         source

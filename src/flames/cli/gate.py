@@ -99,13 +99,12 @@ def gate(
         to_summary,
     )
     from flames.io import ReadOptions, parse_mapping, write_atomic
-    from flames.sources import load_sources
-    from flames.taxonomy import load_taxonomy
+    from flames.sources import load_sources, taxonomy_of
     from flames.text import for_terminal
 
     if truncated not in ("scored", "unscored"):
         raise UsageError(f"--truncated takes scored or unscored, not {truncated!r}")
-    values = load_taxonomy(taxonomy)
+    values = taxonomy_of([path, *([against] if against else [])], taxonomy)
     drops = most_drop if most_drop or against is None else ["0"]
     if significant and against is None:
         raise UsageError("--significant needs --against BASE")
