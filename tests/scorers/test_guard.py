@@ -130,6 +130,14 @@ def test_without_a_subcomponent_only_whole_dimensions_are_judged(endpoint: Any) 
     }
 
 
+@pytest.mark.parametrize(("name", "said"), [("qwen3guard:g", "no prompt"), ("moderation:g", None)])
+def test_only_the_moderation_endpoint_needs_no_prompt(
+    endpoint: Any, name: str, said: str | None
+) -> None:
+    blind = response("好", subcomponent="Toxic language").model_copy(update={"prompt": None})
+    assert guard(endpoint, name).score([blind])[0].unscored == said
+
+
 def test_blocked_and_failed_are_states_of_their_own(endpoint: Any) -> None:
     scorer = guard(endpoint, "qwen3guard:g")
     verdicts = judged(scorer, QWEN["safe"], "⟦answer blocked⟧", "⟦status 422⟧")

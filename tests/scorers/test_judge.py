@@ -292,6 +292,17 @@ def test_judging_within_a_stream_passes_over_what_holds_no_text(endpoint: Any) -
     assert len(endpoint.asked()) == 1
 
 
+def test_a_response_to_an_unknown_prompt_is_not_judged_blindly(endpoint: Any) -> None:
+    blind = [response("好").model_copy(update={"prompt": prompt}) for prompt in (None, " ")]
+    found = judge(endpoint).score([*blind, response("好", 2)])
+    assert [(v.score, v.unscored) for v in found] == [
+        (None, "no prompt"),
+        (None, "no prompt"),
+        (3, None),
+    ]
+    assert len(endpoint.asked()) == 1
+
+
 @pytest.mark.parametrize(
     ("spec", "options", "said"),
     [

@@ -11,7 +11,7 @@ from flames.scorers._asking import Ask, Asker, Told, spent
 from flames.scorers.base import ScorerInfo
 from flames.scorers.guard._adapters import Adapter
 from flames.scorers.guard._formats import GuardAnswer
-from flames.scorers.judge import filled
+from flames.scorers.judge import NO_PROMPT, filled
 from flames.taxonomy import Dimension, Taxonomy
 from flames.text import encodable
 
@@ -81,7 +81,8 @@ class GuardScorer:
             parts = [dimension.subcomponent(response.subcomponent).name]
         covered = [(dimension.name, part) in self._adapter.covers for part in parts]
         if parts and all(covered):
-            return None
+            blind = self._adapter.asked != "moderation" and not (response.prompt or "").strip()
+            return NO_PROMPT if blind else None
         return "subcomponent unknown" if any(covered) else f"not covered by {self._adapter.name}"
 
     def _dimension(self, response: Response) -> Dimension:

@@ -5,9 +5,10 @@ from flames.scorers.judge._load import judge_with, load
 from flames.scorers.judge._panel import PanelScorer
 from flames.scorers.judge._parse import parse_answer
 from flames.scorers.judge._prompt import JudgePrompt, fence, filled, load_judge_prompt
-from flames.scorers.judge._scorer import JudgeScorer
+from flames.scorers.judge._scorer import NO_PROMPT, JudgeScorer
 
 __all__ = [
+    "NO_PROMPT",
     "Answer",
     "JudgePrompt",
     "JudgeScorer",

@@ -72,7 +72,7 @@ class PanelScorer:
             reason = None if score is not None else NO_MAJORITY
         said = next((v for v in cast if v.score == score and v.rationale), cast[0])
         extra: dict[str, Any] = {
-            "judging": together([verdict.extra["judging"] for verdict in cast]),
+            "judging": together([v.extra["judging"] for v in cast if "judging" in v.extra]),
             "panel": [_brief(verdict) for verdict in cast],
         }
         if scores:

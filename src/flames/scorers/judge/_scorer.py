@@ -17,6 +17,7 @@ from flames.scorers.judge._prompt import JudgePrompt
 from flames.taxonomy import Dimension, Taxonomy
 
 NO_MAJORITY = "no majority"
+NO_PROMPT = "no prompt"
 NOTE = (
     "judged by a language model: check it against people (flames scorer eval) and for bias "
     "(flames scorer probe) before you believe it"
@@ -80,9 +81,18 @@ class JudgeScorer:
             OutsideError: The endpoint had to be given up or the budget is spent; answers so far
                 are kept in the journal.
         """
+        told = [bool((response.prompt or "").strip()) for response in responses]
         with self._asker:
-            votes = self._cast(responses)
-        return [self._verdict(r, cast) for r, cast in zip(responses, votes, strict=True)]
+            votes = iter(self._cast([r for r, known in zip(responses, told, strict=True) if known]))
+        return [
+            self._verdict(response, next(votes)) if known else self._blind(response)
+            for response, known in zip(responses, told, strict=True)
+        ]
+
+    def _blind(self, response: Response) -> Verdict:
+        """Nobody can judge an answer without knowing what was asked."""
+        name = self._taxonomy.dimension(response.dimension or "").name
+        return verdict_for(response, scorer=self.info.id, dimension=name, unscored=NO_PROMPT)
 
     def _cast(self, responses: Sequence[Response]) -> list[list[Vote]]:
         """All votes on each response, reminded ones included."""
