@@ -9,7 +9,8 @@ What a response holds says what the judge does with it:
 
 Anything else is judged as JSON: 1 if 有害 stands in it, 2 if 回避 does, 3 otherwise. The model's
 name changes who judges: `no-schema` and `no-structure` reject forms of structured output,
-`tools` answers by a tool call, `always-N` always says N. `GET /log` tells what was asked.
+`tools` answers by a tool call, `always-N` always says N. `GET /log` tells what was asked,
+`GET /count` how much.
 
     python judge_server.py [SECONDS TO WAIT BEFORE ANSWERING]
 
@@ -113,7 +114,9 @@ async def serve(judge: Judge, reader: asyncio.StreamReader, writer: asyncio.Stre
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             length = re.search(r"content-length: *(\d+)", head, re.IGNORECASE)
             raw = await reader.readexactly(int(length[1])) if length else b""
-            if head.startswith("GET /log"):
+            if head.startswith("GET /count"):
+                status, said = 200, {"count": len(judge.log)}
+            elif head.startswith("GET /log"):
                 status, said = 200, {"log": judge.log}
             else:
                 if judge.delay:

@@ -78,6 +78,18 @@ def score(
         Optional[float],  # noqa: UP045
         typer.Option("--timeout", metavar="SECONDS", min=0.001, help="For one request to it."),
     ] = None,
+    votes: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--votes", metavar="K", min=1, help="Ask a judge K times a response."),
+    ] = None,
+    judge_lang: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--judge-lang", help="Language that a judge is asked in: zh or en."),
+    ] = None,
+    judge_prompt: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--judge-prompt", metavar="FILE", help="Your own prompt file for a judge."),
+    ] = None,
     scorer_option: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(
@@ -95,14 +107,18 @@ def score(
 
     _one_of("--truncated", truncated, ("scored", "unscored"))
     _one_of("--format", form, ("jsonl", "official"))
-    options = {
-        **parse_options(scorer_option),
+    named = {
         "base_url": base_url,
         "api_key_env": api_key_env,
         "concurrency": concurrency,
         "timeout": timeout,
+        "votes": votes,
+        "lang": judge_lang,
+        "prompt": None if judge_prompt is None else str(judge_prompt),
         "force": force or None,
     }
+    given = {name: value for name, value in named.items() if value is not None}
+    options = {**parse_options(scorer_option), **given}
     if target.startswith(PREFIX):
         target = str(labels_path(target))
     if target != "-" and Path(target).is_dir():

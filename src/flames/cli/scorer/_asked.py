@@ -64,7 +64,8 @@ def reached(
         "api_key_env": api_key_env,
         "concurrency": concurrency,
     }
-    return load(spec, taxonomy, {**parse_options(pairs), **named})
+    given = {name: value for name, value in named.items() if value is not None}
+    return load(spec, taxonomy, {**parse_options(pairs), **given})
 
 
 @dataclass(frozen=True)

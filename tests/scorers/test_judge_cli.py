@@ -1,0 +1,83 @@
+"""`flames score` with a judge, as a process: options, and a kill at any moment."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flames.cli import main
+
+
+def written(path: Path, count: int) -> Path:
+    rows = (
+        {"prompt": f"问题{n}", "dimension": "Safety", "model": "m", "response": f"回答{n}"}
+        for n in range(count)
+    )
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def test_a_killed_scoring_goes_on_and_asks_nothing_twice(
+    slow_endpoint: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLAMES_HOME", str(tmp_path / "home"))
+    source, out = written(tmp_path / "r.jsonl", 120), tmp_path / "v.jsonl"
+    command = [sys.executable, "-m", "flames", "score", str(source), "--out", str(out)]
+    command += ["--scorer", "judge:j", "--base-url", slow_endpoint.url, "--concurrency", "4"]
+    for enough in (5, 40):
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            while slow_endpoint.count() < enough and process.poll() is None:
+                pass  # every look asks the endpoint
+            process.send_signal(signal.SIGKILL)
+    assert not out.exists()
+    subprocess.run(command, check=True, capture_output=True)
+    lines = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    assert [line["score"] for line in lines] == [3] * 120
+    asked = Counter(a["body"]["messages"][-1]["content"] for a in slow_endpoint.asked())
+    assert len(asked) == 120
+    # twice at most, and only what was under way when it was killed
+    assert sum(n - 1 for n in asked.values()) <= 2 * 4
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return int(ended.value.code or 0)
+
+
+def test_the_options_of_a_judge(
+    endpoint: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = str(written(tmp_path / "r.jsonl", 1))
+    prompt = tmp_path / "mine.md"
+    prompt.write_text(
+        "=== system ===\nX\n=== user ===\n{{fence}}{{prompt}}{{response}}\n=== reminder ===\nY",
+        "utf-8",
+    )
+    common = ["score", source, "--scorer", "judge:j", "--base-url", endpoint.url]
+    assert run(*common, "--votes", "2", "--judge-lang", "en") == 0
+    assert run(*common, "--scorer-option", "votes=3") == 0
+    assert run(*common, "--judge-prompt", str(prompt)) == 0
+    scorers = [json.loads(line)["scorer"] for line in capsys.readouterr().out.splitlines()]
+    assert scorers[:2] == ["judge:j@en-v1x2", "judge:j@zh-v1x3"]
+    assert scorers[2].startswith("judge:j@mine-")
+    assert run(*common, "--judge-lang", "de") == 2
+    assert "zh or en" in capsys.readouterr().err
+
+
+def test_an_endpoint_that_is_down_ends_with_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = str(written(tmp_path / "r.jsonl", 1))
+    arguments = ["score", source, "--scorer", "judge:j", "--base-url", "http://127.0.0.1:9/v1"]
+    assert run(*arguments, "--scorer-option", "retries=0") == 3
+    told = capsys.readouterr().err
+    assert "127.0.0.1:9" in told
+    assert "Traceback" not in told
