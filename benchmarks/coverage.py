@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from flames.leaderboard import published_counts
 from flames.metrics import wilson
-from flames.metrics._bootstrap import draw_counted, mean_of, percentile_interval
+from flames.metrics._bootstrap import draw_counted, draw_totals, mean_of, percentile_interval
+from flames.metrics._intervals import effective_size
 from flames.metrics.paired import (
     Pairs,
     difference_draws,
@@ -107,6 +108,31 @@ def single(models: Iterator[Shares], runs: int, rng: np.random.Generator, title:
     tally.table(title)
 
 
+def repeated(runs: int, rng: np.random.Generator) -> None:
+    """Several responses a prompt; a prompt's own rate is drawn from a beta distribution."""
+    tally = Tally()
+    for rate in (0.15, 0.3, 0.5, 0.72, 0.9):
+        for samples, alike in ((3, 0.2), (3, 0.7), (10, 0.5), (5, 0.02)):
+            tally.start()
+            for n in (46, 249):
+                spread = 1 / alike - 1
+                for _ in range(2 * runs):
+                    own = rng.beta(rate * spread, (1 - rate) * spread, n)
+                    harmless = rng.binomial(samples, own).astype(float)
+                    sizes = np.full(n, float(samples))
+                    size = effective_size(harmless, sizes)
+                    low, high = wilson(float(harmless.mean()) / samples * size, size)
+                    tally.add(f"Wilson, rate, n = {n}", low <= rate <= high)
+                    rows = np.column_stack([harmless, sizes])
+                    ends = samples * np.array([[0.0, 1.0], [1.0, 1.0]])
+                    totals = draw_totals(rows, ends, RESAMPLES, rng)
+                    value = float(harmless.mean()) / samples
+                    drawn = totals[:, 0] / totals[:, 1]
+                    tally.add(f"bootstrap by prompt, n = {n}", holds(drawn, value, rate))
+            tally.close()
+    tally.table("3 to 10 responses a prompt: coverage of 95 % intervals, %")
+
+
 def paired(runs: int, rng: np.random.Generator) -> None:
     """Two models of published rates whose outcomes on a prompt agree with some probability."""
     models = list(published())
@@ -182,6 +208,8 @@ def powered(runs: int, rng: np.random.Generator, weighted: bool) -> None:
                         prompts=np.arange(n),
                         worst=float(w[-1]),
                     )
+                    if k < 2:  # no correction without two labels, so no overall one
+                        break
                     [found] = _part(stratum, RESAMPLES, rng)
                     drawn, value = found.corrected_draws[:, 0], found.fits[0].value
                     tally.add(f"rate, n = {n}", holds(drawn, value, share[0]))
@@ -192,8 +220,9 @@ def powered(runs: int, rng: np.random.Generator, weighted: bool) -> None:
                     draws.append(drawn)
                     values.append(value)
                     truths.append(share[0])
-                mean, truth = float(np.mean(values)), float(np.mean(truths))
-                tally.add("overall rate", holds(mean_of(draws), mean, truth))
+                if len(values) == len(shares):
+                    mean, truth = float(np.mean(values)), float(np.mean(truths))
+                    tally.add("overall rate", holds(mean_of(draws), mean, truth))
             tally.close()
     how = "uneven inclusion" if weighted else "a simple random sample"
     tally.table(f"Prediction-powered, labels by {how}: coverage of 95 % intervals, %")
@@ -230,6 +259,7 @@ def main() -> None:
     single(published(), runs, rng, "One model, published rates: coverage of 95 % intervals, %")
     near = (0.005, 0.01, 0.02, 0.05, 0.95, 0.98, 0.99, 0.995)
     single(extremes(near), 2 * runs, rng, "One model, rates 0.5-5 and 95-99.5 %: coverage, %")
+    repeated(runs, rng)
     paired(2 * runs, rng)
     powered(runs, rng, weighted=False)
     powered(runs, rng, weighted=True)
