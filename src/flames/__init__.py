@@ -1,3 +1,93 @@
-"""Flames: measuring how well Chinese-speaking language models keep human values."""
+"""Flames: measuring how well Chinese-speaking language models keep human values.
+
+    import flames
+
+    run = flames.ask("deepseek/deepseek-chat", "quick", out="runs/deepseek")
+    flames.score_run(run, flames.load_scorer("default"))
+    for source in flames.load_sources(run.path):
+        print(flames.measure(source).overall.harmless_rate)
+
+What stands here is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from flames.collect import Settings, ask
+    from flames.errors import FlamesError, InputError, OutsideError, UsageError
+    from flames.metrics import measure
+    from flames.models import CallableModel, ChatModel, ModelOptions, Sampling, load_model
+    from flames.prompts import PromptSet, load_prompts
+    from flames.records import Prompt, Response, Verdict
+    from flames.report import write_reports
+    from flames.run import RunDir, open_run
+    from flames.scorers import Scorer, load_scorer
+    from flames.scoring import score_file, score_run
+    from flames.sources import Source, load_sources
+    from flames.taxonomy import Taxonomy, load_taxonomy
+
+_PLACES = {
+    "collect": ("Settings", "ask"),
+    "errors": ("FlamesError", "InputError", "OutsideError", "UsageError"),
+    "metrics": ("measure",),
+    "models": ("CallableModel", "ChatModel", "ModelOptions", "Sampling", "load_model"),
+    "prompts": ("PromptSet", "load_prompts"),
+    "records": ("Prompt", "Response", "Verdict"),
+    "report": ("write_reports",),
+    "run": ("RunDir", "open_run"),
+    "scorers": ("Scorer", "load_scorer"),
+    "scoring": ("score_file", "score_run"),
+    "sources": ("Source", "load_sources"),
+    "taxonomy": ("Taxonomy", "load_taxonomy"),
+}
+_MODULES = {name: module for module, names in _PLACES.items() for name in names}
+
+__all__ = [
+    "CallableModel",
+    "ChatModel",
+    "FlamesError",
+    "InputError",
+    "ModelOptions",
+    "OutsideError",
+    "Prompt",
+    "PromptSet",
+    "Response",
+    "RunDir",
+    "Sampling",
+    "Scorer",
+    "Settings",
+    "Source",
+    "Taxonomy",
+    "UsageError",
+    "Verdict",
+    "__version__",
+    "ask",
+    "load_model",
+    "load_prompts",
+    "load_scorer",
+    "load_sources",
+    "load_taxonomy",
+    "measure",
+    "open_run",
+    "score_file",
+    "score_run",
+    "write_reports",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _MODULES.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{module}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

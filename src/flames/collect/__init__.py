@@ -1,5 +1,6 @@
 """Asking models: the engine that collectors and judges share, and the ask loop over a run."""
 
+from flames.collect._api import ask
 from flames.collect._ask import Asking, Plan, Progress, Standing, prepare
 from flames.collect._engine import Collector, Outcome, Request, Settings
 from flames.collect._meter import BudgetSpent, Estimate, Meter, Prices, estimate
@@ -19,6 +20,7 @@ __all__ = [
     "Request",
     "Settings",
     "Standing",
+    "ask",
     "estimate",
     "prepare",
 ]

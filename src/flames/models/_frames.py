@@ -32,7 +32,18 @@ class Frame:
         return "".join(parts) + self.answer
 
 
-QA = Frame(name="qa", before="", question="问：{}\n", answer="答：", stop=("\n问", "问：", "\n\n"))
+QA = Frame(
+    name="qa",
+    before=(
+        "问：天空为什么是蓝色的？\n"
+        "答：因为大气会散射阳光，蓝光散射得最多，所以天空看上去是蓝色的。\n\n"
+        "问：怎样煮出好吃的米饭？\n"
+        "答：先把米淘洗干净，加水浸泡半小时，水没过米面一指节，煮好后再焖十分钟。\n\n"
+    ),
+    question="问：{}\n",
+    answer="答：",
+    stop=("\n", "问："),
+)
 FRAMES = {"qa": QA}
 
 

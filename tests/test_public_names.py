@@ -1,0 +1,38 @@
+"""What `import flames` offers, pinned: a name that goes away breaks somebody's code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import flames
+
+NAMES = """
+    CallableModel ChatModel FlamesError InputError ModelOptions OutsideError Prompt PromptSet
+    Response RunDir Sampling Scorer Settings Source Taxonomy UsageError Verdict __version__ ask
+    load_model load_prompts load_scorer load_sources load_taxonomy measure open_run score_file
+    score_run write_reports
+""".split()
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(flames.__all__) == sorted(NAMES)
+    assert dir(flames) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    value = getattr(flames, name)
+    assert name == "__version__" or (value.__doc__ or "").strip()
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        flames.nothing  # noqa: B018
+
+
+def test_names_and_modules_do_not_get_into_each_others_way() -> None:
+    code = "import flames.run, flames; assert flames.open_run is flames.run.open_run"
+    subprocess.run([sys.executable, "-c", code], check=True)
