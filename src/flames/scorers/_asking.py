@@ -166,7 +166,8 @@ class Asker:
         self._sampling = self.collector.sampling
         self.journal_path = journal
         self._journal = AskJournal(journal)
-        self._identity = dump_line([model.describe(), self._sampling.to_dict()])
+        self.described = model.describe()  # once: it may take checksums of large files
+        self._identity = dump_line([self.described, self._sampling.to_dict()])
         self._works = False
         self._loop: PrivateLoop | None = None
 

@@ -49,7 +49,7 @@ class GuardScorer:
             taxonomy=taxonomy.id,
             notes=tuple(f"{adapter.name} {note}" for note in adapter.notes),
             details={
-                "model": asker.model.describe(),
+                "model": asker.described,
                 "covers": {f"{d} · {part}": why for (d, part), why in adapter.covers.items()},
                 "controversial": controversial,
                 "journal": str(asker.journal_path or "none"),

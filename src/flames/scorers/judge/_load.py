@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from flames.errors import UsageError
@@ -24,6 +25,7 @@ from flames.scorers.judge._scorer import JudgeScorer, answer_form, judge_id
 OPTIONS = frozenset("lang prompt votes rule structured".split())
 MAX_TOKENS = 2048  # room for the thoughts of reasoning models
 VOTING_TEMPERATURE = 0.7
+IN_PROCESS = ("python", "transformers")
 
 
 def load(argument: str, context: ScorerContext) -> Scorer:
@@ -79,17 +81,16 @@ def judge_with(model: ChatModel, context: ScorerContext, **asking: Any) -> Judge
     asker = Asker(
         model,
         sampling=sampling,
-        forms=_forms(model, context),
         journal=journal_path(options, "judge", judge_id(model.name, prompt, votes)),
         **asking,
     )
+    asker.forms = _forms(asker.described, context)
     return JudgeScorer(asker, prompt, context.taxonomy, votes)
 
 
-def _forms(model: ChatModel, context: ScorerContext) -> list[Form]:
+def _forms(described: Mapping[str, Any], context: ScorerContext) -> tuple[Form, ...]:
     chosen = one_of(context.options, "structured", ("auto", "schema", "tool", "plain"))
-    described = model.describe()
-    if described.get("api") == "completions" or described.get("provider") == "python":
-        return [PLAIN]  # nothing there would look at the form
+    if described.get("api") == "completions" or described.get("provider") in IN_PROCESS:
+        return (PLAIN,)  # nothing there would look at the form
     forms = answer_form(context.taxonomy.dimensions)
-    return [form for form in forms if chosen in ("auto", form.name)]
+    return tuple(form for form in forms if chosen in ("auto", form.name))

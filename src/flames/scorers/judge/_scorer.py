@@ -65,7 +65,7 @@ class JudgeScorer:
             taxonomy=taxonomy.id,
             notes=(NOTE,),
             details={
-                "model": asker.model.describe(),
+                "model": asker.described,
                 "prompt": prompt.version,
                 "language": prompt.lang,
                 "votes": votes,
