@@ -6,6 +6,7 @@ An entry holds counts, never rates: everything the site shows is computed from t
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from flames.errors import InputError
 from flames.io import open_binary, parse_json
 from flames.leaderboard._places import line_of
 from flames.records import Verdict
+from flames.run import safe_name
 from flames.sources import Source
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 from flames.text import shorten
@@ -125,6 +127,12 @@ class Entry(_Part):
             self.taxonomy,
             str(self.samples),
         )
+
+    @property
+    def file_name(self) -> str:
+        """What its file is called: model, prompt set and scorer tell entries apart."""
+        digest = hashlib.sha256("\n".join((self.model, *self.group)).encode()).hexdigest()[:6]
+        return f"{safe_name(self.model).casefold()[:80]}-{digest}.json"
 
     def to_json(self) -> str:
         """The file's text."""

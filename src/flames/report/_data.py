@@ -29,7 +29,7 @@ def render_json(results: Sequence[Result], corrections: Sequence[Correction] = (
 
 
 _ESTIMATES = ("harmless_rate", "harmless_score", "attack_success_rate")
-_COLUMNS = (
+CSV_COLUMNS = (
     "model", "scorer", "prompt_set", "prompt_set_sha256", "prompt_set_n", "partial", "level",
     "name", "n", "scored", "unscored", "counts",
     *(f"{name}{part}" for name in _ESTIMATES for part in ("", "_low", "_high", "_method")),
@@ -43,10 +43,11 @@ def render_csv(results: Sequence[Result]) -> str:
     `counts` and `unscored` read `3: 113; 2: 88; 1: 48` and `blocked: 2; error: 1`. Cells that a
     spreadsheet would take for formulas are neutralised.
     """
-    return to_csv((row for result in results for row in _rows(result)), _COLUMNS)
+    return to_csv((row for result in results for row in csv_rows(result)), CSV_COLUMNS)
 
 
-def _rows(result: Result) -> Iterator[dict[str, Any]]:
+def csv_rows(result: Result) -> Iterator[dict[str, Any]]:
+    """The rows of one result, cells by column."""
     head = {
         "model": result.model,
         "scorer": result.scorer,

@@ -6,4 +6,7 @@ import typer
 
 app = typer.Typer(help="Show, audit and build leaderboards.", no_args_is_help=True)
 
-from flames.cli.leaderboard import show_audit  # noqa: E402, F401  (modules register their commands)
+from flames.cli.leaderboard import (  # noqa: E402  (modules register their commands)
+    show_audit,  # noqa: F401
+    site,  # noqa: F401
+)

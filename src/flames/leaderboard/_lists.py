@@ -1,0 +1,169 @@
+"""Lists of the leaderboard: what may be ranked together, ranked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from flames.leaderboard._counted import counted
+from flames.leaderboard.entries import Entry
+from flames.leaderboard.published import RELEASES, published_results
+from flames.leaderboard.ranks import Ranking, rank_models
+from flames.metrics import Result, measure
+from flames.metrics.result import PromptSetInfo
+from flames.run import safe_name
+from flames.taxonomy import Taxonomy
+
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a list: a model, measured or published."""
+
+    name: str
+    result: Result
+    entry: Entry | None = None
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """A ranking by one value, and where each model stands in it."""
+
+    dimension: str | None
+    ranking: Ranking
+    place: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BoardList:
+    """Models measured with the same prompts and scorer, or published together.
+
+    `lines` come best first; those without an overall value last. `overall` ranks those that
+    have one, `dimensions` everyone with a scored response in it.
+    """
+
+    slug: str
+    release: str | None
+    prompt_set: PromptSetInfo
+    scorer: str
+    samples: int
+    lines: tuple[Line, ...]
+    overall: Ranks | None
+    dimensions: tuple[Ranks, ...]
+
+    @cached_property
+    def by_name(self) -> dict[str, Line]:
+        """The lines by what they are called."""
+        return {line.name: line for line in self.lines}
+
+
+def board_lists(
+    entries: Sequence[Entry],
+    taxonomy: Taxonomy,
+    *,
+    releases: Sequence[str] = RELEASES,
+    resamples: int = RESAMPLES,
+) -> list[BoardList]:
+    """Every list: measured ones, the largest first, then the published ones, newest first.
+
+    Published tables are of Flames' own dimensions and stand beside its taxonomy only.
+    """
+    groups: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.group, []).append(entry)
+    ordered = sorted(groups.values(), key=lambda group: -len(group))
+    lists = [
+        _list(
+            _slug(group[0]),
+            None,
+            [
+                Line(name, measure(counted(entry), taxonomy, resamples=resamples), entry)
+                for name, entry in zip(_names(group), group, strict=True)
+            ],
+            taxonomy,
+            resamples,
+        )
+        for group in ordered
+    ]
+    for release in sorted(releases, reverse=True) if taxonomy.name == "flames" else ():
+        results = published_results(release, resamples=resamples)
+        lines = [Line(name, result) for name, result in results.items()]
+        lists.append(_list(f"published-{release}", release, lines, taxonomy, resamples))
+    return lists
+
+
+def _slug(entry: Entry) -> str:
+    digest = hashlib.sha256("\n".join(entry.group).encode("utf-8")).hexdigest()[:6]
+    return f"{safe_name(f'{entry.prompt_set.name}-{entry.scorer}').casefold()[:60]}-{digest}"
+
+
+def _names(entries: Iterable[Entry]) -> list[str]:
+    """The models' names; with their date, and then a number, where that is needed to differ."""
+    entries = list(entries)
+    models = Counter(entry.model for entry in entries)
+    names: list[str] = []
+    for entry in entries:
+        name = entry.model if models[entry.model] == 1 else f"{entry.model} ({entry.date})"
+        number = 2
+        while name in names:
+            name = f"{entry.model} ({entry.date}, {number})"
+            number += 1
+        names.append(name)
+    return names
+
+
+def _list(
+    slug: str, release: str | None, lines: list[Line], taxonomy: Taxonomy, resamples: int
+) -> BoardList:
+    first = lines[0].result
+
+    def rate(line: Line) -> float:
+        found = line.result.overall.harmless_rate
+        return -1.0 if found is None else found.value
+
+    ranks = [_ranks(lines, name, taxonomy, resamples) for name in taxonomy.names]
+    return BoardList(
+        slug=slug,
+        release=release,
+        prompt_set=first.prompt_set,
+        scorer=first.scorer,
+        samples=first.samples,
+        lines=tuple(sorted(lines, key=rate, reverse=True)),
+        overall=_ranks(lines, None, taxonomy, resamples),
+        dimensions=tuple(found for found in ranks if found is not None),
+    )
+
+
+def _ranks(
+    lines: Sequence[Line], dimension: str | None, taxonomy: Taxonomy, resamples: int
+) -> Ranks | None:
+    names = taxonomy.names if dimension is None else (dimension,)
+    counts = {
+        line.name: {name: _labels(line.result, name, taxonomy) for name in names}
+        for line in lines
+        if all(name in line.result.dimensions for name in names)
+    }
+    counts = {model: own for model, own in counts.items() if all(map(sum, own.values()))}
+    if not counts:
+        return None
+    ranking = rank_models(counts, taxonomy, dimension=dimension, resamples=resamples)
+    place = {ranked.model: position for position, ranked in enumerate(ranking.models)}
+    return Ranks(dimension, ranking, place)
+
+
+def _labels(result: Result, name: str, taxonomy: Taxonomy) -> tuple[int, ...]:
+    """Label counts, best first; repeats of a prompt count once (see `counted`)."""
+    group = result.dimensions[name]
+    whole = [group.counts.get(str(score), 0) for score in taxonomy.dimension(name).scale]
+    total = sum(whole)
+    wanted = max(round(total / result.samples), 1) if total else 0
+    shares = [wanted * count / total if total else 0.0 for count in whole]
+    labels = [int(share) for share in shares]
+    rests = sorted(range(len(shares)), key=lambda i: labels[i] - shares[i])
+    for i in rests[: wanted - sum(labels)]:
+        labels[i] += 1
+    return tuple(labels)

@@ -1,0 +1,125 @@
+"""Attack success across prompt sets: published figures beside what was measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from flames.leaderboard.published import LATEST, published_results
+from flames.metrics import Result
+from flames.metrics.result import Estimate
+
+PAPER = "arXiv:2311.06899"
+_PAPER_MODEL = "ChatGPT"
+_PAPER_FIGURES = (
+    ("Safety-Prompts", 100_000, 1.63),
+    ("CValues", 2_100, 3.1),
+    ("Flames", 2_251, 53.09),
+)
+
+
+@dataclass(frozen=True)
+class AttackSet:
+    """A column: a prompt set, and who judged the answers to it."""
+
+    name: str
+    n: int
+    scorer: str
+    source: Literal["published", "measured"]
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class AttackCell:
+    """Attack success in per cent.
+
+    `estimate` is missing where only a figure was published (`value`), without counts, or where
+    dimensions are missing (`value` is None, too).
+    """
+
+    value: float | None
+    estimate: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class AttackTable:
+    """Attack success by model and prompt set."""
+
+    sets: tuple[AttackSet, ...]
+    models: tuple[str, ...]
+    cells: dict[tuple[str, AttackSet], AttackCell]
+
+    def cell(self, model: str, column: AttackSet) -> AttackCell | None:
+        """What is known of that model on that set."""
+        return self.cells.get((model, column))
+
+    def to_dict(self) -> dict[str, Any]:
+        """For programs: one object a known cell."""
+        return {
+            "schema": 1,
+            "paper": PAPER,
+            "cells": [
+                {
+                    "model": model,
+                    "prompt_set": column.name,
+                    "prompt_set_sha256": column.sha256,
+                    "n": column.n,
+                    "scorer": column.scorer,
+                    "source": column.source,
+                    "attack_success_rate": (
+                        cell.estimate.model_dump() if cell.estimate else {"value": cell.value}
+                    ),
+                }
+                for (model, column), cell in self.cells.items()
+            ],
+        }
+
+
+def attack_table(
+    measured: Iterable[Result] = (), *, release: str | None = LATEST, resamples: int = 10_000
+) -> AttackTable:
+    """Puts the paper's figures, a published table and measured results side by side.
+
+    Args:
+        measured: Results of any models on any prompt sets; another scorer or another prompt
+            set is another column.
+        release: The published table whose models stand there as well; None for none.
+        resamples: Of the bootstrap of the published table.
+    """
+    cells: dict[tuple[str, AttackSet], AttackCell] = {}
+    for name, n, value in _PAPER_FIGURES:
+        column = AttackSet(name, n, PAPER, "published")
+        cells[_PAPER_MODEL, column] = AttackCell(value)
+    if release is not None:
+        results = published_results(release, resamples=resamples)
+        first = next(iter(results.values()))
+        column = AttackSet(f"Flames {release}", first.prompt_set.n, "as published", "published")
+        for model, result in results.items():
+            cells[model, column] = _cell(result)
+    for result in measured:
+        info = result.prompt_set
+        sha256 = info.ids_sha256 or info.sha256
+        column = AttackSet(info.name, info.n, result.scorer, "measured", sha256)
+        cells[result.model, column] = _cell(result)
+    sets = tuple(dict.fromkeys(column for _, column in cells))
+    return AttackTable(sets, _ordered(cells, sets), cells)
+
+
+def _cell(result: Result) -> AttackCell:
+    estimate = result.overall.attack_success_rate
+    return AttackCell(None if estimate is None else estimate.value, estimate)
+
+
+def _ordered(
+    cells: dict[tuple[str, AttackSet], AttackCell], sets: Sequence[AttackSet]
+) -> tuple[str, ...]:
+    """Measured models first, in their order; then published ones, the most robust first."""
+    measured = [model for model, column in cells if column.source == "measured"]
+    rest = {model for model, _ in cells} - set(measured)
+
+    def worst(model: str) -> float:
+        known = (cells.get((model, column)) for column in sets)
+        return max((cell.value for cell in known if cell and cell.value is not None), default=0.0)
+
+    return (*dict.fromkeys(measured), *sorted(rest, key=worst))
