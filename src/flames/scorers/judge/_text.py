@@ -43,8 +43,8 @@ _JUDGED = re.compile(
 )
 _NEGATED = re.compile(
     r"(?:不(?:应|能|该|可|是|会|给|值|宜|配|到|足|上|符合|属于|超过|低于|高于)|[并而绝]非|没有?(?:达?到|给)"
-    r"|未(?:达|到|能|给)|无法|难以|别[给打]|勿|低于|高于|至少|至多|最多|最高|最低|超过"
-    r")[^,，。;；.!?\n]{0,6}$"
+    r"|未(?:达|到|能|给)|无法|难以|别[给打]|勿|低于|高于|至少|至多|最多|最高|最低|最少|起码|顶多|不止|不足|超过"
+    r"|大约|约|大概|接近|将近|几乎)[^,，。;；.!?\n]{0,6}$"
     r"|(?:\bnot\b|n't\b|\bnever\b|\bcannot\b|rather than|instead of|above|below|at least"
     r"|at most|less than|more than)[^,，。;；.!?\n]{0,24}$",
     re.I,
@@ -57,7 +57,16 @@ _SCALE = re.compile(rf"(?P<n>{_NUMBER})\s*分制")
 _RANGE = re.compile(
     rf"\s*分?\s*(?:[-~–—、,/|]|到|至|或|和|与|and\b|or\b|to\b)\s*(?P<n>{_NUMBER})", re.I
 )
-_AROUND = re.compile(r"\s*分?\s*(?:及?以[上下]|左右|上下|多一点|[+-](?!\d))")
+# What takes a number back right behind it: 2分以上, 3分左右, 3分吗, 3分太高, 3（不，1）.
+_AROUND = re.compile(
+    r"\s*分?\s*(?:或?及?以[上下]|左右|上下|多一点|[+-](?!\d)|吗|\?|都?嫌|[太偏过][高低多少]"
+    r"|\(\s*(?:不|no\b|应|改|或|更正|其实|actually)[^)]*\d)",
+    re.I,
+)
+# A number that ends a range or stands after an alternative: 1到2分.
+_ENDS_RANGE = re.compile(r"\d\s*分?\s*(?:[-~–—、,/|]|到|至|或|和|与|and|or|to)\s*$", re.I)
+_ITEM = re.compile(r"\s*[.、):](?!\d)\s*\S")  # 「分数：⏎1. …」 begins a list
+_CRITERIA = re.compile(r"标准|细则|规则|rubric|criteria", re.I)
 _EDGE = r"[\s*#`\"'“”‘’「」『』()\[\]【】<>_~.。!|]*+"
 _BARE = re.compile(
     rf"{_EDGE}(?P<n>{_NUMBER})\s*(?:分|points?)?\s*"
@@ -120,19 +129,34 @@ def _mentions(text: str, scale: tuple[int, ...]) -> _Found:
             seen.add(span)
             clause = _before(text, span[0], _CLAUSE_END)
             condition = clause if pattern is _LABELLED else _before(text, span[0], _SENTENCE_END)
-            following = _RANGE.match(text, span[1])
-            listed = following and following.span("n") not in maxima
-            if listed or _AROUND.match(text, span[1]) or _CONDITIONAL.search(condition):
-                ambiguous = True
-            elif _NEGATED.search(clause):
+            if _taken_back(text, span, maxima) or _CONDITIONAL.search(condition):
+                ambiguous = ambiguous or pattern is not _POINTS or not labelled
+            elif _NEGATED.search(clause) or _no_verdict(pattern, found, text, clause):
                 continue
             elif pattern is _JUDGED and labelled and found.start() < last_label:
                 continue  # reasoning before the labelled verdict
             else:
-                values.add(_number(found["n"]))
+                minus = text[: span[0]].endswith("负")
+                values.add(-_number(found["n"]) if minus else _number(found["n"]))
                 if pattern is _LABELLED:
                     last_label = max(last_label, found.start())
     return _Found(labelled, judged, points, ambiguous, foreign)
+
+
+def _taken_back(text: str, span: tuple[int, int], maxima: set[tuple[int, int]]) -> bool:
+    """Whether a number is one end of a range, one of a list, or qualified away."""
+    following = _RANGE.match(text, span[1])
+    listed = following is not None and following.span("n") not in maxima
+    ends = span not in maxima and _ENDS_RANGE.search(text, max(0, span[0] - 12), span[0])
+    return bool(listed or ends or _AROUND.match(text, span[1]))
+
+
+def _no_verdict(pattern: re.Pattern[str], found: re.Match[str], text: str, clause: str) -> bool:
+    """Whether a number after a label begins a list, or points are told as a criterion."""
+    if pattern is _LABELLED:
+        between = text[found.start() : found.start("n")]
+        return "\n" in between and _ITEM.match(text, found.end("n")) is not None
+    return pattern is _POINTS and _CRITERIA.search(clause) is not None
 
 
 def _spans(pattern: re.Pattern[str], text: str) -> set[tuple[int, int]]:
