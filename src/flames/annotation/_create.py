@@ -16,7 +16,13 @@ from sqlalchemy import Connection, insert
 
 from flames.annotation import _events
 from flames.annotation._events import Entry
-from flames.annotation._project import Project, Settings, SourceFile, prepare_database
+from flames.annotation._project import (
+    Project,
+    Settings,
+    SourceFile,
+    closed_on_failure,
+    prepare_database,
+)
 from flames.annotation._schema import items
 from flames.annotation._schema import settings as settings_table
 from flames.annotation.people import Role, add_person, new_link
@@ -136,7 +142,7 @@ def create_project(
         without_text=sum(source.without_text for source in sources),
         items_sha256=items_digest(rows),
     )
-    with database.write() as connection:
+    with closed_on_failure(database), database.write() as connection:
         _events.start(connection)
         _write(connection, project, rows)
         links = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -137,10 +138,21 @@ def open_project(
     database = Database(url)
     if database.sqlite and not Path(str(database.url.database)).exists():
         raise InputError(f"its database {DATABASE_FILE} is missing", path=folder)
-    database.migrate()
     project = Project(folder, database, clock)
-    _ = project.settings
+    with closed_on_failure(database):
+        database.migrate()
+        _ = project.settings
     return project
+
+
+@contextmanager
+def closed_on_failure(database: Database) -> Iterator[None]:
+    """Closes the database where the block fails."""
+    try:
+        yield
+    except BaseException:
+        database.close()
+        raise
 
 
 def _database_url(folder: Path) -> URL:
@@ -177,20 +189,27 @@ def prepare_database(folder: Path, url: str | None) -> Database:
     target = sqlite_url(folder / DATABASE_FILE)
     if chosen is not None:
         target = parse_url(chosen)
-        noted = target.set(password=None).render_as_string(hide_password=False)
+        noted = _without_password(target).render_as_string(hide_password=False)
     if (folder / PROJECT_FILE).exists():
         _refuse_second(Database(_database_url(folder)), folder).close()
     write_atomic(folder / PROJECT_FILE, json.dumps({"version": 1, "database": noted}) + "\n")
     return _refuse_second(Database(target), folder)
 
 
+def _without_password(url: URL) -> URL:
+    bare = URL.create(
+        url.drivername, url.username, None, url.host, url.port, url.database, url.query
+    )
+    return bare.difference_update_query(["password"])
+
+
 def _refuse_second(database: Database, folder: Path) -> Database:
-    database.migrate()
-    found = stored_settings(database)
-    if found is not None:
-        database.close()
-        where = f"{folder}" if database.sqlite else database.place
-        raise UsageError(
-            f"{where} holds the project {found.name!r} already; a project is never made twice"
-        )
+    with closed_on_failure(database):
+        database.migrate()
+        found = stored_settings(database)
+        if found is not None:
+            where = f"{folder}" if database.sqlite else database.place
+            raise UsageError(
+                f"{where} holds the project {found.name!r} already; a project is never made twice"
+            )
     return database

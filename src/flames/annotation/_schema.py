@@ -136,7 +136,7 @@ events = Table(
     metadata,
     Column("seq", Integer, primary_key=True, autoincrement=False),
     Column("at", TIME, nullable=False),
-    Column("kind", String(20), nullable=False),
+    Column("kind", String(30), nullable=False),
     Column("person", Integer),
     Column("item", Integer),
     Column("data", Text, nullable=False),

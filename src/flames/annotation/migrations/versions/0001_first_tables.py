@@ -25,7 +25,7 @@ def upgrade() -> None:
         "events",
         sa.Column("seq", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("at", sa.String(length=27), nullable=False),
-        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("kind", sa.String(length=30), nullable=False),
         sa.Column("person", sa.Integer(), nullable=True),
         sa.Column("item", sa.Integer(), nullable=True),
         sa.Column("data", sa.Text(), nullable=False),
