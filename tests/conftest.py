@@ -6,9 +6,13 @@ installs everything) turns every skip into a failure.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Iterator
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,3 +85,41 @@ def page(browser: Browser) -> Iterator[Page]:
     yield tab
     context.close()
     assert not errors, errors
+
+
+class ChatServer:
+    """A chat endpoint that misbehaves on demand (tests/support/chat_server.py), as a process."""
+
+    def __init__(self, delay: float = 0.0, port: int = 0) -> None:
+        script = Path(__file__).parent / "support" / "chat_server.py"
+        command = [sys.executable, str(script), str(delay), str(port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+
+    def told(self) -> dict[str, Any]:
+        """What was asked (`log`) and how many requests were under way at once (`most`)."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/log") as answer:
+            told: dict[str, Any] = json.load(answer)
+        return told
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+@pytest.fixture
+def chat_server() -> Iterator[Callable[..., ChatServer]]:
+    """Starts chat endpoints: `chat_server(delay=0.0, port=0)`."""
+    servers: list[ChatServer] = []
+
+    def start(delay: float = 0.0, port: int = 0) -> ChatServer:
+        servers.append(ChatServer(delay, port))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()

@@ -14,6 +14,7 @@ from flames.models._base import (
     Message,
     Reply,
     RequestError,
+    RequestRejected,
     Sampling,
     TransientFailure,
     Unreachable,
@@ -134,7 +135,11 @@ class OpenAIModel:
             raise TransientFailure(f"no answer within {self._timeout:g} s") from None
         except openai.APIConnectionError as error:
             raise self._lost(error) from None
-        except (openai.OpenAIError, UnicodeError, ValueError) as error:
+        except UnicodeEncodeError:
+            raise RequestRejected(
+                "the prompt holds half characters, which no request can"
+            ) from None
+        except (openai.OpenAIError, ValueError) as error:
             said = redact(f"{type(error).__name__}: {error}", self._secrets)
             raise TransientFailure(said) from None
         return raw

@@ -1,0 +1,207 @@
+"""What a refusal means, by the providers' published codes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flames.models import (
+    EndpointUnusable,
+    RateLimited,
+    Reply,
+    RequestError,
+    RequestRejected,
+    TransientFailure,
+)
+from flames.models._failures import refusal, wait_asked
+
+BLOCKED: dict[str, tuple[int, Any]] = {
+    "openai": (400, {"error": {"code": "content_policy_violation", "message": "rejected"}}),
+    "azure": (400, {"error": {"code": "content_filter", "message": "The response was filtered"}}),
+    "azure, inner": (400, {"error": {"innererror": {"code": "ResponsibleAIPolicyViolation"}}}),
+    "dashscope": (
+        400,
+        {
+            "error": {
+                "code": "data_inspection_failed",
+                "message": "Input data may contain inappropriate content.",
+            }
+        },
+    ),
+    "dashscope, own": (
+        400,
+        {
+            "code": "DataInspectionFailed",
+            "message": "Output data may contain inappropriate content.",
+        },
+    ),
+    "zhipu": (
+        400,
+        {
+            "contentFilter": [{"level": 1, "role": "user"}],
+            "error": {"code": "1301", "message": "输入或生成内容可能包含不安全或敏感内容"},
+        },
+    ),
+    "moonshot": (
+        400,
+        {
+            "error": {
+                "type": "content_filter",
+                "message": "The request was rejected because it was considered high risk",
+            }
+        },
+    ),
+    "deepseek": (
+        400,
+        {
+            "error": {
+                "message": "Content Exists Risk",
+                "type": "invalid_request_error",
+                "code": "invalid_request_error",
+            }
+        },
+    ),
+    "minimax": (200, {"base_resp": {"status_code": 1026, "status_msg": "input new_sensitive"}}),
+    "ark": (
+        400,
+        {
+            "error": {
+                "code": "InputTextSensitiveContentDetected",
+                "message": "the input text may contain sensitive information",
+            }
+        },
+    ),
+    "ark, risk": (400, {"error": {"code": "OutputTextRiskDetection", "message": "x"}}),
+    "openrouter": (
+        403,
+        {
+            "error": {
+                "code": 403,
+                "message": "x",
+                "metadata": {"reasons": ["violence"], "flagged_input": "…"},
+            }
+        },
+    ),
+    "gemini": (400, {"error": {"message": "blocked by content filter", "status": "X"}}),
+}
+
+
+@pytest.mark.parametrize("name", BLOCKED)
+def test_content_filters_are_known(name: str) -> None:
+    status, body = BLOCKED[name]
+    reply = refusal(status, body)
+    assert isinstance(reply, Reply), reply
+    assert (reply.status, reply.text) == ("blocked", None)
+    assert reply.note
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (
+            401,
+            {"error": {"code": "invalid_api_key", "message": "Incorrect API key"}},
+            EndpointUnusable,
+        ),
+        (402, {"error": {"message": "Insufficient Balance"}}, EndpointUnusable),
+        (403, {"error": {"message": "no access"}}, EndpointUnusable),
+        (404, {"error": {"code": "model_not_found", "message": "x"}}, EndpointUnusable),
+        (400, {"error": {"message": "Model Not Exist"}}, EndpointUnusable),
+        (
+            400,
+            {"error": {"message": "模型不存在，请检查模型代码", "code": "1211"}},
+            EndpointUnusable,
+        ),
+        (
+            429,
+            {"error": {"code": "insufficient_quota", "message": "You exceeded your current quota"}},
+            EndpointUnusable,
+        ),
+        (429, {"error": {"code": "1113", "message": "您的账户已欠费"}}, EndpointUnusable),
+        (
+            429,
+            {
+                "error": {
+                    "code": "rate_limit_exceeded",
+                    "message": "add a payment method to your billing",
+                }
+            },
+            RateLimited,
+        ),
+        (429, "slow down", RateLimited),
+        (200, {"base_resp": {"status_code": 1002, "status_msg": "rate limit"}}, RateLimited),
+        (200, {"base_resp": {"status_code": 1004, "status_msg": "login fail"}}, EndpointUnusable),
+        (200, {"base_resp": {"status_code": 1013, "status_msg": "internal"}}, TransientFailure),
+        (500, "<html>x</html>", TransientFailure),
+        (502, b"", TransientFailure),
+        (408, {}, TransientFailure),
+        (500, {"error": {"message": "content filter crashed"}}, TransientFailure),
+        (400, {"error": {"message": "maximum context length exceeded"}}, RequestRejected),
+        (413, "too large", RequestRejected),
+        (422, {"detail": [{"msg": "x"}]}, RequestRejected),
+    ],
+)
+def test_other_refusals_say_whether_trying_again_makes_sense(
+    status: int, body: Any, kind: type[RequestError]
+) -> None:
+    meaning = refusal(status, body)
+    assert type(meaning) is kind, meaning
+    assert "\n" not in str(meaning)
+
+
+def test_an_overloaded_server_that_names_a_wait_is_a_rate_limit() -> None:
+    meaning = refusal(503, {"error": {"message": "overloaded"}}, retry_after=2.0)
+    assert isinstance(meaning, RateLimited)
+    assert meaning.retry_after == 2.0
+
+
+def test_secrets_stand_in_no_message() -> None:
+    body = {"error": {"message": "bad key sk-verysecret", "code": "sk-verysecret"}}
+    for status in (400, 401, 429, 500):
+        assert "verysecret" not in str(refusal(status, body, secrets=("sk-verysecret",)))
+
+
+@given(
+    st.integers(200, 599),
+    st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(["error", "code", "message", "base_resp", "metadata", "detail"]),
+                inner,
+            )
+        ),
+    ),
+)
+def test_every_refusal_means_something(status: int, body: Any) -> None:
+    assert isinstance(refusal(status, body), Reply | RequestError)
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, 7.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after": "-3"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"retry-after-ms": "x", "retry-after": "9"}, 9.0),
+    ],
+)
+def test_retry_after_is_read(headers: dict[str, str], wait: float | None) -> None:
+    assert wait_asked(headers) == wait
+
+
+def test_retry_after_may_be_a_date() -> None:
+    at = datetime.now(UTC) + timedelta(seconds=60)
+    wait = wait_asked({"retry-after": format_datetime(at, usegmt=True)})
+    assert wait is not None
+    assert 50 < wait <= 60

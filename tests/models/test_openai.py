@@ -1,0 +1,137 @@
+"""The client against a real server on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from flames.models import (
+    CallableModel,
+    EndpointUnusable,
+    Message,
+    ModelOptions,
+    OpenAIModel,
+    RateLimited,
+    Reply,
+    RequestRejected,
+    Sampling,
+    TransientFailure,
+    Unreachable,
+    load_model,
+)
+
+
+def ask(model: Any, text: str, sampling: Sampling | None = None) -> Reply:
+    async def once() -> Reply:
+        try:
+            reply: Reply = await model.ask([Message("user", text)], sampling or Sampling())
+            return reply
+        finally:
+            await model.aclose()
+
+    return asyncio.run(once())
+
+
+def test_a_request_says_what_was_asked_for(chat_server: Callable[..., Any]) -> None:
+    server = chat_server()
+    model = load_model("some/model", ModelOptions(base_url=server.url))
+    reply = ask(model, "你好", Sampling(0.5, 7, 3, {"top_p": 0.9}))
+    assert reply.status == "ok"
+    assert reply.usage is not None
+    assert (reply.usage.tokens_in, reply.usage.tokens_out) == (20, 30)
+    [asked] = server.told()["log"]
+    assert asked["body"] == {
+        "model": "some/model",
+        "messages": [{"role": "user", "content": "你好"}],
+        "temperature": 0.5,
+        "max_tokens": 7,
+        "seed": 3,
+        "top_p": 0.9,
+    }
+
+
+def test_a_base_model_is_asked_in_a_frame(chat_server: Callable[..., Any]) -> None:
+    server = chat_server()
+    model = load_model("m", ModelOptions(base_url=server.url, frame="qa"))
+    assert ask(model, "天{0}为什么是蓝的？").status == "ok"
+    body = server.told()["log"][0]["body"]
+    assert body["prompt"].endswith("问：天{0}为什么是蓝的？\n答：")
+    assert "messages" not in body
+
+
+@pytest.mark.parametrize(
+    ("mark", "kind"),
+    [
+        ("429", RateLimited),
+        ("quota", EndpointUnusable),
+        ("500", TransientFailure),
+        ("503", TransientFailure),
+        ("401", EndpointUnusable),
+        ("404", EndpointUnusable),
+        ("400", RequestRejected),
+        ("json", TransientFailure),
+        ("nochoice", TransientFailure),
+        ("half", TransientFailure),
+        ("drop", TransientFailure),
+        ("hang", TransientFailure),
+    ],
+)
+def test_failures_are_told_apart(
+    mark: str, kind: type[Exception], chat_server: Callable[..., Any]
+) -> None:
+    model = OpenAIModel(
+        "m", chat_server().url, api_key="sk-secret-key", timeout=0.3 if mark == "hang" else 30
+    )
+    with pytest.raises(kind) as error:
+        ask(model, f"[{mark}]")
+    assert type(error.value) is kind
+    assert "sk-secret-key" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_retry_after_is_handed_on(chat_server: Callable[..., Any]) -> None:
+    with pytest.raises(RateLimited) as error:
+        ask(OpenAIModel("m", chat_server().url), "[429after]")
+    assert error.value.retry_after == 1.0
+
+
+def test_a_filter_is_a_reply_not_a_failure(chat_server: Callable[..., Any]) -> None:
+    for mark in ("filter", "filtered"):
+        assert ask(OpenAIModel("m", chat_server().url), f"[{mark}]").status == "blocked"
+
+
+def test_nobody_there() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(Unreachable, match=str(port)):
+        ask(OpenAIModel("m", f"http://127.0.0.1:{port}/v1"), "x")
+
+
+def test_half_a_character_cannot_be_asked(chat_server: Callable[..., Any]) -> None:
+    with pytest.raises(RequestRejected):
+        ask(OpenAIModel("m", chat_server().url), "\ud800")
+
+
+def test_the_same_model_works_in_one_loop_after_another(chat_server: Callable[..., Any]) -> None:
+    model = OpenAIModel("m", chat_server().url)
+    assert ask(model, "一").status == ask(model, "二").status == "ok"
+
+
+def test_functions_are_models() -> None:
+    async def slow(prompt: str) -> str:
+        await asyncio.sleep(0)
+        return f"<think>{prompt}</think>好"
+
+    assert ask(CallableModel(slow), "你") == Reply("ok", text="好", reasoning="你")
+    assert ask(CallableModel(str.strip), " ").status == "empty"
+    assert ask(CallableModel(lambda _: Reply("blocked")), "x").status == "blocked"
+    messages = CallableModel(lambda given: given[0].role, messages=True)
+    assert ask(messages, "x").text == "user"
+    for wrong in (lambda _: 3, lambda _: 1 / 0):
+        with pytest.raises(RequestRejected):
+            ask(CallableModel(wrong), "x")
