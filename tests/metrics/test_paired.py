@@ -36,6 +36,14 @@ def test_mcnemar_is_full_enumeration(changes: int) -> None:
             assert mcnemar_midp(better, changes - better) == pytest.approx(midp, abs=1e-12)
 
 
+def test_mcnemar_takes_large_counts_of_any_kind() -> None:
+    counts = np.array([60, 400])
+    for test in (mcnemar_exact, mcnemar_midp):
+        assert test(counts[0], counts[0]) > 0.9
+        assert 0 < test(counts[1], counts[1] - 40) < 0.2
+        assert test(counts[1], counts[0]) < 1e-6
+
+
 def test_mcnemar_matches_statsmodels() -> None:
     tables = pytest.importorskip("statsmodels.stats.contingency_tables")
     for better, worse in ((0, 3), (10, 2), (40, 61), (5, 5), (0, 0)):
@@ -99,4 +107,5 @@ def test_what_a_sample_can_show_shrinks_with_its_size() -> None:
     few, many = (rng.choice([-1.0, 0.0, 1.0], n) for n in (46, 46 * 16))
     ratio = detectable([few], [1.0]) / detectable([many], [1.0])
     assert ratio == pytest.approx(4, rel=0.2)
-    assert detectable([np.zeros(46)], [1.0]) > 0
+    assert 0 < detectable([np.zeros(46)], [1.0]) < 1
+    assert detectable([np.ones(2)], [1.0]) == 1

@@ -42,6 +42,7 @@ def render_html(
         strings=words,
         styles=("compare.css",),
         comparison=comparison,
+        notes=list(dict.fromkeys(note for side in sides for note in side.notes)),
         matrix={(pair.first, pair.second): pair.harmless_rate for pair in comparison.pairs},
         label=lambda name: taxonomy.dimension(name).label,
         signed=signed,

@@ -180,6 +180,7 @@ def _row(table: Table, label: Text, found: Difference, changed: str | None = Non
 def _print_changes(pair: PairComparison, console: Console, lang: Language, most: int) -> None:
     console.print()
     console.print(_text(_say("compare.changes", lang, n=len(pair.changes)), "bold"))
+    room = max(console.width - 26, 20)  # each text on one line
     for change in pair.changes[:most]:
         name = (
             f"{change.dimension} · {change.subcomponent}"
@@ -188,10 +189,10 @@ def _print_changes(pair: PairComparison, console: Console, lang: Language, most:
         )
         console.print(_text(f"{scores_of(change)}  {name}", "bold"))
         prompt = change.prompt or _say("compare.no_prompt", lang, id=change.prompt_id)
-        console.print(_text(f"  ? {shorten(prompt, 150)}"))
+        console.print(_text(f"  ? {shorten(prompt, room)}"))
         for who, texts in zip((pair.first, pair.second), change.responses, strict=True):
             for text in _shown(texts, lang):
-                console.print(_text(f"  {shorten(who, 20)}: {shorten(text, 150)}", "dim"))
+                console.print(_text(f"  {shorten(who, 20)}: {shorten(text, room)}", "dim"))
     if len(pair.changes) > most:
         console.print(_text(_say("compare.more", lang, n=len(pair.changes) - most), "dim"))
 

@@ -26,6 +26,7 @@ def mcnemar_exact(better: int, worse: int) -> float:
 
     Its size never exceeds the nominal level.
     """
+    better, worse = int(better), int(worse)
     changes = better + worse
     if changes == 0:
         return 1.0
@@ -37,6 +38,7 @@ def mcnemar_midp(better: int, worse: int) -> float:
 
     Its size may exceed the nominal level by a little.
     """
+    better, worse = int(better), int(worse)
     changes = better + worse
     if changes == 0:
         return 1.0
@@ -86,7 +88,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def detectable(differences: Sequence[Array], widest: Sequence[float], alpha: float = 0.05) -> float:
     """The least mean difference over strata that a test of this size shows with 80 % power.
 
-    It supposes as much variation of the pairs as there is, and never none.
+    It supposes as much variation of the pairs as there is, and never none; at most it is all
+    that the scale allows.
 
     Args:
         differences: One array a stratum, a difference a prompt.
@@ -98,7 +101,8 @@ def detectable(differences: Sequence[Array], widest: Sequence[float], alpha: flo
         spread = (float((own * own).sum()) + 2 * PRIOR * most * most) / (len(own) + 2 * PRIOR)
         variance += spread / len(own)
     quantiles = float(ndtri(1 - alpha / 2)) + float(ndtri(POWER))
-    return quantiles * math.sqrt(variance) / len(differences)
+    most = sum(widest) / len(widest)
+    return min(quantiles * math.sqrt(variance) / len(differences), most)
 
 
 @dataclass(frozen=True)
