@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -335,6 +336,13 @@ def test_nobody_there_ends_at_once() -> None:
     context = ScorerContext(options={"base_url": "http://127.0.0.1:9/v1", "retries": 0})
     with pytest.raises(OutsideError, match=r"127\.0\.0\.1:9"):
         load_scorer("judge:j", context).score([response("好")])
+
+
+def test_a_judge_works_where_a_loop_is_running_already(endpoint: Any) -> None:
+    async def notebook() -> list[Verdict]:
+        return score(judge(endpoint), "好", "⟦answer refusal⟧⟦then json⟧")
+
+    assert [verdict.score for verdict in asyncio.run(notebook())] == [3, 3]
 
 
 def test_a_callable_judges(tmp_path: Path) -> None:

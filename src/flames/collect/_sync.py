@@ -29,11 +29,7 @@ class PrivateLoop:
         Raises:
             KeyboardInterrupt: A signal stopped it; it was cancelled and has cleaned up.
         """
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            pass
-        else:
+        if _inside_a_loop():
             with ThreadPoolExecutor(1) as pool:
                 return pool.submit(self._runner.run, work).result()
         try:
@@ -43,7 +39,19 @@ class PrivateLoop:
 
     def close(self) -> None:
         """Ends the loop."""
-        self._runner.close()
+        if _inside_a_loop():  # closing runs the loop once more
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(self._runner.close).result()
+        else:
+            self._runner.close()
+
+
+def _inside_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _stoppable(work: Coroutine[Any, Any, T]) -> T:
