@@ -13,7 +13,7 @@ help:
 	@echo "make smoke  the built wheel in an empty environment, core dependencies alone"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  run the benchmarks"
-	@echo "make docs   make the generated pages and pictures of docs/"
+	@echo "make docs   take the pictures of docs/ anew, from the real pages"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -52,7 +52,7 @@ bench: $(VENV)/.all
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 docs: $(VENV)/.all
-	$(BIN)/python scripts/docs.py
+	@for script in scripts/*screenshots.py; do $(BIN)/python $$script || exit 1; done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis runs/demo
