@@ -1,0 +1,315 @@
+"""The engine: concurrency, retries, budgets, giving up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flames.collect import (
+    BudgetSpent,
+    Collector,
+    Meter,
+    Outcome,
+    Prices,
+    PrivateLoop,
+    Request,
+    Settings,
+    estimate,
+)
+from flames.collect._limit import AdaptiveLimit
+from flames.collect._meter import tokens_of
+from flames.errors import FlamesError, UsageError
+from flames.models import (
+    CallableModel,
+    EndpointUnusable,
+    Message,
+    RateLimited,
+    Reply,
+    RequestRejected,
+    Sampling,
+    TransientFailure,
+    Unreachable,
+    Usage,
+)
+
+FAST = Settings(concurrency=4, backoff_s=0.001)
+
+
+def requests(count: int) -> Iterator[Request[int]]:
+    return (Request(n, (Message("user", str(n)),)) for n in range(count))
+
+
+def collect(
+    answer: Callable[[str], Any], count: int, settings: Settings = FAST
+) -> tuple[dict[int, Outcome[int]], FlamesError | None, Collector]:
+    """Outcomes by number, what stopped it, and the collector."""
+
+    async def model(prompt: str) -> Any:
+        await asyncio.sleep(0)
+        return answer(prompt)
+
+    collector = Collector(CallableModel(model), settings=settings)
+    found: dict[int, Outcome[int]] = {}
+
+    async def gather() -> None:
+        async for outcome in collector.outcomes(requests(count)):
+            assert outcome.request.tag not in found
+            found[outcome.request.tag] = outcome
+
+    loop = PrivateLoop()
+    try:
+        loop.run(gather())
+    except FlamesError as error:
+        return found, error, collector
+    finally:
+        loop.close()
+    return found, None, collector
+
+
+class Failing:
+    """Answers after failing so often in that way."""
+
+    def __init__(self, failures: dict[str, list[Exception]]) -> None:
+        self.failures = failures
+        self.asked: Counter[str] = Counter()
+
+    def __call__(self, prompt: str) -> str:
+        self.asked[prompt] += 1
+        left = self.failures.get(prompt, [])
+        if left:
+            raise left.pop(0)
+        return "好"
+
+
+def test_everything_is_asked_once_and_answered() -> None:
+    model = Failing({})
+    found, stopped, collector = collect(model, 50)
+    assert stopped is None
+    assert set(found) == set(range(50))
+    assert set(model.asked.values()) == {1}
+    assert collector.meter.requests == 50
+    assert all(o.reply and o.reply.text == "好" and o.attempts == 1 for o in found.values())
+
+
+def test_what_may_pass_is_tried_again_and_the_rest_is_not() -> None:
+    model = Failing(
+        {
+            "1": [TransientFailure("x")] * 4,
+            "2": [TransientFailure("x")] * 5,
+            "3": [RequestRejected("no")],
+            "4": [RateLimited("slow", retry_after=0.001)] * 7,
+            "5": [RateLimited("slow")] * 8,
+            "6": [ZeroDivisionError("bug")],
+            "7": [Unreachable("x")] * 2,
+        }
+    )
+    found, stopped, _ = collect(model, 10)
+    assert stopped is None
+    assert {n: o.attempts for n, o in found.items() if o.attempts > 1} == {
+        1: 5,
+        2: 5,
+        4: 8,
+        5: 8,
+        7: 3,
+    }
+    failed = {n: type(o.failure) for n, o in found.items() if o.failure}
+    assert failed == {2: TransientFailure, 3: RequestRejected, 5: RateLimited, 6: RequestRejected}
+
+
+@pytest.mark.parametrize("failure", [EndpointUnusable("wrong key"), Unreachable("nobody")])
+def test_the_first_request_fails_fast_and_alone(failure: Exception) -> None:
+    model = Failing({str(n): [failure] * 9 for n in range(10)})
+    found, stopped, collector = collect(model, 10)
+    assert stopped is failure
+    assert found == {}
+    assert set(model.asked) == {"0"}
+    assert collector.meter.requests <= 2
+
+
+def test_the_endpoint_is_given_up_when_it_goes_away_in_between() -> None:
+    gone = Failing({str(n): [EndpointUnusable("key revoked")] * 9 for n in range(20, 100)})
+    found, stopped, _ = collect(gone, 100)
+    assert isinstance(stopped, EndpointUnusable)
+    assert all(found[n].reply for n in range(20))
+    assert len(gone.asked) < 40
+    one = Failing({"20": [EndpointUnusable("odd")]})
+    found, stopped, _ = collect(one, 40)
+    assert stopped is None
+    assert [n for n, o in found.items() if o.failure] == [20]
+
+
+def test_a_wait_that_is_too_long_ends_it() -> None:
+    model = Failing({"0": [RateLimited("daily limit", retry_after=3600)]})
+    found, stopped, _ = collect(model, 5)
+    assert isinstance(stopped, EndpointUnusable)
+    assert "3600 s" in str(stopped)
+    assert found == {}
+
+
+def test_requests_are_never_more_than_the_budget() -> None:
+    model = Failing({"3": [TransientFailure("x")] * 9})
+    found, stopped, collector = collect(
+        model, 50, Settings(concurrency=8, backoff_s=0.001, max_requests=20)
+    )
+    assert isinstance(stopped, BudgetSpent)
+    assert collector.meter.requests == sum(model.asked.values()) == 20
+    assert all(o.reply for n, o in found.items() if n != 3)
+
+
+@given(
+    answers=st.lists(st.integers(0, 400), min_size=1, max_size=30),
+    concurrency=st.integers(1, 8),
+    budget=st.floats(0, 0.02),
+)
+def test_money_is_never_more_than_the_budget_but_for_what_was_under_way(
+    answers: list[int], concurrency: int, budget: float
+) -> None:
+    prices = Prices(1.0, 10.0)
+
+    def answer(prompt: str) -> Reply:
+        usage = Usage(prompt_tokens=10, completion_tokens=answers[int(prompt) % len(answers)])
+        return Reply("ok", text="好", usage=usage)
+
+    settings = Settings(concurrency=concurrency, max_cost=budget, prices=prices)
+    found, stopped, collector = collect(answer, 30, settings)
+    assert collector.meter.cost is not None
+    most = prices.cost(10, max(answers))
+    assert collector.meter.cost <= budget + concurrency * most
+    assert (stopped is None) == (len(found) == 30)
+
+
+def test_a_budget_of_money_needs_prices() -> None:
+    with pytest.raises(UsageError, match="--price-in"):
+        Meter(max_cost=1.0)
+    for wrong in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="price"):
+            Prices(wrong, 1.0)
+
+
+def test_the_estimate_counts_chinese_by_character() -> None:
+    assert (tokens_of("你好"), tokens_of("abcdefgh"), tokens_of("")) == (2, 2, 0)
+    asked = [(Message("user", "问" * 93),)] * 10
+    expected = estimate(asked, Prices(1, 2), max_tokens=200)
+    assert (expected.requests, expected.tokens_in, expected.tokens_out) == (10, 1000, 2000)
+    assert expected.cost == pytest.approx((1000 + 2 * 2000) / 1e6)
+    assert expected.most == expected.cost
+
+
+def test_tokens_that_nobody_counted_are_estimated() -> None:
+    settings = Settings(concurrency=2, prices=Prices(1.0, 1.0))
+    _, _, collector = collect(lambda _: "好" * 100, 3, settings)
+    assert collector.meter.tokens_out == 300
+
+
+def test_leaving_early_cancels_what_is_under_way() -> None:
+    state = Counter[str]()
+
+    async def model(prompt: str) -> str:
+        state["begun"] += 1
+        try:
+            await asyncio.sleep(0 if prompt == "0" else 60)
+        except asyncio.CancelledError:
+            state["cancelled"] += 1
+            raise
+        return "好"
+
+    async def leave() -> None:
+        collector = Collector(CallableModel(model), settings=FAST)
+        stream = collector.outcomes(requests(20))
+        async for _ in stream:
+            await asyncio.sleep(0.01)
+            break
+        await stream.aclose()
+        assert collector.limit.active == 0
+
+    asyncio.run(leave())
+    assert state == {"begun": 5, "cancelled": 4}
+
+
+def test_a_collector_is_used_again_with_its_connections() -> None:
+    collector = Collector(CallableModel(Failing({})), settings=FAST)
+    loop = PrivateLoop()
+
+    async def count() -> int:
+        return len([outcome async for outcome in collector.outcomes(requests(5))])
+
+    assert [loop.run(count()) for _ in range(3)] == [5, 5, 5]
+    loop.close()
+
+
+def test_it_works_where_a_loop_runs_already() -> None:
+    async def notebook() -> int:
+        loop = PrivateLoop()
+        try:
+            return loop.run(asyncio.sleep(0, 7))
+        finally:
+            loop.close()
+
+    assert asyncio.run(notebook()) == 7
+
+
+@given(st.lists(st.sampled_from(["acquire", "release", "throttled", "succeeded"]), max_size=60))
+def test_the_limit_is_kept_whatever_happens(steps: list[str]) -> None:
+    async def play() -> None:
+        limit = AdaptiveLimit(5)
+        held: list[float] = []
+        waiting: list[asyncio.Task[float]] = []
+        for step in steps:
+            if step == "acquire":
+                waiting.append(asyncio.create_task(limit.acquire()))
+            elif step == "release" and held:
+                held.pop()
+                limit.release()
+            elif step == "throttled":
+                limit.throttled(held[0] if held else 0.0, None)
+            elif step == "succeeded":
+                limit.succeeded()
+            await asyncio.sleep(0)
+            held += [task.result() for task in waiting if task.done()]
+            waiting = [task for task in waiting if not task.done()]
+            assert 1 <= limit.limit <= 5
+            assert limit.active == len(held) <= 5
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    asyncio.run(play())
+
+
+def test_throttling_slows_everybody_down_and_success_speeds_up_again() -> None:
+    async def play() -> list[int]:
+        limit = AdaptiveLimit(10)
+        seen = []
+        since = [await limit.acquire() for _ in range(10)]
+        for moment in since:  # all of one burst count once
+            limit.throttled(moment, None)
+            limit.release()
+        seen.append(int(limit.limit))
+        for _ in range(16):
+            limit.succeeded()
+        return [*seen, int(limit.limit)]
+
+    assert asyncio.run(play()) == [6, 10]
+
+
+def test_a_wait_holds_everybody_back() -> None:
+    async def play() -> float:
+        limit = AdaptiveLimit(2)
+        begun = asyncio.get_running_loop().time()
+        limit.throttled(begun, 0.05)
+        await asyncio.gather(limit.acquire(), return_exceptions=False)
+        return asyncio.get_running_loop().time() - begun
+
+    assert asyncio.run(play()) >= 0.05
+
+
+def test_the_models_defaults_fill_what_is_left_open() -> None:
+    model = CallableModel(str)
+    model.defaults = Sampling(max_tokens=7)
+    assert Collector(model, sampling=Sampling(0.0)).sampling == Sampling(0.0, 7)

@@ -1,0 +1,242 @@
+"""Run directories: what survives a kill, who may write, what is checked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flames.errors import InputError, OutsideError, UsageError
+from flames.prompts import PromptSet, load_prompts
+from flames.records import Key, Response
+from flames.run import (
+    Journal,
+    Manifest,
+    RunDir,
+    create_run,
+    is_run,
+    open_run,
+    read_journal,
+    safe_name,
+    without_secrets,
+)
+
+
+@pytest.fixture(scope="module")
+def prompts() -> PromptSet:
+    return load_prompts("quick")
+
+
+def manifest(prompts: PromptSet, **changes: object) -> Manifest:
+    return Manifest(
+        model="m",
+        spec="x/m",
+        asked={"provider": "x"},
+        prompt_set=prompts.info,
+        prompts_sha256="",
+        taxonomy="flames@1",
+        created="2026-01-01T00:00:00Z",
+        code_version="0",
+    ).model_copy(update=changes)
+
+
+@pytest.fixture
+def run(tmp_path: Path, prompts: PromptSet) -> RunDir:
+    return create_run(tmp_path / "run", manifest(prompts), prompts.prompts)
+
+
+def response(run: RunDir, number: int, status: str = "ok", **more: object) -> Response:
+    prompt = list(run.prompts().values())[number]
+    fields = {"prompt_id": prompt.id, "model": "m", "response": f"答{number}", "status": status}
+    return Response.model_validate({**fields, **more})
+
+
+def test_a_run_is_opened_with_what_it_was_made_of(run: RunDir, prompts: PromptSet) -> None:
+    again = open_run(run.path)
+    assert is_run(run.path)
+    assert again.prompt_set == prompts.info
+    assert list(again.prompts().values()) == list(prompts.prompts)
+    assert (again.model, again.samples) == ("m", 1)
+    assert again.taxonomy.names[0] == "Fairness"
+
+
+def test_responses_come_in_the_order_of_asking_with_their_prompts(run: RunDir) -> None:
+    with run.writing() as journal:
+        for number in (3, 1, 2):
+            journal.append(response(run, number))
+    found = list(run.responses())
+    assert [r.response for r in found] == ["答1", "答2", "答3"]
+    assert all(r.prompt and r.dimension and r.subcomponent for r in found)
+
+
+def test_an_answer_takes_the_place_of_errors_and_a_later_error_of_an_earlier(run: RunDir) -> None:
+    with run.writing() as journal:
+        journal.append(response(run, 0, "error", error="first"))
+        journal.append(response(run, 1, "error", error="first"))
+        journal.append(response(run, 0, "error", error="second"))
+        journal.append(response(run, 1))
+    first, second = run.responses()
+    assert (first.status, first.error) == ("error", "second")
+    assert (second.status, second.response) == ("ok", "答1")
+    assert run.settled() == {second.key}
+    assert run.check()["ok"] == 1
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(cut=st.integers(0, 10_000))
+def test_a_journal_cut_anywhere_loses_at_most_its_last_line(run: RunDir, cut: int) -> None:
+    path = run.path / f"cut-{cut}.jsonl"
+    lines = [response(run, n, note="问\u2028\ud800") for n in range(4)]
+    path.unlink(missing_ok=True)
+    journal = Journal(path)
+    for line in lines:
+        journal.append(line)
+    journal.close()
+    whole = path.read_bytes()
+    cut %= len(whole) + 1
+    path.write_bytes(whole[:cut])
+    kept = whole[:cut].count(b"\n")
+    ended = cut == 0 or whole[:cut].endswith(b"\n")
+    # a line that lacks nothing but its line break is whole
+    kept += whole[cut : cut + 1] == b"\n" and not ended
+    journal = Journal(path)
+    assert len(journal.statuses) == kept
+    for line in lines[kept:]:
+        journal.append(line)
+    journal.close()
+    assert [line.response for line in read_journal(path)] == lines
+    path.unlink()
+
+
+def test_a_broken_line_elsewhere_is_not_passed_over(run: RunDir) -> None:
+    with run.writing() as journal:
+        journal.append(response(run, 0))
+    good = run.responses_path.read_bytes()
+    for broken in (b"{\n", b'{"prompt_id": 3, "model": "m"}\n', b"\xff\n"):
+        for data in (broken + good, good + broken):
+            run.responses_path.write_bytes(data)
+            with pytest.raises(InputError, match=r"responses\.jsonl:\d"):
+                list(read_journal(run.responses_path))
+            with pytest.raises(InputError):
+                run.writing().__enter__()
+            assert run.responses_path.read_bytes() == data
+
+
+def test_two_processes_cannot_write_to_one_run(run: RunDir) -> None:
+    code = (
+        "import sys; from flames.run import open_run\n"
+        "try: open_run(sys.argv[1]).writing().__enter__()\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    with run.writing():
+        other = subprocess.run(
+            [sys.executable, "-c", code, str(run.path)], capture_output=True, text=True, check=True
+        )
+    assert other.stdout.startswith("UsageError")
+    assert str(os.getpid()) in other.stdout
+    with run.writing():
+        pass
+
+
+def test_what_is_there_is_gone_on_with_only_on_request(run: RunDir, prompts: PromptSet) -> None:
+    with run.writing() as journal:
+        journal.append(response(run, 0))
+    with pytest.raises(UsageError, match=r"1 of 24 responses; add --resume"):
+        create_run(run.path, manifest(prompts), prompts.prompts)
+    create_run(run.path, manifest(prompts), prompts.prompts, resume=True)
+    for change, said in (
+        ({"samples": 2}, "repeats 1 there, 2 here"),
+        ({"system_prompt": "x"}, "system prompt None there, 'x' here"),
+        ({"sampling": {"temperature": 1.0}}, "sampling temperature"),
+        ({"model": "n"}, "model 'm' there, 'n' here"),
+        ({"asked": {"provider": "y"}}, "model's provider"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            create_run(run.path, manifest(prompts, **change), prompts.prompts, resume=True)
+    other = prompts.sample(6)
+    with pytest.raises(UsageError, match=r"prompts quick \(24, \w+\) there, quick \(6, "):
+        create_run(run.path, manifest(other), other.prompts, resume=True)
+    assert len(run.settled()) == 1
+
+
+def test_other_peoples_folders_are_left_alone(tmp_path: Path, prompts: PromptSet) -> None:
+    (tmp_path / "mine.txt").write_text("x")
+    with pytest.raises(UsageError, match=r"mine\.txt"):
+        create_run(tmp_path, manifest(prompts), prompts.prompts)
+    with pytest.raises(UsageError):
+        create_run(tmp_path / "mine.txt", manifest(prompts), prompts.prompts)
+    with pytest.raises(InputError, match=r"no manifest\.json"):
+        open_run(tmp_path)
+    with pytest.raises(InputError, match="no such directory"):
+        open_run(tmp_path / "none")
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(InputError, match="is no manifest"):
+        open_run(tmp_path)
+
+
+def test_a_beginning_that_was_killed_is_begun_again(tmp_path: Path, prompts: PromptSet) -> None:
+    (tmp_path / "prompts.jsonl").write_text("{}")
+    (tmp_path / ".manifest.json.abc").write_text("{")
+    run = create_run(tmp_path, manifest(prompts), prompts.prompts)
+    assert len(run.prompts()) == 24
+
+
+def test_the_check_finds_what_other_hands_did(run: RunDir) -> None:
+    with run.writing() as journal:
+        journal.append(response(run, 0))
+        statuses = dict(journal.statuses)
+    assert run.check(statuses)["missing"] == 23
+    with pytest.raises(OutsideError, match="was written as ok, but nothing is there"):
+        run.check({**statuses, Key("other", "m", 0): "ok"})
+    line = run.responses_path.read_text("utf-8")
+    run.responses_path.write_text(line + line, "utf-8")
+    with pytest.raises(OutsideError, match="answered twice"):
+        run.check()
+    run.responses_path.write_text(line.replace('"sample": 0', '"sample": 1'), "utf-8")
+    with pytest.raises(OutsideError, match="was not to be asked"):
+        run.check()
+    run.responses_path.unlink()
+    (run.path / "prompts.jsonl").write_text("")
+    with pytest.raises(OutsideError, match="was changed"):
+        run.check()
+
+
+def test_verdicts_have_a_file_a_scorer(run: RunDir) -> None:
+    def verdict(scorer: str) -> Path:
+        path = run.verdicts_path(scorer)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"scorer": scorer}) + "\n")
+        return path
+
+    assert verdict("lexical@1").name == "lexical.jsonl"
+    assert run.verdicts_path("lexical@1").name == "lexical.jsonl"
+    other = verdict("lexical@2")
+    assert other.name != "lexical.jsonl"
+    assert verdict("judge:a/b@1").name == "judge-a-b.jsonl"
+    assert run.verdicts_path("judge:a-b@1").name != "judge-a-b.jsonl"
+    assert set(run.verdict_files()) == {"lexical@1", "lexical@2", "judge:a/b@1"}
+    assert run.report_path("html").name == "report.html"
+
+
+@given(st.text())
+def test_any_name_is_made_safe_for_a_path(text: str) -> None:
+    name = safe_name(text)
+    assert name
+    assert not set(name) & set('/\\:*?"<>|\0\n ')
+    assert not name.startswith((".", "-"))
+    assert len(name.encode("utf-8", "replace")) <= 255
+
+
+def test_secrets_are_taken_out_by_their_names() -> None:
+    data = {"api_key": "a", "x": [{"Authorization": "b", "max_tokens": 3}], "password": "c"}
+    assert without_secrets(data) == {
+        "api_key": "***",
+        "x": [{"Authorization": "***", "max_tokens": 3}],
+        "password": "***",
+    }
