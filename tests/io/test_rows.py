@@ -167,7 +167,7 @@ def test_what_is_no_file_is_named(tmp_path: Path, suffix: str) -> None:
 def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("问题,答\nq,r\n", "utf-8")
-    with pytest.raises(InputError, match="no column '回答'.*columns: 问题, 答"):
+    with pytest.raises(InputError, match=r"no column '回答'.*columns: 问题, 答"):
         list(read_rows(path, mapping={"response": "回答"}))
 
 

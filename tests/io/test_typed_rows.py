@@ -44,7 +44,7 @@ def test_a_response_takes_what_it_lacks_from_its_known_prompt(tmp_path: Path) ->
     assert response.subcomponent == "Law violation"
     assert response.prompt == "问"
     assert response.model == "m"
-    with pytest.raises(InputError, match="dimension.*--prompts"):
+    with pytest.raises(InputError, match=r"dimension.*--prompts"):
         list(read_responses(_file(tmp_path, {"prompt": "他", "response": "答"}), options))
 
 

@@ -93,7 +93,7 @@ def test_a_wrong_answer_changes_nothing_and_says_what_to_do(
 
 def test_no_network_says_what_to_do(small: str) -> None:
     for url in ("http://127.0.0.1:9/x", "http://no-such-host.invalid/x", "http://[bad"):
-        with pytest.raises(OutsideError, match="cannot be reached.*by hand.*--from FILE"):
+        with pytest.raises(OutsideError, match=r"cannot be reached.*by hand.*--from FILE"):
             fetch_prompts("small", url)
 
 
