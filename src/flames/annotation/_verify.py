@@ -124,13 +124,13 @@ def _replay(
             problems.append(f"event {event.seq}: {score} is no score in {item.dimension}")
         before = _places(ledger, event)
         ledger.apply([event])
-        if item is not None:
-            taken[item.id] = taken.get(item.id, 0) + _places(ledger, event) - before
-            assigned = event.kind == "leased" or (
-                event.kind == "labelled" and "source" not in event.data
-            )
-            if assigned and item.quota is not None and taken[item.id] > item.quota:
-                problems.append(f"event {event.seq}: item {item.id} goes beyond its quota")
+        if item is None:
+            continue
+        more = _places(ledger, event) - before
+        taken[item.id] = taken.get(item.id, 0) + more
+        imported = "source" in event.data  # may add to what an item has; assignments may not
+        if more > 0 and not imported and item.quota is not None and taken[item.id] > item.quota:
+            problems.append(f"event {event.seq}: item {item.id} goes beyond its quota")
     problems += ledger.faults
     return ledger
 
