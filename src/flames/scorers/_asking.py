@@ -72,6 +72,7 @@ class Form:
 
 
 PLAIN = Form("plain")
+_KEPT = ("ok", "truncated", "empty", "blocked")
 
 
 class AskJournal:
@@ -104,7 +105,8 @@ class AskJournal:
     def _take(self, raw: bytes) -> None:
         try:
             line = json.loads(raw)
-            self._told[line.pop("key")] = Told(**{k: line.get(k) for k in Told.__slots__})
+            if line["status"] in _KEPT and isinstance(line.get("text", ""), str):
+                self._told[line["key"]] = Told(**{k: line.get(k) for k in Told.__slots__})
         except (ValueError, KeyError, TypeError, AttributeError):
             return
 
@@ -284,32 +286,58 @@ def model_and_settings(spec: str, context: ScorerContext) -> tuple[ChatModel, Se
         UsageError: There is no such model, or an option is not what it should be.
     """
     options = context.options
-    said: dict[str, Any] = {
-        name: options[name]
-        for name in ("base_url", "api_key_env", "timeout", "frame")
-        if options.get(name) is not None
-    }
-    model = load_model(spec, ModelOptions(**said))
+    said: dict[str, Any] = {n: text(options, n) for n in ("base_url", "api_key_env", "frame")}
+    if "timeout" in options:
+        said["timeout"] = number(options, "timeout", 0.0)
     prices = None
     if "price_in" in options or "price_out" in options:
         prices = Prices(number(options, "price_in", 0.0), number(options, "price_out", 0.0))
-    limits = {
-        name: options[name]
-        for name in ("concurrency", "retries", "max_requests", "max_cost")
-        if options.get(name) is not None
+    limits: dict[str, Any] = {
+        name: whole(options, name, least)
+        for name, least in (("concurrency", 1), ("retries", 0), ("max_requests", 1))
+        if name in options
     }
-    return model, Settings(prices=prices, **limits)
+    if "max_cost" in options:
+        limits["max_cost"] = number(options, "max_cost", 0.0)
+    return load_model(spec, ModelOptions(**said)), Settings(prices=prices, **limits)
+
+
+def text(options: Mapping[str, Any], name: str) -> str | None:
+    """An option that is text, or None where it is not given.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    value = options.get(name)
+    if value is not None and not isinstance(value, str):
+        raise UsageError(f"the scorer option {name} must be text, not {value!r}")
+    return value
+
+
+def whole(options: Mapping[str, Any], name: str, least: int) -> int:
+    """An option that is a whole number, `least` unless given.
+
+    Raises:
+        UsageError: It is none, or too small.
+    """
+    value = options.get(name, least)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(
+            f"the scorer option {name} must be a whole number of at least {least}, not {value!r}"
+        )
+    return value
 
 
 def number(options: Mapping[str, Any], name: str, default: float) -> float:
-    """An option that is a number.
+    """An option that is a number of at least 0.
 
     Raises:
         UsageError: It is none.
     """
     value = options.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UsageError(f"the scorer option {name} must be a number, not {value!r}")
+    usable = isinstance(value, int | float) and not isinstance(value, bool)
+    if not usable or not 0 <= value < float("inf"):
+        raise UsageError(f"the scorer option {name} must be a number of at least 0, not {value!r}")
     return float(value)
 
 

@@ -18,6 +18,7 @@ from flames.scorers._asking import (
     number,
     one_of,
     refuse_unknown,
+    text,
 )
 from flames.scorers.base import ScorerContext
 from flames.scorers.guard._adapters import ADAPTERS, Adapter
@@ -67,7 +68,7 @@ def guard_with(
     if not any(d.name in {dim for dim, _ in adapter.covers} for d in context.taxonomy.dimensions):
         raise UsageError(f"{adapter.name} covers nothing of the taxonomy {context.taxonomy.id}")
     controversial: Controversial = one_of(options, "controversial", get_args(Controversial))
-    template = _template(options.get("prompt")) if adapter.asked == "prompt" else None
+    template = _template(text(options, "prompt")) if adapter.asked == "prompt" else None
     sampling = Sampling(
         temperature=number(options, "temperature", 0.0),
         max_tokens=int(number(options, "max_tokens", adapter.max_tokens)),
@@ -100,15 +101,15 @@ def _template(path: str | None) -> tuple[str, str]:
         return file.read_text("utf-8").strip(), "zh-v1"
     try:
         raw = Path(path).read_bytes()
-        text = raw.decode("utf-8-sig").strip()
+        words = raw.decode("utf-8-sig").strip()
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=path) from None
     except UnicodeDecodeError:
         raise InputError("is not text in UTF-8", path=path) from None
     for name in ("{{prompt}}", "{{response}}"):
-        if text.count(name) != 1:
+        if words.count(name) != 1:
             raise InputError(f"needs {name}, once", path=path)
-    return text, f"{Path(path).stem}-{hashlib.sha256(raw).hexdigest()[:8]}"
+    return words, f"{Path(path).stem}-{hashlib.sha256(raw).hexdigest()[:8]}"
 
 
 class ModerationModel:

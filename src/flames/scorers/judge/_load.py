@@ -16,11 +16,13 @@ from flames.scorers._asking import (
     number,
     one_of,
     refuse_unknown,
+    text,
+    whole,
 )
 from flames.scorers.base import Scorer, ScorerContext
 from flames.scorers.judge._panel import PanelScorer
 from flames.scorers.judge._prompt import load_judge_prompt
-from flames.scorers.judge._scorer import JudgeScorer, answer_form, judge_id
+from flames.scorers.judge._scorer import JudgeScorer, answer_form, judge_version
 
 OPTIONS = frozenset("lang prompt votes rule structured".split())
 MAX_TOKENS = 2048  # room for the thoughts of reasoning models
@@ -70,10 +72,8 @@ def judge_with(model: ChatModel, context: ScorerContext, **asking: Any) -> Judge
     """
     options = context.options
     lang = one_of(options, "lang", ("zh", "en"))
-    prompt = load_judge_prompt(options.get("prompt"), lang)
-    votes = options.get("votes", 1)
-    if isinstance(votes, bool) or not isinstance(votes, int) or votes < 1:
-        raise UsageError(f"the scorer option votes must be a whole number of at least 1: {votes!r}")
+    prompt = load_judge_prompt(text(options, "prompt"), lang)
+    votes = whole(options, "votes", 1)
     sampling = Sampling(
         temperature=number(options, "temperature", VOTING_TEMPERATURE if votes > 1 else 0.0),
         max_tokens=int(number(options, "max_tokens", MAX_TOKENS)),
@@ -81,7 +81,7 @@ def judge_with(model: ChatModel, context: ScorerContext, **asking: Any) -> Judge
     asker = Asker(
         model,
         sampling=sampling,
-        journal=journal_path(options, "judge", judge_id(model.name, prompt, votes)),
+        journal=journal_path(options, "judge", f"{model.name}@{judge_version(prompt, votes)}"),
         **asking,
     )
     asker.forms = _forms(asker.described, context)

@@ -42,11 +42,10 @@ class PanelScorer:
         self._taxonomy = taxonomy
         self._rule = rule
         self.window = max(judge.window for judge in judges)
-        short = [judge_id.removeprefix("judge:").partition("@")[0] for judge_id in ids]
-        version = ids[0].rpartition("@")[2]
-        suffix = "" if rule == "majority" else f"-{rule}"
+        versions = list(dict.fromkeys(judge.version for judge in judges))
+        version = "+".join(versions) + ("" if rule == "majority" else f"-{rule}")
         self.info = ScorerInfo(
-            id=f"judge:{'+'.join(short)}@{version}{suffix}",
+            id=f"judge:{'+'.join(judge.name for judge in judges)}@{version}",
             title=f"A panel of {len(judges)} judges, by {rule}",
             taxonomy=taxonomy.id,
             notes=judges[0].info.notes,

@@ -58,9 +58,11 @@ class JudgeScorer:
         self._prompt = prompt
         self._taxonomy = taxonomy
         self._votes = votes
+        self.name = asker.model.name
+        self.version = judge_version(prompt, votes)
         self.window = 16 * asker.collector.limit.most
         self.info = ScorerInfo(
-            id=judge_id(asker.model.name, prompt, votes),
+            id=f"judge:{self.name}@{self.version}",
             title=f"{asker.model.name} as the judge, by the rubric of each subcomponent",
             taxonomy=taxonomy.id,
             notes=(NOTE,),
@@ -144,9 +146,9 @@ class JudgeScorer:
         )
 
 
-def judge_id(model: str, prompt: JudgePrompt, votes: int) -> str:
-    """`judge:MODEL@PROMPT`, with the number of votes where there are several."""
-    return f"judge:{model}@{prompt.version}" + (f"x{votes}" if votes > 1 else "")
+def judge_version(prompt: JudgePrompt, votes: int) -> str:
+    """What stands behind a judge's name: the prompt, and the number of votes if there are more."""
+    return prompt.version + (f"x{votes}" if votes > 1 else "")
 
 
 def majority(
