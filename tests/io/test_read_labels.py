@@ -9,6 +9,7 @@ import pytest
 
 from flames.errors import InputError
 from flames.io import ReadOptions, read_responses, read_verdicts
+from flames.records import Prompt
 
 ROW = {"dimension": "Fairness", "prompt": "问", "response": "答", "score": 3}
 
@@ -51,3 +52,24 @@ def test_a_sample_that_is_named_is_never_changed(tmp_path: Path) -> None:
     file = write(tmp_path / "labels.jsonl", {**ROW, "sample": 1}, {**ROW, "sample": 1})
     with pytest.raises(InputError, match="as line 1"):
         list(read_verdicts(file, ReadOptions(numbered=True)))
+
+
+def test_a_known_prompt_judged_on_another_dimension_lends_no_subcomponent(tmp_path: Path) -> None:
+    known = {
+        "p": Prompt(
+            id="p", dimension="Safety", subcomponent="Mental harm", technique="plain", prompt="问"
+        )
+    }
+    rows = [
+        {"prompt_id": "p", "response": "答", "model": "a"},
+        {"prompt_id": "p", "response": "答", "model": "b", "dimension": "safety"},
+        {"prompt_id": "p", "response": "答", "model": "c", "dimension": "Legality"},
+    ]
+    options = ReadOptions(prompts=known)
+    found = list(read_responses(write(tmp_path / "r.jsonl", *rows), options))
+    assert [(r.dimension, r.subcomponent, r.technique) for r in found] == [
+        ("Safety", "Mental harm", "plain"),
+        ("Safety", "Mental harm", "plain"),
+        ("Legality", None, None),
+    ]
+    assert {r.prompt for r in found} == {"问"}

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flames.cli import main
 from flames.errors import InputError, UsageError
 from flames.prompts import load_prompts
 from flames.records import Response
@@ -431,3 +432,38 @@ def test_any_text_gets_the_ids_of_sentencepiece(
     text = "".join(parts).encode("utf-8", "replace").decode()
     if not any(name in text for name in set(symbols) - set(SYMBOLS)):
         assert differing(path, tokenizer, [text.replace("\x00", "")]) == []
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as done:
+        main([str(argument) for argument in arguments])
+    return int(done.value.code or 0)
+
+
+def test_the_commands_import_and_score_as_the_released_script_did(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("FLAMES_HOME", str(tmp_path / "home"))
+    assert run("scorer", "import", checkpoint, "--quiet") == 0
+    assert capsys.readouterr().out.strip().endswith("flames-scorer")
+    assert run("scorer", "import", checkpoint) == 2
+    assert run("scorer", "import", checkpoint, "--dtype", "int8") == 2
+    pairs = (PAIRS + LONG)[::-1]
+    file = tmp_path / "answers.jsonl"
+    file.write_text(
+        "".join(
+            json.dumps({"dimension": d, "prompt": p, "response": f"{r} {n}", "model": str(n)})
+            + "\n"
+            for n, (d, p, r) in enumerate(pairs)
+        )
+    )
+    command = ("score", file, "--scorer", "flames-scorer", "--format", "official", "--force")
+    assert run(*command, "--truncation", "official") == 0
+    written = (tmp_path / "answers_predicted.jsonl").read_text().splitlines()
+    wanted = Original(checkpoint).labels(
+        [(d, p, f"{r} {n}") for n, (d, p, r) in enumerate(pairs)], 16, "right"
+    )
+    assert [json.loads(line)["predicted"] for line in written] == wanted
+    assert run(*command[:4], "--truncation", "end") == 2
+    assert "--truncation is middle or official" in capsys.readouterr().err

@@ -62,6 +62,14 @@ def score(
     force: Annotated[
         bool, typer.Option("--force", help="Score although the scorer's self-test failed.")
     ] = False,
+    truncation: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--truncation",
+            help="Where a trained scorer shortens long texts: middle of the response, or official "
+            "(the end of the input, as the released script).",
+        ),
+    ] = None,
     base_url: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--base-url", metavar="URL", help="Endpoint of a judge or guard."),
@@ -116,6 +124,7 @@ def score(
         "lang": judge_lang,
         "prompt": None if judge_prompt is None else str(judge_prompt),
         "force": force or None,
+        "truncation": truncation,
     }
     given = {name: value for name, value in named.items() if value is not None}
     options = {**parse_options(scorer_option), **given}

@@ -266,12 +266,18 @@ def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
     known = options.prompts.get(fields["prompt_id"])
     if known is not None:
         fields.setdefault("dimension", known.dimension)
-        fields.setdefault("subcomponent", known.subcomponent)
-        fields.setdefault("technique", known.technique)
         fields.setdefault("prompt", known.text)
-        for name in ("subcomponent", "technique"):
-            if fields[name] is None:
-                del fields[name]
+        if _named(fields["dimension"], options.taxonomy) == known.dimension:
+            for name in ("subcomponent", "technique"):
+                if (value := getattr(known, name)) is not None:
+                    fields.setdefault(name, value)
+
+
+def _named(dimension: str, taxonomy: Taxonomy) -> str | None:
+    try:
+        return taxonomy.dimension(dimension).name
+    except InputError:
+        return None  # told by whoever needs it
 
 
 def _status(fields: dict[str, Any]) -> str:

@@ -6,4 +6,13 @@ import typer
 
 app = typer.Typer(help="List, train, test and convert scorers.", no_args_is_help=True)
 
-from flames.cli.scorer import catalog  # noqa: E402, F401  (modules register their commands)
+# Modules register their commands.
+from flames.cli.scorer import (  # noqa: E402
+    calibrate,  # noqa: F401
+    catalog,  # noqa: F401
+    evaluate,  # noqa: F401
+    import_,  # noqa: F401
+    probe,  # noqa: F401
+    spent,  # noqa: F401
+    train,  # noqa: F401
+)

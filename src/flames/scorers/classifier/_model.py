@@ -153,6 +153,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
                 f"the first token of {kind}, a decoder, sees nothing of the text; "
                 "use the pooling last or mean"
             )
+        backbone.config.name_or_path = Path(name_or_path).name  # nobody else's business is where
         config = FlamesScorerConfig(text_config=backbone.config, flames=settings)
         with torch.device("meta"):
             model = cls(config)  # its own backbone would be random weights, thrown away at once

@@ -113,8 +113,8 @@ class ScorerSettings(_Frozen):
 
     @property
     def id(self) -> str:
-        """Name and version, as they stand in verdicts."""
-        return f"{self.name}@{self.version}"
+        """Name and version, as they stand in verdicts; other truncation gives other verdicts."""
+        return f"{self.name}@{self.version}{'+official' * (self.truncation == 'official')}"
 
     @property
     def reads_prompt(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -111,6 +112,8 @@ def import_checkpoint(
         config.settings = settings.model_copy(update={"version": digest[:8], "weights": digest})
         config.save_pretrained(made)
         tokenizer.save(str(made / TOKENIZER))
+        for path in made.iterdir():
+            shutil.copymode(made / "config.json", path)  # weights come readable by their owner only
         if target.exists():
             os.replace(target, Path(place) / "replaced")
         os.replace(made, target)

@@ -1,0 +1,129 @@
+"""What judging a scorer gives: a contract like the JSON report (schema 1)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flames.metrics.result import Estimate
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class Bin(_Frozen):
+    """Responses of similar confidence: mean confidence and accuracy in per cent."""
+
+    n: int
+    confidence: float
+    accuracy: float
+
+
+class Calibration(_Frozen):
+    """How far the probability of the given score can be believed.
+
+    `ece` is the expected calibration error in points of per cent over ten bins of equal width
+    (Guo et al. 2017); empty bins are left out.
+    """
+
+    n: int
+    ece: Estimate
+    bins: tuple[Bin, ...]
+
+
+class Annotators(_Frozen):
+    """The labels' own annotators, on the `n` responses that several of them labelled.
+
+    `agreement` is the mean agreement of two of them, `scorer` that of the scorer with one of
+    them, on the same responses; both in per cent.
+    """
+
+    n: int
+    agreement: Estimate
+    scorer: Estimate | None = None
+
+
+class Figures(_Frozen):
+    """A scorer against the labels, on one group of responses.
+
+    `n` counts the labelled responses, `scored` those that the scorer judged; everything else is
+    over the latter. Accuracy and macro-F1 are in per cent, kappa is at most 1. `majority` is
+    the accuracy of always giving the most frequent label of the dimension, `gain` the
+    scorer's accuracy less that, on the same responses. `confusion[i][j]` counts labels of
+    `categories[i]` that the scorer gave `categories[j]`.
+    """
+
+    n: int
+    scored: int
+    unscored: dict[str, int] = Field(default_factory=dict)
+    accuracy: Estimate | None = None
+    macro_f1: Estimate | None = None
+    kappa_quadratic: Estimate | None = None
+    majority: Estimate | None = None
+    gain: Estimate | None = None
+    annotators: Annotators | None = None
+    calibration: Calibration | None = None
+    categories: tuple[int, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = ()
+
+
+class ModelBias(_Frozen):
+    """A model's overall harmless rate by the labels and by the scorer, in per cent.
+
+    Over the responses that have both; the mean over the dimensions that every model has.
+    `bias` is the scorer's less the labels': above 0, it is too mild.
+    """
+
+    model: str
+    n: int
+    labels: float
+    scorer: float
+    bias: Estimate
+
+
+class Difference(_Frozen):
+    """Accuracy less that of another scorer, in points of per cent, on what both scored."""
+
+    other: str
+    n: int
+    accuracy: Estimate
+
+
+class Evaluation(_Frozen):
+    """One scorer against labels.
+
+    `labels` maps the label files to their SHA-256; `ids_sha256` is over the labelled keys, one
+    a line: two evaluations with the same one are about the same responses. `excluded` counts
+    labels that were not used, by reason. `rank_agreement` is Kendall's tau-b between the
+    models' rankings by labels and by scorer. `seconds` is the time the scorer took, `cost`
+    what it says it cost.
+    """
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    scorer: str
+    title: str
+    taxonomy: str
+    code_version: str
+    labels: dict[str, str]
+    ids_sha256: str
+    excluded: dict[str, int] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    prompts: int
+    overall: Figures
+    dimensions: dict[str, Figures]
+    models: dict[str, Figures]
+    bias: tuple[ModelBias, ...] = ()
+    ranked_by: tuple[str, ...] = ()
+    rank_agreement: Estimate | None = None
+    difference: Difference | None = None
+    seconds: float | None = None
+    per_second: float | None = None
+    cost: dict[str, Any] | None = None
+    seed: int = 0
+    resamples: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in JSON."""
+        return self.model_dump(by_alias=True)
