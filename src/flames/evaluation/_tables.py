@@ -63,7 +63,8 @@ def _cost(evaluation: Evaluation) -> str:
 def summary(evaluations: Sequence[Evaluation]) -> Table:
     """One row a scorer."""
     w = words()
-    keys = ["scorer", "scored", "accuracy", "macro_f1", "kappa", "gain", "ece", "tau", "speed", "cost"]
+    keys = ["scorer", "scored", "accuracy", "macro_f1", "kappa", "gain", "ece", "tau"]
+    keys += ["speed", "cost"]
     several = len(evaluations) > 1
     header = tuple(w[key] for key in keys) + ((w["versus"],) if several else ())
     rows = []
