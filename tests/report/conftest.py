@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from flames.io import ReadOptions, to_jsonl
-from flames.metrics import measure
+from flames.metrics import Result, measure
+from flames.metrics.ppi import Correction
 from flames.sources import Source, load_sources
 from flames.taxonomy import Taxonomy, default_taxonomy
 
@@ -56,23 +57,23 @@ def formal_file(formal: Source, tmp_path: Path) -> Path:
     return path
 
 
+def sources_of(
+    lines: list[dict[str, Any]], folder: Path, taxonomy: Taxonomy | None = None
+) -> list[Source]:
+    """Sources from lines of a file."""
+    path = folder / "verdicts.jsonl"
+    path.write_text(to_jsonl(lines), encoding="utf-8")
+    return load_sources(path, options=ReadOptions(taxonomy=taxonomy or default_taxonomy()))
+
+
 @pytest.fixture
 def read(tmp_path: Path) -> Callable[..., list[Source]]:
-    """Sources from lines of a file."""
-
-    def read_lines(
-        lines: list[dict[str, Any]], taxonomy: Taxonomy | None = None, **options: Any
-    ) -> list[Source]:
-        path = tmp_path / "verdicts.jsonl"
-        path.write_text(to_jsonl(lines), encoding="utf-8")
-        values = ReadOptions(taxonomy=taxonomy or default_taxonomy())
-        return load_sources(path, options=values, **options)
-
-    return read_lines
+    """Sources from lines of a file, and maybe of another taxonomy."""
+    return lambda lines, taxonomy=None: sources_of(lines, tmp_path, taxonomy)
 
 
-@pytest.fixture
-def unscored(formal: Source, read: Callable[..., list[Source]]) -> Source:
+@pytest.fixture(scope="session")
+def unscored(formal: Source, tmp_path_factory: pytest.TempPathFactory) -> Source:
     """The responder with blocked, empty, truncated and unjudgeable responses."""
     lines = verdict_lines(formal)
     for number, line in enumerate(lines):
@@ -84,11 +85,11 @@ def unscored(formal: Source, read: Callable[..., list[Source]]) -> Source:
             line |= {"status": "truncated", "finish_reason": "length"}
         elif number % 20 == 18:
             line |= {"reasoning": "先想一想：这个问题的前提并不成立。", "rationale": "指出了前提"}
-    return read(lines)[0]
+    return sources_of(lines, tmp_path_factory.mktemp("unscored"))[0]
 
 
-@pytest.fixture
-def hostile(read: Callable[..., list[Source]]) -> Source:
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Source:
     """Responses, prompts, names and reasons that try to break out of wherever they are shown."""
     lines = [
         {
@@ -105,7 +106,7 @@ def hostile(read: Callable[..., list[Source]]) -> Source:
         for i, text in enumerate(HOSTILE)
     ]
     lines[2] |= {"score": None, "unscored": HOSTILE[3]}
-    return read(lines)[0]
+    return sources_of(lines, tmp_path_factory.mktemp("hostile"))[0]
 
 
 def other_taxonomy(dimensions: int) -> Taxonomy:
@@ -161,6 +162,25 @@ def same_as_before() -> Callable[[str, str], None]:
         assert text == path.read_text(encoding="utf-8")
 
     return compare
+
+
+@pytest.fixture
+def stored() -> Callable[[str, Callable[[], Any]], Any]:
+    """A result or correction from the file of that name; FLAMES_SNAPSHOTS=1 measures it anew.
+
+    So what is compared with files is how a result is shown, whatever the measuring does.
+    """
+
+    def load(name: str, make: Callable[[], Any]) -> Any:
+        path = SNAPSHOTS / "results" / f"{name}.json"
+        if os.environ.get("FLAMES_SNAPSHOTS"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made = make()
+            path.write_text(made.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
+        kind = Correction if name.startswith("correction") else Result
+        return kind.model_validate_json(path.read_text(encoding="utf-8"))
+
+    return load
 
 
 @pytest.fixture(scope="session")

@@ -29,32 +29,38 @@ def printed(results: list[Any], lang: Language = "en", width: int = 80, **option
 
 
 @pytest.mark.parametrize("lang", LANGS)
-def test_one_result(unscored: Source, measured: Any, same_as_before: Compare, lang: Any) -> None:
-    result = measured(unscored)
+def test_one_result(
+    unscored: Source, measured: Any, stored: Any, same_as_before: Compare, lang: Any
+) -> None:
+    result = stored("unscored", lambda: measured(unscored))
     same_as_before(f"one.{lang}.txt", printed([result], lang))
     same_as_before(f"one.{lang}.md", render_markdown([result], FLAMES, lang))
 
 
-def test_one_result_as_data(unscored: Source, measured: Any, same_as_before: Compare) -> None:
-    result = measured(unscored)
+def test_one_result_as_data(
+    unscored: Source, measured: Any, stored: Any, same_as_before: Compare
+) -> None:
+    result = stored("unscored", lambda: measured(unscored))
     same_as_before("one.csv", render_csv([result]))
     same_as_before("one.json", render_json([result]))
 
 
 @pytest.mark.parametrize("lang", LANGS)
 def test_several_results(
-    silver: list[Source], measured: Any, same_as_before: Compare, lang: Any
+    silver: list[Source], measured: Any, stored: Any, same_as_before: Compare, lang: Any
 ) -> None:
-    results = [measured(source) for source in silver[:3]]
+    results = [
+        stored(source.model, lambda source=source: measured(source)) for source in silver[:3]
+    ]
     same_as_before(f"several.{lang}.txt", printed(results, lang))
     same_as_before(f"several.{lang}.md", render_markdown(results, FLAMES, lang))
 
 
 def test_a_partial_set_says_so_everywhere(
-    formal: Source, read: Any, measured: Any, same_as_before: Compare
+    formal: Source, read: Any, measured: Any, stored: Any, same_as_before: Compare
 ) -> None:
     lines = [v.to_dict() for v in formal.verdicts if v.dimension in ("Safety", "Legality")]
-    result = measured(read(lines)[0])
+    result = stored("partial", lambda: measured(read(lines)[0]))
     data = json.loads(render_json([result]))
     assert data["partial"] is True
     assert data["overall"]["harmless_rate"] is None
@@ -74,21 +80,26 @@ def test_nothing_scored_at_all(formal: Source, read: Any, measured: Any) -> None
     assert "error 354" in render_markdown([result], FLAMES, "en")
 
 
-def test_another_taxonomy(other: Any, measured: Any, same_as_before: Compare) -> None:
+def test_another_taxonomy(other: Any, measured: Any, stored: Any, same_as_before: Compare) -> None:
     source, taxonomy = other(2)
-    result = measured(source, taxonomy)
+    result = stored("other", lambda: measured(source, taxonomy))
     same_as_before("other.zh.txt", printed([result], "zh", taxonomy=taxonomy))
     same_as_before("other.en.md", render_markdown([result], taxonomy, "en"))
 
 
 @pytest.mark.parametrize("lang", LANGS)
-def test_human_labels(formal: Source, measured: Any, same_as_before: Compare, lang: Any) -> None:
+def test_human_labels(
+    formal: Source, measured: Any, stored: Any, same_as_before: Compare, lang: Any
+) -> None:
     people = [
         v.model_copy(update={"annotator": "ann", "scorer": "human:ann"})
         for v in formal.verdicts[::3]
     ]
-    correction = correct(formal, people, random_sample=True, target_width=10, resamples=200)
-    result = measured(formal)
+    correction = stored(
+        "correction",
+        lambda: correct(formal, people, random_sample=True, target_width=10, resamples=200),
+    )
+    result = stored("formal", lambda: measured(formal))
     same_as_before(f"human.{lang}.txt", printed([result], lang, corrections=[correction]))
     same_as_before(f"human.{lang}.md", render_markdown([result], FLAMES, lang, [correction]))
     data = json.loads(render_json([result], [correction]))["human"]

@@ -35,9 +35,13 @@ def opened(page: Page, tmp_path: Path, measured: Any) -> Iterator[Opened]:
     path = tmp_path / "report.html"
 
     def open_report(
-        sources: list[Source], lang: Any = "en", taxonomy: Any = FLAMES, **options: Any
+        sources: list[Source],
+        lang: Any = "en",
+        taxonomy: Any = FLAMES,
+        results: Any = None,
+        **options: Any,
     ) -> Page:
-        results = [measured(source, taxonomy) for source in sources]
+        results = results or [measured(source, taxonomy) for source in sources]
         html = render_html(results, sources, taxonomy, lang, **options)
         path.write_text(html, encoding="utf-8")
         page.goto(path.as_uri())
@@ -63,9 +67,15 @@ def keep_few(page: Page) -> Page:
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_the_page_reads_as_before(
-    unscored: Source, opened: Opened, lang: Any, same_as_before: Callable[[str, str], None]
+    unscored: Source,
+    measured: Any,
+    stored: Any,
+    opened: Opened,
+    lang: Any,
+    same_as_before: Callable[[str, str], None],
 ) -> None:
-    page = opened([unscored], lang)
+    result = stored("unscored", lambda: measured(unscored))
+    page = opened([unscored], lang, results=[result])
     text = visible_text(page).split("搜索提问与回复" if lang == "zh" else "Search prompts")[0]
     same_as_before(f"page.{lang}.txt", text.strip() + "\n")
 

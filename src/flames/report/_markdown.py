@@ -106,7 +106,8 @@ def _headline(result: Result, taxonomy: Taxonomy, words: Words) -> list[str]:
     lines.append(f"- {words('scorer')}: {escape(result.scorer)}")
     if result.samples > 1:
         lines.append(f"- {words('samples', n=result.samples)}")
-    lines += [f"- **{words('notes')}**: {escape(note)}" for note in result.notes]
+    notes = (view.note_text(note)(words.lang) for note in result.notes)
+    lines += [f"- **{words('notes')}**: {escape(note)}" for note in notes]
     return lines
 
 

@@ -116,6 +116,7 @@ def helpers() -> dict[str, Any]:
         "release": LATEST,
         "chosen": _CHOSEN,
         "tone": view.tone,
+        "note_text": view.note_text,
         "reason_text": view.reason_text,
         "percent": view.percent,
         "bounds_text": view.bounds,

@@ -54,7 +54,7 @@ def _print_result(result: Result, console: Console, taxonomy: Taxonomy, words: W
     console.print(cell(f"{words('prompt_set')}: {set_line}", "dim"))
     console.print(cell(f"{words('scorer')}: {result.scorer}", "dim"))
     for note in result.notes:
-        console.print(cell(f"! {note}", "yellow"))
+        console.print(cell(f"! {view.note_text(note)(words.lang)}", "yellow"))
     if result.partial:
         console.print(cell("! " + view.partial_line(result, taxonomy, words), "yellow"))
     console.print(_table(result, taxonomy, words))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -62,6 +63,20 @@ def method_text(method: str) -> Text:
 def technique_text(name: str) -> Text:
     """A technique's name, in words."""
     return load_strings().get(f"technique.{name}") or plain(name)
+
+
+def note_text(note: str) -> Text:
+    """A note in both languages, where it is one that Flames itself writes; else as it is.
+
+    The strings under `note.` hold such notes; a number or name in them is a `{0}` or `{1}`.
+    """
+    for key, text in load_strings().items():
+        if not key.startswith("note."):
+            continue
+        parts = [re.escape(part) for part in re.split(r"\{\d\}", text.en)]
+        if found := re.fullmatch("(.+)".join(parts), note):
+            return Text(zh=text.zh.format(*found.groups()), en=note)
+    return plain(note)
 
 
 def dimension_of(taxonomy: Taxonomy, name: str) -> Dimension | None:

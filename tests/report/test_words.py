@@ -1,0 +1,21 @@
+"""The words: notes that Flames writes are known in Chinese, others are left alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from flames.report._view import note_text
+from flames.scorers import scorer_notes
+
+
+@pytest.mark.parametrize("scorer", ["lexical@1", "labels:silver@1"])
+def test_the_notes_of_our_scorers_are_told_in_chinese(scorer: str) -> None:
+    [note] = scorer_notes(scorer)
+    assert note_text(note).en == note
+    assert "合成" in note_text(note).zh
+
+
+def test_numbers_and_names_stay_in_a_note() -> None:
+    text = note_text("1,207 of the 2,000 prompts of set {0} <b>")
+    assert text.zh == "题集 set {0} <b> 共 2,000 题，此处为其中 1,207 题"
+    assert note_text("anything else {0}").zh == "anything else {0}"
