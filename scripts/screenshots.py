@@ -1,0 +1,89 @@
+"""Makes the pictures of the documentation from real pages in headless Chromium.
+
+    python scripts/screenshots.py            # docs/images/*.png
+
+The pages are those that the commands write for the bundled simulated responders, `labels:silver`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from flames.leaderboard.entries import entry_of
+from flames.leaderboard.site import build_site
+from flames.metrics import measure
+from flames.prompts import load_prompts
+from flames.report import over, render_html
+from flames.sources import load_sources
+from flames.taxonomy import default_taxonomy
+
+IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
+MODEL = "sim-formal"
+
+
+def pages(folder: Path) -> tuple[Path, Path]:
+    """A report and the front page of a leaderboard, written to a folder."""
+    taxonomy = default_taxonomy()
+    sources = load_sources("labels:silver")
+    chosen = [source for source in sources if source.model == MODEL]
+    report = folder / "report.html"
+    results = [measure(source, taxonomy) for source in chosen]
+    report.write_text(render_html(results, chosen, taxonomy, "en"), encoding="utf-8")
+    whole = load_prompts("open")
+    entries = [entry_of(over(source, whole), date="2026-11-22") for source in sources]
+    build_site(entries, folder / "site")
+    return report, folder / "site" / "lists" / "published-2023-12-11.html"
+
+
+def pictures(browser: Browser, report: Path, board: Path) -> Iterator[tuple[str, bytes]]:
+    """Every picture's name and PNG."""
+    for name, page, lang, scheme, width, height, at in (
+        ("report-en", report, "en", "light", 1180, 1130, None),
+        ("report-zh", report, "zh", "light", 1180, 1080, None),
+        ("report-dark", report, "zh", "dark", 1180, 1080, None),
+        ("report-phone", report, "zh", "light", 390, 1000, None),
+        ("report-responses", report, "zh", "light", 1180, 800, "#responses"),
+        ("leaderboard", board, "en", "light", 1280, 1000, None),
+        ("leaderboard-zh", board, "zh", "light", 1280, 1000, None),
+    ):
+        context = browser.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme=scheme,  # type: ignore[arg-type]
+            reduced_motion="reduce",
+        )
+        tab = context.new_page()
+        tab.goto(page.as_uri())
+        tab.click(f"[data-set-lang={lang}]")
+        if at is not None:
+            tab.evaluate("at => document.querySelector(at).scrollIntoView()", at)
+        yield name, tab.screenshot()
+        context.close()
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--out", type=Path, default=IMAGES)
+    out = options.parse_args().out
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        print("needs Chromium (Debian: apt-get install chromium fonts-noto-cjk)", file=sys.stderr)
+        return 2
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        for name, png in pictures(browser, *pages(Path(folder))):
+            (out / f"{name}.png").write_bytes(png)
+            print(out / f"{name}.png")
+        browser.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
