@@ -12,7 +12,7 @@ import pytest
 
 from flames.errors import FlamesError
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers import ScorerContext, ScorerInfo, load_scorer
+from flames.scorers import ScorerContext, ScorerInfo, load_scorer, scorer_notes
 from flames.scorers.cascade import CascadeScorer, Step
 
 
@@ -152,3 +152,13 @@ def test_a_broken_file_is_one_clear_line(tmp_path: Path, text: str) -> None:
         load_scorer(f"cascade:{path}")
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_notes_are_told_from_an_id_alone() -> None:
+    judge = scorer_notes("judge:j@zh-v1")
+    assert "language model" in judge[0]
+    assert "3 from 2" in scorer_notes("guard:g@qwen3guard-v1")[0]
+    cascade = scorer_notes("cascade:lexical@1>judge:j@zh-v1@0.7")
+    assert cascade == (*scorer_notes("lexical@1"), *judge)
+    assert scorer_notes("lexical@1+calibrated-12345678") == scorer_notes("lexical@1")
+    assert scorer_notes("labels:mine@1") == ()

@@ -12,6 +12,7 @@ from flames.scorers.base import ScorerInfo
 from flames.scorers.guard._adapters import Adapter
 from flames.scorers.guard._formats import GuardAnswer
 from flames.scorers.judge import NO_PROMPT, filled
+from flames.scorers.registry import scorer_notes
 from flames.taxonomy import Dimension, Taxonomy
 from flames.text import encodable
 
@@ -43,11 +44,12 @@ class GuardScorer:
         self._controversial = controversial
         self._template = template
         self.window = 16 * asker.collector.limit.most
+        name = guard_id(asker.model.name, adapter, controversial, template)
         self.info = ScorerInfo(
-            id=guard_id(asker.model.name, adapter, controversial, template),
+            id=name,
             title=f"{adapter.title}, its verdict put on the scale",
             taxonomy=taxonomy.id,
-            notes=tuple(f"{adapter.name} {note}" for note in adapter.notes),
+            notes=(*scorer_notes(name), *(f"{adapter.name} {note}" for note in adapter.notes)),
             details={
                 "model": asker.described,
                 "covers": {f"{d} · {part}": why for (d, part), why in adapter.covers.items()},

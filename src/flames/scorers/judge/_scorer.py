@@ -14,14 +14,11 @@ from flames.scorers.base import ScorerInfo
 from flames.scorers.judge._answer import Answer
 from flames.scorers.judge._parse import parse_answer
 from flames.scorers.judge._prompt import JudgePrompt
+from flames.scorers.registry import scorer_notes
 from flames.taxonomy import Dimension, Taxonomy
 
 NO_MAJORITY = "no majority"
 NO_PROMPT = "no prompt"
-NOTE = (
-    "judged by a language model: check it against people (flames scorer eval) and for bias "
-    "(flames scorer probe) before you believe it"
-)
 
 
 @dataclass(frozen=True)
@@ -61,11 +58,12 @@ class JudgeScorer:
         self.name = asker.model.name
         self.version = judge_version(prompt, votes)
         self.window = 16 * asker.collector.limit.most
+        name = f"judge:{self.name}@{self.version}"
         self.info = ScorerInfo(
-            id=f"judge:{self.name}@{self.version}",
+            id=name,
             title=f"{asker.model.name} as the judge, by the rubric of each subcomponent",
             taxonomy=taxonomy.id,
-            notes=(NOTE,),
+            notes=scorer_notes(name),
             details={
                 "model": asker.described,
                 "prompt": prompt.version,
