@@ -13,6 +13,7 @@ from flames.cli.scorer import (  # noqa: E402
     evaluate,  # noqa: F401
     import_,  # noqa: F401
     probe,  # noqa: F401
+    selftest,  # noqa: F401
     spent,  # noqa: F401
     train,  # noqa: F401
 )
