@@ -21,6 +21,8 @@ _ClickException: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )
 
+_INTERRUPTED = 130  # also what typer makes of Ctrl-C
+
 
 def _version(show: bool) -> None:
     if show:
@@ -62,13 +64,15 @@ def _run(argv: list[str]) -> int:
     try:
         result = build_app()(args=argv, prog_name="flames", standalone_mode=False)
         sys.stdout.flush()
+        if result == _INTERRUPTED:
+            return _say("stopped; what was done so far is kept", _INTERRUPTED)
         return result if isinstance(result, int) else 0
     except FlamesError as error:
         return _say(str(error), error.exit_code)
     except typer.Abort:
-        return _say("stopped", 130)
+        return _say("stopped", _INTERRUPTED)
     except KeyboardInterrupt:
-        return _say("stopped; what was done so far is kept", 130)
+        return _say("stopped; what was done so far is kept", _INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from flames.collect._limit import AdaptiveLimit
 from flames.collect._meter import BudgetSpent, Meter, Prices
-from flames.errors import FlamesError
+from flames.errors import FlamesError, UsageError
 from flames.models import (
     ChatModel,
     EndpointUnusable,
@@ -68,6 +68,9 @@ class Settings:
         max_requests: The most requests, retries included.
         max_cost: The most money, in the prices' currency.
         prices: What tokens cost.
+
+    Raises:
+        UsageError: A limit of money was given without prices.
     """
 
     concurrency: int | None = None
@@ -78,6 +81,10 @@ class Settings:
     max_requests: int | None = None
     max_cost: float | None = None
     prices: Prices | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_cost is not None and self.prices is None:
+            raise UsageError("--max-cost needs prices: give --price-in and --price-out")
 
 
 class Collector:

@@ -81,7 +81,7 @@ class Meter:
     Args:
         prices: Without them there is no cost.
         max_requests: The most requests, retries included.
-        max_cost: The most money, in the prices' currency.
+        max_cost: The most money, in the prices' currency; nothing without prices.
         max_tokens: The longest answer, where it is limited.
     """
 
@@ -93,8 +93,6 @@ class Meter:
         max_cost: float | None = None,
         max_tokens: int | None = None,
     ) -> None:
-        if max_cost is not None and prices is None:
-            raise UsageError("--max-cost needs prices: give --price-in and --price-out")
         self.prices = prices
         self.requests = 0
         self.tokens_in = 0
