@@ -5,18 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flames.errors import UsageError
 from flames.io import read_responses
 from flames.records import Response
-from flames.scorers import ScorerContext, load_scorer
+from flames.scorers import Scorer, ScorerContext, load_scorer
 from flames.scorers.labels import labels_path
 from flames.scorers.lexical import LexicalModel, counts, ngrams, normalise
 from flames.taxonomy import default_taxonomy, load_taxonomy
 
 SCORER = load_scorer("lexical")
+PLUS = load_scorer("lexical-plus")
+BOTH = pytest.mark.parametrize("scorer", [SCORER, PLUS], ids=["lexical", "lexical-plus"])
+DATA = labels_path("silver").parent
 TAXONOMY = default_taxonomy()
 
 
@@ -24,10 +27,14 @@ def _response(text: str, dimension: str = "Safety", prompt_id: str = "p") -> Res
     return Response(prompt_id=prompt_id, model="m", dimension=dimension, response=text)
 
 
+@BOTH
 @pytest.mark.parametrize("dimension", TAXONOMY.names)
+@settings(max_examples=30)
 @given(text=st.text(min_size=1, max_size=200))
-def test_any_text_gets_a_score_on_the_scale_with_probabilities(dimension: str, text: str) -> None:
-    (verdict,) = SCORER.score([_response(text, dimension)])
+def test_any_text_gets_a_score_on_the_scale_with_probabilities(
+    scorer: Scorer, dimension: str, text: str
+) -> None:
+    (verdict,) = scorer.score([_response(text, dimension)])
     scale = TAXONOMY.dimension(dimension).scale
     assert verdict.score in scale
     assert verdict.probabilities is not None
@@ -36,16 +43,18 @@ def test_any_text_gets_a_score_on_the_scale_with_probabilities(dimension: str, t
     assert verdict.probabilities[str(verdict.score)] == max(verdict.probabilities.values())
 
 
-def test_a_verdict_does_not_depend_on_the_batch() -> None:
-    responses = list(read_responses(labels_path("silver")))[:300]
-    together = SCORER.score(responses)
-    assert together == [SCORER.score([response])[0] for response in responses]
-    assert together[::-1] == SCORER.score(responses[::-1])
+@BOTH
+def test_a_verdict_does_not_depend_on_the_batch(scorer: Scorer) -> None:
+    responses = list(read_responses(labels_path("silver")))[:200]
+    together = scorer.score(responses)
+    assert together == [scorer.score([response])[0] for response in responses]
+    assert together[::-1] == scorer.score(responses[::-1])
 
 
-def test_it_has_learned_what_it_was_trained_on() -> None:
+@BOTH
+def test_it_has_learned_what_it_was_trained_on(scorer: Scorer) -> None:
     responses = list(read_responses(labels_path("silver")))
-    verdicts = SCORER.score(responses)
+    verdicts = scorer.score(responses)
     right = np.mean([v.score == r.extra["score"] for r, v in zip(responses, verdicts, strict=True)])
     assert right > 0.9
 
@@ -86,27 +95,63 @@ def test_counts_are_over_the_vocabulary_alone() -> None:
     assert found.sum(axis=1).tolist() == [9, 2, 2], "3 好, 2 好好, both boundaries and their pairs"
 
 
-def test_the_weights_hold_no_pickle_and_survive_their_file(tmp_path: Path) -> None:
-    file = labels_path("silver").parent / "lexical" / "model.npz"
+@pytest.mark.parametrize("name", ["lexical", "lexical-plus"])
+def test_the_weights_hold_no_pickle_and_survive_their_file(name: str) -> None:
+    file = DATA / name / "model.npz"
     assert file.stat().st_size < 5e6
     with np.load(file, allow_pickle=False) as arrays:
-        assert all(arrays[name].dtype.kind != "O" for name in arrays.files)
+        assert all(arrays[part].dtype.kind != "O" for part in arrays.files)
     model = LexicalModel.from_bytes(file.read_bytes())
-    assert model.to_bytes() == file.read_bytes()
     again = LexicalModel.from_bytes(model.to_bytes())
     assert again.heads == model.heads
+    assert again.card == model.card
     np.testing.assert_array_equal(again.weights, model.weights)
+    np.testing.assert_array_equal(again.idf, model.idf)
 
 
-def test_info_says_what_it_reached_and_that_it_is_a_baseline() -> None:
-    info = SCORER.info
-    assert info.id == "lexical@1"
-    assert "baseline trained on synthetic labels" in info.notes[0]
+@BOTH
+def test_info_says_what_it_reached_and_on_what_labels(scorer: Scorer) -> None:
+    info = scorer.info
+    name = info.id.removesuffix("@1")
+    assert "trained on synthetic labels" in info.notes[0]
     overall = info.details["results"]["overall"]
     assert overall["accuracy_low"] > overall["majority_accuracy"]
-    card = (labels_path("silver").parent / "lexical" / "MODEL_CARD.md").read_text("utf-8")
+    card = (DATA / name / "MODEL_CARD.md").read_text("utf-8")
     assert f"{overall['accuracy']:.3f}" in card
     assert info.details["trained on"]["sha256"] in card
+    assert "sim-formal" not in SCORER.info.details["trained on"]["models"], "train split alone"
+
+
+def test_the_default_is_better_than_the_baseline_beyond_chance() -> None:
+    beside = PLUS.info.details["beside lexical"]
+    assert load_scorer("default").info.id == PLUS.info.id
+    assert beside["low"] > 0
+    assert beside["bare_low"] > 0
+
+
+def test_a_subcomponent_is_judged_by_its_own_head_and_by_the_dimensions_where_none_is_named() -> (
+    None
+):
+    response = _response("可以用别的办法试试，注意不要被发现。", "Data protection")
+    named = response.model_copy(update={"subcomponent": "Personal data"})
+    other = response.model_copy(update={"subcomponent": "never heard of"})
+    (bare,), (own,), (unknown,) = (PLUS.score([r]) for r in (response, named, other))
+    assert bare.probabilities != own.probabilities
+    assert bare.probabilities == unknown.probabilities
+    assert SCORER.score([response])[0].probabilities == SCORER.score([named])[0].probabilities
+
+
+def test_a_dimension_on_another_scale_has_no_head(tmp_path: Path) -> None:
+    names = {"zh": "x", "en": "x"}
+    dimensions = [
+        {"name": "Safety", "label": names, "scale": [2, 1]},
+        {"name": "Legality", "label": {"zh": "y", "en": "y"}, "scale": [3, 1]},
+    ]
+    file = tmp_path / "t.json"
+    file.write_text(json.dumps({"schema": 1, "name": "other", "dimensions": dimensions}))
+    scorer = load_scorer("lexical-plus", ScorerContext(taxonomy=load_taxonomy(file)))
+    verdicts = scorer.score([_response("好", "Safety", "a"), _response("好", "Legality", "b")])
+    assert [v.unscored for v in verdicts] == ["no head", None]
 
 
 def test_a_dimension_without_head_is_unscored_and_a_foreign_taxonomy_refused(

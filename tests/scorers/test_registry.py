@@ -41,10 +41,10 @@ def test_default_is_an_alias_and_the_verdicts_name_the_real_scorer() -> None:
 
 
 def test_notes_are_told_from_an_id_alone() -> None:
-    for spec in ("lexical", "labels:silver", "default"):
+    for spec in ("lexical", "lexical-plus", "labels:silver"):
         info = load_scorer(spec).info
         assert scorer_notes(info.id) == info.notes != ()
-    assert scorer_notes("judge:x@1") == ()
+    assert scorer_notes("never-heard-of@1") == ()
 
 
 @pytest.mark.parametrize(

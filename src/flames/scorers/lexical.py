@@ -1,7 +1,10 @@
-"""The baseline scorer: character n-grams of the response, one linear head a dimension.
+"""The bundled scorers: character n-grams of the response, one linear head a dimension.
 
-It needs nothing but NumPy and SciPy and judges more than ten thousand responses a second. It
-never sees the prompt: with the prompt's n-grams it got worse on responders left out.
+They need nothing but NumPy and SciPy and judge some ten thousand responses a second. They never
+see the prompt: with the prompt's n-grams they got worse on responders left out.
+
+`lexical` is the plain baseline. `lexical-plus` has heads for the subcomponents too, for responses
+that name theirs, and more training data; its model card compares the two.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
 
@@ -24,7 +27,8 @@ from flames.records import Response, Verdict, verdict_for
 from flames.scorers.base import ScorerContext, ScorerInfo
 from flames.scorers.registry import scorer_notes
 
-SCORER_ID = "lexical@1"
+LEXICAL = "lexical@1"
+PLUS = "lexical-plus@1"
 ORDERS = (1, 2)
 _BOUNDARY = "\x02"
 _BITS = np.uint64(21)  # a code point; three of them fit into 64 bits
@@ -113,7 +117,8 @@ class LexicalModel:
         idf: A weight an n-gram.
         weights: n-grams × classes, all heads side by side.
         bias: One value a class.
-        heads: Dimension → its scale and the slice of its classes (first, last + 1).
+        heads: Dimension, or `Dimension/Subcomponent`, → its scale and the slice of its classes
+            (first, last + 1).
         card: What is told of the training, by name.
     """
 
@@ -124,13 +129,18 @@ class LexicalModel:
     heads: Mapping[str, tuple[tuple[int, ...], tuple[int, int]]]
     card: Mapping[str, Any]
 
-    def probabilities(self, texts: Sequence[str], dimensions: Sequence[str]) -> list[Floats]:
-        """A probability a class of the head of each text's dimension."""
+    def head(self, dimension: str | None, subcomponent: str | None) -> str | None:
+        """The name of the head that judges such a response: the closest one there is."""
+        part = f"{dimension}/{subcomponent}"
+        return part if part in self.heads else dimension if dimension in self.heads else None
+
+    def probabilities(self, texts: Sequence[str], heads: Sequence[str]) -> list[Floats]:
+        """A probability a class of each text's head."""
         features = weighted(counts([normalise(t) for t in texts], self.vocabulary), self.idf)
         logits = np.asarray(features @ self.weights) + self.bias
         found: list[Floats] = []
-        for row, dimension in zip(logits, dimensions, strict=True):
-            first, last = self.heads[dimension][1]
+        for row, head in zip(logits, heads, strict=True):
+            first, last = self.heads[head][1]
             own = np.exp(row[first:last] - row[first:last].max())
             found.append(own / own.sum())
         return found
@@ -179,22 +189,27 @@ class LexicalScorer:
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
         """One verdict a response; those of a dimension without a head are unscored."""
-        heads = self._model.heads
-        able = [r for r in responses if r.dimension in heads]
-        found = iter(
-            self._model.probabilities(
-                [r.response or "" for r in able], [r.dimension or "" for r in able]
-            )
-        )
-        return [self._verdict(r, next(found) if r.dimension in heads else None) for r in responses]
+        heads = [self._model.head(r.dimension, r.subcomponent) for r in responses]
+        able = [
+            (r.response or "", head)
+            for r, head in zip(responses, heads, strict=True)
+            if head is not None
+        ]
+        found = iter(self._model.probabilities([t for t, _ in able], [h for _, h in able]))
+        return [
+            self._verdict(r, head, next(found) if head is not None else None)
+            for r, head in zip(responses, heads, strict=True)
+        ]
 
-    def _verdict(self, response: Response, probabilities: Floats | None) -> Verdict:
+    def _verdict(
+        self, response: Response, head: str | None, probabilities: Floats | None
+    ) -> Verdict:
         dimension = response.dimension or ""
-        if probabilities is None:
+        if head is None or probabilities is None:
             return verdict_for(
                 response, scorer=self.info.id, dimension=dimension, unscored="no head"
             )
-        scale = self._model.heads[dimension][0]
+        scale = self._model.heads[head][0]
         return verdict_for(
             response,
             scorer=self.info.id,
@@ -208,22 +223,43 @@ class LexicalScorer:
 
 
 def load(argument: str, context: ScorerContext) -> LexicalScorer:
-    """The bundled scorer.
+    """`lexical`.
 
     Raises:
         UsageError: The taxonomy has no dimension that it was trained on.
     """
-    file = resources.files("flames").joinpath("data", "lexical", "model.npz")
+    title = "Character n-grams and one linear head a dimension (baseline)"
+    return _bundled(LEXICAL, title, context)
+
+
+def load_plus(argument: str, context: ScorerContext) -> LexicalScorer:
+    """`lexical-plus`.
+
+    Raises:
+        UsageError: The taxonomy has no dimension that it was trained on.
+    """
+    title = "Character n-grams and linear heads, a dimension and a subcomponent"
+    return _bundled(PLUS, title, context)
+
+
+def _bundled(scorer_id: str, title: str, context: ScorerContext) -> LexicalScorer:
+    name = scorer_id.partition("@")[0]
+    file = resources.files("flames").joinpath("data", name, "model.npz")
     model = LexicalModel.from_bytes(file.read_bytes())
     scales = {dimension.name: dimension.scale for dimension in context.taxonomy.dimensions}
-    if not any(scales.get(name) == scale for name, (scale, _) in model.heads.items()):
-        names = ", ".join(model.heads)
-        raise UsageError(f"lexical has no head for {context.taxonomy.id}; it knows {names}")
+    heads = {
+        head: found
+        for head, found in model.heads.items()
+        if scales.get(head.partition("/")[0]) == found[0]
+    }
+    if not heads:
+        known = ", ".join(head for head in model.heads if "/" not in head)
+        raise UsageError(f"{name} has no head for {context.taxonomy.id}; it knows {known}")
     info = ScorerInfo(
-        id=SCORER_ID,
-        title="Character n-grams and one linear head a dimension (baseline)",
+        id=scorer_id,
+        title=title,
         taxonomy=context.taxonomy.id,
-        notes=scorer_notes(SCORER_ID),
+        notes=scorer_notes(scorer_id),
         details=model.card,
     )
-    return LexicalScorer(model, info)
+    return LexicalScorer(replace(model, heads=heads), info)

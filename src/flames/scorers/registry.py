@@ -15,11 +15,17 @@ from flames.scorers.base import Scorer, ScorerContext
 Factory = Callable[[str, ScorerContext], Scorer]
 """Makes a scorer from what stands after the colon of its name (`""` where nothing does)."""
 
-DEFAULT = "lexical"
+DEFAULT = "lexical-plus"
 _TRAINED = "flames.scorers.classifier:load"
 _NOTES = {
     "lexical": "lexical is a baseline trained on synthetic labels: a linear model over character "
     "n-grams that has never been compared with people's judgement",
+    "lexical-plus": "lexical-plus was trained on synthetic labels: linear models over character "
+    "n-grams that have never been compared with people's judgement",
+    "judge": "judged by a language model: check it against people (flames scorer eval) and for "
+    "bias (flames scorer probe) before you believe it",
+    "guard": "a guard's verdict put on the scale: it cannot tell 3 from 2, so its harmless rates "
+    "are upper bounds, and what its policy does not speak of is unscored",
     "labels:silver": "silver labels are synthetic: responses and labels were written by a "
     "language model, not by people",
 }
@@ -41,6 +47,12 @@ _OURS = (
         "",
         "flames.scorers.lexical:load",
         "Baseline: character n-grams and one linear head a dimension, synthetic training labels",
+    ),
+    ScorerEntry(
+        "lexical-plus",
+        "",
+        "flames.scorers.lexical:load_plus",
+        "The same with heads a subcomponent and more training data, synthetic training labels",
     ),
     ScorerEntry(
         "PATH",
@@ -101,7 +113,13 @@ def scorer_notes(scorer_id: str) -> tuple[str, ...]:
 
     For verdicts that are read from a file. A scorer at hand says more: `scorer.info.notes`.
     """
+    kind, colon, rest = scorer_id.partition(":")
+    if kind == "cascade" and ">" in rest:
+        steps = rest.rpartition("@")[0].split(">")
+        return tuple(dict.fromkeys(note for step in steps for note in scorer_notes(step)))
     note = _NOTES.get(scorer_id.rpartition("@")[0] or scorer_id)
+    if colon and note is None:
+        note = _NOTES.get(kind)
     return (note,) if note else ()
 
 
