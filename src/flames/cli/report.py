@@ -92,13 +92,10 @@ def report(
     seed: SeedOption = 0,
 ) -> None:
     """Report rates, scores, intervals and coverage; for a run, (re)write its report as well."""
+    from flames.cli._sources import read_sources
     from flames.errors import UsageError
-    from flames.io import ReadOptions, parse_mapping
     from flames.metrics import measure
-    from flames.prompts import load_prompts
-    from flames.report import over
     from flames.report.page import language
-    from flames.sources import load_sources
 
     if form is not None and form not in _FORMS:
         raise UsageError(f"--format takes {', '.join(_FORMS)}, not {form!r}")
@@ -108,26 +105,18 @@ def report(
         raise UsageError("--labels-are-random and --target-width go with --human")
     if human is not None and form == "csv":
         raise UsageError("--human is shown as a table, md, html or json, not as csv")
-    if truncated not in ("scored", "unscored"):
-        raise UsageError(f"--truncated takes scored or unscored, not {truncated!r}")
     shown = language(lang)
-    values = _taxonomy(taxonomy, paths)
-    options = ReadOptions(
-        taxonomy=values, mapping=parse_mapping(mapping), encoding=encoding, model=model
+    sources, options = read_sources(
+        paths,
+        scorer=scorer,
+        prompts=prompts,
+        truncated=truncated,
+        model=model,
+        mapping=mapping,
+        encoding=encoding,
+        taxonomy=taxonomy,
     )
-    sources = [
-        source
-        for path in paths
-        for source in load_sources(
-            path,
-            scorer=scorer,
-            options=options,
-            truncated=truncated,  # type: ignore[arg-type]
-        )
-    ]
-    if prompts is not None:
-        whole = load_prompts(prompts, taxonomy=values)
-        sources = [over(source, whole) for source in sources]
+    values = options.taxonomy
     results = [measure(source, values, seed=seed) for source in sources]
     corrections: list[Correction] = []
     if human is not None:
@@ -152,16 +141,6 @@ def report(
 
 
 _FORMS = ("md", "html", "json", "csv")
-
-
-def _taxonomy(path: Path | None, sources: list[str]) -> Taxonomy:
-    """The one that was given, or the one that a single run was asked with, or Flames' own."""
-    from flames.run import is_run, open_run
-    from flames.taxonomy import load_taxonomy
-
-    if path is None and len(sources) == 1 and is_run(sources[0]):
-        return open_run(sources[0]).taxonomy
-    return load_taxonomy(path)
 
 
 def _labels(path: Path, sources: Sequence[Source], options: ReadOptions) -> list[Verdict]:

@@ -42,7 +42,8 @@ class Words:
 
     def reasons(self, counts: Mapping[str, int]) -> str:
         """Unscored responses by reason, as a list."""
-        return ", ".join(f"{reason_text(name)(self.lang)} {n}" for name, n in counts.items())
+        comma = "、" if self.lang == "zh" else ", "
+        return comma.join(f"{reason_text(name)(self.lang)} {n}" for name, n in counts.items())
 
 
 def plain(name: str) -> Text:

@@ -19,14 +19,12 @@ from flames.cli._options import (
 from flames.cli.leaderboard import app
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.table import Table
 
     from flames.leaderboard.attack import AttackTable
     from flames.leaderboard.entries import Entry
     from flames.sources import Source
-    from flames.taxonomy import Language, Taxonomy
+    from flames.taxonomy import Language
 
 EntriesOption = Annotated[
     Path,
@@ -79,17 +77,27 @@ def add(
     taxonomy: TaxonomyOption = None,
 ) -> None:
     """Write an entry of label counts, a small file to be reviewed, from a run."""
+    from flames.cli._sources import read_sources
     from flames.errors import UsageError
     from flames.io import write_atomic
     from flames.leaderboard.entries import entry_of
     from flames.text import for_terminal
 
-    values, sources = _sources(
-        [source], scorer, prompts, truncated, model, mapping, encoding, taxonomy
+    sources, options = read_sources(
+        [source],
+        scorer=scorer,
+        prompts=prompts,
+        truncated=truncated,
+        model=model,
+        mapping=mapping,
+        encoding=encoding,
+        taxonomy=taxonomy,
     )
     made: dict[Path, Entry] = {}
     for each in sources:
-        entry = entry_of(each, taxonomy=values, date=date or _day(each), link=link, contact=contact)
+        entry = entry_of(
+            each, taxonomy=options.taxonomy, date=date or _day(each), link=link, contact=contact
+        )
         made[entries / entry.file_name] = entry
     if len(made) < len(sources):
         raise UsageError(f"{source}: several results would have the same entry; choose a --scorer")
@@ -163,16 +171,24 @@ def attack(
     """Show attack success of prompt sets on models: published figures and what was measured."""
     import json
 
+    from flames.cli._sources import read_sources
     from flames.leaderboard.attack import attack_table
     from flames.metrics import measure
     from flames.report.page import language
 
     shown = language(lang)
-    values, found = _sources(
-        sources or [], scorer, prompts, truncated, model, mapping, encoding, taxonomy
+    found, options = read_sources(
+        sources or [],
+        scorer=scorer,
+        prompts=prompts,
+        truncated=truncated,
+        model=model,
+        mapping=mapping,
+        encoding=encoding,
+        taxonomy=taxonomy,
     )
     table = attack_table(
-        [measure(source, values) for source in found],
+        [measure(source, options.taxonomy) for source in found],
         release=None if release == "none" else release,
     )
     if as_json:
@@ -185,45 +201,6 @@ def attack(
         console = Console(width=120)
     console.print(_attack_table(table, shown))
     console.print(_word("partial", shown), style="dim", markup=False, highlight=False)
-
-
-def _sources(
-    paths: Sequence[str],
-    scorer: str | None,
-    prompts: str | None,
-    truncated: str,
-    model: str | None,
-    mapping: str | None,
-    encoding: str | None,
-    taxonomy: Path | None,
-) -> tuple[Taxonomy, list[Source]]:
-    from flames.errors import UsageError
-    from flames.io import ReadOptions, parse_mapping
-    from flames.prompts import load_prompts
-    from flames.report import over
-    from flames.sources import load_sources
-    from flames.taxonomy import load_taxonomy
-
-    if truncated not in ("scored", "unscored"):
-        raise UsageError(f"--truncated takes scored or unscored, not {truncated!r}")
-    values = load_taxonomy(taxonomy)
-    options = ReadOptions(
-        taxonomy=values, mapping=parse_mapping(mapping), encoding=encoding, model=model
-    )
-    found = [
-        source
-        for path in paths
-        for source in load_sources(
-            path,
-            scorer=scorer,
-            options=options,
-            truncated=truncated,  # type: ignore[arg-type]
-        )
-    ]
-    if prompts is not None:
-        whole = load_prompts(prompts, taxonomy=values)
-        found = [over(source, whole) for source in found]
-    return values, found
 
 
 def _day(source: Source) -> str:

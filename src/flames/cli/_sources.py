@@ -1,0 +1,58 @@
+"""Reading what commands compute on: files of verdicts and runs, with the options they share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flames.io import ReadOptions
+    from flames.sources import Source
+
+
+def read_sources(
+    paths: Sequence[str],
+    *,
+    scorer: str | None = None,
+    prompts: str | None = None,
+    truncated: str = "scored",
+    model: str | None = None,
+    mapping: str | None = None,
+    encoding: str | None = None,
+    taxonomy: Path | None = None,
+) -> tuple[list[Source], ReadOptions]:
+    """The sources of all paths in order, and how they were read (the taxonomy among it).
+
+    Raises:
+        UsageError: An option's value is none of those it takes.
+        InputError: A path cannot be read as verdicts.
+    """
+    from flames.errors import UsageError
+    from flames.io import ReadOptions, parse_mapping
+    from flames.prompts import load_prompts
+    from flames.report import over
+    from flames.sources import load_sources, taxonomy_of
+
+    if truncated not in ("scored", "unscored"):
+        raise UsageError(f"--truncated takes scored or unscored, not {truncated!r}")
+    options = ReadOptions(
+        taxonomy=taxonomy_of(paths, taxonomy),
+        mapping=parse_mapping(mapping),
+        encoding=encoding,
+        model=model,
+    )
+    sources = [
+        source
+        for path in paths
+        for source in load_sources(
+            path,
+            scorer=scorer,
+            options=options,
+            truncated=truncated,  # type: ignore[arg-type]
+        )
+    ]
+    if prompts is not None:
+        whole = load_prompts(prompts, taxonomy=options.taxonomy)
+        sources = [over(source, whole) for source in sources]
+    return sources, options
