@@ -19,6 +19,9 @@ from flames.cli.scorer._asked import (
 )
 from flames.cli.scorer._labels import LabelsOption
 
+SUSPICIOUS = 0.99
+"""Accuracy that hardly any scorer reaches on labels that it has not seen."""
+
 
 @app.command("calibrate")
 def calibrate(
@@ -106,5 +109,7 @@ def calibrate(
             f"threshold {told.threshold:.3f}: keeps {told.kept} of {told.n}, of them "
             f"{told.accuracy:.3f} right [{told.low:.3f}, {told.high:.3f}]"
         )
+    if before.accuracy > SUSPICIOUS:
+        typer.echo("almost all right: was the scorer trained on these labels? then it is no use")
     if not quiet:
         typer.echo(f"{out}", err=True)
