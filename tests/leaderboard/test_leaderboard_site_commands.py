@@ -40,6 +40,7 @@ ROWS = [
 def verdicts(tmp_path: Path) -> str:
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
     (tmp_path / "toy.jsonl").write_text(lines, encoding="utf-8")
+    (tmp_path / "bare.jsonl").write_text('{"dimension": "Safety", "predicted": 3}\n')
     return "toy.jsonl"
 
 
@@ -83,6 +84,7 @@ def test_a_broken_entry_stops_the_build_at_its_line(
     ("arguments", "said"),
     [
         (["add", "missing.jsonl"], "no such file"),
+        (["add", "bare.jsonl"], "must say what was asked"),
         (["add", "toy.jsonl", "--link", "javascript:alert(1)"], "must be a web address"),
         (["add", "toy.jsonl", "--date", "yesterday"], "must be a day"),
         (["add", "toy.jsonl", "--truncated", "x"], "--truncated takes"),

@@ -231,6 +231,20 @@ def test_several_results_stand_side_by_side(silver: list[Source], opened: Opened
     assert serious(keep_few(page)) == []
 
 
+def test_several_verdicts_stand_on_one_response_several_responses_apart(
+    formal: Source, read: Any, opened: Opened
+) -> None:
+    line = {**formal.verdicts[0].to_dict(), "response": "甲"}
+    lines = [line, {**line, "scorer": "judge:x@1", "score": 3}, {**line, "scorer": "s@2"}]
+    lines[2] |= {"response": "乙"}
+    page = opened(read(lines))
+    cards = page.locator(".item-card")
+    assert cards.count() == 2
+    assert "judge:x@1" in cards.first.inner_text()
+    assert "labels:silver@1" in cards.first.inner_text()
+    assert "乙" in cards.nth(1).inner_text()
+
+
 @pytest.mark.parametrize("dimensions", [2, 3, 8])
 def test_any_number_of_dimensions(other: Any, opened: Opened, dimensions: int) -> None:
     source, taxonomy = other(dimensions)

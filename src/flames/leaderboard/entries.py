@@ -151,8 +151,12 @@ def entry_of(
     """An entry from verdicts.
 
     Raises:
-        InputError: `date`, `link` or `contact` is not fit for an entry.
+        InputError: `date`, `link` or `contact` is not fit for an entry, or the verdicts do not
+            say what prompts they are on, which nothing could then be ranked with.
     """
+    if not source.joinable:
+        message = "has neither `prompt_id` nor `prompt`: an entry must say what was asked"
+        raise InputError(message, path=source.origin)
     taxonomy = taxonomy or default_taxonomy()
     by_place: dict[str, dict[str | None, list[Verdict]]] = {}
     for verdict in source.verdicts:

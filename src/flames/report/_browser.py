@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from flames.records import Key, Verdict
+from flames.records import Key, Response, Verdict
 from flames.report import _view as view
 from flames.sources import Source
 from flames.taxonomy import Taxonomy, Text
@@ -30,18 +30,21 @@ class _Table(Generic[_T]):
 def browser_data(sources: Sequence[Source], taxonomy: Taxonomy) -> dict[str, Any]:
     """What `report.js` shows, filters and searches.
 
-    A response judged by several scorers stands there once, with all its verdicts.
+    A response judged by several scorers stands there once, with all its verdicts; two files'
+    different responses to the same prompt stand there both.
     """
     models, scorers, reasons = _Table[str](), _Table[str](), _Table[str]()
     prompts, places = _Table[str](), _Table[tuple[str, str]]()
     texts: dict[str, str] = {}
-    rows: dict[Key, dict[str, Any]] = {}
+    rows: dict[tuple[Key, str | None], dict[str, Any]] = {}
     for source in sources:
         texts |= {known: prompt.text for known, prompt in source.prompts.items()}
         for verdict in source.verdicts:
-            row = rows.get(verdict.key)
+            response = source.responses.get(verdict.key)
+            key = (verdict.key, response.response if response else None)
+            row = rows.get(key)
             if row is None:
-                row = rows[verdict.key] = _row(source, verdict)
+                row = rows[key] = _row(response, verdict)
                 row["m"] = models(verdict.model)
                 row["p"] = prompts(verdict.prompt_id)
                 row["d"] = places((verdict.dimension, verdict.subcomponent or ""))
@@ -68,8 +71,7 @@ def browser_data(sources: Sequence[Source], taxonomy: Taxonomy) -> dict[str, Any
     }
 
 
-def _row(source: Source, verdict: Verdict) -> dict[str, Any]:
-    response = source.responses.get(verdict.key)
+def _row(response: Response | None, verdict: Verdict) -> dict[str, Any]:
     row: dict[str, Any] = {"s": verdict.sample, "st": verdict.status, "v": []}
     if verdict.technique:
         row["t"] = verdict.technique
