@@ -257,8 +257,8 @@ def main() -> None:
     rng = np.random.default_rng(options.seed)
     runs = options.runs
     single(published(), runs, rng, "One model, published rates: coverage of 95 % intervals, %")
-    near = (0.005, 0.01, 0.02, 0.05, 0.95, 0.98, 0.99, 0.995)
-    single(extremes(near), 2 * runs, rng, "One model, rates 0.5-5 and 95-99.5 %: coverage, %")
+    near = (0.002, 0.005, 0.01, 0.02, 0.05, 0.95, 0.98, 0.99, 0.995, 0.998)
+    single(extremes(near), 2 * runs, rng, "One model, rates 0.2-5 and 95-99.8 %: coverage, %")
     repeated(runs, rng)
     paired(2 * runs, rng)
     powered(runs, rng, weighted=False)

@@ -13,9 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, ndtri
 
-from flames.metrics._bootstrap import PRIOR, draw_totals
+from flames.metrics._bootstrap import draw_totals
 
 Array = NDArray[np.float64]
+
+PRIOR = 1 / 2
+"""Weight of the pseudo-prompts that differ all the way, one either way.
+
+They pull to both sides alike, so that they may be heavier than those of a single model; where
+few pairs differ the intervals need it.
+"""
 
 POWER = 0.8
 """With what probability a test shows the minimum detectable difference."""
@@ -140,5 +147,5 @@ def difference_draws(pairs: Pairs, resamples: int, rng: np.random.Generator) -> 
     """
     rows = np.column_stack([pairs.differences, np.ones(len(pairs.first))])
     ends = np.array([[pairs.widest, 1.0], [-pairs.widest, 1.0]])
-    totals = draw_totals(rows, ends, resamples, rng)
+    totals = draw_totals(rows, ends, resamples, rng, PRIOR)
     return np.asarray(totals[:, 0] / totals[:, 1])
