@@ -213,7 +213,8 @@ class OpenAIModel:
         if _within(error, "InvalidURL", "UnsupportedProtocol", "LocalProtocolError"):
             return EndpointUnusable(f"{public_url(self._base_url)} is no usable address: {said}")
         if _within(error, "ConnectError", "ProxyError"):
-            return Unreachable(f"nobody answers at {self._host}: {said}")
+            reason = "connection refused" if isinstance(cause, ConnectionRefusedError) else said
+            return Unreachable(f"nobody answers at {self._host}: {reason}")
         return TransientFailure(f"the connection was lost: {said}")
 
 
