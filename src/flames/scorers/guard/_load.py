@@ -11,8 +11,8 @@ from typing import Any, get_args
 
 from flames.errors import InputError, UsageError
 from flames.models import ChatModel, Message, OpenAIModel, Reply, Sampling
-from flames.scorers._asking import (
-    Asker,
+from flames.scorers._asking import Asker
+from flames.scorers._options import (
     journal_path,
     model_and_settings,
     number,

@@ -7,10 +7,8 @@ from typing import Any
 
 from flames.errors import UsageError
 from flames.models import ChatModel, Sampling
-from flames.scorers._asking import (
-    PLAIN,
-    Asker,
-    Form,
+from flames.scorers._asking import PLAIN, Asker, Form
+from flames.scorers._options import (
     journal_path,
     model_and_settings,
     number,
