@@ -171,7 +171,8 @@ def _cost(verdicts: Iterable[Verdict]) -> dict[str, Any] | None:
     if not taken or not taken[0].requests:
         return None
     names = {"requests", "tokens_in", "tokens_out", "latency_s", "cost"}
-    return taken[0].model_dump(include=names)
+    told: dict[str, Any] = taken[0].model_dump(include=names)
+    return told
 
 
 def majorities(rows: Iterable[Labelled]) -> dict[str, int]:

@@ -42,7 +42,7 @@ def load_backbone(name_or_path: str, **options: Any) -> tuple[Any, Tokenizer, in
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise InputError("has no fast tokenizer (tokenizer.json)", path=name_or_path)
-    return _text_model(model), backend, _pad_id(tokenizer, model.config)
+    return _plain(_text_model(model)), backend, _pad_id(tokenizer, model.config)
 
 
 def is_encoder(model_type: str) -> bool:
@@ -112,6 +112,16 @@ def _unusable(name_or_path: str, error: Exception) -> InputError:
 def _text_model(model: Any) -> Any:
     """The text part of a model that sees or hears as well."""
     return model.language_model if hasattr(model, "language_model") else model
+
+
+def _plain(model: Any) -> Any:
+    """A model whose quantized weights were unpacked while loading no longer counts as quantized."""
+    for name in ("hf_quantizer", "is_quantized", "quantization_method"):
+        if name in vars(model):
+            delattr(model, name)
+    if "quantization_config" in vars(model.config):
+        del model.config.quantization_config
+    return model
 
 
 def _pad_id(tokenizer: Any, config: Any) -> int:
