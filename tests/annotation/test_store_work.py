@@ -228,7 +228,8 @@ def test_training_comes_first_and_teaches(make_project: Any, tmp_path: Any) -> N
         assert task is not None
         assert task.kind == "training"
         score = 3 if number > 1 else task.dimension.scale[-1]
-        assert work.answer(project, me, task.ticket, "label", score=score) == "training"
+        answered = work.answer(project, me, task.ticket, "label", score=score)
+        assert answered == ("training", None)
         lesson = work.feedback(project, me, task.ticket)
         assert lesson is not None
         assert (lesson.given, lesson.right, lesson.answered, lesson.total) == (score, 3, number, 4)

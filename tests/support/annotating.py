@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,3 +92,67 @@ def served(project: Project, **options: Any) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(10)
+
+
+_FIELD = re.compile(r'name="(csrf|ticket|form)" value="([^"]*)"')
+
+
+class Visitor:
+    """Somebody's browser without scripts: follows forms as a page gives them."""
+
+    def __init__(self, base: str, token: str | None = None) -> None:
+        import httpx
+
+        self.http = httpx.Client(base_url=base, verify=False, timeout=60)
+        self.page = ""
+        if token is not None:
+            self.enter(token)
+
+    def get(self, path: str) -> int:
+        answer = self.http.get(path, follow_redirects=True)
+        self.page = answer.text
+        return answer.status_code
+
+    def field(self, name: str) -> str:
+        return dict(_FIELD.findall(self.page)).get(name, "")
+
+    def post(self, path: str, **fields: str) -> int:
+        """Sends a form with the page's own hidden fields; ends on the page it leads to."""
+        hidden = dict(_FIELD.findall(self.page))
+        answer = self.http.post(path, data={**hidden, **fields}, follow_redirects=True)
+        self.page = answer.text
+        return answer.status_code
+
+    def enter(self, token: str) -> None:
+        assert self.get(f"/join/{token}") == 200
+        assert self.post(f"/join/{token}") == 200
+
+    def close(self) -> None:
+        self.http.close()
+
+    def __enter__(self) -> Visitor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@contextmanager
+def server_process(folder: Path, *options: str, **env: str) -> Iterator[tuple[Any, str]]:
+    """`flames annotate serve` as a process of its own, and its address."""
+    command = [sys.executable, "-m", "flames", "annotate", "serve", str(folder), "--port", "0"]
+    process = subprocess.Popen(
+        [*command, *options], stderr=subprocess.PIPE, text=True, env={**os.environ, **env}
+    )
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            if found := re.search(r"(https?://\S+)$", line.strip()):
+                break
+        else:
+            raise RuntimeError("the server did not start")
+        yield process, found[1]
+    finally:
+        process.kill()
+        process.wait(20)
+        process.stderr.close()

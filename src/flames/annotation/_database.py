@@ -47,9 +47,12 @@ class Database:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
+            # Connections that the server closed fail once and are then all replaced; asking
+            # each time whether one still lives would cost every request a journey.
             self.engine = create_engine(
-                self.url, pool_size=pool_size, max_overflow=16, pool_pre_ping=True
+                self.url, pool_size=pool_size, max_overflow=16, pool_recycle=600
             )
+        self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @property
     def sqlite(self) -> bool:
@@ -73,6 +76,16 @@ class Database:
                 connection.execution_options(
                     isolation_level="REPEATABLE READ", postgresql_readonly=True
                 )
+            yield connection
+
+    @contextlib.contextmanager
+    def look(self) -> Iterator[Connection]:
+        """For a single statement that reads: no transaction around it.
+
+        Raises:
+            OutsideError: The database cannot be reached or failed.
+        """
+        with self._told(), self._single.connect() as connection:
             yield connection
 
     @contextlib.contextmanager

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, and_, exists, func, select, update
+from sqlalchemy import Connection, Row, Select, and_, case, exists, func, select, update
 
 from flames.annotation import _events
 from flames.annotation._events import Entry
@@ -54,6 +55,14 @@ class Feedback(NamedTuple):
     total: int
 
 
+class Answered(NamedTuple):
+    """What came of an answer: the item's kind (a lesson follows on training), and the next item
+    where it could be leased in the same transaction."""
+
+    kind: Kind
+    following: Task | None
+
+
 class Progress(NamedTuple):
     """How far somebody is: answers given, and answers given plus still to give."""
 
@@ -87,17 +96,27 @@ class GoneError(UsageError):
 
 def current(project: Project, person: int) -> Task | None:
     """The item that the person has, or the next one, leased to them now; None when all is done."""
-    with project.database.read() as connection:
+    with project.database.look() as connection:
         row = _held(connection, person, _events.stamp(project.clock()))
-        if row is not None:
-            return _task(project, row)
+    if row is not None:
+        return _task(project, row)
     sweep(project)
-    with project.database.write() as connection:
-        lock_person(connection, person)
-        row = _held(connection, person, _events.stamp(project.clock()))
-        if row is None:
-            row = _lease_next(connection, project, person, wait=True)
-        return None if row is None else _task(project, row)
+    while True:
+        with project.database.write() as connection:
+            lock_person(connection, person)
+            row = _held(connection, person, _events.stamp(project.clock()))
+            if row is not None:
+                return _task(project, row)
+            lease = _lease_next(connection, project, person)
+            if lease is not None:
+                return _task(project, lease.row, lease.values)
+            locked = connection.execute(_candidates(person, "work")).first()
+            if locked is None:
+                return None
+        # All items that are left are in other transactions' hands. Waiting for one of them while
+        # holding nothing cannot end in a deadlock; then everything is looked at anew.
+        with project.database.write() as connection:
+            _lock_item(connection, locked.item)
 
 
 def answer(
@@ -108,14 +127,11 @@ def answer(
     *,
     score: int | None = None,
     rationale: str = "",
-) -> Kind:
+) -> Answered:
     """Takes an answer to a leased item, and leases the next one in the same transaction.
 
     The same answer given twice (a double click, a repeated request) counts once. An answer that
     comes after the lease ran out still counts while the item has a place left.
-
-    Returns:
-        What kind of item it was; after a training item its `feedback` is due.
 
     Raises:
         GoneError: The ticket is not the person's, was answered otherwise, or ran out and somebody
@@ -134,15 +150,17 @@ def answer(
         _check_score(project, row, what, score)
         if row.state not in ("leased", "waiting"):
             if (row.state, row.score, row.rationale) == (STATES[what], score, rationale):
-                return cast("Kind", row.kind)
+                return Answered(row.kind, None)
             raise GoneError("answered")
         if row.state == "waiting":
             _retake(connection, row.item)
         # After a skip the item itself is locked: the next one waits for its own transaction.
         hurry = what != "skip" and row.kind != "training"
-        following = _choose(connection, project, person, wait=False) if hurry else None
-        record_answer(connection, project, row, what, score, rationale, following=following)
-        return cast("Kind", row.kind)
+        following = _choose(connection, project, person, training=False) if hurry else None
+        lease = record_answer(connection, project, row, what, score, rationale, following=following)
+    if lease is None:
+        return Answered(row.kind, None)
+    return Answered(row.kind, _task(project, lease.row, lease.values))
 
 
 def clean_text(text: str) -> str:
@@ -170,9 +188,7 @@ def _check_score(project: Project, row: Row[Any], what: Answer, score: int | Non
 
 def _retake(connection: Connection, item: int) -> None:
     """Takes a place of an item again whose lease ran out, if there is one left."""
-    row = connection.execute(
-        select(items).where(items.c.id == item).with_for_update(key_share=True)
-    ).one()
+    row = _lock_item(connection, item)
     if row.quota is not None and row.taken >= row.quota:
         raise GoneError("expired")
     connection.execute(update(items).where(items.c.id == item).values(taken=items.c.taken + 1))
@@ -188,7 +204,7 @@ def record_answer(
     *,
     following: Row[Any] | None = None,
     **extra: Any,
-) -> None:
+) -> Lease | None:
     """Writes an answer to an assignment that takes a place: event and tables.
 
     Args:
@@ -222,6 +238,7 @@ def record_answer(
     )
     if lease is not None:
         _give(connection, lease)
+    return lease
 
 
 def undo(project: Project, person: int) -> None:
@@ -277,11 +294,16 @@ def undo(project: Project, person: int) -> None:
         )
 
 
+def _lock_item(connection: Connection, item: int) -> Row[Any]:
+    query = select(items).where(items.c.id == item).with_for_update(key_share=True)
+    return connection.execute(query).one()
+
+
 def sweep(project: Project) -> int:
     """Returns leases that ran out to the queue; tells how many."""
     now = _events.stamp(project.clock())
     over = and_(assignments.c.state.in_(("leased", "offline")), assignments.c.expires <= now)
-    with project.database.read() as connection:
+    with project.database.look() as connection:
         if not connection.execute(select(exists().where(over))).scalar_one():
             return 0
     with project.database.write() as connection:
@@ -319,12 +341,10 @@ def lease_offline(project: Project, person: int, count: int, days: float) -> lis
     with project.database.write() as connection:
         lock_person(connection, person)
         while len(given) < count:
-            row = _lease_next(
-                connection, project, person, wait=False, offline=days * 24 * 3600, training=False
-            )
-            if row is None:
+            lease = _lease_next(connection, project, person, offline=days * 86_400, training=False)
+            if lease is None:
                 break
-            given.append(_task(project, row))
+            given.append(_task(project, lease.row, lease.values))
     return given
 
 
@@ -363,38 +383,29 @@ def feedback(project: Project, person: int, ticket: str) -> Feedback | None:
 
 def progress(project: Project, person: int) -> Progress:
     """How far somebody is. It grows by one an answer, whatever the kind of the item."""
-    with project.database.read() as connection:
-        counts = _counts(connection, person)
-        training = sum(n for (kind, _), n in counts.items() if kind == "training")
-        open_training = sum(counts.get(("training", s), 0) for s in ("waiting", "leased"))
-        right = connection.execute(
-            select(func.count())
-            .select_from(assignments.join(items, items.c.id == assignments.c.item))
-            .where(
-                assignments.c.person == person,
-                assignments.c.kind == "training",
-                assignments.c.score == items.c.gold,
-            )
-        ).scalar_one()
-        if open_training:
-            done = training - open_training
-            return Progress("training", done, training, right, done)
-        takeable = connection.execute(
-            select(func.count())
-            .select_from(assignments.join(items, items.c.id == assignments.c.item))
-            .where(
-                assignments.c.person == person,
-                assignments.c.state == "waiting",
-                assignments.c.kind == "work",
-                items.c.taken < items.c.quota,
-            )
-        ).scalar_one()
+    right = case((assignments.c.score == items.c.gold, 1), else_=0)
+    free = case((items.c.taken < items.c.quota, 1), else_=0)
+    query = (
+        select(
+            assignments.c.kind, assignments.c.state, func.count(), func.sum(right), func.sum(free)
+        )
+        .select_from(assignments.join(items, items.c.id == assignments.c.item))
+        .where(assignments.c.person == person)
+        .group_by(assignments.c.kind, assignments.c.state)
+    )
+    with project.database.look() as connection:
+        rows = connection.execute(query).all()
+    counts: _Counts = {(row[0], row[1]): row[2] for row in rows}
+    known = sum(row[3] for row in rows if row[0] == "training")
+    training = sum(n for (kind, _), n in counts.items() if kind == "training")
+    left = sum(counts.get(("training", state), 0) for state in ("waiting", "leased"))
+    if left:
+        return Progress("training", training - left, training, known, training - left)
+    work = sum(row[4] for row in rows if row[:2] == ("work", "waiting"))
     served = _served(counts)
     in_hand = sum(counts.get((kind, "leased"), 0) for kind in ("work", "control"))
-    controls = _controls_ahead(
-        project, person, served, takeable, counts.get(("control", "waiting"), 0)
-    )
-    return Progress("work", served - in_hand, served + takeable + controls, right, training)
+    controls = _controls_ahead(project, person, served, work, counts.get(("control", "waiting"), 0))
+    return Progress("work", served - in_hand, served + work + controls, known, training)
 
 
 _Counts = dict[tuple[str, str], int]
@@ -430,7 +441,7 @@ def _control_slot(project: Project, person: int, block: int) -> int:
 
 def _control_due(project: Project, person: int, served: int) -> bool:
     size = _block(project)
-    return bool(size) and served % size == _control_slot(project, person, served // size)
+    return served % size == _control_slot(project, person, served // size)
 
 
 def _controls_ahead(project: Project, person: int, served: int, work: int, left: int) -> int:
@@ -502,48 +513,46 @@ def _lease_next(
     project: Project,
     person: int,
     *,
-    wait: bool,
     offline: float | None = None,
     training: bool = True,
-) -> Row[Any] | None:
+) -> Lease | None:
     """Leases the next item of the person's own order; the person must be locked."""
-    row = _choose(connection, project, person, wait=wait, training=training)
+    row = _choose(connection, project, person, training=training)
     if row is None:
         return None
     moment = project.clock()
     lease = _new_lease(project, row, moment, offline)
     _events.append(connection, [lease.entry], moment)
     _give(connection, lease)
-    return connection.execute(
-        _joined(assignments.c.person == row.person, assignments.c.item == row.item)
-    ).one()
+    return lease
 
 
 def _choose(
-    connection: Connection, project: Project, person: int, *, wait: bool, training: bool = True
+    connection: Connection, project: Project, person: int, *, training: bool = True
 ) -> Row[Any] | None:
-    """The next item of the person's own order, locked.
+    """The next item of the person's own order, locked; None if others hold all that are left.
 
     Args:
         connection: A writing transaction.
         project: The project.
         person: Whose item it will be.
-        wait: Whether to wait for items that others have locked when there is no free one.
         training: Whether training items come first.
     """
     if training:
-        row = _candidate(connection, person, "training", wait=True)
+        row = connection.execute(_candidates(person, "training")).first()
         if row is not None:
             return row
-    row = _candidate(connection, person, "work", wait=wait)
+    free = _candidates(person, "work").with_for_update(of=items, key_share=True, skip_locked=True)
+    row = connection.execute(free).first()
     if row is None:
         return None  # a control alone would stand out, and serve nobody
-    if _control_due(project, person, _served(_counts(connection, person))):
-        row = _candidate(connection, person, "control", wait=True) or row
+    if _block(project) and _control_due(project, person, _served(_counts(connection, person))):
+        row = connection.execute(_candidates(person, "control")).first() or row
     return row
 
 
-def _candidate(connection: Connection, person: int, kind: Kind, *, wait: bool) -> Row[Any] | None:
+def _candidates(person: int, kind: Kind) -> Select[Any]:
+    """The first item of a kind in the person's order that they may have."""
     conditions = [
         assignments.c.person == person,
         assignments.c.state == "waiting",
@@ -551,15 +560,7 @@ def _candidate(connection: Connection, person: int, kind: Kind, *, wait: bool) -
     ]
     if kind == "work":
         conditions.append(items.c.taken < items.c.quota)
-    query = _joined(*conditions).order_by(assignments.c.position).limit(1)
-    if kind != "work":
-        return connection.execute(query).one_or_none()
-    free = query.with_for_update(of=items, key_share=True, skip_locked=True)
-    row = connection.execute(free).one_or_none()
-    while row is None and wait and connection.execute(query).first() is not None:
-        # All that are left are locked; the one waited for may be full when its turn comes.
-        row = connection.execute(query.with_for_update(of=items, key_share=True)).one_or_none()
-    return row
+    return _joined(*conditions).order_by(assignments.c.position).limit(1)
 
 
 def fresh_lease(project: Project, now: str, seconds: float | None = None) -> dict[str, str]:
@@ -571,7 +572,9 @@ def fresh_lease(project: Project, now: str, seconds: float | None = None) -> dic
     return {"ticket": secrets.token_urlsafe(16), "expires": _events.later(now, span)}
 
 
-class _Lease(NamedTuple):
+class Lease(NamedTuple):
+    """An item that is about to be in somebody's hands."""
+
     row: Row[Any]
     entry: Entry
     values: dict[str, str]
@@ -579,7 +582,7 @@ class _Lease(NamedTuple):
 
 def _new_lease(
     project: Project, row: Row[Any], moment: datetime, offline: float | None = None
-) -> _Lease:
+) -> Lease:
     now = _events.stamp(moment)
     fresh = fresh_lease(project, now, offline)
     told: dict[str, Any] = {"expires": fresh["expires"]}
@@ -587,10 +590,10 @@ def _new_lease(
     if offline is not None:
         told["offline"], state = True, "offline"
     entry = Entry("leased", row.person, row.item, told)
-    return _Lease(row, entry, {"state": state, "since": now, **fresh})
+    return Lease(row, entry, {"state": state, "since": now, **fresh})
 
 
-def _give(connection: Connection, lease: _Lease) -> None:
+def _give(connection: Connection, lease: Lease) -> None:
     row = lease.row
     connection.execute(update(items).where(items.c.id == row.item).values(taken=items.c.taken + 1))
     connection.execute(
@@ -600,12 +603,13 @@ def _give(connection: Connection, lease: _Lease) -> None:
     )
 
 
-def _task(project: Project, row: Row[Any]) -> Task:
+def _task(project: Project, row: Row[Any], lease: Mapping[str, str] | None = None) -> Task:
+    """The task of an assignment's row, or of one that has just been leased."""
     dimension = project.taxonomy.dimension(row.dimension)
     part = None
     if row.subcomponent is not None and dimension.subcomponents:
         part = dimension.subcomponent(row.subcomponent)
     response = Response.model_validate(json.loads(row.response))
-    return Task(
-        row.ticket, row.ref, row.kind, dimension, part, response, row.rationale or "", row.since
-    )
+    ticket = row.ticket if lease is None else lease["ticket"]
+    since = row.since if lease is None else lease["since"]
+    return Task(ticket, row.ref, row.kind, dimension, part, response, row.rationale or "", since)

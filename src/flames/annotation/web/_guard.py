@@ -116,6 +116,11 @@ def project_of(request: Request) -> Project:
     return project
 
 
+def wants_page(request: Request) -> bool:
+    """Whether our own script sent the form: it shows what comes back, and needs no redirect."""
+    return request.headers.get("x-flames-page") == "1"
+
+
 def cookie_name(request: Request, name: str = "session") -> str:
     """A cookie's name: over HTTPS one that no other site or subdomain can set."""
     return f"__Host-flames_{name}" if secure(request) else f"flames_{name}"
@@ -142,7 +147,7 @@ def maybe_session(request: Request) -> Session | None:
     if token is None:
         return None
     project = project_of(request)
-    with project.database.read() as connection:
+    with project.database.look() as connection:
         return people.find_session(connection, project, token)
 
 

@@ -78,6 +78,7 @@ def render(
     *,
     session: Session | None = None,
     status_code: int = 200,
+    said: str | None = None,
     **context: Any,
 ) -> HTMLResponse:
     """A page.
@@ -87,6 +88,8 @@ def render(
         template: File name, without `.jinja`.
         session: Who reads; decides language and navigation, and gives forms their CSRF token.
         status_code: Of the answer.
+        said: What came of the form before: a key of the words under `said.`; the address may
+            name one, too.
         **context: What the template uses.
     """
     lang = language(request, session)
@@ -95,7 +98,7 @@ def render(
         shown = {name: _shown(value) for name, value in values.items()}
         return Markup(escape(words()[key](lang)).format(**shown))  # noqa: S704  (escaped)
 
-    said = request.query_params.get("said")
+    said = said or request.query_params.get("said")
     html = (
         environment()
         .get_template(f"{template}.jinja")

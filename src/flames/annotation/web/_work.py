@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from flames.annotation import _work
 from flames.annotation._work import Answer, GoneError, Task
 from flames.annotation.people import Session
-from flames.annotation.web._guard import checked, only, project_of
+from flames.annotation.web._guard import checked, only, project_of, wants_page
 from flames.annotation.web._render import render
 from flames.errors import UsageError
 from flames.taxonomy import Dimension, Subcomponent, Taxonomy
@@ -55,12 +55,16 @@ def guide(request: Request, session: _Reader) -> Response:
 @router.get("/work")
 def work(request: Request, session: _Reader) -> Response:
     """The item in hand, or the next one."""
-    project = project_of(request)
-    task = _work.current(project, session.person.id)
-    progress = _work.progress(project, session.person.id)
+    return _next(request, session, _work.current(project_of(request), session.person.id))
+
+
+def _next(
+    request: Request, session: Session, task: Task | None, *, said: str | None = None
+) -> Response:
+    progress = _work.progress(project_of(request), session.person.id)
     if task is None:
-        return render(request, "done.html", session=session, progress=progress)
-    return _item_page(request, session, task, progress)
+        return render(request, "done.html", session=session, progress=progress, said=said)
+    return _item_page(request, session, task, progress, said=said)
 
 
 def _item_page(
@@ -69,13 +73,15 @@ def _item_page(
     task: Task,
     progress: _work.Progress,
     *,
+    said: str | None = None,
     problem: str | None = None,
     rationale: str | None = None,
     status: int = 200,
 ) -> Response:
     taxonomy = project_of(request).taxonomy
     return render(
-        request, "work.html", session=session, status_code=status, task=task, progress=progress,
+        request, "work.html", session=session, status_code=status, said=said, task=task,
+        progress=progress,
         rubric=rubric(taxonomy, task.dimension, task.subcomponent), problem=problem,
         rationale=task.rationale if rationale is None else rationale,
         max_rationale=_work.MAX_RATIONALE,
@@ -95,22 +101,32 @@ def answer(
     try:
         if do == "undo":
             _work.undo(project, me)
-            return RedirectResponse("/work?said=undone", 303)
+            return _go_on(request, session, said="undone")
         what, score = _read(do)
-        kind = _work.answer(project, me, ticket, what, score=score, rationale=rationale)
+        answered = _work.answer(project, me, ticket, what, score=score, rationale=rationale)
     except GoneError as gone:
-        return RedirectResponse(f"/work?said={gone.why}", 303)
+        return _go_on(request, session, said=gone.why)
     except UsageError:
         task = _work.current(project, me)
         if task is None or task.ticket != ticket:
-            return RedirectResponse("/work?said=gone", 303)
+            return _go_on(request, session, said="gone")
         return _item_page(
             request, session, task, _work.progress(project, me),
             problem="work.refused", rationale=rationale[: _work.MAX_RATIONALE], status=422,
         )  # fmt: skip
-    if kind == "training":
+    if answered.kind == "training":
         return RedirectResponse(f"/work/lesson/{ticket}", 303)
-    return RedirectResponse("/work", 303)
+    return _go_on(request, session, task=answered.following)
+
+
+def _go_on(
+    request: Request, session: Session, *, task: Task | None = None, said: str | None = None
+) -> Response:
+    """The next item: at once for our own script, by a redirect for browsers without it."""
+    if not wants_page(request):
+        return RedirectResponse(f"/work?said={said}" if said else "/work", 303)
+    task = task or _work.current(project_of(request), session.person.id)
+    return _next(request, session, task, said=said)
 
 
 def _read(do: str) -> tuple[Answer, int | None]:

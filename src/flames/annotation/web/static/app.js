@@ -85,7 +85,8 @@
     document.body.classList.add("busy");
     try {
       const body = new URLSearchParams(new FormData(form, button));
-      const response = await fetch(form.action, { method: "POST", body, redirect: "follow" });
+      const headers = { "X-Flames-Page": "1" };
+      const response = await fetch(form.action, { method: "POST", body, headers });
       if (response.status === 503) {
         settle(true);
         return;
