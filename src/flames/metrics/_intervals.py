@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from statistics import NormalDist  # at a tenth of the time that importing scipy takes
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,9 @@ def wilson(successes: float, n: float, *, confidence: float = 0.95) -> tuple[flo
     """
     if not n > 0 or not 0 <= successes <= n:
         raise ValueError("successes must lie in [0, n], and n above 0")
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    from scipy.special import ndtri  # only here: it takes longer to import than all the rest
+
+    z = float(ndtri(0.5 + confidence / 2))
     share = successes / n
     centre = share + z * z / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
