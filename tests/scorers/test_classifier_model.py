@@ -31,6 +31,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_models.scorer(tmp_path_factory.mktemp("scorers") / "tiny")
 
 
+def opened(folder: Path, **options: Any) -> Any:
+    """A scorer of random weights, which no self-test would let through."""
+    return load_scorer(str(folder), ScorerContext(options={"selftest": "off", **options}))
+
+
 def responses() -> list[Response]:
     return [
         Response(prompt_id=str(n), model="m", dimension=name, prompt=prompt, response=answer)
@@ -94,7 +99,7 @@ def test_saved_and_loaded_it_scores_the_same_and_travels_whole(
 
 
 def test_what_cannot_be_scored_is_said_not_guessed(folder: Path) -> None:
-    scorer = load_scorer(str(folder))
+    scorer = opened(folder)
     given = [
         *responses(),
         Response(prompt_id="a", model="m", dimension="Safety", response="没有提问"),
@@ -124,7 +129,7 @@ def test_logits_that_are_no_numbers_give_no_score(folder: Path, tmp_path: Path) 
     weights = load_file(broken / "model.safetensors")
     weights["classifiers.1.weight"].fill_(float("nan"))
     save_file(weights, broken / "model.safetensors", {"format": "pt"})
-    verdicts = load_scorer(str(broken)).score(responses())
+    verdicts = opened(broken).score(responses())
     assert [v.unscored for v in verdicts] == [None, "no finite logits", None, None]
 
 
@@ -178,18 +183,18 @@ def test_a_broken_folder_is_one_clear_line(
     shutil.copytree(folder, broken)
     change(broken)
     with pytest.raises((InputError, UsageError), match=told) as caught:
-        load_scorer(str(broken))
+        opened(broken)
     assert "\n" not in str(caught.value)
 
 
 def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="there is no cuda here"):
-            load_scorer(str(folder), ScorerContext(options={"device": "cuda"}))
+            opened(folder, device="cuda")
     with pytest.raises(UsageError, match="unknown device 'gpu7'"):
-        load_scorer(str(folder), ScorerContext(options={"device": "gpu7"}))
+        opened(folder, device="gpu7")
     with pytest.raises(UsageError, match="--truncation is middle or official"):
-        load_scorer(str(folder), ScorerContext(options={"truncation": "none"}))
+        opened(folder, truncation="none")
 
 
 def test_memory_that_runs_out_on_a_gpu_only_makes_batches_smaller(

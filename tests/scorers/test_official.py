@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flames.cli import main
-from flames.errors import InputError, UsageError
+from flames.errors import CheckFailed, InputError, UsageError
 from flames.prompts import load_prompts
 from flames.records import Response
 from flames.scorers import ScorerContext, load_scorer
@@ -201,6 +201,11 @@ def responses(pairs: list[tuple[str, str, str]]) -> list[Response]:
     ]
 
 
+def opened(folder: object, **options: Any) -> Any:
+    """A scorer of random weights, which no self-test would let through."""
+    return load_scorer(str(folder), ScorerContext(options={"selftest": "off", **options}))
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return released(tmp_path_factory.mktemp("released") / "flames-scorer")
@@ -216,13 +221,15 @@ def test_imported_labels_are_those_of_the_original(
     checkpoint: Path, imported: Path, size: int, side: str
 ) -> None:
     original = Original(checkpoint)
-    scorer = load_scorer(str(imported), ScorerContext(options={"truncation": "official"}))
+    scorer = opened(imported, truncation="official")
     pairs = PAIRS + LONG
     wanted = original.labels(pairs, size, side)
     verdicts = scorer.score(responses(pairs))
     assert [verdict.score for verdict in verdicts] == wanted
     assert len(set(wanted)) == 3
-    assert [verdict.key.prompt_id for verdict in verdicts if verdict.extra] == ["30", "31"]
+    assert [
+        verdict.key.prompt_id for verdict in verdicts if "response_truncated" in verdict.extra
+    ] == ["30", "31"]
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -241,7 +248,7 @@ def test_imported_logits_are_those_of_the_original(
 
 
 def test_by_default_the_closing_part_survives_a_long_response(imported: Path) -> None:
-    scorer: Any = load_scorer(str(imported))
+    scorer = opened(imported)
     rows = scorer.encoder.encode([(prompt, response) for _, prompt, response in LONG])
     closing = scorer.encoder.encode([("", "")])[0].ids[-4:]
     assert all(len(row.ids) == 512 and row.truncated for row in rows)
@@ -261,9 +268,8 @@ def test_half_precision_is_kept_or_made(
     out = import_checkpoint(str(source), tmp_path / "out", ImportOptions(dtype=dtype))
     with safe_open(out / "model-00001.safetensors", "pt") as tensors:
         assert {tensors.get_slice(name).get_dtype() for name in tensors.keys()} == {kept}  # noqa: SIM118
-    verdicts = load_scorer(
-        str(out), ScorerContext(options={"truncation": "official", "dtype": "float32"})
-    ).score(responses(PAIRS))
+    scorer = opened(out, truncation="official", dtype="float32")
+    verdicts = scorer.score(responses(PAIRS))
     same = [v.score for v in verdicts] == Original(source).labels(PAIRS, 16, "right")
     assert same or dtype == "bfloat16"
 
@@ -275,7 +281,9 @@ def test_score_finds_the_imported_scorer_or_says_how_to_get_it(
     with pytest.raises(UsageError, match="flames scorer import FOLDER"):
         load_scorer("flames-scorer")
     import_checkpoint(str(checkpoint))
-    scorer = load_scorer("flames-scorer")
+    with pytest.raises(CheckFailed, match=r"fails its self-test: .*likely causes"):
+        load_scorer("flames-scorer")
+    scorer = opened("flames-scorer")
     assert scorer.info.id.startswith("flames-scorer@")
     assert len(read_settings(tmp_path / "scorers" / "flames-scorer").weights or "") == 64
     with pytest.raises(UsageError, match="is there already"):
@@ -446,7 +454,12 @@ def test_the_commands_import_and_score_as_the_released_script_did(
 ) -> None:  # fmt: skip
     monkeypatch.setenv("FLAMES_HOME", str(tmp_path / "home"))
     assert run("scorer", "import", checkpoint, "--quiet") == 0
-    assert capsys.readouterr().out.strip().endswith("flames-scorer")
+    told = capsys.readouterr()
+    assert told.out.strip().endswith("flames-scorer")
+    assert "self-test FAILED; scoring with it will be refused" in told.err
+    kept = read_settings(tmp_path / "home" / "scorers" / "flames-scorer").selftest
+    assert kept is not None
+    assert run("score", tmp_path / "x.jsonl", "--scorer", "flames-scorer") in (1, 2)
     assert run("scorer", "import", checkpoint) == 2
     assert run("scorer", "import", checkpoint, "--dtype", "int8") == 2
     pairs = (PAIRS + LONG)[::-1]

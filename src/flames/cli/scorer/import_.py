@@ -37,9 +37,17 @@ def import_(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an imported scorer that is there.")
     ] = False,
+    selftest: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--selftest",
+            metavar="FILE",
+            help="Pairs for another taxonomy's self-test; off leaves the test to the first use.",
+        ),
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Import the released scorer: no remote code, any transformers 5, GPU or CPU."""
+    """Import the released scorer: no remote code, any transformers 5, GPU or CPU; self-test it."""
     from flames.errors import UsageError
     from flames.scorers.official import ImportOptions, import_checkpoint
     from flames.taxonomy import load_taxonomy
@@ -65,3 +73,18 @@ def import_(
             ),
         )
     typer.echo(f"{folder}")
+    if selftest == "off":
+        return
+    from flames.scorers import ScorerContext
+    from flames.selftest import record
+
+    values = load_taxonomy(taxonomy)
+    given = {} if selftest is None else {"selftest": selftest}
+    outcome = record(folder, ScorerContext(taxonomy=values, options=given))
+    if outcome is None:
+        typer.echo(
+            "not self-tested: there are no pairs for this taxonomy (--selftest FILE)", err=True
+        )
+    else:
+        told = "passed" if outcome.passed else "FAILED; scoring with it will be refused"
+        typer.echo(f"self-test {told}: {outcome.summary}", err=True)

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from flames.errors import InputError, UsageError
-from flames.scorers.base import ScorerContext
+from flames.scorers.base import Scorer, ScorerContext
 from flames.scorers.classifier.encoding import Encoder
 from flames.scorers.classifier.scorer import ClassifierScorer
 
 _LARGE = 2 << 30  # bytes of weights
 
 
-def load(path: str, context: ScorerContext) -> ClassifierScorer:
+def load(path: str, context: ScorerContext) -> Scorer:
     """A trained or imported scorer with its original weights, behind the `Scorer` protocol.
+
+    Its first use runs the self-test (see `flames.selftest.ensure`).
 
     Options of the context: `truncation` (`middle` or `official`), `device` (`cpu`, `cuda`,
     `cuda:1`; the first GPU, if any, unless given), `dtype` (`float32`, `bfloat16`, `float16`;
@@ -28,16 +30,20 @@ def load(path: str, context: ScorerContext) -> ClassifierScorer:
     Raises:
         InputError: The folder holds no scorer, or a broken one.
         UsageError: An option cannot be met.
+        CheckFailed: It fails its self-test.
     """
+    from flames.checksums import file_sha256
     from flames.scorers.classifier._backbone import quiet
     from flames.scorers.classifier._model import FlamesScorer, read_errors
     from flames.scorers.classifier.settings import read_settings
+    from flames.selftest import ensure
 
     settings = read_settings(path)
     settings.check_taxonomy(context.taxonomy)
     options = context.options
     device = pick_device(options.get("device"))
-    size = sum(each.stat().st_size for each in Path(path).glob("*.safetensors"))
+    files = sorted(Path(path).glob("*.safetensors"))
+    size = sum(each.stat().st_size for each in files)
     if not size:
         raise InputError("is no complete scorer: it holds no weights (*.safetensors)", path=path)
     usual = "auto" if device.type != "cpu" else "float32" if size < _LARGE else "bfloat16"
@@ -50,7 +56,7 @@ def load(path: str, context: ScorerContext) -> ClassifierScorer:
         settings = model.settings.model_copy(update={"truncation": truncation})
         model.encoder = Encoder(model.encoder.tokenizer, settings)
     batch_tokens = options.get("batch_tokens")
-    return ClassifierScorer(
+    scorer = ClassifierScorer(
         model.encoder,
         lambda rows: model.compute(rows, batch_tokens=batch_tokens),
         details={
@@ -60,6 +66,7 @@ def load(path: str, context: ScorerContext) -> ClassifierScorer:
             "dtype": str(model.dtype).removeprefix("torch."),
         },
     )
+    return ensure(scorer, context, "".join(map(file_sha256, files)))
 
 
 def pick_device(name: str | None = None) -> Any:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from flames.errors import UsageError
-from flames.scorers.base import ScorerContext
+from flames.scorers.base import Scorer, ScorerContext
 from flames.scorers.official._import import (
     RELEASED,
     ImportOptions,
@@ -13,17 +11,15 @@ from flames.scorers.official._import import (
     import_checkpoint,
 )
 
-if TYPE_CHECKING:
-    from flames.scorers.classifier import ClassifierScorer
-
 __all__ = ["RELEASED", "ImportOptions", "default_folder", "import_checkpoint", "load"]
 
 
-def load(argument: str, context: ScorerContext) -> ClassifierScorer:
+def load(argument: str, context: ScorerContext) -> Scorer:
     """The imported scorer, for `--scorer flames-scorer`.
 
     Raises:
         UsageError: It has not been imported yet.
+        CheckFailed: It fails its self-test.
     """
     from flames.scorers.classifier import load as load_folder
 
