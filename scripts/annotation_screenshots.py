@@ -149,7 +149,6 @@ def pictures(browser: Browser, base: str, links: dict[str, str], out: Path) -> N
 
     page = tab()
     enter(page, base, links[NAMES[0]])
-    shoot(page, "guide")
     page.goto(f"{base}/work")
     shoot(page, "work")
     english = tab(dark=True, lang="en-GB")
@@ -160,24 +159,12 @@ def pictures(browser: Browser, base: str, links: dict[str, str], out: Path) -> N
     enter(phone, base, links[NAMES[2]])
     phone.goto(f"{base}/work")
     shoot(phone, "phone")
-    new = tab()
-    enter(new, base, links["新同事"])
-    new.goto(f"{base}/work")
-    new.keyboard.press("2")
-    new.wait_for_url("**/lesson/**")
-    shoot(new, "lesson")
     judge = tab()
     enter(judge, base, links["林老师"])
     shoot(judge, "adjudicate")
     lead = tab(lang="en-GB")
     enter(lead, base, links["负责人"])
     shoot(lead, "lead", full=True)
-    lead.goto(f"{base}/lead/people")
-    shoot(lead, "people")
-    lead.goto(f"{base}/lead/disagreements")
-    shoot(lead, "disagreements")
-    lead.click(".cases a")
-    shoot(lead, "item")
 
 
 def main() -> None:
@@ -187,9 +174,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FLAMES_HOME"] = folder  # prompts that were fetched are somebody else's
         project, links = make_project(Path(folder), Clock())
-        with project.database.write() as connection:
-            someone = people.add_person(connection, project, "新同事", "annotator")
-            links["新同事"] = people.new_link(connection, project, someone)
         server, thread, base = serve(project)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(
