@@ -69,7 +69,7 @@ def test_a_row_never_depends_on_its_batch_or_padding(
 
 
 def test_pooling_reads_the_named_state_whatever_the_padding() -> None:
-    from flames.scorers.classifier._model import pool
+    from flames.scorers.classifier._parts import pool
 
     states = torch.arange(24.0).reshape(2, 4, 3)
     for mask in ([[1, 1, 1, 0], [1, 1, 1, 1]], [[0, 1, 1, 1], [1, 1, 1, 1]]):

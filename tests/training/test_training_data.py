@@ -159,7 +159,7 @@ def test_leaks_stop_a_training_or_are_dropped_from_it(tmp_path: Path) -> None:
 
 def test_loss_is_that_of_the_own_head_only_and_soft_targets_are_shares() -> None:
     torch = pytest.importorskip("torch")
-    from flames.scorers.classifier._model import multi_task_loss
+    from flames.scorers.classifier._parts import multi_task_loss
 
     torch.manual_seed(0)
     heads = [torch.randn(4, size, requires_grad=True) for size in (3, 3, 2)]

@@ -21,8 +21,9 @@ from flames.scorers.classifier.settings import (
 )
 
 if TYPE_CHECKING:
+    from flames.scorers.classifier._config import FlamesScorerConfig
     from flames.scorers.classifier._load import load
-    from flames.scorers.classifier._model import FlamesScorer, FlamesScorerConfig
+    from flames.scorers.classifier._model import FlamesScorer
 
 __all__ = [
     "PAPER_TEMPLATE",

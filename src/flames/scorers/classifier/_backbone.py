@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import warnings
 from pathlib import Path
@@ -30,7 +31,7 @@ def load_backbone(name_or_path: str, **options: Any) -> tuple[Any, Tokenizer, in
 
     source, where = _where(name_or_path)
     try:
-        with quiet():
+        with quiet(), contextlib.redirect_stderr(io.StringIO()):  # unpacking draws bars of its own
             tokenizer = AutoTokenizer.from_pretrained(source, **where)
             model = AutoModel.from_pretrained(source, **where, **{"dtype": "float32", **options})
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:

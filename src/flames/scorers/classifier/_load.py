@@ -34,7 +34,8 @@ def load(path: str, context: ScorerContext) -> Scorer:
     """
     from flames.checksums import file_sha256
     from flames.scorers.classifier._backbone import quiet
-    from flames.scorers.classifier._model import FlamesScorer, read_errors
+    from flames.scorers.classifier._checks import read_errors
+    from flames.scorers.classifier._model import FlamesScorer
     from flames.scorers.classifier.settings import read_settings
     from flames.selftest import ensure
 

@@ -5,19 +5,17 @@ The architecture is the one that the FLAMES paper specifies (NAACL 2024, arXiv 2
 
 from __future__ import annotations
 
-import contextlib
-import inspect
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flames.errors import FlamesError, InputError, MissingExtraError, UsageError
+from flames.errors import InputError, MissingExtraError, UsageError
 
 try:
     import torch
-    from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+    from transformers import AutoConfig, AutoModel, PreTrainedModel
     from transformers.utils import ModelOutput
 except ImportError:
     raise MissingExtraError("hf", "a scorer with its original weights") from None
@@ -27,55 +25,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flames.records import Response
+from flames.scorers.classifier._checks import check_loaded
+from flames.scorers.classifier._config import FlamesScorerConfig
+from flames.scorers.classifier._parts import (
+    multi_task_loss,
+    pool,
+    takes_positions,
+    without_pooler,
+)
 from flames.scorers.classifier.encoding import TOKENIZER, Encoded, Encoder, pad, read_tokenizer
 from flames.scorers.classifier.scorer import softmax, unscorable
-from flames.scorers.classifier.settings import ScorerSettings, parse_settings
-
-
-class FlamesScorerConfig(PreTrainedConfig):  # type: ignore[misc]
-    """Configuration of a `FlamesScorer`.
-
-    Args:
-        text_config: The backbone's own configuration.
-        flames: The scorer's settings (`ScorerSettings`), as JSON.
-        head_bias: Whether the heads have biases; the released scorer's have none.
-        head_dropout: Dropout on the pooled state while training.
-    """
-
-    model_type = "flames-scorer"
-    sub_configs = {"text_config": AutoConfig}  # noqa: RUF012  (as transformers declares it)
-
-    def __init__(
-        self,
-        text_config: PreTrainedConfig | Mapping[str, Any] | None = None,
-        flames: Mapping[str, Any] | ScorerSettings | None = None,
-        head_bias: bool = True,
-        head_dropout: float = 0.1,
-        **kwargs: Any,
-    ) -> None:
-        if isinstance(text_config, Mapping):
-            fields = {name: value for name, value in text_config.items() if name != "model_type"}
-            text_config = AutoConfig.for_model(text_config.get("model_type", "bert"), **fields)
-        self.text_config: Any = text_config or AutoConfig.for_model("bert")
-        if isinstance(flames, ScorerSettings):
-            flames = flames.model_dump(mode="json", by_alias=True)
-        self.flames = dict(flames) if flames is not None else None
-        self.head_bias = head_bias
-        self.head_dropout = head_dropout
-        super().__init__(**kwargs)
-
-    @property
-    def settings(self) -> ScorerSettings:
-        """The scorer's settings.
-
-        Raises:
-            InputError: There are none, or they are broken.
-        """
-        return parse_settings({"flames": self.flames}, self.name_or_path or None)
-
-    @settings.setter
-    def settings(self, settings: ScorerSettings) -> None:
-        self.flames = settings.model_dump(mode="json", by_alias=True)
+from flames.scorers.classifier.settings import ScorerSettings
 
 
 @dataclass
@@ -111,13 +71,13 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
     def __init__(self, config: FlamesScorerConfig) -> None:
         super().__init__(config)
         self.settings = config.settings
-        self.backbone = _without_pooler(AutoModel.from_config(config.text_config))
+        self.backbone = without_pooler(AutoModel.from_config(config.text_config))
         width = config.text_config.hidden_size
         self.dropout = nn.Dropout(config.head_dropout)
         self.classifiers = nn.ModuleList(
             nn.Linear(width, size, bias=config.head_bias) for size in self.settings.sizes
         )
-        self._takes_positions = _takes_positions(self.backbone)
+        self._takes_positions = takes_positions(self.backbone)
         self.encoder: Encoder | None = None
         self.post_init()
 
@@ -157,7 +117,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
         config = FlamesScorerConfig(text_config=backbone.config, flames=settings)
         with torch.device("meta"):
             model = cls(config)  # its own backbone would be random weights, thrown away at once
-        model.backbone = _without_pooler(backbone)
+        model.backbone = without_pooler(backbone)
         model.classifiers = nn.ModuleList(
             nn.Linear(config.text_config.hidden_size, size, dtype=backbone.dtype)
             for size in settings.sizes
@@ -192,7 +152,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
             **kwargs,
         )
         model, info = loaded
-        _check_loaded(info, name_or_path)
+        check_loaded(info, name_or_path)
         folder = _tokenizer_folder(name_or_path, kwargs)
         model.encoder = Encoder(read_tokenizer(folder), model.settings)
         return (model, info) if told else model
@@ -316,89 +276,6 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
     def predict(self, records: Sequence[Mapping[str, Any] | Response]) -> list[int]:
         """The likeliest score of each record; see `predict_proba`."""
         return [max(each, key=each.__getitem__) for each in self.predict_proba(records)]
-
-
-def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """One state a row.
-
-    Args:
-        states: Hidden states after the last norm (rows × tokens × width).
-        mask: 1 for tokens, 0 for padding on either side (rows × tokens).
-        pooling: `cls` (first token), `mean`, or `last` (last token).
-
-    Returns:
-        (rows × width)
-    """
-    if pooling == "mean":
-        weights = mask.unsqueeze(-1).to(torch.float32)
-        total = (states.to(torch.float32) * weights).sum(dim=1)
-        return (total / weights.sum(dim=1).clamp(min=1)).to(states.dtype)
-    places = torch.arange(mask.shape[1], device=mask.device)
-    if pooling == "last":
-        where = (mask.long() * places).argmax(dim=-1)
-    else:
-        where = mask.long().argmax(dim=-1)
-    return states[torch.arange(states.shape[0], device=states.device), where]
-
-
-def multi_task_loss(heads: Sequence[Tensor], dimension: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of the rows, each under the head of its own dimension only.
-
-    Args:
-        heads: Each head's logits (rows × its classes).
-        dimension: The head that each row belongs to (rows).
-        labels: Targets (rows × most classes), zero beyond a head's own; a row's targets sum to
-            its weight.
-    """
-    total = heads[0].new_zeros((), dtype=torch.float32)
-    for index, logits in enumerate(heads):
-        target = labels[:, : logits.shape[-1]].float() * (dimension == index).unsqueeze(-1)
-        total = total - (target * torch.log_softmax(logits.float(), dim=-1)).sum()
-    return total / labels.sum().clamp(min=1e-12)
-
-
-def _without_pooler(backbone: Any) -> Any:
-    if getattr(backbone, "pooler", None) is not None:
-        backbone.pooler = None  # never read: it would only be dead weight, and untrained
-    return backbone
-
-
-def _takes_positions(backbone: nn.Module) -> bool:
-    """Whether positions must be given; RoBERTa's kin derive them from the ids, from 2 on."""
-    if any(hasattr(m, "create_position_ids_from_input_ids") for m in backbone.modules()):
-        return False
-    return "position_ids" in inspect.signature(backbone.forward).parameters
-
-
-@contextlib.contextmanager
-def read_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Tells whatever breaks while a folder is loaded in one line of our own."""
-    try:
-        yield
-    except FlamesError:
-        raise
-    except Exception as error:  # transformers, safetensors and torch raise all kinds
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise InputError(f"is a broken scorer: {reason}", path=path) from error
-
-
-def _check_loaded(info: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    for key, what in (
-        ("mismatched_keys", "weights of the wrong shape"),
-        ("missing_keys", "weights are missing"),
-        ("unexpected_keys", "unknown weights"),
-        ("error_msgs", "unreadable weights"),
-    ):
-        found = sorted(
-            f"{each[0]} {tuple(each[1])} instead of {tuple(each[2])}"
-            if isinstance(each, tuple)
-            else str(each)
-            for each in info.get(key) or ()
-        )
-        if found:
-            more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-            message = f"is a broken scorer, {what}: {', '.join(found[:3])}{more}"
-            raise InputError(message, path=path)
 
 
 def _tokenizer_folder(name_or_path: str | os.PathLike[str], options: Mapping[str, Any]) -> Path:
