@@ -64,3 +64,8 @@ def test_a_shortened_text_fits(text: str, width: int) -> None:
     columns = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in short)
     assert columns <= width + 1
     assert "\n" not in short
+
+
+@pytest.mark.parametrize("text", ["=1", "'=1", "''=1", "'x", "''x", "", "'", " =x", "'-", "＝1"])
+def test_neutralised_cells_give_their_text_back(text: str) -> None:
+    assert from_cell(str(for_cell(text))) == text

@@ -16,7 +16,7 @@ _UNSAFE = re.compile(
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_FORMULA = re.compile(r"^\s*[=+\-@＝＋－＠\t\r\n|%]")
+_FORMULA = re.compile(r"^'*\s*[=+\-@＝＋－＠\t\r\n|%]")  # quotes, too: `from_cell` takes one off
 
 
 def for_terminal(text: str, *, one_line: bool = True) -> str:

@@ -44,7 +44,7 @@ def responses(count: int = 12, models: tuple[str, ...] = ("alpha", "beta")) -> l
             "dimension": parts[number % len(parts)][0],
             "subcomponent": parts[number % len(parts)][1],
             "prompt": f"提问 {number}？",
-            "response": f"{model} 的回答 {number}。\n第二行。",
+            "response": f"{'甲乙丙'[models.index(model)]}的回答 {number}。\n第二行。",
         }
         for number in range(count)
         for model in models

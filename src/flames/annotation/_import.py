@@ -81,8 +81,9 @@ class _Index:
             if item.kind == "work":
                 response = item.response
                 self.by_key[response.key] = item
-                text = (response.prompt_id, (response.response or "").strip())
-                self.by_text[text] = None if text in self.by_text else item
+                for prompt in {response.prompt_id, (response.prompt or "").strip()}:
+                    text = (prompt, (response.response or "").strip())
+                    self.by_text[text] = None if text in self.by_text else item
 
     def prompts(self) -> dict[str, Prompt]:
         """What a label's line may leave out: its prompt's dimension and text."""
@@ -99,12 +100,13 @@ class _Index:
     def find(self, told: Mapping[str, Any], line: int | None) -> Item:
         if item := self.by_ref.get(str(told.get(MARK))):
             return item
-        number, prompt, model = told.get("prompt_id"), told.get("prompt"), told.get("model")
-        if number is None and isinstance(prompt, str):
-            number = prompt_id(prompt)
-        key = Key(str(number), str(model), int(told.get("sample") or 0))
-        item = self.by_key.get(key) or self.by_text.get(
-            (key.prompt_id, str(told.get("response") or "").strip())
+        prompt, response = (str(told.get(name) or "").strip() for name in ("prompt", "response"))
+        number, model = str(told.get("prompt_id") or prompt_id(prompt)), told.get("model")
+        key = Key(number, str(model), int(told.get("sample") or 0))
+        item = (
+            self.by_key.get(key)
+            or self.by_text.get((number, response))
+            or self.by_text.get((prompt, response))
         )
         if item is None:
             what = f"item {told[MARK]!r}" if MARK in told else f"prompt {number}, model {model!r}"
