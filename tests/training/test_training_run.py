@@ -206,7 +206,8 @@ def test_only_the_last_layers_move_where_that_is_asked(
 
     from flames.training import train
 
-    train(parts(labels), options(bert, train_layers=1, max_steps=2), tmp_path / "out", TAXONOMY)
+    chosen = options(bert, train_layers=1, max_steps=2)
+    train(parts(labels), chosen, tmp_path / "out", TAXONOMY)
     before, after = load_file(bert / "model.safetensors"), weights(tmp_path / "out")
     moved = {
         name for name, tensor in before.items()
@@ -216,9 +217,23 @@ def test_only_the_last_layers_move_where_that_is_asked(
     assert all(name.startswith("encoder.layer.1.") for name in moved)
 
 
+@pytest.mark.parametrize("kind", ["bert", "gemma3_text"])
+def test_a_backbone_may_be_cut_to_its_first_layers(labels: Path, tmp_path: Path, kind: str) -> None:
+    from flames.training import train
+
+    whole = tiny_models.backbone(tmp_path / "whole", kind)
+    chosen = options(whole, layers=1, max_steps=2, bf16=kind != "bert", pooling="mean")
+    train(parts(labels), chosen, tmp_path / "out", TAXONOMY)
+    names = {name for name in weights(tmp_path / "out") if "layer" in name}
+    assert any(".0." in name for name in names)
+    assert not any(".1." in name for name in names if "classifiers" not in name)
+    opened(tmp_path / "out")
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
+        ({"layers": 3}, "--layers 3: the backbone has 2 layers"),
         ({"learning_rate": 1e30}, r"the loss became nan at step \d+: lower --learning-rate"),
         ({"train_layers": 9}, "--train-layers 9: the backbone has 2 layers"),
         ({"max_length": 1000}, "reads at most 512 tokens, not 1000"),

@@ -29,6 +29,8 @@ class TrainOptions:
         warmup: Share of the steps over which the learning rate rises.
         label_smoothing: Share of a target that goes to all classes of its head alike.
         class_weights: Weigh the classes of a dimension so that each counts as much.
+        layers: Keep only so many layers of the backbone, the first ones: faster, and for base
+            language models often no worse.
         train_layers: Train the last so many layers and the heads only; all unless given.
         lora_rank: Rank of LoRA adapters in all linear layers; 0 is none. They are merged
             into the weights at the end.
@@ -57,6 +59,7 @@ class TrainOptions:
     warmup: float = 0.1
     label_smoothing: float = 0.0
     class_weights: bool = False
+    layers: int | None = None
     train_layers: int | None = None
     lora_rank: int = 0
     eval_every: int | None = None

@@ -21,7 +21,7 @@ from flames.errors import UsageError
 from flames.evaluation import LabelledSet
 from flames.evaluation._figures import macro_f1
 from flames.scorers.classifier import FlamesScorer, ScorerSettings, heads_of
-from flames.scorers.classifier._backbone import is_encoder, model_type_of, quiet
+from flames.scorers.classifier._backbone import is_encoder, layers_of, model_type_of, quiet
 from flames.scorers.classifier._load import pick_device
 from flames.taxonomy import Taxonomy
 from flames.training._folder import CHECKPOINTS, begin, claim, finish, last_checkpoint, save
@@ -176,7 +176,9 @@ def _settings(split: Split, options: TrainOptions, out: Path, taxonomy: Taxonomy
 
 
 def _model(options: TrainOptions, settings: ScorerSettings) -> Any:
-    model = FlamesScorer.from_backbone(options.backbone, settings, dtype=options.dtype)
+    model = FlamesScorer.from_backbone(
+        options.backbone, settings, dtype=options.dtype, layers=options.layers
+    )
     if options.train_layers is not None:
         _freeze(model.backbone, options.train_layers)
     if options.lora_rank:
@@ -186,11 +188,9 @@ def _model(options: TrainOptions, settings: ScorerSettings) -> Any:
 
 def _freeze(backbone: Any, layers: int) -> None:
     """Leaves only the last layers, and what comes after them, to be trained."""
-    stacks = [m for m in backbone.modules() if isinstance(m, torch.nn.ModuleList)]
-    stack = max(stacks, key=len, default=None)
-    if stack is None or layers > len(stack):
-        there = 0 if stack is None else len(stack)
-        raise UsageError(f"--train-layers {layers}: the backbone has {there} layers")
+    stack = layers_of(backbone)
+    if layers > len(stack):
+        raise UsageError(f"--train-layers {layers}: the backbone has {len(stack)} layers")
     for parameter in backbone.parameters():
         parameter.requires_grad_(False)
     for layer in list(stack)[len(stack) - layers :]:

@@ -119,6 +119,12 @@ def train(
     class_weights: Annotated[
         bool, typer.Option("--class-weights", help="Let each class of a head count as much.")
     ] = False,
+    layers: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--layers", min=1, metavar="N", help="Keep only the backbone's first N layers."
+        ),
+    ] = None,
     train_layers: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(
@@ -235,6 +241,7 @@ def train(
                 warmup=warmup,
                 label_smoothing=label_smoothing,
                 class_weights=class_weights,
+                layers=layers,
                 train_layers=train_layers,
                 lora_rank=lora_rank,
                 eval_every=eval_every,

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flames.errors import InputError
+from flames.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -17,15 +17,19 @@ if TYPE_CHECKING:
 _ENCODERS = ("bert", "electra", "ernie", "nezha", "mpnet")
 
 
-def load_backbone(name_or_path: str, **options: Any) -> tuple[Any, Tokenizer, int]:
+def load_backbone(
+    name_or_path: str, *, layers: int | None = None, **options: Any
+) -> tuple[Any, Tokenizer, int]:
     """Loads a backbone, its tokenizer and the id to pad with.
 
     Args:
         name_or_path: A folder, a `.gguf` file, or a name on the model hub.
+        layers: Keep only so many of its layers, the first ones.
         options: Options of `AutoModel.from_pretrained` (`dtype`, …).
 
     Raises:
         InputError: There is none, or it cannot be read.
+        UsageError: It has fewer layers.
     """
     from transformers import AutoModel, AutoTokenizer
 
@@ -43,7 +47,28 @@ def load_backbone(name_or_path: str, **options: Any) -> tuple[Any, Tokenizer, in
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise InputError("has no fast tokenizer (tokenizer.json)", path=name_or_path)
-    return _plain(_text_model(model)), backend, _pad_id(tokenizer, model.config)
+    model = _plain(_text_model(model))
+    if layers is not None:
+        _keep_first(model, layers)
+    return model, backend, _pad_id(tokenizer, model.config)
+
+
+def layers_of(model: Any) -> Any:
+    """The stack of layers of a backbone: its longest list of modules."""
+    from torch import nn
+
+    stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
+    return max(stacks, key=len, default=nn.ModuleList())
+
+
+def _keep_first(model: Any, layers: int) -> None:
+    stack = layers_of(model)
+    if not 0 < layers <= len(stack):
+        raise UsageError(f"--layers {layers}: the backbone has {len(stack)} layers")
+    del stack[layers:]
+    model.config.num_hidden_layers = layers
+    if getattr(model.config, "layer_types", None):
+        model.config.layer_types = model.config.layer_types[:layers]
 
 
 def is_encoder(model_type: str) -> bool:
