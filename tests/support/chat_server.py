@@ -132,7 +132,8 @@ async def main() -> None:
     server = Server(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0)
     port = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     listening = await asyncio.start_server(server.serve, "127.0.0.1", port, backlog=512)
-    print(listening.sockets[0].getsockname()[1], flush=True)
+    sys.stdout.write(f"{listening.sockets[0].getsockname()[1]}\n")
+    sys.stdout.flush()
     await listening.serve_forever()
 
 
