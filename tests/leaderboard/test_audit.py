@@ -151,7 +151,10 @@ def test_the_overall_value_is_the_mean_of_its_parts(tmp_path: Path) -> None:
         read_table(table(tmp_path, rows[: rows.index(",m,Legality")] + ",m,Overall,,20,\n"))
     )
     assert part.findings == ()
-    assert part.unchecked == ("m: the overall value needs a row of Legality, Data protection",)
+    assert part.unchecked == (
+        "m: the overall value needs a row of Legality, Data protection",
+        "harmless_score: 3 of 3 dimension rows give none",
+    )
 
 
 def test_precision_is_the_columns(tmp_path: Path) -> None:
@@ -161,6 +164,28 @@ def test_precision_is_the_columns(tmp_path: Path) -> None:
     [finding] = audit(read_table(fine)).findings
     assert finding.model == "m"
     assert "45.50 %" in finding.why
+
+
+def test_one_number_with_more_digits_does_not_spoil_the_others(tmp_path: Path) -> None:
+    rows = "".join(
+        f",m,{name},{n},{rate},\n"
+        for name, n, rate in zip(
+            NAMES, (249, 429, 201, 46, 76), (45.38, 45.45, 42.79, 45.65, 55.26), strict=True
+        )
+    )
+    [finding] = audit(read_table(table(tmp_path, rows + ",m,Overall,,46.9199999\n"))).findings
+    assert finding.dimension == "Overall"
+    exact = rows.replace("45.38", f"{100 * 113 / 249}")
+    assert audit(read_table(table(tmp_path, exact + ",m,Overall,,46.91\n"))).findings == ()
+
+
+def test_what_a_table_does_not_give_is_told_as_not_tested(tmp_path: Path) -> None:
+    found = audit(read_table(table(tmp_path, ",m,Safety,429,45.45,\n,m,Legality,46,,53.6\n")))
+    assert found.findings == ()
+    assert found.unchecked == (
+        "harmless_rate_pct: 1 of 2 dimension rows give none",
+        "harmless_score: 1 of 2 dimension rows give none",
+    )
 
 
 def test_unrounded_numbers_pass(tmp_path: Path) -> None:

@@ -88,8 +88,13 @@ class Audit:
 class _Precision:
     """Decimals of rates and scores, told by the column: `45.6` beside `45.38` means `45.60`."""
 
-    rate: int
-    score: int
+    rate: int = 0
+    score: int = 0
+
+    def at(self, cell: Cell) -> _Precision:
+        """A cell's own: the column's, or more where the cell shows more."""
+        rate, score = _decimals(cell)
+        return _Precision(max(self.rate, rate), max(self.score, score))
 
     def of(self, what: Literal["rate", "score"]) -> int:
         return self.rate if what == "rate" else self.score
@@ -192,7 +197,8 @@ def _number(texts: Mapping[str, str], name: str) -> Decimal | None:
 def audit(cells: Sequence[Cell], taxonomy: Taxonomy | None = None) -> Audit:
     """Tests every cell of a table.
 
-    The printed precision is that of the column within a release: its most decimals.
+    The printed precision is that of the column within a release: the decimals that at least a
+    fifth of its numbers show. One number with more (`46.9199999`) is judged by its own.
     """
     taxonomy = taxonomy or default_taxonomy()
     precisions = _precisions(cells)
@@ -204,7 +210,8 @@ def audit(cells: Sequence[Cell], taxonomy: Taxonomy | None = None) -> Audit:
     for cell in cells:
         precision = precisions[cell.release]
         if cell.dimension != OVERALL:
-            why, nearest = _dimension(cell, taxonomy.dimension(cell.dimension), precision)
+            dimension = taxonomy.dimension(cell.dimension)
+            why, nearest = _dimension(cell, dimension, precision.at(cell))
         else:
             parts = tables[cell.release, cell.model]
             missing = [name for name in taxonomy.names if name not in parts]
@@ -219,18 +226,42 @@ def audit(cells: Sequence[Cell], taxonomy: Taxonomy | None = None) -> Audit:
             findings.append(
                 Finding(cell.release, cell.model, cell.dimension, why, nearest, cell.line)
             )
+    parted = [cell for cell in cells if cell.dimension != OVERALL]
+    for name, without in (
+        (RATE, sum(cell.rate is None for cell in parted)),
+        (SCORE, sum(cell.score is None for cell in parted)),
+    ):
+        if without:
+            unchecked.append(f"{name}: {without:,} of {len(parted):,} dimension rows give none")
     return Audit(len(cells), tuple(findings), tuple(unchecked))
 
 
+def _decimals(cell: Cell) -> tuple[int, int]:
+    """Decimals that a cell shows of its rate and its score."""
+    shown = [0, 0]
+    for i, number in enumerate((cell.rate, cell.score)):
+        exponent = number.as_tuple().exponent if number is not None else 0
+        if isinstance(exponent, int):
+            shown[i] = min(max(-exponent, 0), _MOST_DECIMALS)
+    return shown[0], shown[1]
+
+
 def _precisions(cells: Iterable[Cell]) -> dict[str, _Precision]:
-    most: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+    """The column's precision by release; one odd cell does not make the others impossible."""
+    shown: dict[str, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
     for cell in cells:
-        for i, number in enumerate((cell.rate, cell.score)):
-            if number is not None:
-                exponent = number.as_tuple().exponent
-                decimals = max(-exponent, 0) if isinstance(exponent, int) else 0
-                most[cell.release][i] = max(most[cell.release][i], min(decimals, _MOST_DECIMALS))
-    return {release: _Precision(*decimals) for release, decimals in most.items()}
+        rate, score = _decimals(cell)
+        if cell.rate is not None:
+            shown[cell.release][0].append(rate)
+        if cell.score is not None:
+            shown[cell.release][1].append(score)
+    return {release: _Precision(*map(_common, both)) for release, both in shown.items()}
+
+
+def _common(decimals: Sequence[int]) -> int:
+    """The most decimals that at least a fifth of the numbers show."""
+    falling = sorted(decimals, reverse=True)
+    return falling[(len(falling) - 1) // 5] if falling else 0
 
 
 def _fitting(
@@ -325,9 +356,9 @@ def _overall(
         parts = [getattr(row, what) for row, _ in rows]
         if value is None or any(part is None for part in parts):
             continue
-        decimals = precision.of(what)
+        decimals = precision.at(cell).of(what)
         half = half_unit(decimals)
-        ranges = [_exact(row, dimension, precision, what) for row, dimension in rows]
+        ranges = [_exact(row, dimension, precision.at(row), what) for row, dimension in rows]
         low = sum((ends[0] for ends in ranges), Fraction(0)) / len(ranges)
         high = sum((ends[1] for ends in ranges), Fraction(0)) / len(ranges)
         shown = sum((Fraction(part) for part in parts), Fraction(0)) / len(parts)
