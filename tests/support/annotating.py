@@ -80,7 +80,7 @@ def served(project: Project, **options: Any) -> Iterator[str]:
 
     config = uvicorn.Config(
         create_app(project, **options), host="127.0.0.1", port=0, log_level="warning",
-        lifespan="off",
+        lifespan="off", server_header=False,
     )  # fmt: skip
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

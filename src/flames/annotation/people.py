@@ -273,8 +273,8 @@ def admit_try(project: Project, address: str, name: str | None = None) -> list[i
             select(failures.c.scope, func.count())
             .where(failures.c.scope.in_(limits))
             .group_by(failures.c.scope)
-        ).tuples()
-        closed = any(count > limits[scope] for scope, count in counted)
+        )
+        closed = any(row[1] > limits[row[0]] for row in counted)
     if closed:
         forgive(project, noted)
         raise TooManyTriesError("too many attempts to sign in; try again in a quarter of an hour")
