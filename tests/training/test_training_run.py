@@ -238,6 +238,7 @@ def test_a_backbone_may_be_cut_to_its_first_layers(labels: Path, tmp_path: Path,
         ({"train_layers": 9}, "--train-layers 9: the backbone has 2 layers"),
         ({"max_length": 1000}, "reads at most 512 tokens, not 1000"),
         ({"pooling": "last", "device": "tpu9"}, "unknown device"),
+        ({"pooling": "last", "device": "cuda:1"}, "cuda:1"),
     ],
 )
 def test_what_cannot_be_trained_is_one_clear_line(
@@ -294,6 +295,7 @@ def test_another_taxonomy_goes_through_the_same_commands(
     )  # fmt: skip
     assert code == 0, capsys.readouterr().err
     assert read_settings(out).sizes == (2, 2, 2, 2, 2)
+    assert "Not compared with lexical: lexical has no head" in (out / "README.md").read_text()
     capsys.readouterr()
     assert run("scorer", "eval", out, "--labels", files[1], *same, "--json", "--force") == 0
     found = json.loads(capsys.readouterr().out)

@@ -42,6 +42,7 @@ _SEEN = (
 def card(
     evaluations: Mapping[str, Evaluation],
     others: Mapping[str, tuple[Evaluation, ...]],
+    skipped: Mapping[str, str],
     split: Split,
     options: TrainOptions,
     settings: ScorerSettings,
@@ -54,6 +55,7 @@ def card(
     Args:
         evaluations: Of the validation and test part.
         others: What other scorers reach on the same rows, by part.
+        skipped: Scorers that it could not be compared with, and why.
         split: The data.
         options: How it was trained.
         settings: What was trained.
@@ -80,6 +82,7 @@ def card(
         if any(other.scorer.startswith("lexical@") for each in others.values() for other in each):
             blocks.append(f"> {_SEEN}")
     blocks += ["## Results", _summary(evaluations, others)]
+    blocks += [f"Not compared with {plain(n)}: {plain(why)}." for n, why in skipped.items()]
     for name, found in evaluations.items():
         blocks.append(f"## The {name} part in detail")
         blocks += markdown_body(found, taxonomy, "en")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flames.errors import FlamesError
@@ -29,11 +29,13 @@ class Trained:
         folder: Where the scorer is.
         evaluations: Of the validation and test parts, by part.
         others: What the scorers it is compared with reach on the same rows, by part.
+        skipped: Scorers that it could not be compared with, and why.
     """
 
     folder: Path
     evaluations: Mapping[str, Evaluation]
     others: Mapping[str, tuple[Evaluation, ...]]
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
 
 def judged(
@@ -50,28 +52,29 @@ def judged(
         id=settings.id, title="trained here", taxonomy=taxonomy.id, notes=settings.notes
     )
     most = majorities(split.training.rows)
-    found, others = {}, {}
+    found: dict[str, Evaluation] = {}
+    others: dict[str, tuple[Evaluation, ...]] = {}
+    skipped: dict[str, str] = {}
     for name, part in held.items():
-        own = verdicts[name]
+        own, beside = verdicts[name], []
         found[name] = evaluate(part, own, info, taxonomy, majority=most, seed=options.seed)
-        others[name] = tuple(
-            _compared(spec, part, own, taxonomy, options.seed) for spec in options.compare
-        )
-    kept = {name: tuple(e for e in each if e is not None) for name, each in others.items()}
-    return Trained(out, found, kept)
+        for spec in options.compare:
+            try:
+                beside.append(_compared(spec, part, own, taxonomy, options.seed))
+            except FlamesError as error:
+                skipped[spec] = str(error)
+        others[name] = tuple(beside)
+    return Trained(out, found, others, skipped)
 
 
 def _compared(
     spec: str, part: LabelledSet, verdicts: Sequence[Verdict], taxonomy: Taxonomy, seed: int
-) -> Evaluation | None:
-    """Another scorer on the same rows, and its advantage; None if it cannot be had."""
+) -> Evaluation:
+    """Another scorer on the same rows, and its advantage."""
     from flames.scorers import load_scorer
 
-    try:
-        scorer = load_scorer(spec, ScorerContext(taxonomy=taxonomy))
-        theirs, seconds = judge(scorer, part)
-    except FlamesError:
-        return None
+    scorer = load_scorer(spec, ScorerContext(taxonomy=taxonomy))
+    theirs, seconds = judge(scorer, part)
     made = evaluate(part, theirs, scorer.info, taxonomy, seconds=seconds, seed=seed)
     gap = versus(part, theirs, verdicts, seed=seed)
     return made.model_copy(update={"difference": gap})
@@ -93,6 +96,14 @@ def write_results(
         text = json.dumps(data, ensure_ascii=False, indent=1)
         write_atomic(result.folder / f"evaluation-{name}.json", text + "\n")
     text = card(
-        result.evaluations, result.others, split, options, settings, taxonomy, parameters, shortened
+        result.evaluations,
+        result.others,
+        result.skipped,
+        split,
+        options,
+        settings,
+        taxonomy,
+        parameters,
+        shortened,
     )
     write_atomic(result.folder / _CARD, text)

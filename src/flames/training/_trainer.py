@@ -64,6 +64,10 @@ def train(
         InputError: There is no usable backbone.
     """
     device = pick_device(options.device)
+    if device.index:
+        raise UsageError(
+            f"--device {options.device}: choose a GPU with CUDA_VISIBLE_DEVICES and --device cuda"
+        )
     settings = _settings(split, options, out, taxonomy)
     resumed = claim(out, options, settings, resume=resume)
     progress("loading the backbone", 0.0)
@@ -81,7 +85,7 @@ def train(
     encoded = {name: Rows(part.rows, encoder) for name, part in held.items()}
     trainer = _ScorerTrainer(
         model=model,
-        args=_arguments(options, out, device, validated="validation" in held),
+        args=_one_gpu(_arguments(options, out, device, validated="validation" in held)),
         train_dataset=rows,
         eval_dataset=encoded.get("validation"),
         data_collator=Collator(settings),
@@ -124,7 +128,7 @@ class _ScorerTrainer(Trainer):  # type: ignore[misc]
         self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
     ) -> Any:
         output = model(**inputs)
-        if not torch.isfinite(output.loss):
+        if not torch.isfinite(output.loss).all():
             raise UsageError(
                 f"the loss became {output.loss.item()} at step {self.state.global_step + 1}: "
                 f"lower --learning-rate ({self.args.learning_rate:g}), or train without "
@@ -250,6 +254,13 @@ def _arguments(options: TrainOptions, out: Path, device: Any, *, validated: bool
         disable_tqdm=True,
         report_to="none",
     )
+
+
+def _one_gpu(arguments: Any) -> Any:
+    """Keeps one process on one GPU: several are for torchrun, not for torch's DataParallel."""
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments
 
 
 def _callbacks(options: TrainOptions, progress: Progress, *, validated: bool) -> list[Any]:
