@@ -144,6 +144,17 @@ def test_downloads_hold_every_published_figure_and_every_entry(
     assert kept == sorted(entry.to_json() for entry in entries)
 
 
+def test_names_that_are_equal_as_file_names_keep_their_entries(
+    entries: list[Entry], tmp_path: Path
+) -> None:
+    names = ("A", "a", "A.", "../a", "A-2")
+    alike = [entries[0].model_copy(update={"model": name}) for name in names]
+    build_site(alike, tmp_path / "out", releases=(), resamples=FEW)
+    files = list((tmp_path / "out").glob("data/*/*.json"))
+    assert {json.loads(path.read_text("utf-8"))["model"] for path in files} == set(names)
+    assert len({path.name.casefold() for path in files}) == len(names)
+
+
 def test_every_link_of_the_site_leads_somewhere(site: Path) -> None:
     pages = list(site.rglob("*.html"))
     assert len(pages) > 25

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ class _Site:
             here=here,
             lists=[(self.path(board), self.title(board), board) for board in self.lists],
             slugs=self.slugs,
-            file_name=_entry_file,
+            entry_file=_entry_file,
             taxonomy=self.taxonomy,
             has_responses=False,
             **helpers(),
@@ -134,16 +134,21 @@ def _ledger(out: Path) -> set[str]:
 
 def _slugs(lists: Sequence[BoardList]) -> dict[str, str]:
     """A file name for every model's page."""
-    slugs: dict[str, str] = {}
+    return _file_names(line.result.model for board in lists for line in board.lines)
+
+
+def _file_names(names: Iterable[str]) -> dict[str, str]:
+    """A file name for every name; none differ by case alone, which some file systems ignore."""
+    found: dict[str, str] = {}
     taken: set[str] = set()
-    for model in dict.fromkeys(line.result.model for board in lists for line in board.lines):
-        base = safe_name(model).casefold()[:80]
-        slug, number = base, 2
-        while slug in taken:
-            slug, number = f"{base}-{number}", number + 1
-        taken.add(slug)
-        slugs[model] = slug
-    return slugs
+    for name in dict.fromkeys(names):
+        base = safe_name(name).casefold()[:80]
+        file_name, number = base, 2
+        while file_name in taken:
+            file_name, number = f"{base}-{number}", number + 1
+        taken.add(file_name)
+        found[name] = file_name
+    return found
 
 
 def _pages(site: _Site) -> Iterator[tuple[str, str]]:
@@ -252,12 +257,14 @@ def _downloads(site: _Site) -> dict[str, str]:
         files[f"data/{board.slug}.csv"] = to_csv(_csv(board, site), columns)
         for line in board.lines:
             if line.entry is not None:
-                files[f"data/{board.slug}/{_entry_file(line.name)}"] = line.entry.to_json()
+                files[_entry_file(board, line.name)] = line.entry.to_json()
     return files
 
 
-def _entry_file(name: str) -> str:
-    return f"{safe_name(name)}.json"
+def _entry_file(board: BoardList, name: str) -> str:
+    """Where the entry of a line stands."""
+    names = _file_names(line.name for line in board.lines)
+    return f"data/{board.slug}/{names[name]}.json"
 
 
 def _csv(board: BoardList, site: _Site) -> Iterator[dict[str, Any]]:
