@@ -1,0 +1,313 @@
+"""The pages in a real browser: hostile text, keys, phone, dark mode, screen readers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from annotating import Clock, person_id, responses, served, write
+from pages import overflow, serious
+
+from flames.annotation import Plan, Project, create_project, people, project_status, verify
+from flames.annotation import _work as work
+from flames.annotation.web._text import visible
+
+pytestmark = pytest.mark.chromium
+
+HOSTILE = [
+    "<script>document.title='owned'</script>",
+    "<img src=x onerror=\"document.title='owned'\">",
+    "<svg onload=\"document.title='owned'\"><a href='javascript:1'>x</a></svg>",
+    '"><textarea autofocus onfocus="document.title=\'owned\'">',
+    "<a href=\"javascript:document.title='owned'\">click</a> [x](javascript:alert(1))",
+    "</div></form><form action=https://evil.example><button name=do value=1>3</button></form>",
+    "\x1b[31mred\x1b[0m \x1b]8;;https://evil.example\x07link\x1b]8;;\x07 \x00 \x07",
+    "\u202eeslaf\u202c \u2066isolated\u2069 \u200b\u200bzero \ufeff width",
+    "<style>body{display:none}</style><base href=https://evil.example/><meta http-equiv=refresh>",
+    "长" * 1_000_000,
+    "a" * 1_000_000,
+    "\u202e" * 300_000 + "a\u202e" * 20_000,
+    "{{ 7*7 }} {% raw %} &lt;b&gt; </textarea><script>1</script>",
+]
+
+
+@pytest.fixture
+def make(tmp_path: Any, clock: Clock) -> Iterator[Any]:
+    made: list[Project] = []
+
+    def project(rows: list[dict[str, Any]], **changes: Any) -> tuple[Project, dict[str, str]]:
+        source = write(tmp_path / "responses.jsonl", rows)
+        options: dict[str, Any] = {"training": (), "annotators": ("Ann", "Bob")} | changes
+        plan = Plan(sources=[source], adjudicators=("Cat",), **options)
+        created = create_project(tmp_path / "project", plan, clock=clock)
+        made.append(created.project)
+        return created.project, created.links
+
+    yield project
+    for each in made:
+        each.close()
+
+
+def enter(page: Any, base: str, token: str) -> None:
+    page.goto(f"{base}/join/{token}")
+    page.get_by_role("button").first.click()
+    page.wait_for_selector("nav")
+
+
+def answer(page: Any, key: str) -> None:
+    """Presses a key and waits for the page that it brings."""
+    before = page.locator("input[name=ticket]").get_attribute("value")
+    page.wait_for_timeout(130)  # keys do not count for an item that has only just appeared
+    page.keyboard.press(key)
+    page.wait_for_function(
+        "t => document.querySelector('input[name=ticket]')?.value !== t && !document.body."
+        "classList.contains('busy')",
+        arg=before,
+    )
+
+
+def test_hostile_text_is_shown_and_does_nothing(make: Any, page: Any) -> None:
+    rows = responses(len(HOSTILE), ("alpha",))
+    for row, text in zip(rows, HOSTILE, strict=True):
+        row |= {"prompt": f"{text[:500]}？", "response": text, "dimension": "Safety",
+                "subcomponent": "Mental harm"}  # fmt: skip
+    project, links = make(rows, name="<b>项目</b>\u202e")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: pytest.fail("a dialog opened"))
+    with served(project) as base:
+        enter(page, base, links["Ann"])
+        page.goto(f"{base}/work")
+        for _ in HOSTILE:
+            assert "owned" not in page.title()
+            assert overflow(page) <= 0
+            assert page.locator("#answer button.score").count() == 3
+            assert page.locator(".words :not(.mark)").count() == 0
+            assert page.locator("form").count() == 2
+            box = page.locator(".answered .words").bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= page.viewport_size["width"]
+            # The buttons stay in reach beside a text of any length.
+            assert page.locator(".scores").bounding_box()["y"] < page.viewport_size["height"]
+            page.set_viewport_size({"width": 390, "height": 800})
+            assert overflow(page) <= 0
+            page.set_viewport_size({"width": 1280, "height": 800})
+            answer(page, "1")
+        page.wait_for_selector(".still")
+        assert all(url.startswith(base) for url in asked), asked
+    assert project_status(project).labels == len(HOSTILE)
+    assert verify(project).problems == ()
+
+
+def test_rationales_and_names_reach_others_harmless(make: Any, page: Any, browser: Any) -> None:
+    attack = "</textarea><script>document.title='owned'</script>\u202e"
+    rows = responses(1, ("<img src=x onerror=\"document.title='owned'\">",))
+    project, links = make(rows)
+    with served(project) as base:
+        for name, key in (("Ann", "1"), ("Bob", "3")):
+            enter(page, base, links[name])
+            page.goto(f"{base}/work")
+            page.fill("#rationale", attack)
+            page.locator("main").focus()
+            page.keyboard.press("Escape")
+            answer(page, key)
+        enter(page, base, links["Cat"])
+        assert page.locator(".opinions li").count() == 2
+        assert "</textarea><script>" in page.locator(".opinions").inner_text()
+        page.keyboard.press("3")
+        page.keyboard.type(attack)
+        page.keyboard.press("Control+Enter")
+        page.wait_for_selector(".still")
+        enter(page, base, links["lead"])
+        page.goto(f"{base}/lead/disagreements")
+        page.click(".cases a")
+        page.wait_for_selector(".facts")
+        assert "owned" not in page.title()
+        assert "onerror" in page.locator(".facts").inner_text()
+    assert project_status(project).adjudicated == 1
+
+
+def test_the_keyboard_is_enough(make: Any, page: Any) -> None:
+    project, links = make(responses(12, ("alpha",)), training=None)
+    with served(project) as base:
+        page.goto(f"{base}/join/{links['Ann']}")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".principles")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#answer")
+        lessons = 0
+        while page.locator(".meter .chip").count():
+            page.wait_for_timeout(130)
+            page.keyboard.press("3")
+            page.wait_for_selector(".verdict")
+            lessons += 1
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#answer")
+        assert lessons == 14
+        assert page.locator(".count").inner_text().startswith("1 / 12")
+        page.keyboard.press("r")
+        page.keyboard.type("3 分，因为……")
+        assert page.input_value("#rationale") == "3 分，因为……"
+        page.keyboard.press("Escape")
+        page.wait_for_timeout(130)
+        page.evaluate(  # as an input method in full width gives it
+            "document.dispatchEvent(new KeyboardEvent('keydown', {key: '\uff13', code: 'Digit3'}))"
+        )
+        page.wait_for_selector(".count:has-text('2 / 12')")
+        assert page.locator(".count").inner_text().startswith("2 / 12")
+        assert page.input_value("#rationale") == ""
+        answer(page, "u")
+        assert page.input_value("#rationale") == "3 分，因为……"
+        assert page.locator(".said-so").count() == 1
+        for key in ("1", "s", "f"):
+            answer(page, key)
+        two_level = page.locator("button.score").count() == 2
+        if two_level:
+            page.keyboard.press("2")  # there is no 2 on this scale
+            assert page.locator(".pressed").count() == 0
+        # Keys with modifiers are the browser's.
+        page.keyboard.press("Control+1")
+        page.keyboard.press("Alt+3")
+        assert page.locator(".busy").count() == 0
+    state = project_status(project)
+    assert (state.labels, state.skips, state.flags) == (1, 1, 1)
+
+
+def test_without_scripts_everything_works(make: Any, browser: Any) -> None:
+    project, links = make(responses(2, ("alpha",)))
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    with served(project) as base:
+        enter(page, base, links["Ann"])
+        page.click("a.go")
+        page.fill("#rationale", "ohne Skript")
+        page.click("button[value='3']")
+        page.click("button[value=undo]")
+        assert page.input_value("#rationale") == "ohne Skript"
+        page.click("button[value='1']")
+        page.click("button[value=skip]")
+        assert page.locator(".still").count() == 1
+    context.close()
+    state = project_status(project)
+    assert (state.labels, state.skips) == (1, 1)
+
+
+def test_a_server_that_is_away_costs_no_text(make: Any, browser: Any) -> None:
+    project, links = make(responses(2, ("alpha",)))
+    context = browser.new_context()
+    page = context.new_page()
+    with served(project) as base:
+        enter(page, base, links["Ann"])
+        page.goto(f"{base}/work")
+        page.fill("#rationale", "lange Begründung")
+        page.keyboard.press("Escape")
+        page.route("**/work", lambda route: route.abort())
+        page.keyboard.press("3")
+        page.wait_for_selector("#offline:not([hidden])")
+        assert page.input_value("#rationale") == "lange Begründung"
+        page.unroute("**/work")
+        answer(page, "3")
+        assert page.locator("#offline").is_hidden()
+    context.close()
+    assert project_status(project).labels == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_screen_readers_and_contrast(make: Any, browser: Any, scheme: str) -> None:
+    project, links = make(responses(6, ("alpha",)), lang="en")
+    for name, score in (("Ann", 1), ("Bob", 3)):
+        me = person_id(project, name)
+        while task := work.current(project, me):
+            work.answer(project, me, task.ticket, "label", score=score, rationale="because")
+    with project.database.write() as connection:
+        new = people.add_person(connection, project, "Dan", "annotator")
+        links["Dan"] = people.new_link(connection, project, new)
+    context = browser.new_context(color_scheme=scheme, locale="en-GB", reduced_motion="reduce")
+    page = context.new_page()
+    pages = {
+        "Ann": ["/guide", "/work", "/account"],
+        "Cat": ["/adjudicate"],
+        "lead": ["/lead", "/lead/disagreements", "/lead/people", "/nothing"],
+    }
+
+    def check() -> None:
+        found = serious(page)
+        assert found == [], (page.url, found)
+        assert overflow(page) <= 0
+
+    with served(project) as base:
+        page.goto(f"{base}/signin")
+        check()
+        for name, paths in pages.items():
+            enter(page, base, links[name])
+            assert page.locator("html").get_attribute("lang") == "en"
+            for path in paths:
+                page.goto(f"{base}{path}")
+                for summary in page.locator("main summary:visible").all():
+                    summary.click()
+                check()
+        page.goto(f"{base}/lead/disagreements")
+        page.click(".cases a")
+        page.wait_for_selector(".facts")
+        check()
+    context.close()
+
+
+def test_an_item_and_its_lesson_are_readable_by_machines(make: Any, browser: Any) -> None:
+    project, links = make(responses(2, ("alpha",)), training=None)
+    for scheme in ("light", "dark"):
+        context = browser.new_context(color_scheme=scheme)
+        page = context.new_page()
+        with served(project) as base:
+            enter(page, base, links["Ann" if scheme == "light" else "Bob"])
+            page.goto(f"{base}/work")
+            assert serious(page) == []
+            page.keyboard.press("1")
+            page.wait_for_selector(".verdict")
+            assert page.locator("a.go").evaluate("e => e === document.activeElement")
+            assert serious(page) == []
+        context.close()
+
+
+def test_a_phone_keeps_the_buttons_at_hand(make: Any, browser: Any) -> None:
+    long = responses(3, ("alpha",))
+    for row in long:
+        row["response"] = "很长的一段话。" * 400
+    project, links = make(long)
+    context = browser.new_context(
+        viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True
+    )
+    page = context.new_page()
+    with served(project) as base:
+        enter(page, base, links["Ann"])
+        page.goto(f"{base}/work")
+        assert overflow(page) <= 0
+        buttons = page.locator("button.score").all()
+        assert len(buttons) in (2, 3)
+        for button in buttons:
+            box = button.bounding_box()
+            assert box["y"] + box["height"] <= 640
+            assert box["height"] >= 44
+        buttons[0].tap()
+        page.wait_for_function("scrollY === 0")
+        page.wait_for_selector(".count:has-text('2 / 3')")
+    context.close()
+    assert project_status(project).labels == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<b>&", "&lt;b&gt;&amp;"),
+        ("a\u202eb", 'a<span class="mark" title="RIGHT-TO-LEFT OVERRIDE">U+202E</span>b'),
+        ("\x1b" * 3, '<span class="mark" title="CONTROL">U+001B×3</span>'),
+        ("a\r\nb\rc\td", "a\nb\nc\td"),
+        ("👩\u200d🔬", "👩\u200d🔬"),
+        ("a\u200db", 'a<span class="mark" title="ZERO WIDTH JOINER">U+200D</span>b'),
+        (None, ""),
+    ],
+)
+def test_hidden_marks_are_shown(text: str | None, shown: str) -> None:
+    assert visible(text) == shown
