@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
-from flames.errors import UsageError
+from flames.errors import InputError, UsageError
 from flames.io import ReadOptions, read_responses, read_rows
 from flames.records import Key, Response, Verdict, carry, dump_line
 from flames.scorers.base import Scorer, score_stream
@@ -29,6 +29,8 @@ Progress = Callable[[Mapping[str, Any]], None]
 
 class RunLike(Protocol):
     """The part of a run directory that scoring needs (`flames.run.RunDir`)."""
+
+    path: Path
 
     def responses(self) -> Iterator[Response]: ...  # noqa: D102
 
@@ -51,7 +53,7 @@ def score_file(
         truncated: `unscored` leaves truncated responses unscored.
 
     Raises:
-        InputError: A row cannot be used, or has no dimension.
+        InputError: A row cannot be used, or has no dimension; or there is none.
     """
     responses = _read(path, options)
     for batch in _batches(responses, scorer):
@@ -82,7 +84,7 @@ def score_file_to(
         progress: Told of each line.
 
     Raises:
-        InputError: A row cannot be used, or has no dimension.
+        InputError: A row cannot be used, or has no dimension; or there is none.
         UsageError: `out` holds something else, cannot be written, or a journal of other
             responses or another scorer stands beside it.
     """
@@ -113,11 +115,17 @@ def score_run(
         scorer: What judges.
         truncated: `unscored` leaves truncated responses unscored.
         progress: Told of each line.
+
+    Raises:
+        InputError: The run holds no responses, or its journal cannot be read.
+        UsageError: Another process is scoring it.
     """
     target = Path(run.verdicts_path(scorer.info.id))
     with _Journal(target, scorer.info.id, truncated, progress) as journal:
         kept = journal.earlier()
-        journal.fill(run.responses(), scorer, lambda _, verdict: verdict.to_dict(), kept)
+        journal.fill(
+            _some(run.responses(), run.path), scorer, lambda _, verdict: verdict.to_dict(), kept
+        )
         journal.finish()
     return target
 
@@ -126,13 +134,23 @@ def count_responses(path: str | os.PathLike[str], options: ReadOptions | None = 
     """Reads a file of responses to its end: how many there are, all of them fit to be scored.
 
     Raises:
-        InputError: A row cannot be used, or has no dimension.
+        InputError: A row cannot be used, or has no dimension; or there is none.
     """
     return sum(1 for _ in _read(path, options))
 
 
 def _read(path: str | os.PathLike[str], options: ReadOptions | None) -> Iterator[Response]:
-    return read_responses(path, replace(options or ReadOptions(), placed=True))
+    responses = read_responses(path, replace(options or ReadOptions(), placed=True))
+    return _some(responses, os.fspath(path))
+
+
+def _some(responses: Iterator[Response], path: str | Path) -> Iterator[Response]:
+    """The same, at least one of them."""
+    first = next(responses, None)
+    if first is None:
+        raise InputError("holds no responses", path=path)
+    yield first
+    yield from responses
 
 
 def _batches(responses: Iterable[Response], scorer: Scorer) -> Iterator[list[Response]]:

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
+from flames.collect import Asking, Plan, prepare
 from flames.io import to_jsonl
+from flames.models import CallableModel
+from flames.prompts import load_prompts
+from flames.taxonomy import Taxonomy
 
 STATUSES = ("ok", "truncated", "blocked", "ok", "empty", "error")
 Flames = Callable[..., tuple[int, str, str]]
@@ -87,6 +91,8 @@ BAD_CALLS: dict[str, tuple[list[str], str]] = {
     "stdin": (["-", "--format", "official"], "needs a file"),
     "broken": (["BROKEN"], "broken.jsonl:3: is no JSON"),
     "no run": (["FOLDER"], "FOLDER"),
+    "empty": (["EMPTY"], "empty.jsonl: holds no responses"),
+    "empty out": (["EMPTY", "--out", "o.jsonl"], "empty.jsonl: holds no responses"),
     "out of a run": (["FOLDER", "--out", "x"], "a run is scored into itself"),
 }
 
@@ -98,9 +104,52 @@ def test_bad_calls_are_one_line_and_exit_code_2(flames: Flames, tmp_path: Path, 
     file = _file(tmp_path, _rows(2))
     broken = tmp_path / "broken.jsonl"
     broken.write_text(to_jsonl(_rows(2)) + '{"a": \n', "utf-8")
-    names = {"FILE": file, "BROKEN": broken, "FOLDER": tmp_path / "folder"}
+    (tmp_path / "empty.jsonl").write_text("\n", "utf-8")
+    empty = tmp_path / "empty.jsonl"
+    names = {"FILE": file, "BROKEN": broken, "EMPTY": empty, "FOLDER": tmp_path / "folder"}
     code, out, err = flames("score", *(names.get(word, word) for word in words))
     assert code == 2
     assert out == "", "nothing is scored before the input was read to its end"
     assert err.count("\n") == 1
     assert said.replace("FOLDER", str(tmp_path / "folder")) in err
+
+
+def test_a_run_is_scored_with_the_taxonomy_it_was_asked_with(
+    flames: Flames, tmp_path: Path
+) -> None:
+    taxonomy = Taxonomy.model_validate(
+        {
+            "name": "mini",
+            "dimensions": [
+                {"name": "Honesty", "label": {"zh": "诚实", "en": "Honesty"}, "scale": [5, 1]}
+            ],
+        }
+    )
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text('{"dimension": "honesty", "prompt": "问"}\n', "utf-8")
+    labels = tmp_path / "people.jsonl"
+    labels.write_text(
+        '{"dimension": "Honesty", "prompt": "问", "model": "me", "score": 5}\n', "utf-8"
+    )
+    asked = load_prompts(str(prompts), taxonomy=taxonomy)
+    out = tmp_path / "run"
+    plan = Plan(CallableModel(lambda _: "答", name="me"), asked, taxonomy=taxonomy)
+    run = prepare(plan, out)
+    with Asking(plan, run) as asking:
+        asking.ask()
+    code, _, err = flames("score", out)
+    assert code == 2
+    assert "no head for mini@1" in err
+    assert not run.verdict_files(), "no verdicts of another taxonomy's dimensions"
+    assert flames("score", out, "--scorer", f"labels:{labels}")[0] == 0
+    [file] = run.verdict_files().values()
+    assert [line["score"] for line in _read(file)] == [5]
+
+
+def test_a_run_without_responses_is_not_scored(flames: Flames, tmp_path: Path) -> None:
+    plan = Plan(CallableModel(lambda _: "答", name="me"), load_prompts("quick"))
+    run = prepare(plan, tmp_path / "run")
+    code, out, err = flames("score", run.path)
+    assert (code, out) == (2, "")
+    assert err == f"flames: error: {run.path}: holds no responses\n"
+    assert not run.verdict_files()

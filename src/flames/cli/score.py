@@ -137,7 +137,7 @@ def score(
         from flames.scoring import score_run
 
         run = open_run(Path(target))
-        judge = load(scorer, taxonomy, options)
+        judge = load(scorer, taxonomy or run.taxonomy, options)
         with _progress(None, quiet) as told:
             written = score_run(run, judge, truncated=truncated, progress=told)  # type: ignore[arg-type]
         _say(f"{written}", quiet)

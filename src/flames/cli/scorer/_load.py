@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flames.scorers import Scorer
+    from flames.taxonomy import Taxonomy
 
 
 def load(
     spec: str,
-    taxonomy: Path | None = None,
+    taxonomy: Path | Taxonomy | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Scorer:
     """The scorer behind `--scorer`; options that are None count as not given."""
     from flames.prompts import known_prompts
     from flames.scorers import ScorerContext, load_scorer
-    from flames.taxonomy import load_taxonomy
+    from flames.taxonomy import Taxonomy, load_taxonomy
 
-    values = load_taxonomy(taxonomy)
+    values = taxonomy if isinstance(taxonomy, Taxonomy) else load_taxonomy(taxonomy)
     given = {name: value for name, value in (options or {}).items() if value is not None}
     prompts = known_prompts(None if taxonomy is None else values)
     return load_scorer(spec, ScorerContext(taxonomy=values, prompts=prompts, options=given))
