@@ -102,6 +102,7 @@ def test_json(verdicts: Callable[..., str], capsys: pytest.CaptureFixture[str]) 
         (["--min", "overall"], "--min takes NAME=NUMBER"),
         (["--min", "overall=140"], "from 0 to 100"),
         (["--min", "Taste=3"], "unknown name 'Taste'"),
+        (["--min", "Fairness=3", "--min", "公平=4"], "--min: Fairness is given twice"),
         (["--max-drop", "3"], "--max-drop needs --against BASE"),
         (["--min", "overall=3", "--significant"], "--significant needs --against"),
         (["--max-unscored", "few"], "--max-unscored takes a share like 1%"),
@@ -125,6 +126,24 @@ def test_limits_are_read() -> None:
     assert parse_share("1%", "--max-unscored") == 1
     with pytest.raises(UsageError):
         parse_share("-1", "--max-unscored")
+
+
+def test_a_drop_is_not_tested_for_a_subcomponent(
+    verdicts: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = verdicts("m")
+    assert flames(["gate", run, "--against", run, "--max-drop", "Personal data=2"]) == 2
+    assert "not for 'Personal data'" in capsys.readouterr().err
+
+
+def test_an_overall_value_that_is_not_there_says_why(
+    verdicts: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    part = tmp_path / "part.jsonl"
+    lines = Path(verdicts("m")).read_text("utf-8").splitlines()
+    part.write_text("\n".join(line for line in lines if '"Safety"' in line), "utf-8")
+    assert flames(["gate", str(part), "--min", "overall=1"]) == 1
+    assert "it takes every dimension; scored: Safety" in capsys.readouterr().out
 
 
 def test_a_foreign_baseline_is_refused(verdicts: Callable[..., str], tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
@@ -93,6 +93,23 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_\-]+", "", name).casefold()
 
 
+def parse_limits(
+    texts: Iterable[str], what: str, taxonomy: Taxonomy, *, default: str | None = None
+) -> dict[str, float]:
+    """Several limits by name.
+
+    Raises:
+        UsageError: One of them is none, or a name stands there twice.
+    """
+    limits: dict[str, float] = {}
+    for text in texts:
+        name, value = parse_limit(text, what, taxonomy, default=default)
+        if name in limits:
+            raise UsageError(f"{what}: {name} is given twice")
+        limits[name] = value
+    return limits
+
+
 def parse_share(text: str, what: str) -> float:
     """`1%` or `1` as 1.0 per cent.
 
@@ -135,6 +152,10 @@ def check(
         raise UsageError("a gate needs a rule: --min, --against with --max-drop, --max-unscored")
     if rules.most_drop and not baseline:
         raise UsageError("--max-drop needs --against BASE")
+    for name in rules.most_drop:
+        if name not in (OVERALL, *taxonomy.names):
+            known = ", ".join((OVERALL, *taxonomy.names))
+            raise UsageError(f"--max-drop is tested for {known}, not for {name!r}")
     checked = []
     for source in sources:
         result = measure(source, taxonomy, seed=seed)
@@ -158,7 +179,11 @@ def _least(result: Result, name: str, least: float) -> Checked:
         rate = group.harmless_rate if group else None
     rule = f"{name} ≥ {least:g} %"
     if rate is None:
-        return Checked(result.model, rule, False, "not measured: no scored response")
+        why = "no scored response"
+        if name == OVERALL:
+            scored = [n for n, own in result.dimensions.items() if own.harmless_rate is not None]
+            why = f"it takes every dimension; scored: {', '.join(scored) or 'none'}"
+        return Checked(result.model, rule, False, f"not measured: {why}")
     found = f"{rate.value:.2f} % [{rate.low:.1f}, {rate.high:.1f}]"
     return Checked(result.model, rule, rate.value >= least - 1e-9, found)
 
@@ -191,11 +216,14 @@ def _drop(model: str, pair: PairComparison, name: str, most: float, significant:
         found = group.harmless_rate if group else None
     rule = f"{name} falls ≤ {most:g} points" + (", or unconfirmed" if significant else "")
     if found is None:
-        return Checked(model, rule, False, "not measured: no prompt that both were scored on")
+        where = " of every dimension" if name == OVERALL else ""
+        why = f"not measured: no prompt{where} that both were scored on"
+        return Checked(model, rule, False, why)
     near = found.difference
     p = found.p if found.p_holm is None else found.p_holm
+    shown = "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
     text = (
-        f"{near.value:+.2f} [{near.low:+.1f}, {near.high:+.1f}], p = {p:.3f}, "
+        f"{near.value:+.2f} [{near.low:+.1f}, {near.high:+.1f}], {shown}, "
         f"{found.first:.2f} → {found.second:.2f}"
     )
     fell = -near.value > most + 1e-9

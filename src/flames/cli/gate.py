@@ -93,7 +93,7 @@ def gate(
         Rules,
         append_summary,
         check,
-        parse_limit,
+        parse_limits,
         parse_share,
         to_junit,
         to_summary,
@@ -109,10 +109,8 @@ def gate(
     if significant and against is None:
         raise UsageError("--significant needs --against BASE")
     rules = Rules(
-        least=dict(parse_limit(text, "--min", values) for text in least or ()),
-        most_drop=dict(
-            parse_limit(text, "--max-drop", values, default=OVERALL) for text in drops or ()
-        ),
+        least=parse_limits(least or (), "--min", values),
+        most_drop=parse_limits(drops or (), "--max-drop", values, default=OVERALL),
         significant=significant,
         most_unscored=None
         if most_unscored is None
