@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 from flames.errors import InputError, UsageError
@@ -37,11 +36,3 @@ def file_sha256(path: str | Path) -> str:
     with contextlib.suppress(UsageError):  # a cache that cannot be written only costs time
         write_atomic(note, json.dumps({"stamp": stamp, "sha256": digest}))
     return digest
-
-
-def weights_sha256(paths: Iterable[str | Path]) -> str:
-    """One checksum over several files, in the order of their names."""
-    digest = hashlib.sha256()
-    for path in sorted(map(Path, paths), key=lambda each: each.name):
-        digest.update(bytes.fromhex(file_sha256(path)))
-    return digest.hexdigest()

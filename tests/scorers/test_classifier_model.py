@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny_models
 
+from flames.engines import OutOfMemoryError
 from flames.errors import InputError, UsageError
 from flames.records import Response
 from flames.scorers import ScorerContext, load_scorer, score_stream
@@ -205,17 +206,18 @@ def test_memory_that_runs_out_on_a_gpu_only_makes_batches_smaller(
     wanted = model.compute(rows)
     sizes = []
 
-    def forward(batch: Any, real: Any = model._forward_rows) -> Any:
-        sizes.append(len(batch))
-        if len(batch) > 3:
-            raise torch.cuda.OutOfMemoryError
-        return real(batch)
+    def forward(input_ids: Any, attention_mask: Any, real: Any = model.forward) -> Any:
+        sizes.append(len(input_ids))
+        if len(input_ids) > most:
+            raise torch.OutOfMemoryError
+        return real(input_ids, attention_mask)
 
-    monkeypatch.setattr(model, "_forward_rows", forward)
+    most = 3
+    monkeypatch.setattr(model, "forward", forward)
     np.testing.assert_allclose(model.compute(rows), wanted, atol=1e-5)
     assert max(sizes) == 16
-    monkeypatch.setattr(model, "_forward_rows", lambda batch: forward(batch * 4))
-    with pytest.raises(torch.cuda.OutOfMemoryError):
+    most = 0
+    with pytest.raises(OutOfMemoryError, match="not enough memory on cpu for 1 × "):
         model.compute(rows[:1])
 
 

@@ -11,6 +11,7 @@ from flames.cli.scorer import (  # noqa: E402
     calibrate,  # noqa: F401
     catalog,  # noqa: F401
     evaluate,  # noqa: F401
+    export,  # noqa: F401
     import_,  # noqa: F401
     probe,  # noqa: F401
     selftest,  # noqa: F401

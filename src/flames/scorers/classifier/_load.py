@@ -14,9 +14,10 @@ _LARGE = 2 << 30  # bytes of weights
 
 
 def load(path: str, context: ScorerContext) -> Scorer:
-    """A trained or imported scorer with its original weights, behind the `Scorer` protocol.
+    """A trained, imported or exported scorer, behind the `Scorer` protocol.
 
-    Its first use runs the self-test (see `flames.selftest.ensure`).
+    Its first use runs the self-test (see `flames.selftest.ensure`). An export is computed by an
+    engine (see `flames.scorers.exported.load`), the others by torch with their original weights.
 
     Options of the context: `truncation` (`middle` or `official`), `device` (`cpu`, `cuda`,
     `cuda:1`; the first GPU, if any, unless given), `dtype` (`float32`, `bfloat16`, `float16`;
@@ -32,6 +33,12 @@ def load(path: str, context: ScorerContext) -> Scorer:
         UsageError: An option cannot be met.
         CheckFailed: It fails its self-test.
     """
+    from flames.export import read_package
+
+    if read_package(path) is not None:
+        from flames.scorers.exported import load as load_export
+
+        return load_export(path, context)
     from flames.checksums import file_sha256
     from flames.scorers.classifier._backbone import quiet
     from flames.scorers.classifier._checks import read_errors

@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from flames.engines import Engine
+from flames.engines._torch import Torch
 from flames.records import Response
 from flames.scorers.classifier._checks import check_loaded
 from flames.scorers.classifier._config import FlamesScorerConfig
@@ -33,7 +35,7 @@ from flames.scorers.classifier._parts import (
     takes_positions,
     without_pooler,
 )
-from flames.scorers.classifier.encoding import TOKENIZER, Encoded, Encoder, pad, read_tokenizer
+from flames.scorers.classifier.encoding import TOKENIZER, Encoded, Encoder, read_tokenizer
 from flames.scorers.classifier.scorer import softmax, unscorable
 from flames.scorers.classifier.settings import ScorerSettings
 
@@ -212,39 +214,23 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
 
         Returns:
             All heads' logits (rows × all classes).
+
+        Raises:
+            OutOfMemoryError: A single row does not fit into memory.
         """
-        device: torch.device = self.device
-        budget = batch_tokens or (4096 if device.type == "cpu" else 32768)
-        logits = np.zeros((len(rows), sum(self.settings.sizes)), dtype=np.float32)
-        order = sorted(range(len(rows)), key=lambda index: -len(rows[index].ids))
-        training, start = self.training, 0
+        engine = Engine(
+            Torch(self),
+            sum(self.settings.sizes),
+            pad_id=self.settings.pad_id,
+            padding_side=self.settings.padding_side,
+            tokens=batch_tokens or (2048 if self.device.type == "cpu" else 32768),
+        )
+        training = self.training
         self.eval()
         try:
-            while start < len(order):
-                count = max(1, budget // max(1, len(rows[order[start]].ids)))
-                batch = order[start : start + count]
-                try:
-                    logits[batch] = self._forward_rows([rows[index].ids for index in batch])
-                except torch.cuda.OutOfMemoryError:
-                    if len(batch) == 1:
-                        raise
-                    torch.cuda.empty_cache()
-                    budget = max(1, len(rows[order[start]].ids) * (len(batch) // 2))
-                    continue
-                start += len(batch)
+            return engine.compute(rows)
         finally:
             self.train(training)
-        return logits
-
-    def _forward_rows(self, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        ids, mask = pad(rows, self.settings.pad_id, self.settings.padding_side)
-        with torch.inference_mode():
-            output = self(
-                input_ids=torch.from_numpy(ids).to(self.device),
-                attention_mask=torch.from_numpy(mask).to(self.device),
-            )
-        assert output.logits is not None
-        return np.asarray(output.logits.float().cpu().numpy())
 
     def predict_proba(
         self, records: Sequence[Mapping[str, Any] | Response]

@@ -99,15 +99,24 @@ class ClassifierScorer:
             details={**_details(self.settings), **(details or {})},
         )
 
+    def read(self, pairs: Sequence[tuple[str, str]]) -> tuple[list[bool], Logits]:
+        """Logits of pairs of prompt and response.
+
+        Returns:
+            Whether each input had to be shortened, and the logits (pairs × all classes).
+        """
+        rows = self.encoder.encode(pairs)
+        logits = self.compute(rows) if rows else np.zeros((0, sum(self.settings.sizes)))
+        return [row.truncated for row in rows], logits
+
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
         """Judges a batch; see `flames.scorers.base.Scorer`."""
         reasons = [unscorable(response, self.settings) for response in responses]
         able = [r for r, reason in zip(responses, reasons, strict=True) if reason is None]
-        rows = self.encoder.encode([(r.prompt or "", r.response or "") for r in able])
-        logits = self.compute(rows) if rows else np.zeros((0, sum(self.settings.sizes)))
+        shortened, logits = self.read([(r.prompt or "", r.response or "") for r in able])
         judged = (
-            verdict_of(response, row, self.settings, truncated=encoded.truncated)
-            for response, encoded, row in zip(able, rows, logits, strict=True)
+            verdict_of(response, row, self.settings, truncated=truncated)
+            for response, truncated, row in zip(able, shortened, logits, strict=True)
         )
         return [
             next(judged)

@@ -1,0 +1,136 @@
+"""Sorting, batching and overlapping, whatever computes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from flames.engines._backend import Backend, Logits, OutOfMemoryError
+from flames.scorers.classifier.encoding import Encoded, pad
+from flames.scorers.classifier.settings import Side
+
+CHUNK = 256
+TOKENS = 2048
+
+Pair = tuple[str, str]
+Encode = Callable[[Sequence[Pair]], list[Encoded]]
+
+
+class Engine:
+    """Computes the logits of any number of inputs: sorted by length, filled up to a budget.
+
+    A batch that does not fit into memory is halved, and so is the budget of those after it. A
+    row's logits do not depend on which others it was computed with.
+
+    Args:
+        backend: What computes.
+        classes: How many logits a row has.
+        pad_id: The token that batches are filled up with.
+        padding_side: Where they are filled up.
+        tokens: Most tokens a batch, padding included; a longer row is a batch of its own.
+        chunk: How many rows are encoded, sorted and computed together; the next ones are
+            encoded meanwhile.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        classes: int,
+        *,
+        pad_id: int = 0,
+        padding_side: Side = "right",
+        tokens: int = TOKENS,
+        chunk: int = CHUNK,
+    ) -> None:
+        self.backend = backend
+        self.tokens = tokens
+        self.chunk = chunk
+        self._classes = classes
+        self._pad_id = pad_id
+        self._side: Side = padding_side
+        self._lock = threading.Lock()
+
+    def stream(self, pairs: Sequence[Pair], encode: Encode) -> tuple[list[bool], Logits]:
+        """Encodes and computes pairs, the next chunk being encoded while one is computed.
+
+        Args:
+            pairs: Prompts and responses.
+            encode: Makes token ids of them.
+
+        Returns:
+            Whether each input was shortened, and the logits (pairs × all classes).
+        """
+        starts = range(0, len(pairs), self.chunk)
+        chunks = (pairs[start : start + self.chunk] for start in starts)
+        shortened: list[bool] = []
+        parts = [np.zeros((0, self._classes), dtype=np.float32)]
+        with ThreadPoolExecutor(1, "encode") as ahead:
+            coming: Future[list[Encoded]] | None = None
+            for chunk in chunks:
+                following = ahead.submit(encode, chunk)
+                if coming is not None:
+                    self._take(coming.result(), shortened, parts)
+                coming = following
+            if coming is not None:
+                self._take(coming.result(), shortened, parts)
+        return shortened, np.concatenate(parts)
+
+    def _take(self, rows: list[Encoded], shortened: list[bool], parts: list[Any]) -> None:
+        shortened.extend(row.truncated for row in rows)
+        parts.append(self.compute(rows))
+
+    def compute(self, rows: Sequence[Encoded]) -> Logits:
+        """Computes rows of token ids.
+
+        Args:
+            rows: What an encoder made.
+
+        Returns:
+            Logits (rows × all classes), in the rows' order.
+
+        Raises:
+            OutOfMemoryError: A single row does not fit into memory.
+        """
+        logits = np.zeros((len(rows), self._classes), dtype=np.float32)
+
+        def solve(batch: list[int]) -> None:
+            logits[batch] = self._infer([rows[index].ids for index in batch])
+
+        batches = self._batches([len(row.ids) for row in rows])
+        if self.backend.parallel == 1:
+            for batch in batches:
+                solve(batch)
+            return logits
+        with ThreadPoolExecutor(self.backend.parallel, "compute") as pool:
+            waiting: list[Future[None]] = []
+            for batch in batches:
+                waiting.append(pool.submit(solve, batch))
+                if len(waiting) > 2 * self.backend.parallel:
+                    waiting.pop(0).result()  # so that a smaller budget reaches the next batches
+            for each in waiting:
+                each.result()
+        return logits
+
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Rows by falling length, in batches of at most `tokens` tokens with their padding."""
+        order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
+        start = 0
+        while start < len(order):
+            count = max(1, self.tokens // max(1, lengths[order[start]]))
+            yield order[start : start + count]
+            start += count
+
+    def _infer(self, rows: list[list[int]]) -> Logits:
+        try:
+            return self.backend.infer(*pad(rows, self._pad_id, self._side))
+        except OutOfMemoryError:
+            if len(rows) == 1:
+                raise
+        half = (len(rows) + 1) // 2
+        with self._lock:
+            self.tokens = min(self.tokens, half * max(map(len, rows)))
+        return np.concatenate([self._infer(rows[:half]), self._infer(rows[half:])])

@@ -1,0 +1,198 @@
+"""Post-training quantisation of an ONNX graph to eight bits.
+
+Matrix products with constant weights get weights with one scale an output channel and inputs
+with one fixed scale, both symmetric, as `QuantizeLinear`/`DequantizeLinear` pairs that OpenVINO
+and onnxruntime turn into whole-number products. Because the scales are fixed, a row's result
+does not depend on the batch it stands in. Before that, the difficulty is moved from the inputs'
+outlying channels into the weights (SmoothQuant, Xiao et al. 2023, arXiv 2211.10438).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from flames.engines._backend import Ids
+
+Array = NDArray[np.float32]
+Batch = tuple[Ids, Ids]
+
+_LEAST = 16  # rows and columns below which a matrix is left in fp32 (the heads)
+_TABLE = 1024  # rows from which a table of embeddings is quantised
+_SMOOTHING = 0.5
+_LARGEST = 127.0
+
+
+class _Seen:
+    """What calibration saw of one input: the largest magnitude of every channel."""
+
+    def __init__(self) -> None:
+        self.peak: Array | None = None
+
+    def add(self, values: Array) -> None:
+        peak = np.abs(values).reshape(-1, values.shape[-1]).max(axis=0)
+        self.peak = peak if self.peak is None else np.maximum(self.peak, peak)
+
+
+def quantise(source: Path, target: Path, batches: Iterable[Batch], *, threads: int = 0) -> int:
+    """Writes a quantised copy of a model.
+
+    Args:
+        source: An ONNX model that `write_onnx` wrote.
+        target: The file; weights beyond a gigabyte stand beside it in `<file>.data`.
+        batches: Typical inputs, without padding.
+        threads: Cores for calibration; all of them unless given.
+
+    Returns:
+        How many matrix products were quantised.
+    """
+    model = onnx.load(str(source))
+    graph = model.graph
+    weights = {each.name: each for each in graph.initializer}
+    products = [node for node in graph.node if _is_product(node, weights)]
+    names = list(dict.fromkeys(node.input[0] for node in products))
+    seen = _calibrate(model, source, names, batches, threads)
+    made = _Rewriter(weights)
+    for name in names:
+        made.shared(name, [node for node in products if node.input[0] == name], seen[name])
+    for node in graph.node:
+        if node.op_type == "Gather" and _is_table(weights.get(node.input[0])):
+            made.table(node)
+    nodes = [each for node in graph.node for each in (*made.before.get(node.output[0], ()), node)]
+    nodes = [each for node in nodes for each in made.instead.get(node.output[0], (node,))]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    kept = [each for each in (*graph.initializer, *made.new) if each.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    large = sum(len(each.raw_data) for each in kept) > 1 << 30
+    onnx.save(model, str(target), save_as_external_data=large, location=f"{target.name}.data")
+    return len(products)
+
+
+def _is_product(node: Any, weights: dict[str, Any]) -> bool:
+    if node.op_type not in ("MatMul", "Gemm") or node.input[1] not in weights:
+        return False
+    if any(each.name in ("transA", "alpha", "beta") and each.i + each.f not in (0, 1)
+           for each in node.attribute):  # fmt: skip
+        return False
+    shape = weights[node.input[1]].dims
+    return len(shape) == 2 and min(shape) >= _LEAST
+
+
+def _is_table(tensor: Any) -> bool:
+    return tensor is not None and len(tensor.dims) == 2 and tensor.dims[0] >= _TABLE
+
+
+def _calibrate(
+    model: Any, source: Path, names: list[str], batches: Iterable[Batch], threads: int
+) -> dict[str, _Seen]:
+    import onnxruntime
+
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    known = {each.name for each in probe.graph.output}
+    for name in names:
+        if name not in known:
+            probe.graph.output.append(helper.make_empty_tensor_value_info(name))
+    place = source.with_name(f"{source.stem}.probe.onnx")
+    large = sum(len(each.raw_data) for each in probe.graph.initializer) > 1 << 30
+    try:
+        onnx.save(probe, str(place), save_as_external_data=large, location=f"{place.name}.data")
+        options: Any = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        session: Any = onnxruntime.InferenceSession(
+            str(place), options, providers=["CPUExecutionProvider"]
+        )
+        seen = {name: _Seen() for name in names}
+        for ids, mask in batches:
+            found = session.run(names, {"input_ids": ids, "attention_mask": mask})
+            for name, values in zip(names, found, strict=True):
+                seen[name].add(values)
+    finally:
+        place.unlink(missing_ok=True)
+        place.with_name(f"{place.name}.data").unlink(missing_ok=True)
+    return seen
+
+
+class _Rewriter:
+    """The nodes and constants that take the place of what was quantised."""
+
+    def __init__(self, weights: dict[str, Any]) -> None:
+        self.weights = weights
+        self.new: list[Any] = []
+        self.before: dict[str, list[Any]] = {}
+        self.instead: dict[str, list[Any]] = {}
+
+    def _constant(self, name: str, values: NDArray[Any]) -> str:
+        self.new.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+    def shared(self, name: str, nodes: list[Any], seen: _Seen) -> None:
+        """Quantises one input and the weights of all products that read it."""
+        matrices = [self._matrix(node) for node in nodes]
+        assert seen.peak is not None
+        peak = np.maximum(seen.peak, 1e-6)
+        strongest = np.maximum(np.max([np.abs(m).max(axis=1) for m in matrices], axis=0), 1e-6)
+        smooth = (peak**_SMOOTHING / strongest ** (1 - _SMOOTHING)).astype(np.float32)
+        smooth /= np.exp(np.log(smooth).mean())
+        scale = np.float32((peak / smooth).max() / _LARGEST)
+        factor = self._constant(f"{name}.smooth", 1 / smooth)
+        step = self._constant(f"{name}.scale", np.array(scale, np.float32))
+        zero = self._constant(f"{name}.zero", np.array(0, np.int8))
+        head = [
+            helper.make_node("Mul", [name, factor], [f"{name}.smoothed"]),
+            helper.make_node("QuantizeLinear", [f"{name}.smoothed", step, zero], [f"{name}.q"]),
+            helper.make_node("DequantizeLinear", [f"{name}.q", step, zero], [f"{name}.dq"]),
+        ]
+        self.before[nodes[0].output[0]] = head
+        for node, matrix in zip(nodes, matrices, strict=True):
+            self.before.setdefault(node.output[0], []).append(self._weights(node, matrix, smooth))
+            node.input[0] = f"{name}.dq"
+
+    def _matrix(self, node: Any) -> Array:
+        values: Array = numpy_helper.to_array(self.weights[node.input[1]]).astype(np.float32)
+        return values.T if _transposed(node) else values
+
+    def _weights(self, node: Any, matrix: Array, smooth: Array) -> Any:
+        """Replaces a node's weights (inputs × outputs) by quantised ones."""
+        scaled = matrix * smooth[:, None]
+        step = np.maximum(np.abs(scaled).max(axis=0), 1e-12) / _LARGEST
+        whole = np.round(scaled / step).astype(np.int8)
+        name = f"{node.output[0]}.w"
+        inputs = [
+            self._constant(f"{name}.q", whole.T if _transposed(node) else whole),
+            self._constant(f"{name}.scale", step.astype(np.float32)),
+            self._constant(f"{name}.zero", np.zeros(len(step), np.int8)),
+        ]
+        node.input[1] = f"{name}.dq"
+        axis = 0 if _transposed(node) else 1
+        return helper.make_node("DequantizeLinear", inputs, [f"{name}.dq"], axis=axis)
+
+    def table(self, node: Any) -> None:
+        """Replaces a look-up in a table by one in its quantised rows, with a scale a row."""
+        values = numpy_helper.to_array(self.weights[node.input[0]]).astype(np.float32)
+        step = np.maximum(np.abs(values).max(axis=1, keepdims=True), 1e-12) / _LARGEST
+        name, ids = node.output[0], node.input[1]
+        whole = self._constant(f"{name}.rows", np.round(values / step).astype(np.int8))
+        steps = self._constant(f"{name}.steps", step.astype(np.float32))
+        self.instead[node.output[0]] = [
+            helper.make_node("Gather", [whole, ids], [f"{name}.whole"]),
+            helper.make_node(
+                "Cast", [f"{name}.whole"], [f"{name}.float"], to=onnx.TensorProto.FLOAT
+            ),
+            helper.make_node("Gather", [steps, ids], [f"{name}.step"]),
+            helper.make_node("Mul", [f"{name}.float", f"{name}.step"], [name]),
+        ]
+
+
+def _transposed(node: Any) -> bool:
+    return any(each.name == "transB" and each.i for each in node.attribute)

@@ -1,0 +1,120 @@
+"""An exported scorer behind the `Scorer` protocol: no torch, no transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from flames.engines import Engine, choose, open_backend, processor
+from flames.engines._engine import TOKENS
+from flames.errors import InputError, UsageError
+from flames.export._package import Package, read_package
+from flames.scorers.base import Scorer, ScorerContext
+from flames.scorers.classifier.encoding import Encoder
+from flames.scorers.classifier.scorer import ClassifierScorer, Logits
+from flames.scorers.classifier.settings import ScorerSettings, read_settings
+from flames.selftest import ensure
+
+EXACT = "fp32"
+
+
+class ExportedScorer(ClassifierScorer):
+    """A classifier that an engine computes; encoding goes on meanwhile.
+
+    Args:
+        encoder: Makes token ids of prompts and responses.
+        engine: Computes them.
+        notes: What a reader of its numbers must know of the way it was computed.
+        details: Anything else worth telling.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        engine: Engine,
+        *,
+        notes: tuple[str, ...] = (),
+        details: dict[str, Any] | None = None,
+    ) -> None:
+        encoder.settings = encoder.settings.model_copy(
+            update={"notes": (*encoder.settings.notes, *notes)}
+        )
+        super().__init__(
+            encoder, engine.compute, title="an exported classifier", details=details or {}
+        )
+        self.engine = engine
+
+    def read(self, pairs: Sequence[tuple[str, str]]) -> tuple[list[bool], Logits]:
+        """Logits of pairs of prompt and response; see `ClassifierScorer.read`."""
+        return self.engine.stream(pairs, self.encoder.encode)
+
+
+def load(path: str, context: ScorerContext) -> Scorer:
+    """The exported scorer of a folder, self-tested before its first use.
+
+    Options of the context: `backend` (`openvino` or `onnxruntime`), `precision` (`int8`,
+    `bf16`, `fp32`), `threads`, `batch_tokens`, `truncation`, and those of the self-test. The
+    scorer's id tells its precision where that is not fp32, for labels may differ.
+
+    Raises:
+        InputError: The folder holds no export, or a damaged one.
+        UsageError: An option cannot be met.
+        CheckFailed: It fails its self-test.
+    """
+    folder = Path(path)
+    settings = read_settings(folder)
+    settings.check_taxonomy(context.taxonomy)
+    package = read_package(folder)
+    if package is None:
+        raise InputError("is no exported scorer (no `export` entry)", path=folder)
+    options = context.options
+    backend, precision, lack = choose(
+        package.used, backend=options.get("backend"), precision=options.get("precision")
+    )
+    model = package.model(folder, precision)
+    settings = _computed(settings, precision, options.get("truncation"))
+    engine = Engine(
+        open_backend(backend, model, precision, _whole(options, "threads")),
+        sum(settings.sizes),
+        pad_id=settings.pad_id,
+        padding_side=settings.padding_side,
+        tokens=_whole(options, "batch_tokens") or TOKENS,
+    )
+    scorer = ExportedScorer(
+        Encoder.from_folder(folder, settings),
+        engine,
+        notes=(lack,) if lack else (),
+        details=_details(engine, package, backend, precision),
+    )
+    return ensure(scorer, context, package.weights(precision))
+
+
+def _computed(settings: ScorerSettings, precision: str, truncation: Any) -> ScorerSettings:
+    changes: dict[str, Any] = {}
+    if precision != EXACT:
+        changes["version"] = f"{settings.version}+{precision}"
+    if truncation is not None:
+        if truncation not in ("middle", "official"):
+            raise UsageError(f"--truncation is middle or official, not {truncation!r}")
+        changes["truncation"] = truncation
+    return settings.model_copy(update=changes)
+
+
+def _whole(options: Any, name: str) -> int | None:
+    value = options.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"the option {name} is a whole number from 1 on, not {value!r}")
+    return value
+
+
+def _details(engine: Engine, package: Package, backend: str, precision: str) -> dict[str, Any]:
+    checks = [c for c in package.checks if (c.backend, c.precision) == (backend, precision)]
+    return {
+        "engine": engine.backend.name,
+        "processor": sorted(processor().flags),
+        "labels unchanged (%)": round(checks[0].agreement, 2) if checks else "not checked",
+        "checked on": dict(package.checked_on),
+    }
