@@ -207,6 +207,23 @@ def test_the_check_finds_what_other_hands_did(run: RunDir) -> None:
         run.check()
 
 
+@pytest.mark.parametrize("broken", ["was changed since the run began", "no such file"])
+def test_prompts_that_other_hands_changed_are_told_before_anything_is_asked(
+    run: RunDir, prompts: PromptSet, broken: str
+) -> None:
+    with run.writing() as journal:
+        journal.append(response(run, 0))
+    path = run.path / "prompts.jsonl"
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    path.unlink()
+    if broken != "no such file":
+        path.write_text("".join(lines[1:]), "utf-8")
+    with pytest.raises(InputError, match=rf"prompts\.jsonl: {broken}"):
+        create_run(run.path, manifest(prompts), prompts.prompts, resume=True)
+    with pytest.raises(InputError, match=broken):
+        list(run.responses())
+
+
 def test_verdicts_have_a_file_a_scorer(run: RunDir) -> None:
     def verdict(scorer: str) -> Path:
         path = run.verdicts_path(scorer)

@@ -278,3 +278,13 @@ def test_a_killed_process_is_resumed_without_scoring_twice(tmp_path: Path, batch
     assert [line["note"] for line in _read(out)] == list(range(600))
     straight = score_file_to(path, tmp_path / "straight.jsonl", load_scorer("lexical"))
     assert straight.read_bytes() == out.read_bytes()
+
+
+def test_a_broken_file_of_verdicts_in_a_run_is_told_with_its_line(tmp_path: Path) -> None:
+    run = Run(tmp_path, _file(tmp_path, _rows(6)))
+    path = score_run(run, Counting())  # type: ignore[arg-type]
+    lines = path.read_text("utf-8").splitlines()
+    path.write_text("\n".join([*lines[:2], "{torn", *lines[3:]]) + "\n", "utf-8")
+    with pytest.raises(InputError, match=r"counting@1\.jsonl:3: is no JSON"):
+        score_run(run, Counting())  # type: ignore[arg-type]
+    assert not path.with_name(path.name + ".part").exists()

@@ -117,7 +117,7 @@ def score_run(
         progress: Told of each line.
 
     Raises:
-        InputError: The run holds no responses, or its journal cannot be read.
+        InputError: The run holds no responses, or its journal or its verdicts cannot be read.
         UsageError: Another process is scoring it.
     """
     target = Path(run.verdicts_path(scorer.info.id))
@@ -221,7 +221,7 @@ class _Journal:
         """The lines that the finished file holds, by key."""
         if not self.target.exists():
             return {}
-        return {_key(line): line for line in _lines(self.target)}
+        return {_key(row.fields): row.fields for row in read_rows(self.target)}
 
     def fill(
         self,

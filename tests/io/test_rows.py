@@ -46,8 +46,7 @@ def _write(folder: Path, form: str) -> Path:
 @pytest.mark.parametrize("form", ["jsonl", "json", "csv", "tsv", "xlsx"])
 def test_every_format_gives_the_same_rows(tmp_path: Path, form: str) -> None:
     rows = [row.fields for row in read_rows(_write(tmp_path, form))]
-    if form == "xlsx":  # an empty cell is no cell, and the formula was written as text
-        rows[1]["response"] = rows[1].get("response") or ""
+    if form == "xlsx":  # the formula was written as text
         rows[1]["prompt"] = rows[1]["prompt"].removeprefix("'")
     assert rows == ROWS
 
@@ -110,6 +109,21 @@ def test_a_mapping_renames_and_keeps_the_rest(tmp_path: Path) -> None:
     path.write_text('{"问题": "q", "回答": "r", "other": 1, "prompt": "old"}\n', "utf-8")
     (row,) = read_rows(path, mapping={"prompt": "问题", "response": "回答"})
     assert row.fields == {"prompt": "q", "response": "r", "other": 1}
+
+
+def test_an_empty_cell_of_a_sheet_is_empty_and_its_column_is_there(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for cells in (["问题", "回答", "分数"], ["q", None, None], [None, None, None], [None, "r", 3]):
+        sheet.append(cells)
+    book.save(tmp_path / "a.xlsx")
+    mapping = {"prompt": "问题", "response": "回答", "score": "分数"}
+    rows = list(read_rows(tmp_path / "a.xlsx", mapping=mapping))
+    assert rows == [
+        (2, {"prompt": "q", "response": "", "score": ""}),
+        (4, {"prompt": "", "response": "r", "score": 3}),
+    ]
 
 
 def test_standard_input_is_jsonl(monkeypatch: pytest.MonkeyPatch) -> None:

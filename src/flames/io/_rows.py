@@ -235,8 +235,8 @@ def _sheet(path: str) -> Iterator[Row]:
         raise InputError(f"is no readable spreadsheet: {error}", path=path) from None
     header: list[str] | None = None
     for number, cells in enumerate(rows, start=first):
-        values = [None if cell == "" else _plain(cell) for cell in cells]
-        if all(value is None for value in values):
+        values = ["" if cell is None else _plain(cell) for cell in cells]
+        if not any(str(value).strip() for value in values):
             continue
         if header is None:
             header = _header(values, path, number)

@@ -36,6 +36,7 @@ def create_run(
     Raises:
         UsageError: There is a run and `resume` is not set, or it is one of something else; or
             the directory holds other things.
+        InputError: The manifest or the prompts of the run that is there are broken.
     """
     folder = Path(path)
     lines = to_jsonl(prompt.to_dict() for prompt in prompts)
@@ -63,6 +64,7 @@ def _same(run: RunDir, manifest: Manifest, resume: bool) -> RunDir:
             f"{run.path}: is there already with {len(run.settled())} of {manifest.planned} "
             "responses; add --resume to go on with it, or choose another --out"
         )
+    run.prompts()  # a broken file is told before anything is asked
     return run
 
 

@@ -127,6 +127,8 @@ class RunDir:
         path = self.path / PROMPTS
         found: dict[str, Prompt] = {}
         try:
+            if file_sha256(path) != self.manifest.prompts_sha256:
+                raise InputError("was changed since the run began", path=path)
             with path.open(encoding="utf-8") as file:
                 for number, line in enumerate(file, start=1):
                     prompt = Prompt.model_validate(parse_json(line, str(path), number))
@@ -242,8 +244,10 @@ class RunDir:
             OutsideError: What the disk holds is not what was written: prompts that changed, a
                 key twice or foreign, another status.
         """
-        if file_sha256(self.path / PROMPTS) != self.manifest.prompts_sha256:
-            raise OutsideError(f"{self.path / PROMPTS}: was changed since the run began")
+        try:
+            self.prompts()
+        except InputError as error:
+            raise OutsideError(str(error)) from None
         statuses: dict[Key, str] = {}
         plan = {Key(prompt.id, self.model, sample) for prompt, sample in self.planned()}
         for line in read_journal(self.responses_path):
