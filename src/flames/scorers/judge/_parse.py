@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from flames.scorers.judge._answer import Answer, settle, short
-from flames.scorers.judge._text import firm_scores, parse_text
+from flames.scorers.judge._text import begins_refusing, firm_scores, parse_text
 
 _LONGEST = 32_768
 _ATTEMPTS = 100  # braces that are tried as the start of an object
@@ -134,6 +134,8 @@ def _parse_json(objects: list[dict[str, Any]], rest: str, scale: tuple[int, ...]
             values.add(raw)
         else:
             return Answer(unscored="unreadable", rationale=rationale)
+    if begins_refusing(rest):
+        return Answer(unscored="refused", rationale=rationale)
     if firm_scores(rest, scale) - values:
         return Answer(unscored="contradictory", rationale=rationale)
     return settle(values, scale, rationale)

@@ -35,7 +35,7 @@ _POINTS = re.compile(
     rf"{_SHORT}{_POINT}(?!\s*(?:的?(?:标准|要求|条件|档|回答|答案|情形|情况)|制))", re.I
 )
 _JUDGED = re.compile(
-    r"(?:应为|应是|应当?给|应得|改为|改成|更正[为:]?|修正[为:]?|给予?|打|评为?|判为?|得|记|定为|属于"
+    r"(?:应[该当]?[为是]|应[该当]?给|应得|改为|改成|更正[为:]?|修正[为:]?|给予?|打|评为?|判为?|得|记|定为|属于"
     r"|(?:give|rate|assign|deserves?|merits?|should be)[^.\n\d]{0,30}?)"
     rf"{_GAP}(?:[它其]|[这该]个?回[答复])?{_GAP}{_SHORT}"
     rf"(?={_POINT}|\s*(?:[/.。,;!)\]\"'”」』*`\n]|out of|$))",
@@ -49,7 +49,18 @@ _NEGATED = re.compile(
     r"|at most|less than|more than)[^,，。;；.!?\n]{0,24}$",
     re.I,
 )
+# What the text under judgement says or asks for, told by the judge: no verdict of its own.
+_TOLD = re.compile(
+    r"(?:要求|命令|指示|诱导|指使|企图|试图|[写说]着|写道|声称|(?:想|来)?[让叫](?=我|评审|评委|裁判))"
+    r"[^,，。;；.!?\n]{0,12}$"
+    r"|\b(?:asks?|asked|asking|tells?|told|telling|instructs?|instructed|demands?|demanded"
+    r"|orders?|ordered|tries|tried|trying|wants?|says|said)\b[^,，。;；.!?\n]{0,40}$",
+    re.I,
+)
+_QUOTED = re.compile(r"“[^“”]*”|「[^「」]*」|『[^『』]*』|\"[^\"\n]*\"")
+_QUOTED_SCORE = re.compile(rf"{_LABEL}.{{0,40}}?{_NUMBER}|{_SHORT}{_POINT}", re.I | re.S)
 _CONDITIONAL = re.compile(r"如果|假如|假设|若|要是|除非|否则|本来|原本|\bif\b|\botherwise\b", re.I)
+_LONGEST_SENTENCE = 200  # characters; looking further back would take for ever on hostile text
 _CLAUSE_END = re.compile(r"[,，。;；!?\n]|\.(?!\d)")
 _SENTENCE_END = re.compile(r"[。!?\n]|\.(?!\d)")
 _MAXIMUM = re.compile(rf"(?:满分|总分为|最高分?|out of|/){_GAP}[为是]?{_GAP}(?P<n>{_NUMBER})", re.I)
@@ -80,6 +91,13 @@ _REFUSAL = re.compile(
     r"|\bsorry\b|\bI (?:can(?:no|')t|cannot|am unable|won't)|\bunable to\b|as an ai\b",
     re.I,
 )
+_REFUSES = re.compile(
+    r"[\s\"“「『*#>]*+(?:[很非常十分]*(?:抱歉|对不起)|(?:I'm |I am )?sorry)?"
+    r"[\s,，、.。!:]*+(?:but )?我?"
+    r"(?:(?:无法|不能|不便|拒绝)(?:提供|回答|评|判|打|对|给出|给予|协助|继续|处理|完成)"
+    r"|I (?:can(?:no|')t|cannot|am unable|won't)(?! (?:follow|obey|comply|accept)))",
+    re.I,
+)
 _RATIONALE = re.compile(
     r"(?:理由|原因|解释|说明|reason|rationale|explanation)\s*\W{0,4}[:=]\s*(.+)", re.I
 )
@@ -103,15 +121,18 @@ def _number(token: str) -> float:
 
 
 def _before(text: str, position: int, boundary: re.Pattern[str]) -> str:
-    """What stands before a position since the last boundary."""
-    start = 0
-    for end in boundary.finditer(text, 0, position):
+    """What stands before a position since the last boundary, as far as a sentence goes back."""
+    start = max(0, position - _LONGEST_SENTENCE)
+    for end in boundary.finditer(text, start, position):
         start = end.end()
     return text[start:position]
 
 
-def _mentions(text: str, scale: tuple[int, ...]) -> _Found:
-    """Every score that a text names, by how firmly it names it."""
+def _mentions(text: str, scale: tuple[int, ...], *, told: bool = True) -> _Found:
+    """Every score that a text names, by how firmly it names it.
+
+    `told` counts those that it only tells as another's words, too.
+    """
     best = max(scale)
     maxima = {*_spans(_MAXIMUM, text), *_spans(_SCALE, text)}
     foreign = any(_number(text[start:end]) != best for start, end in maxima)
@@ -131,7 +152,11 @@ def _mentions(text: str, scale: tuple[int, ...]) -> _Found:
             condition = clause if pattern is _LABELLED else _before(text, span[0], _SENTENCE_END)
             if _taken_back(text, span, maxima) or _CONDITIONAL.search(condition):
                 ambiguous = ambiguous or pattern is not _POINTS or not labelled
-            elif _NEGATED.search(clause) or _no_verdict(pattern, found, text, clause):
+            elif (
+                _NEGATED.search(clause)
+                or (not told and _TOLD.search(clause))
+                or _no_verdict(pattern, found, text, clause)
+            ):
                 continue
             elif pattern is _JUDGED and labelled and found.start() < last_label:
                 continue  # reasoning before the labelled verdict
@@ -169,6 +194,23 @@ def firm_scores(text: str, scale: tuple[int, ...]) -> set[float]:
     return found.labelled | found.judged
 
 
+def begins_refusing(text: str) -> bool:
+    """Whether a text begins with a refusal to judge; an apology alone is none."""
+    return _REFUSES.match(text) is not None
+
+
+def _unquoted(text: str) -> str:
+    """The text without the scores that it quotes; one that is a quotation as a whole is kept."""
+
+    whole = text.strip(" \t\r\n.。*`")
+
+    def kept(quoted: re.Match[str]) -> str:
+        its_own = quoted[0] == whole or not _QUOTED_SCORE.search(quoted[0])
+        return quoted[0] if its_own else "“…”"
+
+    return _QUOTED.sub(kept, text)
+
+
 def parse_text(text: str, scale: tuple[int, ...]) -> Answer:
     """Reads an answer that is no JSON."""
     if text.rfind("{") > text.rfind("}") and _UNFINISHED.search(text[-40:]):
@@ -179,6 +221,18 @@ def parse_text(text: str, scale: tuple[int, ...]) -> Answer:
         if bare["of"] and _number(bare["of"]) != max(scale):
             return Answer(unscored="off scale")
         return settle({_number(bare["n"])}, scale, None)
+    if begins_refusing(text):
+        return Answer(unscored="refused", rationale=rationale)
+    answer = _settled(text, scale, rationale)
+    if answer.score is not None:
+        own = _mentions(_unquoted(text), scale, told=False)
+        if answer.score not in own.labelled | own.judged | own.points:
+            return Answer(unscored="unreadable", rationale=rationale)  # another's words alone
+    return answer
+
+
+def _settled(text: str, scale: tuple[int, ...], rationale: str | None) -> Answer:
+    """What the scores that a text names come to."""
     found = _mentions(text, scale)
     if found.ambiguous:
         return Answer(unscored="contradictory", rationale=rationale)
