@@ -112,7 +112,8 @@ def percentile(values: list[float], share: float) -> float:
 
 
 def run(name: str, url: str | None, people: int, think: float, seconds: float) -> None:
-    rows = [json.loads(line) for line in labels_path("labels:silver").open(encoding="utf-8")]
+    lines = labels_path("labels:silver").read_text("utf-8").rstrip("\n").split("\n")
+    rows = [json.loads(line) for line in lines]
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         source = Path(folder) / "responses.jsonl"
         kept = [row for row in rows if row["prompt_set"] == "open"]

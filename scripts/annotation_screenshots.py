@@ -48,7 +48,8 @@ class Clock:
 
 def make_project(folder: Path, clock: Clock) -> tuple[Project, dict[str, str]]:
     """A project with answers of several days, and everybody's links."""
-    rows = [json.loads(line) for line in labels_path("labels:silver").open(encoding="utf-8")]
+    lines = labels_path("labels:silver").read_text("utf-8").rstrip("\n").split("\n")
+    rows = [json.loads(line) for line in lines]
     rows = [row for row in rows if row["prompt_set"] == "open"]
     held = [row for row in rows if row["model"] == "sim-formal"][:40]
     asked = [row for row in rows if row["model"] != "sim-formal"]

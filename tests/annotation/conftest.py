@@ -80,3 +80,17 @@ def make_project(tmp_path: Path, database_url: str | None, clock: Clock) -> Iter
     yield make
     for project in made:
         project.close()
+
+
+@pytest.fixture
+def flames(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs `flames WORD …`: exit code, standard output, standard error."""
+    from flames.cli import main
+
+    def run(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return int(caught.value.code or 0), captured.out, captured.err
+
+    return run

@@ -134,7 +134,8 @@ def test_the_keyboard_is_enough(make: Any, page: Any) -> None:
     with served(project) as base:
         page.goto(f"{base}/join/{links['Ann']}")
         page.keyboard.press("Enter")
-        page.wait_for_selector(".principles")
+        page.wait_for_url("**/guide")
+        page.wait_for_load_state()
         page.keyboard.press("Enter")
         page.wait_for_selector("#answer")
         lessons = 0
