@@ -184,6 +184,7 @@ def test_human_labels_join_by_id_and_take_what_they_leave_out(flames: Any, tmp_p
     code, _, err = flames("a.jsonl", "--human", "h.jsonl")
     assert code == 2
     assert "inclusion_probability" in err
+    assert "h.jsonl: field `inclusion_probability`" in err
     assert "--labels-are-random" in err
     arguments = ("a.jsonl", "--human", "h.jsonl", "--labels-are-random")
     code, out, _ = flames(*arguments, "--target-width", "5", "--format", "json")

@@ -93,7 +93,7 @@ def report(
 ) -> None:
     """Report rates, scores, intervals and coverage; for a run, (re)write its report as well."""
     from flames.cli._sources import read_sources
-    from flames.errors import UsageError
+    from flames.errors import InputError, UsageError
     from flames.metrics import measure
     from flames.report.page import language
 
@@ -123,17 +123,20 @@ def report(
         from flames.metrics.ppi import correct
 
         labels = _labels(human, sources, options)
-        corrections = [
-            correct(
-                source,
-                labels,
-                values,
-                random_sample=labels_are_random,
-                target_width=target_width,
-                seed=seed,
-            )
-            for source in sources
-        ]
+        try:
+            corrections = [
+                correct(
+                    source,
+                    labels,
+                    values,
+                    random_sample=labels_are_random,
+                    target_width=target_width,
+                    seed=seed,
+                )
+                for source in sources
+            ]
+        except InputError as error:
+            raise error.at(human, None) from None
     if form is not None:
         _write(_render(form, sources, results, values, shown, corrections), out)
         return
