@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -153,3 +154,26 @@ def test_a_run_without_responses_is_not_scored(flames: Flames, tmp_path: Path) -
     assert (code, out) == (2, "")
     assert err == f"flames: error: {run.path}: holds no responses\n"
     assert not run.verdict_files()
+
+
+def test_a_reader_that_has_enough_is_no_failure() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "flames",
+        "score",
+        "labels:silver",
+        "--scorer",
+        "labels:silver",
+    ]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["scorer"] == "labels:silver@1"
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 0
+    assert "Traceback" not in said
+    assert "BrokenPipe" not in said

@@ -74,12 +74,21 @@ def _run(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return _say("stopped; what was done so far is kept", _INTERRUPTED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _nobody_reads()
+    except SystemExit as error:  # what typer makes of a closed pipe: exit code 1
+        if isinstance(error.__context__, BrokenPipeError):
+            return _nobody_reads()
+        raise
     except _ClickException as error:
         format_message = getattr(error, "format_message", None)
         message = str(format_message() if format_message else error)
         return _say(f"{message} (see --help)", 2) if message else 2
+
+
+def _nobody_reads() -> int:
+    """Whoever read our output has enough of it (`| head`), which is no failure."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
 
 
 def _say(message: str, code: int) -> int:
