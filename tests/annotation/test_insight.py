@@ -1,0 +1,104 @@
+"""What the lead is told: progress, accuracy on known answers, bias, agreement over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from annotating import Clock, known, person_id, responses, write
+
+from flames.annotation import (
+    Plan,
+    Project,
+    create_project,
+    export,
+    people,
+    project_agreement,
+    project_status,
+)
+from flames.annotation import _work as work
+from flames.annotation._insight import disagreements
+from flames.annotation._ledger import read_items, read_ledger
+from flames.annotation.web._lead import Watch
+from flames.io import ReadOptions, read_verdicts
+from flames.metrics.agreement import measure_agreement
+
+
+@pytest.fixture
+def project(tmp_path: Any, clock: Clock) -> Iterator[Project]:
+    """Ann is always right and slow, Bob always harsh and quick; a day lies between them."""
+    plan = Plan(
+        sources=[write(tmp_path / "responses.jsonl", responses(12, ("alpha",)))],
+        controls=[write(tmp_path / "controls.jsonl", known(6))], control_rate=0.25,
+        training=[write(tmp_path / "training.jsonl", known(3, "train"))],
+        annotators=("Ann", "Bob"), adjudicators=("Cat",),
+    )  # fmt: skip
+    made = create_project(tmp_path / "project", plan, clock=clock).project
+    for name, seconds, place in (("Ann", 30, 0), ("Bob", 5, -1)):
+        me = person_id(made, name)
+        while (task := work.current(made, me)) is not None:
+            clock.pass_(seconds=seconds)
+            work.answer(made, me, task.ticket, "label", score=task.dimension.scale[place])
+        clock.pass_(days=1)
+    yield made
+    made.close()
+
+
+def test_people_are_told_apart(project: Project) -> None:
+    state = project_status(project)
+    ann, bob = (next(p for p in state.people if p.name == name) for name in ("Ann", "Bob"))
+    assert ann.training.right == ann.training.n == 3
+    assert (bob.training.right, bob.controls.right) == (0, 0)
+    assert ann.controls.right == ann.controls.n > 0
+    assert ann.controls.accuracy is not None
+    assert ann.controls.accuracy.value == 100
+    assert 30 < ann.controls.accuracy.low < 100
+    assert ann.median_seconds == pytest.approx(30, abs=0.2)
+    assert bob.median_seconds == pytest.approx(5, abs=0.2)
+    assert (state.labels, state.disputed, state.open, state.unanimous) == (24, 12, 0, 0)
+    assert sum(row["filled"] for row in state.dimensions.values()) == 24
+
+
+def test_agreement_is_that_of_the_metrics(project: Project, tmp_path: Any) -> None:
+    found = project_agreement(project, resamples=200)
+    path = tmp_path / "labels.jsonl"
+    path.write_text(export(project).text, "utf-8")
+    verdicts = list(read_verdicts(path, ReadOptions()))
+    assert found.agreement == measure_agreement(verdicts, resamples=200)
+    assert set(found.subcomponents) == {v.subcomponent for v in verdicts}
+    bias = {rater.rater: rater.bias for rater in found.agreement.overall.raters}
+    assert bias["Ann"] is not None
+    assert bias["Ann"].value == 2
+    assert bias["Bob"] is not None
+    assert bias["Bob"].value == -2
+    days = found.over_time
+    assert sum(day.answers for day in days) == 24
+    assert [day.agreement is not None for day in days] == [False, True]
+
+
+def test_disagreements_come_widest_first(project: Project) -> None:
+    with project.database.read() as connection:
+        ledger, items = read_ledger(project, connection), read_items(connection)
+    found = disagreements(ledger, items)
+    assert len(found) == 12
+    spreads = [each.spread for each in found]
+    assert spreads == sorted(spreads, reverse=True)
+    assert {voice.annotator for voice in found[0].voices} == {"Ann", "Bob"}
+
+
+def test_the_dashboard_follows_the_events(project: Project) -> None:
+    watch = Watch(project)
+    ledger, items, disputed = watch.ledger()
+    first = watch.insight(ledger, items)
+    assert disputed == 12
+    assert watch.insight(ledger, items) is first
+    with project.database.write() as connection:
+        people.add_person(connection, project, "Dan", "annotator")
+    again, items, _ = watch.ledger()
+    assert again.head.seq == ledger.head.seq + 1
+    assert "Dan" in {person.name for person in again.people.values()}
+    assert "Dan" not in {person.name for person in ledger.people.values()}
+    with project.database.read() as connection:
+        assert again == read_ledger(project, connection)
+    assert watch.insight(again, items).seq == again.head.seq
