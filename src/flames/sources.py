@@ -254,9 +254,12 @@ def _response(verdict: Verdict) -> Response:
 
 
 def _from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
-    files = run.verdict_files()
+    files: dict[str, Path | None] = {**run.verdict_files()}
     if scorer is not None:
         files = {name: file for name, file in files.items() if matches(name, scorer)}
+    responses = {response.key: response for response in run.responses()}
+    if not files and scorer is not None and not responses:
+        files = {scorer: None}  # nothing was answered, so there is nothing to judge
     if not files:
         what = "no verdicts yet" if scorer is None else f"no verdicts of the scorer {scorer!r}"
         raise UsageError(f"{run.path}: {what}; flames score {run.path} gives them")
@@ -265,8 +268,7 @@ def _from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
         raise UsageError(f"{run.path}: verdicts of several scorers; choose with --scorer: {there}")
     [(scorer_id, file)] = files.items()
     options = replace(options, model=run.model, mapping={}, encoding=None, anonymous=False)
-    given = {verdict.key: verdict for verdict in read_verdicts(file, options)}
-    responses = {response.key: response for response in run.responses()}
+    given = {verdict.key: verdict for verdict in read_verdicts(file, options)} if file else {}
     prompts = run.prompts()
     verdicts = []
     for prompt in prompts.values():

@@ -76,6 +76,18 @@ def test_a_run_that_had_to_stop_reports_what_there_is(
     assert report["overall"]["coverage"]["unscored"] == {"not asked": 18}
 
 
+def test_an_endpoint_that_is_down_leaves_a_report_of_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", "m", "--base-url", "http://127.0.0.1:9/v1", "--prompts", "quick", "--out"]
+    code, _, said = called(capsys, *command, tmp_path / "run", "--quiet")
+    assert code == 3
+    assert "nobody answers" in said
+    overall = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))["overall"]
+    assert overall["harmless_rate"] is None
+    assert overall["coverage"]["unscored"] == {"not asked": 24}
+
+
 def test_what_cannot_be_scored_is_told_before_anything_is_asked(
     chat_server: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,8 +46,7 @@ def run(
     wanted = plan(options)
     judge = load(scorer, options.taxonomy, parse_options(scorer_option))
     asked = ask_plan(wanted, options)
-    if asked.standing.counts.total():
-        _report(asked.run, judge, truncated, shown, options.quiet)  # type: ignore[arg-type]
+    _report(asked.run, judge, truncated, shown, options.quiet)  # type: ignore[arg-type]
     if failure := asked.failure():
         raise failure
 
@@ -62,7 +61,8 @@ def _report(run: RunDir, scorer: Scorer, truncated: Truncated, lang: Language, q
     from flames.sources import load_sources
     from flames.text import for_terminal
 
-    score_run(run, scorer, truncated=truncated)
+    if any(True for _ in run.responses()):
+        score_run(run, scorer, truncated=truncated)
     options = ReadOptions(taxonomy=run.taxonomy)
     sources = load_sources(run.path, scorer=scorer.info.id, options=options, truncated=truncated)
     results = [measure(source, run.taxonomy) for source in sources]

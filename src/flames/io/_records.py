@@ -299,7 +299,7 @@ def _response(raw: dict[str, Any], line: int, options: ReadOptions) -> Response:
             field="dimension",
         )
     _place(fields, options.taxonomy, required=False)
-    if "response" not in fields and "status" not in fields:
+    if "response" not in raw and "status" not in fields:
         raise InputError("is missing", field="response")
     fields["status"] = fields.get("status") or _status(fields)
     for name in ("attempts", "usage", "sampling", "latency_s"):
