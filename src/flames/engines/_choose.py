@@ -25,7 +25,8 @@ def available() -> tuple[str, ...]:
 
 
 def choose(
-    precisions: Iterable[str],
+    faithful: Iterable[str],
+    there: Iterable[str] = ("int8", "bf16", "fp32"),
     *,
     backend: str | None = None,
     precision: str | None = None,
@@ -35,7 +36,8 @@ def choose(
     """The best pair of backend and precision.
 
     Args:
-        precisions: What may be used unasked: those whose labels agree with the original's.
+        faithful: What may be used unasked: those whose labels agree with the original's.
+        there: What was exported; the most exact of it is used where nothing else may be.
         backend: `openvino` or `onnxruntime`; the fastest that is installed unless given.
         precision: `int8`, `bf16` or `fp32`; the fastest that the processor computes in
             hardware unless given.
@@ -64,16 +66,16 @@ def choose(
             raise UsageError(f"{chosen} computes {can}, not {precision!r}")
         lacks = precision == "bf16" and not cpu.bf16
         return chosen, "fp32" if lacks else precision, _lack("bf16") if lacks else None
-    allowed = set(precisions)
+    allowed, known = set(faithful), set(there)
     lack = None
     for each in _CAN[chosen]:
-        if each not in allowed:
+        if each not in allowed & known:
             continue
         if (each == "int8" and not cpu.int8) or (each == "bf16" and not cpu.bf16):
             lack = lack or _lack(each)
             continue
         return chosen, each, lack
-    return chosen, "fp32", lack
+    return chosen, "fp32" if "fp32" in known else "int8", lack
 
 
 def _lack(precision: str) -> str:

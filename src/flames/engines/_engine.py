@@ -125,12 +125,18 @@ class Engine:
             start += count
 
     def _infer(self, rows: list[list[int]]) -> Logits:
-        try:
-            return self.backend.infer(*pad(rows, self._pad_id, self._side))
-        except OutOfMemoryError:
-            if len(rows) == 1:
-                raise
-        half = (len(rows) + 1) // 2
-        with self._lock:
-            self.tokens = min(self.tokens, half * max(map(len, rows)))
-        return np.concatenate([self._infer(rows[:half]), self._infer(rows[half:])])
+        """Computes rows of falling length, in smaller pieces where memory does not suffice."""
+        parts, start = [], 0
+        while start < len(rows):
+            count = max(1, self.tokens // max(1, len(rows[start])))
+            batch = rows[start : start + count]
+            try:
+                parts.append(self.backend.infer(*pad(batch, self._pad_id, self._side)))
+            except OutOfMemoryError:
+                if len(batch) == 1:
+                    raise
+                with self._lock:
+                    self.tokens = min(self.tokens, len(batch) // 2 * len(batch[0]))
+                continue
+            start += len(batch)
+        return np.concatenate(parts)

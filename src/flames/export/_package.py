@@ -83,6 +83,17 @@ class Package(_Frozen):
         """What can be computed, fastest first."""
         return tuple(each for each in ("int8", "bf16", "fp32") if _FILE_OF[each] in self.files)
 
+    def doubt(self, precision: str) -> str | None:
+        """What a reader of numbers in that precision must know, where it changed labels."""
+        checks = [check for check in self.checks if check.precision == precision]
+        if not checks or precision in self.used:
+            return None
+        worst = min(checks, key=lambda check: check.agreement)
+        return (
+            f"computed in {precision}, which gave {worst.changed} of {worst.n} responses another "
+            "label than the original scorer"
+        )
+
     def weights(self, precision: str) -> str:
         """The checksum of what is computed with."""
         file = self.files[_FILE_OF[precision]]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from flames.engines._backend import Ids
+from flames.engines._onnxruntime import session
 
 Array = NDArray[np.float32]
 Batch = tuple[Ids, Ids]
@@ -94,8 +95,6 @@ def _is_table(tensor: Any) -> bool:
 def _calibrate(
     model: Any, source: Path, names: list[str], batches: Iterable[Batch], threads: int
 ) -> dict[str, _Seen]:
-    import onnxruntime
-
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     known = {each.name for each in probe.graph.output}
@@ -106,15 +105,10 @@ def _calibrate(
     large = sum(len(each.raw_data) for each in probe.graph.initializer) > 1 << 30
     try:
         onnx.save(probe, str(place), save_as_external_data=large, location=f"{place.name}.data")
-        options: Any = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        session: Any = onnxruntime.InferenceSession(
-            str(place), options, providers=["CPUExecutionProvider"]
-        )
+        probing = session(place, threads)
         seen = {name: _Seen() for name in names}
         for ids, mask in batches:
-            found = session.run(names, {"input_ids": ids, "attention_mask": mask})
+            found = probing.run(names, {"input_ids": ids, "attention_mask": mask})
             for name, values in zip(names, found, strict=True):
                 seen[name].add(values)
     finally:

@@ -70,7 +70,10 @@ def load(path: str, context: ScorerContext) -> Scorer:
         raise InputError("is no exported scorer (no `export` entry)", path=folder)
     options = context.options
     backend, precision, lack = choose(
-        package.used, backend=options.get("backend"), precision=options.get("precision")
+        package.used,
+        package.precisions,
+        backend=options.get("backend"),
+        precision=options.get("precision"),
     )
     model = package.model(folder, precision)
     settings = _computed(settings, precision, options.get("truncation"))
@@ -84,7 +87,7 @@ def load(path: str, context: ScorerContext) -> Scorer:
     scorer = ExportedScorer(
         Encoder.from_folder(folder, settings),
         engine,
-        notes=(lack,) if lack else (),
+        notes=tuple(filter(None, (lack, package.doubt(precision)))),
         details=_details(engine, package, backend, precision),
     )
     return ensure(scorer, context, package.weights(precision))

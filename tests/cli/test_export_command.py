@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("onnxscript")
+
+import tiny_trained
+
+Flames = Callable[..., tuple[int, str, str]]
+
+
+def test_export_tells_what_it_compared_and_scores(flames: Flames, tmp_path: Path) -> None:
+    folder = tiny_trained.scorer(tmp_path / "tiny")
+    out = tmp_path / "out"
+    code, told, err = flames(
+        "scorer", "export", folder, "--out", out, "--precision", "int8",
+        "--labels", "labels:silver", "--skip-incomplete", "--min-agreement", "80",
+    )  # fmt: skip
+    assert code == 0, err
+    assert "openvino int8: " in told
+    assert "labels unchanged" in told
+    assert "self-test: passed, " in told
+    code, told, _ = flames("scorer", "selftest", out, "--json")
+    assert (code, json.loads(told)["scorer"]) == (0, "tiny@1+int8")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--precision", "int4"), "--precision takes any of fp32, bf16, int8, not 'int4'"),
+        (("--precision", ","), "--precision takes any of"),
+        ((), "is no scorer"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_clear_line(
+    flames: Flames, tmp_path: Path, words: tuple[str, ...], told: str
+) -> None:
+    code, _, err = flames("scorer", "export", tmp_path, "--out", tmp_path / "out", *words)
+    assert code == 2
+    assert told in err
+    assert err.count("\n") == 1

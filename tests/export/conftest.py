@@ -1,0 +1,37 @@
+"""A scorer and its export, made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
+
+import tiny_trained
+
+from flames.export import ExportOptions, Package, export
+from flames.scorers import ScorerContext
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny scorer that passes its self-test."""
+    return tiny_trained.scorer(tmp_path_factory.mktemp("trained") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def exported(trained: Path) -> tuple[Path, Package]:
+    """Its export with every precision, and what the export says of itself."""
+    out = trained.with_name("exported")
+    return out, export(trained, out, ScorerContext(), ExportOptions())
+
+
+@pytest.fixture
+def copied(exported: tuple[Path, Any], tmp_path: Path) -> Path:
+    """A copy of the export, to be damaged."""
+    import shutil
+
+    return Path(shutil.copytree(exported[0], tmp_path / "copy"))
