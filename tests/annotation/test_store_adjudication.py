@@ -9,7 +9,7 @@ from annotating import Clock, person_id, responses
 
 from flames.annotation import Project, adjudication, people, project_status, verify
 from flames.annotation import _work as work
-from flames.annotation._work import GoneError
+from flames.annotation._tasks import GoneError
 from flames.errors import UsageError
 
 

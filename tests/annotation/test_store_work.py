@@ -11,7 +11,8 @@ from annotating import Clock, known, person_id, responses, write
 from flames.annotation import Project, people, project_status, verify
 from flames.annotation import _work as work
 from flames.annotation._ledger import read_ledger
-from flames.annotation._work import GoneError, Task
+from flames.annotation._queue import sweep
+from flames.annotation._tasks import GoneError, Task
 from flames.errors import UsageError
 
 
@@ -103,7 +104,7 @@ def test_a_late_answer_counts_while_nobody_else_has_the_item(
     task = work.current(project, ann)
     assert task is not None
     clock.pass_(hours=3)
-    assert work.sweep(project) == 1
+    assert sweep(project) == 1
     work.answer(project, ann, task.ticket, "label", score=1)
     assert project_status(project).labels == 1
     assert work.current(project, person_id(project, "Bob")) is None

@@ -24,7 +24,8 @@ from flames.annotation._project import Project
 from flames.annotation._schema import assignments, people
 from flames.annotation._schema import items as items_table
 from flames.annotation._sheets import MARK, is_sheet, read_sheet_row, same_text
-from flames.annotation._work import Answer, clean_text, record_answer
+from flames.annotation._tasks import Answer, clean_text
+from flames.annotation._work import record_answer
 from flames.annotation.people import add_person, checked_name, find_person, person_key
 from flames.errors import InputError, UsageError
 from flames.io import ReadOptions, read_rows, read_verdicts

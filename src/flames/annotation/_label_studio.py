@@ -15,6 +15,7 @@ from xml.sax.saxutils import quoteattr
 
 from flames.annotation._ledger import Given, Item, Ledger
 from flames.annotation._project import Project
+from flames.annotation._tasks import part_of
 from flames.errors import InputError
 from flames.taxonomy import Language, Taxonomy, Text
 
@@ -77,9 +78,7 @@ def label_studio_tasks(
 
 def _data(item: Item, taxonomy: Taxonomy, lang: Language) -> dict[str, Any]:
     dimension = taxonomy.dimension(item.dimension)
-    part = None
-    if item.subcomponent is not None and dimension.subcomponents:
-        part = dimension.subcomponent(item.subcomponent)
+    part = part_of(dimension, item.subcomponent)
     rubric: list[str] = []
     scores: list[dict[str, str]] = []
     for score in dimension.scale:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from flames.annotation._project import Project
-from flames.annotation._work import Task, lease_offline, offline_tasks
+from flames.annotation._tasks import Task
+from flames.annotation._work import lease_offline, offline_tasks
 from flames.annotation.people import Person
 from flames.errors import InputError
 from flames.io import Row, to_csv

@@ -27,8 +27,9 @@ from sqlalchemy import (
 from flames.annotation import _events
 from flames.annotation._events import Entry
 from flames.annotation._project import Project
+from flames.annotation._queue import fresh_lease, lock_person
 from flames.annotation._schema import adjudications, assignments, events, items, people, settings
-from flames.annotation._work import GoneError, clean_text, fresh_lease, lock_person
+from flames.annotation._tasks import GoneError, clean_text, part_of
 from flames.errors import UsageError
 from flames.records import Response
 from flames.taxonomy import Dimension, Subcomponent
@@ -357,15 +358,12 @@ def opinions(connection: Connection, item: int) -> tuple[Opinion, ...]:
 def _case(connection: Connection, project: Project, row: Row[Any]) -> Case:
     """A case from an item's row, with or without the columns of its adjudication."""
     dimension = project.taxonomy.dimension(row.dimension)
-    part = None
-    if row.subcomponent is not None and dimension.subcomponents:
-        part = dimension.subcomponent(row.subcomponent)
     held = row._mapping
     return Case(
         held.get("ticket"),
         row.ref,
         dimension,
-        part,
+        part_of(dimension, row.subcomponent),
         Response.model_validate(json.loads(row.response)),
         opinions(connection, row.item),
         held.get("score"),

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from flames.annotation import adjudication
-from flames.annotation._work import MAX_RATIONALE, GoneError
+from flames.annotation._tasks import MAX_RATIONALE, GoneError
 from flames.annotation.adjudication import Case
 from flames.annotation.people import Session
 from flames.annotation.web._guard import checked, only, project_of

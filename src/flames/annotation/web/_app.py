@@ -174,6 +174,7 @@ def serve(
         forwarded_allow_ips=proxies or "",
         ssl_certfile=certificate,
         ssl_keyfile=key,
+        timeout_keep_alive=75,  # people read for a while between two answers
         timeout_graceful_shutdown=5,
     )
     scheme = "https" if certificate is not None else "http"

@@ -18,6 +18,7 @@ from flames.annotation._insight import Insight, disagreements, insight, status, 
 from flames.annotation._label_studio import label_studio_config
 from flames.annotation._ledger import Item, Ledger, read_items
 from flames.annotation._project import Project
+from flames.annotation._tasks import part_of
 from flames.annotation.people import Role, Session
 from flames.annotation.web._charts import bars, dots
 from flames.annotation.web._guard import Forbidden, checked, only, project_of
@@ -137,9 +138,7 @@ def item(request: Request, session: _Reader, ref: str) -> Response:
         raise Forbidden("forbidden.missing")
     taxonomy = project_of(request).taxonomy
     dimension = taxonomy.dimension(found.dimension)
-    part = None
-    if found.subcomponent is not None and dimension.subcomponents:
-        part = dimension.subcomponent(found.subcomponent)
+    part = part_of(dimension, found.subcomponent)
     return render(
         request, "item.html", session=session, item=found, dimension=dimension, part=part,
         voices=voices_on(found, answers_by_item(ledger).get(found.id, []), ledger),

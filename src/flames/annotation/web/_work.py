@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from flames.annotation import _work
-from flames.annotation._work import Answer, GoneError, Task
+from flames.annotation._tasks import MAX_RATIONALE, Answer, GoneError, Task
 from flames.annotation.people import Session
 from flames.annotation.web._guard import checked, only, project_of, wants_page
 from flames.annotation.web._render import render
@@ -48,7 +48,7 @@ def guide(request: Request, session: _Reader) -> Response:
     progress = _work.progress(project, session.person.id)
     return render(
         request, "guide.html", session=session, progress=progress,
-        taxonomy=project.taxonomy, max_rationale=_work.MAX_RATIONALE,
+        taxonomy=project.taxonomy, max_rationale=MAX_RATIONALE,
     )  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def _item_page(
         progress=progress,
         rubric=rubric(taxonomy, task.dimension, task.subcomponent), problem=problem,
         rationale=task.rationale if rationale is None else rationale,
-        max_rationale=_work.MAX_RATIONALE,
+        max_rationale=MAX_RATIONALE,
     )  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def answer(
             return _go_on(request, session, said="gone")
         return _item_page(
             request, session, task, _work.progress(project, me),
-            problem="work.refused", rationale=rationale[: _work.MAX_RATIONALE], status=422,
+            problem="work.refused", rationale=rationale[: MAX_RATIONALE], status=422,
         )  # fmt: skip
     if answered.kind == "training":
         return RedirectResponse(f"/work/lesson/{ticket}", 303)
