@@ -37,7 +37,7 @@ demo: $(VENV)/.local
 	$(BIN)/flames run local --prompts quick --scorer lexical --out runs/demo --resume
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # The built wheel with its core dependencies alone, away from the checkout.
 smoke: $(BIN)/python
