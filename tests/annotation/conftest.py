@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-
-pytest.importorskip("sqlalchemy")
-pytest.importorskip("fastapi")
-
-from annotating import Clock, responses, write
 from postgres_server import NoServerError, throw_away_server
 
-from flames.annotation import Plan, Project, create_project
+if TYPE_CHECKING:
+    from annotating import Clock
+
+    from flames.annotation import Project
 
 
 @pytest.fixture(scope="session")
@@ -55,15 +53,21 @@ def database_url(request: pytest.FixtureRequest) -> str | None:
 
 @pytest.fixture
 def clock() -> Clock:
+    from annotating import Clock
+
     return Clock()
 
 
-MakeProject = Callable[..., Project]
+MakeProject = Callable[..., "Project"]
 
 
 @pytest.fixture
 def make_project(tmp_path: Path, database_url: str | None, clock: Clock) -> Iterator[MakeProject]:
     """Makes a project on the test's database, by default without training and controls."""
+    from annotating import responses, write
+
+    from flames.annotation import Plan, create_project
+
     made: list[Project] = []
 
     def make(rows: list[dict[str, Any]] | None = None, **changes: Any) -> Project:

@@ -6,8 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from annotating import Clock, person_id, responses, write
 from sqlalchemy import text
 
@@ -142,6 +140,9 @@ def test_an_init_that_failed_leaves_no_half_project(
 
 
 def test_the_migrations_make_the_schema(tmp_path: Any, database_url: Any) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
     database = Database(database_url or f"sqlite:///{tmp_path / 'new.db'}")
     database.migrate()
     database.migrate()

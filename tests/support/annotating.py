@@ -13,8 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from flames.io import to_jsonl
 from flames.taxonomy import default_taxonomy
+
+for _part in ("sqlalchemy", "alembic", "argon2", "fastapi", "uvicorn"):
+    pytest.importorskip(_part, reason="needs the extra `annotate`")
 
 if TYPE_CHECKING:
     from flames.annotation import Project
