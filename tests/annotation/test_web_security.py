@@ -296,6 +296,17 @@ def test_every_answer_carries_the_policy(base: str, enter: Any) -> None:
     assert not re.search(r"<script(?![^>]*src=)|\son\w+=|style=", ann.page)
 
 
+def test_a_failing_page_keeps_the_policy_and_tells_nothing(enter: Any, project: Project) -> None:
+    ann = enter("Ann")
+    with project.database.write() as connection:
+        connection.exec_driver_sql("UPDATE items SET response = '{secret'")
+    answer = ann.http.get("/work")
+    assert answer.status_code == 500
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "secret" not in answer.text
+    assert "Traceback" not in answer.text
+
+
 def test_too_much_is_refused(enter: Any, project: Project) -> None:
     ann = enter("Ann")
     ann.get("/work")

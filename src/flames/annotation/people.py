@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import re
 import secrets
+import threading
 import unicodedata
 from functools import cache
 from typing import Any, Literal, NamedTuple, get_args
@@ -211,6 +212,12 @@ def _hasher() -> PasswordHasher:
 
 
 @cache
+def _few_at_a_time() -> threading.BoundedSemaphore:
+    """Checking a password takes 64 MiB; a flood of them must not take all there is."""
+    return threading.BoundedSemaphore(4)
+
+
+@cache
 def _decoy() -> str:
     return _hasher().hash(secrets.token_urlsafe(16))
 
@@ -235,7 +242,8 @@ def check_password(project: Project, name: str, password: str) -> Person | None:
         row = connection.execute(query).one_or_none()
     known = row is not None and row.active and row.password_hash is not None
     try:
-        _hasher().verify(row.password_hash if known and row is not None else _decoy(), password)
+        with _few_at_a_time():
+            _hasher().verify(row.password_hash if known and row is not None else _decoy(), password)
     except (VerificationError, InvalidHashError):
         return None
     return _person(row) if known else None

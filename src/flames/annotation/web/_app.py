@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp
 
 from flames.annotation._project import Project
 from flames.annotation.web import _adjudicate, _lead, _signin, _work
@@ -24,13 +25,14 @@ from flames.errors import FlamesError, OutsideError, UsageError
 _log = logging.getLogger(__name__)
 
 
-def create_app(project: Project, *, public_url: str | None = None) -> FastAPI:
+def create_app(project: Project, *, public_url: str | None = None, https: bool = False) -> ASGIApp:
     """The web application of a project.
 
     Args:
         project: The project, open. Requests run in threads and share it.
         public_url: How people reach the server, where that differs from how they seem to
             (`https://labels.example.org` behind a proxy); personal links begin with it.
+        https: Whether the server itself speaks TLS; an `https` address says so, too.
 
     Raises:
         UsageError: The URL is none.
@@ -40,7 +42,7 @@ def create_app(project: Project, *, public_url: str | None = None) -> FastAPI:
     app = FastAPI(title="Flames", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.project = project
     app.state.public_url = public_url
-    app.state.https = public_url is not None and public_url.startswith("https://")
+    app.state.https = https or (public_url or "").startswith("https://")
     app.state.watch = _lead.Watch(project)
     for part in (_signin, _work, _adjudicate, _lead):
         app.include_router(part.router)
@@ -48,8 +50,7 @@ def create_app(project: Project, *, public_url: str | None = None) -> FastAPI:
     app.add_api_route("/health", _health, methods=["GET"])
     for kind, handler in _HANDLERS:
         app.add_exception_handler(kind, handler)
-    app.add_middleware(Guard, https=app.state.https)
-    return app
+    return Guard(app, https=app.state.https)  # around everything, its own failures included
 
 
 def checked_url(url: str) -> str:
@@ -157,9 +158,7 @@ def serve(
     Raises:
         UsageError: The address cannot be listened on.
     """
-    app = create_app(project, public_url=public_url)
-    if certificate is not None:
-        app.state.https = True
+    app = create_app(project, public_url=public_url, https=certificate is not None)
     try:
         sock = socket.create_server((host, port), family=_family(host), backlog=2048)
     except OSError as error:
