@@ -45,7 +45,7 @@ smoke: $(BIN)/python
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff format --check src tests benchmarks scripts
 	$(BIN)/mypy
 
 bench: $(VENV)/.all

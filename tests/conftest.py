@@ -43,6 +43,15 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    report: Any = yield
+    if report.skipped and os.environ.get("FLAMES_NO_SKIP"):
+        report.outcome = "failed"
+        report.longrepr = f"skips are forbidden here: {report.longrepr[2]}"
+    return report
+
+
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's cache, nor sees the user's keys."""

@@ -103,8 +103,9 @@ def test_annotators_learn_neither_model_nor_controls(enter: Any, project: Projec
         me = person_id(project, "Ann")
         task = work.current(project, me)
         assert task is not None
+        shown = re.sub(r"[\w-]{30,}", "", ann.page)  # tokens may hold any letters by chance
         for hidden in ("secret-model", "control", "known", "p1", task.ref, "gold"):
-            assert hidden not in ann.page, hidden
+            assert hidden not in shown, hidden
         if len(task.dimension.scale) == 3:  # all that is left without words is the same
             bare = re.sub(r">[^<]*<", "><", re.sub(r'(value|max|aria-label)="[^"]*"', "", ann.page))
             shapes[task.kind].add(bare)
