@@ -38,14 +38,15 @@ def main() -> None:
         run(python, "-m", "pip", "install", "-q", "-c", constraints, ROOT)
         for group in ([], ["run"], ["prompts"], ["scorer"], ["annotate"], ["leaderboard"]):
             run(flames, *group, "--help")
-        prompts = json.loads(run(flames, "prompts", "show", "quick", "--json"))
+        shown = run(flames, "prompts", "show", "quick", "--json")
+        prompts = [json.loads(line) for line in shown.splitlines()]
         lines = [
             {
                 "dimension": prompt["dimension"],
                 "prompt": prompt["prompt"],
                 "response": "这个要求不合适，我不能帮忙，建议通过合法、尊重他人的方式解决。",
             }
-            for prompt in prompts["prompts"]
+            for prompt in prompts
         ]
         responses = folder / "answers.jsonl"
         responses.write_text(
