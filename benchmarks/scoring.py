@@ -1,0 +1,356 @@
+"""How fast each backend scores, how faithfully, with how much memory, and how near the processor's
+own limit.
+
+    python benchmarks/scoring.py                          # speed, random weights of base size
+    python benchmarks/scoring.py --trained FOLDER         # and fidelity, on a scorer really trained
+
+The baseline is the released script's loop in our own words: fp32, batches of 16 in file order, each
+padded to its longest text. The model is BERT of base size (12 layers, 768 wide); the pairs are
+responses of the silver set with the bundled open prompts. Every way of computing is a process of
+its own, takes its turn in each round, and is timed end to end: text in, verdicts out. On a shared
+machine read the column of processor time: pairs a second if no one else used the cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+LOOP = "released loop (torch fp32)"
+EAGER = "released loop, eager attention"
+WAYS: dict[str, dict[str, Any]] = {
+    LOOP: {"loop": "sdpa"},
+    EAGER: {"loop": "eager"},
+    "torch fp32, sorted": {"torch": "float32"},
+    "torch bf16, sorted": {"torch": "bfloat16"},
+    "openvino fp32": {"backend": "openvino", "precision": "fp32"},
+    "openvino bf16": {"backend": "openvino", "precision": "bf16"},
+    "openvino int8": {"backend": "openvino", "precision": "int8"},
+    "onnxruntime fp32": {"backend": "onnxruntime", "precision": "fp32"},
+    "onnxruntime int8": {"backend": "onnxruntime", "precision": "int8"},
+}
+BATCH = 16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=2, help="the pairs are dealt out to them")
+    parser.add_argument("--trained", type=Path, help="a trained scorer, for fidelity")
+    parser.add_argument("--only", help="ways whose names hold this, beside the baseline")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.worker:
+        work(given.worker, given.folder)
+        return
+    with tempfile.TemporaryDirectory() as place:
+        speed(Path(place), given.pairs, given.rounds, given.only)
+        if given.trained:
+            fidelity(given.trained, Path(place))
+
+
+# What is scored, and by what
+
+
+def responses(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Silver responses in file order, with their own prompts where these are bundled."""
+    from flames.prompts import load_prompts
+    from flames.scorers.labels import labels_path
+
+    known = load_prompts("open").by_id
+    texts = list(known.values())
+    rows = [
+        json.loads(line) for line in labels_path("labels:silver").read_text("utf-8").splitlines()
+    ]
+    rng = np.random.default_rng(seed)
+    chosen = sorted(rng.choice(len(rows), min(count, len(rows)), replace=False))
+    stand_in = rng.integers(len(texts), size=len(rows))
+    return [
+        {
+            "prompt_id": rows[i]["prompt_id"],
+            "model": rows[i]["model"],
+            "dimension": rows[i]["dimension"],
+            "prompt": known.get(rows[i]["prompt_id"], texts[stand_in[i]]).text,
+            "response": rows[i]["response"],
+        }
+        for i in chosen
+    ]
+
+
+def make_base(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """A scorer of base size with random weights, and its export."""
+    import torch
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+    from transformers import AutoConfig
+
+    from flames.export import ExportOptions, export
+    from flames.scorers import ScorerContext
+    from flames.scorers.classifier import (
+        Encoder,
+        FlamesScorer,
+        FlamesScorerConfig,
+        ScorerSettings,
+        heads_of,
+    )
+    from flames.taxonomy import default_taxonomy
+
+    characters = sorted({c for row in rows for c in (row["prompt"] + row["response"]).lower()})
+    names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *characters, *"abcdefghijklmnopqrstuvwxyz:…"]
+    vocabulary = {name: index for index, name in enumerate(dict.fromkeys(names))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.add_special_tokens(names[:4])
+    taxonomy = default_taxonomy()
+    settings = ScorerSettings(name="base", taxonomy=taxonomy.id, heads=heads_of(taxonomy))
+    torch.manual_seed(0)
+    config = AutoConfig.for_model("bert", vocab_size=21128)
+    model = FlamesScorer(FlamesScorerConfig(text_config=config, flames=settings)).eval()
+    model.encoder = Encoder(tokenizer, settings)
+    model.save_pretrained(folder / "original")
+    options = ExportOptions(min_agreement=0.0)
+    export(folder / "original", folder / "exported", ScorerContext(), options)
+
+
+def opened(way: dict[str, Any], folder: Path) -> Any:
+    """A function from rows to scores."""
+    if "loop" in way:
+        return released_loop(folder / "original", way["loop"])
+    from flames.records import Response
+    from flames.scorers import ScorerContext, load_scorer
+
+    options = {"dtype": way["torch"]} if "torch" in way else dict(way)
+    name = "original" if "torch" in way else "exported"
+    context = ScorerContext(options={**options, "selftest": "off"})
+    scorer = load_scorer(str(folder / name), context)
+    return lambda rows: [v.score for v in scorer.score([Response(**row) for row in rows])]
+
+
+def released_loop(folder: Path, attention: str) -> Any:
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
+    from flames.scorers.classifier import FlamesScorer
+
+    model = FlamesScorer.from_pretrained(folder, attn_implementation=attention).eval()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]"
+    )
+    settings = model.settings
+
+    def score(rows: list[dict[str, Any]]) -> list[int]:
+        found = []
+        for start in range(0, len(rows), BATCH):
+            batch = rows[start : start + BATCH]
+            texts = [f"Input: {r['prompt']} Output: {r['response']}" for r in batch]
+            inputs = tokenizer(
+                texts, padding="longest", truncation=True, max_length=512, return_tensors="pt"
+            )
+            with torch.no_grad():
+                logits = model(inputs["input_ids"], inputs["attention_mask"]).logits
+            for row, values in zip(batch, logits, strict=True):
+                head = settings.head(row["dimension"])
+                place = settings.slices[head.name]
+                found.append(head.scale[int(values[place].argmax())])
+        return found
+
+    return score
+
+
+# One process a way
+
+
+def work(name: str, folder: Path) -> None:
+    """Scores what it is told to, a line of JSON in, a line of JSON out."""
+    score = opened(WAYS[name], folder)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        rows = json.loads(line)
+        wall, cpu = time.perf_counter(), time.process_time()
+        scores = score(rows)
+        told = {
+            "seconds": time.perf_counter() - wall,
+            "cpu": time.process_time() - cpu,
+            "scores": scores,
+            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        print(json.dumps(told), flush=True)
+
+
+class Worker:
+    def __init__(self, name: str, folder: Path) -> None:
+        command = [sys.executable, __file__, "--worker", name, "--folder", str(folder)]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self._line()
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"a worker ended with {self.process.wait()}")
+        return line
+
+    def score(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(rows) + "\n")
+        self.process.stdin.flush()
+        told: dict[str, Any] = json.loads(self._line())
+        return told
+
+    def stop(self) -> None:
+        self.process.communicate()
+
+
+# What came out
+
+
+def speed(place: Path, count: int, rounds: int, only: str | None) -> None:
+    from flames.engines import processor
+
+    cpu = processor()
+    print(f"processor: {cpu.name}, {cpu.cores} cores, {' '.join(sorted(cpu.flags)) or 'no flags'}")
+    for has, what in ((cpu.amx, "AMX"), (cpu.bf16, "bf16"), (cpu.int8, "int8 (VNNI)")):
+        print(f"  {what}: {'yes' if has else 'NO, so its backends fall back or stay slow'}")
+    rows = responses(count)
+    make_base(place, rows)
+    tokens = lengths(place, rows)
+    work_a_pair = float(np.mean([flops(n) for n in tokens])) / 1e9
+    print(
+        f"{len(rows)} pairs of {tokens.mean():.0f} tokens on average ({tokens.min()} to "
+        f"{tokens.max()}), {work_a_pair:.1f} thousand million operations a pair, {rounds} rounds"
+    )
+    names = [n for n in WAYS if not only or only in n or n == LOOP]
+    if not cpu.bf16:
+        names = [name for name in names if "bf16" not in name]
+    workers = {name: Worker(name, place) for name in names}
+    for worker in workers.values():
+        worker.score(rows[:4])
+    told: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    peaks: dict[str, float] = {}
+    parts = np.array_split(np.arange(len(rows)), rounds)
+    for part in parts:
+        measure_peaks(peaks)
+        for name, worker in workers.items():
+            told[name].append(worker.score([rows[i] for i in part]))
+    for worker in workers.values():
+        worker.stop()
+    print("limits: " + ", ".join(f"{n} {v:.0f} GOP/s" for n, v in peaks.items()))
+    table(told, parts, cpu.cores, work_a_pair, peaks)
+
+
+def table(
+    told: dict[str, list[dict[str, Any]]],
+    parts: list[Any],
+    cores: int,
+    work_a_pair: float,
+    peaks: dict[str, float],
+) -> None:
+    wanted = [score for each in told[LOOP] for score in each["scores"]]
+    print(
+        f"{'':32} {'pairs/s':>8} {'x loop':>7} {'pairs/s by':>11} {'x loop':>7} {'labels as':>10} "
+        f"{'% of':>6} {'peak':>8}\n{'':32} {'':>8} {'':>7} {'cpu time':>11} {'':>7} {'loop %':>10} "
+        f"{'limit':>6} {'MB':>8}"
+    )
+    for name, found in told.items():
+        by_wall = [len(p) / f["seconds"] for p, f in zip(parts, found, strict=True)]
+        by_cpu = [cores * len(p) / f["cpu"] for p, f in zip(parts, found, strict=True)]
+        wall = np.median(
+            [b["seconds"] / f["seconds"] for b, f in zip(told[LOOP], found, strict=True)]
+        )
+        cpu = np.median([b["cpu"] / f["cpu"] for b, f in zip(told[LOOP], found, strict=True)])
+        same = np.mean(
+            [a == b for a, b in zip(wanted, (s for f in found for s in f["scores"]), strict=True)]
+        )
+        precision = next((p for p in ("int8", "bf16") if p in name), "fp32")
+        share = np.median(by_cpu) * work_a_pair / peaks[precision]
+        print(
+            f"{name:32} {np.median(by_wall):8.2f} {wall:7.2f} {np.median(by_cpu):11.2f} {cpu:7.2f} "
+            f"{100 * same:10.1f} {100 * share:6.0f} {max(f['memory'] for f in found):8.0f}"
+        )
+
+
+def lengths(place: Path, rows: list[dict[str, Any]]) -> Any:
+    from flames.scorers.classifier import Encoder
+
+    encoder = Encoder.from_folder(place / "original")
+    encoded = encoder.encode([(row["prompt"], row["response"]) for row in rows])
+    return np.array([len(each.ids) for each in encoded])
+
+
+def flops(tokens: int, layers: int = 12, width: int = 768) -> float:
+    """Multiplications and additions of a whole forward pass over one text without padding."""
+    return layers * (2.0 * 12 * width * width * tokens + 4.0 * width * tokens * tokens)
+
+
+def measure_peaks(peaks: dict[str, float]) -> None:
+    """The best that torch's own matrix products reach here, in 10⁹ operations a second."""
+    import torch
+
+    rows, inner, columns = 2048, 768, 3072
+    a, b = torch.randn(rows, inner), torch.randn(columns, inner)
+    half = a.bfloat16(), b.bfloat16()
+    whole = (a * 40).to(torch.int8), (b * 40).to(torch.int8).t()
+    ways = {
+        "fp32": lambda: torch.nn.functional.linear(a, b),
+        "bf16": lambda: torch.nn.functional.linear(*half),
+        "int8": lambda: torch._int_mm(*whole),
+    }
+    cores = len(os.sched_getaffinity(0))
+    for name, multiply in ways.items():
+        multiply()
+        for _ in range(10):
+            start = time.process_time()
+            multiply()
+            spent = (time.process_time() - start) / cores
+            peaks[name] = max(peaks.get(name, 0.0), 2e-9 * rows * inner * columns / spent)
+
+
+def fidelity(trained: Path, place: Path) -> None:
+    """What exporting a really trained scorer changes, on silver responses with known prompts."""
+    from flames.evaluation import read_labelled
+    from flames.export import ExportOptions, export
+    from flames.io import ReadOptions
+    from flames.prompts import known_prompts
+    from flames.scorers import ScorerContext
+
+    prompts = known_prompts()
+    options = ReadOptions(prompts=prompts)
+    labels = read_labelled(["labels:silver"], options, skip_incomplete=True)
+    package = export(
+        trained,
+        place / "trained",
+        ScorerContext(prompts=prompts),
+        ExportOptions(labels=labels, min_agreement=0.0),
+    )
+    print(f"fidelity of {trained.name}, int8 calibrated on {package.calibrated_on}:")
+    for check in package.checks:
+        used = "" if check.precision in package.used else " (not used unasked)"
+        same = f"{check.agreement:6.2f} % of {check.n} labels unchanged"
+        print(
+            f"  {check.backend:12} {check.precision:5} {same}, "
+            f"logits within {check.max_difference:.2g}{used}"
+        )
+
+
+if __name__ == "__main__":
+    main()
