@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -186,9 +185,17 @@ def work(name: str, folder: Path) -> None:
             "seconds": time.perf_counter() - wall,
             "cpu": time.process_time() - cpu,
             "scores": scores,
-            "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "memory": peak_memory(),
         }
         print(json.dumps(told), flush=True)
+
+
+def peak_memory() -> float:
+    """The most memory that this process ever held, in MB (a parent's is not counted in)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return float("nan")
 
 
 class Worker:

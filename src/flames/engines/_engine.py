@@ -14,7 +14,7 @@ from flames.scorers.classifier.encoding import Encoded, pad
 from flames.scorers.classifier.settings import Side
 
 CHUNK = 256
-TOKENS = 2048
+TOKENS = 1024
 
 Pair = tuple[str, str]
 Encode = Callable[[Sequence[Pair]], list[Encoded]]

@@ -7,6 +7,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
+
 from flames.engines._backend import Ids, Logits, OutOfMemoryError
 from flames.engines._processor import processor
 from flames.errors import InputError, MissingExtraError
@@ -71,6 +73,10 @@ class OpenVino:
         self._free: SimpleQueue[Any] = SimpleQueue()
         for _ in range(self.parallel):
             self._free.put(self._model.create_infer_request())
+        # OpenVINO's first look at an array sets up its bindings, and two threads that come to it
+        # at once wait for each other for ever: one row goes ahead alone.
+        row = np.ones((1, 2), dtype=np.int64)
+        self.infer(row, row)
 
     def infer(self, ids: Ids, mask: Ids) -> Logits:
         """Computes a batch; see `Backend`."""

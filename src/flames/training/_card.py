@@ -10,6 +10,7 @@ from flames import __version__
 from flames.evaluation import Evaluation, markdown_body
 from flames.evaluation._show import markdown_table, plain
 from flames.evaluation._tables import Cell, Table, number, words
+from flames.metrics.result import Estimate
 from flames.scorers.classifier.settings import ScorerSettings
 from flames.taxonomy import Taxonomy, Text
 from flames.training._options import TrainOptions
@@ -121,10 +122,8 @@ def _summary(
             )
             for other in others.get(name, ())
         ]
-        gain = number(overall.gain, sign=True)
-        rows.append(
-            (name, "majority class of training", "", number(overall.majority), "", "", gain)
-        )
+        gap = number(_less(overall.gain), sign=True)
+        rows.append((name, "majority class of training", "", number(overall.majority), "", "", gap))
         if overall.annotators is not None:
             agreed = number(overall.annotators.agreement)
             rows.append((name, "annotators with each other", "", agreed, "", "", ""))
@@ -138,6 +137,14 @@ def _summary(
         "\n\nIn brackets: 95 % intervals, prompts resampled. "
         + "".join(f"{plain(note)}. " for note in _notes(others))
     )
+
+
+def _less(found: Estimate | None) -> Estimate | None:
+    """The same difference, seen from the other side."""
+    if found is None:
+        return None
+    turned = {"value": -found.value, "low": -found.high, "high": -found.low}
+    return found.model_copy(update=turned)
 
 
 def _notes(others: Mapping[str, tuple[Evaluation, ...]]) -> list[str]:
