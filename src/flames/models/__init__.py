@@ -15,6 +15,7 @@ from flames.models._base import (
 )
 from flames.models._callable import CallableModel
 from flames.models._load import ModelOptions, load_model
+from flames.models._local import local_file
 from flames.models._openai import OpenAIModel
 from flames.models._presets import PRESETS, Preset
 
@@ -36,4 +37,5 @@ __all__ = [
     "Unreachable",
     "Usage",
     "load_model",
+    "local_file",
 ]

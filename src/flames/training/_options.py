@@ -32,6 +32,8 @@ class TrainOptions:
         layers: Keep only so many layers of the backbone, the first ones: faster, and for base
             language models often no worse.
         train_layers: Train the last so many layers and the heads only; all unless given.
+        frozen: Leave the backbone as it is, and solve the heads on its states instead of
+            training by gradient steps; what is said of these does not count then.
         lora_rank: Rank of LoRA adapters in all linear layers; 0 is none. They are merged
             into the weights at the end.
         eval_every: Steps between evaluations and checkpoints; once an epoch unless given.
@@ -61,6 +63,7 @@ class TrainOptions:
     class_weights: bool = False
     layers: int | None = None
     train_layers: int | None = None
+    frozen: bool = False
     lora_rank: int = 0
     eval_every: int | None = None
     patience: int = 2

@@ -73,7 +73,7 @@ class Rows(Dataset):  # type: ignore[misc]
         pairs = [(row.response.prompt or "", row.response.response or "") for row in rows]
         self.rows = rows
         self.encoded = encoder.encode(pairs)
-        self.items = []
+        self.items: list[dict[str, Any]] = []
         for row, encoded in zip(rows, self.encoded, strict=True):
             head = settings.heads[places[row.dimension]]
             size = len(head.scale)

@@ -14,9 +14,10 @@ from flames.evaluation import Labelled, LabelledSet
 from flames.taxonomy import Taxonomy
 from flames.text import shorten
 
-By = Literal["model", "prompt", "both"]
-Part = Literal["training", "validation", "test"]
+By = Literal["model", "prompt", "both", "each"]
+Part = Literal["training", "validation", "test", "left out"]
 PARTS: tuple[Part, ...] = ("training", "validation", "test")
+LEFT_OUT: Part = "left out"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class SplitOptions:
     Args:
         by: `model` holds back the models that are named, `prompt` a share of the prompts;
             `both` tests on held-back models' responses to held-back prompts only, trains on
-            the others' responses to the others, and uses nothing else.
+            the others' responses to the others, and uses nothing else; `each` trains on all
+            rows, and judges each by a training without its model and its prompt.
         test_models: The models of the test part.
         val_models: The models of the validation part.
         test_share: Share of the prompts of the test part, where prompts are split.
@@ -44,17 +46,24 @@ class SplitOptions:
 
 @dataclass(frozen=True)
 class Split:
-    """The parts, and how many rows belong to none."""
+    """The parts, and how many rows belong to none; whether each row is left out in its turn."""
 
     training: LabelledSet
     validation: LabelledSet
     test: LabelledSet
     unused: int = 0
+    each: bool = False
 
     def parts(self) -> Mapping[Part, LabelledSet]:
-        """The parts by name; those without rows left out."""
-        found = {"training": self.training, "validation": self.validation, "test": self.test}
-        return {name: found[name] for name in PARTS if found[name].rows}
+        """The parts by name; those without rows are missing."""
+        found: dict[Part, LabelledSet] = {
+            "training": self.training,
+            "validation": self.validation,
+            "test": self.test,
+        }
+        if self.each:
+            found[LEFT_OUT] = self.training
+        return {name: part for name, part in found.items() if part.rows}
 
 
 def split(labelled: LabelledSet, options: SplitOptions, taxonomy: Taxonomy) -> Split:
@@ -71,14 +80,17 @@ def split(labelled: LabelledSet, options: SplitOptions, taxonomy: Taxonomy) -> S
     rows: dict[Part | None, list[Labelled]] = defaultdict(list)
     for row in labelled.rows:
         model, prompt = of_model.get(row.key.model), of_prompt.get(row.key.prompt_id)
-        if options.by == "both":
+        if options.by == "each":
+            rows["training"].append(row)
+        elif options.by == "both":
             rows[model if model == prompt else None].append(row)
         else:
             rows[model if options.by == "model" else prompt].append(row)
     training, validation, test = (labelled.of(rows[name]) for name in PARTS)
-    made = Split(training, validation, test, unused=len(rows[None]))
+    each = options.by == "each"
+    made = Split(training, validation, test, unused=len(rows[None]), each=each)
     for name in PARTS:
-        _check_dimensions(name, rows[name], taxonomy)
+        check_dimensions(name, rows[name], taxonomy)
     return made
 
 
@@ -99,8 +111,13 @@ def _check(labelled: LabelledSet, options: SplitOptions) -> None:
         )
     if options.by == "prompt" and named:
         raise UsageError("--split prompt holds no models back; --split both holds back both")
+    if options.by == "each" and (named or len(labelled.models) < 2):
+        raise UsageError(
+            "--split each leaves out one model after the other: it needs labels of two or more, "
+            "and no --test-models or --val-models"
+        )
     shares = options.test_share, options.val_share
-    if options.by != "model" and not (min(shares) >= 0 < sum(shares) < 1):
+    if options.by in ("prompt", "both") and not (min(shares) >= 0 < sum(shares) < 1):
         raise UsageError("the shares of test and validation prompts must add up to less than 1")
 
 
@@ -133,7 +150,12 @@ def _drawn(seed: int, name: str) -> str:
     return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _check_dimensions(name: Part, rows: Sequence[Labelled], taxonomy: Taxonomy) -> None:
+def check_dimensions(name: str, rows: Sequence[Labelled], taxonomy: Taxonomy) -> None:
+    """Makes sure that a part which holds anything holds rows of every dimension.
+
+    Raises:
+        UsageError: It does not, or nothing is left to train on.
+    """
     if not rows:
         if name == "training":
             raise UsageError("nothing is left to train on: every row is held back")

@@ -1,36 +1,28 @@
-"""Training on `transformers.Trainer`, from labelled rows to a saved scorer with its card."""
+"""Training, from labelled rows to a saved scorer with its card."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from transformers import (
-    EarlyStoppingCallback,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
 
 from flames.errors import UsageError
 from flames.evaluation import LabelledSet
-from flames.evaluation._figures import macro_f1
-from flames.scorers.classifier import FlamesScorer, ScorerSettings, heads_of
-from flames.scorers.classifier._backbone import is_encoder, layers_of, model_type_of, quiet
+from flames.io import write_atomic
+from flames.records import dump_line
+from flames.scorers.classifier._backbone import quiet
 from flames.scorers.classifier._load import pick_device
 from flames.taxonomy import Taxonomy
-from flames.training._folder import CHECKPOINTS, begin, claim, finish, last_checkpoint, save
+from flames.training._folder import begin, claim, finish, save
+from flames.training._frozen import check_options, solve_heads
 from flames.training._judging import Trained, judged, write_results
 from flames.training._options import TrainOptions
-from flames.training._rows import Collator, GroupedSampler, Rows, class_weights, training_data
-from flames.training._splits import Split
-
-BEST = "macro_f1"
+from flames.training._rows import Rows, class_weights
+from flames.training._splits import LEFT_OUT, Split
+from flames.training._start import model_to_train, settings_of
+from flames.training._steps import by_steps
 
 Progress = Callable[[str, float], None]
 
@@ -68,268 +60,51 @@ def train(
         raise UsageError(
             f"--device {options.device}: choose a GPU with CUDA_VISIBLE_DEVICES and --device cuda"
         )
-    settings = _settings(split, options, out, taxonomy)
+    if options.frozen:
+        check_options(options)
+    elif split.each:
+        raise UsageError("--split each trains one scorer after the other: only with --frozen")
+    settings = settings_of(split, options, out, taxonomy)
     resumed = claim(out, options, settings, resume=resume)
     progress("loading the backbone", 0.0)
     torch.manual_seed(options.seed)
     with quiet():
-        model = _model(options, settings)
+        model = model_to_train(options, settings)
     encoder = model.encoder
     assert encoder is not None
     weights = class_weights(split.training.rows, settings) if options.class_weights else None
     smoothing = options.label_smoothing
     rows = Rows(split.training.rows, encoder, smoothing=smoothing, weights=weights)
     held: dict[str, LabelledSet] = {
-        name: _by_length(part) for name, part in split.parts().items() if name != "training"
+        name: part if name == LEFT_OUT else _by_length(part)
+        for name, part in split.parts().items()
+        if name != "training"
     }
     encoded = {name: Rows(part.rows, encoder) for name, part in held.items()}
-    trainer = _ScorerTrainer(
-        model=model,
-        args=_one_gpu(_arguments(options, out, device, validated="validation" in held)),
-        train_dataset=rows,
-        eval_dataset=encoded.get("validation"),
-        data_collator=Collator(settings),
-        compute_metrics=_metrics(settings),
-        callbacks=_callbacks(options, progress, validated="validation" in held),
-    )
-    trainer.remove_callback(PrinterCallback)
-    if not resumed and trainer.is_world_process_zero():
+    history: list[Any] = []
+    if options.frozen:
         begin(out, options, settings)
-    with quiet(), _clear_errors():
-        trainer.train(resume_from_checkpoint=last_checkpoint(out) if resumed else None)
-        logits = {name: _logits(trainer, each) for name, each in encoded.items()}
-        final = _final(trainer, options, settings, out)
-    write = trainer.is_world_process_zero()
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()
-        trainer.accelerator.end_training()
-    if not write or final is None:
-        return None
+        logits = solve_heads(model, rows, encoded, options, taxonomy, progress)
+        final = model
+    else:
+        made = by_steps(model, rows, encoded, options, settings, out, resumed, device, progress)
+        if made is None:
+            return None
+        final, logits, history = made
     settings = save(final, out)
     verdicts = {name: each.verdicts(logits[name], settings) for name, each in encoded.items()}
+    if LEFT_OUT in verdicts:
+        lines = "".join(dump_line(verdict.to_dict()) + "\n" for verdict in verdicts[LEFT_OUT])
+        write_atomic(out / "left-out.jsonl", lines)
     result = judged(held, verdicts, settings, options, taxonomy, split, out)
     sizes = {"training": rows, **encoded}
     shortened = {name: each.shortened for name, each in sizes.items()}
     parameters = int(final.num_parameters())
     write_results(result, split, options, settings, taxonomy, parameters, shortened)
-    finish(out, settings, [e for e in trainer.state.log_history if "epoch" in e])
+    finish(out, settings, history)
     return result
-
-
-class _ScorerTrainer(Trainer):  # type: ignore[misc]
-    """`Trainer` with our sampler, and a loss that is watched."""
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> GroupedSampler:
-        rows = train_dataset if train_dataset is not None else self.train_dataset
-        size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return GroupedSampler(rows.lengths, size * self.args.world_size, self.args.seed)
-
-    def compute_loss(
-        self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
-    ) -> Any:
-        output = model(**inputs)
-        if not torch.isfinite(output.loss).all():
-            raise UsageError(
-                f"the loss became {output.loss.item()} at step {self.state.global_step + 1}: "
-                f"lower --learning-rate ({self.args.learning_rate:g}), or train without "
-                "--bf16; the checkpoints before it are kept"
-            )
-        return (output.loss, output) if return_outputs else output.loss
-
-
-class _Bar(TrainerCallback):  # type: ignore[misc]
-    """Tells the progress of a training."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.told = ""
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """After each step."""
-        if state.is_world_process_zero:
-            self.progress(f"training{self.told}", state.global_step / max(state.max_steps, 1))
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """After each evaluation and every few steps."""
-        for name, short in (("loss", "loss"), (f"eval_{BEST}", "F1")):
-            if name in (logs or {}):
-                self.told = f" ({short} {float(logs[name]):.3g})"
-
-
-def _settings(split: Split, options: TrainOptions, out: Path, taxonomy: Taxonomy) -> ScorerSettings:
-    kind = model_type_of(options.backbone)
-    data = training_data(
-        split.training.rows,
-        split.training.files,
-        taxonomy,
-        synthetic=split.training.synthetic,
-    )
-    notes = split.training.notes
-    if data.synthetic:
-        notes = ("trained on simulated responders, not on people's judgement of real models",)
-    return ScorerSettings(
-        name=options.name or out.resolve().name,
-        taxonomy=taxonomy.id,
-        heads=heads_of(taxonomy),
-        template=options.template,
-        max_length=options.max_length,
-        pooling=options.pooling or ("cls" if is_encoder(kind) else "last"),
-        training_data=data,
-        notes=notes,
-    )
-
-
-def _model(options: TrainOptions, settings: ScorerSettings) -> Any:
-    model = FlamesScorer.from_backbone(
-        options.backbone, settings, dtype=options.dtype, layers=options.layers
-    )
-    if options.train_layers is not None:
-        _freeze(model.backbone, options.train_layers)
-    if options.lora_rank:
-        model.backbone = _with_lora(model.backbone, options.lora_rank)
-    return model
-
-
-def _freeze(backbone: Any, layers: int) -> None:
-    """Leaves only the last layers, and what comes after them, to be trained."""
-    stack = layers_of(backbone)
-    if layers > len(stack):
-        raise UsageError(f"--train-layers {layers}: the backbone has {len(stack)} layers")
-    for parameter in backbone.parameters():
-        parameter.requires_grad_(False)
-    for layer in list(stack)[len(stack) - layers :]:
-        layer.requires_grad_(True)
-    last_norm = getattr(backbone, "norm", None)
-    if layers and last_norm is not None:
-        last_norm.requires_grad_(True)
-
-
-def _with_lora(backbone: Any, rank: int) -> Any:
-    from peft import LoraConfig, get_peft_model
-
-    config = LoraConfig(
-        r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules="all-linear", bias="none"
-    )
-    return get_peft_model(backbone, config)
-
-
-def _arguments(options: TrainOptions, out: Path, device: Any, *, validated: bool) -> Any:
-    often = "steps" if options.eval_every else "epoch"
-    cpu = device.type == "cpu"
-    every = options.eval_every or 500
-    recompute = {}
-    if options.checkpoint_layers:
-        names = TrainingArguments.__dataclass_fields__
-        new, old = "activation_checkpointing", "gradient_checkpointing"
-        recompute = {new if new in names else old: True}
-    return TrainingArguments(
-        **recompute,
-        output_dir=str(out / CHECKPOINTS),
-        num_train_epochs=options.epochs,
-        max_steps=options.max_steps,
-        per_device_train_batch_size=options.batch_size,
-        per_device_eval_batch_size=2 * options.batch_size,
-        gradient_accumulation_steps=options.accumulate,
-        learning_rate=options.rate,
-        weight_decay=options.weight_decay,
-        warmup_steps=options.warmup,
-        seed=options.seed,
-        use_cpu=cpu,
-        bf16=options.bf16,
-        fsdp=True if options.fsdp else None,
-        eval_strategy=often if validated else "no",
-        save_strategy=often,
-        eval_steps=every,
-        save_steps=every,
-        logging_steps=10,
-        logging_nan_inf_filter=False,
-        save_total_limit=2,
-        load_best_model_at_end=validated,
-        metric_for_best_model=BEST if validated else None,
-        greater_is_better=True if validated else None,
-        label_names=["labels", "dimension"],
-        remove_unused_columns=False,
-        dataloader_pin_memory=not cpu,
-        ddp_find_unused_parameters=False,
-        disable_tqdm=True,
-        report_to="none",
-    )
-
-
-def _one_gpu(arguments: Any) -> Any:
-    """Keeps one process on one GPU: several are for torchrun, not for torch's DataParallel."""
-    if arguments.n_gpu > 1:
-        arguments._n_gpu = 1
-    return arguments
-
-
-def _callbacks(options: TrainOptions, progress: Progress, *, validated: bool) -> list[Any]:
-    found: list[Any] = [_Bar(progress)]
-    if validated and options.patience:
-        found.append(EarlyStoppingCallback(early_stopping_patience=options.patience))
-    return found
-
-
-def _metrics(settings: ScorerSettings) -> Callable[[Any], dict[str, float]]:
-    """Accuracy, and macro-F1 averaged over the dimensions, which chooses the best checkpoint."""
-
-    def computed(prediction: Any) -> dict[str, float]:
-        logits = prediction.predictions
-        targets, dimension = prediction.label_ids
-        right, scores = [], []
-        for index, place in enumerate(settings.slices.values()):
-            rows = dimension == index
-            if not rows.any():
-                continue
-            size = len(settings.heads[index].scale)
-            said, label = logits[rows, place].argmax(-1), targets[rows, :size].argmax(-1)
-            table = np.zeros((size, size))
-            np.add.at(table, (label, said), 1)
-            right.append(said == label)
-            scores.append(float(macro_f1(table)))
-        return {BEST: float(np.mean(scores)), "accuracy": float(np.concatenate(right).mean())}
-
-    return computed
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError:
-        raise UsageError(
-            "the GPU's memory does not suffice: lower --batch-size (and raise --accumulate as "
-            "much), or add --checkpoint-layers or --lora-rank"
-        ) from None
 
 
 def _by_length(part: LabelledSet) -> LabelledSet:
     """Longest first: batches of similar length are computed without much padding."""
     return part.of(sorted(part.rows, key=lambda row: -len(row.response.response or "")))
-
-
-def _logits(trainer: Any, rows: Rows) -> Any:
-    predictions = trainer.predict(rows).predictions
-    return np.asarray(predictions, dtype=np.float32)[: len(rows)]
-
-
-def _final(trainer: Any, options: TrainOptions, settings: ScorerSettings, out: Path) -> Any:
-    """The trained model with adapters merged, in the process that writes; None in the others."""
-    write = trainer.is_world_process_zero()
-    if not trainer.is_fsdp_enabled:
-        model = trainer.accelerator.unwrap_model(trainer.model) if write else None
-    else:
-        from safetensors.torch import load_file
-
-        gathered = out / CHECKPOINTS / "gathered"
-        trainer.save_model(str(gathered))
-        model = None
-        if write:
-            model = _model(options, settings)
-            held: dict[str, Any] = {}
-            for shard in sorted(gathered.glob("*.safetensors")):
-                held.update(load_file(shard))
-            model.load_state_dict(held)
-    if model is not None and options.lora_rank:
-        model.backbone = model.backbone.merge_and_unload()
-    return model

@@ -30,8 +30,9 @@ def train(
         typer.Option(
             "--backbone",
             metavar="NAME|PATH",
-            help="A pretrained model: a folder, a .gguf file, or a name on the model hub "
-            "(hfl/chinese-roberta-wwm-ext, hfl/chinese-roberta-wwm-ext-large).",
+            help="A pretrained model: a folder, a .gguf file, a name on the model hub "
+            "(hfl/chinese-roberta-wwm-ext, hfl/chinese-roberta-wwm-ext-large), or local, the "
+            "small model of the extra of that name.",
         ),
     ],
     out: Annotated[
@@ -50,7 +51,9 @@ def train(
     split_by: Annotated[
         str,
         typer.Option(
-            "--split", help="model, prompt (a share of the prompts is held back), or both."
+            "--split",
+            help="model, prompt (a share of the prompts is held back), both, or each (with "
+            "--frozen: each model and prompt in turn; what is saved has seen all).",
         ),
     ] = "model",
     test_share: Annotated[
@@ -131,6 +134,13 @@ def train(
             "--train-layers", min=0, metavar="N", help="Train only the last N layers and the heads."
         ),
     ] = None,
+    frozen: Annotated[
+        bool,
+        typer.Option(
+            "--frozen",
+            help="Leave the backbone as it is and solve the heads on its states: minutes on a CPU.",
+        ),
+    ] = False,
     lora_rank: Annotated[
         int, typer.Option("--lora-rank", min=0, help="Train LoRA adapters of this rank; 0 is none.")
     ] = 0,
@@ -185,11 +195,12 @@ def train(
     from flames.cli.scorer._labels import read_options
     from flames.errors import UsageError
     from flames.evaluation import read_labelled
+    from flames.models import local_file
     from flames.scorers.classifier.settings import TEMPLATES
     from flames.training import SplitOptions, TrainOptions, split, without_leaks
     from flames.training import train as trained
 
-    _choice("--split", split_by, ("model", "prompt", "both"))
+    _choice("--split", split_by, ("model", "prompt", "both", "each"))
     _choice("--pooling", pooling, ("cls", "mean", "last", None))
     _choice("--dtype", dtype, ("float32", "bfloat16"))
     template = TEMPLATES.get(template, template)
@@ -198,6 +209,8 @@ def train(
         raise UsageError(
             f"--template is {known}, or holds {{response}} once and {{prompt}} at most once"
         )
+    if backbone == "local":
+        backbone = str(local_file(lambda text: typer.echo(text, err=True)))
     values, options = read_options(taxonomy, prompts, mapping, encoding, model)
     labelled = read_labelled(
         labels,
@@ -243,6 +256,7 @@ def train(
                 class_weights=class_weights,
                 layers=layers,
                 train_layers=train_layers,
+                frozen=frozen,
                 lora_rank=lora_rank,
                 eval_every=eval_every,
                 patience=patience,
@@ -291,13 +305,26 @@ def _choice(option: str, value: str | None, allowed: tuple[str | None, ...]) -> 
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[str, float], None]]:
-    """A bar on a terminal, nothing in a pipe."""
+    """A bar on a terminal, a line for each tenth in a log."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
+    if quiet:
+        yield lambda what, share: None
+        return
+    if not console.is_terminal:
+        said: set[tuple[str, int]] = set()
+
+        def line(what: str, share: float) -> None:
+            place = what.partition(" (")[0], int(10 * share)
+            if place not in said:
+                said.add(place)
+                typer.echo(f"{what}: {share:.0%}", err=True)
+
+        yield line
+        return
     columns = ("{task.description}", BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    off = quiet or not console.is_terminal
-    with Progress(*columns, console=console, disable=off, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
         yield lambda what, share: bar.update(task, description=what, completed=share)

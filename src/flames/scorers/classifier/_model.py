@@ -187,6 +187,18 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
                 zero beyond its own.
             kwargs: Handed on to the backbone.
         """
+        pooled = self.pooled(input_ids, attention_mask, **kwargs)
+        pooled = self.dropout(pooled.to(next(self.classifiers.parameters()).dtype))
+        each = [head(pooled) for head in self.classifiers]
+        loss = None
+        if labels is not None and dimension is not None:
+            loss = multi_task_loss(each, dimension, labels)
+        return ScorerOutput(loss=loss, logits=torch.cat(each, dim=-1))
+
+    def pooled(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
+    ) -> Tensor:
+        """The states that the heads read (rows × width); see `forward`."""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         if self._takes_positions:
@@ -194,13 +206,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
             positions = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
             kwargs.setdefault("position_ids", positions)
         states = self.backbone(input_ids=input_ids, attention_mask=attention_mask, **kwargs)[0]
-        pooled = pool(states, attention_mask, self.settings.pooling)
-        pooled = self.dropout(pooled.to(next(self.classifiers.parameters()).dtype))
-        each = [head(pooled) for head in self.classifiers]
-        loss = None
-        if labels is not None and dimension is not None:
-            loss = multi_task_loss(each, dimension, labels)
-        return ScorerOutput(loss=loss, logits=torch.cat(each, dim=-1))
+        return pool(states, attention_mask, self.settings.pooling)
 
     def compute(
         self, rows: Sequence[Encoded], *, batch_tokens: int | None = None
