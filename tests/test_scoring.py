@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,21 @@ def test_a_file_is_scored_in_order_and_each_line_carries_its_input(tmp_path: Pat
     out = score_file_to(path, tmp_path / "out.jsonl", Counting())  # type: ignore[arg-type]
     assert _read(out) == lines
     assert not out.with_name("out.jsonl.part").exists()
+
+
+def test_a_scorers_notes_travel_with_its_verdicts_unless_its_id_tells_them(tmp_path: Path) -> None:
+    from flames.sources import load_sources
+
+    path = tmp_path / "r.jsonl"
+    path.write_text(to_jsonl(_rows(7)), "utf-8")
+    scorer = Counting()
+    scorer.info = replace(scorer.info, notes=("trained on little",))
+    lines = list(score_file(path, scorer))
+    assert all(line["scorer_notes"] == ["trained on little"] for line in lines)
+    out = score_file_to(path, tmp_path / "v.jsonl", scorer)
+    [source] = load_sources(out)
+    assert source.notes == ("trained on little",)
+    assert not any("scorer_notes" in line for line in score_file(path, load_scorer("lexical")))
 
 
 def test_truncated_responses_are_left_out_on_request(tmp_path: Path) -> None:

@@ -51,6 +51,28 @@ def test_models_and_scorers_and_annotators_are_never_pooled(tmp_path: Path) -> N
         load_sources(path, scorer="t")
 
 
+def test_notes_that_verdicts_carry_are_told_but_not_believed_blindly(tmp_path: Path) -> None:
+    row = {"dimension": "Legality", "model": "x", "scorer": "mine@1", "score": 3}
+    carried: list[Any] = [
+        ["trained on little"],
+        ["trained on little", "\x1b[31mred" * 99],
+        "no",
+        [7],
+    ]
+    rows = [
+        {**row, "prompt_id": str(number), "scorer_notes": notes}
+        for number, notes in enumerate(carried)
+    ]
+    [source] = load_sources(write(tmp_path / "v.jsonl", rows))
+    assert source.notes[0] == "trained on little"
+    assert len(source.notes) == 2
+    assert "\x1b" not in source.notes[1]
+    assert len(source.notes[1]) <= 400
+    many = [{**row, "prompt_id": str(n), "scorer_notes": [f"note {n}"]} for n in range(99)]
+    [source] = load_sources(write(tmp_path / "many.jsonl", many))
+    assert len(source.notes) == 8
+
+
 def test_text_is_carried_along_and_prompts_are_known(tmp_path: Path) -> None:
     row = {
         "dimension": "Safety",

@@ -20,6 +20,7 @@ from flames.errors import InputError, UsageError
 from flames.io import ReadOptions, read_responses, read_rows
 from flames.records import Key, Response, Verdict, carry, dump_line
 from flames.scorers.base import Scorer, score_stream
+from flames.scorers.registry import NOTES, scorer_notes
 
 Truncated = Literal["scored", "unscored"]
 Line = dict[str, Any]
@@ -166,6 +167,10 @@ def _judged(
     verdicts = score_stream(
         scorer, batch, truncated=truncated == "scored", window=max(len(batch), 1)
     )
+    told = scorer_notes(scorer.info.id)
+    if notes := [note for note in scorer.info.notes if note not in told]:
+        # What cannot be told from the scorer's id travels with its verdicts.
+        verdicts = (v.model_copy(update={NOTES: notes}) for v in verdicts)
     return zip(batch, verdicts, strict=True)
 
 

@@ -22,7 +22,7 @@ from flames.metrics.result import PromptSetInfo
 from flames.prompts import identify, known_prompts
 from flames.records import SCORABLE, Key, Prompt, Response, Verdict, verdict_for
 from flames.scorers.labels import PREFIX, labels_path
-from flames.scorers.registry import scorer_notes
+from flames.scorers.registry import notes_of
 from flames.taxonomy import Taxonomy, load_taxonomy
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _from_file(path: Path, options: ReadOptions) -> Iterator[Source]:
             prompts=dict(_prompts(verdicts, options.prompts)),
             verdicts=tuple(verdicts),
             responses={verdict.key: _response(verdict) for verdict in verdicts},
-            notes=scorer_notes(scorer) + more,
+            notes=notes_of(verdicts, scorer) + more,
             origin=path,
             samples=samples,
         )
@@ -293,7 +293,7 @@ def _from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
         prompts=prompts,
         verdicts=tuple(verdicts),
         responses=responses,
-        notes=scorer_notes(scorer_id),
+        notes=notes_of(verdicts, scorer_id),
         origin=run.path,
         samples=run.samples,
     )

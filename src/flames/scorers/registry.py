@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import NamedTuple
 
 from flames.errors import UsageError
+from flames.records import Verdict
 from flames.scorers.base import Scorer, ScorerContext
+from flames.text import shorten
 
 Factory = Callable[[str, ScorerContext], Scorer]
 """Makes a scorer from what stands after the colon of its name (`""` where nothing does)."""
 
 DEFAULT = "lexical-plus"
+NOTES = "scorer_notes"
+"""Under this name a verdict carries its scorer's notes that its id alone does not tell."""
+
+_MOST = 8
 _TRAINED = "flames.scorers.classifier:load"
 _NOTES = {
     "lexical": "lexical is a baseline trained on synthetic labels: a linear model over character "
@@ -129,6 +135,19 @@ def scorer_notes(scorer_id: str) -> tuple[str, ...]:
     if colon and note is None:
         note = _NOTES.get(kind)
     return (note,) if note else ()
+
+
+def notes_of(verdicts: Iterable[Verdict], scorer_id: str) -> tuple[str, ...]:
+    """What a reader of these verdicts' numbers must know: told by the scorer's id, or carried.
+
+    Carried notes are foreign text, so there are at most eight, each cut to 400 columns.
+    """
+    carried: dict[str, None] = {}
+    for verdict in verdicts:
+        notes = verdict.extra.get(NOTES)
+        if isinstance(notes, list) and len(carried) < _MOST:
+            carried.update((shorten(n, 400), None) for n in notes[:_MOST] if isinstance(n, str))
+    return tuple(dict.fromkeys((*scorer_notes(scorer_id), *list(carried)[:_MOST])))
 
 
 def load_scorer(spec: str, context: ScorerContext | None = None) -> Scorer:

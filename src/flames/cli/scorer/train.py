@@ -179,7 +179,8 @@ def train(
         typer.Option(
             "--compare",
             metavar="SCORER",
-            help="Scorers that the model card holds the result against; lexical unless given.",
+            help="Scorers that the model card holds the result against; lexical unless given "
+            "(none with --split each).",
         ),
     ] = None,
     resume: Annotated[
@@ -266,7 +267,7 @@ def train(
                 dtype=dtype,
                 checkpoint_layers=checkpoint_layers,
                 fsdp=fsdp,
-                compare=tuple(compare) if compare else ("lexical",),
+                compare=tuple(compare or ([] if parts.each else ["lexical"])),
             ),
             out,
             values,
