@@ -121,6 +121,24 @@ def test_the_same_run_twice_differs_by_nothing(answers: Callable[..., Path]) -> 
     assert pair.changes == ()
 
 
+def test_checkpoints_of_one_name_are_told_apart_by_what_comes_first(
+    answers: Callable[..., Path], tmp_path: Path
+) -> None:
+    first = answers("mine", good)
+    for place in ("old", "new"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "v.jsonl").write_bytes(first.read_bytes())
+        (tmp_path / f"{place}.jsonl").write_bytes(first.read_bytes())
+    named = {
+        ("old.jsonl", "new.jsonl"): ("old.jsonl (mine)", "new.jsonl (mine)"),
+        ("old/v.jsonl", "new/v.jsonl"): ("old/v.jsonl (mine)", "new/v.jsonl (mine)"),
+        ("old.jsonl", "old.jsonl"): ("1: old.jsonl (mine · s@1)", "2: old.jsonl (mine · s@1)"),
+    }
+    for files, names in named.items():
+        sources = both(*(tmp_path / file for file in files))
+        assert tuple(side.name for side in compare(sources, resamples=100).sides) == names
+
+
 def test_only_prompts_that_both_were_scored_on_count(answers: Callable[..., Path]) -> None:
     def some(dimension: str, index: int) -> int | None:
         return None if index < 5 else good(dimension, index)

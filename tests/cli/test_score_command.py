@@ -45,6 +45,16 @@ def _read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
 
 
+def test_an_option_that_the_scorer_does_not_know_is_refused(flames: Flames, tmp_path: Path) -> None:
+    source = _file(tmp_path, _rows(1))
+    code, out, err = flames("score", source, "--scorer", "lexical", "--votes", 3)
+    assert (code, out) == (2, "")
+    assert "'votes' is no option of the scorer lexical; it has: none" in err
+    code, _, err = flames("score", source, "--scorer-option", "treshold=0.9")
+    assert code == 2
+    assert "'treshold'" in err
+
+
 def test_the_command_scores_to_standard_output_a_file_and_the_released_format(
     flames: Flames, tmp_path: Path
 ) -> None:

@@ -87,6 +87,7 @@ def test_a_broken_entry_stops_the_build_at_its_line(
         (["add", "bare.jsonl"], "must say what was asked"),
         (["add", "toy.jsonl", "--link", "javascript:alert(1)"], "must be a web address"),
         (["add", "toy.jsonl", "--date", "yesterday"], "must be a day"),
+        (["add", "toy.jsonl", "--date", "2999-01-01"], "lies in the future"),
         (["add", "toy.jsonl", "--truncated", "x"], "--truncated takes"),
         (["build", "--entries", "nowhere"], "no such folder"),
         (["build", "--entries", "toy.jsonl"], "is a file"),

@@ -38,6 +38,8 @@ def test_labels_are_joined_by_key_never_by_position(tmp_path: Path) -> None:
     assert [v.score for v in found] == [3, 2, 1, None]
     assert [v.unscored for v in found] == [None, None, None, "no label"]
     assert (found[2].annotator, found[2].rationale) == ("x", "why")
+    [stranger] = scorer.score([_response("a").model_copy(update={"model": "stranger"})])
+    assert (stranger.score, stranger.unscored) == (None, "no label of this model")
     assert scorer.info.id.startswith("labels:people@")
 
 

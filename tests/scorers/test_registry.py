@@ -48,6 +48,30 @@ def test_notes_are_told_from_an_id_alone() -> None:
 
 
 @pytest.mark.parametrize(
+    ("specs", "option", "refused"),
+    [
+        (["lexical"], "votes", True),
+        (["default"], "threshold", True),
+        (["labels:silver"], "device", True),
+        (["some/folder"], "precission", True),
+        (["some/folder"], "precision", False),
+        (["some/folder"], "force", False),
+        (["lexical", "some/folder"], "precision", False),
+        (["lexical", "judge:m"], "votes", False),  # a judge refuses what it does not know itself
+        (["cascade:lexical>judge:m"], "votes", False),
+    ],
+)
+def test_an_option_that_means_nothing_is_refused(
+    specs: list[str], option: str, refused: bool
+) -> None:
+    if refused:
+        with pytest.raises(UsageError, match=f"'{option}' is no option of the scorer"):
+            registry.check_options(specs, [option])
+    else:
+        registry.check_options(specs, [option])
+
+
+@pytest.mark.parametrize(
     ("spec", "said"),
     [
         ("lexicon", "did you mean 'lexical'"),

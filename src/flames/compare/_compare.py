@@ -98,16 +98,21 @@ def compare(
 
 
 def _names(sources: Sequence[Source]) -> list[str]:
-    """The models' names, with scorer, file or number where they would be equal."""
+    """The models' names; where they are equal, first what tells them apart, for narrow columns."""
     candidates = (
         [source.model for source in sources],
         [source.label for source in sources],
-        [f"{source.label} · {source.origin.name}" for source in sources],
+        [f"{source.origin.name} ({source.model})" for source in sources],
+        [
+            f"{source.origin.parent.name}/{source.origin.name} ({source.model})"
+            for source in sources
+        ],
+        [f"{source.origin.name} ({source.label})" for source in sources],
     )
     for names in candidates:
         if len(set(names)) == len(names):
             return names
-    return [f"{name} · {number}" for number, name in enumerate(candidates[-1], start=1)]
+    return [f"{number}: {name}" for number, name in enumerate(candidates[-1], start=1)]
 
 
 def _ids(source: Source) -> frozenset[str]:

@@ -47,6 +47,7 @@ class LabelScorer:
     def __init__(self, info: ScorerInfo, labels: dict[Key, list[Verdict]]) -> None:
         self.info = info
         self._labels = labels
+        self._models = {key.model for key in labels}
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
         """One verdict a response; those that nobody labelled are unscored."""
@@ -57,7 +58,9 @@ class LabelScorer:
         votes = self._labels.get(response.key, [])
         about = [vote for vote in votes if vote.dimension == dimension]
         score, reason = _majority([vote.score for vote in about if vote.score is not None])
-        if not votes:
+        if response.model not in self._models:
+            reason = "no label of this model"
+        elif not votes:
             reason = "no label"
         elif not about:
             reason = "label of another dimension"

@@ -38,13 +38,23 @@ _NOTES = {
 
 
 class ScorerEntry(NamedTuple):
-    """A kind of scorer: its name, what may follow it, where its factory is, what it is."""
+    """A kind of scorer: its name, what may follow it, where its factory is, what it is.
+
+    `options` are the names of those that it understands; None where it checks them itself.
+    """
 
     name: str
     argument: str
     factory: str
     title: str
     extra: str | None = None
+    options: frozenset[str] | None = None
+
+
+_ANY = frozenset({"force", "selftest", "read_labels"})
+_OF_TRAINED = _ANY | {
+    "backend", "batch_tokens", "device", "dtype", "precision", "threads", "truncation",
+}  # fmt: skip
 
 
 _OURS = (
@@ -53,12 +63,14 @@ _OURS = (
         "",
         "flames.scorers.lexical:load",
         "Baseline: character n-grams and one linear head a dimension, synthetic training labels",
+        options=_ANY,
     ),
     ScorerEntry(
         "lexical-plus",
         "",
         "flames.scorers.lexical:load_plus",
         "The same with heads a subcomponent and more training data, synthetic training labels",
+        options=_ANY,
     ),
     ScorerEntry(
         "PATH",
@@ -66,6 +78,7 @@ _OURS = (
         _TRAINED,
         "A trained or exported scorer: the folder that train or export wrote",
         "cpu",
+        _OF_TRAINED,
     ),
     ScorerEntry(
         "flames-scorer",
@@ -73,6 +86,7 @@ _OURS = (
         "flames.scorers.official:load",
         "The released InternLM-7B scorer of the benchmark's authors, once imported",
         "train",
+        _OF_TRAINED,
     ),
     ScorerEntry(
         "judge", "MODEL", "flames.scorers.judge:load", "A language model as the judge, by rubric"
@@ -103,6 +117,7 @@ _OURS = (
         "FILE",
         "flames.scorers.labels:load",
         "Human or foreign verdicts, joined by id; labels:silver are bundled",
+        options=_ANY,
     ),
 )
 
@@ -118,6 +133,27 @@ def known_scorers() -> dict[str, ScorerEntry]:
         title = f"From the package {point.dist.name}" if point.dist else "From another package"
         known.setdefault(point.name, ScorerEntry(point.name, "ARGUMENT", point.value, title))
     return known
+
+
+def check_options(specs: Iterable[str], options: Iterable[str]) -> None:
+    """Makes sure that every option means something to one of the scorers that are given it.
+
+    Raises:
+        UsageError: One does not.
+    """
+    known = known_scorers()
+    understood: frozenset[str] = _ANY
+    names = ["lexical" if spec == "default" else spec.partition(":")[0] for spec in specs]
+    for name in names:
+        entry = known.get(name, known["PATH"])
+        if entry.options is None:
+            return
+        understood |= entry.options
+    for option in options:
+        if option not in understood:
+            told = ", ".join(sorted(understood - _ANY)) or "none"
+            who = " or ".join(dict.fromkeys(names))
+            raise UsageError(f"{option!r} is no option of the scorer {who}; it has: {told}")
 
 
 def scorer_notes(scorer_id: str) -> tuple[str, ...]:

@@ -98,6 +98,8 @@ def add(
         entry = entry_of(
             each, taxonomy=options.taxonomy, date=date or _day(each), link=link, contact=contact
         )
+        if entry.date > _tomorrow():
+            raise UsageError(f"--date {entry.date} lies in the future")
         made[entries / entry.file_name] = entry
     if len(made) < len(sources):
         raise UsageError(f"{source}: several results would have the same entry; choose a --scorer")
@@ -201,6 +203,13 @@ def attack(
         console = Console(width=120)
     console.print(_attack_table(table, shown))
     console.print(_word("partial", shown), style="dim", markup=False, highlight=False)
+
+
+def _tomorrow() -> str:
+    """The latest day that it is anywhere in the world."""
+    import datetime
+
+    return (datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=1)).isoformat()
 
 
 def _day(source: Source) -> str:

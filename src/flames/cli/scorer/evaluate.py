@@ -90,7 +90,7 @@ def evaluate(
     first = None
     with _progress(len(labelled.rows), quiet) as told:
         for spec in scorers:
-            scorer = load(spec, taxonomy, given)
+            scorer = load(spec, taxonomy, given, beside=scorers)
             verdicts, seconds = judge(scorer, labelled, progress=told(spec))
             each = measured(labelled, verdicts, scorer.info, values, seconds=seconds, seed=seed)
             if first is None:
