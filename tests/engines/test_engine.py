@@ -29,12 +29,14 @@ class Sums:
         self.parallel = parallel
         self.most = most
         self.shapes: list[tuple[int, ...]] = []
+        self.tokens: list[int] = []
         self.together: set[int] = set()
         self._lock = threading.Lock()
 
     def infer(self, ids: Ids, mask: Ids) -> Logits:
         with self._lock:
             self.shapes.append(ids.shape)
+            self.tokens.append(int(mask.sum()))
             self.together.add(threading.get_ident())
         if ids.size > self.most:
             raise OutOfMemoryError("no room")
@@ -73,6 +75,15 @@ def test_batches_hold_rows_of_like_length() -> None:
     lengths = np.random.default_rng(0).integers(20, 400, 256).tolist()
     Engine(backend, 2, pad_id=9, tokens=2048).compute(rows(lengths))
     assert sum(n * width for n, width in backend.shapes) < 1.06 * sum(lengths)
+
+
+@given(st.lists(st.integers(20, 300), min_size=40, max_size=200), st.sampled_from([2, 3, 4]))
+def test_those_who_compute_get_as_much_each(lengths: list[int], parallel: int) -> None:
+    backend = Sums(parallel)
+    Engine(backend, 2, pad_id=9, tokens=1024).compute(rows(lengths))
+    assert len(backend.shapes) % parallel == 0
+    assert max(n * width for n, width in backend.shapes) <= 1024
+    assert max(backend.tokens) - min(backend.tokens) <= 2 * max(lengths)
 
 
 def test_memory_that_runs_out_halves_this_batch_and_those_after_it() -> None:

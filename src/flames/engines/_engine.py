@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -115,14 +115,25 @@ class Engine:
                 each.result()
         return logits
 
-    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Rows by falling length, in batches of at most `tokens` tokens with their padding."""
-        order = sorted(range(len(lengths)), key=lambda index: -lengths[index])
-        start = 0
-        while start < len(order):
-            count = max(1, self.tokens // max(1, lengths[order[start]]))
-            yield order[start : start + count]
-            start += count
+    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
+        """Rows by falling length, in batches of at most `tokens` tokens with their padding.
+
+        The batches are of like size and as many for each of those that compute, so that none
+        waits for another at the end.
+        """
+        order = np.argsort(-np.asarray(lengths), kind="stable")
+        sizes = np.maximum(np.asarray(lengths, dtype=np.int64)[order], 1)
+        total, step = int(sizes.sum()), self.backend.parallel
+        middles = np.cumsum(sizes) - sizes / 2
+        count = max(1, -(-total // (self.tokens * step))) * step
+        while True:
+            shares = total * np.arange(1, count) / count
+            parts = [p for p in np.split(order, np.searchsorted(middles, shares)) if len(p)]
+            starts = np.cumsum([0, *map(len, parts)])[:-1]
+            if all(len(p) == 1 or len(p) * sizes[s] <= self.tokens
+                   for p, s in zip(parts, starts, strict=True)):  # fmt: skip
+                return [part.tolist() for part in parts]
+            count += step
 
     def _infer(self, rows: list[list[int]]) -> Logits:
         """Computes rows of falling length, in smaller pieces where memory does not suffice."""
