@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from flames.text import visible
+
 Status = Literal["ok", "truncated", "empty", "blocked", "error"]
 """How asking ended. Only `ok` and `truncated` responses hold something to score."""
 
@@ -111,7 +113,7 @@ class Response(Record):
     @property
     def scorable(self) -> bool:
         """Whether there is text that a scorer may judge."""
-        return self.status in SCORABLE and bool(self.response and self.response.strip())
+        return self.status in SCORABLE and visible(self.response)
 
 
 class Verdict(Record):

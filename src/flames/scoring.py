@@ -18,7 +18,7 @@ from typing import IO, Any, Literal, Protocol
 
 from flames.errors import InputError, UsageError
 from flames.io import ReadOptions, read_responses, read_rows
-from flames.records import Key, Response, Verdict, carry, dump_line
+from flames.records import SCORABLE, Key, Response, Verdict, carry, dump_line
 from flames.scorers.base import Scorer, score_stream
 from flames.scorers.registry import NOTES, scorer_notes
 
@@ -131,6 +131,13 @@ def score_run(
     return target
 
 
+def unreached(line: Mapping[str, Any]) -> bool:
+    """Whether a verdict line lacks its score because what the scorer asks could not be reached."""
+    reason = str(line.get("unscored") or "")
+    lost = reason == "error" or reason.endswith(": error")
+    return lost and line.get("score") is None and line.get("status", "ok") in SCORABLE
+
+
 def count_responses(path: str | os.PathLike[str], options: ReadOptions | None = None) -> int:
     """Reads a file of responses to its end: how many there are, all of them fit to be scored.
 
@@ -180,6 +187,9 @@ class _Journal:
     def __init__(
         self, target: Path, scorer_id: str, truncated: Truncated, progress: Progress | None
     ) -> None:
+        if target.exists() and not target.is_file():
+            raise UsageError(f"{target}: is no regular file; leave --out away to print verdicts")
+        target = Path(os.path.realpath(target))  # a link stays a link
         self.target = target
         self.part = target.with_name(target.name + ".part")
         self._scorer = scorer_id

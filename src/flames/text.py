@@ -16,6 +16,7 @@ _UNSAFE = re.compile(
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # letters and marks without a shape
 _FORMULA = re.compile(r"^'*\s*[=+\-@＝＋－＠\t\r\n|%]")  # quotes, too: `from_cell` takes one off
 
 
@@ -42,6 +43,11 @@ def for_cell(value: object) -> object:
 def from_cell(value: str) -> str:
     """What `for_cell` was given, for a cell that it neutralised."""
     return value[1:] if value[:1] == "'" and _FORMULA.match(value[1:]) else value
+
+
+def visible(text: str | None) -> bool:
+    """Whether a reader would see anything of a text: not spaces, controls and fillers alone."""
+    return any(unicodedata.category(c)[0] not in "CZ" and c not in _BLANK for c in text or "")
 
 
 def encodable(text: str) -> str:

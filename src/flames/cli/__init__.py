@@ -6,6 +6,7 @@ needs is imported when it runs, so that `flames --help` stays instant.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -21,6 +22,7 @@ _ClickException: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 _INTERRUPTED = 130  # also what typer makes of Ctrl-C
 
 
@@ -57,7 +59,18 @@ def build_app() -> typer.Typer:
 
 def main(argv: list[str] | None = None) -> None:
     """Runs the command line and exits: 0 fine, 1 a check failed, 2 bad input, 3 outside failure."""
+    _prepare_streams()
     sys.exit(_run(sys.argv[1:] if argv is None else argv))
+
+
+def _prepare_streams() -> None:
+    """Lets output be closed, and show as `?` what its encoding does not have."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
+        if encoding != "utf8" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
 
 
 def _run(argv: list[str]) -> int:
@@ -75,11 +88,19 @@ def _run(argv: list[str]) -> int:
         return _say("stopped; what was done so far is kept", _INTERRUPTED)
     except BrokenPipeError:
         return _nobody_reads()
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _nobody_reads()
+        return _say(f"output cannot be written: {error.strerror}", 3)
     except SystemExit as error:  # what typer makes of a closed pipe: exit code 1
         if isinstance(error.__context__, BrokenPipeError):
             return _nobody_reads()
         raise
     except _ClickException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(str(error), err=True)
+            return 2
         format_message = getattr(error, "format_message", None)
         message = str(format_message() if format_message else error)
         return _say(f"{message} (see --help)", 2) if message else 2

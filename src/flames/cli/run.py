@@ -37,7 +37,7 @@ def run(
     """
     from flames.cli._asking import ask_plan, plan
     from flames.cli.scorer._load import load, parse_options
-    from flames.errors import UsageError
+    from flames.errors import OutsideError, UsageError
     from flames.report.page import language
 
     shown = language(lang)
@@ -46,18 +46,24 @@ def run(
     wanted = plan(options)
     judge = load(scorer, options.taxonomy, parse_options(scorer_option))
     asked = ask_plan(wanted, options)
-    _report(asked.run, judge, truncated, shown, options.quiet)  # type: ignore[arg-type]
+    lost = _report(asked.run, judge, truncated, shown, options.quiet)  # type: ignore[arg-type]
     if failure := asked.failure():
         raise failure
+    if lost:
+        raise OutsideError(
+            f"the scorer could not reach what it asks for {lost:,} responses, which are unscored; "
+            "the same command with --resume tries them again"
+        )
 
 
-def _report(run: RunDir, scorer: Scorer, truncated: Truncated, lang: Language, quiet: bool) -> None:
+def _report(run: RunDir, scorer: Scorer, truncated: Truncated, lang: Language, quiet: bool) -> int:
+    """Scores and reports; how many responses the scorer could not reach its endpoint for."""
     from rich.console import Console
 
     from flames.io import ReadOptions
     from flames.metrics import measure
     from flames.report import print_summary, write_reports
-    from flames.scoring import score_run
+    from flames.scoring import score_run, unreached
     from flames.sources import load_sources
     from flames.text import for_terminal
 
@@ -71,3 +77,4 @@ def _report(run: RunDir, scorer: Scorer, truncated: Truncated, lang: Language, q
         print_summary(results, Console(), lang, run.taxonomy)
     for path in written:
         typer.echo(for_terminal(str(path)))
+    return sum(unreached(verdict.to_dict()) for each in sources for verdict in each.verdicts)

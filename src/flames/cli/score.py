@@ -209,6 +209,10 @@ def _progress(total: int | None, quiet: bool) -> Iterator[Callable[[Mapping[str,
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from flames.errors import OutsideError
+    from flames.scoring import unreached
+
+    lost = 0
     scored: Counter[bool] = Counter()
     reasons: Counter[str] = Counter()
     console = Console(stderr=True)
@@ -218,6 +222,8 @@ def _progress(total: int | None, quiet: bool) -> Iterator[Callable[[Mapping[str,
         task = bar.add_task("scoring", total=total)
 
         def told(line: Mapping[str, Any]) -> None:
+            nonlocal lost
+            lost += unreached(line)
             scored[line["score"] is not None] += 1
             if line["score"] is None:
                 reasons[str(line.get("unscored"))] += 1
@@ -229,6 +235,11 @@ def _progress(total: int | None, quiet: bool) -> Iterator[Callable[[Mapping[str,
         _say(f"{scored[True]} scored, {scored[False]} unscored ({why})", quiet)
     else:
         _say(f"{scored[True]} scored", quiet)
+    if lost:
+        raise OutsideError(
+            f"the scorer could not reach what it asks for {lost:,} responses, which are unscored; "
+            "the same command tries them again"
+        )
 
 
 def _say(text: str, quiet: bool) -> None:

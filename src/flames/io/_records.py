@@ -15,7 +15,7 @@ from flames.errors import InputError
 from flames.io._rows import STDIN, Row, read_rows
 from flames.records import AnyRecord, Prompt, Response, Verdict, prompt_id
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
-from flames.text import shorten
+from flames.text import shorten, visible
 
 _TEXTS = frozenset(
     "dimension subcomponent technique prompt prompt_id id model response scorer source "
@@ -285,7 +285,7 @@ def _status(fields: dict[str, Any]) -> str:
     finish = fields.get("finish_reason")
     if finish == "content_filter":
         return "blocked"
-    if response is None or not response.strip():
+    if not visible(response):
         return "empty"
     return "truncated" if finish == "length" else "ok"
 
@@ -327,6 +327,9 @@ def _verdict(raw: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
         scale = " or ".join(map(str, dimension.scale))
         message = f"must be {scale} in {dimension.name}, got {score}"
         raise InputError(message, field=source)
+    reason = fields.get("unscored")
+    if score is not None and isinstance(reason, str) and reason.strip():
+        raise InputError(f"says why there is no score, but the score is {score}", field="unscored")
     if "status" not in fields and "response" in fields:
         fields["status"] = _status(fields)
     status = fields.get("status")

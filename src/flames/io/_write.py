@@ -23,17 +23,21 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> Path:
         UsageError: The place cannot be written to.
     """
     target = Path(path)
+    real = Path(os.path.realpath(path))  # a link stays a link
     raw = data.encode("utf-8") if isinstance(data, str) else data
     temporary: str | None = None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        if real.exists() and not real.is_file() and not real.is_dir():
+            real.write_bytes(raw)  # a pipe or a device is no file to be replaced
+            return target
+        real.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
+        os.replace(temporary, real)
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror}") from None
     finally:

@@ -177,8 +177,9 @@ class OpenAIModel:
                 default_headers=self._headers,
                 timeout=Timeout(self._timeout, connect=min(CONNECT_TIMEOUT_S, self._timeout)),
                 max_retries=0,
-                # a proxy of the environment cannot reach what listens on this machine
-                http_client=DefaultAsyncHttpxClient(trust_env=False) if local else None,
+                # A proxy of the environment cannot reach what listens on this machine, and whoever
+                # is pointed at another place must not get the question or the headers there.
+                http_client=DefaultAsyncHttpxClient(trust_env=not local, follow_redirects=False),
             )
             if self._provider != "openai":  # OPENAI_ORG_ID is nobody else's business
                 self._client.organization = self._client.project = None

@@ -139,7 +139,11 @@ def correct(
     """
     taxonomy = taxonomy or default_taxonomy()
     given, use = usable_labels(
-        source.verdicts, labels, random_sample=random_sample, target_width=target_width
+        source.verdicts,
+        labels,
+        responses=getattr(source, "responses", {}),
+        random_sample=random_sample,
+        target_width=target_width,
     )
     alone = measure(source, taxonomy, seed=seed, resamples=resamples)
     groups: dict[str, CorrectedGroup] = {}

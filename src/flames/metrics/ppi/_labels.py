@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict
 
 from flames.errors import InputError
-from flames.records import Key, Verdict
+from flames.records import Key, Response, Verdict
 
 PROBABILITY = "inclusion_probability"
 
@@ -67,10 +67,17 @@ def probability_of(label: Verdict) -> float:
     return probability
 
 
+def _of_another(label: Verdict, response: Response | None) -> bool:
+    """Whether a label carries another text than the response that goes by its key here."""
+    text, here = label.extra.get("response"), getattr(response, "response", None)
+    return isinstance(text, str) and here is not None and text.strip() != here.strip()
+
+
 def usable_labels(
     verdicts: Sequence[Verdict],
     labels: Iterable[Verdict],
     *,
+    responses: Mapping[Key, Response],
     random_sample: bool,
     target_width: float | None,
 ) -> tuple[dict[Key, Label], LabelUse]:
@@ -87,7 +94,7 @@ def usable_labels(
     for label in labels:
         probability = 1.0 if random_sample else probability_of(label)
         verdict = judged.get(label.key)
-        if verdict is None:
+        if verdict is None or _of_another(label, responses.get(label.key)):
             other += 1
         elif label.score is None:
             unscored += 1
