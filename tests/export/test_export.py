@@ -205,6 +205,19 @@ def test_damage_is_told_before_anything_is_scored(copied: Path) -> None:
         load_scorer(str(copied), context)
 
 
+def test_another_tokenizer_is_tested_anew(copied: Path) -> None:
+    load_scorer(str(copied), ScorerContext())  # passes, and that is remembered
+    path = copied / "tokenizer.json"
+    tokenizer = json.loads(path.read_text("utf-8"))
+    words = tokenizer["model"]["vocab"]
+    plain = [word for word in words if not word.startswith("[")]
+    turned = dict(zip(plain, [words[word] for word in reversed(plain)], strict=True))
+    tokenizer["model"]["vocab"] = {**words, **turned}
+    path.write_text(json.dumps(tokenizer), "utf-8")
+    with pytest.raises(CheckFailed, match="fails its self-test"):
+        load_scorer(str(copied), ScorerContext())
+
+
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
 def test_a_model_that_is_none_is_one_clear_line(tmp_path: Path, backend: str) -> None:
     path = tmp_path / "model.onnx"

@@ -75,6 +75,14 @@ def test_what_a_member_cannot_judge_is_unscored() -> None:
     assert found[0].extra["ensemble"][1] == {"scorer": "b@1", "score": None, "unscored": "refused"}
 
 
+def test_marks_of_every_member_are_kept() -> None:
+    first = Fixed("a", [chances(0.6, 0.3, 0.1)])
+    second = Fixed("b", [{**chances(0.2, 0.1, 0.7), "selftest": "not self-tested"}])
+    for members in ([first, second], [second, first]):
+        [found] = EnsembleScorer(members, "flames@1").score(responses(1))
+        assert found.extra["selftest"] == "not self-tested"
+
+
 def test_it_is_loaded_by_name_and_brings_its_members_notes() -> None:
     scorer = load_scorer("ensemble:lexical+lexical-plus", ScorerContext())
     [verdict] = scorer.score(responses(1))

@@ -59,6 +59,9 @@ def test_notes_are_told_from_an_id_alone() -> None:
         (["lexical", "some/folder"], "precision", False),
         (["lexical", "judge:m"], "votes", False),  # a judge refuses what it does not know itself
         (["cascade:lexical>judge:m"], "votes", False),
+        (["cascade:lexical>judge:m"], "treshold", True),
+        (["ensemble:lexical+some/folder"], "precision", False),
+        (["ensemble:lexical+some/folder"], "precison", True),
     ],
 )
 def test_an_option_that_means_nothing_is_refused(

@@ -171,6 +171,27 @@ def test_what_is_left_out_in_turn_teaches_nothing_about_itself(
     assert "without its model" in (tmp_path / "a" / "README.md").read_text("utf-8")
 
 
+def test_an_unfinished_training_is_not_resumed_with_other_parts(
+    labels: Path, tmp_path: Path
+) -> None:
+    from flames.scorers.classifier import ScorerSettings, TrainingData, heads_of
+    from flames.training._folder import begin, claim, plan_of
+
+    settings = ScorerSettings(
+        taxonomy=TAXONOMY.id, heads=heads_of(TAXONOMY), training_data=TrainingData(sha256="0", n=30)
+    )
+    plans = []
+    for test, validation in (("blue", "green"), ("green", "blue")):
+        held = SplitOptions(test_models=(test,), val_models=(validation,))
+        parts = split(read_labelled([str(labels)]), held, TAXONOMY)
+        plans.append(plan_of(TrainOptions(backbone="b"), parts, settings))
+    assert plans[0]["data"] == plans[1]["data"]
+    begin(tmp_path, plans[0])
+    assert claim(tmp_path, plans[0], resume=True)
+    with pytest.raises(UsageError, match="a training with other held-back parts"):
+        claim(tmp_path, plans[1], resume=True)
+
+
 def row_id(row: dict[str, Any]) -> str:
     from flames.records import prompt_id
 
@@ -195,6 +216,24 @@ def test_what_solved_heads_cannot_have_is_one_clear_line(
     ):
         assert run(*base, *more) == 2
         assert told in capsys.readouterr().err
+    bare = tmp_path / "bare"
+    shutil.copytree(bert, bare, ignore=shutil.ignore_patterns("token*", "special*", "vocab*"))
+    scorer = tmp_path / "scorer"
+    left_out(bert, labels, scorer)
+    for folder, told in ((bare, "tokenizer"), (scorer, "is a scorer")):
+        words = ("--labels", labels, "--backbone", folder, "--out", tmp_path / "no")
+        assert run("scorer", "train", "--frozen", "--test-models", "blue", *words) == 2
+        message = capsys.readouterr().err.splitlines()[-1]
+        assert message.startswith("flames: error: ")
+        assert told in message
+    assert run(*base, "--frozen", "--split", "prompt", "--test-share", 0.01, "--val-share", 0) == 2
+    assert "holds not one prompt back" in capsys.readouterr().err
+    alone = [json.loads(line) for line in labels.read_text("utf-8").splitlines()]
+    alone = [row for row in alone if row["model"] == "red" or row["dimension"] != "Legality"]
+    narrow = tiny_labels.write(tmp_path / "narrow.jsonl", alone)
+    words = ("--labels", narrow, "--backbone", bert, "--out", tmp_path / "no")
+    assert run("scorer", "train", "--frozen", "--split", "each", *words) == 2
+    assert "(without red) part has no rows of Legality" in capsys.readouterr().err
     assert not (tmp_path / "no").exists()
     labelled = read_labelled([str(labels)])
     alone = labelled.of(row for row in labelled.rows if row.key.model == "red")

@@ -22,6 +22,11 @@ MODEL_OPTIONS = frozenset(
 OTHERS = frozenset("lang prompt votes rule structured controversial threshold".split())
 """What judges, guards and cascades take beside that."""
 
+OF_TRAINED = frozenset(
+    "backend batch_tokens device dtype precision threads truncation selftest".split()
+)
+"""What trained and exported scorers take."""
+
 
 def model_and_settings(spec: str, context: ScorerContext) -> tuple[ChatModel, Settings]:
     """The model that a scorer asks, and how hard to try, from the context's options.
@@ -105,7 +110,7 @@ def refuse_unknown(options: Mapping[str, Any], own: frozenset[str], scorer: str)
     Raises:
         UsageError: There is one.
     """
-    if unknown := sorted(set(options) - own - MODEL_OPTIONS - OTHERS):
+    if unknown := sorted(set(options) - own - MODEL_OPTIONS - OTHERS - OF_TRAINED):
         names = ", ".join(sorted((own | MODEL_OPTIONS) - {"force"}))
         raise UsageError(f"{scorer} has no option {unknown[0]!r}; it has: {names}")
 

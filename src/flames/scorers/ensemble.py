@@ -52,7 +52,10 @@ class EnsembleScorer:
         return [self._verdict(r, each) for r, each in zip(responses, said, strict=True)]
 
     def _verdict(self, response: Response, said: Sequence[Verdict]) -> Verdict:
-        extra: dict[str, Any] = {**said[0].extra, "ensemble": [_brief(verdict) for verdict in said]}
+        extra: dict[str, Any] = {}
+        for verdict in reversed(said):
+            extra.update(verdict.extra)
+        extra["ensemble"] = [_brief(verdict) for verdict in said]
         if taken := together([v.extra["judging"] for v in said if "judging" in v.extra]):
             extra["judging"] = taken
         reason = next((told for verdict in said if (told := _lack(verdict))), None)

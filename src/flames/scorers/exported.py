@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from flames.checksums import file_sha256
 from flames.engines import Engine, choose, open_backend, processor
 from flames.engines._engine import TOKENS
 from flames.errors import InputError, UsageError
 from flames.export._package import Package, read_package
 from flames.scorers.base import Scorer, ScorerContext
-from flames.scorers.classifier.encoding import Encoder
+from flames.scorers.classifier.encoding import TOKENIZER, Encoder
 from flames.scorers.classifier.scorer import ClassifierScorer, Logits
 from flames.scorers.classifier.settings import ScorerSettings, read_settings
 from flames.selftest import ensure
@@ -90,7 +91,7 @@ def load(path: str, context: ScorerContext) -> Scorer:
         notes=tuple(filter(None, (lack, package.doubt(precision)))),
         details=_details(engine, package, backend, precision),
     )
-    return ensure(scorer, context, package.weights(precision))
+    return ensure(scorer, context, package.weights(precision) + file_sha256(folder / TOKENIZER))
 
 
 def _computed(settings: ScorerSettings, precision: str, truncation: Any) -> ScorerSettings:

@@ -55,6 +55,11 @@ _ANY = frozenset({"force", "selftest", "read_labels"})
 _OF_TRAINED = _ANY | {
     "backend", "batch_tokens", "device", "dtype", "precision", "threads", "truncation",
 }  # fmt: skip
+_OF_ASKING = frozenset(
+    "base_url api_key_env timeout frame concurrency retries price_in price_out max_cost "
+    "max_requests journal temperature max_tokens lang prompt votes rule structured controversial "
+    "threshold".split()
+)
 
 
 _OURS = (
@@ -146,9 +151,10 @@ def check_options(specs: Iterable[str], options: Iterable[str]) -> None:
     names = ["lexical" if spec == "default" else spec.partition(":")[0] for spec in specs]
     for name in names:
         entry = known.get(name, known["PATH"])
-        if entry.options is None:
+        if entry not in _OURS:
             return
-        understood |= entry.options
+        # Those that ask a model check theirs themselves; what others are made of may take any.
+        understood |= _OF_TRAINED | _OF_ASKING if entry.options is None else entry.options
     for option in options:
         if option not in understood:
             told = ", ".join(sorted(understood - _ANY)) or "none"

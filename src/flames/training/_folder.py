@@ -11,17 +11,42 @@ from pathlib import Path
 from typing import Any
 
 from flames.errors import InputError, UsageError
+from flames.evaluation._evaluate import keys_sha256
 from flames.io import write_atomic
 from flames.scorers.classifier import ScorerSettings, write_settings
 from flames.scorers.classifier._backbone import quiet
 from flames.training._options import TrainOptions
+from flames.training._splits import Split
 
 CHECKPOINTS = "checkpoints"
 _MANIFEST = "training.json"
 
 
-def claim(out: Path, options: TrainOptions, settings: ScorerSettings, *, resume: bool) -> bool:
+def plan_of(options: TrainOptions, split: Split, settings: ScorerSettings) -> dict[str, Any]:
+    """What is trained on what, as it stands in the folder's manifest."""
+    assert settings.training_data is not None
+    plan = {
+        "schema": 1,
+        "options": options.to_dict(),
+        "data": settings.training_data.sha256,
+        "held": {
+            name: keys_sha256(row.key for row in part.rows)
+            for name, part in split.parts().items()
+            if name != "training"
+        },
+        "finished": False,
+    }
+    same: dict[str, Any] = json.loads(json.dumps(plan))  # as it will be read again
+    return same
+
+
+def claim(out: Path, plan: Mapping[str, Any], *, resume: bool) -> bool:
     """Makes sure that a training may use the folder.
+
+    Args:
+        out: The folder.
+        plan: What is to be trained, by `plan_of`.
+        resume: Whether an unfinished training may go on.
 
     Returns:
         Whether an unfinished one goes on.
@@ -45,24 +70,20 @@ def claim(out: Path, options: TrainOptions, settings: ScorerSettings, *, resume:
         raise UsageError(f"{out} holds a finished training; give another --out")
     if not resume:
         raise UsageError(f"{out} holds an unfinished training; --resume goes on with it")
-    plan = _plan(options, settings)
-    for part, what in (("options", "other options"), ("data", "other data")):
+    differences = {
+        "options": "other options",
+        "data": "other data",
+        "held": "other held-back parts",
+    }
+    for part, what in differences.items():
         if known.get(part) != plan[part]:
             raise UsageError(f"{out} holds a training with {what}; give another --out")
     return True
 
 
-def begin(out: Path, options: TrainOptions, settings: ScorerSettings) -> None:
+def begin(out: Path, plan: Mapping[str, Any]) -> None:
     """Writes down what is being trained, before the first step."""
-    write_atomic(out / _MANIFEST, json.dumps(_plan(options, settings), indent=1) + "\n")
-
-
-def _plan(options: TrainOptions, settings: ScorerSettings) -> dict[str, Any]:
-    assert settings.training_data is not None
-    data = settings.training_data.sha256
-    plan = {"schema": 1, "options": options.to_dict(), "data": data, "finished": False}
-    same: dict[str, Any] = json.loads(json.dumps(plan))  # as it will be read again
-    return same
+    write_atomic(out / _MANIFEST, json.dumps(plan, indent=1) + "\n")
 
 
 def last_checkpoint(out: Path) -> str | None:

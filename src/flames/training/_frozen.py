@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from flames.errors import UsageError
+from flames.evaluation import Labelled
 from flames.scorers.classifier import Head, pad
 from flames.scorers.classifier._load import pick_device
 from flames.taxonomy import Taxonomy
@@ -26,6 +27,13 @@ _BATCH_TOKENS = 4096
 _TURNS = 3  # parts of the prompts that are held back in turn
 
 Progress = Callable[[str, float], None]
+
+
+class Turn(NamedTuple):
+    """Which rows are judged, and which their judge learns from (rows)."""
+
+    test: NDArray[np.bool_]
+    kept: NDArray[np.bool_]
 
 
 def check_options(options: TrainOptions) -> None:
@@ -50,8 +58,8 @@ def solve_heads(
     model: Any,
     rows: Rows,
     held: Mapping[str, Rows],
+    turns: Sequence[Turn],
     options: TrainOptions,
-    taxonomy: Taxonomy,
     progress: Progress,
 ) -> dict[str, Matrix]:
     """Solves a model's heads on the training rows.
@@ -62,15 +70,15 @@ def solve_heads(
         held: The parts that are held back. A validation part chooses how strong the penalty
             is; of the part that is left out in turn each row is judged by heads that were
             solved without its model and without its prompt.
+        turns: What is left out in turn, by `turns_of`.
         options: How the states are computed.
-        taxonomy: Whose dimensions every training must see.
         progress: Told what is being done.
 
     Returns:
         All heads' logits of each part's rows.
 
     Raises:
-        UsageError: There are too few models or rows of a dimension to leave some out.
+        UsageError: The backbone's states are not finite.
     """
     heads = model.settings.heads
     states = {"training": _states(model, rows, options, progress, "training")}
@@ -92,7 +100,7 @@ def solve_heads(
     _put(model, made)
     found = {name: logits_of(states[name], made) for name in held if name != LEFT_OUT}
     if LEFT_OUT in held:
-        found[LEFT_OUT] = _left_out(states[LEFT_OUT], rows, heads, taxonomy, progress)
+        found[LEFT_OUT] = _left_out(states[LEFT_OUT], rows, heads, turns, progress)
     return found
 
 
@@ -144,28 +152,40 @@ def _put(model: Any, made: Heads) -> None:
             head.bias.copy_(torch.as_tensor(bias))
 
 
+def turns_of(rows: Sequence[Labelled], taxonomy: Taxonomy) -> list[Turn]:
+    """Each model with a part of the prompts, and what its judges may learn from instead.
+
+    That is what has neither the model nor one of the prompts, nor is (nearly) the same pair.
+
+    Raises:
+        UsageError: Without a model, a dimension has no rows left.
+    """
+    models = np.array([row.key.model for row in rows])
+    turns = np.array([_turn(row.key.prompt_id) for row in rows])
+    alike = near_same(rows)
+    found = []
+    for name in dict.fromkeys(models.tolist()):
+        for number in range(_TURNS):
+            test = (models == name) & (turns == number)
+            kept = (models != name) & (turns != number)
+            for a, b in alike:
+                kept[a] &= not test[b]
+                kept[b] &= not test[a]
+            if test.any():
+                left = [row for row, here in zip(rows, kept, strict=True) if here]
+                check_dimensions(f"training (without {shorten(name)})", left, taxonomy)
+                found.append(Turn(test, kept))
+    return found
+
+
 def _left_out(
-    states: Matrix, rows: Rows, heads: Sequence[Head], taxonomy: Taxonomy, progress: Progress
+    states: Matrix, rows: Rows, heads: Sequence[Head], turns: Sequence[Turn], progress: Progress
 ) -> Matrix:
-    """Logits of rows by heads that saw neither their model nor their prompt, nor a like pair."""
+    """Logits of rows by heads that were solved without them."""
     dimension, targets = _columns(rows)
-    models = np.array([row.key.model for row in rows.rows])
-    turns = np.array([_turn(row.key.prompt_id) for row in rows.rows])
-    alike = np.array(near_same(rows.rows), dtype=np.int64).reshape(-1, 2)
-    names = list(dict.fromkeys(models))
     found = np.zeros((len(rows), sum(len(head.scale) for head in heads)), dtype=np.float32)
-    places = [(name, turn) for name in names for turn in range(_TURNS)]
-    for number, (name, turn) in enumerate(places):
-        progress("judging what is left out in turn", number / len(places))
-        test = (models == name) & (turns == turn)
-        kept = (models != name) & (turns != turn)
-        for a, b in alike:
-            kept[a] &= not test[b]
-            kept[b] &= not test[a]
-        if not test.any():
-            continue
-        left = [row for row, here in zip(rows.rows, kept, strict=True) if here]
-        check_dimensions(f"training (without {shorten(name)})", left, taxonomy)
+    for number, (test, kept) in enumerate(turns):
+        progress("judging what is left out in turn", number / len(turns))
         made = solve(states[kept], dimension[kept], targets[kept], heads)
         found[test] = logits_of(states[test], made)
     return found

@@ -89,6 +89,10 @@ def split(labelled: LabelledSet, options: SplitOptions, taxonomy: Taxonomy) -> S
     training, validation, test = (labelled.of(rows[name]) for name in PARTS)
     each = options.by == "each"
     made = Split(training, validation, test, unused=len(rows[None]), each=each)
+    wanted = {"validation": options.val_share, "test": options.test_share}
+    for name, share in wanted.items():
+        if options.by == "prompt" and share and not rows[name]:  # type: ignore[index]
+            raise UsageError(f"a {name} share of {share:g} holds not one prompt back; raise it")
     for name in PARTS:
         check_dimensions(name, rows[name], taxonomy)
     return made
@@ -118,7 +122,9 @@ def _check(labelled: LabelledSet, options: SplitOptions) -> None:
         )
     shares = options.test_share, options.val_share
     if options.by in ("prompt", "both") and not (min(shares) >= 0 < sum(shares) < 1):
-        raise UsageError("the shares of test and validation prompts must add up to less than 1")
+        raise UsageError(
+            "the shares of test and validation prompts must add up to less than 1 and more than 0"
+        )
 
 
 def _parts_of_models(labelled: LabelledSet, options: SplitOptions) -> dict[str, Part]:

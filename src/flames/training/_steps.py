@@ -36,7 +36,7 @@ def by_steps(
     rows: Rows,
     encoded: Mapping[str, Rows],
     options: TrainOptions,
-    settings: ScorerSettings,
+    plan: Mapping[str, Any],
     out: Path,
     resumed: bool,
     device: Any,
@@ -46,6 +46,7 @@ def by_steps(
 
     None in processes that do not write.
     """
+    settings: ScorerSettings = model.settings
     validated = "validation" in encoded
     trainer = _ScorerTrainer(
         model=model,
@@ -58,7 +59,7 @@ def by_steps(
     )
     trainer.remove_callback(PrinterCallback)
     if not resumed and trainer.is_world_process_zero():
-        begin(out, options, settings)
+        begin(out, plan)
     with quiet(), _clear_errors():
         trainer.train(resume_from_checkpoint=last_checkpoint(out) if resumed else None)
         logits = {name: _logits(trainer, each) for name, each in encoded.items()}

@@ -15,8 +15,8 @@ from flames.records import dump_line
 from flames.scorers.classifier._backbone import quiet
 from flames.scorers.classifier._load import pick_device
 from flames.taxonomy import Taxonomy
-from flames.training._folder import begin, claim, finish, save
-from flames.training._frozen import check_options, solve_heads
+from flames.training._folder import begin, claim, finish, plan_of, save
+from flames.training._frozen import check_options, solve_heads, turns_of
 from flames.training._judging import Trained, judged, write_results
 from flames.training._options import TrainOptions
 from flames.training._rows import Rows, class_weights
@@ -65,7 +65,8 @@ def train(
     elif split.each:
         raise UsageError("--split each trains one scorer after the other: only with --frozen")
     settings = settings_of(split, options, out, taxonomy)
-    resumed = claim(out, options, settings, resume=resume)
+    plan = plan_of(options, split, settings)
+    resumed = claim(out, plan, resume=resume)
     progress("loading the backbone", 0.0)
     torch.manual_seed(options.seed)
     with quiet():
@@ -83,11 +84,12 @@ def train(
     encoded = {name: Rows(part.rows, encoder) for name, part in held.items()}
     history: list[Any] = []
     if options.frozen:
-        begin(out, options, settings)
-        logits = solve_heads(model, rows, encoded, options, taxonomy, progress)
+        turns = turns_of(rows.rows, taxonomy) if split.each else []
+        begin(out, plan)
+        logits = solve_heads(model, rows, encoded, turns, options, progress)
         final = model
     else:
-        made = by_steps(model, rows, encoded, options, settings, out, resumed, device, progress)
+        made = by_steps(model, rows, encoded, options, plan, out, resumed, device, progress)
         if made is None:
             return None
         final, logits, history = made

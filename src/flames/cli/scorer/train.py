@@ -276,6 +276,8 @@ def train(
         )
     if result is None:
         return
+    for spec, why in result.skipped.items():
+        typer.echo(f"not compared with {spec}: {why}", err=True)
     if as_json:
         from flames.records import dump_line
 

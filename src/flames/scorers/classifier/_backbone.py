@@ -45,7 +45,7 @@ def load_backbone(
             raise _unusable(name_or_path, error) from None
         raise
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
+    if backend is None or not set(backend.get_vocab()) - set(tokenizer.all_special_tokens):
         raise InputError("has no fast tokenizer (tokenizer.json)", path=name_or_path)
     model = _plain(_text_model(model))
     if layers is not None:
@@ -95,9 +95,12 @@ def model_type_of(name_or_path: str) -> str:
     source, where = _where(name_or_path)
     try:
         with quiet():
-            return str(AutoConfig.from_pretrained(source, **where).model_type)
+            found = str(AutoConfig.from_pretrained(source, **where).model_type)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise _unusable(name_or_path, error) from None
+    if found == "flames-scorer":
+        raise InputError("is a scorer; give the backbone that it was made from", path=name_or_path)
+    return found
 
 
 @contextlib.contextmanager

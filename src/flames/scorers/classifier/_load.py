@@ -43,6 +43,7 @@ def load(path: str, context: ScorerContext) -> Scorer:
     from flames.scorers.classifier._backbone import quiet
     from flames.scorers.classifier._checks import read_errors
     from flames.scorers.classifier._model import FlamesScorer
+    from flames.scorers.classifier.encoding import TOKENIZER
     from flames.scorers.classifier.settings import read_settings
     from flames.selftest import ensure
 
@@ -74,6 +75,7 @@ def load(path: str, context: ScorerContext) -> Scorer:
             "dtype": str(model.dtype).removeprefix("torch."),
         },
     )
+    files = [*files, Path(path) / TOKENIZER]  # another tokenizer makes another scorer
     return ensure(scorer, context, "".join(map(file_sha256, files)))
 
 
