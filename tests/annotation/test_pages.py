@@ -204,6 +204,7 @@ def test_a_server_that_is_away_costs_no_text(make: Any, browser: Any) -> None:
         page.goto(f"{base}/work")
         page.fill("#rationale", "lange Begründung")
         page.keyboard.press("Escape")
+        page.wait_for_function("document.activeElement === document.body")
         page.route("**/work", lambda route: route.abort())
         page.keyboard.press("3")
         page.wait_for_selector("#offline:not([hidden])")
