@@ -12,47 +12,36 @@ score --scorer ensemble:lexical-plus+…`), and how much better each is, paired,
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from pathlib import Path
 
 import numpy as np
 from train_lexical import (
     DATA,
-    FOLDS,
     RECIPES,
     TAXONOMY,
     Recipe,
     Rows,
-    fit,
     interval,
-    joined,
     macro_f1,
     majority,
     read,
     read_jade,
+    turns,
 )
 
 WIDEST = 3
 
 
-def left_out(rows: Rows, extra: Rows | None, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+def left_out(rows: Rows, extra: Rows, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities (rows × classes of the row's head, best first), and the majority's scores."""
-    fold = np.array([int(hashlib.sha256(p.encode()).hexdigest(), 16) % FOLDS for p in rows.prompts])
     chances = np.zeros((len(rows), WIDEST))
     most = np.zeros(len(rows), dtype=int)
-    for responder in sorted(set(rows.models)):
-        for number in range(FOLDS):
-            here = np.flatnonzero((rows.models == responder) & (fold == number))
-            test = rows.take(here)
-            train = rows.take(np.flatnonzero((rows.models != responder) & (fold != number)))
-            model = fit(joined(train, extra) if recipe.part and extra else train, recipe)
-            heads = [
-                model.head(d, p) or d for d, p in zip(test.dimensions, test.parts, strict=True)
-            ]
-            for row, found in zip(here, model.probabilities(test.texts, heads), strict=True):
-                chances[row, : len(found)] = found
-            most[here] = majority(train, test)
+    for here, test, train, model in turns(rows, extra, recipe):
+        heads = [model.head(d, p) or d for d, p in zip(test.dimensions, test.parts, strict=True)]
+        for row, found in zip(here, model.probabilities(test.texts, heads), strict=True):
+            chances[row, : len(found)] = found
+        most[here] = majority(train, test)
     return chances, most
 
 

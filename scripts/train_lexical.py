@@ -21,7 +21,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -239,18 +239,26 @@ def majority(train: Rows, test: Rows) -> np.ndarray:
     return np.array([most[d] for d in test.dimensions])
 
 
-def left_out(rows: Rows, extra: Rows, recipe: Recipe) -> dict[str, np.ndarray]:
-    """Scores of rows whose responder and prompt were both left out of training, by method."""
+def turns(
+    rows: Rows, extra: Rows, recipe: Recipe
+) -> Iterator[tuple[np.ndarray, Rows, Rows, LexicalModel]]:
+    """Places and rows of one responder and fold after the other, and who learnt without both."""
     fold = np.array([int(hashlib.sha256(p.encode()).hexdigest(), 16) % FOLDS for p in rows.prompts])
-    found = {name: np.zeros(len(rows), dtype=int) for name in ("model", "no parts", "majority")}
     for responder in sorted(set(rows.models)):
         for number in range(FOLDS):
-            test = rows.take(here := np.flatnonzero((rows.models == responder) & (fold == number)))
+            here = np.flatnonzero((rows.models == responder) & (fold == number))
             train = rows.take(np.flatnonzero((rows.models != responder) & (fold != number)))
             model = fit(joined(train, extra) if recipe.part else train, recipe)
-            found["model"][here] = predict(model, test)
-            found["no parts"][here] = predict(model, test, parts=False)
-            found["majority"][here] = majority(train, test)
+            yield here, rows.take(here), train, model
+
+
+def left_out(rows: Rows, extra: Rows, recipe: Recipe) -> dict[str, np.ndarray]:
+    """Scores of rows whose responder and prompt were both left out of training, by method."""
+    found = {name: np.zeros(len(rows), dtype=int) for name in ("model", "no parts", "majority")}
+    for here, test, train, model in turns(rows, extra, recipe):
+        found["model"][here] = predict(model, test)
+        found["no parts"][here] = predict(model, test, parts=False)
+        found["majority"][here] = majority(train, test)
     return found
 
 

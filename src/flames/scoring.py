@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
-from flames.errors import InputError, UsageError
+from flames.errors import InputError, OutsideError, UsageError
 from flames.io import ReadOptions, read_responses, read_rows
 from flames.records import SCORABLE, Key, Response, Verdict, carry, dump_line
 from flames.scorers.base import Scorer, score_stream
@@ -136,6 +136,23 @@ def unreached(line: Mapping[str, Any]) -> bool:
     reason = str(line.get("unscored") or "")
     lost = reason == "error" or reason.endswith(": error")
     return lost and line.get("score") is None and line.get("status", "ok") in SCORABLE
+
+
+def check_reached(lost: int, again: str) -> None:
+    """Fails where what a scorer asks could not be reached for some responses.
+
+    Args:
+        lost: For how many.
+        again: The command that tries them again.
+
+    Raises:
+        OutsideError: For any.
+    """
+    if lost:
+        raise OutsideError(
+            f"the scorer could not reach what it asks for {lost:,} responses, which are unscored; "
+            f"{again} tries them again"
+        )
 
 
 def count_responses(path: str | os.PathLike[str], options: ReadOptions | None = None) -> int:

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_labels
-import tiny_models
+from command import run
 from scipy.optimize import minimize
 
-from flames.cli import main
 from flames.errors import UsageError
 from flames.evaluation import read_labelled
 from flames.scorers import ScorerContext, load_scorer
@@ -84,23 +83,9 @@ def test_a_row_of_weight_nought_teaches_nothing() -> None:
 
 
 @pytest.fixture(scope="module")
-def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("torch")
-    pytest.importorskip("transformers")
-    pytest.importorskip("accelerate")
-    return tiny_models.backbone(tmp_path_factory.mktemp("backbones") / "bert")
-
-
-@pytest.fixture(scope="module")
 def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = tiny_labels.rows(prompts=8)
     return tiny_labels.write(tmp_path_factory.mktemp("labels") / "l.jsonl", rows)
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as done:
-        main([str(argument) for argument in arguments])
-    return int(done.value.code or 0)
 
 
 def test_the_command_solves_the_heads_and_leaves_the_backbone(

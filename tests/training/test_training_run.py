@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import tiny_labels
 import tiny_models
+from command import run
 
-from flames.cli import main
 from flames.errors import UsageError
 from flames.evaluation import read_labelled
 from flames.scorers import ScorerContext, load_scorer
@@ -28,11 +28,6 @@ pytest.importorskip("accelerate")
 
 TAXONOMY = default_taxonomy()
 SUPPORT = Path(tiny_models.__file__).parent
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_models.backbone(tmp_path_factory.mktemp("backbones") / "bert")
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +56,6 @@ def weights(folder: Path) -> dict[str, Any]:
 def opened(folder: Path) -> Any:
     """A scorer that learnt nothing which a self-test would let through."""
     return load_scorer(str(folder), ScorerContext(options={"selftest": "off"}))
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as done:
-        main([str(argument) for argument in arguments])
-    return int(done.value.code or 0)
 
 
 def test_the_command_trains_judges_and_describes_a_scorer(

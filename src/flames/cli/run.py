@@ -37,8 +37,9 @@ def run(
     """
     from flames.cli._asking import ask_plan, plan
     from flames.cli.scorer._load import load, parse_options
-    from flames.errors import OutsideError, UsageError
+    from flames.errors import UsageError
     from flames.report.page import language
+    from flames.scoring import check_reached
 
     shown = language(lang)
     if truncated not in ("scored", "unscored"):
@@ -49,11 +50,7 @@ def run(
     lost = _report(asked.run, judge, truncated, shown, options.quiet)  # type: ignore[arg-type]
     if failure := asked.failure():
         raise failure
-    if lost:
-        raise OutsideError(
-            f"the scorer could not reach what it asks for {lost:,} responses, which are unscored; "
-            "the same command with --resume tries them again"
-        )
+    check_reached(lost, "the same command with --resume")
 
 
 def _report(run: RunDir, scorer: Scorer, truncated: Truncated, lang: Language, quiet: bool) -> int:

@@ -209,8 +209,7 @@ def _progress(total: int | None, quiet: bool) -> Iterator[Callable[[Mapping[str,
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from flames.errors import OutsideError
-    from flames.scoring import unreached
+    from flames.scoring import check_reached, unreached
 
     lost = 0
     scored: Counter[bool] = Counter()
@@ -235,11 +234,7 @@ def _progress(total: int | None, quiet: bool) -> Iterator[Callable[[Mapping[str,
         _say(f"{scored[True]} scored, {scored[False]} unscored ({why})", quiet)
     else:
         _say(f"{scored[True]} scored", quiet)
-    if lost:
-        raise OutsideError(
-            f"the scorer could not reach what it asks for {lost:,} responses, which are unscored; "
-            "the same command tries them again"
-        )
+    check_reached(lost, "the same command")
 
 
 def _say(text: str, quiet: bool) -> None:

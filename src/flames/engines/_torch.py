@@ -21,18 +21,22 @@ class Torch:
 
     def __init__(self, model: Any) -> None:
         self.name = f"torch {str(model.dtype).removeprefix('torch.')} {model.device}"
-        self._model = model
+        self.model = model
+
+    def compute(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """What is wanted of a batch (rows × width): its logits."""
+        logits: torch.Tensor = self.model(input_ids=ids, attention_mask=mask).logits
+        return logits
 
     def infer(self, ids: Ids, mask: Ids) -> Logits:
         """Computes a batch; see `Backend`."""
-        device = self._model.device
+        device = self.model.device
         try:
             with torch.inference_mode():
-                output = self._model(
-                    input_ids=torch.from_numpy(ids).to(device),
-                    attention_mask=torch.from_numpy(mask).to(device),
+                found = self.compute(
+                    torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
                 )
-                return np.asarray(output.logits.float().cpu().numpy())
+                return np.asarray(found.float().cpu().numpy())
         except torch.OutOfMemoryError:
             if device.type == "cuda":
                 torch.cuda.empty_cache()

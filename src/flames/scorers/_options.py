@@ -12,20 +12,7 @@ from flames.home import home
 from flames.models import ChatModel, ModelOptions, load_model
 from flames.run import safe_name
 from flames.scorers.base import ScorerContext
-
-MODEL_OPTIONS = frozenset(
-    "base_url api_key_env timeout frame concurrency retries price_in price_out max_cost "
-    "max_requests journal temperature max_tokens force".split()
-)
-"""What a scorer that asks a model takes from its context's options."""
-
-OTHERS = frozenset("lang prompt votes rule structured controversial threshold".split())
-"""What judges, guards and cascades take beside that."""
-
-OF_TRAINED = frozenset(
-    "backend batch_tokens device dtype precision threads truncation selftest".split()
-)
-"""What trained and exported scorers take."""
+from flames.scorers.registry import MODEL_OPTIONS, OF_TRAINED, OTHERS
 
 
 def model_and_settings(spec: str, context: ScorerContext) -> tuple[ChatModel, Settings]:

@@ -51,15 +51,21 @@ class ScorerEntry(NamedTuple):
     options: frozenset[str] | None = None
 
 
-_ANY = frozenset({"force", "selftest", "read_labels"})
-_OF_TRAINED = _ANY | {
-    "backend", "batch_tokens", "device", "dtype", "precision", "threads", "truncation",
-}  # fmt: skip
-_OF_ASKING = frozenset(
+MODEL_OPTIONS = frozenset(
     "base_url api_key_env timeout frame concurrency retries price_in price_out max_cost "
-    "max_requests journal temperature max_tokens lang prompt votes rule structured controversial "
-    "threshold".split()
+    "max_requests journal temperature max_tokens force".split()
 )
+"""What a scorer that asks a model takes from its context's options."""
+
+OTHERS = frozenset("lang prompt votes rule structured controversial threshold".split())
+"""What judges, guards and cascades take beside that."""
+
+OF_TRAINED = frozenset(
+    "backend batch_tokens device dtype precision threads truncation selftest".split()
+)
+"""What trained and exported scorers take."""
+
+_ANY = frozenset({"force", "selftest", "read_labels"})
 
 
 _OURS = (
@@ -83,7 +89,7 @@ _OURS = (
         _TRAINED,
         "A trained or exported scorer: the folder that train or export wrote",
         "cpu",
-        _OF_TRAINED,
+        _ANY | OF_TRAINED,
     ),
     ScorerEntry(
         "flames-scorer",
@@ -91,7 +97,7 @@ _OURS = (
         "flames.scorers.official:load",
         "The released InternLM-7B scorer of the benchmark's authors, once imported",
         "train",
-        _OF_TRAINED,
+        _ANY | OF_TRAINED,
     ),
     ScorerEntry(
         "judge", "MODEL", "flames.scorers.judge:load", "A language model as the judge, by rubric"
@@ -140,6 +146,9 @@ def known_scorers() -> dict[str, ScorerEntry]:
     return known
 
 
+_ALL = MODEL_OPTIONS | OTHERS | OF_TRAINED
+
+
 def check_options(specs: Iterable[str], options: Iterable[str]) -> None:
     """Makes sure that every option means something to one of the scorers that are given it.
 
@@ -154,7 +163,7 @@ def check_options(specs: Iterable[str], options: Iterable[str]) -> None:
         if entry not in _OURS:
             return
         # Those that ask a model check theirs themselves; what others are made of may take any.
-        understood |= _OF_TRAINED | _OF_ASKING if entry.options is None else entry.options
+        understood |= _ALL if entry.options is None else entry.options
     for option in options:
         if option not in understood:
             told = ", ".join(sorted(understood - _ANY)) or "none"

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from flames.engines import Engine
+from flames.engines._torch import Torch
 from flames.errors import UsageError
 from flames.evaluation import Labelled
-from flames.scorers.classifier import Head, pad
+from flames.scorers.classifier import Head
 from flames.scorers.classifier._load import pick_device
 from flames.taxonomy import Taxonomy
 from flames.text import shorten
 from flames.training._leaks import near_same
-from flames.training._options import TrainOptions
+from flames.training._options import Progress, TrainOptions
 from flames.training._rows import Rows
 from flames.training._solving import COSTS, Heads, Matrix, log_loss, logits_of, solve
 from flames.training._splits import LEFT_OUT, check_dimensions
 
 _BATCH_TOKENS = 4096
 _TURNS = 3  # parts of the prompts that are held back in turn
-
-Progress = Callable[[str, float], None]
 
 
 class Turn(NamedTuple):
@@ -109,40 +109,42 @@ def _columns(rows: Rows) -> tuple[NDArray[np.int64], Matrix]:
     return dimension, np.stack([item["labels"] for item in rows.items]).astype(np.float32)
 
 
+class _Pooled(Torch):
+    """A backend that gives the pooled states instead of logits, and tells how far it is."""
+
+    def __init__(self, model: Any, bf16: bool, told: Callable[[int], None]) -> None:
+        super().__init__(model)
+        self._bf16, self._told = bf16, told
+
+    def compute(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The states of a batch (rows × width)."""
+        with torch.autocast(ids.device.type, torch.bfloat16, self._bf16):
+            states: torch.Tensor = self.model.pooled(ids, mask)
+        self._told(len(ids))
+        return states
+
+
 def _states(model: Any, rows: Rows, options: TrainOptions, progress: Progress, part: str) -> Matrix:
     """The pooled state of each row (rows × width)."""
-    settings = model.settings
-    device = pick_device(options.device)
-    model.to(device).eval()
-    lengths = np.array(rows.lengths)
-    found = np.zeros((len(rows), model.config.text_config.hidden_size), dtype=np.float32)
+    model.to(pick_device(options.device)).eval()
     done = 0
-    for batch in _batches(lengths):
-        ids, mask = (
-            torch.as_tensor(each, device=device)
-            for each in pad(
-                [rows.encoded[index].ids for index in batch],
-                settings.pad_id,
-                settings.padding_side,
-            )
-        )
-        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, options.bf16):
-            found[batch] = model.pooled(ids, mask).float().cpu().numpy()
-        done += len(batch)
+
+    def told(count: int) -> None:
+        nonlocal done
+        done += count
         progress(f"reading the {part} part", done / len(rows))
+
+    engine = Engine(
+        _Pooled(model, options.bf16, told),
+        model.config.text_config.hidden_size,
+        pad_id=model.settings.pad_id,
+        padding_side=model.settings.padding_side,
+        tokens=_BATCH_TOKENS,
+    )
+    found = engine.compute(rows.encoded)
     if not np.isfinite(found).all():
         raise UsageError("the backbone's states are not finite; compute without --bf16")
     return found
-
-
-def _batches(lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Rows by falling length, as many at a time as fit."""
-    order = np.argsort(-lengths, kind="stable")
-    start = 0
-    while start < len(order):
-        count = max(1, _BATCH_TOKENS // max(1, int(lengths[order[start]])))
-        yield order[start : start + count]
-        start += count
 
 
 def _put(model: Any, made: Heads) -> None:

@@ -22,13 +22,11 @@ from flames.evaluation._figures import macro_f1
 from flames.scorers.classifier import ScorerSettings
 from flames.scorers.classifier._backbone import quiet
 from flames.training._folder import CHECKPOINTS, begin, last_checkpoint
-from flames.training._options import TrainOptions
+from flames.training._options import Progress, TrainOptions
 from flames.training._rows import Collator, GroupedSampler, Rows
 from flames.training._start import model_to_train
 
 BEST = "macro_f1"
-
-Progress = Callable[[str, float], None]
 
 
 def by_steps(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,11 @@ from flames.taxonomy import Taxonomy
 from flames.training._folder import begin, claim, finish, plan_of, save
 from flames.training._frozen import check_options, solve_heads, turns_of
 from flames.training._judging import Trained, judged, write_results
-from flames.training._options import TrainOptions
+from flames.training._options import Progress, TrainOptions
 from flames.training._rows import Rows, class_weights
 from flames.training._splits import LEFT_OUT, Split
 from flames.training._start import model_to_train, settings_of
 from flames.training._steps import by_steps
-
-Progress = Callable[[str, float], None]
 
 
 def train(
