@@ -63,12 +63,19 @@ def by_steps(
         logits = {name: _logits(trainer, each) for name, each in encoded.items()}
         final = _final(trainer, options, settings, out)
     write = trainer.is_world_process_zero()
+    history = [e for e in trainer.state.log_history if "epoch" in e]
     if torch.distributed.is_initialized():
-        torch.distributed.barrier()
+        # Kept until the group is gone. Were gloo's own thread the last to hold it, that thread
+        # would wait for the interpreter to free it, and the interpreter, freeing the group, for
+        # that thread.
+        kept = torch.distributed.barrier(async_op=True)
+        kept.wait()
         trainer.accelerator.end_training()
+        del trainer
+        del kept
     if not write or final is None:
         return None
-    return final, logits, [e for e in trainer.state.log_history if "epoch" in e]
+    return final, logits, history
 
 
 class _ScorerTrainer(Trainer):  # type: ignore[misc]
