@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -36,6 +37,9 @@ CHROMIUM_FLAGS = [
 
 settings.register_profile("flames", deadline=None)  # a busy machine is no error
 settings.load_profile("flames")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started by a shell in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # else commands would ignore it, too
 
 
 @pytest.hookimpl(wrapper=True)
