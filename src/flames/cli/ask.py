@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flames.cli._asking import AskOptions, with_ask_options
+from flames.cli._ask_options import AskOptions, with_ask_options
 
 
 @with_ask_options

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from flames.cli._asking import AskOptions, with_ask_options
+from flames.cli._ask_options import AskOptions, with_ask_options
 from flames.cli._options import Lang, ScorerOption, TruncatedOption
 
 if TYPE_CHECKING:

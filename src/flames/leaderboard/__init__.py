@@ -1,6 +1,7 @@
 """Published results as data, ranks with their uncertainty, audits of tables, entries."""
 
-from flames.leaderboard.audit import Audit, Cell, Finding, audit, read_table
+from flames.leaderboard._table import Cell, read_table
+from flames.leaderboard.audit import Audit, Finding, audit
 from flames.leaderboard.published import (
     LATEST,
     RELEASES,
