@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from flames.records import Key, Response
 from flames.run import (
     Journal,
     Manifest,
+    RequestLog,
     RunDir,
     create_run,
     is_run,
@@ -195,12 +197,17 @@ def test_the_check_finds_what_other_hands_did(run: RunDir) -> None:
     with pytest.raises(OutsideError, match="was written as ok, but nothing is there"):
         run.check({**statuses, Key("other", "m", 0): "ok"})
     line = run.responses_path.read_text("utf-8")
-    run.responses_path.write_text(line + line, "utf-8")
-    with pytest.raises(OutsideError, match="answered twice"):
-        run.check()
-    run.responses_path.write_text(line.replace('"sample": 0', '"sample": 1'), "utf-8")
-    with pytest.raises(OutsideError, match="was not to be asked"):
-        run.check()
+    for broken, said in (
+        (line + line, r"jsonl:2: .* is answered twice, here and on line 1"),
+        (line.replace('"sample": 0', '"sample": 1'), "jsonl:1: .* was not to be asked"),
+    ):
+        run.responses_path.write_text(broken, "utf-8")
+        with pytest.raises(OutsideError, match=said):
+            run.check()
+        for reading in (run.responses, run.writing().__enter__):
+            with pytest.raises(InputError, match=said):
+                list(reading())  # type: ignore[call-overload]
+        assert run.responses_path.read_text("utf-8") == broken
     run.responses_path.unlink()
     (run.path / "prompts.jsonl").write_text("")
     with pytest.raises(OutsideError, match="was changed"):
@@ -248,6 +255,21 @@ def test_any_name_is_made_safe_for_a_path(text: str) -> None:
     assert not set(name) & set('/\\:*?"<>|\0\n ')
     assert not name.startswith((".", "-"))
     assert len(name.encode("utf-8", "replace")) <= 255
+
+
+@given(known=st.integers(0, 9), sent=st.lists(st.integers(0, 5), max_size=4))
+def test_requests_are_counted_whoever_ends_when(known: int, sent: list[int]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "requests.log"
+        expected = known
+        for session in sent:
+            log = RequestLog(path, known)
+            assert log.count == expected
+            for _ in range(session):
+                log.add()
+            log.close()
+            expected += session
+        assert RequestLog(path, known + 100).count == max(expected, known + 100)
 
 
 def test_secrets_are_taken_out_by_their_names() -> None:

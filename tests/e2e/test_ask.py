@@ -254,6 +254,65 @@ def test_a_budget_of_requests_is_for_the_whole_run(
     assert len(server.told()["log"]) == 24
 
 
+def test_requests_that_a_kill_cut_off_count_against_the_budget(
+    chat_server: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = chat_server()
+    texts = ["一", *(f"{n} [hang 1]" for n in range(4)), *map(str, range(9))]
+    command = ["ask", "m", "--base-url", server.url, "--out", tmp_path / "run", "--resume"]
+    command += ["--prompts", write_prompts(tmp_path / "p.jsonl", texts), "--concurrency", 4]
+    command += ["--price-in", 10_000, "--price-out", 100_000, "--max-tokens", 100]
+    process = subprocess.Popen([sys.executable, "-m", "flames", *map(str, command)])
+    while len(server.told()["log"]) < 5:
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    code, out, said = called(capsys, *command, "--max-requests", 6, "--json")
+    assert code == 3
+    assert "so far: 5 requests (4 of them cut off, up to 40.4), cost 3.2" in said
+    told = json.loads(out)
+    assert (told["requests_earlier"], told["requests_lost"], told["requests"]) == (5, 4, 1)
+    assert told["counts"] == {"ok": 2}
+    assert len(server.told()["log"]) == 6
+    assert told["cost"] == pytest.approx(2 * 3.2)
+    code, _, said = called(capsys, *command, "--max-cost", told["cost"] + 4 * 10)
+    assert code == 3
+    assert "budget" in said
+    assert len(server.told()["log"]) == 6
+    assert called(capsys, *command)[0] == 0
+    assert len(server.told()["log"]) == len(texts) + 4
+
+
+@pytest.mark.parametrize("broken", ["twice", "torn", "prompts"])
+def test_a_broken_run_is_told_before_anything_is_asked(
+    broken: str,
+    chat_server: Callable[..., Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    server = chat_server()
+    run = tmp_path / "run"
+    asking = ["m", "--base-url", server.url, "--prompts", "quick", "--out", run, "--resume"]
+    assert called(capsys, "ask", *asking, "--max-requests", 6)[0] == 3
+    judge = ["--scorer", "judge:j", "--scorer-option", f"base_url={server.url}"]
+    lines = (run / "responses.jsonl").read_text("utf-8").splitlines(keepends=True)
+    if broken == "twice":
+        (run / "responses.jsonl").write_text("".join([*lines, lines[1]]), "utf-8")
+        where = "responses.jsonl:7: "
+    elif broken == "torn":
+        (run / "responses.jsonl").write_text(lines[0][:40] + "\n" + "".join(lines[1:]), "utf-8")
+        where = "responses.jsonl:1: "
+    else:
+        (run / "prompts.jsonl").write_text("", "utf-8")
+        where = "prompts.jsonl: "
+    for command in (["ask", *asking], ["run", *asking, *judge], ["score", run, *judge]):
+        code, out, said = called(capsys, *command)
+        assert (code, out) == (2, "")
+        assert f"{run}/{where}" in said
+        assert len(said.splitlines()) == 1
+    assert len(server.told()["log"]) == 6
+
+
 def test_cost_is_estimated_counted_and_bounded(
     chat_server: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -117,7 +117,7 @@ class AskOptions:
             "--max-requests",
             metavar="N",
             min=1,
-            help="The most requests of the whole run, retries included.",
+            help="The most requests of the whole run, retries and earlier sessions included.",
         ),
     ] = None
     max_cost: Annotated[
@@ -125,7 +125,7 @@ class AskOptions:
         typer.Option(
             "--max-cost",
             metavar="MONEY",
-            help="The most that the whole run may cost; needs prices.",
+            help="The most that the whole run may cost, earlier sessions included; needs prices.",
         ),
     ] = None
     price_in: Annotated[

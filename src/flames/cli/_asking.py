@@ -143,6 +143,9 @@ def say(text: str, quiet: bool) -> None:
 def _before(asking: Asking, options: AskOptions) -> None:
     if asking.dropped:
         say(f"dropped a torn last line of {asking.dropped} bytes", options.quiet)
+    standing = asking.standing
+    if standing.earlier:
+        say(f"so far: {_spent(standing)}", options.quiet)
     expected = asking.estimate()
     if expected is None or not expected.requests:
         return
@@ -151,7 +154,8 @@ def _before(asking: Asking, options: AskOptions) -> None:
         f"estimate: {expected.requests} requests, about {expected.tokens_in} tokens in and "
         f"{expected.tokens_out} out, cost about {expected.cost:.4g}{most}"
     )
-    if options.max_cost is not None and expected.cost > options.max_cost:
+    spent = (standing.cost or 0) + (standing.lost_cost or 0)
+    if options.max_cost is not None and spent + expected.cost > options.max_cost:
         line += f"; it will stop before it costs {options.max_cost:g}"
     say(line, options.quiet)
 
@@ -205,9 +209,19 @@ def _summary(asking: Asking) -> str:
     missing = standing.planned - standing.counts.total()
     if missing:
         counts.append(f"{missing} not asked")
-    cost = f", cost {standing.cost:.4g}" if standing.cost is not None else ""
-    told = f"{', '.join(counts) or 'nothing'}; {standing.requests} requests{cost}"
-    return f"{asking.run.model}: {told}"
+    told = f"{asking.run.model}: {', '.join(counts) or 'nothing'}"
+    if standing.earlier:
+        return f"{told}; {standing.requests} requests now, in all {_spent(standing)}"
+    return f"{told}; {_spent(standing)}"
+
+
+def _spent(standing: Standing) -> str:
+    """What the whole run has used."""
+    told = f"{standing.earlier + standing.requests} requests"
+    if standing.lost:
+        told += f" ({standing.lost} of them cut off"
+        told += f", up to {standing.lost_cost:.4g})" if standing.lost_cost is not None else ")"
+    return told if standing.cost is None else f"{told}, cost {standing.cost:.4g}"
 
 
 def _header(text: str) -> tuple[str, str]:

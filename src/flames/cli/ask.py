@@ -33,7 +33,10 @@ def ask(
             "planned": standing.planned,
             "counts": dict(standing.counts),
             "requests": standing.requests,
+            "requests_earlier": standing.earlier,
+            "requests_lost": standing.lost,
             "cost": standing.cost,
+            "cost_lost": standing.lost_cost,
             "stopped": None if asked.stopped is None else str(asked.stopped),
         }
         typer.echo(dump_line(told))

@@ -6,7 +6,7 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack, aclosing, closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,14 +14,15 @@ from typing import Self
 
 from flames import __version__
 from flames.collect._engine import Collector, Outcome, Request, Settings
-from flames.collect._meter import Estimate, estimate
+from flames.collect._meter import Estimate, estimate, tokens_of_messages, used
 from flames.collect._sync import PrivateLoop
 from flames.errors import FlamesError, UsageError
-from flames.models import ChatModel, Message, Sampling, Usage
+from flames.models import ChatModel, Message, Reply, Sampling, Usage
 from flames.prompts import PromptSet
 from flames.records import Key, Prompt, Response
 from flames.run import (
     Manifest,
+    RequestLog,
     RunDir,
     Session,
     create_run,
@@ -94,18 +95,24 @@ class Standing:
         done: How many need no asking any more, or have ended in an error this time.
         counts: Responses by status.
         requests: Requests made this time, retries included.
+        earlier: Requests made by earlier sessions.
+        lost: How many of those were cut off, so that nobody knows their outcome.
         concurrency: Requests at once at most, for now.
         slowed: Whether that is less than was allowed.
-        cost: What the run has cost so far; None without prices.
+        cost: What the answers of the run have cost so far; None without prices.
+        lost_cost: What the lost requests may have cost beside it; None without prices.
     """
 
     planned: int
     done: int
     counts: Counter[str]
     requests: int
+    earlier: int
+    lost: int
     concurrency: int
     slowed: bool
     cost: float | None
+    lost_cost: float | None
 
 
 def now() -> str:
@@ -147,7 +154,9 @@ class Asking:
     def __init__(self, plan: Plan, run: RunDir, settings: Settings | None = None) -> None:
         self.plan = plan
         self.run = run
-        self.collector = Collector(plan.model, sampling=plan.sampling, settings=settings)
+        self.collector = Collector(
+            plan.model, sampling=plan.sampling, settings=settings, sending=self._count
+        )
         self.counts: Counter[str] = Counter()
         self._sampling = without_secrets(self.collector.sampling.to_dict()) or None
         self._stack = ExitStack()
@@ -156,20 +165,31 @@ class Asking:
         self._journal = self._stack.enter_context(self.run.writing(self._take_up))
         self.counts.update(self._journal.statuses.values())
         self.dropped = self._journal.dropped
-        self._earlier = self.collector.meter.requests
+        meter = self.collector.meter
+        log = RequestLog(self.run.requests_path, meter.requests)
+        self._requests = self._stack.enter_context(closing(log))
+        self._lost = log.count - meter.requests
+        longest = max(tokens_of_messages(self.plan.messages(p)) for p in self.plan.prompts.prompts)
+        self._lost_cost = meter.lose(self._lost, longest)
+        self._earlier = meter.requests
         self._failed = 0
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
+    def _count(self) -> None:
+        self._requests.add()
+
     def _take_up(self, response: Response) -> None:
         """Counts what an earlier session used: budgets are for the whole run."""
         meter = self.collector.meter
         meter.requests += response.attempts or 0
-        usage = Usage(response.usage or {})
-        if usage.tokens_in is not None or usage.tokens_out is not None:
-            meter.count(usage.tokens_in or 0, usage.tokens_out or 0)
+        if response.status != "error":
+            usage = Usage(response.usage or {})
+            reply = Reply(response.status, response.response, None, response.reasoning, usage)
+            asked = self.plan.messages(self.plan.prompts.by_id[response.prompt_id])
+            meter.count(*used(reply, asked))
 
     def pending(self) -> Iterator[Request[Tag]]:
         """What is missing or ended in an error, in the order of asking."""
@@ -194,9 +214,12 @@ class Asking:
             done=self.counts.total() - self.counts["error"] + self._failed,
             counts=self.counts,
             requests=self.collector.meter.requests - self._earlier,
+            earlier=self._earlier,
+            lost=self._lost,
             concurrency=int(self.collector.limit.limit),
             slowed=self.collector.limit.limit < self.collector.limit.most,
             cost=self.collector.meter.cost,
+            lost_cost=self._lost_cost,
         )
 
     def ask(self, progress: Progress | None = None) -> Standing:

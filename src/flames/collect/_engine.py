@@ -6,8 +6,9 @@ The same engine collects responses and asks judges.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -70,7 +71,7 @@ class Settings:
         prices: What tokens cost.
 
     Raises:
-        UsageError: A limit of money was given without prices.
+        UsageError: A limit of money was given without prices, or is none.
     """
 
     concurrency: int | None = None
@@ -85,6 +86,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.max_cost is not None and self.prices is None:
             raise UsageError("--max-cost needs prices: give --price-in and --price-out")
+        if self.max_cost is not None and not (math.isfinite(self.max_cost) and self.max_cost >= 0):
+            raise UsageError(f"--max-cost must be a number of at least 0, not {self.max_cost}")
 
 
 class Collector:
@@ -98,6 +101,7 @@ class Collector:
         model: Whom to ask.
         sampling: How; the model's defaults fill what it leaves open.
         settings: How hard to try.
+        sending: Told before each request, retries included. What it raises ends the asking.
     """
 
     def __init__(
@@ -106,8 +110,10 @@ class Collector:
         *,
         sampling: Sampling | None = None,
         settings: Settings | None = None,
+        sending: Callable[[], None] | None = None,
     ) -> None:
         self.model = model
+        self._sending = sending
         self.settings = settings or Settings()
         self.sampling = (sampling or Sampling()).over(model.defaults)
         self.meter = Meter(
@@ -198,6 +204,8 @@ class Collector:
             attempts += 1
             begun = loop.time()
             try:
+                if self._sending is not None:
+                    self._sending()
                 reply = await self.model.ask(request.messages, self.sampling)
                 failure = None
             except RequestError as error:

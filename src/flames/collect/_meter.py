@@ -100,7 +100,7 @@ class Meter:
         self.answers = 0
         self._max_requests = max_requests
         self._max_cost = max_cost
-        self._first_guess = min(max_tokens or ANSWER_GUESS, ANSWER_GUESS)
+        self._max_tokens = max_tokens
         self._held = 0.0
 
     @property
@@ -120,8 +120,7 @@ class Meter:
             raise BudgetSpent(f"the budget of {self._max_requests} requests is spent")
         held = 0.0
         if self.prices is not None and self._max_cost is not None:
-            answer = self.tokens_out / self.answers if self.answers else self._first_guess
-            held = self.prices.cost(tokens_of_messages(messages), answer)
+            held = self.prices.cost(tokens_of_messages(messages), self._answer())
             spent = self.prices.cost(self.tokens_in, self.tokens_out)
             if spent + self._held + held > self._max_cost:
                 raise BudgetSpent(
@@ -129,6 +128,29 @@ class Meter:
                     f"and {self._held + held:.4g} for what is and would be under way)"
                 )
         self.requests += 1
+        self._held += held
+        return held
+
+    def _answer(self) -> float:
+        """Tokens that an answer will probably have."""
+        if self.answers:
+            return self.tokens_out / self.answers
+        return min(self._max_tokens or ANSWER_GUESS, ANSWER_GUESS)
+
+    def lose(self, requests: int, tokens_in: int) -> float | None:
+        """Counts requests that nobody knows the outcome of, as if they stayed under way for ever.
+
+        Args:
+            requests: How many.
+            tokens_in: Tokens of each.
+
+        Returns:
+            What they may have cost, as far as the longest answer is known; None without prices.
+        """
+        self.requests += requests
+        if self.prices is None:
+            return None
+        held = requests * self.prices.cost(tokens_in, self._max_tokens or self._answer())
         self._held += held
         return held
 

@@ -1,6 +1,7 @@
 """A run directory: the prompts as asked, the journal of responses, verdicts and reports.
 
-manifest.json  prompts.jsonl  responses.jsonl  verdicts/<scorer>.jsonl  report.{html,md,json,csv}
+manifest.json  prompts.jsonl  responses.jsonl  requests.log  verdicts/<scorer>.jsonl
+report.{html,md,json,csv}
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from flames.taxonomy import Taxonomy, load_taxonomy
 MANIFEST = "manifest.json"
 PROMPTS = "prompts.jsonl"
 RESPONSES = "responses.jsonl"
+REQUESTS = "requests.log"
 TAXONOMY = "taxonomy.json"
 ReportFormat = Literal["html", "md", "json", "csv"]
 
@@ -118,6 +120,11 @@ class RunDir:
         """The journal of responses."""
         return self.path / RESPONSES
 
+    @property
+    def requests_path(self) -> Path:
+        """The log of requests; see `flames.run.RequestLog`."""
+        return self.path / REQUESTS
+
     def prompts(self) -> dict[str, Prompt]:
         """The prompts as asked, by id, in their order.
 
@@ -128,7 +135,8 @@ class RunDir:
         found: dict[str, Prompt] = {}
         try:
             if file_sha256(path) != self.manifest.prompts_sha256:
-                raise InputError("was changed since the run began", path=path)
+                message = "was changed since the run began; put it back, or begin another run"
+                raise InputError(message, path=path)
             with path.open(encoding="utf-8") as file:
                 for number, line in enumerate(file, start=1):
                     prompt = Prompt.model_validate(parse_json(line, str(path), number))
@@ -146,6 +154,9 @@ class RunDir:
             for prompt in prompts.values():
                 yield prompt, sample
 
+    def _keys(self) -> set[Key]:
+        return {Key(prompt.id, self.model, sample) for prompt, sample in self.planned()}
+
     def responses(self) -> Iterator[Response]:
         """One response a key: its answer, or else its last error; in the order of asking.
 
@@ -153,15 +164,11 @@ class RunDir:
         are left out.
 
         Raises:
-            InputError: A line of the journal cannot be read.
+            InputError: A line of the journal cannot be read, or has no place in it; or the
+                prompts were changed.
         """
-        places: dict[Key, tuple[int, int]] = {}
-        kept: dict[Key, bool] = {}
-        for line in read_journal(self.responses_path):
-            key = line.response.key
-            if not kept.get(key):
-                places[key] = (line.offset, line.length)
-                kept[key] = line.response.status != "error"
+        lines = read_journal(self.responses_path, self._keys())
+        places = {line.response.key: (line.offset, line.length) for line in lines}
         if not places:
             return
         with self.responses_path.open("rb") as file:
@@ -220,10 +227,11 @@ class RunDir:
 
         Raises:
             UsageError: Another process is writing to the run.
-            InputError: The journal cannot be read.
+            InputError: The journal cannot be read, or holds what does not belong in it; or the
+                prompts were changed.
         """
         with locked(self.path):
-            journal = Journal(self.responses_path, seen)
+            journal = Journal(self.responses_path, seen, self._keys())
             try:
                 yield journal
             finally:
@@ -245,19 +253,11 @@ class RunDir:
                 key twice or foreign, another status.
         """
         try:
-            self.prompts()
+            plan = self._keys()
+            lines = read_journal(self.responses_path, plan)
+            statuses = {line.response.key: line.response.status for line in lines}
         except InputError as error:
             raise OutsideError(str(error)) from None
-        statuses: dict[Key, str] = {}
-        plan = {Key(prompt.id, self.model, sample) for prompt, sample in self.planned()}
-        for line in read_journal(self.responses_path):
-            where = f"{self.responses_path}:{line.number}"
-            key = line.response.key
-            if key not in plan:
-                raise OutsideError(f"{where}: {tuple(key)} was not to be asked in this run")
-            if statuses.get(key, "error") != "error":
-                raise OutsideError(f"{where}: {tuple(key)} is answered twice")
-            statuses[key] = line.response.status
         for key, status in (expected or {}).items():
             if statuses.get(key) != status:
                 found = statuses.get(key, "nothing")
