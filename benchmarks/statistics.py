@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from flames.compare import compare
-from flames.leaderboard import published_counts, rank_models
+from flames.leaderboard import published_counts, published_results, rank_models
 from flames.metrics import measure
 from flames.metrics.agreement import measure_agreement
 from flames.metrics.ppi import correct
@@ -37,8 +37,9 @@ def plain_bootstrap(counts: dict[str, tuple[int, ...]], resamples: int) -> None:
 
 def main() -> None:
     counts = {model: dict(own) for model, own in published_counts().items()}
+    results = published_results()
     start = time.perf_counter()
-    rank_models(counts, resamples=RESAMPLES)
+    rank_models(results, resamples=RESAMPLES)
     ours = time.perf_counter() - start
     timed(f"ranks, {len(counts)} models, {RESAMPLES:,} resamples", ours)
     sources = load_sources("labels:silver")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
 import json
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from flames.cli import main
+from flames.io import to_csv
 from flames.leaderboard.entries import read_entry
 
 
@@ -57,7 +59,7 @@ def test_add_writes_an_entry_and_build_makes_the_site_of_it(
     assert flames("add", verdicts, "--link", "https://example.org", "--contact", "我们")[0] == 0
     code, _, err = flames("add", verdicts)
     assert code == 2
-    assert "see --replace" in err
+    assert "another row 'toy' by predicted" in err
     assert flames("add", verdicts, "--replace")[0] == 0
     code, out, err = flames("build", "--no-published", "--lang", "zh")
     assert (code, out) == (0, "site/index.html\n")
@@ -65,6 +67,62 @@ def test_add_writes_an_entry_and_build_makes_the_site_of_it(
     html = (tmp_path / "site/index.html").read_text("utf-8")
     assert 'data-lang="zh"' in html
     assert "toy" in html
+
+
+def test_two_checkpoints_of_one_model_stand_beside_each_other(
+    flames: Any, tmp_path: Path, verdicts: str
+) -> None:
+    flames("add", verdicts)
+    rows = [{**row, "predicted": 3} for row in ROWS]
+    (tmp_path / "later").mkdir()
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (tmp_path / "later/toy.jsonl").write_text(lines, "utf-8")
+    (tmp_path / "two.jsonl").write_text(
+        "".join(json.dumps({**row, "model": name}) + "\n" for row in rows for name in "ab"), "utf-8"
+    )
+    code, out, err = flames("add", "later/toy.jsonl")
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert "another row 'toy'" in err
+    assert "--name NAME adds this one beside it, --replace puts it in its place" in err
+    assert "one row" in flames("add", "two.jsonl", "--name", "x")[2]
+    assert "`name`" in flames("add", verdicts, "--name", "a\nb")[2]
+    code, out, _ = flames("add", "later/toy.jsonl", "--name", "toy, step 2000")
+    assert code == 0
+    entry = read_entry(tmp_path / out.strip())
+    assert (entry.model, entry.name) == ("toy", "toy, step 2000")
+    assert "another row" in flames("add", verdicts, "--name", "toy, step 2000")[2]
+    assert flames("build", "--no-published")[0] == 0
+    data = json.loads((tmp_path / "site/data/leaderboard.json").read_text("utf-8"))
+    assert [row["model"] for row in data["lists"][0]["ranking"]["models"]] == [
+        "toy, step 2000", "toy"
+    ]  # fmt: skip
+    with (tmp_path / "site/data/leaderboard.csv").open(encoding="utf-8", newline="") as file:
+        table = [row for row in csv.DictReader(file) if row["level"] in ("overall", "dimension")]
+    assert {row["model"]: row["harmless_rate"] for row in table if row["level"] == "overall"} == {
+        "toy": "50.0", "toy, step 2000": "100.0"
+    }  # fmt: skip
+    page = (tmp_path / "site/models/toy-step-2000.html").read_text("utf-8")
+    assert "<dd>toy</dd>" in page
+    path = tmp_path / "table.csv"
+    path.write_text(to_csv(table, list(table[0])), "utf-8")
+    columns = "release=list,dimension=name,harmless_rate_pct=harmless_rate"
+    with pytest.raises(SystemExit) as done:
+        main(["leaderboard", "audit", str(path), "--map", columns])
+    assert done.value.code == 0
+
+
+def test_attack_drops_no_result_of_a_model(flames: Any, tmp_path: Path, verdicts: str) -> None:
+    rows = [{**row, "predicted": 3} for row in ROWS]
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later/toy.jsonl").write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8"
+    )
+    data = json.loads(
+        flames("attack", verdicts, "later/toy.jsonl", "--release", "none", "--json")[1]
+    )
+    measured = [cell for cell in data["cells"] if cell["source"] == "measured"]
+    assert [cell["attack_success_rate"]["value"] for cell in measured] == [50.0, 0.0]
+    assert len({cell["model"] for cell in measured}) == 2
 
 
 def test_a_broken_entry_stops_the_build_at_its_line(

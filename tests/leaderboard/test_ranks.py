@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ from typer.testing import CliRunner
 
 from flames.cli import build_app
 from flames.errors import InputError
-from flames.leaderboard import published_counts, published_results, rank_models
+from flames.leaderboard import published_results, rank_models
+from flames.metrics import PromptSetInfo, Result, measure
 from flames.metrics.paired import holm
+from flames.records import Verdict
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
@@ -17,12 +20,29 @@ def run(*arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def two(first: int, second: int, n: int = 200) -> dict[str, dict[str, tuple[int, ...]]]:
-    return {name: {"Legality": (k, n - k)} for name, k in (("x", first), ("y", second))}
+def two(first: int, second: int, n: int = 200) -> dict[str, Result]:
+    results = {}
+    for name, k in (("x", first), ("y", second)):
+        verdicts = tuple(
+            Verdict(
+                prompt_id=f"{i}",
+                model=name,
+                dimension="Legality",
+                scorer="s",
+                score=1 + 2 * (i < k),
+            )
+            for i in range(n)
+        )
+        info = PromptSetInfo(name="p", sha256="0" * 64, n=n)
+        source = SimpleNamespace(
+            model=name, scorer="s", prompt_set=info, verdicts=verdicts, samples=1, notes=()
+        )
+        results[name] = measure(source, resamples=50)
+    return results
 
 
 def test_published_ranks_hold_the_published_order() -> None:
-    ranking = rank_models(published_counts(), resamples=2000)
+    ranking = rank_models(published_results(resamples=2000), resamples=2000)
     names = [ranked.model for ranked in ranking.models]
     assert names[:3] == ["Claude", "InternLM-20B", "InternLM-7B"]
     assert names[-2:] == ["BELLE-13B", "Minimax"]
@@ -82,6 +102,17 @@ def test_show_prints_ranks_intervals_and_groups() -> None:
     assert data["ranking"]["value"] == "harmless_score"
     assert len(data["models"]) == 17
     assert data["models"]["Claude"]["dimensions"]["Legality"]["counts"] == {"3": 33, "1": 13}
+
+
+@pytest.mark.parametrize("sort", ["rate", "score"])
+@pytest.mark.parametrize("dimension", [None, "Legality", "Safety"])
+def test_one_value_has_one_interval(sort: str, dimension: str | None) -> None:
+    chosen = ("--dimension", dimension) if dimension else ()
+    data = json.loads(run("show", "--json", "--sort", sort, *chosen)[1])
+    for ranked in data["ranking"]["models"]:
+        result = data["models"][ranked["model"]]
+        group = result["dimensions"][dimension] if dimension else result["overall"]
+        assert ranked["estimate"] == group[f"harmless_{sort}"]
 
 
 def test_show_in_chinese_and_by_name() -> None:

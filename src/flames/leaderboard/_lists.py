@@ -11,7 +11,7 @@ from functools import cached_property
 from flames.leaderboard._counted import counted
 from flames.leaderboard.entries import Entry
 from flames.leaderboard.published import RELEASES, published_results
-from flames.leaderboard.ranks import Ranking, rank_models
+from flames.leaderboard.ranks import Ranking, has_scores, rank_models
 from flames.metrics import Result, measure
 from flames.metrics.result import PromptSetInfo
 from flames.run import safe_name
@@ -22,7 +22,7 @@ RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Line:
-    """One row of a list: a model, measured or published."""
+    """One row of a list: a model, measured or published. `name` is unique in its list."""
 
     name: str
     result: Result
@@ -81,7 +81,7 @@ def board_lists(
             _slug(group[0]),
             None,
             [
-                Line(name, measure(counted(entry), taxonomy, resamples=resamples), entry)
+                _line(name, entry, taxonomy, resamples)
                 for name, entry in zip(_names(group), group, strict=True)
             ],
             taxonomy,
@@ -96,21 +96,28 @@ def board_lists(
     return lists
 
 
+def _line(name: str, entry: Entry, taxonomy: Taxonomy, resamples: int) -> Line:
+    result = measure(counted(entry), taxonomy, resamples=resamples)
+    if name != entry.model:
+        result = result.model_copy(update={"name": name})
+    return Line(name, result, entry)
+
+
 def _slug(entry: Entry) -> str:
     digest = hashlib.sha256("\n".join(entry.group).encode("utf-8")).hexdigest()[:6]
     return f"{safe_name(f'{entry.prompt_set.name}-{entry.scorer}').casefold()[:60]}-{digest}"
 
 
 def _names(entries: Iterable[Entry]) -> list[str]:
-    """The models' names; with their date, and then a number, where that is needed to differ."""
+    """The entries' titles; with their date, and then a number, where that is needed to differ."""
     entries = list(entries)
-    models = Counter(entry.model for entry in entries)
+    titles = Counter(entry.title for entry in entries)
     names: list[str] = []
     for entry in entries:
-        name = entry.model if models[entry.model] == 1 else f"{entry.model} ({entry.date})"
+        name = entry.title if titles[entry.title] == 1 else f"{entry.title} ({entry.date})"
         number = 2
         while name in names:
-            name = f"{entry.model} ({entry.date}, {number})"
+            name = f"{entry.title} ({entry.date}, {number})"
             number += 1
         names.append(name)
     return names
@@ -142,28 +149,13 @@ def _ranks(
     lines: Sequence[Line], dimension: str | None, taxonomy: Taxonomy, resamples: int
 ) -> Ranks | None:
     names = taxonomy.names if dimension is None else (dimension,)
-    counts = {
-        line.name: {name: _labels(line.result, name, taxonomy) for name in names}
+    results = {
+        line.name: line.result
         for line in lines
-        if all(name in line.result.dimensions for name in names)
+        if all(has_scores(line.result, name) for name in names)
     }
-    counts = {model: own for model, own in counts.items() if all(map(sum, own.values()))}
-    if not counts:
+    if not results:
         return None
-    ranking = rank_models(counts, taxonomy, dimension=dimension, resamples=resamples)
+    ranking = rank_models(results, taxonomy, dimension=dimension, resamples=resamples)
     place = {ranked.model: position for position, ranked in enumerate(ranking.models)}
     return Ranks(dimension, ranking, place)
-
-
-def _labels(result: Result, name: str, taxonomy: Taxonomy) -> tuple[int, ...]:
-    """Label counts, best first; repeats of a prompt count once (see `counted`)."""
-    group = result.dimensions[name]
-    whole = [group.counts.get(str(score), 0) for score in taxonomy.dimension(name).scale]
-    total = sum(whole)
-    wanted = max(round(total / result.samples), 1) if total else 0
-    shares = [wanted * count / total if total else 0.0 for count in whole]
-    labels = [int(share) for share in shares]
-    rests = sorted(range(len(shares)), key=lambda i: labels[i] - shares[i])
-    for i in rests[: wanted - sum(labels)]:
-        labels[i] += 1
-    return tuple(labels)

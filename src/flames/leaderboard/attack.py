@@ -83,7 +83,7 @@ def attack_table(
 
     Args:
         measured: Results of any models on any prompt sets; another scorer or another prompt
-            set is another column.
+            set is another column. Two of a model in one column need names of their own.
         release: The published table whose models stand there as well; None for none.
         resamples: Of the bootstrap of the published table.
     """
@@ -101,7 +101,7 @@ def attack_table(
         info = result.prompt_set
         sha256 = info.ids_sha256 or info.sha256
         column = AttackSet(info.name, info.n, result.scorer, "measured", sha256)
-        cells[result.model, column] = _cell(result)
+        cells[result.shown_name, column] = _cell(result)
     sets = tuple(dict.fromkeys(column for _, column in cells))
     return AttackTable(sets, _ordered(cells, sets), cells)
 

@@ -80,12 +80,14 @@ class PromptSetName(_Part):
 class Entry(_Part):
     """One model, asked one prompt set, judged by one scorer.
 
+    `name` is what its row is called where that is not the model: one of several checkpoints, say.
     `date` is when it was measured; `link` leads to the model or the run; `contact` is whom to
     ask. `truncated` counts responses that were cut off.
     """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
     model: _Line
+    name: _Line | None = None
     date: str
     prompt_set: PromptSetName
     scorer: _Line
@@ -119,6 +121,11 @@ class Entry(_Part):
         return link
 
     @property
+    def title(self) -> str:
+        """What its row is called."""
+        return self.name or self.model
+
+    @property
     def group(self) -> tuple[str, ...]:
         """Entries are ranked with those of the same group only: same prompts, scorer, taxonomy."""
         return (
@@ -130,9 +137,9 @@ class Entry(_Part):
 
     @property
     def file_name(self) -> str:
-        """What its file is called: model, prompt set and scorer tell entries apart."""
-        digest = hashlib.sha256("\n".join((self.model, *self.group)).encode()).hexdigest()[:6]
-        return f"{safe_name(self.model).casefold()[:80]}-{digest}.json"
+        """What its file is called: its title, prompt set and scorer tell entries apart."""
+        digest = hashlib.sha256("\n".join((self.title, *self.group)).encode()).hexdigest()[:6]
+        return f"{safe_name(self.title).casefold()[:80]}-{digest}.json"
 
     def to_json(self) -> str:
         """The file's text."""
@@ -145,14 +152,15 @@ def entry_of(
     *,
     taxonomy: Taxonomy | None = None,
     date: str,
+    name: str | None = None,
     link: str | None = None,
     contact: str | None = None,
 ) -> Entry:
     """An entry from verdicts.
 
     Raises:
-        InputError: `date`, `link` or `contact` is not fit for an entry, or the verdicts do not
-            say what prompts they are on, which nothing could then be ranked with.
+        InputError: `date`, `name`, `link` or `contact` is not fit for an entry, or the verdicts
+            do not say what prompts they are on, which nothing could then be ranked with.
     """
     if not source.joinable:
         message = "has neither `prompt_id` nor `prompt`: an entry must say what was asked"
@@ -160,11 +168,12 @@ def entry_of(
     taxonomy = taxonomy or default_taxonomy()
     by_place: dict[str, dict[str | None, list[Verdict]]] = {}
     for verdict in source.verdicts:
-        name = taxonomy.dimension(verdict.dimension).name
-        by_place.setdefault(name, {}).setdefault(verdict.subcomponent, []).append(verdict)
+        place = by_place.setdefault(taxonomy.dimension(verdict.dimension).name, {})
+        place.setdefault(verdict.subcomponent, []).append(verdict)
     data = {
         "schema": 1,
         "model": shorten(source.model, 200),
+        "name": name,
         "date": date,
         "prompt_set": source.prompt_set.model_dump(exclude_none=True),
         "scorer": shorten(source.scorer, 200),

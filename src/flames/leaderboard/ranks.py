@@ -15,14 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import ndtr
 
 from flames.errors import InputError
-from flames.metrics._bootstrap import METHOD, draw_counted, mean_of, percentile_interval, stream
+from flames.metrics._bootstrap import draw_counted, mean_of, stream
 from flames.metrics._measure import RESAMPLES
 from flames.metrics.paired import holm
-from flames.metrics.result import Estimate
-from flames.taxonomy import Taxonomy, default_taxonomy
+from flames.metrics.result import Estimate, Result
+from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 
 Array = NDArray[np.float64]
-Counts = Mapping[str, Sequence[int]]
 Value = Literal["harmless_rate", "harmless_score"]
 
 LEVEL = 0.05
@@ -35,9 +34,9 @@ class _Frozen(BaseModel):
 class Ranked(_Frozen):
     """One model's place.
 
-    `rank` counts from 1, best first, equal values sharing the better one; `rank_low` and
-    `rank_high` hold 95 % of the resampled ranks. Models that share a letter of `groups` cannot
-    be told apart at 5 % after Holm's correction.
+    `estimate` is the one of its result. `rank` counts from 1, best first, equal values sharing
+    the better one; `rank_low` and `rank_high` hold 95 % of the resampled ranks. Models that share
+    a letter of `groups` cannot be told apart at 5 % after Holm's correction.
     """
 
     model: str
@@ -60,7 +59,7 @@ class Ranking(_Frozen):
 
 
 def rank_models(
-    counts: Mapping[str, Counts],
+    results: Mapping[str, Result],
     taxonomy: Taxonomy | None = None,
     *,
     dimension: str | None = None,
@@ -71,7 +70,7 @@ def rank_models(
     """Ranks models by one dimension, or by the unweighted mean of all.
 
     Args:
-        counts: Model → dimension → labels by score, best first.
+        results: What was measured, by the name that it is to go by.
         taxonomy: Whose dimensions and scales; Flames' own unless given.
         dimension: Rank by this one alone.
         value: What to rank by.
@@ -83,17 +82,14 @@ def rank_models(
     """
     taxonomy = taxonomy or default_taxonomy()
     chosen = taxonomy.dimensions if dimension is None else (taxonomy.dimension(dimension),)
-    for model, own in counts.items():
-        for each in chosen:
-            if not sum(own.get(each.name, ())):
-                raise InputError(f"{model} has no scored response in {each.name}")
-    values: list[float] = []
+    estimates: list[Estimate] = []
     draws: list[Array] = []
-    for model, own in counts.items():
+    for model, result in results.items():
         parts = []
-        exact = []
         for each in chosen:
-            labels = np.array(own[each.name], dtype=np.int64)
+            if not has_scores(result, each.name):
+                raise InputError(f"{model} has no scored response in {each.name}")
+            labels = np.array(_labels(result, each), dtype=np.int64)
             worth = np.array(
                 [
                     float(score == each.best) if value == "harmless_rate" else score / each.best
@@ -105,35 +101,55 @@ def rank_models(
             kept = labels > 0
             totals = draw_counted(rows[kept], labels[kept], rows[[0, -1]], resamples, rng)
             parts.append(totals[:, 0] / totals[:, 1])
-            exact.append(float(worth @ labels) / int(labels.sum()))
         draws.append(mean_of(parts))
-        values.append(sum(exact) / len(exact))
-    return _ranking(list(counts), values, draws, chosen[0].name if dimension else None, value, seed)
+        measured = result.overall if dimension is None else result.dimensions[chosen[0].name]
+        estimate: Estimate | None = getattr(measured, value)
+        assert estimate is not None
+        estimates.append(estimate)
+    name = None if dimension is None else chosen[0].name
+    return _ranking(list(results), estimates, draws, name, value, seed)
+
+
+def has_scores(result: Result, dimension: str) -> bool:
+    """Whether a result has a scored response in a dimension."""
+    return dimension in result.dimensions and result.dimensions[dimension].scored > 0
+
+
+def _labels(result: Result, dimension: Dimension) -> list[int]:
+    """Label counts, best first; repeats of a prompt count once, as nobody knows which they are."""
+    group = result.dimensions[dimension.name]
+    whole = [group.counts.get(str(score), 0) for score in dimension.scale]
+    wanted = max(round(sum(whole) / result.samples), 1)
+    shares = [wanted * count / sum(whole) for count in whole]
+    labels = [int(share) for share in shares]
+    rests = sorted(range(len(shares)), key=lambda i: labels[i] - shares[i])
+    for i in rests[: wanted - sum(labels)]:
+        labels[i] += 1
+    return labels
 
 
 def _ranking(
     names: Sequence[str],
-    values: Sequence[float],
+    estimates: Sequence[Estimate],
     draws: Sequence[Array],
     dimension: str | None,
     value: Value,
     seed: int,
 ) -> Ranking:
-    order = sorted(range(len(names)), key=lambda i: -values[i])
+    order = sorted(range(len(names)), key=lambda i: -estimates[i].value)
     table = np.array([draws[i] for i in order]).reshape(len(order), -1)
-    shown = [values[i] for i in order]
+    shown = [estimates[i].value for i in order]
     ranks = np.argsort(np.argsort(-table, axis=0, kind="stable"), axis=0) + 1
     bounds = np.quantile(ranks, [0.025, 0.975], axis=1, method="inverted_cdf").astype(int)
-    p = _pairwise(shown, table)
+    p = _pairwise(shown, 100 * table)
     letters = _letters(p)
     models = []
     for place, i in enumerate(order):
-        low, high = percentile_interval(100 * table[place], 100 * values[i])
-        rank = 1 + sum(other > values[i] for other in shown)
+        rank = 1 + sum(other > estimates[i].value for other in shown)
         models.append(
             Ranked(
                 model=names[i],
-                estimate=Estimate(value=100 * values[i], low=low, high=high, method=METHOD),
+                estimate=estimates[i],
                 rank=rank,
                 rank_low=min(int(bounds[0, place]), rank),
                 rank_high=max(int(bounds[1, place]), rank),

@@ -134,7 +134,7 @@ def _ledger(out: Path) -> set[str]:
 
 def _slugs(lists: Sequence[BoardList]) -> dict[str, str]:
     """A file name for every model's page."""
-    return _file_names(line.result.model for board in lists for line in board.lines)
+    return _file_names(line.name for board in lists for line in board.lines)
 
 
 def _file_names(names: Iterable[str]) -> dict[str, str]:
@@ -172,7 +172,7 @@ def _pages(site: _Site) -> Iterator[tuple[str, str]]:
             ),
         )
     for model, slug in site.slugs.items():
-        found = [(b, line) for b in site.lists for line in b.lines if line.result.model == model]
+        found = [(b, line) for b in site.lists for line in b.lines if line.name == model]
         yield (
             f"models/{slug}.html",
             site.render(

@@ -49,7 +49,7 @@ def show(
     import json
 
     from flames.errors import UsageError
-    from flames.leaderboard import published_counts, published_results, rank_models
+    from flames.leaderboard import published_results, rank_models
     from flames.report.page import language
     from flames.taxonomy import default_taxonomy
 
@@ -58,13 +58,13 @@ def show(
     shown = language(lang)
     if dimension is not None:
         dimension = default_taxonomy().dimension(dimension).name
+    results = published_results(release, seed=seed)
     ranking = rank_models(
-        published_counts(release),
+        results,
         dimension=dimension,
         value="harmless_score" if sort == "score" else "harmless_rate",
         seed=seed,
     )
-    results = published_results(release, seed=seed)
     if as_json:
         data = {
             "schema": 1,

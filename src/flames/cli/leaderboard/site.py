@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -55,6 +56,14 @@ def add(
     entries: EntriesOption = Path("entries"),
     scorer: ScorerChoice = None,
     prompts: AskedSet = None,
+    name: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="What the row is called, where its model has one already; the model unless given.",
+        ),
+    ] = None,
     date: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--date", metavar="DAY", help="When it was measured; the run's, else today."),
@@ -68,7 +77,7 @@ def add(
         typer.Option("--contact", metavar="WHO", help="Whom to ask about this entry."),
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Write over an entry of the same name.")
+        bool, typer.Option("--replace", help="Put it in the place of the row of that name.")
     ] = False,
     truncated: TruncatedOption = "scored",
     model: ModelNameOption = None,
@@ -93,10 +102,17 @@ def add(
         encoding=encoding,
         taxonomy=taxonomy,
     )
+    if name is not None and len(sources) > 1:
+        raise UsageError(f"--name is for one row, but {source} holds {len(sources)} results")
     made: dict[Path, Entry] = {}
     for each in sources:
         entry = entry_of(
-            each, taxonomy=options.taxonomy, date=date or _day(each), link=link, contact=contact
+            each,
+            taxonomy=options.taxonomy,
+            name=name,
+            date=date or _day(each),
+            link=link,
+            contact=contact,
         )
         if entry.date > _tomorrow():
             raise UsageError(f"--date {entry.date} lies in the future")
@@ -106,7 +122,10 @@ def add(
     for path, entry in made.items():
         text = entry.to_json()
         if path.exists() and not replace and path.read_bytes() != text.encode("utf-8"):
-            raise UsageError(f"{path}: is there already and says something else; see --replace")
+            raise UsageError(
+                f"{path}: there is another row {entry.title!r} by {entry.scorer}; --name NAME adds "
+                "this one beside it, --replace puts it in its place"
+            )
     for path, entry in made.items():
         write_atomic(path, entry.to_json())
         typer.echo(for_terminal(str(path)))
@@ -189,10 +208,11 @@ def attack(
         encoding=encoding,
         taxonomy=taxonomy,
     )
-    table = attack_table(
-        [measure(source, options.taxonomy) for source in found],
-        release=None if release == "none" else release,
-    )
+    results = [
+        measure(each, options.taxonomy).model_copy(update={"name": name})
+        for each, name in _named(found)
+    ]
+    table = attack_table(results, release=None if release == "none" else release)
     if as_json:
         typer.echo(json.dumps(table.to_dict(), ensure_ascii=True, indent=2))
         return
@@ -203,6 +223,18 @@ def attack(
         console = Console(width=120)
     console.print(_attack_table(table, shown))
     console.print(_word("partial", shown), style="dim", markup=False, highlight=False)
+
+
+def _named(sources: Sequence[Source]) -> Iterator[tuple[Source, str]]:
+    """Sources with names that tell those on the same prompts, by the same scorer, apart."""
+    from flames.sources import names_of
+
+    columns: dict[tuple[str, str], list[Source]] = {}
+    for source in sources:
+        prompts = source.prompt_set.ids_sha256 or source.prompt_set.sha256
+        columns.setdefault((prompts, source.scorer), []).append(source)
+    for column in columns.values():
+        yield from zip(column, names_of(column), strict=True)
 
 
 def _tomorrow() -> str:
