@@ -126,6 +126,29 @@ def test_an_empty_cell_of_a_sheet_is_empty_and_its_column_is_there(tmp_path: Pat
     ]
 
 
+@pytest.mark.parametrize(
+    ("codec", "given"),
+    [("utf-16", None), ("utf-16", "utf-16"), ("utf-16-le", "utf-16-le"), ("utf-32", "utf-32")],
+)
+def test_wide_text_is_read_line_by_line(tmp_path: Path, codec: str, given: str | None) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_bytes("问题\t回答\r\n上\t下\r\n\r\n\u0a0a\t\u0a0d\r\n".encode(codec))
+    assert list(read_rows(path, encoding=given)) == [
+        (2, {"问题": "上", "回答": "下"}),
+        (4, {"问题": "\u0a0a", "回答": "\u0a0d"}),
+    ]
+    path.write_bytes(b"\xff\xfe" + b"a\x00" * 3 + b"b")
+    with pytest.raises(InputError, match="is not text in UTF-16"):
+        list(read_rows(path))
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_a_table_may_have_semicolons_or_tabs(tmp_path: Path, mark: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(f'a{mark}b\r\n1{mark}"x{mark}y, z; \t"\r\n'.encode("utf-8-sig"))
+    assert [row.fields for row in read_rows(path)] == [{"a": "1", "b": f"x{mark}y, z; \t"}]
+
+
 def test_standard_input_is_jsonl(monkeypatch: pytest.MonkeyPatch) -> None:
     class Stdin:
         buffer = io.BytesIO(b'{"a": 1}\n{"a": 2}\n')

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -16,6 +20,7 @@ from flames.errors import InputError, UsageError
 STDIN = "-"
 _SHEETS = {".xlsx", ".xlsm", ".xls", ".ods"}
 _ZIP = b"PK\x03\x04"
+_UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Row(NamedTuple):
@@ -54,9 +59,11 @@ def read_rows(
 
     Args:
         path: A `.jsonl`, `.json` (an array of objects), `.csv`, `.tsv` or `.xlsx` file. Any
-            other name is read as JSON Lines.
+            other name is read as JSON Lines. A `.csv` whose first line holds no comma may have
+            tabs or semicolons instead.
         mapping: Our field name → the file's, for files that use other names.
-        encoding: The text's encoding; UTF-8 unless given. A byte order mark is skipped.
+        encoding: The text's encoding; UTF-8 unless given, or UTF-16 if the file begins with its
+            byte order mark ("Unicode text" of spreadsheet programs). The mark is skipped.
 
     Raises:
         InputError: The file or one of its lines cannot be read.
@@ -66,7 +73,7 @@ def read_rows(
     if suffix in _SHEETS:
         rows = _sheet(name)
     elif suffix in {".csv", ".tsv"}:
-        rows = _table(name, "\t" if suffix == ".tsv" else ",", encoding)
+        rows = _table(name, "\t" if suffix == ".tsv" else None, encoding)
     elif suffix == ".json":
         rows = _array(name, encoding)
     else:
@@ -115,23 +122,33 @@ def open_binary(path: str) -> Iterator[IO[bytes]]:
 
 def _decoded(path: str, encoding: str | None) -> Iterator[tuple[int, str]]:
     codec = encoding or "utf-8"
+    wide = re.match(r"utf[-_ ]?(16|32)", codec, re.IGNORECASE) is not None
     with open_binary(path) as file:
         for number, raw in enumerate(file, start=1):
             if number == 1:
-                raw = raw.removeprefix(b"\xef\xbb\xbf")
+                raw = raw.removeprefix(codecs.BOM_UTF8)
                 if raw.startswith(_ZIP):
                     raise InputError("is a ZIP or Excel file; name it .xlsx", path=path)
+                if encoding is None and raw.startswith(_UTF_16_MARKS):
+                    codec, wide = "utf-16", True
+                if wide:  # an end of a line is no single byte there
+                    whole = _text(raw + file.read(), codec, encoding, path, 1)
+                    lines = io.StringIO(whole.removeprefix("\ufeff"), newline="\n")
+                    yield from enumerate(lines, start=1)
+                    return
             if b"\x00" in raw and encoding is None:
                 raise InputError("is a binary file, not text", path=path, line=number)
-            try:
-                yield number, raw.decode(codec)
-            except UnicodeDecodeError:
-                hint = "--encoding gb18030 may help" if encoding is None else "try another one"
-                raise InputError(
-                    f"is not text in {codec.upper()}; {hint}", path=path, line=number
-                ) from None
-            except LookupError:
-                raise UsageError(f"unknown encoding {encoding!r}") from None
+            yield number, _text(raw, codec, encoding, path, number)
+
+
+def _text(raw: bytes, codec: str, given: str | None, path: str, line: int) -> str:
+    try:
+        return raw.decode(codec)
+    except UnicodeDecodeError:
+        hint = "--encoding gb18030 may help" if given is None else "try another one"
+        raise InputError(f"is not text in {codec.upper()}; {hint}", path=path, line=line) from None
+    except LookupError:
+        raise UsageError(f"unknown encoding {given!r}") from None
 
 
 def _refuse_constant(name: str) -> Any:
@@ -202,10 +219,13 @@ def _header(cells: Iterable[Any], path: str, line: int) -> list[str]:
     return names
 
 
-def _table(path: str, delimiter: str, encoding: str | None) -> Iterator[Row]:
+def _table(path: str, delimiter: str | None, encoding: str | None) -> Iterator[Row]:
     csv.field_size_limit(2**31 - 1)
     lines = (text for _, text in _decoded(path, encoding))
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    first = next(lines, "")
+    if delimiter is None:  # as spreadsheet programs save "CSV" where the comma is a decimal mark
+        delimiter = next((mark for mark in ",\t;" if mark in first), ",")
+    reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     line = 1
     try:
