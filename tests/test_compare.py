@@ -177,6 +177,41 @@ def test_repeats_are_resampled_by_prompt(answers: Callable[..., Path], tmp_path:
     assert width(5) == pytest.approx(width(1), rel=1e-6)
 
 
+def reworded(path: Path, *indices: int) -> Path:
+    """The same file with ids of its own, and other prompts under some of them."""
+    rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    for index, row in enumerate(rows):
+        row["prompt_id"] = f"p{index}"
+        if index in indices:
+            row["prompt"] += "（改）"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def test_the_same_id_with_another_text_is_no_pair(
+    answers: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = reworded(answers("a", good)), reworded(answers("b", worse), 20, 41, 99)
+    comparison = compare(both(first, second), resamples=200)
+    [pair] = comparison.pairs
+    assert (pair.n, pair.left_out) == (97, {"another text": 3})
+    assert not {"p20", "p41", "p99"} & {change.prompt_id for change in pair.changes}
+    said = (
+        "left out: 3 with another text under the same id, like p20: Safety 问 0 | Safety 问 0（改）"
+    )
+    assert pair.remarks == (said,)
+    assert flames(["compare", str(first), str(second)]) == 0
+    assert f"! {said}" in capsys.readouterr().out
+    assert said in render_html(comparison, "en")
+    third = reworded(answers("c", good), *range(100))
+    assert flames(["compare", str(first), str(second), str(third)]) == 2
+    everything = "0 in common (100 with another text under the same id, like p0: "
+    assert everything in capsys.readouterr().err
+    third = reworded(answers("c", good), 7)
+    assert flames(["compare", str(first), str(second), str(third)]) == 0
+    assert "3 pairs are narrowed" in capsys.readouterr().out.replace("\n", " ")
+
+
 def test_different_sets_and_scorers_are_refused_unless_narrowed(
     answers: Callable[..., Path],
 ) -> None:

@@ -50,6 +50,26 @@ def test_thresholds(verdicts: Callable[..., str], capsys: pytest.CaptureFixture[
     assert "not measured" in capsys.readouterr().out
 
 
+def test_prompts_that_were_reworded_are_not_compared(
+    verdicts: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def asking(path: str, text: str) -> str:
+        rows = [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]
+        for row in rows:
+            row["prompt"] = text if row["prompt_id"] == "Safety19" else row["prompt_id"]
+        Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        return path
+
+    base, run = asking(verdicts("base"), "旧"), asking(verdicts("new"), "新")
+    said = "left out: 1 with another text under the same id, like Safety19: 旧 | 新"
+    summary = Path(run).with_suffix(".md")
+    for drop in ("1", "Safety=1"):
+        arguments = ["gate", run, "--against", base, "--max-drop", drop, "--summary", str(summary)]
+        assert flames(arguments) == 0
+        assert said in capsys.readouterr().out
+    assert "新" in summary.read_text("utf-8")
+
+
 def test_unscored_responses(
     verdicts: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,11 +53,12 @@ def _flames_imports(path: Path) -> set[str]:
         ("errors", set()),
         ("text", set()),
         ("home", set()),
+        ("reasoning", {"text"}),
         ("taxonomy", {"errors", "text"}),
         ("records", {"errors", "text", "taxonomy"}),
-        ("io", {"errors", "text", "taxonomy", "records"}),
-        ("metrics", {"errors", "text", "taxonomy", "records", "metrics"}),
-        ("models", {"errors", "text", "home", "records", "io", "models"}),
+        ("io", {"errors", "text", "reasoning", "taxonomy", "records"}),
+        ("metrics", {"errors", "text", "reasoning", "taxonomy", "records", "metrics"}),
+        ("models", {"errors", "text", "reasoning", "home", "records", "io", "models"}),
     ],
 )
 def test_arrows_point_one_way(part: str, allowed: set[str]) -> None:

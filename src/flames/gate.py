@@ -218,7 +218,7 @@ def _drop(model: str, pair: PairComparison, name: str, most: float, significant:
     if found is None:
         where = " of every dimension" if name == OVERALL else ""
         why = f"not measured: no prompt{where} that both were scored on"
-        return Checked(model, rule, False, why)
+        return Checked(model, rule, False, "; ".join((why, *pair.remarks)))
     near = found.difference
     p = found.p if found.p_holm is None else found.p_holm
     shown = "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
@@ -226,6 +226,7 @@ def _drop(model: str, pair: PairComparison, name: str, most: float, significant:
         f"{near.value:+.2f} [{near.low:+.1f}, {near.high:+.1f}], {shown}, "
         f"{found.first:.2f} → {found.second:.2f}"
     )
+    text = "; ".join((text, *pair.remarks))
     fell = -near.value > most + 1e-9
     return Checked(model, rule, not fell or (significant and not found.significant), text)
 

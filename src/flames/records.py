@@ -19,6 +19,10 @@ Status = Literal["ok", "truncated", "empty", "blocked", "error"]
 
 SCORABLE: frozenset[Status] = frozenset({"ok", "truncated"})
 
+THOUGHT_ALOUD = "thought_aloud"
+"""Under this name a response, and a verdict on it, says true where its thinking was read as part
+of its text and taken out of it."""
+
 
 class Key(NamedTuple):
     """What a response is known by."""

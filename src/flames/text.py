@@ -50,6 +50,12 @@ def visible(text: str | None) -> bool:
     return any(unicodedata.category(c)[0] not in "CZ" and c not in _BLANK for c in text or "")
 
 
+def differ(first: str | None, second: str | None) -> bool:
+    """Whether two texts are both there and, spaces around them aside, not the same."""
+    first, second = (first or "").strip(), (second or "").strip()
+    return bool(first and second) and first != second
+
+
 def encodable(text: str) -> str:
     """The text with lone surrogates replaced, so that it can be written as UTF-8."""
     return text.encode("utf-8", "replace").decode("utf-8")

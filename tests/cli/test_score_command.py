@@ -49,7 +49,7 @@ def test_an_option_that_the_scorer_does_not_know_is_refused(flames: Flames, tmp_
     source = _file(tmp_path, _rows(1))
     code, out, err = flames("score", source, "--scorer", "lexical", "--votes", 3)
     assert (code, out) == (2, "")
-    assert "'votes' is no option of the scorer lexical; it has: none" in err
+    assert "the scorer lexical has no option 'votes'; it has: none" in err
     code, _, err = flames("score", source, "--scorer-option", "treshold=0.9")
     assert code == 2
     assert "'treshold'" in err
@@ -71,6 +71,30 @@ def test_the_command_scores_to_standard_output_a_file_and_the_released_format(
     assert flames("score", path, "--format", "official")[0] == 0
     predicted = [line["predicted"] for line in _read(tmp_path / "in_predicted.jsonl")]
     assert [p is None for p in predicted] == [False, False, True, False, True, True]
+
+
+def test_thinking_that_was_left_in_is_taken_out_counted_and_reported(
+    flames: Flames, tmp_path: Path
+) -> None:
+    row = {"dimension": "Safety", "response": "这样很危险。"}
+    thinking = {**row, "response": "<think>她想跳下去</think>这样很危险。"}
+    rows = [{**row, "prompt": "一"}, {**thinking, "prompt": "二"}, {**thinking, "prompt": "三"}]
+    rows.append({**row, "prompt": "四", "response": "<think>想不完"})
+    path, out = _file(tmp_path, rows), tmp_path / "v.jsonl"
+    code, _, err = flames("score", path, "--scorer", "lexical", "--out", out)
+    assert code == 0
+    assert "3 responses began with thinking" in err
+    lines = _read(out)
+    assert [line["response"] for line in lines] == ["这样很危险。"] * 3 + [""]
+    assert lines[1]["probabilities"] == lines[2]["probabilities"] == lines[0]["probabilities"]
+    assert (lines[3]["score"], lines[3]["unscored"]) == (None, "empty")
+    note = "3 responses began with thinking, which was taken out and not scored"
+    assert note in json.loads(flames("report", out, "--format", "json")[1])["notes"]
+    code, _, err = flames("score", path, "--format", "official")
+    assert "3 responses began with thinking" in err
+    official = _read(tmp_path / "in_predicted.jsonl")
+    assert [line["response"] for line in official] == [row["response"] for row in rows]
+    assert official[3]["predicted"] is None
 
 
 def test_the_command_takes_pipes_and_the_bundled_responders(

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flames.errors import InputError
 from flames.io import ReadOptions, read_prompts, read_responses, read_verdicts, to_jsonl
+from flames.reasoning import split_opening, split_reasoning
 from flames.records import Prompt, prompt_id
 
 PROMPT = {"dimension": "Safety", "subcomponent": "Physical harm", "prompt": "问"}
@@ -180,3 +183,87 @@ def test_reading_is_lazy(tmp_path: Path) -> None:
     assert next(stream).response == "答"
     with pytest.raises(InputError, match=":2: is no JSON"):
         next(stream)
+
+
+THOUGHTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a block before the answer": (
+        {"response": "\ufeff <think>想\n想</think>\n\n答"},
+        {"response": "答", "reasoning": "想\n想", "status": "ok"},
+    ),
+    "opened by the chat template": (
+        {"response": "想想</think>答", "finish_reason": "length"},
+        {"response": "答", "reasoning": "想想", "status": "truncated"},
+    ),
+    "empty": ({"response": "<think>\n\n</think>\n\n答"}, {"response": "答", "reasoning": None}),
+    "never answered": (
+        {"response": "<Thinking>想", "status": "ok", "finish_reason": "length"},
+        {"response": "", "reasoning": "想", "status": "empty"},
+    ),
+    "blocked while it answered": (
+        {"response": "<think>想</think>", "status": "blocked"},
+        {"response": "", "status": "blocked"},
+    ),
+    "beside reasoning of its own": (
+        {"response": "<think>想</think>答", "reasoning": "另想"},
+        {"response": "答", "reasoning": "另想", "input_response": "<think>想</think>答"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", THOUGHTS)
+def test_thinking_before_the_answer_is_no_part_of_it(tmp_path: Path, name: str) -> None:
+    fields, expected = THOUGHTS[name]
+    (response,) = read_responses(_file(tmp_path, {**PROMPT, **fields}))
+    assert {key: getattr(response, key) for key in expected} == expected
+    assert response.extra["thought_aloud"] is True
+    (again,) = read_responses(_file(tmp_path, response.to_dict()))
+    assert again == response
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "推理模型会输出<think>标签</think>，里面是思考",
+        "`<think>` 开始，`</think>` 结束",
+        "看到“</think>”就说明想完了",
+        "I think so",
+    ],
+)
+def test_a_response_that_speaks_of_the_tags_is_left_alone(tmp_path: Path, text: str) -> None:
+    (response,) = read_responses(_file(tmp_path, {**PROMPT, "response": text}))
+    assert (response.response, response.reasoning, response.extra) == (text, None, {})
+
+
+@given(st.text(alphabet="想答`“<>\n ", max_size=9), st.text(alphabet="想答“</think> ", max_size=20))
+def test_text_from_elsewhere_is_split_as_ours_or_not_at_all(before: str, after: str) -> None:
+    for text in (f"{before}<think>{after}", f"{before}</think>{after}"):
+        split = split_opening(text)
+        assert split in ((text, ""), split_reasoning(text))
+        if not before.strip():
+            assert split == split_reasoning(text)
+
+
+@pytest.mark.parametrize("read", [read_responses, read_verdicts])
+def test_one_id_stands_for_one_prompt(tmp_path: Path, read: Any) -> None:
+    row = {"dimension": "Safety", "prompt_id": "p1", "response": "答", "score": 3}
+    same = [
+        {**row, "prompt": "问", "model": "a"},
+        {**row, "prompt": " 问\n", "model": "b"},
+        {**row, "model": "c"},
+    ]
+    assert len(list(read(_file(tmp_path, *same)))) == 3
+    path = _file(tmp_path, *same, {**row, "prompt": "改过的问", "model": "d"})
+    with pytest.raises(InputError, match=r":4: field `prompt_id`: p1 has another `prompt` than on"):
+        list(read(path))
+
+
+def test_a_known_id_with_another_text_is_another_prompt(tmp_path: Path) -> None:
+    known = Prompt(id="p1", dimension="Legality", subcomponent="Law violation", text="问")
+    options = ReadOptions(prompts={"p1": known}, placed=True)
+    row = {"prompt_id": "p1", "prompt": "改过的问", "response": "答"}
+    with pytest.raises(InputError, match="the prompt is none of a known set"):
+        list(read_responses(_file(tmp_path, row), options))
+    (response,) = read_responses(_file(tmp_path, {**row, "dimension": "Safety"}), options)
+    assert (response.subcomponent, response.prompt) == (None, "改过的问")
+    (response,) = read_responses(_file(tmp_path, {**row, "prompt": " "}), options)
+    assert (response.subcomponent, response.prompt) == ("Law violation", "问")

@@ -8,7 +8,7 @@ import pytest
 from flames.errors import InputError
 from flames.metrics import PromptSetInfo
 from flames.metrics.ppi import correct, powered_mean
-from flames.records import Verdict
+from flames.records import Prompt, Response, Verdict
 from flames.sources import Source
 from flames.taxonomy import default_taxonomy
 
@@ -191,6 +191,29 @@ def test_labels_that_cannot_be_used_are_counted() -> None:
     use = correct(source, labels, random_sample=True, resamples=50).labels
     assert (use.used, use.unjudged, use.unscored, use.other) == (1, 1, 1, 1)
     assert use.raters == ("s@1", "bo")
+
+
+def test_labels_on_another_text_are_no_labels_on_this_response() -> None:
+    source, _ = judged()
+    first, second = source.verdicts[0], source.verdicts[1]
+    prompts = {
+        each.prompt_id: Prompt(id=each.prompt_id, dimension=each.dimension, text="问")
+        for each in (first, second)
+    }
+    responses = {first.key: Response(prompt_id="x", model="m", response="答")}
+    source = Source(**{**vars(source), "prompts": prompts, "responses": responses})
+
+    def used(index: int, **texts: Any) -> int:
+        label = verdict("Fairness", index, 3, **texts)
+        use = correct(source, [label], random_sample=True, resamples=50).labels
+        assert use.used + use.other == 1
+        return use.used
+
+    assert used(0, prompt=" 问\n", response="<think>想</think>答")
+    assert used(1, prompt="", response="无从比较")
+    assert used(2, prompt="这里没有题面")
+    assert not used(1, prompt="改过的问")
+    assert not used(0, prompt="问", response="另一条")
 
 
 def test_labels_that_contradict_the_run_are_refused() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flames.models import Reply, RequestError, TransientFailure
 from flames.models._answers import read_answer
-from flames.models._reasoning import split_reasoning
+from flames.reasoning import split_reasoning
 
 
 def answer(content: Any = "好的。", finish: str | None = "stop", **message: Any) -> bytes:

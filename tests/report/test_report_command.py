@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -184,7 +185,7 @@ def test_human_labels_join_by_id_and_take_what_they_leave_out(flames: Any, tmp_p
     code, _, err = flames("a.jsonl", "--human", "h.jsonl")
     assert code == 2
     assert "inclusion_probability" in err
-    assert "h.jsonl: field `inclusion_probability`" in err
+    assert "h.jsonl:1: field `inclusion_probability`" in err
     assert "--labels-are-random" in err
     arguments = ("a.jsonl", "--human", "h.jsonl", "--labels-are-random")
     code, out, _ = flames(*arguments, "--target-width", "5", "--format", "json")
@@ -196,6 +197,64 @@ def test_human_labels_join_by_id_and_take_what_they_leave_out(flames: Any, tmp_p
     assert "仅评分器" in out
     assert flames(*arguments, "--format", "html", "--out", "h.html")[0] == 0
     assert "People alone" in (tmp_path / "h.html").read_text("utf-8")
+
+
+def test_models_of_one_name_are_told_apart_in_every_form(flames: Any, tmp_path: Path) -> None:
+    rows = [
+        {"dimension": "Safety", "prompt_id": f"p{i}", "prompt": f"问{i}", "response": "答",
+         "model": "qwen", "scorer": "s@1", "score": 3}
+        for i in range(4)
+    ]  # fmt: skip
+    (tmp_path / "old.jsonl").write_text(to_jsonl(rows), encoding="utf-8")
+    rows[2] |= {"prompt": "改过的问", "score": 1}
+    (tmp_path / "new.jsonl").write_text(to_jsonl(rows), encoding="utf-8")
+    names = ["old.jsonl (qwen)", "new.jsonl (qwen)"]
+    files = ("old.jsonl", "new.jsonl")
+    found = json.loads(flames(*files, "--format", "json")[1])["results"]
+    assert [each["model"] for each in found] == ["qwen", "qwen"]
+    assert [each["name"] for each in found] == names
+    note = "1 prompts have another text under the same id in another file of this report, like p2"
+    assert [each["notes"] for each in found] == [[note], [note]]
+    table = list(csv.DictReader(io.StringIO(flames(*files, "--format", "csv")[1])))
+    assert list(dict.fromkeys(row["model"] for row in table)) == names
+    markdown, shown = flames(*files, "--format", "md")[1], flames(*files)[1]
+    for name in names:
+        assert f"| {name} |" in markdown
+        assert name in shown.splitlines()
+    assert "题面不同" in flames(*files, "--lang", "zh")[1]
+    page = flames(*files, "--format", "html")[1]
+    assert f'<a href="#result-2">{names[1]}</a>' in page
+    [data] = re.findall(r'id="flames-data">(.*?)</script>', page, re.S)
+    browsed = json.loads(data)
+    assert browsed["models"] == names
+    asked = [browsed["prompts"][row["p"]] for row in browsed["rows"]]
+    assert ["p2", "问2"] in asked
+    assert ["p2", "改过的问"] in asked
+    assert len(asked) == 8
+    # By another scorer it is the same model.
+    for row in rows:
+        row["scorer"] = "judge@1"
+    (tmp_path / "new.jsonl").write_text(to_jsonl(rows), encoding="utf-8")
+    found = json.loads(flames(*files, "--format", "json")[1])["results"]
+    assert all("name" not in each for each in found)
+
+
+def test_a_set_is_not_named_where_its_prompts_were_reworded(flames: Any, tmp_path: Path) -> None:
+    from flames.prompts import load_prompts
+
+    whole = load_prompts("quick")
+    rows = [
+        {"prompt_id": each.id, "prompt": each.text, "dimension": each.dimension, "score": 3}
+        for each in whole.prompts
+    ]
+    rows[0]["prompt"] += "？？"
+    (tmp_path / "v.jsonl").write_text(to_jsonl(rows), encoding="utf-8")
+    assert json.loads(flames("v.jsonl", "--format", "json")[1])["prompt_set"]["name"] == "v"
+    over = json.loads(flames("v.jsonl", "--format", "json", "--prompts", "quick")[1])
+    assert over["overall"]["coverage"]["unscored"] == {"not asked": 1}
+    assert over["notes"] == ["1 verdicts on prompts outside of quick were left out"]
+    page = flames("v.jsonl", "--format", "html", "--prompts", "quick")[1]
+    assert "？？" not in page
 
 
 @pytest.mark.parametrize(

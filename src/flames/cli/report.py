@@ -94,7 +94,6 @@ def report(
     """Report rates, scores, intervals and coverage; for a run, (re)write its report as well."""
     from flames.cli._sources import read_sources
     from flames.errors import InputError, UsageError
-    from flames.metrics import measure
     from flames.report.page import language
 
     if form is not None and form not in _FORMS:
@@ -117,12 +116,12 @@ def report(
         taxonomy=taxonomy,
     )
     values = options.taxonomy
-    results = [measure(source, values, seed=seed) for source in sources]
+    results = _measured(sources, values, seed)
     corrections: list[Correction] = []
     if human is not None:
         from flames.metrics.ppi import correct
 
-        labels = _labels(human, sources, options)
+        labels = _labels(human, sources, options, labels_are_random)
         try:
             corrections = [
                 correct(
@@ -146,12 +145,28 @@ def report(
 _FORMS = ("md", "html", "json", "csv")
 
 
-def _labels(path: Path, sources: Sequence[Source], options: ReadOptions) -> list[Verdict]:
+def _measured(sources: Sequence[Source], taxonomy: Taxonomy, seed: int) -> list[Result]:
+    """A result a source, each by a name of its own, with what its neighbours make worth knowing."""
+    from flames.metrics import measure
+    from flames.sources import names_of, reworded_notes
+
+    results = []
+    names, notes = names_of(sources, beside_scorers=True), reworded_notes(sources)
+    for source, name, more in zip(sources, names, notes, strict=True):
+        result = measure(source, taxonomy, seed=seed)
+        own = {"name": None if name == source.model else name, "notes": result.notes + more}
+        results.append(result.model_copy(update=own))
+    return results
+
+
+def _labels(
+    path: Path, sources: Sequence[Source], options: ReadOptions, random_sample: bool
+) -> list[Verdict]:
     """What people said. A label without model or dimension takes it from what it is on."""
     from dataclasses import replace
 
-    from flames.io import read_verdicts
     from flames.records import Prompt
+    from flames.sources import load_labels
 
     models = {source.model for source in sources}
     if options.model is None and len(models) == 1:
@@ -163,7 +178,8 @@ def _labels(path: Path, sources: Sequence[Source], options: ReadOptions) -> list
         for source in sources
         for verdict in source.verdicts
     }
-    return list(read_verdicts(path, replace(options, prompts=known)))
+    options = replace(options, prompts=known)
+    return load_labels(path, options=options, random_sample=random_sample)
 
 
 def _render(

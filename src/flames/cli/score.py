@@ -209,9 +209,10 @@ def _progress(total: int | None, quiet: bool) -> Iterator[Callable[[Mapping[str,
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
+    from flames.records import THOUGHT_ALOUD
     from flames.scoring import check_reached, unreached
 
-    lost = 0
+    lost = thinking = 0
     scored: Counter[bool] = Counter()
     reasons: Counter[str] = Counter()
     console = Console(stderr=True)
@@ -221,8 +222,9 @@ def _progress(total: int | None, quiet: bool) -> Iterator[Callable[[Mapping[str,
         task = bar.add_task("scoring", total=total)
 
         def told(line: Mapping[str, Any]) -> None:
-            nonlocal lost
+            nonlocal lost, thinking
             lost += unreached(line)
+            thinking += line.get(THOUGHT_ALOUD) is True
             scored[line["score"] is not None] += 1
             if line["score"] is None:
                 reasons[str(line.get("unscored"))] += 1
@@ -234,6 +236,9 @@ def _progress(total: int | None, quiet: bool) -> Iterator[Callable[[Mapping[str,
         _say(f"{scored[True]} scored, {scored[False]} unscored ({why})", quiet)
     else:
         _say(f"{scored[True]} scored", quiet)
+    if thinking:
+        moved = "began with thinking (<think>…</think>), which was moved to `reasoning`, not scored"
+        _say(f"{thinking} responses {moved}", quiet)
     check_reached(lost, "the same command")
 
 

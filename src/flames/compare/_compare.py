@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -30,8 +30,9 @@ from flames.metrics.paired import (
     sign_flip_test,
 )
 from flames.records import Verdict
-from flames.sources import Source
+from flames.sources import Source, names_of, reworded
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
+from flames.text import shorten
 
 INTERVAL = "paired bootstrap by prompt"
 MCNEMAR = "McNemar, exact"
@@ -63,21 +64,17 @@ def compare(
     taxonomy = taxonomy or default_taxonomy()
     if len(sources) < 2:
         raise UsageError("comparing takes at least two models; only one was given")
-    names = _names(sources)
+    names = names_of(sources)
     for source in sources:
         if not source.joinable:
             raise UsageError(
                 f"{source.origin}: its rows have neither `prompt_id` nor `prompt`, so responses "
                 "cannot be joined with another model's"
             )
-    pairs = []
-    for i, j in combinations(range(len(sources)), 2):
-        remarks = _remarks(sources[i], sources[j], common)
-        pairs.append(
-            _pair(
-                (names[i], sources[i]), (names[j], sources[j]), taxonomy, remarks, seed, resamples
-            )
-        )
+    pairs = [
+        _pair(first, second, taxonomy, common, seed, resamples)
+        for first, second in combinations(zip(names, sources, strict=True), 2)
+    ]
     return Comparison(
         taxonomy=taxonomy.id,
         sides=tuple(
@@ -97,29 +94,13 @@ def compare(
     )
 
 
-def _names(sources: Sequence[Source]) -> list[str]:
-    """The models' names; where they are equal, first what tells them apart, for narrow columns."""
-    candidates = (
-        [source.model for source in sources],
-        [source.label for source in sources],
-        [f"{source.origin.name} ({source.model})" for source in sources],
-        [
-            f"{source.origin.parent.name}/{source.origin.name} ({source.model})"
-            for source in sources
-        ],
-        [f"{source.origin.name} ({source.label})" for source in sources],
-    )
-    for names in candidates:
-        if len(set(names)) == len(names):
-            return names
-    return [f"{number}: {name}" for number, name in enumerate(candidates[-1], start=1)]
-
-
 def _ids(source: Source) -> frozenset[str]:
     return frozenset(verdict.prompt_id for verdict in source.verdicts)
 
 
-def _remarks(first: Source, second: Source, common: bool) -> tuple[str, ...]:
+def _remarks(
+    first: Source, second: Source, shared: Set[str], other: Sequence[str], common: bool
+) -> tuple[str, ...]:
     """What a reader must know of how these two were narrowed; refuses what was not asked for."""
     remarks = []
     if first.scorer != second.scorer:
@@ -133,19 +114,30 @@ def _remarks(first: Source, second: Source, common: bool) -> tuple[str, ...]:
             f"different scorers ({first.scorer}, {second.scorer}): a difference may be theirs"
         )
     ours, theirs = _ids(first), _ids(second)
+    if not shared or (ours != theirs and not common):
+        how = "--common compares on these alone" if shared else "nothing can be compared"
+        raise UsageError(
+            f"different prompt sets: {first.model} on {_set(first, ours)}, {second.model} on "
+            f"{_set(second, theirs)}, {len(shared):,} in common"
+            f"{f' ({_example(first, second, other)})' if other else ''}; {how}"
+        )
     if ours != theirs:
-        both = len(ours & theirs)
-        if not common or not both:
-            how = "--common compares on these alone" if both else "nothing can be compared"
-            raise UsageError(
-                f"different prompt sets: {first.model} on {_set(first, ours)}, {second.model} on "
-                f"{_set(second, theirs)}, {both:,} in common; {how}"
-            )
         remarks.append(
-            f"narrowed to the {both:,} prompts in common of {_set(first, ours)} and "
+            f"narrowed to the {len(shared):,} prompts in common of {_set(first, ours)} and "
             f"{_set(second, theirs)}"
         )
+    if other:
+        remarks.append(f"left out: {_example(first, second, other)}")
     return tuple(remarks)
+
+
+def _example(first: Source, second: Source, other: Sequence[str]) -> str:
+    """How many prompts are no pairs for their texts, and one of them."""
+    texts = (shorten(side.prompts[other[0]].text, 40) for side in (first, second))
+    return (
+        f"{len(other):,} with another text under the same id, like {shorten(other[0], 40)}: "
+        f"{' | '.join(texts)}"
+    )
 
 
 def _set(source: Source, ids: frozenset[str]) -> str:
@@ -173,17 +165,19 @@ def _pair(
     first: tuple[str, Source],
     second: tuple[str, Source],
     taxonomy: Taxonomy,
-    remarks: tuple[str, ...],
+    common: bool,
     seed: int,
     resamples: int,
 ) -> PairComparison:
+    other = dict.fromkeys(reworded(first[1].prompts, second[1].prompts))
+    shared = (_ids(first[1]) & _ids(second[1])) - other.keys()
+    remarks = _remarks(first[1], second[1], shared, list(other), common)
     ours, theirs = _scored(first[1]), _scored(second[1])
-    shared = _ids(first[1]) & _ids(second[1])
     by_dimension: dict[str, list[_Paired]] = {name: [] for name in taxonomy.names}
     left_out: dict[str, int] = defaultdict(int)
     for prompt in dict.fromkeys(verdict.prompt_id for verdict in first[1].verdicts):
         if prompt not in shared:
-            left_out["not in common"] += 1
+            left_out["another text" if prompt in other else "not in common"] += 1
         elif prompt not in ours or prompt not in theirs:
             who = (
                 "both"
@@ -194,7 +188,7 @@ def _pair(
         else:
             pair = _Paired(prompt, tuple(ours[prompt]), tuple(theirs[prompt]))
             by_dimension[taxonomy.dimension(pair.first[0].dimension).name].append(pair)
-    left_out["not in common"] += len(_ids(second[1]) - shared)
+    left_out["not in common"] += len(_ids(second[1]) - _ids(first[1]))
     present = [d for d in taxonomy.dimensions if by_dimension[d.name]]
     rates = [_values(by_dimension[d.name], d, rate=True) for d in present]
     scores = [_values(by_dimension[d.name], d, rate=False) for d in present]

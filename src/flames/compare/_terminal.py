@@ -57,9 +57,12 @@ def _print_heading(comparison: Comparison, console: Console, lang: Language) -> 
     console.print(_text(f"{_say('compare.scorer', lang)}: {', '.join(scorers)}", "dim"))
     for note in dict.fromkeys(note for side in sides for note in side.notes):
         console.print(_text(f"! {note}", "yellow"))
-    narrowed = sum(bool(pair.remarks) for pair in comparison.pairs)
+    narrowed = [pair for pair in comparison.pairs if pair.remarks]
     if narrowed and len(sides) > 2:
-        console.print(_text("! " + _say("compare.narrowed", lang, n=narrowed), "yellow"))
+        one = narrowed[0]
+        values = {"first": one.first, "second": one.second, "remark": one.remarks[-1]}
+        line = _say("compare.narrowed", lang, n=len(narrowed), **values)
+        console.print(_text(f"! {line}", "yellow"))
 
 
 def _say(key: str, lang: Language, **values: object) -> str:

@@ -13,9 +13,18 @@ from pydantic import ValidationError
 
 from flames.errors import InputError
 from flames.io._rows import STDIN, Row, read_rows
-from flames.records import AnyRecord, Prompt, Response, Verdict, prompt_id
+from flames.reasoning import split_opening
+from flames.records import (
+    SCORABLE,
+    THOUGHT_ALOUD,
+    AnyRecord,
+    Prompt,
+    Response,
+    Verdict,
+    prompt_id,
+)
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
-from flames.text import shorten, visible
+from flames.text import differ, shorten, visible
 
 _TEXTS = frozenset(
     "dimension subcomponent technique prompt prompt_id id model response scorer source "
@@ -82,9 +91,11 @@ def read_responses(
 
     A missing `prompt_id` is the hash of `prompt`; a missing `status` is told by the response:
     blank is `empty`, `finish_reason` `length` is `truncated`, `content_filter` is `blocked`.
+    Thinking at the start of a response (`<think>…</think>`) is moved to `reasoning`, and the
+    record says so under `thought_aloud`.
 
     Raises:
-        InputError: A row cannot be used, or repeats a key.
+        InputError: A row cannot be used, repeats a key, or has another prompt under a known id.
     """
     return _read(path, options, _response, lambda record: record.key, "prompt, model and sample")
 
@@ -98,7 +109,8 @@ def read_verdicts(
     blocked or failed response, is unscored.
 
     Raises:
-        InputError: A row cannot be used, or repeats a key with the same scorer and annotator.
+        InputError: A row cannot be used, repeats a key with the same scorer and annotator, or
+            has another prompt under a known id.
     """
     return _read(
         path,
@@ -119,6 +131,7 @@ def _read(
 ) -> Iterator[AnyRecord]:
     options = (options or ReadOptions()).named(path)
     seen: dict[bytes, int] = {}
+    texts: dict[bytes, tuple[bytes, int]] = {}
     samples = _Samples()
     for line, fields in read_rows(path, mapping=options.mapping, encoding=options.encoding):
         try:
@@ -128,12 +141,28 @@ def _read(
             earlier = seen.setdefault(_digest(key(record)), line)
             if earlier != line:
                 raise InputError(f"same {what} as line {earlier}")
+            _one_text(record, line, texts)
         except InputError as error:
             if on_error is None:
                 raise error.at(path, line) from None
             on_error(error.at(path, line))
         else:
             yield record
+
+
+def _one_text(record: AnyRecord, line: int, texts: dict[bytes, tuple[bytes, int]]) -> None:
+    """Refuses a prompt id that stood for another text on an earlier line."""
+    text = getattr(record, "prompt", None)
+    if isinstance(record, Prompt) or not isinstance(text, str) or not text.strip():
+        return
+    own = _digest(text.strip())
+    known, earlier = texts.setdefault(_digest(record.prompt_id), (own, line))
+    if known != own:
+        raise InputError(
+            f"{shorten(record.prompt_id)} has another `prompt` than on line {earlier}; give it "
+            "an id of its own, or none to be known by its text",
+            field="prompt_id",
+        )
 
 
 def _digest(value: object) -> bytes:
@@ -264,9 +293,10 @@ def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
     fields.setdefault("model", options.model)
     fields["sample"] = _whole(fields, "sample") or 0
     known = options.prompts.get(fields["prompt_id"])
-    if known is not None:
+    if known is not None and not differ(text, known.text):
         fields.setdefault("dimension", known.dimension)
-        fields.setdefault("prompt", known.text)
+        if not (text or "").strip():
+            fields["prompt"] = known.text
         if _named(fields["dimension"], options.taxonomy) == known.dimension:
             for name in ("subcomponent", "technique"):
                 if (value := getattr(known, name)) is not None:
@@ -290,6 +320,21 @@ def _status(fields: dict[str, Any]) -> str:
     return "truncated" if finish == "length" else "ok"
 
 
+def _take_thinking_out(fields: dict[str, Any]) -> None:
+    """Thinking that stands before the answer is kept as `reasoning` and never scored."""
+    text = fields.get("response") or ""
+    answer, thoughts = split_opening(text)
+    if answer == text:
+        return
+    fields |= {"response": answer, THOUGHT_ALOUD: True}
+    if fields.get("reasoning"):
+        fields["input_response"] = text  # its own reasoning stands; nothing is lost
+    elif thoughts:
+        fields["reasoning"] = thoughts
+    if fields.get("status") in SCORABLE and not visible(answer):
+        fields["status"] = "empty"
+
+
 def _response(raw: dict[str, Any], line: int, options: ReadOptions) -> Response:
     fields = _cleaned(raw)
     _identify(fields, line, options)
@@ -301,6 +346,7 @@ def _response(raw: dict[str, Any], line: int, options: ReadOptions) -> Response:
     _place(fields, options.taxonomy, required=False)
     if "response" not in raw and "status" not in fields:
         raise InputError("is missing", field="response")
+    _take_thinking_out(fields)
     fields["status"] = fields.get("status") or _status(fields)
     for name in ("attempts", "usage", "sampling", "latency_s"):
         if fields.get(name) == "":

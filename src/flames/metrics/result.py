@@ -87,10 +87,14 @@ class Overall(_Frozen):
 
 
 class Result(_Frozen):
-    """Everything measured on one model with one scorer."""
+    """Everything measured on one model with one scorer.
+
+    `name` is what the model is called beside another of the same name.
+    """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
     model: str
+    name: str | None = None
     scorer: str
     taxonomy: str
     code_version: str
@@ -105,6 +109,14 @@ class Result(_Frozen):
     seed: int = 0
     resamples: int = 0
 
+    @property
+    def shown_name(self) -> str:
+        """What people read in the model's place."""
+        return self.name or self.model
+
     def to_dict(self) -> dict[str, Any]:
-        """The JSON report."""
-        return self.model_dump(by_alias=True)
+        """The JSON report; `name` only where there is one."""
+        data = self.model_dump(by_alias=True)
+        if self.name is None:
+            del data["name"]
+        return data

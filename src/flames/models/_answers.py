@@ -9,7 +9,7 @@ from typing import Any
 
 from flames.models._base import Reply, TransientFailure, Usage
 from flames.models._failures import BLOCKED_FINISH, redact, refusal
-from flames.models._reasoning import split_reasoning
+from flames.reasoning import split_reasoning
 from flames.records import Status
 from flames.text import shorten
 

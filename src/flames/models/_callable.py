@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flames.models._base import Message, Reply, RequestError, RequestRejected, Sampling
-from flames.models._reasoning import split_reasoning
+from flames.reasoning import split_reasoning
 
 
 class CallableModel:

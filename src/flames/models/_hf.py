@@ -14,7 +14,7 @@ from flames.errors import InputError, MissingExtraError, UsageError
 from flames.models._base import ChatModel, Message, Reply, RequestRejected, Sampling, Usage
 from flames.models._frames import Frame, load_frame
 from flames.models._load import ModelOptions
-from flames.models._reasoning import split_reasoning
+from flames.reasoning import split_reasoning
 
 _LONGEST_ANSWER = 512
 

@@ -27,33 +27,40 @@ class _Table(Generic[_T]):
         return list(self._places)
 
 
-def browser_data(sources: Sequence[Source], taxonomy: Taxonomy) -> dict[str, Any]:
+def browser_data(
+    sources: Sequence[Source], names: Sequence[str], taxonomy: Taxonomy
+) -> dict[str, Any]:
     """What `report.js` shows, filters and searches.
 
     A response judged by several scorers stands there once, with all its verdicts; two files'
     different responses to the same prompt stand there both.
+
+    Args:
+        sources: Where everything is taken from.
+        names: What each source's model is called.
+        taxonomy: Names and scales.
     """
     models, scorers, reasons = _Table[str](), _Table[str](), _Table[str]()
-    prompts, places = _Table[str](), _Table[tuple[str, str]]()
-    texts: dict[str, str] = {}
-    rows: dict[tuple[Key, str | None], dict[str, Any]] = {}
-    for source in sources:
-        texts |= {known: prompt.text for known, prompt in source.prompts.items()}
+    prompts, places = _Table[tuple[str, str | None]](), _Table[tuple[str, str]]()
+    rows: dict[tuple[str, Key, int, str | None], dict[str, Any]] = {}
+    for source, name in zip(sources, names, strict=True):
         for verdict in source.verdicts:
             response = source.responses.get(verdict.key)
-            key = (verdict.key, response.response if response else None)
+            asked = source.prompts.get(verdict.prompt_id)
+            prompt = prompts((verdict.prompt_id, asked.text if asked else None))
+            key = (name, verdict.key, prompt, response.response if response else None)
             row = rows.get(key)
             if row is None:
                 row = rows[key] = _row(response, verdict)
-                row["m"] = models(verdict.model)
-                row["p"] = prompts(verdict.prompt_id)
+                row["m"] = models(name)
+                row["p"] = prompt
                 row["d"] = places((verdict.dimension, verdict.subcomponent or ""))
             row["v"].append(_judged(verdict, source.scorer, scorers, reasons))
     return {
         "models": models.values,
         "scorers": scorers.values,
         "reasons": [_pair(view.reason_text(reason)) for reason in reasons.values],
-        "prompts": [[known, texts.get(known)] for known in prompts.values],
+        "prompts": [[known, text] for known, text in prompts.values],
         "places": [_place(taxonomy, *place) for place in places.values],
         "dimensions": {
             name: {

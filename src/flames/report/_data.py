@@ -49,7 +49,7 @@ def render_csv(results: Sequence[Result]) -> str:
 def csv_rows(result: Result) -> Iterator[dict[str, Any]]:
     """The rows of one result, cells by column."""
     head = {
-        "model": result.model,
+        "model": result.shown_name,
         "scorer": result.scorer,
         "prompt_set": result.prompt_set.name,
         "prompt_set_sha256": result.prompt_set.sha256,

@@ -33,7 +33,7 @@ def render_html(
     """
     words = load_strings()
     one = results[0] if len(results) == 1 else None
-    model = one.model if one else ""
+    model = one.shown_name if one else ""
     title = words["title"] if one else words["title.many"]
     title = Text(
         zh=title.zh.format(model=model, n=len(results)),
@@ -45,7 +45,7 @@ def render_html(
         lang=lang,
         styles=("charts.css", "report.css"),
         scripts=("radar.js", "report.js"),
-        data=browser_data(sources, taxonomy) if sources else None,
+        data=browser_data(sources, [r.shown_name for r in results], taxonomy) if sources else None,
         sections=[
             section_of(result, taxonomy, correction)
             for result, correction in zip_longest(results, corrections)

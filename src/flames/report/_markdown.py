@@ -53,7 +53,7 @@ def _overview(results: Sequence[Result], taxonomy: Taxonomy, words: Words) -> st
     header += [escape(label(words.lang)) for _, label in names]
     rows = []
     for result in results:
-        cells = [escape(result.model), escape(result.scorer)]
+        cells = [escape(result.shown_name), escape(result.scorer)]
         cells.append(_rate(result.overall))
         for name, _ in names:
             group = result.dimensions.get(name)
@@ -70,7 +70,7 @@ def _rate(holder: Group | object) -> str:
 
 
 def _section(result: Result, taxonomy: Taxonomy, words: Words) -> str:
-    lines = [f"# {words('title', model=escape(result.model))}", ""]
+    lines = [f"# {words('title', model=escape(result.shown_name))}", ""]
     lines += _headline(result, taxonomy, words)
     lines += ["", f"## {words('dimensions')}", ""]
     header = ["", *(words(key) for key in ("harmless_rate", "harmless_score", "scores", "scored"))]

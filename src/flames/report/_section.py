@@ -75,7 +75,9 @@ def section_of(
         present=len(taxonomy.dimensions) - len(missing),
         scale=[int(value) for value, _ in levels],
         levels=levels,
-        radar=radar(labels, [(result.model, own)], [(name, rates) for name, _, rates in others]),
+        radar=radar(
+            labels, [(result.shown_name, own)], [(name, rates) for name, _, rates in others]
+        ),
         others=others,
         axes=labels,
         own=own,

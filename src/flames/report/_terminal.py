@@ -49,7 +49,7 @@ def cell(text: str, style: str = "") -> Text:
 
 
 def _print_result(result: Result, console: Console, taxonomy: Taxonomy, words: Words) -> None:
-    console.print(cell(result.model, "bold"))
+    console.print(cell(result.shown_name, "bold"))
     set_line = view.prompt_set_line(result.prompt_set, words)
     console.print(cell(f"{words('prompt_set')}: {set_line}", "dim"))
     console.print(cell(f"{words('scorer')}: {result.scorer}", "dim"))
@@ -150,7 +150,7 @@ def _overview(results: Sequence[Result], taxonomy: Taxonomy, words: Words) -> Ta
     for name in (words("overall.short"), *(label(words.lang) for _, label in dimensions)):
         table.add_column(cell(name), justify="right", overflow="fold")
     for result in results:
-        head = [cell(result.model)] + ([cell(result.scorer)] if several else [])
+        head = [cell(result.shown_name)] + ([cell(result.scorer)] if several else [])
         groups = [result.dimensions.get(name) for name, _ in dimensions]
         rates = [result.overall.harmless_rate, *(g.harmless_rate if g else None for g in groups)]
         cells = (f"{view.rate(each)}\n{view.span(each)}".strip() for each in rates)

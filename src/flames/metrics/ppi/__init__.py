@@ -14,11 +14,12 @@ the project's bootstrap, stretched by Student's t at the labels' effective numbe
 """
 
 from flames.metrics.ppi._correct import Corrected, CorrectedGroup, Correction, correct
-from flames.metrics.ppi._labels import PROBABILITY, LabelUse, probability_of
+from flames.metrics.ppi._labels import PROBABILITY, Correctable, LabelUse, probability_of
 from flames.metrics.ppi._mean import Powered, powered_mean
 
 __all__ = [
     "PROBABILITY",
+    "Correctable",
     "Corrected",
     "CorrectedGroup",
     "Correction",

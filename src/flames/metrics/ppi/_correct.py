@@ -13,8 +13,8 @@ from scipy.special import ndtri, stdtrit
 
 from flames.metrics._bootstrap import draw_totals, mean_of, percentile_interval, stream
 from flames.metrics._intervals import effective_size, wilson
-from flames.metrics._measure import RESAMPLES, Measurable, measure
-from flames.metrics.ppi._labels import Label, LabelUse, usable_labels
+from flames.metrics._measure import RESAMPLES, measure
+from flames.metrics.ppi._labels import Correctable, Label, LabelUse, usable_labels
 from flames.metrics.ppi._mean import Powered, powered_mean, times_for_width
 from flames.metrics.result import Estimate
 from flames.records import Key, Verdict
@@ -109,7 +109,7 @@ class _Part:
 
 
 def correct(
-    source: Measurable,
+    source: Correctable,
     labels: Iterable[Verdict],
     taxonomy: Taxonomy | None = None,
     *,
@@ -120,7 +120,8 @@ def correct(
 ) -> Correction:
     """Puts the scorer alone, people alone and the corrected values side by side.
 
-    Labels join by prompt, model and sample; several people's on one response are averaged.
+    Labels join by prompt, model and sample, where their texts are known only on the same ones;
+    several people's on one response are averaged.
 
     Args:
         source: What the scorer said of everything.
@@ -139,9 +140,8 @@ def correct(
     """
     taxonomy = taxonomy or default_taxonomy()
     given, use = usable_labels(
-        source.verdicts,
+        source,
         labels,
-        responses=getattr(source, "responses", {}),
         random_sample=random_sample,
         target_width=target_width,
     )

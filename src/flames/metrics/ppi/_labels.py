@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from flames.errors import InputError
-from flames.records import Key, Response, Verdict
+from flames.metrics._measure import Measurable
+from flames.reasoning import split_opening
+from flames.records import Key, Prompt, Response, Verdict
+from flames.text import differ
 
 PROBABILITY = "inclusion_probability"
+
+
+class Correctable(Measurable, Protocol):
+    """What `correct` needs to know beside what `measure` does; `flames.sources.Source` is one."""
+
+    @property
+    def responses(self) -> Mapping[Key, Response]:
+        """What is known of the responses, by key."""
+        ...
+
+    @property
+    def prompts(self) -> Mapping[str, Prompt]:
+        """The prompts whose text is known, by id."""
+        ...
 
 
 class LabelUse(BaseModel):
     """Which labels were used.
 
-    `used` counts responses. Not used are labels on responses that this source does not have
-    (`other`), without a score (`unscored`), and on responses that the scorer could not score
-    (`unjudged`). `random_sample` says that the labels were declared a simple random sample.
+    `used` counts responses. Not used are labels on responses that this source does not have, or
+    has with another text (`other`), without a score (`unscored`), and on responses that the
+    scorer could not score (`unjudged`). `random_sample` says that the labels were declared a
+    simple random sample.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -67,17 +86,25 @@ def probability_of(label: Verdict) -> float:
     return probability
 
 
-def _of_another(label: Verdict, response: Response | None) -> bool:
-    """Whether a label carries another text than the response that goes by its key here."""
-    text, here = label.extra.get("response"), getattr(response, "response", None)
-    return isinstance(text, str) and here is not None and text.strip() != here.strip()
+def _of_another(label: Verdict, source: Correctable) -> bool:
+    """Whether a label carries another prompt or response than what goes by its key here."""
+    prompt = source.prompts.get(label.prompt_id)
+    response = source.responses.get(label.key)
+    return differ(_carried(label, "prompt"), prompt.text if prompt else None) or differ(
+        split_opening(_carried(label, "response"))[0],
+        split_opening(getattr(response, "response", None) or "")[0],
+    )
+
+
+def _carried(label: Verdict, name: str) -> str:
+    text = label.extra.get(name)
+    return text if isinstance(text, str) else ""
 
 
 def usable_labels(
-    verdicts: Sequence[Verdict],
+    source: Correctable,
     labels: Iterable[Verdict],
     *,
-    responses: Mapping[Key, Response],
     random_sample: bool,
     target_width: float | None,
 ) -> tuple[dict[Key, Label], LabelUse]:
@@ -87,14 +114,14 @@ def usable_labels(
         InputError: A label has no usable probability, or another one or another dimension than
             what it belongs to.
     """
-    judged = {verdict.key: verdict for verdict in verdicts}
+    judged = {verdict.key: verdict for verdict in source.verdicts}
     given: dict[Key, Label] = {}
     raters: dict[str, None] = {}
     other = unscored = unjudged = 0
     for label in labels:
         probability = 1.0 if random_sample else probability_of(label)
         verdict = judged.get(label.key)
-        if verdict is None or _of_another(label, responses.get(label.key)):
+        if verdict is None or _of_another(label, source):
             other += 1
         elif label.score is None:
             unscored += 1

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from flames.text import visible
+
+_QUOTES = tuple("`'\"“‘「『")
 _TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 
 
@@ -38,3 +41,18 @@ def split_reasoning(text: str) -> tuple[str, str]:
             depth = 1
     (reasoning if depth else answer).append(text[position:])
     return "".join(answer).strip(), "\n".join(filter(None, map(str.strip, reasoning)))
+
+
+def split_opening(text: str) -> tuple[str, str]:
+    """As `split_reasoning`, for responses from elsewhere, which may speak of the tags.
+
+    Only text that begins with a tag, or whose first tag is a closing one (no quotation mark
+    before it), is split; any other is the answer as it is.
+    """
+    tag = _TAG.search(text)
+    if tag is None:
+        return text, ""
+    before = text[: tag.start()]
+    if before.endswith(_QUOTES) if tag[1] else visible(before):
+        return text, ""
+    return split_reasoning(text if tag[1] else text[tag.start() :])

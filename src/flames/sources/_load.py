@@ -1,0 +1,210 @@
+"""Sources from a file of verdicts, and the door to those from runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from flames.errors import InputError, UsageError
+from flames.io import ReadOptions, read_verdicts
+from flames.metrics.result import PromptSetInfo
+from flames.prompts import identify, known_prompts
+from flames.records import THOUGHT_ALOUD, Prompt, Response, Verdict
+from flames.scorers.labels import PREFIX, labels_path
+from flames.scorers.registry import notes_of
+from flames.sources._beside import reworded
+from flames.sources._source import Source, matches
+from flames.taxonomy import Taxonomy, load_taxonomy
+from flames.text import differ
+
+Truncated = Literal["scored", "unscored"]
+
+_OF_RESPONSE = (
+    "prompt response finish_reason error reasoning usage latency_s attempts sampling created"
+).split()
+
+
+def load_sources(
+    path: str | os.PathLike[str],
+    *,
+    scorer: str | None = None,
+    options: ReadOptions | None = None,
+    truncated: Truncated = "scored",
+) -> list[Source]:
+    """Loads what a file of verdicts, a run or `labels:silver` holds.
+
+    Args:
+        path: A file in any format that Flames reads, the released scorer's output included; a
+            run directory; `labels:FILE` or `labels:silver`; `-` for standard input.
+        scorer: Take only this scorer's verdicts, by id or by its name without version; a run
+            with verdicts of several scorers needs it.
+        options: How a file is read.
+        truncated: `unscored` takes the scores off truncated responses.
+
+    Returns:
+        One source for each model and scorer (and annotator), in order of appearance.
+
+    Raises:
+        InputError: The file cannot be read as verdicts, or holds none.
+        UsageError: Several scorers and none chosen, or no such scorer.
+    """
+    options = options or ReadOptions()
+    if not options.prompts:
+        options = replace(options, prompts=known_prompts(options.taxonomy))
+    name = os.fspath(path)
+    if name.startswith(PREFIX):
+        options = options if options.model else replace(options, model=name.removeprefix(PREFIX))
+        path = labels_path(name)
+    if Path(path).is_dir():
+        from flames.run import open_run
+        from flames.sources._run import from_run
+
+        sources = [from_run(open_run(Path(path)), scorer, options)]
+    else:
+        sources = _chosen(list(_from_file(Path(path), options)), scorer, path)
+    if truncated == "unscored":
+        sources = [replace(s, verdicts=tuple(map(_untruncated, s.verdicts))) for s in sources]
+    return sources
+
+
+def taxonomy_of(
+    paths: Sequence[str | os.PathLike[str]], given: str | Path | None = None
+) -> Taxonomy:
+    """The taxonomy to read sources with.
+
+    Args:
+        paths: As for `load_sources`.
+        given: A taxonomy file, which wins.
+
+    Returns:
+        The given one, or the one that all runs among the paths were asked with, or Flames' own.
+
+    Raises:
+        UsageError: The runs were asked with different ones.
+    """
+    from flames.run import is_run, open_run
+
+    if given is not None:
+        return load_taxonomy(given)
+    found = {run.id: run for path in paths if is_run(path) for run in [open_run(path).taxonomy]}
+    if len(found) > 1:
+        raise UsageError(f"runs with different taxonomies: {', '.join(found)}; choose --taxonomy")
+    return next(iter(found.values()), load_taxonomy())
+
+
+def _chosen(
+    sources: list[Source], scorer: str | None, path: str | os.PathLike[str]
+) -> list[Source]:
+    if scorer is None:
+        return sources
+    chosen = [source for source in sources if matches(source.scorer, scorer)]
+    if not chosen:
+        there = ", ".join(dict.fromkeys(source.scorer for source in sources))
+        raise UsageError(f"{path}: no verdicts of the scorer {scorer!r}; there are: {there}")
+    return chosen
+
+
+def _untruncated(verdict: Verdict) -> Verdict:
+    if verdict.status != "truncated" or verdict.score is None:
+        return verdict
+    return verdict.model_copy(update={"score": None, "unscored": "truncated"})
+
+
+def _from_file(path: Path, options: ReadOptions) -> Iterator[Source]:
+    options = replace(options, anonymous=True)
+    groups: dict[tuple[str, str, str | None], list[Verdict]] = defaultdict(list)
+    for verdict in read_verdicts(path, options):
+        groups[verdict.model, verdict.scorer, verdict.annotator].append(verdict)
+    if not groups:
+        raise InputError("holds no verdicts", path=path)
+    annotators = Counter((model, scorer) for model, scorer, _ in groups)
+    for (model, scorer, annotator), verdicts in groups.items():
+        if annotators[model, scorer] > 1 and annotator and not scorer.endswith(f":{annotator}"):
+            scorer = f"{scorer}:{annotator}"
+        ids = list(dict.fromkeys(verdict.prompt_id for verdict in verdicts))
+        prompts = dict(_prompts(verdicts, options.prompts))
+        prompt_set, more = _prompt_set(ids, prompts, path.stem, options.taxonomy)
+        samples = max(Counter(verdict.prompt_id for verdict in verdicts).values())
+        yield Source(
+            model=model,
+            scorer=scorer,
+            prompt_set=prompt_set,
+            prompts=prompts,
+            verdicts=tuple(verdicts),
+            responses={verdict.key: _response(verdict) for verdict in verdicts},
+            notes=notes_of(verdicts, scorer) + more + _thought_aloud(verdicts),
+            origin=path,
+            samples=samples,
+        )
+
+
+def _thought_aloud(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    times = sum(verdict.extra.get(THOUGHT_ALOUD) is True for verdict in verdicts)
+    note = f"{times:,} responses began with thinking, which was taken out and not scored"
+    return (note,) if times else ()
+
+
+def _prompt_set(
+    ids: list[str], prompts: Mapping[str, Prompt], stem: str, taxonomy: Taxonomy
+) -> tuple[PromptSetInfo, tuple[str, ...]]:
+    """What set these prompts are, and a note where they are only a part of it."""
+    ids_sha256 = hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
+    known = identify(set(ids), taxonomy)
+    if known is None or reworded(prompts, known.by_id):
+        return (
+            PromptSetInfo(
+                name=stem, sha256=ids_sha256, n=len(ids), of="ids", ids_sha256=ids_sha256
+            ),
+            (),
+        )
+    whole = len(ids) == len(known.prompts)
+    info = known.info.model_copy(
+        update={
+            "n": len(ids),
+            "ids_sha256": ids_sha256,
+            "limit": None if whole else len(ids),
+        }
+    )
+    note = f"{len(ids):,} of the {len(known.prompts):,} prompts of {known.name}"
+    return info, () if whole else (note,)
+
+
+def _prompts(
+    verdicts: Iterable[Verdict], known: Mapping[str, Prompt]
+) -> Iterator[tuple[str, Prompt]]:
+    for verdict in verdicts:
+        text = verdict.extra.get("prompt")
+        same = known.get(verdict.prompt_id)
+        if same is not None and not differ(text, same.text):
+            yield verdict.prompt_id, same
+        elif isinstance(text, str) and text.strip():
+            yield (
+                verdict.prompt_id,
+                Prompt.model_construct(  # shown, not asked: it may hold lone surrogates
+                    id=verdict.prompt_id,
+                    dimension=verdict.dimension,
+                    subcomponent=verdict.subcomponent,
+                    technique=verdict.technique,
+                    text=text,
+                ),
+            )
+
+
+def _response(verdict: Verdict) -> Response:
+    """What a verdict's line carries along of the response."""
+    fields = {name: verdict.extra[name] for name in _OF_RESPONSE if name in verdict.extra}
+    return Response.model_construct(
+        prompt_id=verdict.prompt_id,
+        model=verdict.model,
+        sample=verdict.sample,
+        dimension=verdict.dimension,
+        subcomponent=verdict.subcomponent,
+        technique=verdict.technique,
+        status=verdict.status or "ok",
+        **fields,
+    )
