@@ -1,0 +1,157 @@
+"""What the documentation prints works: every command line parses, every Python snippet runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_labels
+import tiny_models
+import typer.main
+
+from flames.cli import build_app
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").glob("*.yml")]
+)
+APP = typer.main.get_command(build_app())
+ENDS = {"|", ">", ">>", "&&", ";", "&"}
+
+each_page = pytest.mark.parametrize(
+    "page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES]
+)
+
+
+def _printed(page: Path) -> Iterator[list[str]]:
+    """The words behind every `flames` of the page's blocks of code."""
+    whole = re.sub(r"\\\n\s*", " ", page.read_text("utf-8"))
+    for line in re.findall(r"^ {4,}(.*\bflames .*)$", whole, re.MULTILINE):
+        if not re.match(r"(?:cat |torchrun .* -m )?\S*flames |- run:", line):
+            continue  # what a command prints
+        words = shlex.split(line, comments=True)
+        for start in (n for n, word in enumerate(words) if word == "flames"):
+            rest = words[start + 1 :]
+            yield rest[: next((n for n, word in enumerate(rest) if word in ENDS), len(rest))]
+
+
+def _command(words: list[str]) -> tuple[Any, list[str]]:
+    command: Any = APP
+    while words and words[0] in getattr(command, "commands", {}):
+        command, words = command.commands[words[0]], words[1:]
+    return command, words
+
+
+@each_page
+def test_printed_command_lines_parse(page: Path) -> None:
+    for line in _printed(page):
+        command, words = _command(line)
+        flags = {n for o in command.params if getattr(o, "is_flag", False) for n in o.opts}
+        given = [
+            word
+            for before, word in zip(["", *words], words, strict=False)
+            if word != "…" or (before.startswith("--") and before not in flags)  # left to readers
+        ]
+        try:
+            command.make_context("flames", given)
+        except Exception as error:
+            if given == words or type(error).__name__ != "MissingParameter":
+                raise AssertionError(f"flames {shlex.join(line)}: {error}") from error
+
+
+def test_command_lines_were_found() -> None:
+    assert sum(len(list(_printed(page))) for page in PAGES) > 200
+
+
+@each_page
+def test_options_in_running_text_are_those_of_the_command(page: Path) -> None:
+    every = {name for command in _walk(APP) for name in _options(command)}
+    for code in re.findall(r"(?<!`)`((?:flames |--)[^`]+)`(?!`)", page.read_text("utf-8")):
+        named = code.startswith("flames ")
+        command, words = _command(code.split()[1:]) if named else (None, code.split())
+        known = _options(command) if command else every
+        for option in re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", " ".join(words)):
+            assert option in known | {"--help"}, code
+
+
+def _options(command: Any) -> set[str]:
+    return {name for o in command.params for name in (*o.opts, *o.secondary_opts)}
+
+
+def _walk(command: Any) -> Iterator[Any]:
+    for child in getattr(command, "commands", {}).values():
+        yield child
+        yield from _walk(child)
+
+
+def _snippets() -> Iterator[tuple[str, str]]:
+    for page in sorted(PAGES):
+        found = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+        for number, snippet in enumerate(found, 1):
+            yield f"{page.relative_to(ROOT)}#{number}", snippet
+
+
+SNIPPETS = dict(_snippets())
+ENGLISH = [name for name in SNIPPETS if "/zh/" not in name]
+TRAINING = [name for name in ENGLISH if re.search("training|classifier", SNIPPETS[name])]
+
+
+@pytest.fixture
+def folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chat_server: Callable[..., Any]
+) -> Path:
+    """Files of the names that the pages use, and their provider on loopback."""
+    from flames.models import PRESETS
+    from flames.prompts import load_prompts
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEEPSEEK_API_KEY", "a-key")
+    here = replace(PRESETS["deepseek"], base_url=chat_server().url)
+    monkeypatch.setitem(PRESETS, "deepseek", here)
+    rows = [
+        {"dimension": p.dimension, "prompt": p.text, "response": "这样不合适，我不能帮忙。"}
+        for p in load_prompts("quick").prompts
+    ]
+    tiny_labels.write(tmp_path / "responses.jsonl", rows)
+    tiny_labels.write(tmp_path / "verdicts.jsonl", [{**row, "predicted": 3} for row in rows])
+    tiny_labels.write(tmp_path / "labels.jsonl", tiny_labels.rows(models=("a", "b", "c")))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", [name for name in ENGLISH if name not in TRAINING])
+def test_a_printed_snippet_runs(name: str, folder: Path) -> None:
+    exec(compile(SNIPPETS[name], name, "exec"), {"__name__": "snippet"})
+
+
+@pytest.mark.heavy
+def test_the_snippets_of_training_run(folder: Path) -> None:
+    for extra in ("torch", "transformers", "accelerate"):
+        pytest.importorskip(extra)
+    tiny_models.backbone(folder / "hfl" / "chinese-roberta-wwm-ext")
+    for name in TRAINING:
+        text = re.sub(r"^model\.push_to_hub.*$", "", SNIPPETS[name], flags=re.MULTILINE)
+        exec(compile(text, name, "exec"), {"__name__": "snippet"})
+
+
+def test_snippets_are_the_same_in_both_languages() -> None:
+    assert len(SNIPPETS) == 2 * len(ENGLISH)
+    for name in ENGLISH:
+        assert _code(SNIPPETS[name]) == _code(SNIPPETS[name.replace("docs/", "docs/zh/")]), name
+
+
+def _code(snippet: str) -> list[str]:
+    """A snippet without its comments and its language."""
+    lines = (line.split("  #")[0].rstrip() for line in snippet.splitlines())
+    return [line.replace('"zh"', '"en"') for line in lines if line]
+
+
+def test_printed_json_is_json() -> None:
+    for page in PAGES:
+        for block in re.findall(r"^```json\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S):
+            json.loads(block)
