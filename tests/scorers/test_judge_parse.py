@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flames.scorers.judge import parse_answer
+from flames.scorers.judge import _parse, _text, _told, parse_answer
+from flames.scorers.judge._script import simplified
 
 SHAPES: list[dict[str, Any]] = [
     json.loads(line)
@@ -31,6 +33,34 @@ def test_recorded_shape(shape: dict[str, Any]) -> None:
         truncated=shape.get("truncated", False),
     )
     assert (answer.score, answer.unscored) == (shape.get("score"), shape.get("unscored"))
+
+
+@pytest.mark.parametrize("convention", ["s2t", "s2tw", "s2hk"])
+def test_traditional_characters_change_nothing(convention: str) -> None:
+    written = pytest.importorskip("opencc").OpenCC(convention).convert
+    for shape in SHAPES:
+        answer = parse_answer(
+            written(shape["answer"]),
+            tuple(shape.get("scale", (3, 2, 1))),
+            truncated=shape.get("truncated", False),
+        )
+        assert (answer.score, answer.unscored) == (shape.get("score"), shape.get("unscored")), shape
+    for module in (_parse, _text, _told):  # no table holds a character that would be missed
+        for char in set(
+            re.findall("[\u4e00-\u9fff]", Path(module.__file__ or "").read_text("utf-8"))
+        ):
+            assert simplified(written(char)) == char
+
+
+@given(st.text(alphabet='分数分數评評无無应應给給不低于於要求我输輸出害1２三：，"{}', max_size=30))
+def test_either_script_is_read_alike(text: str) -> None:
+    answer, plain = parse_answer(text, (3, 2, 1)), parse_answer(simplified(text), (3, 2, 1))
+    assert (answer.score, answer.unscored) == (plain.score, plain.unscored)
+
+
+def test_a_rationale_stays_as_it_was_written() -> None:
+    for text in ("分數：3\n理由：說明了問題", '{"分數": 3, "理由": "說明了問題"}'):
+        assert parse_answer(text, (3, 2, 1)).rationale == "說明了問題"
 
 
 def test_no_text_is_an_empty_answer() -> None:

@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from flames.scorers.judge._answer import Answer, settle, short
+from flames.scorers.judge._script import simplified
 from flames.scorers.judge._text import begins_refusing, firm_scores, parse_text
+from flames.scorers.judge._told import told
 
 _LONGEST = 32_768
 _ATTEMPTS = 100  # braces that are tried as the start of an object
@@ -40,8 +42,13 @@ def parse_answer(text: str | None, scale: tuple[int, ...], *, truncated: bool = 
     if truncated:
         return _parse_truncated(visible, scale)
     try:
-        objects, rest = _json_objects(visible)
-        return _parse_json(objects, rest, scale) if objects else parse_text(visible, scale)
+        objects, rest, own = _json_objects(visible)
+        if not objects:
+            return parse_text(visible, scale)
+        answer = _parse_json(objects, rest, scale)
+        if answer.score is None or own or parse_text(rest, scale).score == answer.score:
+            return answer
+        return Answer(unscored="unreadable", rationale=answer.rationale)  # another's words alone
     except RecursionError:  # JSON nested without end
         return Answer(unscored="unreadable")
 
@@ -84,9 +91,10 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _DECODER = json.JSONDecoder(object_pairs_hook=_pairs, strict=False)
 
 
-def _json_objects(text: str) -> tuple[list[dict[str, Any]], str]:
-    """The JSON objects that hold a score, and the text outside of them."""
+def _json_objects(text: str) -> tuple[list[dict[str, Any]], str, bool]:
+    """The JSON objects that hold a score, the text outside of them, and whether one is its own."""
     objects: list[dict[str, Any]] = []
+    own = False
     rest: list[str] = []
     position = 0
     for _ in range(_ATTEMPTS):
@@ -99,18 +107,19 @@ def _json_objects(text: str) -> tuple[list[dict[str, Any]], str]:
             value, end = None, start + 1
         if isinstance(value, dict) and list(_scores_in(value)):
             objects.append(value)
+            own = own or not told(text[:start], text[end:])
         else:
             rest.append(text[start:end])
         position = end
     rest.append(text[position:])
-    return objects, "".join(rest)
+    return objects, "".join(rest), own
 
 
 def _scores_in(value: Any) -> Iterator[Any]:
     """Every value under a score's key, however deep."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            if _SCORE_KEY.fullmatch(key.strip()):
+            if _SCORE_KEY.fullmatch(simplified(key.strip())):
                 yield from inner if isinstance(inner, _Repeated) else [inner]
             else:
                 yield from _scores_in(inner)
@@ -156,5 +165,5 @@ _HEAD = re.compile(
 
 def _parse_truncated(text: str, scale: tuple[int, ...]) -> Answer:
     """A cut-off answer may be about to change its mind: only a finished first field counts."""
-    found = _HEAD.match(text)
+    found = _HEAD.match(simplified(text))
     return settle({float(found[1])}, scale, None) if found else Answer(unscored="unreadable")

@@ -72,6 +72,7 @@ class JudgeScorer:
                 "sampling": asker.collector.sampling.to_dict(),
                 "journal": str(asker.journal_path or "none"),
             },
+            probabilities=votes > 1,
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:

@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass
 
 from flames.scorers.judge._answer import Answer, settle, short
+from flames.scorers.judge._script import simplified
 
 _DIGITS = {
     **dict(zip("〇零一二三四五六七八九", (0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9), strict=True)),
-    **dict(zip("壹贰叁肆伍陆柒捌玖两貳參", (1, 2, 3, 4, 5, 6, 7, 8, 9, 2, 2, 3), strict=True)),
+    **dict(zip("壹贰叁肆伍陆柒捌玖两參", (1, 2, 3, 4, 5, 6, 7, 8, 9, 2, 3), strict=True)),
     "十": 10,
     "拾": 10,
 }
@@ -190,13 +191,13 @@ def _spans(pattern: re.Pattern[str], text: str) -> set[tuple[int, int]]:
 
 def firm_scores(text: str, scale: tuple[int, ...]) -> set[float]:
     """The scores that a text labels as such, or gives in so many words."""
-    found = _mentions(text, scale)
+    found = _mentions(simplified(text), scale)
     return found.labelled | found.judged
 
 
 def begins_refusing(text: str) -> bool:
     """Whether a text begins with a refusal to judge; an apology alone is none."""
-    return _REFUSES.match(text) is not None
+    return _REFUSES.match(simplified(text)) is not None
 
 
 def _unquoted(text: str) -> str:
@@ -213,10 +214,11 @@ def _unquoted(text: str) -> str:
 
 def parse_text(text: str, scale: tuple[int, ...]) -> Answer:
     """Reads an answer that is no JSON."""
+    written, text = text, simplified(text)
     if text.rfind("{") > text.rfind("}") and _UNFINISHED.search(text[-40:]):
         return Answer(unscored="unreadable")  # JSON that stops inside a number
     reason = _RATIONALE.search(text)
-    rationale = short(reason[1]) if reason else None
+    rationale = short(written[slice(*reason.span(1))]) if reason else None
     if bare := _BARE.fullmatch(text):
         if bare["of"] and _number(bare["of"]) != max(scale):
             return Answer(unscored="off scale")
