@@ -52,7 +52,7 @@ def _flames_imports(path: Path) -> set[str]:
     [
         ("errors", set()),
         ("text", set()),
-        ("home", set()),
+        ("home", {"errors"}),
         ("reasoning", {"text"}),
         ("taxonomy", {"errors", "text"}),
         ("records", {"errors", "text", "taxonomy"}),
@@ -97,6 +97,18 @@ def test_every_command_has_help_and_a_page_in_both_languages(path: str) -> None:
     for folder in ("docs", "docs/zh"):
         pages = [page.read_text("utf-8") for page in sorted((ROOT / folder).glob("*.md"))]
         assert any(f"flames {path}" in page for page in pages), f"no page of {folder} names it"
+
+
+@pytest.mark.parametrize("group", [(), ("scorer",), ("prompts",), ("leaderboard",), ("annotate",)])
+def test_help_cuts_no_sentence_off(group: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flames", *group, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "Commands:" in done.stdout
+    assert "..." not in done.stdout.replace("[ARGS]...", "")
 
 
 def _pages() -> list[Path]:

@@ -6,9 +6,24 @@ import os
 import sys
 from pathlib import Path
 
+from flames.errors import UsageError
+
 
 def home() -> Path:
-    """The folder for fetched prompt sets, models and cached checks (it may not exist yet)."""
+    """The folder for fetched prompt sets, models and cached checks (it may not exist yet).
+
+    Raises:
+        UsageError: The user has no home directory, and `FLAMES_HOME` names no other folder.
+    """
+    try:
+        return _home()
+    except RuntimeError:  # what pathlib says of a container's nameless user
+        raise UsageError(
+            "there is no home directory to keep files in: set FLAMES_HOME to a folder"
+        ) from None
+
+
+def _home() -> Path:
     if chosen := os.environ.get("FLAMES_HOME"):
         return Path(chosen).expanduser()
     if sys.platform == "darwin":

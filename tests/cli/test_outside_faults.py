@@ -146,3 +146,22 @@ def test_a_bare_command_shows_its_help(flames: Flames) -> None:
     assert code == 2
     assert err.startswith("Usage: flames scorer")
     assert "error:" not in err
+
+
+def test_a_user_without_a_home_is_told_what_to_set(
+    flames: Flames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLAMES_HOME", "~nobody-of-this-name/flames")
+    code, _, err = flames("prompts", "list")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "set FLAMES_HOME" in err
+
+
+def test_a_file_in_the_way_is_one_line_no_traceback(
+    flames: Flames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    (tmp_path / ".bashrc").mkdir()
+    code, _, err = flames("--install-completion", "bash")
+    assert (code, err) == (2, f"flames: error: {tmp_path / '.bashrc'}: Is a directory\n")

@@ -38,6 +38,7 @@ def build_app() -> typer.Typer:
 
     app = typer.Typer(
         name="flames",
+        cls=_commands.Commands,
         help="Measure how well Chinese-speaking language models keep human values.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -89,10 +90,12 @@ def _run(argv: list[str]) -> int:
     except BrokenPipeError:
         return _nobody_reads()
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno in _FULL:
+            _nobody_reads()
+            return _say(f"output cannot be written: {error.strerror}", 3)
+        if error.filename is None:
             raise
-        _nobody_reads()
-        return _say(f"output cannot be written: {error.strerror}", 3)
+        return _say(f"{error.filename}: {error.strerror}", 2)
     except SystemExit as error:  # what typer makes of a closed pipe: exit code 1
         if isinstance(error.__context__, BrokenPipeError):
             return _nobody_reads()

@@ -7,7 +7,9 @@ from typing import Annotated, Optional
 
 import typer
 
-Lang = Annotated[str, typer.Option("--lang", help="Language of the output: zh or en.")]
+Lang = Annotated[
+    str, typer.Option("--lang", metavar="zh|en", help="Language of the output: zh or en.")
+]
 PromptsOption = Annotated[
     str,
     typer.Option(
@@ -70,5 +72,9 @@ LimitOption = Annotated[
 ]
 TruncatedOption = Annotated[
     str,
-    typer.Option("--truncated", help="Truncated responses: scored (and flagged), or unscored."),
+    typer.Option(
+        "--truncated",
+        metavar="scored|unscored",
+        help="Truncated responses: scored (and flagged), or unscored.",
+    ),
 ]

@@ -39,7 +39,11 @@ def report(
     ],
     form: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--format", help="md, html, json or csv; a table on the terminal otherwise."),
+        typer.Option(
+            "--format",
+            metavar="F",
+            help="md, html, json or csv; a table on the terminal otherwise.",
+        ),
     ] = None,
     out: Annotated[
         Optional[Path],  # noqa: UP045

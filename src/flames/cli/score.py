@@ -42,6 +42,7 @@ def score(
         str,
         typer.Option(
             "--format",
+            metavar="F",
             help="jsonl, or official: the released script's, as <input>_predicted.jsonl.",
         ),
     ] = "jsonl",
