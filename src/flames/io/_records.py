@@ -12,24 +12,25 @@ from typing import Any
 from pydantic import ValidationError
 
 from flames.errors import InputError
+from flames.io._fields import (
+    cleaned,
+    name_of,
+    place,
+    plain_error,
+    take_thinking_out,
+    told_status,
+    whole,
+)
 from flames.io._rows import STDIN, Row, read_rows
-from flames.reasoning import split_opening
 from flames.records import (
-    SCORABLE,
-    THOUGHT_ALOUD,
     AnyRecord,
     Prompt,
     Response,
     Verdict,
     prompt_id,
 )
-from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
-from flames.text import differ, shorten, visible
-
-_TEXTS = frozenset(
-    "dimension subcomponent technique prompt prompt_id id model response scorer source "
-    "annotator rationale unscored".split()
-)
+from flames.taxonomy import Taxonomy, default_taxonomy
+from flames.text import differ, shorten
 
 
 @dataclass(frozen=True)
@@ -200,85 +201,17 @@ def _build(
     try:
         return build(fields, line, options)
     except ValidationError as error:
-        raise _plain_error(error) from None
-
-
-def _plain_error(error: ValidationError) -> InputError:
-    first = error.errors(include_url=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else None
-    if first["type"] == "missing":
-        return InputError("is missing", field=name)
-    got = shorten(repr(first["input"]), 40)
-    return InputError(f"{first['msg'].lower()}, got {got}", field=name)
-
-
-def _cleaned(fields: dict[str, Any]) -> dict[str, Any]:
-    """Absent fields taken out; the texts that we know checked, numbers standing for them kept."""
-    kept = {name: value for name, value in fields.items() if value is not None}
-    for name in _TEXTS & kept.keys():
-        value = kept[name]
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            kept[name] = str(value)
-        elif not isinstance(value, str):
-            raise InputError(f"must be text, not {type(value).__name__}", field=name)
-        if name not in ("response", "prompt"):
-            kept[name] = kept[name].strip()
-            if not kept[name]:
-                del kept[name]
-    return kept
-
-
-def _whole(fields: dict[str, Any], name: str) -> int | None:
-    """A whole number, also as text (spreadsheets) or as 3.0."""
-    value = fields.get(name)
-    if value is None or value == "":
-        return None
-    number: int | None = None
-    if isinstance(value, bool):
-        number = None
-    elif isinstance(value, int):
-        number = value
-    elif isinstance(value, float) and value.is_integer():
-        number = int(value)
-    elif isinstance(value, str):
-        try:
-            as_float = float(value.strip())
-            number = int(as_float) if as_float.is_integer() else None
-        except (ValueError, OverflowError):
-            number = None
-    if number is None:
-        raise InputError(f"must be a whole number, got {shorten(repr(value), 40)}", field=name)
-    return number
+        raise plain_error(error) from None
 
 
 def _prompt(raw: dict[str, Any], line: int, options: ReadOptions) -> Prompt:
-    fields = _cleaned(raw)
+    fields = cleaned(raw)
     text = fields.get("prompt")
     if not isinstance(text, str) or not text.strip():
         raise InputError("must hold the prompt's text", field="prompt")
     fields.setdefault("id", prompt_id(text))
-    _place(fields, options.taxonomy, required=True)
+    place(fields, options.taxonomy, required=True)
     return Prompt.model_validate(fields)
-
-
-def _place(fields: dict[str, Any], taxonomy: Taxonomy, *, required: bool) -> Dimension | None:
-    """Puts dimension and subcomponent under the taxonomy's own names."""
-    if "dimension" not in fields:
-        if required:
-            names = ", ".join(taxonomy.names)
-            raise InputError(f"is missing; one of: {names}", field="dimension")
-        return None
-    try:
-        dimension = taxonomy.dimension(fields["dimension"])
-    except InputError as error:
-        raise InputError(error.message, field="dimension") from None
-    fields["dimension"] = dimension.name
-    if "subcomponent" in fields and dimension.subcomponents:
-        try:
-            fields["subcomponent"] = dimension.subcomponent(fields["subcomponent"]).name
-        except InputError as error:
-            raise InputError(error.message, field="subcomponent") from None
-    return dimension
 
 
 def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
@@ -291,75 +224,43 @@ def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
         else:
             raise InputError("needs `prompt`, or the `prompt_id` of a known prompt")
     fields.setdefault("model", options.model)
-    fields["sample"] = _whole(fields, "sample") or 0
+    fields["sample"] = whole(fields, "sample") or 0
     known = options.prompts.get(fields["prompt_id"])
     if known is not None and not differ(text, known.text):
         fields.setdefault("dimension", known.dimension)
         if not (text or "").strip():
             fields["prompt"] = known.text
-        if _named(fields["dimension"], options.taxonomy) == known.dimension:
+        if name_of(fields["dimension"], options.taxonomy) == known.dimension:
             for name in ("subcomponent", "technique"):
                 if (value := getattr(known, name)) is not None:
                     fields.setdefault(name, value)
 
 
-def _named(dimension: str, taxonomy: Taxonomy) -> str | None:
-    try:
-        return taxonomy.dimension(dimension).name
-    except InputError:
-        return None  # told by whoever needs it
-
-
-def _status(fields: dict[str, Any]) -> str:
-    response = fields.get("response")
-    finish = fields.get("finish_reason")
-    if finish == "content_filter":
-        return "blocked"
-    if not visible(response):
-        return "empty"
-    return "truncated" if finish == "length" else "ok"
-
-
-def _take_thinking_out(fields: dict[str, Any]) -> None:
-    """Thinking that stands before the answer is kept as `reasoning` and never scored."""
-    text = fields.get("response") or ""
-    answer, thoughts = split_opening(text)
-    if answer == text:
-        return
-    fields |= {"response": answer, THOUGHT_ALOUD: True}
-    if fields.get("reasoning"):
-        fields["input_response"] = text  # its own reasoning stands; nothing is lost
-    elif thoughts:
-        fields["reasoning"] = thoughts
-    if fields.get("status") in SCORABLE and not visible(answer):
-        fields["status"] = "empty"
-
-
 def _response(raw: dict[str, Any], line: int, options: ReadOptions) -> Response:
-    fields = _cleaned(raw)
+    fields = cleaned(raw)
     _identify(fields, line, options)
     if options.placed and "dimension" not in fields:
         raise InputError(
             "is missing and the prompt is none of a known set; --prompts SET|PATH names it",
             field="dimension",
         )
-    _place(fields, options.taxonomy, required=False)
+    place(fields, options.taxonomy, required=False)
     if "response" not in raw and "status" not in fields:
         raise InputError("is missing", field="response")
-    _take_thinking_out(fields)
-    fields["status"] = fields.get("status") or _status(fields)
+    take_thinking_out(fields)
+    fields["status"] = fields.get("status") or told_status(fields)
     for name in ("attempts", "usage", "sampling", "latency_s"):
         if fields.get(name) == "":
             del fields[name]
     if "attempts" in fields:
-        fields["attempts"] = _whole(fields, "attempts")
+        fields["attempts"] = whole(fields, "attempts")
     return Response.model_validate(fields)
 
 
 def _verdict(raw: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
-    fields = _cleaned(raw)
+    fields = cleaned(raw)
     _identify(fields, line, options)
-    dimension = _place(fields, options.taxonomy, required=True)
+    dimension = place(fields, options.taxonomy, required=True)
     assert dimension is not None
     source = "predicted" if "predicted" in raw and "score" not in fields else "score"
     if not {"score", "predicted", "unscored", "scorer"} & raw.keys():
@@ -368,7 +269,7 @@ def _verdict(raw: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
         )
     if isinstance(text := fields.get(source), str):
         fields[source] = options.taxonomy.score_named(text) or text
-    score = _whole(fields, source)
+    score = whole(fields, source)
     if score is not None and score not in dimension.scale:
         scale = " or ".join(map(str, dimension.scale))
         message = f"must be {scale} in {dimension.name}, got {score}"
@@ -377,7 +278,7 @@ def _verdict(raw: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
     if score is not None and isinstance(reason, str) and reason.strip():
         raise InputError(f"says why there is no score, but the score is {score}", field="unscored")
     if "status" not in fields and "response" in fields:
-        fields["status"] = _status(fields)
+        fields["status"] = told_status(fields)
     status = fields.get("status")
     if status in ("empty", "blocked", "error"):
         score = None

@@ -1,0 +1,183 @@
+"""The growing file of one scoring, and how it goes on where it was killed."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from flames.errors import UsageError
+from flames.io import read_rows
+from flames.records import Key, Response, Verdict, dump_line
+from flames.scorers.base import Scorer, score_stream
+from flames.scorers.registry import NOTES, scorer_notes
+
+Truncated = Literal["scored", "unscored"]
+Line = dict[str, Any]
+Progress = Callable[[Mapping[str, Any]], None]
+"""Told of each verdict line once it is kept, those found in the journal included."""
+
+
+def batches(responses: Iterable[Response], scorer: Scorer) -> Iterator[list[Response]]:
+    """As many responses at a time as the scorer likes."""
+    stream = iter(responses)
+    size = getattr(scorer, "window", 256)
+    while batch := list(islice(stream, size)):
+        yield batch
+
+
+def judged(
+    batch: list[Response], scorer: Scorer, truncated: Truncated
+) -> Iterator[tuple[Response, Verdict]]:
+    """Each response with its verdict, which carries what its scorer's id does not tell."""
+    verdicts = score_stream(
+        scorer, batch, truncated=truncated == "scored", window=max(len(batch), 1)
+    )
+    told = scorer_notes(scorer.info.id)
+    if notes := [note for note in scorer.info.notes if note not in told]:
+        verdicts = (v.model_copy(update={NOTES: notes}) for v in verdicts)
+    return zip(batch, verdicts, strict=True)
+
+
+class Journal:
+    """The growing `<file>.part` of one scoring, locked against a second writer."""
+
+    def __init__(
+        self, target: Path, scorer_id: str, truncated: Truncated, progress: Progress | None
+    ) -> None:
+        if target.exists() and not target.is_file():
+            raise UsageError(f"{target}: is no regular file; leave --out away to print verdicts")
+        target = Path(os.path.realpath(target))  # a link stays a link
+        self.target = target
+        self.part = target.with_name(target.name + ".part")
+        self._scorer = scorer_id
+        self._truncated = truncated
+        self._progress = progress
+
+    def __enter__(self) -> Journal:
+        try:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            self._file: IO[bytes] = open(self.part, "a+b")
+        except OSError as error:
+            raise UsageError(f"{self.part}: cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            own = os.fstat(self._file.fileno()).st_ino == os.stat(self.part).st_ino
+        except OSError:
+            own = False
+        if not own:  # locked, or renamed by its writer between our opening and our locking
+            self._file.close()
+            raise UsageError(f"{self.part}: another process is writing it")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if os.fstat(self._file.fileno()).st_size == 0:
+            self.part.unlink(missing_ok=True)
+        self._file.close()
+
+    def finish(self, lines: Iterable[Line] | None = None) -> None:
+        """Puts the whole journal, or these lines in its stead, where the file is to stand."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        if lines is None:
+            os.replace(self.part, self.target)
+            return
+        neighbour = self.target.with_name(self.target.name + ".new")
+        with open(neighbour, "wb") as file:
+            file.writelines((dump_line(line) + "\n").encode("utf-8") for line in lines)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(neighbour, self.target)
+        self.part.unlink()
+
+    def earlier(self) -> dict[Key, Line]:
+        """The lines that the finished file holds, by key."""
+        if not self.target.exists():
+            return {}
+        return {_key(row.fields): row.fields for row in read_rows(self.target)}
+
+    def fill(
+        self,
+        responses: Iterator[Response],
+        scorer: Scorer,
+        to_line: Callable[[Response, Verdict], Line],
+        kept: Mapping[Key, Line] | None = None,
+    ) -> None:
+        """Appends a line a response, in order, after those that are there."""
+        self._resume(responses)
+        for batch in batches(responses, scorer):
+            old = {r.key: kept[r.key] for r in batch if kept and self._holds(r, kept.get(r.key))}
+            new = [response for response in batch if response.key not in old]
+            lines = {r.key: to_line(r, v) for r, v in judged(new, scorer, self._truncated)}
+            lines.update(old)
+            self._append([lines[response.key] for response in batch])
+
+    def _resume(self, responses: Iterator[Response]) -> None:
+        """Passes over the responses that the journal answers; drops a torn last line."""
+        self._file.seek(0)
+        sound = 0
+        for raw in self._file:
+            line = _parsed(raw)
+            if line is None:
+                break
+            response = next(responses, None)
+            if response is None or not self._holds(response, line, strict=False):
+                raise UsageError(
+                    f"{self.part}: was begun with other responses, another scorer or other "
+                    "options; delete it to start afresh"
+                )
+            sound += len(raw)
+            if self._progress is not None:
+                self._progress(line)
+        self._file.truncate(sound)
+        self._file.seek(sound)
+
+    def _holds(self, response: Response, line: Line | None, *, strict: bool = True) -> bool:
+        """Whether a line is this scorer's verdict on this response.
+
+        Args:
+            response: As it is now.
+            line: A verdict that was written.
+            strict: Take a verdict that the scorer could not give for none, to try again.
+        """
+        if line is None or _key(line) != response.key or line.get("scorer") != self._scorer:
+            return False
+        if line.get("status") != response.status:
+            return False
+        if "response" in line and line["response"] != response.response:
+            return False
+        if response.scorable:
+            left_out = response.status == "truncated" and self._truncated == "unscored"
+            if left_out != (line.get("unscored") == "truncated"):
+                return False
+            return not strict or left_out or line.get("score") is not None
+        return True
+
+    def _append(self, lines: list[Line]) -> None:
+        try:
+            self._file.write("".join(dump_line(line) + "\n" for line in lines).encode("utf-8"))
+            self._file.flush()
+        except OSError as error:
+            raise UsageError(f"{self.part}: cannot be written: {error.strerror}") from None
+        if self._progress is not None:
+            for line in lines:
+                self._progress(line)
+
+
+def _key(line: Mapping[str, Any]) -> Key:
+    return Key(str(line.get("prompt_id")), str(line.get("model")), line.get("sample", 0))
+
+
+def _parsed(raw: bytes) -> Line | None:
+    """A whole line of the journal; None for a torn one."""
+    if not raw.endswith(b"\n"):
+        return None
+    try:
+        line = json.loads(raw)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) else None
