@@ -219,6 +219,42 @@ def test_a_server_that_is_away_costs_no_text(make: Any, browser: Any) -> None:
     assert project_status(project).labels == 1
 
 
+def test_two_tabs_on_one_item_cost_no_text(make: Any, browser: Any) -> None:
+    project, links = make(responses(1, ("alpha",)))
+    context = browser.new_context()
+    first, second = context.new_page(), context.new_page()
+
+    long = "</textarea><b>long\u202e reason"
+    with served(project) as base:
+        enter(first, base, links["Ann"])
+        for page in (first, second):
+            page.goto(f"{base}/work")
+        for page, key, reason in ((first, "3", "quick"), (second, "1", long)):
+            page.fill("#rationale", reason)
+            page.keyboard.press("Escape")
+            page.keyboard.press(key)
+            page.wait_for_selector(".still")
+        assert first.locator("#unsaved").count() == 0
+        assert second.locator(".said-so").count() == 1
+        assert second.input_value("#unsaved") == long
+        me = person_id(project, "Bob")
+        task = work.current(project, me)
+        assert task is not None
+        work.answer(project, me, task.ticket, "label", score=1)
+        enter(first, base, links["Cat"])
+        for page in (first, second):
+            page.goto(f"{base}/adjudicate")
+        for page, key, reason in ((first, "3", "quick"), (second, "1", long)):
+            page.keyboard.press(key)
+            page.fill("#reason", reason)
+            page.keyboard.press("Control+Enter")
+            page.wait_for_selector(".still")
+        assert second.input_value("#unsaved") == long
+    context.close()
+    state = project_status(project)
+    assert (state.labels, state.adjudicated) == (2, 1)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_screen_readers_and_contrast(make: Any, browser: Any, scheme: str) -> None:
     project, links = make(responses(6, ("alpha",)), lang="en")

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, and_, exists, func, select, update
+from sqlalchemy import Connection, Row, Select, Table, and_, exists, func, select, update
 
 from flames.annotation import _events
 from flames.annotation._events import Entry
@@ -52,15 +53,24 @@ def free_place(connection: Connection, person: int, item: int) -> None:
     connection.execute(update(items).where(items.c.id == item).values(taken=items.c.taken - 1))
 
 
-def held_by(connection: Connection, person: int, now: str) -> Row[Any] | None:
-    """What the person has in the browser, if its time is not up."""
-    return connection.execute(
-        joined(
-            assignments.c.person == person,
-            assignments.c.state == "leased",
-            assignments.c.expires > now,
-        ).limit(1)
-    ).one_or_none()
+def held_by(
+    connection: Connection,
+    person: int,
+    now: str,
+    leases: Table = assignments,
+    rows: Callable[..., Select[Any]] = joined,
+) -> Row[Any] | None:
+    """What the person has in the browser, if its time is not up.
+
+    Args:
+        connection: Any transaction.
+        person: Who.
+        now: The time.
+        leases: The table of what people have.
+        rows: Selects from it what pages show.
+    """
+    mine = (leases.c.person == person, leases.c.state == "leased", leases.c.expires > now)
+    return connection.execute(rows(*mine).limit(1)).one_or_none()
 
 
 class Lease(NamedTuple):

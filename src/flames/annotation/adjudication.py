@@ -27,7 +27,7 @@ from sqlalchemy import (
 from flames.annotation import _events
 from flames.annotation._events import Entry
 from flames.annotation._project import Project
-from flames.annotation._queue import fresh_lease, lock_person
+from flames.annotation._queue import fresh_lease, held_by, lock_person
 from flames.annotation._schema import adjudications, assignments, events, items, people, settings
 from flames.annotation._tasks import GoneError, clean_text, part_of
 from flames.errors import UsageError
@@ -332,13 +332,7 @@ def _owned(connection: Connection, person: int, ticket: str) -> Row[Any]:
 
 
 def _held(connection: Connection, person: int, now: str) -> Row[Any] | None:
-    return connection.execute(
-        _joined(
-            adjudications.c.person == person,
-            adjudications.c.state == "leased",
-            adjudications.c.expires > now,
-        ).limit(1)
-    ).one_or_none()
+    return held_by(connection, person, now, adjudications, _joined)
 
 
 def opinions(connection: Connection, item: int) -> tuple[Opinion, ...]:

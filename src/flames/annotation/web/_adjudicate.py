@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form
 from starlette.requests import Request
@@ -41,19 +41,20 @@ def _page(
     score: str | None = None,
     reason: str | None = None,
     status: int = 200,
+    **told: Any,
 ) -> Response:
     project = project_of(request)
     with project.database.read() as connection:
         waiting = adjudication.count_open(connection)
     if case is None:
-        return render(request, "adjudicated.html", session=session, waiting=waiting)
+        return render(request, "adjudicated.html", session=session, waiting=waiting, **told)
     if score is None:
         score = str(case.score) if case.score is not None else ""
     return render(
         request, "adjudicate.html", session=session, status_code=status, case=case,
         rubric=rubric(project.taxonomy, case.dimension, case.subcomponent), waiting=waiting,
         problem=problem, score=score, reason=case.reason if reason is None else reason,
-        max_rationale=MAX_RATIONALE, unjudgeable=UNJUDGEABLE,
+        max_rationale=MAX_RATIONALE, unjudgeable=UNJUDGEABLE, **told,
     )  # fmt: skip
 
 
@@ -81,13 +82,22 @@ def decide(
         else:
             raise UsageError("a decision needs a score")
     except GoneError as gone:
-        return RedirectResponse(f"/adjudicate?said={gone.why}", 303)
+        return _gone(request, session, gone.why, reason if do == "decide" else "")
     except UsageError:
         case = adjudication.current_case(project, me)
         if case is None or case.ticket != ticket:
-            return RedirectResponse("/adjudicate?said=gone", 303)
+            return _gone(request, session, "gone", reason)
         return _page(
             request, session, case, problem="adjudicate.incomplete", score=score[:10],
             reason=reason[:MAX_RATIONALE], status=422,
         )  # fmt: skip
     return RedirectResponse("/adjudicate", 303)
+
+
+def _gone(request: Request, session: Session, why: str, reason: str) -> Response:
+    """The next item, beside a reason that was not saved."""
+    unsaved = reason.strip()[:MAX_RATIONALE]
+    if not unsaved:
+        return RedirectResponse(f"/adjudicate?said={why}", 303)
+    case = adjudication.current_case(project_of(request), session.person.id)
+    return _page(request, session, case, said=why, unsaved=unsaved)

@@ -79,6 +79,7 @@ def render(
     session: Session | None = None,
     status_code: int = 200,
     said: str | None = None,
+    unsaved: str = "",
     **context: Any,
 ) -> HTMLResponse:
     """A page.
@@ -90,6 +91,7 @@ def render(
         status_code: Of the answer.
         said: What came of the form before: a key of the words under `said.`; the address may
             name one, too.
+        unsaved: What the reader wrote in a form that could not be taken, to be copied from here.
         **context: What the template uses.
     """
     lang = language(request, session)
@@ -110,6 +112,7 @@ def render(
             session=session,
             person=session.person if session else None,
             csrf=session.csrf if session else None,
+            unsaved=unsaved,
             notice=f"said.{said}" if said and f"said.{said}" in words() else None,
             path=request.url.path,
             project=request.app.state.project.settings,

@@ -58,13 +58,11 @@ def work(request: Request, session: _Reader) -> Response:
     return _next(request, session, _work.current(project_of(request), session.person.id))
 
 
-def _next(
-    request: Request, session: Session, task: Task | None, *, said: str | None = None
-) -> Response:
+def _next(request: Request, session: Session, task: Task | None, **told: Any) -> Response:
     progress = _work.progress(project_of(request), session.person.id)
     if task is None:
-        return render(request, "done.html", session=session, progress=progress, said=said)
-    return _item_page(request, session, task, progress, said=said)
+        return render(request, "done.html", session=session, progress=progress, **told)
+    return _item_page(request, session, task, progress, **told)
 
 
 def _item_page(
@@ -73,18 +71,17 @@ def _item_page(
     task: Task,
     progress: _work.Progress,
     *,
-    said: str | None = None,
     problem: str | None = None,
     rationale: str | None = None,
     status: int = 200,
+    **told: Any,
 ) -> Response:
     taxonomy = project_of(request).taxonomy
     return render(
-        request, "work.html", session=session, status_code=status, said=said, task=task,
-        progress=progress,
+        request, "work.html", session=session, status_code=status, task=task, progress=progress,
         rubric=rubric(taxonomy, task.dimension, task.subcomponent), problem=problem,
         rationale=task.rationale if rationale is None else rationale,
-        max_rationale=MAX_RATIONALE,
+        max_rationale=MAX_RATIONALE, **told,
     )  # fmt: skip
 
 
@@ -105,11 +102,11 @@ def answer(
         what, score = _read(do)
         answered = _work.answer(project, me, ticket, what, score=score, rationale=rationale)
     except GoneError as gone:
-        return _go_on(request, session, said=gone.why)
+        return _go_on(request, session, said=gone.why, unsaved=rationale if do != "undo" else "")
     except UsageError:
         task = _work.current(project, me)
         if task is None or task.ticket != ticket:
-            return _go_on(request, session, said="gone")
+            return _go_on(request, session, said="gone", unsaved=rationale)
         return _item_page(
             request, session, task, _work.progress(project, me),
             problem="work.refused", rationale=rationale[: MAX_RATIONALE], status=422,
@@ -120,13 +117,20 @@ def answer(
 
 
 def _go_on(
-    request: Request, session: Session, *, task: Task | None = None, said: str | None = None
+    request: Request,
+    session: Session,
+    *,
+    task: Task | None = None,
+    said: str | None = None,
+    unsaved: str = "",
 ) -> Response:
-    """The next item: at once for our own script, by a redirect for browsers without it."""
-    if not wants_page(request):
+    """The next item: at once for our own script and beside text that was not saved, else by a
+    redirect."""
+    unsaved = unsaved.strip()[:MAX_RATIONALE]
+    if not (wants_page(request) or unsaved):
         return RedirectResponse(f"/work?said={said}" if said else "/work", 303)
     task = task or _work.current(project_of(request), session.person.id)
-    return _next(request, session, task, said=said)
+    return _next(request, session, task, said=said, unsaved=unsaved)
 
 
 def _read(do: str) -> tuple[Answer, int | None]:
