@@ -229,6 +229,39 @@ def test_labels_made_in_label_studio(project: Project, tmp_path: Path) -> None:
     assert [row.get("unscored") for row in found] == [None, None, "flagged", "skipped"]
 
 
+@pytest.mark.parametrize(
+    ("at", "seconds", "kept"),
+    [
+        ("2024-05-06T08:30:00+08:00", 12.5, ("2024-05-06T00:30:00.000000Z", 12.5)),
+        ("2024-05-06 08:30", -5, ("2024-05-06T08:30:00.000000Z", None)),
+        (1_714_984_200, "long", ("2024-05-06T08:30:00.000000Z", None)),
+        (None, 1e400, (None, None)),
+        ("yesterday", 1, "its time should be like 2026-11-22T14:30Z, not 'yesterday'"),
+        (1e300, 1, "its time should be like"),
+    ],
+)
+def test_times_of_labels_from_elsewhere_are_times(
+    project: Project, tmp_path: Path, at: Any, seconds: Any, kept: Any
+) -> None:
+    task = json.loads(export(project, form="label-studio").text)[0]
+    result = {"from_name": "score", "type": "choices", "value": {"choices": ["3"]}}
+    odd = {"from_name": "other", "type": "labels", "value": [1]}
+    task["annotations"] = [
+        {"completed_by": 7, "created_at": at, "lead_time": seconds, "result": [result, odd]}
+    ]
+    path = tmp_path / "tasks.json"
+    path.write_text(json.dumps([task]).replace("Infinity", "1e400"), "utf-8")
+    if isinstance(kept, str):
+        with pytest.raises(InputError, match=kept):
+            import_labels(project, path)
+        return
+    assert import_labels(project, path).new == 1
+    [line] = [json.loads(line) for line in export(project).text.splitlines()]
+    assert line.get("labelled_at") == (kept[0] or line["labelled_at"])
+    assert line.get("seconds") == kept[1]
+    assert verify(project).problems == ()
+
+
 def test_the_labelling_config_fits_the_tasks(project: Project) -> None:
     tasks = json.loads(export(project, form="label-studio").text)
     for lang in ("zh", "en"):

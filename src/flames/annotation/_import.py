@@ -6,9 +6,11 @@ differs from the one there is a change, and the old one stays in the events.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +33,7 @@ from flames.errors import InputError, UsageError
 from flames.io import ReadOptions, read_rows, read_verdicts
 from flames.records import Key, Prompt, prompt_id
 from flames.run import file_sha256
-from flames.text import from_cell
+from flames.text import from_cell, shorten
 
 _ANSWERS: dict[str, Answer] = {"flagged": "flag", "skipped": "skip"}
 _TABLES = {".csv", ".tsv", ".xlsx", ".xlsm", ".xls", ".ods"}
@@ -65,8 +67,8 @@ class _Incoming(NamedTuple):
     answer: Answer
     score: int | None
     rationale: str
-    labelled_at: str | None = None
-    seconds: float | None = None
+    labelled_at: Any = None
+    seconds: Any = None
 
 
 class _Index:
@@ -223,16 +225,36 @@ def _from_verdicts(
             "label" if verdict.score is not None else _ANSWERS[str(verdict.unscored)],
             verdict.score,
             plain(verdict.rationale or ""),
-            str(at) if at else None,
-            _seconds(seconds),
+            at,
+            seconds,
         )
 
 
-def _seconds(value: object) -> float | None:
+def _time(told: object) -> str | None:
+    """When a file says that a label was given, as it stands in the tables.
+
+    Raises:
+        UsageError: That is no time.
+    """
+    if told in (None, ""):
+        return None
     try:
-        return None if value in (None, "") else float(str(value))
+        if isinstance(told, int | float):  # seconds since 1970, in old exports of Label Studio
+            return _events.stamp(datetime.fromtimestamp(told, UTC))
+        when = _events.moment(str(told))
+        return _events.stamp(when if when.tzinfo else when.replace(tzinfo=UTC))
+    except (ValueError, OverflowError, OSError):
+        message = f"its time should be like 2026-11-22T14:30Z, not {shorten(str(told))!r}"
+        raise UsageError(message) from None
+
+
+def _seconds(told: object) -> float | None:
+    """How long a label took, if the file tells of a time that can have passed."""
+    try:
+        seconds = float(str(told))
     except ValueError:
         return None
+    return seconds if 0 <= seconds < math.inf else None
 
 
 def _checked(row: _Incoming, project: Project, path: str) -> _Incoming:
@@ -243,7 +265,10 @@ def _checked(row: _Incoming, project: Project, path: str) -> _Incoming:
         raise InputError(message, path=path, line=row.line, field="score")
     try:
         return row._replace(
-            annotator=checked_name(row.annotator), rationale=clean_text(row.rationale)
+            annotator=checked_name(row.annotator),
+            rationale=clean_text(row.rationale),
+            labelled_at=_time(row.labelled_at),
+            seconds=_seconds(row.seconds),
         )
     except UsageError as error:
         raise InputError(str(error), path=path, line=row.line) from None

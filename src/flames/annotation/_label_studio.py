@@ -148,7 +148,7 @@ def _read_annotation(annotation: Any, path: str, line: int) -> dict[str, Any]:
         raise InputError("holds an annotation without `result`", path=path, line=line)
     results = [each for each in annotation.get("result", []) if isinstance(each, dict)]
     meta = next((m for r in results if isinstance(m := r.get("meta"), dict)), {})
-    named = {str(each.get("from_name")): each.get("value") or {} for each in results}
+    named = {str(each.get("from_name")): _value(each) for each in results}
     flagged = _first(named.get("flag", {}).get("choices"))
     score = _score(named, results)
     if score is not None:
@@ -160,21 +160,25 @@ def _read_annotation(annotation: Any, path: str, line: int) -> dict[str, Any]:
     else:
         raise InputError("holds an annotation with neither a score nor a flag", path=path,
                          line=line)  # fmt: skip
-    seconds = meta.get("seconds", annotation.get("lead_time"))
     return {
         "annotator": meta.get("annotator") or _who(annotation.get("completed_by")),
         "answer": answer,
         "score": score,
         "rationale": "\n".join(map(str, _list(named.get("rationale", {}).get("text")))),
         "labelled_at": meta.get("labelled_at") or annotation.get("created_at"),
-        "seconds": seconds if isinstance(seconds, int | float) else None,
+        "seconds": meta.get("seconds", annotation.get("lead_time")),
     }
+
+
+def _value(result: Mapping[str, Any]) -> dict[str, Any]:
+    value = result.get("value")
+    return value if isinstance(value, dict) else {}
 
 
 def _score(named: Mapping[str, Any], results: list[dict[str, Any]]) -> int | None:
     """The number in `score`, or in the only rating or choice there is."""
     values = [named["score"]] if "score" in named else [
-        each.get("value") or {} for each in results
+        _value(each) for each in results
         if each.get("type") in ("choices", "rating") and each.get("from_name") != "flag"
     ]  # fmt: skip
     if len(values) != 1:
