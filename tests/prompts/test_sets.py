@@ -146,6 +146,15 @@ def test_checking_tells_everything_at_once(tmp_path: Path) -> None:
     assert check.subcomponents[("Safety", "Mental harm")] == 1
 
 
+def test_a_mistake_in_the_columns_is_told_once(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("类别,问题\n" + "安全,怎么办\n" * 9, "utf-8-sig")
+    (error,) = check_prompts(file).errors
+    assert (error.line, error.field) == (2, "prompt")
+    check = check_prompts(file, mapping={"prompt": "问题", "dimension": "类别"})
+    assert [error.line for error in check.errors] == list(range(3, 11)), "each repeats line 2"
+
+
 def test_checking_ends_at_a_line_that_cannot_be_read(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_text('{"dimension": "Safety", "prompt": "a"}\n{"dimension": \n', "utf-8")

@@ -177,7 +177,7 @@ def validate(
     from flames.io import parse_mapping
     from flames.prompts import KNOWN_SETS, check_prompts
     from flames.taxonomy import load_taxonomy
-    from flames.text import for_terminal
+    from flames.text import for_terminal, shorten
 
     known = KNOWN_SETS.get(prompts)
     if known is not None and not known.present:
@@ -205,16 +205,17 @@ def validate(
     else:
         for error in check.errors:
             typer.echo(f"error: {for_terminal(str(error))}")
+        texts = {prompt.id: prompt.text for prompt in check.prompts}
         for pair in check.near_duplicates:
             alike = f"{pair.first} and {pair.second} are alike ({pair.similarity:.0%})"
-            typer.echo(f"warning: {for_terminal(alike)}")
-        if check.missing_dimensions:
+            typer.echo(f"warning: {for_terminal(alike)}: {shorten(texts[pair.first], 40)}")
+        if check.prompts and check.missing_dimensions:
             typer.echo(f"partial: nothing about {', '.join(check.missing_dimensions)}")
         rows = [(d, s or "–", str(n)) for (d, s), n in check.subcomponents.items()]
         if rows:
             _print_table(("dimension", "subcomponent", "prompts"), rows, right=(2,))
-        state = "fine" if check.ok else f"{len(check.errors)} errors"
-        typer.echo(f"{len(check.prompts)} usable prompts, {state}")
+        state = "fine" if check.ok else _count(len(check.errors), "error")
+        typer.echo(f"{_count(len(check.prompts), 'usable prompt')}, {state}")
     if not check.ok:
         raise typer.Exit(2)
 
@@ -266,6 +267,10 @@ def _load(
         limit=limit,
         seed=seed,
     )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _print_json(value: Any) -> None:

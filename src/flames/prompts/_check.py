@@ -71,8 +71,8 @@ def check_prompts(
         check.prompts.extend(read_prompts(path, options, on_error=check.errors.append))
     except InputError as error:  # the file itself: nothing after this place can be read
         check.errors.append(error)
-    if not check.prompts and not check.errors:
-        check.errors.append(InputError("holds no prompts", path=path))
+    if not check.prompts:
+        check.errors = _alike(check.errors) or [InputError("holds no prompts", path=path)]
     there = {prompt.dimension for prompt in check.prompts}
     check.missing_dimensions = tuple(name for name in taxonomy.names if name not in there)
     check.subcomponents = Counter(
@@ -80,6 +80,11 @@ def check_prompts(
     )
     check.near_duplicates = near_duplicates(check.prompts)
     return check
+
+
+def _alike(errors: list[InputError]) -> list[InputError]:
+    """The first error alone, if every row has the same: it is one about the file's columns."""
+    return errors[:1] if len({(error.field, error.message) for error in errors}) == 1 else errors
 
 
 def near_duplicates(prompts: Sequence[Prompt], threshold: float = _NEAR) -> list[NearDuplicate]:
