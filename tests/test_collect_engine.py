@@ -143,6 +143,30 @@ def test_the_endpoint_is_given_up_when_it_goes_away_in_between() -> None:
     assert [n for n, o in found.items() if o.failure] == [20]
 
 
+@pytest.mark.parametrize(
+    ("answered", "failure", "most"),
+    [(0, TransientFailure("HTTP 500"), 20), (0, RequestRejected("no"), 20),
+     (5, TransientFailure("HTTP 500"), 120)],
+)  # fmt: skip
+def test_an_endpoint_that_never_answers_is_not_asked_everything(
+    answered: int, failure: Exception, most: int
+) -> None:
+    model = Failing({str(n): [failure] * 9 for n in range(answered, 300)})
+    settings = Settings(concurrency=4, backoff_s=0.0001, retries=1)
+    found, stopped, _ = collect(model, 300, settings)
+    assert isinstance(stopped, EndpointUnusable)
+    assert f"in a row got no answer, the last: {failure}" in str(stopped)
+    assert len(model.asked) <= answered + most
+    assert all(outcome.failure for n, outcome in found.items() if n >= answered)
+
+
+def test_prompts_that_an_endpoint_refuses_do_not_make_it_useless() -> None:
+    refused = {str(n): [RequestRejected("too long")] for n in range(1, 300)}
+    found, stopped, _ = collect(Failing(refused), 300)
+    assert stopped is None
+    assert len(found) == 300
+
+
 def test_a_wait_that_is_too_long_ends_it() -> None:
     model = Failing({"0": [RateLimited("daily limit", retry_after=3600)]})
     found, stopped, _ = collect(model, 5)

@@ -83,12 +83,13 @@ def test_who_points_elsewhere_gets_no_question_and_no_header_there(
     flames: Flames, tmp_path: Path
 ) -> None:
     with endpoint(200) as (other, seen), endpoint(307, f"{other}/chat/completions") as (url, asked):
-        code, _, _ = flames(
+        code, _, err = flames(
             "ask", "m", "--base-url", url, "--prompts", "quick", "--limit", 5, "--retries", 0,
             "--header", "X-Own: secret", "--out", tmp_path / "run",
         )  # fmt: skip
         assert code == 3
-        assert asked[0] == "POST secret"
+        assert asked == ["POST secret"]
+        assert f"sends on to {other}/chat/completions, which is not followed" in err
         assert seen == []
     kept = (tmp_path / "run" / "responses.jsonl").read_text("utf-8")
     assert '"ok"' not in kept

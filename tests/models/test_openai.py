@@ -21,6 +21,7 @@ from flames.models import (
     Sampling,
     TransientFailure,
     Unreachable,
+    Usage,
     load_model,
 )
 
@@ -110,6 +111,11 @@ def test_nobody_there() -> None:
         port = free.getsockname()[1]
     with pytest.raises(Unreachable, match=str(port)):
         ask(OpenAIModel("m", f"http://127.0.0.1:{port}/v1"), "x")
+
+
+def test_numbers_that_are_no_counts_cost_nothing() -> None:
+    usage = Usage(prompt_tokens=10**400, completion_tokens=7)
+    assert (usage.tokens_in, usage.tokens_out) == (None, 7)
 
 
 def test_half_a_character_cannot_be_asked(chat_server: Callable[..., Any]) -> None:

@@ -30,7 +30,10 @@ from flames.models import (
 T = TypeVar("T")
 
 HOPELESS = (EndpointUnusable, Unreachable)
-_LOST_IN_A_ROW = 3  # endings of that kind before the endpoint is given up
+# How many requests may end without an answer, one after another, before the endpoint is given up:
+_LOST_IN_A_ROW = 3  # for reasons of that kind
+_NEVER_ANSWERED = 10  # for any reason, where none was answered yet
+_FAILED_IN_A_ROW = 100  # for reasons that may pass, but do not seem to
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Collector:
 
     The first request goes alone: if the endpoint is not to be used at all (a wrong key, an
     unknown model, nobody there), that is raised at once. Later on, too, the endpoint is given
-    up when several requests in a row end that way.
+    up when several requests in a row end that way, or many in any other.
 
     Args:
         model: Whom to ask.
@@ -126,7 +129,7 @@ class Collector:
         self.limit = AdaptiveLimit(self._most)
         self._stop: FlamesError | None = None
         self._tried = self._proven = False
-        self._lost = 0
+        self._lost = self._failed = 0
 
     async def outcomes(self, requests: Iterable[Request[T]]) -> AsyncGenerator[Outcome[T], None]:
         """Asks everything, yielding outcomes as they come, in no particular order.
@@ -257,12 +260,17 @@ class Collector:
     def _judge(self, failure: RequestError | None) -> bool:
         """Whether an ending counts as an outcome; gives the endpoint up where it must be."""
         if failure is None:
-            self._proven, self._lost = True, 0
-        elif isinstance(failure, HOPELESS):
-            self._lost += 1
-            if not self._proven or self._lost >= _LOST_IN_A_ROW:
-                self._stop = self._stop or failure
-                return self._tried  # nothing was asked where the very first fails
-        else:
-            self._lost = 0
+            self._proven, self._lost, self._failed = True, 0, 0
+            return True
+        self._failed += 1
+        hopeless = isinstance(failure, HOPELESS)
+        self._lost = self._lost + 1 if hopeless else 0
+        if hopeless and (not self._proven or self._lost >= _LOST_IN_A_ROW):
+            self._stop = self._stop or failure
+            return self._tried  # nothing was asked where the very first fails
+        if self._proven and isinstance(failure, RequestRejected):
+            self._failed = 0  # it answers, though not this one
+        if self._failed >= (_FAILED_IN_A_ROW if self._proven else _NEVER_ANSWERED):
+            told = f"{self._failed} requests in a row got no answer, the last: {failure}"
+            self._stop = self._stop or EndpointUnusable(told)
         return True

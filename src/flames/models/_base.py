@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 from flames.errors import ModelError, UsageError
 from flames.records import Status
 
+_MOST = 10**12  # tokens; what claims more is no count
 _OURS = frozenset({"model", "messages", "prompt", "stream", "n"})
 
 
@@ -93,7 +94,7 @@ class Usage(dict[str, Any]):
     def _count(self, *names: str) -> int | None:
         for name in names:
             value = self.get(name)
-            if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+            if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST:
                 return value
         return None
 

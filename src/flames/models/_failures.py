@@ -99,7 +99,11 @@ def refusal(
         return EndpointUnusable(told)
     if status == 429 or number in _MINIMAX_WAIT or (status in (503, 529) and retry_after):
         return RateLimited(told, retry_after=retry_after)
-    if status in (401, 403, 404, 407) or (status < 500 and _LOST.search(said)):
+    if (
+        300 <= status < 400
+        or status in (401, 403, 404, 407)
+        or (status < 500 and _LOST.search(said))
+    ):
         return EndpointUnusable(told)
     if status in (200, 408, 409, 425) or status >= 500 or number in _MINIMAX_AGAIN:
         return TransientFailure(told, retry_after=retry_after)

@@ -21,9 +21,10 @@ from flames.models._base import (
 )
 from flames.models._failures import redact, refusal, wait_asked
 from flames.models._frames import Frame
+from flames.text import shorten
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    from openai import APIStatusError, AsyncOpenAI
 
 CONNECT_TIMEOUT_S = 15.0
 NO_KEY = "none"
@@ -128,7 +129,7 @@ class OpenAIModel:
             )
             if isinstance(meaning, Reply):
                 return meaning
-            raise self._explained(meaning, error.status_code) from None
+            raise self._explained(meaning, error) from None
         except (TimeoutError, openai.APITimeoutError) as error:
             if _within(error, "ConnectTimeout"):
                 raise Unreachable(f"no connection to {self._host} in time") from None
@@ -196,9 +197,17 @@ class OpenAIModel:
     def _host(self) -> str:
         return urlsplit(public_url(self._base_url)).netloc or public_url(self._base_url)
 
-    def _explained(self, error: RequestError, status: int) -> RequestError:
+    def _explained(self, error: RequestError, answer: APIStatusError) -> RequestError:
+        status = answer.status_code
         if not isinstance(error, EndpointUnusable):
             return error
+        if status < 400:
+            leads = answer.response.headers.get("location", "").partition("?")[0]
+            leads = shorten(redact(leads, self._secrets), 100) or "elsewhere"
+            return EndpointUnusable(
+                f"HTTP {status}: {self._host} sends on to {leads}, which is not followed; "
+                "give the right address"
+            )
         hint = {
             401: f"is the key in {self._key_from} right?" if self._key_from else "a key is needed",
             403: "may this key use this model?",
