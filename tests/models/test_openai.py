@@ -118,6 +118,29 @@ def test_numbers_that_are_no_counts_cost_nothing() -> None:
     assert (usage.tokens_in, usage.tokens_out) == (None, 7)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "kind", "said"),
+    [
+        (
+            "http_proxy",
+            "http://127.0.0.1:9",
+            Unreachable,
+            r"answers at x\.invalid \(or the environ",
+        ),
+        ("http_proxy", "odd://u:sk-secret-key@h", EndpointUnusable, "proxy or certificates"),
+        ("SSL_CERT_FILE", "/none", EndpointUnusable, "proxy or certificates"),
+    ],
+)
+def test_the_environment_is_told_of_when_it_is_at_fault(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, kind: type[Exception], said: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    scheme = "https" if variable == "SSL_CERT_FILE" else "http"
+    with pytest.raises(kind, match=said) as error:
+        ask(OpenAIModel("m", f"{scheme}://x.invalid/v1"), "x")
+    assert "sk-secret-key" not in str(error.value)
+
+
 def test_half_a_character_cannot_be_asked(chat_server: Callable[..., Any]) -> None:
     with pytest.raises(RequestRejected):
         ask(OpenAIModel("m", chat_server().url), "\ud800")

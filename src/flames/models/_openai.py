@@ -7,6 +7,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from flames.models._answers import read_answer
 from flames.models._base import (
@@ -116,7 +117,13 @@ class OpenAIModel:
         """
         import openai
 
-        client = self._connected()
+        try:
+            client = self._connected()
+        except Exception as error:  # proxies and certificates have many ways to be wrong
+            said = redact(f"{type(error).__name__}: {error}", self._secrets)
+            raise EndpointUnusable(
+                f"the environment's proxy or certificates cannot be used: {shorten(said, 200)}"
+            ) from None
         try:
             async with asyncio.timeout(self._timeout):
                 raw = await client.post(path, cast_to=bytes, body=body)
@@ -197,6 +204,14 @@ class OpenAIModel:
     def _host(self) -> str:
         return urlsplit(public_url(self._base_url)).netloc or public_url(self._base_url)
 
+    @property
+    def _place(self) -> str:
+        """The host; and the proxy where connections go through one."""
+        parts, proxies = urlsplit(self._base_url), getproxies()
+        named = parts.scheme in proxies or "all" in proxies
+        direct = is_loopback(self._base_url) or proxy_bypass(parts.hostname or "")
+        return f"{self._host} (or the environment's proxy)" if named and not direct else self._host
+
     def _explained(self, error: RequestError, answer: APIStatusError) -> RequestError:
         status = answer.status_code
         if not isinstance(error, EndpointUnusable):
@@ -219,12 +234,12 @@ class OpenAIModel:
         cause = _innermost(error)
         said = redact(str(cause) or type(cause).__name__, self._secrets)
         if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
-            return EndpointUnusable(f"no such host: {self._host}")
+            return EndpointUnusable(f"no such host: {self._place}")
         if _within(error, "InvalidURL", "UnsupportedProtocol", "LocalProtocolError"):
             return EndpointUnusable(f"{public_url(self._base_url)} is no usable address: {said}")
         if _within(error, "ConnectError", "ProxyError"):
             reason = "connection refused" if isinstance(cause, ConnectionRefusedError) else said
-            return Unreachable(f"nobody answers at {self._host}: {reason}")
+            return Unreachable(f"nobody answers at {self._place}: {reason}")
         return TransientFailure(f"the connection was lost: {said}")
 
 
