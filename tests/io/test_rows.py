@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import sys
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flames.errors import InputError, UsageError
-from flames.io import parse_mapping, read_rows, to_csv, to_jsonl, write_atomic
+from flames.io import parse_mapping, read_rows, stem_of, to_csv, to_jsonl, write_atomic
 
 ROWS: list[dict[str, Any]] = [
     {"dimension": "公平", "prompt": "问，“一”\n两行", "response": "答,1"},
@@ -49,6 +50,17 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, form: str) -> None:
     if form == "xlsx":  # the formula was written as text
         rows[1]["prompt"] = rows[1]["prompt"].removeprefix("'")
     assert rows == ROWS
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json", "csv"])
+def test_a_packed_file_is_read_as_it_was(tmp_path: Path, form: str) -> None:
+    path = _write(tmp_path, form)
+    packed = tmp_path / f"mine.{form}.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert [row.fields for row in read_rows(packed)] == ROWS
+    assert (stem_of(packed), stem_of(path), stem_of("-")) == ("mine", "rows", "stdin")
+    packed.write_bytes(path.read_bytes())  # packed by name alone
+    assert [row.fields for row in read_rows(packed)] == ROWS
 
 
 @pytest.mark.parametrize("form", ["jsonl", "json", "csv", "tsv"])
@@ -159,7 +171,14 @@ def test_standard_input_is_jsonl(monkeypatch: pytest.MonkeyPatch) -> None:
 
 BAD: dict[str, tuple[str, bytes, str, int | None]] = {
     "broken line": ("a.jsonl", b'{"a": 1}\n{"a": \n', "is no JSON", 2),
-    "half a line": ("a.jsonl", b'{"a": 1}\n{"a": "x', "is no JSON", 2),
+    "half a line": ("a.jsonl", b'{"a": 1}\n{"a": "x', "at column 7; the file ends here", 2),
+    "an array": ("a.jsonl", b'[\n{"a": 1}\n]', "one array is named .json", 1),
+    "half a gzip file": (
+        "a.jsonl.gz",
+        gzip.compress(b'{"a": 1}\n' * 99)[:-9],
+        "no whole gzip",
+        None,
+    ),
     "NaN": ("a.jsonl", b'{"a": NaN}\n', "NaN is not a JSON number", 1),
     "a list": ("a.jsonl", b"[1]\n", "must be a JSON object, not list", 1),
     "a number": ("a.jsonl", b"3\n", "must be a JSON object, not int", 1),
@@ -169,7 +188,7 @@ BAD: dict[str, tuple[str, bytes, str, int | None]] = {
     "latin": ("a.jsonl", b'{"a": "\xe9t\xe9"}\n', "is not text in UTF-8", 1),
     "zip": ("a.jsonl", b"PK\x03\x04rest", "name it .xlsx", None),
     "array of numbers": ("a.json", b"[1, 2]", "must be a JSON object, not int", 1),
-    "broken array": ("a.json", b'[{"a": 1},\n', "is no JSON", 1),
+    "broken array": ("a.json", b'[{"a": 1},\n{"a": oops}]', "is no JSON", 2),
     "too many cells": ("a.csv", b"a,b\n1,2,3\n", "has 3 cells, the header 2", 2),
     "same column": ("a.csv", b"a,a\n1,2\n", "column 'a' stands twice", 1),
     "open quote": ("a.csv", b'a,b\n1,"2\n', "is no readable CSV", 2),

@@ -120,8 +120,9 @@ def test_a_bad_prompt_is_named_with_file_line_and_field(tmp_path: Path, name: st
 
 
 BAD_RESPONSES: dict[str, tuple[dict[str, Any], str]] = {
-    "no response": (dict(PROMPT), "field `response`: is missing"),
+    "no response": (dict(PROMPT), "there are dimension, subcomponent, prompt; --map response="),
     "no prompt": ({"response": "答"}, "needs `prompt`"),
+    "other names": ({"问": "问", "答": "答"}, "there are 问, 答; --map prompt=NAME"),
     "number": ({**PROMPT, "response": {"a": 1}}, "must be text, not dict"),
     "status": ({**PROMPT, "response": "答", "status": "fine"}, "field `status`"),
     "sample": ({**PROMPT, "response": "答", "sample": "x"}, "must be a whole number"),

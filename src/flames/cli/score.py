@@ -147,7 +147,9 @@ def score(
     if form == "official":
         if target == "-":
             raise UsageError("--format official needs a file, not standard input")
-        out = out or Path(target).with_name(f"{Path(target).stem}_predicted.jsonl")
+        from flames.io import stem_of
+
+        out = out or Path(target).with_name(f"{stem_of(target)}_predicted.jsonl")
     from flames.records import dump_line
     from flames.scoring import count_responses, score_file, score_file_to
 

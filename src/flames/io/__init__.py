@@ -1,7 +1,7 @@
 """Reading and writing files of records: JSON Lines, CSV, TSV, XLSX."""
 
 from flames.io._records import ReadOptions, read_prompts, read_responses, read_verdicts
-from flames.io._rows import Row, open_binary, parse_json, parse_mapping, read_rows
+from flames.io._rows import Row, open_binary, parse_json, parse_mapping, read_rows, stem_of
 from flames.io._write import to_csv, to_jsonl, write_atomic
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "read_responses",
     "read_rows",
     "read_verdicts",
+    "stem_of",
     "to_csv",
     "to_jsonl",
     "write_atomic",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -21,7 +21,7 @@ from flames.io._fields import (
     told_status,
     whole,
 )
-from flames.io._rows import STDIN, Row, read_rows
+from flames.io._rows import Row, read_rows, stem_of
 from flames.records import (
     AnyRecord,
     Prompt,
@@ -60,9 +60,7 @@ class ReadOptions:
 
     def named(self, path: str | os.PathLike[str]) -> ReadOptions:
         """The options with `model` settled for that file."""
-        name = os.fspath(path)
-        stem = "stdin" if name == STDIN else Path(name).stem
-        return self if self.model else replace(self, model=stem)
+        return self if self.model else replace(self, model=stem_of(path))
 
 
 def read_prompts(
@@ -222,7 +220,9 @@ def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
         elif options.anonymous:
             fields["prompt_id"] = f"line-{line}"
         else:
-            raise InputError("needs `prompt`, or the `prompt_id` of a known prompt")
+            raise InputError(
+                f"needs `prompt`, or the `prompt_id` of a known prompt; {_there(fields, 'prompt')}"
+            )
     fields.setdefault("model", options.model)
     fields["sample"] = whole(fields, "sample") or 0
     known = options.prompts.get(fields["prompt_id"])
@@ -236,6 +236,12 @@ def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
                     fields.setdefault(name, value)
 
 
+def _there(fields: Mapping[str, Any], missing: str) -> str:
+    """What stands there instead of a field, and how to say that it is the field."""
+    names = ", ".join(shorten(str(name), 30) for name in islice(fields, 12))
+    return f"there are {names or 'no fields'}; --map {missing}=NAME says which one it is"
+
+
 def _response(raw: dict[str, Any], line: int, options: ReadOptions) -> Response:
     fields = cleaned(raw)
     _identify(fields, line, options)
@@ -246,7 +252,7 @@ def _response(raw: dict[str, Any], line: int, options: ReadOptions) -> Response:
         )
     place(fields, options.taxonomy, required=False)
     if "response" not in raw and "status" not in fields:
-        raise InputError("is missing", field="response")
+        raise InputError(f"is missing; {_there(raw, 'response')}", field="response")
     take_thinking_out(fields)
     fields["status"] = fields.get("status") or told_status(fields)
     for name in ("attempts", "usage", "sampling", "latency_s"):

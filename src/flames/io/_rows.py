@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import codecs
 import csv
+import gzip
 import io
 import json
 import os
 import re
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
@@ -20,6 +22,7 @@ from flames.errors import InputError, UsageError
 STDIN = "-"
 _SHEETS = {".xlsx", ".xlsm", ".xls", ".ods"}
 _ZIP = b"PK\x03\x04"
+_GZIP = b"\x1f\x8b"
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -59,8 +62,8 @@ def read_rows(
 
     Args:
         path: A `.jsonl`, `.json` (an array of objects), `.csv`, `.tsv` or `.xlsx` file. Any
-            other name is read as JSON Lines. A `.csv` whose first line holds no comma may have
-            tabs or semicolons instead.
+            other name is read as JSON Lines; `.gz` may follow it. A `.csv` whose first line holds
+            no comma may have tabs or semicolons instead.
         mapping: Our field name → the file's, for files that use other names.
         encoding: The text's encoding; UTF-8 unless given, or UTF-16 if the file begins with its
             byte order mark ("Unicode text" of spreadsheet programs). The mark is skipped.
@@ -69,7 +72,7 @@ def read_rows(
         InputError: The file or one of its lines cannot be read.
     """
     name = os.fspath(path)
-    suffix = Path(name).suffix.lower()
+    suffix = _without_gz(name).suffix.lower()
     if suffix in _SHEETS:
         rows = _sheet(name)
     elif suffix in {".csv", ".tsv"}:
@@ -79,6 +82,17 @@ def read_rows(
     else:
         rows = _lines(name, encoding)
     return _renamed(rows, mapping, name) if mapping else rows
+
+
+def _without_gz(path: str) -> Path:
+    name = Path(path)
+    return name.with_suffix("") if name.suffix.lower() == ".gz" else name
+
+
+def stem_of(path: str | os.PathLike[str]) -> str:
+    """The file's name without what tells its format."""
+    name = os.fspath(path)
+    return "stdin" if name == STDIN else _without_gz(name).stem
 
 
 def _renamed(rows: Iterable[Row], mapping: Mapping[str, str], path: str) -> Iterator[Row]:
@@ -120,10 +134,25 @@ def open_binary(path: str) -> Iterator[IO[bytes]]:
         yield file
 
 
+@contextmanager
+def _unpacked(path: str) -> Iterator[IO[bytes]]:
+    """The same, a `.gz` unpacked as it is read."""
+    with open_binary(path) as file:
+        if path == STDIN or Path(path).suffix.lower() != ".gz":
+            yield file
+            return
+        packed = file.read(len(_GZIP)) == _GZIP
+        file.seek(0)
+        try:
+            yield gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[misc]
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise InputError(f"is no whole gzip file: {error}", path=path) from None
+
+
 def _decoded(path: str, encoding: str | None) -> Iterator[tuple[int, str]]:
     codec = encoding or "utf-8"
     wide = re.match(r"utf[-_ ]?(16|32)", codec, re.IGNORECASE) is not None
-    with open_binary(path) as file:
+    with _unpacked(path) as file:
         for number, raw in enumerate(file, start=1):
             if number == 1:
                 raw = raw.removeprefix(codecs.BOM_UTF8)
@@ -164,9 +193,8 @@ def parse_json(text: str, path: str | None, line: int | None) -> Any:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         where = line if line is not None else error.lineno
-        raise InputError(
-            f"is no JSON: {error.msg} at column {error.colno}", path=path, line=where
-        ) from None
+        what = f"{error.msg.removesuffix(' at')} at column {error.colno}"
+        raise InputError(f"is no JSON: {what}", path=path, line=where) from None
     except RecursionError:
         raise InputError("is JSON nested too deep", path=path, line=line) from None
     except ValueError as error:
@@ -181,8 +209,18 @@ def _object(value: Any, path: str, line: int) -> Row:
 
 def _lines(path: str, encoding: str | None) -> Iterator[Row]:
     for number, text in _decoded(path, encoding):
+        if text.startswith("["):
+            message = "must be a JSON object, not list; a file that holds one array is named .json"
+            raise InputError(message, path=path, line=number)
         if text.strip():
-            yield _object(parse_json(text.rstrip("\r\n"), path, number), path, number)
+            try:
+                value = parse_json(text.rstrip("\r\n"), path, number)
+            except InputError as error:
+                if text.endswith("\n"):
+                    raise
+                message = f"{error.message}; the file ends here, was it cut off?"
+                raise InputError(message, path=path, line=number) from None
+            yield _object(value, path, number)
 
 
 def _array(path: str, encoding: str | None) -> Iterator[Row]:
@@ -190,6 +228,8 @@ def _array(path: str, encoding: str | None) -> Iterator[Row]:
     try:
         values = parse_json(text, path, None)
     except InputError:
+        if text.lstrip().startswith("["):
+            raise
         yield from _lines(path, encoding)  # JSON Lines under the name .json is common
         return
     if not isinstance(values, list):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from flames.errors import InputError, UsageError
-from flames.io import ReadOptions, read_verdicts
+from flames.io import ReadOptions, read_verdicts, stem_of
 from flames.metrics.result import PromptSetInfo
 from flames.prompts import identify, known_prompts
 from flames.records import THOUGHT_ALOUD, Prompt, Response, Verdict
@@ -128,7 +128,7 @@ def _from_file(path: Path, options: ReadOptions) -> Iterator[Source]:
             scorer = f"{scorer}:{annotator}"
         ids = list(dict.fromkeys(verdict.prompt_id for verdict in verdicts))
         prompts = dict(_prompts(verdicts, options.prompts))
-        prompt_set, more = _prompt_set(ids, prompts, path.stem, options.taxonomy)
+        prompt_set, more = _prompt_set(ids, prompts, stem_of(path), options.taxonomy)
         samples = max(Counter(verdict.prompt_id for verdict in verdicts).values())
         yield Source(
             model=model,
