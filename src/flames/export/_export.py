@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,7 +18,7 @@ from flames.engines._backend import Logits
 from flames.errors import CheckFailed, InputError, MissingExtraError, UsageError
 from flames.evaluation import Labelled, LabelledSet
 from flames.export._package import SECTION, Check, File, Package, read_package
-from flames.io import write_atomic
+from flames.io import folder_atomic, write_atomic
 from flames.scorers.base import ScorerContext
 from flames.scorers.classifier.encoding import TOKENIZER, Encoded
 from flames.scorers.classifier.settings import CONFIG, ScorerSettings, read_settings
@@ -86,10 +84,7 @@ def export(
         raise MissingExtraError("cpu", "comparing an export with its original")
     calibration, checked, names = _rows(context, options)
     model = _load(source)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as place:
-        made = Path(place) / "made"
-        made.mkdir()
+    with folder_atomic(target) as made:
         encode = model.encoder.encode
         files = _write(model, made, encode(_pairs(calibration)), options)
         options.progress("comparing with the original")
@@ -104,9 +99,6 @@ def export(
             versions={each: version(each) for each in ("torch", "transformers", "onnx")},
         )
         _describe(source, made, settings, package)
-        if target.exists():
-            target.rmdir()
-        os.replace(made, target)
     return package
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 from flames.errors import InputError, MissingExtraError, OutsideError, UsageError
 from flames.home import home
+from flames.io import folder_atomic
 from flames.scorers.classifier import (
     RELEASED_TEMPLATE,
     Encoder,
@@ -83,7 +82,9 @@ def import_checkpoint(
 
     options = options or ImportOptions()
     target = out or default_folder()
-    if target.exists() and not options.overwrite and any(target.iterdir()):
+    if target.is_file():
+        raise UsageError(f"{target} is a file; a scorer is a folder: give another --out")
+    if target.is_dir() and not options.overwrite and any(target.iterdir()):
         raise UsageError(f"{target} is there already; --overwrite replaces it")
     folder = _folder(source, options.progress)
     original = _config(folder)
@@ -104,19 +105,13 @@ def import_checkpoint(
     options.progress("checking the tensors", 0.0)
     checkpoint.check(expected, original["rotary"]["base"])
     dtype = getattr(torch, options.dtype) if options.dtype else None
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as place:
-        made = Path(place) / "made"
-        made.mkdir()
+    with folder_atomic(target) as made:
         digest = _write(checkpoint, expected, made, dtype, options.progress)
         config.settings = settings.model_copy(update={"version": digest[:8], "weights": digest})
         config.save_pretrained(made)
         tokenizer.save(str(made / TOKENIZER))
         for path in made.iterdir():
             shutil.copymode(made / "config.json", path)  # weights come readable by their owner only
-        if target.exists():
-            os.replace(target, Path(place) / "replaced")
-        os.replace(made, target)
     return target
 
 

@@ -1,0 +1,101 @@
+"""Folders that appear whole or not at all, and what a killed writer leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flames.errors import UsageError
+from flames.io import folder_atomic
+
+FILL = """
+import sys
+from flames.io import folder_atomic
+with folder_atomic(sys.argv[1]) as made:
+    (made / "half").write_text("?")
+    print("here", flush=True)
+    sys.stdin.read()
+"""
+
+
+def writer(target: Path) -> subprocess.Popen[str]:
+    """A process that is in the middle of writing the folder."""
+    run = subprocess.Popen(
+        [sys.executable, "-c", FILL, str(target)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stdout is not None
+    assert run.stdout.readline() == "here\n"
+    return run
+
+
+def fill(target: Path, text: str) -> None:
+    with folder_atomic(target) as made:
+        (made / "file").write_text(text)
+
+
+def fail(target: Path) -> None:
+    with folder_atomic(target) as made:
+        (made / "file").write_text("new")
+        raise ZeroDivisionError
+
+
+def test_it_replaces_what_stands_there_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "folder"
+    for text in ("one", "two"):
+        fill(target, text)
+        assert [(each.name, each.read_text()) for each in target.iterdir()] == [("file", text)]
+    assert os.listdir(target.parent) == ["folder"]
+
+
+def test_an_error_leaves_the_old_one(tmp_path: Path) -> None:
+    fill(tmp_path / "folder", "old")
+    with pytest.raises(ZeroDivisionError):
+        fail(tmp_path / "folder")
+    assert (tmp_path / "folder" / "file").read_text() == "old"
+    assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_what_a_killed_writer_left_is_cleared_away_and_a_living_one_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    target = tmp_path / "folder"
+    with writer(target) as run:
+        with pytest.raises(UsageError, match="another process is writing it"):
+            fill(target, "mine")
+        run.send_signal(signal.SIGKILL)
+    assert os.listdir(tmp_path) == [".folder.new"]
+    fill(target, "mine")
+    assert os.listdir(tmp_path) == ["folder"]
+    assert os.listdir(target) == ["file"]
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
+    place = tmp_path / ".folder.new"
+    for name in ("old", "made"):
+        (place / name).mkdir(parents=True)
+        (place / name / "file").write_text(name)
+    with pytest.raises(ZeroDivisionError):
+        fail(tmp_path / "folder")
+    assert (tmp_path / "folder" / "file").read_text() == "made"
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    fill(tmp_path / "real", "old")
+    (tmp_path / "link").symlink_to("real")
+    fill(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "file").read_text() == "new"
+
+
+def test_a_place_that_cannot_be_written_to_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="cannot be written: Not a directory"):
+        fill(tmp_path / "file" / "folder", "?")
