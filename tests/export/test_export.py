@@ -49,6 +49,7 @@ def opened(folder: Path, package: Package, backend: str, precision: str) -> tupl
 
 def test_package_says_what_it_is(exported: tuple[Path, Package], trained: Path) -> None:
     folder, package = exported
+    assert not folder.with_name(".exported.new").exists()
     names = {path.name for path in folder.iterdir()}
     assert names == {"config.json", "tokenizer.json", "model.onnx", "model.int8.onnx"}
     assert set(package.files) == {"fp32", "int8"}
@@ -233,7 +234,8 @@ def test_a_model_that_is_none_is_one_clear_line(tmp_path: Path, backend: str) ->
         ({"backend": "tvm"}, "unknown backend 'tvm'"),
         ({"precision": "int4"}, "computes int8, bf16, fp32, not 'int4'"),
         ({"threads": 0}, "threads is a whole number from 1 on, not 0"),
-        ({"truncation": "left"}, "--truncation is middle or official"),
+        ({"device": "cpu"}, "has no option 'device'; it has: backend, batch_tokens, precision"),
+        ({"truncation": "left"}, "truncation is middle or official"),
     ],
 )
 def test_options_that_cannot_be_met_are_told(
@@ -241,6 +243,20 @@ def test_options_that_cannot_be_met_are_told(
 ) -> None:
     with pytest.raises(UsageError, match=told):
         load_scorer(str(exported[0]), ScorerContext(options=options))
+
+
+def test_each_kind_is_given_its_own_options_where_both_stand_together(
+    exported: tuple[Path, Package], trained: Path
+) -> None:
+    options = {"precision": "int8", "threads": 1, "device": "cpu", "dtype": "bfloat16"}
+    for name, told in (("precision", "has no option 'precision'; it has: batch_tokens, device"),
+                       ("threads", "has no option 'threads'")):  # fmt: skip
+        with pytest.raises(UsageError, match=told):
+            load_scorer(str(trained), ScorerContext(options={name: options[name]}))
+    for spec in (f"ensemble:{trained}+{exported[0]}", f"cascade:{exported[0]}>{trained}"):
+        made = load_scorer(spec, ScorerContext(options={**options, "selftest": "off"}))
+        assert "+int8" in made.info.id
+        assert all(verdict.score for verdict in made.score(RESPONSES[:4]))
 
 
 def test_what_cannot_be_exported_is_told(

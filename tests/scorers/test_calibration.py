@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flames.cli import main
 from flames.errors import FlamesError, InputError, UsageError
+from flames.evaluation import read_labelled, seen
 from flames.records import Response, Verdict, verdict_for
 from flames.scorers import ScorerContext, ScorerInfo, load_scorer
 from flames.scorers.calibration import (
@@ -248,6 +250,41 @@ def test_the_bundled_scorer_can_be_calibrated_and_loaded_again(tmp_path: Path) -
     assert scorer.info.notes[:1] == base.info.notes[:1]
     assert {v.unscored for v in verdicts} <= {None, "low confidence"}
     assert any(v.unscored for v in verdicts)
+
+
+def told_by(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as done:
+        main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return int(done.value.code or 0), captured.out, captured.err
+
+
+def test_labels_that_a_scorer_learnt_from_are_told_wherever_it_goes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "c.json"
+    for models, known in (("sim-formal", False), ("sim-weak,sim-formal", True)):
+        command = ("scorer", "calibrate", "lexical", "--labels", "labels:silver")
+        code, out, _ = told_by(capsys, *command, "--models", models, "--out", path)
+        assert code == 0
+        assert ("lexical@1 learnt from labels of the same models" in out) == known
+        cascade = load_scorer(f"cascade:calibrated:{path}>lexical-plus", ScorerContext())
+        assert any("it may know" in note for note in cascade.info.notes) == known
+    learnt = {each.scorer: each for each in cascade.info.learnt}
+    assert {"sim-weak", "sim-formal"} == learnt.pop(next(n for n in learnt if "+c" in n)).models
+    assert set(learnt) == {"lexical@1", "lexical-plus@1"}
+    rows = read_labelled(["labels:silver"], prompt_needed=False)
+    assert len(seen(cascade.info, rows.files, ["sim-formal"])) == 2
+    assert not seen(cascade.info, {"other.jsonl": "0"}, ["sim-formal"])
+
+
+def test_a_scorer_without_probabilities_is_refused_before_it_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("scorer", "calibrate", "judge:ollama/m", "--labels", "labels:silver")
+    code, _, err = told_by(capsys, *command, "--out", tmp_path / "c.json")
+    assert code == 2
+    assert "judge:m@zh-v1 gives no probabilities to calibrate" in err
 
 
 def test_verdicts_without_probabilities_cannot_be_calibrated() -> None:

@@ -101,7 +101,7 @@ def test_the_bundled_scorer_before_a_judge(endpoint: Any) -> None:
     cascade = load_scorer("cascade:lexical>judge:j", context)
     found = cascade.score(given)
     steps = Counter(v.extra["step"] for v in found)
-    lexical = load_scorer("lexical", context).score(given)
+    lexical = load_scorer("lexical").score(given)
     unsure = [max((v.probabilities or {}).values()) < 0.7 for v in lexical]
     assert steps == Counter({"lexical@1": unsure.count(False), "judge:j@zh-v1": unsure.count(True)})
     assert len(endpoint.asked()) == unsure.count(True) > 0
@@ -115,10 +115,12 @@ def test_a_file_gives_each_step_its_own(endpoint: Any, tmp_path: Path) -> None:
     steps = [
         {"scorer": "judge:always-3", "threshold": 0.9, "options": {"votes": 2}},
         {"scorer": "judge:always-1"},
+        {"scorer": "lexical"},
     ]
     path.write_text(json.dumps({"steps": steps}), "utf-8")
-    scorer = load_scorer(f"cascade:{path}", ScorerContext(options={"base_url": endpoint.url}))
-    assert scorer.info.id == "cascade:judge:always-3@zh-v1x2>judge:always-1@zh-v1@0.9"
+    context = ScorerContext(options={"base_url": endpoint.url, "threshold": 0.7})
+    scorer = load_scorer(f"cascade:{path}", context)
+    assert scorer.info.id == "cascade:judge:always-3@zh-v1x2>judge:always-1@zh-v1>lexical@1@0.9,0.7"
     (found,) = scorer.score(
         [r.model_copy(update={"subcomponent": "Toxic language"}) for r in responses("a")]
     )
@@ -133,6 +135,7 @@ def test_a_file_gives_each_step_its_own(endpoint: Any, tmp_path: Path) -> None:
         ("cascade:lexical>nobody", {}, "no scorer 'nobody'"),
         ("cascade:lexical>lexical", {"threshold": 2}, "between 0 and 1"),
         ("cascade:lexical>lexical", {"threshold": "high"}, "must be a number"),
+        ("cascade:lexical>lexical", {"votes": 3}, "has no option 'votes'"),
         ("cascade:nowhere.json", {}, "no such file, and no A>B"),
     ],
 )
@@ -152,6 +155,14 @@ def test_a_broken_file_is_one_clear_line(tmp_path: Path, text: str) -> None:
         load_scorer(f"cascade:{path}")
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_option_of_a_step_means_something_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "cascade.json"
+    steps = [{"scorer": "lexical", "options": {"votes": 2}}, {"scorer": "lexical-plus"}]
+    path.write_text(json.dumps({"steps": steps}), "utf-8")
+    with pytest.raises(FlamesError, match="lexical has no option 'votes'"):
+        load_scorer(f"cascade:{path}")
 
 
 def test_notes_are_told_from_an_id_alone() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flames.errors import UsageError
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers import ScorerContext, ScorerInfo, load_scorer, scorer_notes
+from flames.scorers import Learnt, ScorerContext, ScorerInfo, load_scorer, scorer_notes
 from flames.scorers.ensemble import EnsembleScorer
 
 
@@ -19,7 +19,10 @@ class Fixed:
     """A scorer that says what it was told to."""
 
     def __init__(self, name: str, said: Sequence[dict[str, Any]]) -> None:
-        self.info = ScorerInfo(id=f"{name}@1", title=name, taxonomy="flames@1", notes=(name,))
+        learnt = (Learnt(f"{name}@1", frozenset({name}), frozenset({"m"})),)
+        self.info = ScorerInfo(
+            id=f"{name}@1", title=name, taxonomy="flames@1", notes=(name,), learnt=learnt
+        )
         self.said = said
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
@@ -49,6 +52,7 @@ def test_the_mean_of_the_probabilities_decides() -> None:
     assert found[1].probabilities == pytest.approx({"3": 0.45, "2": 0.4, "1": 0.15})
     assert found[0].scorer == both.info.id == "ensemble:a@1+b@1"
     assert both.info.notes == ("a", "b")
+    assert [each.scorer for each in both.info.learnt] == ["a@1", "b@1"]
     assert [said["score"] for said in found[0].extra["ensemble"]] == [3, 1]
 
 
@@ -75,6 +79,12 @@ def test_what_a_member_cannot_judge_is_unscored() -> None:
     assert found[0].extra["ensemble"][1] == {"scorer": "b@1", "score": None, "unscored": "refused"}
 
 
+def test_a_judge_that_votes_and_a_cascade_that_may_be_sure_are_members() -> None:
+    context = ScorerContext(options={"votes": 3, "threshold": 0.7})
+    made = load_scorer("ensemble:lexical+cascade:lexical-plus>judge:ollama/m", context)
+    assert made.info.id.endswith("+cascade:lexical-plus@1>judge:m@zh-v1x3@0.7")
+
+
 def test_marks_of_every_member_are_kept() -> None:
     first = Fixed("a", [chances(0.6, 0.3, 0.1)])
     second = Fixed("b", [{**chances(0.2, 0.1, 0.7), "selftest": "not self-tested"}])
@@ -99,6 +109,10 @@ def test_it_is_loaded_by_name_and_brings_its_members_notes() -> None:
         ("lexical+lexical", "each once"),
         ("lexical+nobody", "no scorer 'nobody'"),
         ("lexical+", "no scorer ''"),
+        ("lexical+labels:silver", "labels:silver@1 gives no probabilities"),
+        ("lexical+judge:ollama/m", "judge:m@zh-v1 gives no probabilities"),
+        ("lexical+guard:qwen3guard:ollama/m", "gives no probabilities"),
+        ("lexical+cascade:labels:silver>judge:ollama/m", "gives no probabilities"),
     ],
 )
 def test_a_wrong_one_is_one_clear_line(argument: str, told: str) -> None:

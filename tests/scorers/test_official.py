@@ -479,4 +479,4 @@ def test_the_commands_import_and_score_as_the_released_script_did(
     )
     assert [json.loads(line)["predicted"] for line in written] == wanted
     assert run(*command[:4], "--truncation", "end") == 2
-    assert "--truncation is middle or official" in capsys.readouterr().err
+    assert "truncation is middle or official" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
@@ -62,16 +63,44 @@ def test_notes_are_told_from_an_id_alone() -> None:
         (["cascade:lexical>judge:m"], "treshold", True),
         (["ensemble:lexical+some/folder"], "precision", False),
         (["ensemble:lexical+some/folder"], "precison", True),
+        (["judge:m"], "precision", True),
+        (["guard:m"], "votes", True),
+        (["ensemble:lexical+lexical-plus"], "precision", True),
+        (["cascade:lexical>lexical-plus"], "votes", True),
     ],
 )
 def test_an_option_that_means_nothing_is_refused(
     specs: list[str], option: str, refused: bool
 ) -> None:
     if refused:
-        with pytest.raises(UsageError, match=f"'{option}' is no option of the scorer"):
+        with pytest.raises(UsageError, match=f"has no option '{option}'"):
             registry.check_options(specs, [option])
     else:
         registry.check_options(specs, [option])
+
+
+def test_those_that_ask_models_are_known_to_take_what_they_look_at() -> None:
+    from flames.scorers.guard._load import OPTIONS as OF_GUARD
+    from flames.scorers.judge._load import OPTIONS as OF_JUDGE
+
+    known = known_scorers()
+    assert known["judge"].options == registry.MODEL_OPTIONS | OF_JUDGE
+    assert known["guard"].options == registry.MODEL_OPTIONS | OF_GUARD
+
+
+def test_a_scorer_is_given_no_option_of_others() -> None:
+    context = ScorerContext(options={"votes": 3})
+    with pytest.raises(UsageError, match="lexical has no option 'votes'; it has: none"):
+        load_scorer("lexical", context)
+    assert registry.load_among("lexical", context).info.id == "lexical@1"
+
+
+def test_a_scorer_made_of_itself_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "loop.json"
+    steps = [{"scorer": "lexical"}, {"scorer": f"ensemble:lexical+cascade:{path}"}]
+    path.write_text(json.dumps({"steps": steps}))
+    with pytest.raises(UsageError, match="is made of itself"):
+        load_scorer(f"cascade:{path}")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -227,7 +228,11 @@ def test_a_backbone_may_be_cut_to_its_first_layers(labels: Path, tmp_path: Path,
     ("changes", "told"),
     [
         ({"layers": 3}, "--layers 3: the backbone has 2 layers"),
-        ({"learning_rate": 1e30}, r"the loss became nan at step \d+: lower --learning-rate"),
+        (
+            {"learning_rate": 1e30},
+            r"the loss became nan at step \d+: lower --learning-rate \(1e\+30\)$",
+        ),
+        ({"learning_rate": 1e30, "bf16": True}, r"\(1e\+30\), or compute without --bf16$"),
         ({"train_layers": 9}, "--train-layers 9: the backbone has 2 layers"),
         ({"max_length": 1000}, "reads at most 512 tokens, not 1000"),
         ({"pooling": "last", "device": "tpu9"}, "unknown device"),
@@ -243,6 +248,33 @@ def test_what_cannot_be_trained_is_one_clear_line(
         train(parts(labels), options(bert, **changes), tmp_path / "out", TAXONOMY)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out" / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "this backbone cannot be used on such texts"),
+        ({"bf16": True}, "compute without --bf16"),
+        ({"dtype": "bfloat16"}, "load it with --dtype float32"),
+        ({"frozen": True}, "the backbone's states are not finite: it cannot be used on such texts"),
+        ({"frozen": True, "bf16": True}, "compute without --bf16"),
+    ],
+)
+def test_a_backbone_that_overflows_is_told_with_what_may_help(
+    bert: Path, labels: Path, tmp_path: Path, changes: dict[str, Any], told: str
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    from flames.training import train
+
+    large = Path(shutil.copytree(bert, tmp_path / "large"))
+    held = load_file(large / "model.safetensors")
+    for name in held:
+        if name.endswith("LayerNorm.weight"):
+            held[name] = torch.full_like(held[name], 3e38)
+    save_file(held, large / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UsageError, match=f"{told}$"):
+        train(parts(labels), options(large, **changes), tmp_path / "out", TAXONOMY)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -1,7 +1,7 @@
 """Judging scorers: any of them, against labels, with intervals."""
 
 from flames.evaluation._evaluate import evaluate, judge, majorities, versus
-from flames.evaluation._labelled import Labelled, LabelledSet, read_labelled
+from flames.evaluation._labelled import Labelled, LabelledSet, read_labelled, seen
 from flames.evaluation._result import (
     Annotators,
     Bin,
@@ -32,5 +32,6 @@ __all__ = [
     "print_evaluations",
     "print_summary",
     "read_labelled",
+    "seen",
     "versus",
 ]

@@ -13,7 +13,7 @@ import numpy as np
 from flames import __version__
 from flames.errors import InputError
 from flames.evaluation._figures import METHOD, Judged, figures
-from flames.evaluation._labelled import Labelled, LabelledSet
+from flames.evaluation._labelled import Labelled, LabelledSet, seen
 from flames.evaluation._ranking import Rated, rank
 from flames.evaluation._result import Difference, Evaluation
 from flames.metrics._bootstrap import draw_totals, percentile_interval, stream
@@ -66,6 +66,7 @@ def evaluate(
     levels = sorted({s for d in taxonomy.dimensions for s in d.scale}, reverse=True)
     names = [name for name in taxonomy.names if any(row.dimension == name for row in rows)]
     models = list(dict.fromkeys(row.key.model for row in rows))
+    known = seen(info, labelled.files, (row.key.model for row in rows))
     ranking = rank(_rated(judged, taxonomy), names, seed, resamples)
     return Evaluation(
         scorer=info.id,
@@ -75,7 +76,7 @@ def evaluate(
         labels=dict(labelled.files),
         ids_sha256=keys_sha256(row.key for row in rows),
         excluded=excluded,
-        notes=tuple(dict.fromkeys((*labelled.notes, *info.notes))),
+        notes=tuple(dict.fromkeys((*labelled.notes, *info.notes, *known))),
         prompts=len({row.key.prompt_id for row in rows}),
         overall=figures([j for _, j in judged], tuple(levels), "", seed, resamples),
         dimensions={

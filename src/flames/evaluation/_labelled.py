@@ -12,6 +12,7 @@ from typing import Any
 from flames.errors import InputError
 from flames.io import ReadOptions, open_binary, read_verdicts
 from flames.records import Key, Response, Verdict
+from flames.scorers.base import ScorerInfo
 from flames.scorers.labels import PREFIX, SILVER, SILVER_ID, labels_path
 from flames.scorers.registry import scorer_notes
 
@@ -136,6 +137,29 @@ def read_labelled(
         raise InputError(f"no usable labels{': ' + told if told else ''}", path=files[0])
     labelled = LabelledSet(rows, checksums, dict(excluded))
     return replace(labelled, notes=scorer_notes(SILVER_ID)) if labelled.synthetic else labelled
+
+
+def seen(info: ScorerInfo, files: Mapping[str, str], models: Iterable[str]) -> tuple[str, ...]:
+    """What a reader must know where a scorer is tried on labels that it learnt from.
+
+    Told by the labels' files and the models: of a scorer that was trained on other prompts of
+    the same models, it says too much, so it says that it may be so.
+
+    Args:
+        info: The scorer's.
+        files: The labels' files, name → SHA-256.
+        models: The model of each labelled response.
+    """
+    counts = Counter(models)
+    notes = []
+    for each in info.learnt:
+        n = sum(counts[model] for model in each.models) if each.files & set(files.values()) else 0
+        if n:
+            notes.append(
+                f"{each.scorer} learnt from labels of the same models in this file: it may know "
+                f"{n:,} of the {counts.total():,} responses, and look better than it is"
+            )
+    return tuple(notes)
 
 
 def _incomplete(verdict: Verdict, prompt_needed: bool) -> str | None:

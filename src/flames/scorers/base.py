@@ -12,6 +12,21 @@ from flames.taxonomy import Taxonomy, default_taxonomy
 
 
 @dataclass(frozen=True)
+class Learnt:
+    """Labels that a scorer learnt from; on these it looks better than it is.
+
+    Args:
+        scorer: Its id.
+        files: SHA-256 of the files that held them.
+        models: Whose responses in these files they were.
+    """
+
+    scorer: str
+    files: frozenset[str]
+    models: frozenset[str]
+
+
+@dataclass(frozen=True)
 class ScorerInfo:
     """What a scorer is, as `flames scorer info` and the reports tell it.
 
@@ -22,6 +37,8 @@ class ScorerInfo:
         notes: What a reader of its numbers must know (say, that its labels were synthetic);
             reports print each as it is.
         details: Anything else worth telling, by name.
+        learnt: The labels that it, or a scorer that it is made of, learnt from, where known.
+        probabilities: False where its verdicts never have any.
     """
 
     id: str
@@ -29,6 +46,8 @@ class ScorerInfo:
     taxonomy: str
     notes: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    learnt: tuple[Learnt, ...] = ()
+    probabilities: bool = True
 
 
 @runtime_checkable

@@ -1,7 +1,7 @@
 """A cascade: a cheap scorer first, an expensive one where the cheap one is not sure.
 
 `cascade:lexical>judge:MODEL` (option `threshold`, 0.8 unless given), or `cascade:FILE`, a JSON
-file with a threshold and options of its own a step:
+file in which a step may have a threshold and options of its own:
 
     {"steps": [{"scorer": "calibrated:lexical.json", "threshold": 0.9},
                {"scorer": "judge:deepseek/deepseek-chat", "options": {"votes": 3}}]}
@@ -26,7 +26,7 @@ from flames.io import parse_json
 from flames.records import Response, Verdict, verdict_for
 from flames.scorers._asking import together
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo
-from flames.scorers.registry import load_scorer
+from flames.scorers.registry import check_options, load_among
 
 THRESHOLD = 0.8
 
@@ -66,6 +66,8 @@ class CascadeScorer:
                 "steps": [info.id for info in infos],
                 "thresholds": [step.threshold for step in steps[:-1]],
             },
+            learnt=tuple(dict.fromkeys(each for info in infos for each in info.learnt)),
+            probabilities=any(info.probabilities for info in infos),
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
@@ -137,7 +139,7 @@ class _StepFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     scorer: str
-    threshold: Annotated[float, Field(ge=0, le=1)] = THRESHOLD
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     options: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -145,6 +147,11 @@ class _File(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     steps: Annotated[list[_StepFile], Field(min_length=2)]
+
+
+def parts(argument: str) -> list[str]:
+    """The steps of `cascade:A>B` or `cascade:FILE`."""
+    return [step.scorer for step in _described(argument)]
 
 
 def load(argument: str, context: ScorerContext) -> CascadeScorer:
@@ -160,19 +167,19 @@ def load(argument: str, context: ScorerContext) -> CascadeScorer:
         raise UsageError(f"the scorer option threshold must be a number, not {threshold!r}")
     if not 0 <= threshold <= 1:
         raise UsageError(f"the scorer option threshold must lie between 0 and 1, not {threshold}")
-    if ">" in argument:
-        parts = [part.strip() for part in argument.split(">")]
-        described = [_StepFile(scorer=part, threshold=threshold) for part in parts]
-    else:
-        described = _read(argument).steps
-    steps = [
-        Step(
-            load_scorer(step.scorer, replace(context, options={**options, **step.options})),
-            step.threshold,
-        )
-        for step in described
-    ]
+    steps = []
+    for step in _described(argument):
+        check_options((step.scorer,), step.options)
+        own = replace(context, options={**options, **step.options})
+        sure = threshold if step.threshold is None else step.threshold
+        steps.append(Step(load_among(step.scorer, own), sure))
     return CascadeScorer(steps, context.taxonomy.id)
+
+
+def _described(argument: str) -> list[_StepFile]:
+    if ">" in argument:
+        return [_StepFile(scorer=part.strip()) for part in argument.split(">")]
+    return _read(argument).steps
 
 
 def _read(path: str) -> _File:

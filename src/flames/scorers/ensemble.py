@@ -14,7 +14,7 @@ from flames.errors import UsageError
 from flames.records import Response, Verdict, verdict_for
 from flames.scorers._asking import together
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo
-from flames.scorers.registry import load_scorer
+from flames.scorers.registry import load_among
 
 
 class EnsembleScorer:
@@ -29,11 +29,16 @@ class EnsembleScorer:
         taxonomy: What they judge by, by its id.
 
     Raises:
-        UsageError: There are fewer, or one stands there twice.
+        UsageError: There are fewer, one stands there twice, or one never gives probabilities.
     """
 
     def __init__(self, members: Sequence[Scorer], taxonomy: str) -> None:
         infos = [member.info for member in members]
+        if silent := next((info.id for info in infos if not info.probabilities), None):
+            raise UsageError(
+                f"{silent} gives no probabilities, so there is no mean with it; a judge gives them "
+                "with votes=N"
+            )
         if len({info.id for info in infos}) < max(len(infos), 2):
             raise UsageError("an ensemble needs two scorers or more, each once: ensemble:A+B")
         self.members = tuple(members)
@@ -44,6 +49,7 @@ class EnsembleScorer:
             taxonomy=taxonomy,
             notes=tuple(dict.fromkeys(note for info in infos for note in info.notes)),
             details={"members": [info.id for info in infos]},
+            learnt=tuple(dict.fromkeys(each for info in infos for each in info.learnt)),
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
@@ -95,11 +101,16 @@ def _brief(verdict: Verdict) -> dict[str, Any]:
     }
 
 
+def parts(argument: str) -> list[str]:
+    """The members of `ensemble:A+B`."""
+    return [part.strip() for part in argument.split("+")]
+
+
 def load(argument: str, context: ScorerContext) -> EnsembleScorer:
     """`ensemble:A+B`.
 
     Raises:
-        UsageError: A member cannot be loaded, or there is only one.
+        UsageError: A member cannot be loaded or gives no probabilities, or there is only one.
     """
-    members = [part.strip() for part in argument.split("+")]
-    return EnsembleScorer([load_scorer(part, context) for part in members], context.taxonomy.id)
+    members = [load_among(part, context) for part in parts(argument)]
+    return EnsembleScorer(members, context.taxonomy.id)

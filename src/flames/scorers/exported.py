@@ -9,12 +9,13 @@ from typing import Any
 from flames.checksums import file_sha256
 from flames.engines import Engine, choose, open_backend, processor
 from flames.engines._engine import TOKENS
-from flames.errors import InputError, UsageError
+from flames.errors import InputError
 from flames.export._package import Package, read_package
 from flames.scorers.base import Scorer, ScorerContext
+from flames.scorers.classifier._checks import as_asked, whole
 from flames.scorers.classifier.encoding import TOKENIZER, Encoder
 from flames.scorers.classifier.scorer import ClassifierScorer, Logits
-from flames.scorers.classifier.settings import ScorerSettings, read_settings
+from flames.scorers.classifier.settings import read_settings
 from flames.selftest import ensure
 
 EXACT = "fp32"
@@ -77,13 +78,15 @@ def load(path: str, context: ScorerContext) -> Scorer:
         precision=options.get("precision"),
     )
     model = package.model(folder, precision)
-    settings = _computed(settings, precision, options.get("truncation"))
+    settings = as_asked(settings, options)
+    if precision != EXACT:
+        settings = settings.model_copy(update={"version": f"{settings.version}+{precision}"})
     engine = Engine(
-        open_backend(backend, model, precision, _whole(options, "threads")),
+        open_backend(backend, model, precision, whole(options, "threads")),
         sum(settings.sizes),
         pad_id=settings.pad_id,
         padding_side=settings.padding_side,
-        tokens=_whole(options, "batch_tokens") or TOKENS,
+        tokens=whole(options, "batch_tokens") or TOKENS,
     )
     scorer = ExportedScorer(
         Encoder.from_folder(folder, settings),
@@ -92,26 +95,6 @@ def load(path: str, context: ScorerContext) -> Scorer:
         details=_details(engine, package, backend, precision),
     )
     return ensure(scorer, context, package.weights(precision) + file_sha256(folder / TOKENIZER))
-
-
-def _computed(settings: ScorerSettings, precision: str, truncation: Any) -> ScorerSettings:
-    changes: dict[str, Any] = {}
-    if precision != EXACT:
-        changes["version"] = f"{settings.version}+{precision}"
-    if truncation is not None:
-        if truncation not in ("middle", "official"):
-            raise UsageError(f"--truncation is middle or official, not {truncation!r}")
-        changes["truncation"] = truncation
-    return settings.model_copy(update=changes)
-
-
-def _whole(options: Any, name: str) -> int | None:
-    value = options.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UsageError(f"the option {name} is a whole number from 1 on, not {value!r}")
-    return value
 
 
 def _details(engine: Engine, package: Package, backend: str, precision: str) -> dict[str, Any]:

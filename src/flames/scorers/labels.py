@@ -119,5 +119,6 @@ def load(argument: str, context: ScorerContext) -> LabelScorer:
         taxonomy=context.taxonomy.id,
         notes=scorer_notes(SILVER_ID) if silver else (),
         details=details,
+        probabilities=False,
     )
     return LabelScorer(info, labels)

@@ -24,7 +24,7 @@ from scipy.sparse import csr_matrix, diags
 
 from flames.errors import UsageError
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers.base import ScorerContext, ScorerInfo
+from flames.scorers.base import Learnt, ScorerContext, ScorerInfo
 from flames.scorers.registry import scorer_notes
 
 LEXICAL = "lexical@1"
@@ -255,11 +255,13 @@ def _bundled(scorer_id: str, title: str, context: ScorerContext) -> LexicalScore
     if not heads:
         known = ", ".join(head for head in model.heads if "/" not in head)
         raise UsageError(f"{name} has no head for {context.taxonomy.id}; it knows {known}")
+    data = model.card["trained on"]
     info = ScorerInfo(
         id=scorer_id,
         title=title,
         taxonomy=context.taxonomy.id,
         notes=scorer_notes(scorer_id),
         details=model.card,
+        learnt=(Learnt(scorer_id, frozenset({data["sha256"]}), frozenset(data["models"])),),
     )
     return LexicalScorer(replace(model, heads=heads), info)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flames.errors import UsageError
 from flames.records import Verdict
@@ -40,7 +41,8 @@ _NOTES = {
 class ScorerEntry(NamedTuple):
     """A kind of scorer: its name, what may follow it, where its factory is, what it is.
 
-    `options` are the names of those that it understands; None where it checks them itself.
+    `options` are the names of those that it understands; None where only it knows. `parts`
+    tells, from its argument, the scorers that it is made of; theirs it understands as well.
     """
 
     name: str
@@ -49,6 +51,7 @@ class ScorerEntry(NamedTuple):
     title: str
     extra: str | None = None
     options: frozenset[str] | None = None
+    parts: str | None = None
 
 
 MODEL_OPTIONS = frozenset(
@@ -60,9 +63,11 @@ MODEL_OPTIONS = frozenset(
 OTHERS = frozenset("lang prompt votes rule structured controversial threshold".split())
 """What judges, guards and cascades take beside that."""
 
-OF_TRAINED = frozenset(
-    "backend batch_tokens device dtype precision threads truncation selftest".split()
-)
+_OF_BOTH = frozenset({"batch_tokens", "truncation"})
+_OF_ORIGINAL = _OF_BOTH | {"device", "dtype"}
+_OF_EXPORTED = _OF_BOTH | {"backend", "precision", "threads"}
+
+OF_TRAINED = _OF_ORIGINAL | _OF_EXPORTED | {"selftest"}
 """What trained and exported scorers take."""
 
 _ANY = frozenset({"force", "selftest", "read_labels"})
@@ -74,14 +79,14 @@ _OURS = (
         "",
         "flames.scorers.lexical:load",
         "Baseline: character n-grams and one linear head a dimension, synthetic training labels",
-        options=_ANY,
+        options=frozenset(),
     ),
     ScorerEntry(
         "lexical-plus",
         "",
         "flames.scorers.lexical:load_plus",
         "The same with heads a subcomponent and more training data, synthetic training labels",
-        options=_ANY,
+        options=frozenset(),
     ),
     ScorerEntry(
         "PATH",
@@ -89,7 +94,7 @@ _OURS = (
         _TRAINED,
         "A trained or exported scorer: the folder that train or export wrote",
         "cpu",
-        _ANY | OF_TRAINED,
+        OF_TRAINED,
     ),
     ScorerEntry(
         "flames-scorer",
@@ -97,38 +102,53 @@ _OURS = (
         "flames.scorers.official:load",
         "The released InternLM-7B scorer of the benchmark's authors, once imported",
         "train",
-        _ANY | OF_TRAINED,
+        frozenset(),
+        "flames.scorers.official:parts",
     ),
     ScorerEntry(
-        "judge", "MODEL", "flames.scorers.judge:load", "A language model as the judge, by rubric"
+        "judge",
+        "MODEL",
+        "flames.scorers.judge:load",
+        "A language model as the judge, by rubric",
+        options=MODEL_OPTIONS | frozenset("lang prompt votes rule structured".split()),
     ),
     ScorerEntry(
-        "guard", "MODEL", "flames.scorers.guard:load", "A guard model, its verdict put on the scale"
+        "guard",
+        "MODEL",
+        "flames.scorers.guard:load",
+        "A guard model, its verdict put on the scale",
+        options=MODEL_OPTIONS | frozenset({"controversial", "prompt"}),
     ),
     ScorerEntry(
         "cascade",
         "A>B",
         "flames.scorers.cascade:load",
         "A cheap scorer first, an expensive one where it is not sure; also cascade:FILE",
+        options=frozenset({"threshold"}),
+        parts="flames.scorers.cascade:parts",
     ),
     ScorerEntry(
         "ensemble",
         "A+B",
         "flames.scorers.ensemble:load",
         "The mean of several scorers' probabilities",
+        options=frozenset(),
+        parts="flames.scorers.ensemble:parts",
     ),
     ScorerEntry(
         "calibrated",
         "FILE",
         "flames.scorers.calibration:load",
         "A scorer with calibrated probabilities that may abstain: what calibrate wrote",
+        options=frozenset(),
+        parts="flames.scorers.calibration:parts",
     ),
     ScorerEntry(
         "labels",
         "FILE",
         "flames.scorers.labels:load",
         "Human or foreign verdicts, joined by id; labels:silver are bundled",
-        options=_ANY,
+        options=frozenset(),
     ),
 )
 
@@ -146,7 +166,41 @@ def known_scorers() -> dict[str, ScorerEntry]:
     return known
 
 
-_ALL = MODEL_OPTIONS | OTHERS | OF_TRAINED
+def options_of(spec: str, within: tuple[str, ...] = ()) -> frozenset[str] | None:
+    """The options that mean something to a scorer; None where only it knows them.
+
+    Args:
+        spec: As for `load_scorer`.
+        within: The scorers that it is a part of.
+
+    Raises:
+        UsageError: It is a part of itself.
+        InputError: What tells its parts is broken.
+    """
+    if spec in within:
+        raise UsageError(f"the scorer {spec!r} is made of itself")
+    entry, argument = _entry(spec)
+    if entry is None:
+        return _ANY | _of_folder(spec)
+    if entry.options is None:
+        return None
+    found = _ANY | entry.options
+    if entry.parts and bool(argument) == bool(entry.argument):
+        for part in _named(entry.parts)(argument):
+            own = options_of(part, (*within, spec))
+            if own is None:
+                return None
+            found |= own
+    return found
+
+
+def _of_folder(path: str) -> frozenset[str]:
+    """What a trained scorer takes: one with its original weights, or an exported one."""
+    if not os.path.isdir(path):
+        return OF_TRAINED
+    from flames.export import read_package
+
+    return _OF_ORIGINAL if read_package(path) is None else _OF_EXPORTED
 
 
 def check_options(specs: Iterable[str], options: Iterable[str]) -> None:
@@ -155,20 +209,17 @@ def check_options(specs: Iterable[str], options: Iterable[str]) -> None:
     Raises:
         UsageError: One does not.
     """
-    known = known_scorers()
-    understood: frozenset[str] = _ANY
-    names = ["lexical" if spec == "default" else spec.partition(":")[0] for spec in specs]
-    for name in names:
-        entry = known.get(name, known["PATH"])
-        if entry not in _OURS:
+    specs, understood = tuple(specs), _ANY
+    for spec in specs:
+        own = options_of(spec)
+        if own is None:
             return
-        # Those that ask a model check theirs themselves; what others are made of may take any.
-        understood |= _ALL if entry.options is None else entry.options
+        understood |= own
     for option in options:
         if option not in understood:
             told = ", ".join(sorted(understood - _ANY)) or "none"
-            who = " or ".join(dict.fromkeys(names))
-            raise UsageError(f"{option!r} is no option of the scorer {who}; it has: {told}")
+            who = " or ".join(dict.fromkeys(shorten(spec, 60) for spec in specs))
+            raise UsageError(f"the scorer {who} has no option {option!r}; it has: {told}")
 
 
 def scorer_notes(scorer_id: str) -> tuple[str, ...]:
@@ -211,38 +262,68 @@ def load_scorer(spec: str, context: ScorerContext | None = None) -> Scorer:
         context: Taxonomy, known prompts and options; Flames' own unless given.
 
     Raises:
-        UsageError: There is no such scorer, or it cannot be used here.
+        UsageError: There is no such scorer, it cannot be used here, or an option means
+            nothing to it.
         InputError: What the scorer reads is broken.
     """
     if context is None:
         from flames.prompts import known_prompts
 
         context = ScorerContext(prompts=known_prompts())
-    if spec == "default":
-        spec = DEFAULT
-    known = known_scorers()
-    name, _, argument = spec.partition(":")
-    entry = known.get(name)
-    if entry is not None and name != "PATH":
+    factory, argument = _factory(spec)
+    check_options((spec,), context.options)
+    return factory(argument, context)
+
+
+def load_among(spec: str, context: ScorerContext) -> Scorer:
+    """A scorer that shares its options with others: it gets those that mean something to it.
+
+    Raises:
+        UsageError: There is no such scorer, or it cannot be used here.
+        InputError: What the scorer reads is broken.
+    """
+    factory, argument = _factory(spec)
+    own = options_of(spec)
+    options = {n: v for n, v in context.options.items() if own is None or n in own}
+    return factory(argument, replace(context, options=options))
+
+
+def _factory(spec: str) -> tuple[Factory, str]:
+    """What makes a scorer, and its argument.
+
+    Raises:
+        UsageError: There is no such scorer.
+    """
+    entry, argument = _entry(spec)
+    if entry is not None:
         if argument and not entry.argument:
-            raise UsageError(f"the scorer {name!r} takes nothing after a colon, got {argument!r}")
+            raise UsageError(
+                f"the scorer {entry.name!r} takes nothing after a colon, got {argument!r}"
+            )
         if not argument and entry in _OURS and entry.argument:
-            raise UsageError(f"the scorer {name!r} is used as {name}:{entry.argument}")
-        return _factory(entry.factory)(argument, context)
+            raise UsageError(f"the scorer {entry.name!r} is used as {entry.name}:{entry.argument}")
+        return _named(entry.factory), argument
     if os.path.isdir(spec):
-        return _factory(_TRAINED)(spec, context)
+        return _named(_TRAINED), spec
     if os.path.exists(spec):
         raise UsageError(f"the scorer {spec!r} is a file; a file of verdicts is labels:{spec}")
+    known = known_scorers()
     names = [
         "default",
         *(f"{e.name}:{e.argument}" if e.argument else e.name for e in known.values()),
     ]
-    close = difflib.get_close_matches(name, ["default", *known], n=1)
+    close = difflib.get_close_matches(spec.partition(":")[0], ["default", *known], n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(names)}"
     raise UsageError(f"no scorer {spec!r}, and no such folder; {hint}")
 
 
-def _factory(path: str) -> Factory:
+def _entry(spec: str) -> tuple[ScorerEntry | None, str]:
+    """The kind of a scorer and what stands after the colon; None for a folder."""
+    name, _, argument = (DEFAULT if spec == "default" else spec).partition(":")
+    return None if name == "PATH" else known_scorers().get(name), argument
+
+
+def _named(path: str) -> Any:
+    """What stands behind `module:name`."""
     module, _, name = path.partition(":")
-    factory: Factory = getattr(import_module(module), name)
-    return factory
+    return getattr(import_module(module), name)

@@ -50,11 +50,6 @@ _OF_STEPS = (
     "train_layers", "lora_rank", "eval_every", "patience", "checkpoint_layers", "fsdp",
 )  # fmt: skip
 
-_SEEN = (
-    "The bundled `lexical` was trained on all simulated responders but sim-formal: on others it "
-    "is judged by what it learnt by heart."
-)
-
 
 def card(
     evaluations: Mapping[str, Evaluation],
@@ -96,8 +91,6 @@ def card(
     ]
     if synthetic:
         blocks.append(f"> {_SYNTHETIC}")
-        if any(other.scorer.startswith("lexical@") for each in others.values() for other in each):
-            blocks.append(f"> {_SEEN}")
     blocks += ["## Results", _summary(evaluations, others)]
     if split.each:
         blocks.append(_LEFT_OUT)

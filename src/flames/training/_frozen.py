@@ -143,7 +143,8 @@ def _states(model: Any, rows: Rows, options: TrainOptions, progress: Progress, p
     )
     found = engine.compute(rows.encoded)
     if not np.isfinite(found).all():
-        raise UsageError("the backbone's states are not finite; compute without --bf16")
+        cure = options.exact or "it cannot be used on such texts"
+        raise UsageError(f"the backbone's states are not finite: {cure}")
     return found
 
 

@@ -86,6 +86,13 @@ class TrainOptions:
             return self.learning_rate
         return 2e-4 if self.lora_rank or self.train_layers is not None else 2e-5
 
+    @property
+    def exact(self) -> str | None:
+        """What makes the arithmetic more exact, in words; None where it is exact already."""
+        if self.bf16:
+            return "compute without --bf16"
+        return None if self.dtype == "float32" else "load it with --dtype float32"
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
         return {n: str(v) if isinstance(v, Path) else v for n, v in asdict(self).items()}

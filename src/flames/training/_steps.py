@@ -55,6 +55,7 @@ def by_steps(
         compute_metrics=_metrics(settings),
         callbacks=_callbacks(options, progress, validated=validated),
     )
+    trainer.options = options
     trainer.remove_callback(PrinterCallback)
     if not resumed and trainer.is_world_process_zero():
         begin(out, plan)
@@ -81,6 +82,8 @@ def by_steps(
 class _ScorerTrainer(Trainer):  # type: ignore[misc]
     """`Trainer` with our sampler, and a loss that is watched."""
 
+    options: TrainOptions
+
     def _get_train_sampler(self, train_dataset: Any = None) -> GroupedSampler:
         rows = train_dataset if train_dataset is not None else self.train_dataset
         size = self.args.train_batch_size * self.args.gradient_accumulation_steps
@@ -91,12 +94,20 @@ class _ScorerTrainer(Trainer):  # type: ignore[misc]
     ) -> Any:
         output = model(**inputs)
         if not torch.isfinite(output.loss).all():
-            raise UsageError(
-                f"the loss became {output.loss.item()} at step {self.state.global_step + 1}: "
-                f"lower --learning-rate ({self.args.learning_rate:g}), or train without "
-                "--bf16; the checkpoints before it are kept"
-            )
+            raise UsageError(self._not_finite(output.loss.item()))
         return (output.loss, output) if return_outputs else output.loss
+
+    def _not_finite(self, loss: float) -> str:
+        cures = [self.options.exact] if self.options.exact else []
+        step = self.state.global_step
+        if step:  # before the first one, no learning rate has done anything
+            cures.insert(0, f"lower --learning-rate ({self.args.learning_rate:g})")
+        kept = last_checkpoint(Path(self.args.output_dir).parent)
+        return (
+            f"the loss became {loss} at step {step + 1}: "
+            f"{', or '.join(cures) or 'this backbone cannot be used on such texts'}"
+            f"{'; the checkpoints before it are kept' if kept else ''}"
+        )
 
 
 class _Bar(TrainerCallback):  # type: ignore[misc]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -76,6 +76,7 @@ class Material:
     labels: Mapping[Key, int]
     source: str
     notes: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def only(self, models: str | None) -> Material:
         """The responses of those models (`A,B`).
@@ -92,7 +93,7 @@ class Material:
         if not kept:
             known = ", ".join(sorted({response.model for response in self.responses}))
             raise UsageError(f"no response of {models}; there are: {known}")
-        return Material(kept, self.labels, f"{self.source} ({', '.join(names)})", self.notes)
+        return replace(self, responses=kept, source=f"{self.source} ({', '.join(names)})")
 
     def sample(self, limit: int | None, seed: int) -> Material:
         """A seeded sample, or all of them."""
@@ -102,7 +103,7 @@ class Material:
             return self
         drawn = random.Random(seed).sample(list(self.responses), limit)  # noqa: S311
         source = f"{self.source}, a sample of {limit} (seed {seed})"
-        return Material(drawn, self.labels, source, self.notes)
+        return replace(self, responses=drawn, source=source)
 
 
 def labelled(files: Sequence[str], taxonomy: Taxonomy) -> Material:
@@ -121,7 +122,8 @@ def labelled(files: Sequence[str], taxonomy: Taxonomy) -> Material:
     labels = {row.key: row.score for row in rows if row.score is not None}
     left = sum(found.excluded.values()) + len(found.rows) - len(rows)
     source = " + ".join(files) + (f", {left} left out" if left else "")
-    return Material([row.response for row in rows], labels, source, found.notes)
+    responses = [row.response for row in rows]
+    return Material(responses, labels, source, found.notes, found.files)
 
 
 def unlabelled(path: str, taxonomy: Taxonomy) -> Material:

@@ -24,15 +24,15 @@ def load(
     An option that means nothing to it, nor to those that get the same ones beside it, is refused.
     """
     from flames.prompts import known_prompts
-    from flames.scorers import ScorerContext, load_scorer
-    from flames.scorers.registry import check_options
+    from flames.scorers import ScorerContext
+    from flames.scorers.registry import check_options, load_among
     from flames.taxonomy import Taxonomy, load_taxonomy
 
     values = taxonomy if isinstance(taxonomy, Taxonomy) else load_taxonomy(taxonomy)
     given = {name: value for name, value in (options or {}).items() if value is not None}
     check_options((spec, *beside), given)
     prompts = known_prompts(None if taxonomy is None else values)
-    return load_scorer(spec, ScorerContext(taxonomy=values, prompts=prompts, options=given))
+    return load_among(spec, ScorerContext(taxonomy=values, prompts=prompts, options=given))
 
 
 def parse_options(pairs: Iterable[str] | None) -> dict[str, Any]:

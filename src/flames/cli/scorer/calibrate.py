@@ -65,10 +65,12 @@ def calibrate(
     """Calibrate a scorer's probabilities on labels; use the file as --scorer calibrated:FILE."""
     from flames.cli.scorer._asked import labelled, reached
     from flames.errors import UsageError
+    from flames.evaluation import seen
     from flames.scorers.base import score_stream
     from flames.scorers.calibration import calibrate as fit
     from flames.scorers.calibration import pairs, save_calibration
     from flames.taxonomy import load_taxonomy
+    from flames.text import for_terminal
 
     if method not in ("temperature", "isotonic"):
         raise UsageError(f"--method is temperature or isotonic, not {method!r}")
@@ -84,6 +86,12 @@ def calibrate(
         api_key_env=api_key_env,
         concurrency=concurrency,
     )
+    if not judge.info.probabilities:
+        raise UsageError(
+            f"{judge.info.id} gives no probabilities to calibrate; a judge gives them with votes=N"
+        )
+    given = [response.model for response in material.responses]
+    known = seen(judge.info, material.files, given)
     verdicts = list(score_stream(judge, material.responses))
     found = fit(
         pairs(verdicts, material.labels),
@@ -91,6 +99,9 @@ def calibrate(
         scorer=scorer,
         scorer_id=judge.info.id,
         labels=material.source,
+        files=material.files,
+        models=given,
+        notes=known,
         method=method,  # type: ignore[arg-type]
         threshold=threshold,
         target_accuracy=target_accuracy,
@@ -109,6 +120,8 @@ def calibrate(
             f"threshold {told.threshold:.3f}: keeps {told.kept} of {told.n}, of them "
             f"{told.accuracy:.3f} right [{told.low:.3f}, {told.high:.3f}]"
         )
+    for note in known:
+        typer.echo(for_terminal(f"note: {note}"))
     if before.accuracy > SUSPICIOUS:
         typer.echo("almost all right: was the scorer trained on these labels? then it is no use")
     if not quiet:

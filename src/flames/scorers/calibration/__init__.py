@@ -12,7 +12,7 @@ from flames.scorers.calibration._file import (
     save_calibration,
 )
 from flames.scorers.calibration._fit import Pair, calibrate, pairs
-from flames.scorers.calibration._scorer import LOW_CONFIDENCE, CalibratedScorer, load
+from flames.scorers.calibration._scorer import LOW_CONFIDENCE, CalibratedScorer, load, parts
 
 __all__ = [
     "LOW_CONFIDENCE",
@@ -29,5 +29,6 @@ __all__ = [
     "load",
     "load_calibration",
     "pairs",
+    "parts",
     "save_calibration",
 ]

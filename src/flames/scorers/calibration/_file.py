@@ -70,7 +70,11 @@ class Abstention(_Frozen):
 
 
 class Calibration(_Frozen):
-    """A calibration as its file holds it."""
+    """A calibration as its file holds it.
+
+    `files` (name → SHA-256) and `models` tell what it was fitted on, `notes` what a reader of
+    its numbers must know.
+    """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
     method: Method
@@ -78,6 +82,9 @@ class Calibration(_Frozen):
     scorer_id: str
     taxonomy: str
     labels: str
+    files: dict[str, str] = Field(default_factory=dict)
+    models: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     dimensions: dict[str, Fit]
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     before: Quality

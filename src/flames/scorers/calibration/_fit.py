@@ -77,6 +77,9 @@ def calibrate(
     scorer: str,
     scorer_id: str,
     labels: str,
+    files: Mapping[str, str] | None = None,
+    models: Iterable[str] = (),
+    notes: Iterable[str] = (),
     method: Method = "temperature",
     threshold: float | None = None,
     target_accuracy: float | None = None,
@@ -89,6 +92,9 @@ def calibrate(
         scorer: The scorer as `--scorer` names it, to load it again.
         scorer_id: Its id.
         labels: What the labels are, for the file.
+        files: The files that hold them, name → SHA-256.
+        models: Whose responses they are about.
+        notes: What a reader of the calibrated scorer's numbers must know.
         method: How.
         threshold: Abstain where the likeliest score is less likely than this.
         target_accuracy: Choose the lowest threshold at which what is kept is that accurate.
@@ -115,6 +121,9 @@ def calibrate(
         scorer_id=scorer_id,
         taxonomy=taxonomy.id,
         labels=labels,
+        files=dict(files or {}),
+        models=tuple(sorted(set(models))),
+        notes=tuple(notes),
         dimensions={name: fits[name] for name in dimensions},
         threshold=threshold,
         before=_quality(items, [item.probabilities for item in items]),

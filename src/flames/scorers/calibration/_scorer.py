@@ -8,9 +8,9 @@ from functools import partial
 
 from flames.errors import UsageError
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers.base import Scorer, ScorerContext, ScorerInfo
+from flames.scorers.base import Learnt, Scorer, ScorerContext, ScorerInfo
 from flames.scorers.calibration._file import Calibration, apply, load_calibration
-from flames.scorers.registry import load_scorer
+from flames.scorers.registry import load_among
 
 LOW_CONFIDENCE = "low confidence"
 
@@ -36,11 +36,13 @@ class CalibratedScorer:
         self._scorer = scorer
         self._calibration = calibration
         self.window = getattr(scorer, "window", 256)
+        name = f"{scorer.info.id}+calibrated-{version}"
+        own = Learnt(name, frozenset(calibration.files.values()), frozenset(calibration.models))
         self.info = ScorerInfo(
-            id=f"{scorer.info.id}+calibrated-{version}",
+            id=name,
             title=f"{scorer.info.title}, calibrated ({calibration.method})",
             taxonomy=scorer.info.taxonomy,
-            notes=(*scorer.info.notes, f"calibrated on {calibration.labels}"),
+            notes=(*scorer.info.notes, f"calibrated on {calibration.labels}", *calibration.notes),
             details={
                 **scorer.info.details,
                 "calibration": calibration.model_dump(
@@ -48,6 +50,7 @@ class CalibratedScorer:
                     exclude_none=True,
                 ),
             },
+            learnt=(*scorer.info.learnt, own),
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
@@ -78,6 +81,11 @@ class CalibratedScorer:
         return told(score=int(score), probabilities=new)
 
 
+def parts(argument: str) -> list[str]:
+    """The scorer that `calibrated:FILE` calibrates."""
+    return [load_calibration(argument).scorer]
+
+
 def load(argument: str, context: ScorerContext) -> CalibratedScorer:
     """`calibrated:FILE`: the scorer that the file names, calibrated by it.
 
@@ -87,4 +95,4 @@ def load(argument: str, context: ScorerContext) -> CalibratedScorer:
     """
     calibration = load_calibration(argument)
     version = hashlib.sha256(calibration.to_json().encode("utf-8")).hexdigest()[:8]
-    return CalibratedScorer(load_scorer(calibration.scorer, context), calibration, version)
+    return CalibratedScorer(load_among(calibration.scorer, context), calibration, version)

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
+import pickle
 import warnings
+from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flames.errors import InputError, UsageError
+from flames.scorers.classifier._checks import check_loaded, check_vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -37,20 +42,37 @@ def load_backbone(
     try:
         with quiet(), contextlib.redirect_stderr(io.StringIO()):  # unpacking draws bars of its own
             tokenizer = AutoTokenizer.from_pretrained(source, **where)
-            model = AutoModel.from_pretrained(source, **where, **{"dtype": "float32", **options})
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+            model, info = AutoModel.from_pretrained(
+                source, **where, **{"dtype": "float32", **options},
+                output_loading_info=True, ignore_mismatched_sizes=True,
+            )  # fmt: skip
+    except Exception as error:  # transformers, safetensors and torch raise all kinds
         raise _unusable(name_or_path, error) from None
-    except Exception as error:
-        if type(error).__module__.split(".")[0] in {"safetensors", "safetensors_rust"}:
-            raise _unusable(name_or_path, error) from None
-        raise
+    check_loaded(_of_backbone(info, model), name_or_path, "backbone")
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or not set(backend.get_vocab()) - set(tokenizer.all_special_tokens):
         raise InputError("has no fast tokenizer (tokenizer.json)", path=name_or_path)
     model = _plain(_text_model(model))
+    check_vocabulary(backend, model.get_input_embeddings().num_embeddings, name_or_path)
     if layers is not None:
         _keep_first(model, layers)
     return model, backend, _pad_id(tokenizer, model.config)
+
+
+def _of_backbone(info: Mapping[str, Any], model: Any) -> dict[str, Any]:
+    """What was wrong with weights that are used: not the pooler's, nor other heads'."""
+    own = {name for name, _ in model.named_children()}
+    found = dict(info)
+    found["not_finite"] = [
+        name for name, each in model.named_parameters() if not each.isfinite().all()
+    ]
+    found["missing_keys"] = [k for k in info["missing_keys"] if "pooler" not in k.split(".")]
+    found["unexpected_keys"] = [
+        key
+        for key in info["unexpected_keys"]
+        if own & set(key.split(".")[:2]) - {"pooler"} and key.endswith(("weight", "bias"))
+    ]
+    return found
 
 
 def layers_of(model: Any) -> Any:
@@ -96,7 +118,7 @@ def model_type_of(name_or_path: str) -> str:
     try:
         with quiet():
             found = str(AutoConfig.from_pretrained(source, **where).model_type)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # of all kinds
         raise _unusable(name_or_path, error) from None
     if found == "flames-scorer":
         raise InputError("is a scorer; give the backbone that it was made from", path=name_or_path)
@@ -125,6 +147,7 @@ def quiet() -> Any:
 def _where(name_or_path: str) -> tuple[str, dict[str, Any]]:
     path = Path(name_or_path)
     if path.is_dir():
+        _check_config(path)
         return str(path), {"local_files_only": True}
     if path.suffix == ".gguf" and path.is_file():
         return str(path.parent), {"gguf_file": path.name, "local_files_only": True}
@@ -133,8 +156,33 @@ def _where(name_or_path: str) -> tuple[str, dict[str, Any]]:
     return name_or_path, {}
 
 
+def _check_config(folder: Path) -> None:
+    """Makes sure that a folder says which architecture it holds, and that it is a known one."""
+    from transformers import CONFIG_MAPPING
+
+    path = folder / "config.json"
+    if not path.is_file():
+        raise InputError("is no backbone: it holds no config.json", path=folder)
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        raise InputError("is no JSON in UTF-8", path=path) from None
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind is None:
+        raise InputError("names no architecture", path=path, field="model_type")
+    if kind not in (*CONFIG_MAPPING, "flames-scorer"):
+        raise InputError(
+            f"transformers {version('transformers')} has no architecture {kind!r}, and code that "
+            "a model brings is never run",
+            path=path,
+            field="model_type",
+        )
+
+
 def _unusable(name_or_path: str, error: Exception) -> InputError:
     reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, pickle.UnpicklingError):
+        reason = "its weights hold more than tensors, and loading them would run their code"
     return InputError(f"is no usable backbone: {reason[:300]}", path=name_or_path)
 
 

@@ -10,6 +10,7 @@ from flames.scorers.base import Scorer, ScorerContext
 from flames.scorers.classifier.encoding import Encoder
 from flames.scorers.classifier.scorer import ClassifierScorer
 
+DTYPES = ("float32", "bfloat16", "float16")
 _LARGE = 2 << 30  # bytes of weights
 
 
@@ -41,7 +42,7 @@ def load(path: str, context: ScorerContext) -> Scorer:
         return load_export(path, context)
     from flames.checksums import file_sha256
     from flames.scorers.classifier._backbone import quiet
-    from flames.scorers.classifier._checks import read_errors
+    from flames.scorers.classifier._checks import as_asked, one_of, read_errors, whole
     from flames.scorers.classifier._model import FlamesScorer
     from flames.scorers.classifier.encoding import TOKENIZER
     from flames.scorers.classifier.settings import read_settings
@@ -50,6 +51,9 @@ def load(path: str, context: ScorerContext) -> Scorer:
     settings = read_settings(path)
     settings.check_taxonomy(context.taxonomy)
     options = context.options
+    asked = as_asked(settings, options)
+    batch_tokens = whole(options, "batch_tokens")
+    dtype = one_of(options, "dtype", DTYPES)
     device = pick_device(options.get("device"))
     files = sorted(Path(path).glob("*.safetensors"))
     size = sum(each.stat().st_size for each in files)
@@ -57,16 +61,10 @@ def load(path: str, context: ScorerContext) -> Scorer:
         raise InputError("is no complete scorer: it holds no weights (*.safetensors)", path=path)
     usual = "auto" if device.type != "cpu" else "float32" if size < _LARGE else "bfloat16"
     with quiet(), read_errors(path):
-        model: Any = FlamesScorer.from_pretrained(path, dtype=options.get("dtype") or usual)
+        model: Any = FlamesScorer.from_pretrained(path, dtype=dtype or usual)
     model = model.to(device).eval()
-    if truncation := options.get("truncation"):
-        if truncation not in ("middle", "official"):
-            raise UsageError(f"--truncation is middle or official, not {truncation!r}")
-        settings = model.settings.model_copy(update={"truncation": truncation})
-        model.encoder = Encoder(model.encoder.tokenizer, settings)
-    batch_tokens = options.get("batch_tokens")
     scorer = ClassifierScorer(
-        model.encoder,
+        Encoder(model.encoder.tokenizer, asked),
         lambda rows: model.compute(rows, batch_tokens=batch_tokens),
         details={
             "backbone": model.config.text_config.model_type,

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from flames.engines import Engine
 from flames.engines._torch import Torch
 from flames.records import Response
-from flames.scorers.classifier._checks import check_loaded
+from flames.scorers.classifier._checks import check_loaded, check_vocabulary
 from flames.scorers.classifier._config import FlamesScorerConfig
 from flames.scorers.classifier._parts import (
     multi_task_loss,
@@ -156,7 +156,10 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
         model, info = loaded
         check_loaded(info, name_or_path)
         folder = _tokenizer_folder(name_or_path, kwargs)
-        model.encoder = Encoder(read_tokenizer(folder), model.settings)
+        tokenizer = read_tokenizer(folder)
+        rows = model.backbone.get_input_embeddings().num_embeddings
+        check_vocabulary(tokenizer, rows, name_or_path)
+        model.encoder = Encoder(tokenizer, model.settings)
         return (model, info) if told else model
 
     def save_pretrained(

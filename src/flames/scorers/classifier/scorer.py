@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers.base import ScorerInfo
+from flames.scorers.base import Learnt, ScorerInfo
 from flames.scorers.classifier.encoding import Encoded, Encoder
 from flames.scorers.classifier.settings import Head, ScorerSettings
 
@@ -97,6 +97,7 @@ class ClassifierScorer:
             taxonomy=self.settings.taxonomy,
             notes=self.settings.notes,
             details={**_details(self.settings), **(details or {})},
+            learnt=_learnt(self.settings),
         )
 
     def read(self, pairs: Sequence[tuple[str, str]]) -> tuple[list[bool], Logits]:
@@ -129,6 +130,13 @@ class ClassifierScorer:
             )
             for response, reason in zip(responses, reasons, strict=True)
         ]
+
+
+def _learnt(settings: ScorerSettings) -> tuple[Learnt, ...]:
+    data = settings.training_data
+    if data is None:
+        return ()
+    return (Learnt(settings.id, frozenset(data.files.values()), frozenset(data.models)),)
 
 
 def _details(settings: ScorerSettings) -> dict[str, Any]:

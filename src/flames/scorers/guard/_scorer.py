@@ -56,6 +56,7 @@ class GuardScorer:
                 "controversial": controversial,
                 "journal": str(asker.journal_path or "none"),
             },
+            probabilities=False,
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:

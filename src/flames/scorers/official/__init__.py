@@ -11,7 +11,12 @@ from flames.scorers.official._import import (
     import_checkpoint,
 )
 
-__all__ = ["RELEASED", "ImportOptions", "default_folder", "import_checkpoint", "load"]
+__all__ = ["RELEASED", "ImportOptions", "default_folder", "import_checkpoint", "load", "parts"]
+
+
+def parts(argument: str) -> list[str]:
+    """The folder of the imported scorer."""
+    return [str(default_folder())]
 
 
 def load(argument: str, context: ScorerContext) -> Scorer:
