@@ -10,7 +10,7 @@ JOBS ?= 2
 help:
 	@echo "make demo   ask a small local model, score it, write a report"
 	@echo "make test   run the test suite"
-	@echo "make smoke  the built wheel in an empty environment, core dependencies alone"
+	@echo "make smoke  the built wheel in an empty environment, core dependencies alone, pinned and oldest"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  run the benchmarks"
 	@echo "make docs   take the pictures of docs/ anew, from the real pages"
@@ -39,9 +39,11 @@ demo: $(VENV)/.local
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
-# The built wheel with its core dependencies alone, away from the checkout.
+# The built wheel with its core dependencies alone, away from the checkout, at pinned versions and
+# at the oldest ones that pyproject.toml allows.
 smoke: $(BIN)/python
 	$(BIN)/python scripts/smoke.py --constraints constraints.txt
+	$(BIN)/python scripts/smoke.py --lowest
 
 lint: $(VENV)/.all
 	$(BIN)/ruff check .

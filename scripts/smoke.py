@@ -1,27 +1,43 @@
 """Installs the built wheel into an empty environment and uses it, core dependencies alone.
 
-Finds what an editable install hides: files missing from the wheel, imports of optional parts.
+Finds what an editable install hides: files missing from the wheel, imports of optional parts, and,
+with `--lowest`, dependencies that pyproject.toml allows and that are too old.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def lowest() -> str:
+    """The oldest release of each core dependency that pyproject.toml allows, as constraints."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    pins = [re.match(r"([\w-]+)>=([\w.]+)", each) for each in project["dependencies"]]
+    return "".join(f"{pin[1]}=={pin[2]}\n" for pin in pins if pin)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--constraints", type=Path, required=True)
-    constraints = parser.parse_args().constraints.resolve()
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--constraints", type=Path)
+    which.add_argument("--lowest", action="store_true")
+    chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        constraints = folder / "constraints.txt"
+        constraints.write_text(
+            lowest() if chosen.lowest else chosen.constraints.read_text("utf-8"), "utf-8"
+        )
         venv.create(folder / "venv", with_pip=True)
         python = folder / "venv" / "bin" / "python"
         flames = folder / "venv" / "bin" / "flames"
@@ -36,6 +52,8 @@ def main() -> None:
             return done.stdout
 
         run(python, "-m", "pip", "install", "-q", "-c", constraints, ROOT)
+        every = "import flames; [getattr(flames, name) for name in flames.__all__]"
+        run(python, "-W", "error", "-c", every)
         for group in ([], ["run"], ["prompts"], ["scorer"], ["annotate"], ["leaderboard"]):
             run(flames, *group, "--help")
         shown = run(flames, "prompts", "show", "quick", "--json")
