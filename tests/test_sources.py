@@ -11,6 +11,7 @@ from flames.io import ReadOptions
 from flames.metrics import measure
 from flames.metrics.result import PromptSetInfo
 from flames.records import Key, Prompt, prompt_id
+from flames.report._view import note_text
 from flames.run import Manifest, create_run
 from flames.sources import load_labels, load_sources
 
@@ -71,6 +72,17 @@ def test_notes_that_verdicts_carry_are_told_but_not_believed_blindly(tmp_path: P
     many = [{**row, "prompt_id": str(n), "scorer_notes": [f"note {n}"]} for n in range(99)]
     [source] = load_sources(write(tmp_path / "many.jsonl", many))
     assert len(source.notes) == 8
+
+
+def test_thinking_that_a_foreign_scorer_judged_is_told(tmp_path: Path) -> None:
+    row = {"dimension": "Safety", "response": "<think>想</think>答", "predicted": 3}
+    rows = [{**row, "prompt": "一"}, {**row, "prompt": "二", "predicted": None}]
+    rows.append({**row, "prompt": "三", "response": "答"})
+    [source] = load_sources(write(tmp_path / "m_predicted.jsonl", rows))
+    note = "1 responses begin with thinking, which was scored as part of them"
+    assert source.notes == (note,)
+    assert source.verdicts[0].score == 3
+    assert "思考" in note_text(note).zh
 
 
 def test_text_is_carried_along_and_prompts_are_known(tmp_path: Path) -> None:

@@ -256,6 +256,9 @@ def test_one_id_stands_for_one_prompt(tmp_path: Path, read: Any) -> None:
     path = _file(tmp_path, *same, {**row, "prompt": "改过的问", "model": "d"})
     with pytest.raises(InputError, match=r":4: field `prompt_id`: p1 has another `prompt` than on"):
         list(read(path))
+    path = _file(tmp_path, {**row, "prompt": "问"}, {**row, "prompt": "改过的问"})
+    with pytest.raises(InputError, match="p1 has another `prompt` than on line 1"):
+        list(read(path))
 
 
 def test_a_known_id_with_another_text_is_another_prompt(tmp_path: Path) -> None:

@@ -137,10 +137,10 @@ def _read(
             record = _build(build, fields, line, options)
             if options.numbered and "sample" not in fields:
                 record = samples.number(record, key)
+            _one_text(record, line, texts)
             earlier = seen.setdefault(_digest(key(record)), line)
             if earlier != line:
                 raise InputError(f"same {what} as line {earlier}")
-            _one_text(record, line, texts)
         except InputError as error:
             if on_error is None:
                 raise error.at(path, line) from None
@@ -271,7 +271,8 @@ def _verdict(raw: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
     source = "predicted" if "predicted" in raw and "score" not in fields else "score"
     if not {"score", "predicted", "unscored", "scorer"} & raw.keys():
         raise InputError(
-            "has neither `score` nor `predicted`; responses are scored by `flames score` first"
+            "has neither `score` nor `predicted`; responses are scored by `flames score` first "
+            f"({_there(raw, 'score')})"
         )
     if isinstance(text := fields.get(source), str):
         fields[source] = options.taxonomy.score_named(text) or text

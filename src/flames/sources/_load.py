@@ -14,6 +14,7 @@ from flames.errors import InputError, UsageError
 from flames.io import ReadOptions, read_verdicts, stem_of
 from flames.metrics.result import PromptSetInfo
 from flames.prompts import identify, known_prompts
+from flames.reasoning import split_opening
 from flames.records import THOUGHT_ALOUD, Prompt, Response, Verdict
 from flames.scorers.labels import PREFIX, labels_path
 from flames.scorers.registry import notes_of
@@ -137,16 +138,21 @@ def _from_file(path: Path, options: ReadOptions) -> Iterator[Source]:
             prompts=prompts,
             verdicts=tuple(verdicts),
             responses={verdict.key: _response(verdict) for verdict in verdicts},
-            notes=notes_of(verdicts, scorer) + more + _thought_aloud(verdicts),
+            notes=notes_of(verdicts, scorer) + more + tuple(_thinking(verdicts)),
             origin=path,
             samples=samples,
         )
 
 
-def _thought_aloud(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
-    times = sum(verdict.extra.get(THOUGHT_ALOUD) is True for verdict in verdicts)
-    note = f"{times:,} responses began with thinking, which was taken out and not scored"
-    return (note,) if times else ()
+def _thinking(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """What became of thinking that stood before answers."""
+    apart = sum(verdict.extra.get(THOUGHT_ALOUD) is True for verdict in verdicts)
+    if apart:
+        yield f"{apart:,} responses began with thinking, which was taken out and not scored"
+    scored = (verdict for verdict in verdicts if verdict.score is not None)
+    texts = (str(verdict.extra.get("response") or "") for verdict in scored)
+    if within := sum(split_opening(text)[0] != text for text in texts):
+        yield f"{within:,} responses begin with thinking, which was scored as part of them"
 
 
 def _prompt_set(
