@@ -368,6 +368,8 @@ def test_prompts_are_asked_as_often_and_as_was_said(
         (["ollama/m", "--extra-body", '{"a": NaN}'], "--extra-body"),
         (["ollama/m", "--extra-body", '{"stream": true}'], "stream"),
         (["ollama/m", "--system", "@none.txt"], "none.txt"),
+        (["ollama/m", "--system", "\udcff"], "--system is no text"),
+        (["ollama/\udcff"], "is no text in UTF-8"),
         (["ollama/m", "--temperature", "nan"], "temperature"),
         (["ollama/m", "--max-cost", "3"], "--price-in"),
         (["ollama/m", "--price-in", "3"], "--price-out"),

@@ -73,6 +73,8 @@ def _broken(entry: Entry, tmp_path: Path, change: Any) -> InputError:
     ("change", "message", "line"),
     [
         (lambda d: d.update(link="javascript:alert(1)"), "web address", '"link"'),
+        (lambda d: d.update(name=" \u200b"), "readers can see", '"name"'),
+        (lambda d: d.update(name="a\u202eb"), "readers can see", '"name"'),
         (lambda d: d.update(date="22.11.2026"), "day like", '"date"'),
         (lambda d: d.update(date="2026-02-30"), "day is out of range", '"date"'),
         (lambda d: d.update(rank=1), "no field of an entry", '"rank"'),

@@ -236,7 +236,10 @@ def _header(text: str) -> tuple[str, str]:
 
 def _text(given: str | None, option: str) -> str | None:
     from flames.errors import UsageError
+    from flames.text import encodable
 
+    if given is not None and encodable(given) != given:
+        raise UsageError(f"{option} is no text in UTF-8")
     if given is None or not given.startswith("@"):
         return given
     try:

@@ -24,7 +24,7 @@ from flames.records import Verdict
 from flames.run import safe_name
 from flames.sources import Source
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
-from flames.text import shorten
+from flames.text import for_terminal, shorten, visible
 
 _Count = Annotated[int, Field(ge=0)]
 _Line = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -104,6 +104,13 @@ class Entry(_Part):
     @classmethod
     def _listed(cls, notes: Any) -> Any:
         return tuple(notes) if isinstance(notes, list) else notes
+
+    @field_validator("name")
+    @classmethod
+    def _readable(cls, name: str | None) -> str | None:
+        if name is not None and not (visible(name) and for_terminal(name) == name):
+            raise ValueError("must be a name that readers can see")
+        return name
 
     @field_validator("date")
     @classmethod

@@ -15,6 +15,7 @@ from flames.models._base import ChatModel
 from flames.models._frames import load_frame
 from flames.models._openai import OpenAIModel
 from flames.models._presets import PRESETS
+from flames.text import encodable
 
 ENTRY_POINTS = "flames.models"
 
@@ -60,6 +61,8 @@ def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
     if not (math.isfinite(options.timeout) and options.timeout > 0):
         raise UsageError(f"the timeout must be a number of seconds above 0, not {options.timeout}")
     spec = spec.strip()
+    if encodable(spec) != spec:
+        raise UsageError(f"the model's name {spec!r} is no text in UTF-8")
     if options.base_url is not None:
         return _elsewhere(spec, options.base_url, options)
     if spec == "local":

@@ -18,7 +18,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from flames.errors import InputError, OutsideError
+from flames.errors import InputError, OutsideError, UsageError
 from flames.io import parse_json, write_atomic
 from flames.metrics.result import PromptSetInfo
 from flames.records import Key, Prompt, Response
@@ -238,9 +238,16 @@ class RunDir:
                 journal.close()
 
     def update(self, **changes: object) -> None:
-        """Changes fields of the manifest, on disk too."""
+        """Changes fields of the manifest, on disk too.
+
+        Raises:
+            OutsideError: The disk did not take it.
+        """
         self.manifest = self.manifest.model_copy(update=changes)
-        write_manifest(self.path, self.manifest)
+        try:
+            write_manifest(self.path, self.manifest)
+        except UsageError as error:  # the run is there and was writable, so the world has changed
+            raise OutsideError(str(error)) from None
 
     def check(self, expected: Mapping[Key, str] | None = None) -> dict[str, int]:
         """Re-reads everything and counts the responses by status, `missing` ones included.
