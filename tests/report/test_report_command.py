@@ -194,7 +194,7 @@ def test_human_labels_join_by_id_and_take_what_they_leave_out(flames: Any, tmp_p
     assert human["labels"]["used"] == 30
     assert human["labels"]["raters"] == ["甲"]
     code, out, _ = flames(*arguments, "--format", "md", "--lang", "zh")
-    assert "仅评分器" in out
+    assert "仅打分器" in out
     assert flames(*arguments, "--format", "html", "--out", "h.html")[0] == 0
     assert "People alone" in (tmp_path / "h.html").read_text("utf-8")
 
@@ -221,7 +221,7 @@ def test_models_of_one_name_are_told_apart_in_every_form(flames: Any, tmp_path: 
     for name in names:
         assert f"| {name} |" in markdown
         assert name in shown.splitlines()
-    assert "题面不同" in flames(*files, "--lang", "zh")[1]
+    assert "文本不同" in flames(*files, "--lang", "zh")[1]
     page = flames(*files, "--format", "html")[1]
     assert f'<a href="#result-2">{names[1]}</a>' in page
     [data] = re.findall(r'id="flames-data">(.*?)</script>', page, re.S)

@@ -19,5 +19,5 @@ def test_the_notes_of_our_scorers_are_told_in_chinese(scorer: str) -> None:
 
 def test_numbers_and_names_stay_in_a_note() -> None:
     text = note_text("1,207 of the 2,000 prompts of set {0} <b>")
-    assert text.zh == "题集 set {0} <b> 共 2,000 题，此处为其中 1,207 题"
+    assert text.zh == "提示集 set {0} <b> 共 2,000 条提示，此处为其中 1,207 条"
     assert note_text("anything else {0}").zh == "anything else {0}"

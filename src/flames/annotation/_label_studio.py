@@ -27,7 +27,7 @@ def label_studio_config(lang: Language) -> str:
     """The labelling config for exported tasks, in XML; scores come from each task's own scale."""
     words = {
         "prompt": Text(zh="提问", en="Prompt"),
-        "response": Text(zh="回答（请只评价回答）", en="Response (judge this)"),
+        "response": Text(zh="回复（请只评价回复）", en="Response (judge this)"),
         "rubric": Text(zh="评分细则", en="Rubric"),
         "score": Text(zh="评分", en="Score"),
         "rationale": Text(zh="理由（可选）", en="Rationale (optional)"),

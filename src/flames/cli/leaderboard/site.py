@@ -258,13 +258,13 @@ def _day(source: Source) -> str:
 _WORDS = {
     "title": ("Attack success rate %, 95 % intervals", "攻击成功率 %，95% 区间"),
     "model": ("Model", "模型"),
-    "prompts": ("{n} prompts", "{n} 题"),
+    "prompts": ("{n} prompts", "{n} 条提示"),
     "published": ("published", "已公布"),
     "measured": ("measured", "实测"),
     "missing": ("partial", "缺维度"),
     "partial": (
         "No interval: arXiv:2311.06899, no counts. Other prompts or scorers: not like for like.",
-        "没有区间的数字引自 arXiv:2311.06899，原文未给计数。题集或评分器不同的列不可直接比较。",
+        "没有区间的数字引自 arXiv:2311.06899，原文未给计数。提示集或打分器不同的列不可直接比较。",
     ),
 }
 
