@@ -271,6 +271,14 @@ def test_three_make_a_matrix(answers: Callable[..., Path]) -> None:
     assert "+25.00" in text.getvalue()
 
 
+def test_pairs_share_the_room_of_the_page(answers: Callable[..., Path]) -> None:
+    found = three(answers)
+    changed = [len(pair.changes) for pair in found.pairs]
+    assert changed == [25, 0, 25]
+    for room, shown in ((60, 20), (6, 10), (500, 25)):
+        assert render_html(found, changes=room).count('class="compare-change"') == 2 * shown
+
+
 EVIL = "</script><img src=x onerror=alert(1)>\x1b[31m[bold]red[/bold]\u202e"
 
 

@@ -23,7 +23,7 @@ def render_html(
         comparison: What to show.
         lang: Shown first; the reader may switch.
         taxonomy: Names of dimensions; Flames' own unless given.
-        changes: How many changed prompts are shown a pair.
+        changes: How many changed prompts are shown, shared among the pairs; 10 a pair at least.
     """
     taxonomy = taxonomy or default_taxonomy()
     words = load_strings(_PACKAGE)
@@ -49,5 +49,5 @@ def render_html(
         p_value=p_value,
         scores_of=scores_of,
         tests_of=tests_of,
-        most=changes,
+        most=max(changes // max(len(comparison.pairs), 1), 10),
     )
