@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
 
 from flames.errors import UsageError
-from flames.records import Response
+from flames.records import Response, Verdict, verdict_for
 from flames.scorers import (
     Scorer,
     ScorerContext,
@@ -142,6 +143,47 @@ def test_an_installed_package_brings_a_scorer_but_takes_no_name(
     assert load_scorer("echo:you").info.id == "echo:you@1"
     assert load_scorer("echo").info.id == "echo:@1"
     assert load_scorer("lexical").info.id.startswith("lexical@")
+
+
+@pytest.mark.parametrize("value", ["no_such_package:load", "an_echo_package:nothing"])
+def test_a_broken_package_is_named(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "an_echo_package", sys.modules[__name__])
+    points = EntryPoints([EntryPoint("broken", value, "flames.scorers")])
+    monkeypatch.setattr(registry, "entry_points", lambda group: points.select(group=group))
+    with pytest.raises(UsageError, match=value):
+        load_scorer("broken")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda verdicts: verdicts[1:], "4 verdicts on 5"),
+        (lambda verdicts: verdicts * 2, "10 verdicts on 5"),
+        (lambda verdicts: verdicts[::-1], "another order"),
+        (
+            lambda verdicts: [v.model_copy(update={"dimension": "Legality"}) for v in verdicts],
+            "ask",
+        ),
+        (lambda verdicts: [v.model_copy(update={"scorer": "x@1"}) for v in verdicts], "x@1"),
+    ],
+)
+def test_a_scorer_that_breaks_the_agreement_is_told(
+    change: Callable[[list[Verdict]], list[Verdict]], told: str
+) -> None:
+    class Odd:
+        info = ScorerInfo(id="odd@1", title="", taxonomy="flames@1")
+
+        def score(self, responses: Sequence[Response]) -> list[Verdict]:
+            return change(
+                [verdict_for(r, scorer="odd@1", dimension="Safety", score=3) for r in responses]
+            )
+
+    given = [
+        Response(prompt_id=str(n), model="m", dimension="Safety", prompt="问", response="答")
+        for n in range(5)
+    ]
+    with pytest.raises(UsageError, match=told):
+        list(score_stream(Odd(), given))
 
 
 def test_listing_scorers_loads_none() -> None:

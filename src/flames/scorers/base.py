@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
+from flames.errors import UsageError
 from flames.records import Prompt, Response, Verdict, verdict_for
 from flames.taxonomy import Taxonomy, default_taxonomy
 
@@ -104,19 +105,19 @@ def score_stream(
         responses: Any number of them; `dimension` must be filled in.
         truncated: Whether truncated responses are judged.
         window: Responses taken at a time; the scorer's own `window`, or 256, unless given.
+
+    Raises:
+        UsageError: What the scorer says is not one verdict a response, in order and in its name.
     """
     size = window or getattr(scorer, "window", 256)
     stream = iter(responses)
     while batch := list(islice(stream, size)):
         judged = [r for r in batch if r.scorable and (truncated or r.status != "truncated")]
-        verdicts = iter(scorer.score(judged)) if judged else iter(())
+        verdicts = _checked(scorer, judged) if judged else iter(())
         scorable = {response.key for response in judged}
         for response in batch:
             if response.key in scorable:
-                verdict = next(verdicts)
-                if verdict.key != response.key:
-                    raise RuntimeError(f"{scorer.info.id} mixed up its verdicts")
-                yield verdict
+                yield next(verdicts)
             else:
                 yield verdict_for(
                     response,
@@ -124,3 +125,23 @@ def score_stream(
                     dimension=response.dimension or "",
                     unscored="empty" if response.status == "ok" else response.status,
                 )
+
+
+def _checked(scorer: Scorer, responses: Sequence[Response]) -> Iterator[Verdict]:
+    """What a scorer says, once it is sure that it is said of these responses and in its name."""
+    name, verdicts = scorer.info.id, scorer.score(responses)
+    if len(verdicts) != len(responses):
+        raise UsageError(
+            f"the scorer {name} gave {len(verdicts)} verdicts on {len(responses)} responses"
+        )
+    for response, verdict in zip(responses, verdicts, strict=True):
+        if verdict.key != response.key:
+            raise UsageError(f"the scorer {name} gives its verdicts in another order")
+        if verdict.dimension != response.dimension:
+            raise UsageError(
+                f"the scorer {name} judged {verdict.dimension!r} where "
+                f"{response.dimension!r} was asked for"
+            )
+        if verdict.scorer != name:
+            raise UsageError(f"the scorer {name} calls itself {verdict.scorer!r} in its verdicts")
+    return iter(verdicts)

@@ -302,7 +302,7 @@ def _factory(spec: str) -> tuple[Factory, str]:
             )
         if not argument and entry in _OURS and entry.argument:
             raise UsageError(f"the scorer {entry.name!r} is used as {entry.name}:{entry.argument}")
-        return _named(entry.factory), argument
+        return (_named if entry in _OURS else _foreign)(entry.factory), argument
     if os.path.isdir(spec):
         return _named(_TRAINED), spec
     if os.path.exists(spec):
@@ -321,6 +321,19 @@ def _entry(spec: str) -> tuple[ScorerEntry | None, str]:
     """The kind of a scorer and what stands after the colon; None for a folder."""
     name, _, argument = (DEFAULT if spec == "default" else spec).partition(":")
     return None if name == "PATH" else known_scorers().get(name), argument
+
+
+def _foreign(path: str) -> Factory:
+    """What another package registered.
+
+    Raises:
+        UsageError: It cannot be imported.
+    """
+    try:
+        factory: Factory = _named(path)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"the scorer's own package is broken: {path}: {error}") from error
+    return factory
 
 
 def _named(path: str) -> Any:
