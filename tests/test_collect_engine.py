@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,14 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flames.collect import (
+    Asking,
     BudgetSpent,
     Collector,
     Outcome,
+    Plan,
     Prices,
     PrivateLoop,
     Request,
     Settings,
     estimate,
+    prepare,
 )
 from flames.collect._limit import AdaptiveLimit
 from flames.collect._meter import tokens_of
@@ -36,6 +40,7 @@ from flames.models import (
     Unreachable,
     Usage,
 )
+from flames.prompts import load_prompts
 
 FAST = Settings(concurrency=4, backoff_s=0.001)
 
@@ -228,6 +233,20 @@ def test_tokens_that_nobody_counted_are_estimated() -> None:
     settings = Settings(concurrency=2, prices=Prices(1.0, 1.0))
     _, _, collector = collect(lambda _: "好" * 100, 3, settings)
     assert collector.meter.tokens_out == 300
+
+
+def test_what_nobody_counted_costs_the_same_after_a_resume(tmp_path: Path) -> None:
+    plan = Plan(CallableModel(lambda _: "好" * 100), load_prompts("quick"), system="简短。")
+    settings = Settings(prices=Prices(1.0, 1.0), max_requests=9)
+    with Asking(plan, prepare(plan, tmp_path / "run"), settings) as asking:
+        with pytest.raises(BudgetSpent):
+            asking.ask()
+        cost = asking.standing.cost
+    assert cost is not None
+    assert cost > 900 / 1e6
+    with Asking(plan, prepare(plan, tmp_path / "run", resume=True), settings) as again:
+        assert again.standing.cost == pytest.approx(cost)
+        assert (again.standing.earlier, again.standing.lost) == (9, 0)
 
 
 def test_leaving_early_cancels_what_is_under_way() -> None:
