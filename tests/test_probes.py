@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flames.cli import main
-from flames.errors import UsageError
+from flames.errors import MissingExtraError, UsageError
 from flames.probes import PROBES, ProbeReport, probe_scorer
 from flames.records import Key, Response, Verdict, verdict_for
 from flames.scorers import ScorerInfo, load_scorer
@@ -175,10 +175,13 @@ def test_without_its_extra_a_probe_says_that_it_was_not_run(
 
     _transform._converter.cache_clear()
     monkeypatch.setitem(sys.modules, "opencc", None)
-    (result,) = report(lambda t: 1, responses("坏"), "traditional").probes
+    every = probe_scorer(Swayed(lambda t: 1), responses("坏"), TAXONOMY, source="t").probes
+    (result,) = (probe for probe in every if probe.name == "traditional")
     assert result.skipped is not None
     assert "flames-bench[probes]" in result.skipped
     assert result.overall is None
+    with pytest.raises(MissingExtraError, match="flames-bench"):  # where it was asked for by name
+        report(lambda t: 1, responses("坏"), "traditional")
 
 
 def test_bad_calls() -> None:

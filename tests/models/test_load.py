@@ -111,8 +111,12 @@ def test_a_package_brings_a_provider(tmp_path: Path, monkeypatch: pytest.MonkeyP
     info = tmp_path / "echo_models-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: echo-models\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[flames.models]\necho = echo_models:load\n")
+    (info / "entry_points.txt").write_text(
+        "[flames.models]\necho = echo_models:load\nbroken = echo_models:nothing\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(UsageError, match="echo_models:nothing"):
+        load_model("broken/x")
     model = load_model("echo/x")
     reply = asyncio.run(model.ask([Message("user", "你好")], Sampling()))
     assert (model.name, reply.text) == ("x", "你好x")

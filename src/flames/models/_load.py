@@ -82,7 +82,12 @@ def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
         if prefix in PRESETS:
             return _preset(prefix, name, options)
         for point in entry_points(group=ENTRY_POINTS, name=prefix):
-            factory: Factory = point.load()
+            try:
+                factory: Factory = point.load()
+            except (ImportError, AttributeError) as error:
+                raise UsageError(
+                    f"the package of {prefix}/… is broken: {point.value}: {error}"
+                ) from error
             return factory(name, options)
     known = ", ".join(f"{preset}/…" for preset in PRESETS)
     raise UsageError(

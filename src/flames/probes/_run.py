@@ -94,13 +94,16 @@ def probe_scorer(
         source: What the responses are, for the report.
         labels: What responses deserve, by key; tells harmful bodies apart where it is given,
             and otherwise the scorer's own verdict does.
-        probes: Their names; all unless given.
+        probes: Their names; all whose extra is installed unless given.
         progress: Told after each pass of the scorer how many verdicts it gave.
 
     Raises:
         UsageError: There is no such probe, or nothing to probe with.
+        MissingExtraError: A probe that was named needs an extra.
     """
     chosen = [_probe(name) for name in (probes or PROBES)]
+    for probe in chosen if probes else ():
+        probe.transform("问")  # what is missing is told before a scorer is asked anything
     given = [response for response in responses if response.scorable]
     if not given:
         raise UsageError("there is no response to probe with")
