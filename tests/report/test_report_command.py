@@ -231,12 +231,13 @@ def test_models_of_one_name_are_told_apart_in_every_form(flames: Any, tmp_path: 
     assert ["p2", "问2"] in asked
     assert ["p2", "改过的问"] in asked
     assert len(asked) == 8
-    # By another scorer it is the same model.
-    for row in rows:
-        row["scorer"] = "judge@1"
+    # By another scorer it is the same model, and a response stands there once with both verdicts.
+    rows = [{**row, "scorer": "judge@1", "prompt": None} for row in rows]
     (tmp_path / "new.jsonl").write_text(to_jsonl(rows), encoding="utf-8")
     found = json.loads(flames(*files, "--format", "json")[1])["results"]
     assert all("name" not in each for each in found)
+    [data] = re.findall(r'id="flames-data">(.*?)</script>', flames(*files, "--format", "html")[1])
+    assert [len(row["v"]) for row in json.loads(data)["rows"]] == [2] * 4
 
 
 def test_a_set_is_not_named_where_its_prompts_were_reworded(flames: Any, tmp_path: Path) -> None:

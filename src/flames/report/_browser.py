@@ -42,12 +42,14 @@ def browser_data(
     """
     models, scorers, reasons = _Table[str](), _Table[str](), _Table[str]()
     prompts, places = _Table[tuple[str, str | None]](), _Table[tuple[str, str]]()
+    texts = {known: prompt.text for source in sources for known, prompt in source.prompts.items()}
     rows: dict[tuple[str, Key, int, str | None], dict[str, Any]] = {}
     for source, name in zip(sources, names, strict=True):
         for verdict in source.verdicts:
             response = source.responses.get(verdict.key)
             asked = source.prompts.get(verdict.prompt_id)
-            prompt = prompts((verdict.prompt_id, asked.text if asked else None))
+            text = asked.text if asked else texts.get(verdict.prompt_id)
+            prompt = prompts((verdict.prompt_id, text))
             key = (name, verdict.key, prompt, response.response if response else None)
             row = rows.get(key)
             if row is None:
