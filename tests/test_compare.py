@@ -212,6 +212,14 @@ def test_the_same_id_with_another_text_is_no_pair(
     assert "3 pairs are narrowed" in capsys.readouterr().out.replace("\n", " ")
 
 
+def test_one_text_under_two_ids_is_told(answers: Callable[..., Path]) -> None:
+    sources = both(answers("a", good), reworded(answers("b", good), 0))
+    with pytest.raises(
+        UsageError, match=r"0 in common; nothing .* \(99 have one text under two ids"
+    ):
+        compare(sources)
+
+
 def test_different_sets_and_scorers_are_refused_unless_narrowed(
     answers: Callable[..., Path],
 ) -> None:

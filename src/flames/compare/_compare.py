@@ -116,6 +116,8 @@ def _remarks(
     ours, theirs = _ids(first), _ids(second)
     if not shared or (ours != theirs and not common):
         how = "--common compares on these alone" if shared else "nothing can be compared"
+        if renamed := _renamed(first, second):
+            how += f" ({renamed:,} have one text under two ids; without `prompt_id` the text joins)"
         raise UsageError(
             f"different prompt sets: {first.model} on {_set(first, ours)}, {second.model} on "
             f"{_set(second, theirs)}, {len(shared):,} in common"
@@ -138,6 +140,14 @@ def _example(first: Source, second: Source, other: Sequence[str]) -> str:
         f"{len(other):,} with another text under the same id, like {shorten(other[0], 40)}: "
         f"{' | '.join(texts)}"
     )
+
+
+def _renamed(first: Source, second: Source) -> int:
+    """How many texts stand on both sides, but not under one id."""
+    ids = [
+        {prompt.text.strip(): known for known, prompt in s.prompts.items()} for s in (first, second)
+    ]
+    return sum(ids[1].get(text, known) != known for text, known in ids[0].items())
 
 
 def _set(source: Source, ids: frozenset[str]) -> str:
