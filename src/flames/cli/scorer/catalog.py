@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -66,13 +67,18 @@ def info(
         typer.echo(str(labels_path(scorer)))
         return
     from flames.cli.scorer._load import load
-    from flames.records import dump_line
 
     found = load(scorer, taxonomy).info
     if as_json:
         from dataclasses import asdict
 
-        typer.echo(dump_line(asdict(found)))
+        from flames.records import dump_line
+
+        learnt = [
+            {"scorer": of.scorer, "files": sorted(of.files), "models": sorted(of.models)}
+            for of in found.learnt
+        ]
+        typer.echo(dump_line({**asdict(found), "learnt": learnt}))
         return
     from flames.text import for_terminal
 
@@ -80,6 +86,20 @@ def info(
     typer.echo(f"taxonomy: {found.taxonomy}")
     for note in found.notes:
         typer.echo(f"note: {for_terminal(note)}")
-    for name, value in found.details.items():
-        text = value if isinstance(value, str) else dump_line(value)
-        typer.echo(f"{name}: {for_terminal(text)}")
+    for line in _told(found.details):
+        typer.echo(for_terminal(line))
+
+
+def _told(details: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """Details as lines: what holds more of them indented below its name."""
+    from flames.records import dump_line
+
+    for name, value in details.items():
+        if not isinstance(value, Mapping):
+            text = value if isinstance(value, str) else dump_line(value)
+            yield f"{indent}{name}: {text}"
+        elif any(isinstance(each, Mapping | list) for each in value.values()):
+            yield f"{indent}{name}:"
+            yield from _told(value, indent + "  ")
+        else:
+            yield f"{indent}{name}: " + ", ".join(f"{n} {each}" for n, each in value.items())
