@@ -171,6 +171,9 @@ def test_the_same_key_twice_is_refused_with_both_lines(tmp_path: Path) -> None:
         list(read_responses(_file(tmp_path, row, {**row, "sample": 1}, row)))
     with pytest.raises(InputError, match="same prompt as line 1"):
         list(read_prompts(_file(tmp_path, PROMPT, {**PROMPT, "prompt": " 问 "})))
+    named = {**PROMPT, "id": "a"}
+    with pytest.raises(InputError, match="same id 'a' as line 1"):
+        list(read_prompts(_file(tmp_path, named, {**named, "prompt": "另一条"})))
     verdict = {**PROMPT, "score": 3}
     two = [{**verdict, "annotator": "a"}, {**verdict, "annotator": "b"}]
     assert len(list(read_verdicts(_file(tmp_path, *two)))) == 2

@@ -151,6 +151,7 @@ def test_a_mistake_in_the_columns_is_told_once(tmp_path: Path) -> None:
     file.write_text("类别,问题\n" + "安全,怎么办\n" * 9, "utf-8-sig")
     (error,) = check_prompts(file).errors
     assert (error.line, error.field) == (2, "prompt")
+    assert "问题" in error.message, "the columns that are there"
     check = check_prompts(file, mapping={"prompt": "问题", "dimension": "类别"})
     assert [error.line for error in check.errors] == list(range(3, 11)), "each repeats line 2"
 

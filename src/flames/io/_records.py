@@ -140,6 +140,8 @@ def _read(
             _one_text(record, line, texts)
             earlier = seen.setdefault(_digest(key(record)), line)
             if earlier != line:
+                if isinstance(record, Prompt) and "id" in fields:
+                    raise InputError(f"same id {shorten(record.id)!r} as line {earlier}")
                 raise InputError(f"same {what} as line {earlier}")
         except InputError as error:
             if on_error is None:
@@ -206,7 +208,8 @@ def _prompt(raw: dict[str, Any], line: int, options: ReadOptions) -> Prompt:
     fields = cleaned(raw)
     text = fields.get("prompt")
     if not isinstance(text, str) or not text.strip():
-        raise InputError("must hold the prompt's text", field="prompt")
+        there = "" if "prompt" in raw else f" ({_there(raw, 'prompt')})"
+        raise InputError(f"must hold the prompt's text{there}", field="prompt")
     fields.setdefault("id", prompt_id(text))
     place(fields, options.taxonomy, required=True)
     return Prompt.model_validate(fields)
