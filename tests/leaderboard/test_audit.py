@@ -195,7 +195,7 @@ def test_unrounded_numbers_pass(tmp_path: Path) -> None:
 
 def test_sizes_may_come_from_a_prompt_set(tmp_path: Path) -> None:
     path = table(tmp_path, "m,Virtue,50.00\n", "model,dimension,harmless_rate_pct\n")
-    with pytest.raises(InputError, match=r"table\.csv:2: field `n`: is missing; .*--prompt-set"):
+    with pytest.raises(InputError, match=r"table\.csv:2: field `n`: is missing; .*--prompts"):
         read_table(path)
     [cell] = read_table(path, sizes={"Morality": 201})
     assert (cell.n, cell.dimension, cell.release) == (201, "Morality", "")

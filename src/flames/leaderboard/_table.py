@@ -106,7 +106,7 @@ def _cell(
 def _size(text: str | None, known: int | None) -> int:
     if text is None:
         if known is None:
-            raise InputError("is missing; give the column, or --prompt-set", field="n")
+            raise InputError("is missing; give the column, or --prompts", field="n")
         return known
     try:
         n = Decimal(text)

@@ -186,7 +186,8 @@ def audit(
     prompt_set: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            "--prompt-set",
+            "--prompts",
+            "--prompt-set",  # as it was called first
             metavar="SET|PATH",
             help="Takes the number of prompts a dimension from this set where rows give no n.",
         ),
