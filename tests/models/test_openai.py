@@ -22,6 +22,7 @@ from flames.models import (
     TransientFailure,
     Unreachable,
     Usage,
+    _bounded,
     load_model,
 )
 
@@ -111,6 +112,14 @@ def test_nobody_there() -> None:
         port = free.getsockname()[1]
     with pytest.raises(Unreachable, match=str(port)):
         ask(OpenAIModel("m", f"http://127.0.0.1:{port}/v1"), "x")
+
+
+def test_an_answer_without_end_is_a_failure(
+    chat_server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_bounded, "MOST_BYTES", 3 * 2**20)
+    with pytest.raises(TransientFailure, match="more than 3 MB"):
+        ask(OpenAIModel("m", chat_server().url), "[endless]")
 
 
 def test_numbers_that_are_no_counts_cost_nothing() -> None:

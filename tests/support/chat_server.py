@@ -106,6 +106,9 @@ class Server:
         if faulty and kind == "drop":
             writer.transport.abort()
             return False
+        while faulty and kind == "endless":
+            writer.write(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(2**16) * 16)
+            await writer.drain()
         if faulty and kind == "hang":
             await asyncio.sleep(3600)
         if not faulty or kind not in FAULTS:

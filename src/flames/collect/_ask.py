@@ -159,15 +159,16 @@ class Asking:
         )
         self.counts: Counter[str] = Counter()
         self._sampling = without_secrets(self.collector.sampling.to_dict()) or None
-        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._journal = self._stack.enter_context(self.run.writing(self._take_up))
+        meter = self.collector.meter
+        with ExitStack() as stack:  # let go of the lock where the log cannot be opened
+            self._journal = stack.enter_context(self.run.writing(self._take_up))
+            log = RequestLog(self.run.requests_path, meter.requests)
+            self._requests = stack.enter_context(closing(log))
+            self._stack = stack.pop_all()
         self.counts.update(self._journal.statuses.values())
         self.dropped = self._journal.dropped
-        meter = self.collector.meter
-        log = RequestLog(self.run.requests_path, meter.requests)
-        self._requests = self._stack.enter_context(closing(log))
         self._lost = log.count - meter.requests
         longest = max(tokens_of_messages(self.plan.messages(p)) for p in self.plan.prompts.prompts)
         self._lost_cost = meter.lose(self._lost, longest)

@@ -178,6 +178,8 @@ class OpenAIModel:
         if self._client is None or self._loop is not loop:
             from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 
+            from flames.models._bounded import bound
+
             local = is_loopback(self._base_url)
             self._client = AsyncOpenAI(
                 api_key=self._api_key or NO_KEY,
@@ -187,7 +189,9 @@ class OpenAIModel:
                 max_retries=0,
                 # A proxy of the environment cannot reach what listens on this machine, and whoever
                 # is pointed at another place must not get the question or the headers there.
-                http_client=DefaultAsyncHttpxClient(trust_env=not local, follow_redirects=False),
+                http_client=DefaultAsyncHttpxClient(
+                    trust_env=not local, follow_redirects=False, event_hooks={"response": [bound]}
+                ),
             )
             if self._provider != "openai":  # OPENAI_ORG_ID is nobody else's business
                 self._client.organization = self._client.project = None
