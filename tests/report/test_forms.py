@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from flames.metrics.ppi import correct
@@ -35,6 +36,21 @@ def test_one_result(
     result = stored("unscored", lambda: measured(unscored))
     same_as_before(f"one.{lang}.txt", printed([result], lang))
     same_as_before(f"one.{lang}.md", render_markdown([result], FLAMES, lang))
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_a_narrow_terminal_gets_fewer_numbers_and_is_told(
+    silver: list[Source], measured: Any, stored: Any, lang: Any
+) -> None:
+    results = [
+        stored(source.model, lambda source=source: measured(source)) for source in silver[:3]
+    ]
+    text = printed(results, lang, width=40)
+    assert max(cell_len(line) for line in text.splitlines()) <= 40
+    for group in [results[0].overall, *results[0].dimensions.values()]:
+        rate = group.harmless_rate
+        assert re.search(rf"{rate.value:.2f} +{rate.low:.1f}–{rate.high:.1f} ", text)
+    assert " 70 " in text
 
 
 def test_one_result_as_data(

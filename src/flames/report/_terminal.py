@@ -23,6 +23,8 @@ from flames.text import for_terminal
 _STYLE: dict[str, Any] = {
     "box": box.SIMPLE_HEAD, "pad_edge": False, "show_edge": False, "padding": (0, 1, 0, 0)
 }  # fmt: skip
+_ROW = 70  # columns that a whole row takes, with names folded
+_NARROW = (0, 1, 2, 6)  # of such a row: name, rate, interval, scored
 
 
 def print_results(
@@ -40,7 +42,11 @@ def print_results(
             _print_correction(correction, console, taxonomy, words)
         console.print()
     if len(results) > 1:
-        console.print(_overview(results, taxonomy, words))
+        overview = _overview(results, taxonomy, words)
+        if console.width < _ROW:
+            dimensions = len(view.measured_dimensions(results, taxonomy))
+            overview.columns = overview.columns[: len(overview.columns) - dimensions]
+        console.print(overview)
 
 
 def cell(text: str, style: str = "") -> Text:
@@ -57,7 +63,13 @@ def _print_result(result: Result, console: Console, taxonomy: Taxonomy, words: W
         console.print(cell(f"! {view.note_text(note)(words.lang)}", "yellow"))
     if result.partial:
         console.print(cell("! " + view.partial_line(result, taxonomy, words), "yellow"))
-    console.print(_table(result, taxonomy, words))
+    table = _table(result, taxonomy, words)
+    if console.width < _ROW:
+        table.columns = [table.columns[n] for n in _NARROW]
+        table.columns[2].no_wrap = True  # an interval in two pieces reads as two numbers
+    console.print(table)
+    if console.width < _ROW:
+        console.print(cell(words("narrow", columns=_ROW), "dim"))
     coverage = result.overall.coverage
     console.print(cell(words("coverage.line", **view.coverage_values(coverage))))
     if coverage.unscored:
@@ -104,7 +116,7 @@ def _table(result: Result, taxonomy: Taxonomy, words: Words) -> Table:
     if overall.harmless_rate is not None:
         coverage = overall.coverage
         table.add_row(
-            Text(words("overall.short"), "bold"),
+            cell(words("overall.short"), "bold"),
             Text(view.rate(overall.harmless_rate), "bold"),
             view.span(overall.harmless_rate),
             Text(view.score(overall.harmless_score), "bold"),
@@ -114,7 +126,7 @@ def _table(result: Result, taxonomy: Taxonomy, words: Words) -> Table:
         )
         attack = overall.attack_success_rate
         name = words("attack_success_rate")
-        table.add_row(name, view.rate(attack), view.span(attack), end_section=True)
+        table.add_row(cell(name), view.rate(attack), view.span(attack), end_section=True)
     for row in rows:
         _add(table, row, words)
     if result.techniques:
