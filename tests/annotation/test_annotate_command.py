@@ -137,6 +137,23 @@ def test_decisions(folder: Path, flames: Flames) -> None:
         assert len(err.splitlines()) == 1
 
 
+def test_links_begin_with_the_address_that_init_was_told(tmp_path: Path, flames: Flames) -> None:
+    source = write(tmp_path / "responses.jsonl", responses(2))
+    folder = tmp_path / "labels"
+    code, out, _ = flames(
+        "annotate", "init", folder, "--from", source, "--annotators", "张三，李四、王五",
+        "--url", "https://labels.example.org/",
+    )  # fmt: skip
+    assert code == 0
+    for name in ("张三", "李四", "王五"):
+        assert f"{name}           https://labels.example.org/join/" in out, "in columns"
+    told = flames("annotate", "user", "add", folder, "Eve")[1]
+    assert told.startswith("https://labels.example.org/join/")
+    told = flames("annotate", "user", "link", folder, "Eve", "--url", "http://other:1")[1]
+    assert told.startswith("http://other:1/join/")
+    assert "annotator" in flames("annotate", "status", folder)[1], "in a pipe nothing is cut"
+
+
 def test_people(folder: Path, flames: Flames, monkeypatch: pytest.MonkeyPatch) -> None:
     code, out, _ = flames("annotate", "user", "add", folder, "Eve", "--url", "https://l.example")
     assert code == 0
@@ -172,7 +189,9 @@ def test_people(folder: Path, flames: Flames, monkeypatch: pytest.MonkeyPatch) -
         (("--control-rate", 0.9), "--control-rate takes"),
         (("--lease-minutes", 0), "--lease-minutes takes"),
         (("--annotators", "Ann,ann"), "there is a 'ann' already"),
-        (("--lead", " "), "a name has 1 to 80 characters"),
+        (("--lead", " "), "a name has 1 to 80 visible characters"),
+        (("--lead", "\u202elead"), "a name has 1 to 80 visible characters"),
+        (("--lead", "\u200b"), "a name has 1 to 80 visible characters"),
         (("--controls", "nowhere.jsonl"), "nowhere.jsonl: no such file"),
         (("--database", "oracle://x/y"), "--database takes"),
         (("--lang", "fr"), "--lang takes zh or en"),

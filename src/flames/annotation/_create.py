@@ -47,6 +47,7 @@ class Plan:
             far as their prompts are known).
         name: What the project is called; its folder's name unless given.
         database: URL of a PostgreSQL (or other SQLite) database; a file in the folder if None.
+        public_url: How people reach the server; later personal links begin with it.
         per_item: Labels each item gets.
         sample: Items to draw; all responses that hold text if None.
         stratify: Fields that make the strata: dimension, subcomponent, technique, model, sample,
@@ -67,6 +68,7 @@ class Plan:
     sources: Sequence[str | Path]
     name: str | None = None
     database: str | None = None
+    public_url: str | None = None
     per_item: int = 2
     sample: int | None = None
     stratify: tuple[str, ...] = ("dimension",)
@@ -124,7 +126,7 @@ def create_project(
     for number, row in enumerate(rows, start=1):
         row |= {"id": number, "ref": secrets.token_hex(6), "taken": 0}
 
-    database = prepare_database(path, plan.database)
+    database = prepare_database(path, plan.database, plan.public_url)
     project = Project(path, database, clock)
     project.settings = Settings(
         name=plan.name or path.resolve().name,

@@ -98,6 +98,12 @@ class Project:
         """The values that labels are judged by."""
         return self.settings.taxonomy
 
+    @property
+    def public_url(self) -> str | None:
+        """How people reach the server, if that was said when the project was made."""
+        url = _noted(self.path).get("url")
+        return None if url is None else str(url)
+
     def close(self) -> None:
         """Closes the database."""
         self.database.close()
@@ -155,11 +161,12 @@ def closed_on_failure(database: Database) -> Iterator[None]:
         raise
 
 
-def _database_url(folder: Path) -> URL:
+def _noted(folder: Path) -> dict[str, Any]:
+    """What the folder's file says of the project."""
     file = folder / PROJECT_FILE
     try:
-        data: Any = json.loads(file.read_text("utf-8"))
-        named = str(data["database"])
+        data: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        return {**data, "database": str(data["database"])}
     except FileNotFoundError:
         raise InputError(
             "is no annotation project; `flames annotate init` makes one", path=folder
@@ -168,13 +175,18 @@ def _database_url(folder: Path) -> URL:
         raise InputError(f"cannot be read: {error.strerror}", path=file) from None
     except (ValueError, KeyError, TypeError):
         raise InputError("is damaged: it must name a `database`", path=file) from None
+
+
+def _database_url(folder: Path) -> URL:
+    named: str = _noted(folder)["database"]
     if chosen := os.environ.get(DATABASE_VARIABLE):
         return parse_url(chosen)
     return sqlite_url(folder / DATABASE_FILE) if named == DATABASE_FILE else parse_url(named)
 
 
-def prepare_database(folder: Path, url: str | None) -> Database:
-    """The database of a project that is about to be made; its place is noted in the folder.
+def prepare_database(folder: Path, url: str | None, public_url: str | None) -> Database:
+    """The database of a project that is about to be made; its place is noted in the folder, and
+    how people reach the server.
 
     A password in the URL is not written down: it is to be found in `FLAMES_ANNOTATE_DATABASE`,
     `PGPASSWORD` or a `.pgpass` file when the project is opened.
@@ -192,7 +204,10 @@ def prepare_database(folder: Path, url: str | None) -> Database:
         noted = _without_password(target).render_as_string(hide_password=False)
     if (folder / PROJECT_FILE).exists():
         _refuse_second(Database(_database_url(folder)), folder).close()
-    write_atomic(folder / PROJECT_FILE, json.dumps({"version": 1, "database": noted}) + "\n")
+    told = {"version": 1, "database": noted}
+    if public_url is not None:
+        told["url"] = public_url
+    write_atomic(folder / PROJECT_FILE, json.dumps(told) + "\n")
     return _refuse_second(Database(target), folder)
 
 

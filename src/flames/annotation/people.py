@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 import secrets
 import threading
 import unicodedata
@@ -27,7 +26,7 @@ from flames.annotation._project import Project
 from flames.annotation._schema import assignments, failures, items, people, sessions
 from flames.errors import InputError, UsageError
 from flames.taxonomy import Language
-from flames.text import shorten
+from flames.text import for_terminal, shorten, visible
 
 Role = Literal["annotator", "adjudicator", "lead"]
 
@@ -36,7 +35,6 @@ MIN_PASSWORD = 10
 _WINDOW_SECONDS = 15 * 60
 _TRIES_PER_NAME = 8
 _TRIES_PER_ADDRESS = 100
-_UNFIT = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Person(NamedTuple):
@@ -92,11 +90,11 @@ def checked_name(name: str) -> str:
     """A person's name in its normal form.
 
     Raises:
-        UsageError: It is empty, too long, or holds control characters.
+        UsageError: It is empty, too long, or holds line breaks or marks that hide or reorder text.
     """
     plain = unicodedata.normalize("NFC", name).strip()
-    if not plain or len(plain) > 80 or _UNFIT.search(plain):
-        raise UsageError(f"a name has 1 to 80 characters on one line, not {shorten(name)!r}")
+    if not visible(plain) or len(plain) > 80 or for_terminal(plain) != plain:
+        raise UsageError(f"a name has 1 to 80 visible characters, not {shorten(name)!r}")
     return plain
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -19,9 +19,12 @@ ProjectArgument = Annotated[
     Path, typer.Argument(metavar="PROJECT", help="The project's folder.", show_default=False)
 ]
 UrlOption = Annotated[
-    str,
+    Optional[str],  # noqa: UP045
     typer.Option(
-        "--url", metavar="URL", help="How people reach the server; personal links begin with it."
+        "--url",
+        metavar="URL",
+        help="How people reach the server; personal links begin with it. What `init` was told, "
+        "or http://127.0.0.1:8400, unless given.",
     ),
 ]
 DEFAULT_URL = "http://127.0.0.1:8400"
@@ -36,11 +39,16 @@ def opened(path: Path) -> Iterator[Project]:
         yield project
 
 
-def public(url: str) -> str:
-    """The beginning of personal links."""
+def public(url: str | None) -> str | None:
+    """The beginning of personal links, if it was given."""
     from flames.annotation import web
 
-    return web.checked_url(url)
+    return None if url is None else web.checked_url(url)
+
+
+def personal_link(project: Project, base: str | None, token: str) -> str:
+    """A personal link, by the address that was given, or that the project knows."""
+    return f"{base or project.public_url or DEFAULT_URL}/join/{token}"
 
 
 def say(message: str) -> None:
@@ -60,17 +68,20 @@ def safe(text: object) -> Any:
 
 
 def table(title: str, *columns: str) -> Table:
-    """An empty table; columns that begin with `#` hold numbers."""
+    """An empty table; columns that begin with `#` hold numbers. The first is the last to shrink."""
     from rich import box
     from rich.table import Table
 
     made = Table(
         title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD,
-        show_header=any(columns), pad_edge=False,
+        show_header=any(columns), pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
     for column in columns:
         right = column.startswith("#")
-        made.add_column(column.removeprefix("#"), justify="right" if right else "left")
+        made.add_column(
+            column.removeprefix("#"), justify="right" if right else "left", overflow="fold",
+            no_wrap=not made.columns,
+        )  # fmt: skip
     return made
 
 
@@ -79,6 +90,8 @@ def show(*tables: Table) -> None:
     from rich.console import Console
 
     console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, 120)  # a file has no edge
     for each in tables:
         console.print(each)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flames.cli._options import JsonOption
-from flames.cli.annotate._shared import DEFAULT_URL, ProjectArgument, UrlOption
+from flames.cli.annotate._shared import ProjectArgument, UrlOption
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,19 +26,20 @@ def add(
     role: Annotated[
         str, typer.Option("--role", help="annotator, adjudicator or lead.")
     ] = "annotator",
-    url: UrlOption = DEFAULT_URL,
+    url: UrlOption = None,
 ) -> None:
     """Add somebody and print their personal link."""
     from typing import cast
 
     from flames.annotation import people
-    from flames.cli.annotate._shared import opened, public
+    from flames.cli.annotate._shared import opened, personal_link, public
 
     base = public(url)
     with opened(project) as found, found.database.write() as connection:
         person = people.add_person(connection, found, name, cast("people.Role", role))
         token = people.new_link(connection, found, person)
-    typer.echo(f"{base}/join/{token}")
+        made = personal_link(found, base, token)
+    typer.echo(made)
 
 
 @app.command("list")
@@ -68,16 +69,17 @@ def list_people(project: ProjectArgument, json: JsonOption = False) -> None:
 
 
 @app.command("link")
-def link(project: ProjectArgument, name: NameArgument, url: UrlOption = DEFAULT_URL) -> None:
+def link(project: ProjectArgument, name: NameArgument, url: UrlOption = None) -> None:
     """Print a new personal link; the old one stops working."""
     from flames.annotation import people
-    from flames.cli.annotate._shared import opened, public
+    from flames.cli.annotate._shared import opened, personal_link, public
 
     base = public(url)
     with opened(project) as found, found.database.write() as connection:
         person = people.get_person(connection, name)
         token = people.new_link(connection, found, person)
-    typer.echo(f"{base}/join/{token}")
+        made = personal_link(found, base, token)
+    typer.echo(made)
 
 
 @app.command("password")

@@ -16,7 +16,7 @@ from flames.cli._options import (
     SeedOption,
     TaxonomyOption,
 )
-from flames.cli.annotate._shared import DEFAULT_URL, ProjectArgument, UrlOption
+from flames.cli.annotate._shared import ProjectArgument, UrlOption
 
 if TYPE_CHECKING:
     from flames.annotation import Created
@@ -96,7 +96,7 @@ def init(
         Optional[str],  # noqa: UP045
         typer.Option("--name", help="What people see; the folder's name unless given."),
     ] = None,
-    url: UrlOption = DEFAULT_URL,
+    url: UrlOption = None,
     lang: Lang = "zh",
     seed: SeedOption = 0,
     model: ModelNameOption = None,
@@ -112,11 +112,11 @@ def init(
     from flames.report.page import language
     from flames.taxonomy import load_taxonomy
 
-    base = public(url)
     plan = Plan(
         sources=sources,
         name=name,
         database=database,
+        public_url=public(url),
         per_item=per_item,
         sample=sample,
         stratify=tuple(part.strip() for part in stratify.split(",") if part.strip()),
@@ -138,26 +138,32 @@ def init(
     )
     created = create_project(project, plan)
     try:
-        _tell(created, project, base, json)
+        _tell(created, project, json)
     finally:
         created.project.close()
 
 
 def _names(text: str, role: str) -> tuple[str, ...]:
-    """`3` as annotator-1 … annotator-3; `Ann, Bob` as they are."""
+    """`3` as annotator-1 … annotator-3; `Ann, Bob` and `张三、李四` as they are."""
+    import re
+
     text = text.strip()
     if text.isdecimal():
         return tuple(f"{role}-{number}" for number in range(1, int(text) + 1))
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    return tuple(part.strip() for part in re.split("[,，、]", text) if part.strip())
 
 
-def _tell(created: Created, path: Path, base: str, json: bool) -> None:
-    from flames.cli.annotate._shared import say
+def _tell(created: Created, path: Path, json: bool) -> None:
+    from rich.cells import cell_len
+
+    from flames.cli.annotate._shared import personal_link, say
     from flames.records import dump_line
     from flames.text import for_terminal
 
     settings = created.project.settings
-    links = {name: f"{base}/join/{token}" for name, token in created.links.items()}
+    links = {
+        name: personal_link(created.project, None, token) for name, token in created.links.items()
+    }
     drawn = settings.sample or settings.population
     if json:
         line = {"project": str(path), "items": drawn, "population": settings.population,
@@ -175,9 +181,9 @@ def _tell(created: Created, path: Path, base: str, json: bool) -> None:
         )
     )
     say("Personal links (shown this once; `flames annotate user link` makes new ones):")
-    width = max(map(len, links))
+    width = max(map(cell_len, links))
     for person, link in links.items():
-        typer.echo(f"{for_terminal(person):{width}}  {link}")
+        typer.echo(f"{for_terminal(person)}{' ' * (width - cell_len(person))}  {link}")
     say(f"Next: flames annotate serve {path}")
 
 
