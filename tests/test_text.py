@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flames.text import encodable, for_cell, for_terminal, from_cell, shorten
+from flames.text import differ, encodable, for_cell, for_terminal, from_cell, shorten
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=80)
 
@@ -69,3 +69,13 @@ def test_a_shortened_text_fits(text: str, width: int) -> None:
 @pytest.mark.parametrize("text", ["=1", "'=1", "''=1", "'x", "''x", "", "'", " =x", "'-", "＝1"])
 def test_neutralised_cells_give_their_text_back(text: str) -> None:
     assert from_cell(str(for_cell(text))) == text
+
+
+@given(st.text(), st.text())
+def test_texts_differ_only_where_both_are_there(first: str, second: str) -> None:
+    assert not differ(first, None)
+    assert not differ(" \n", second)
+    assert not differ(first, f"\r\n {first}\t")
+    assert not differ(first.replace("\r\n", "\n"), first)
+    assert differ(first, second) == differ(second, first)
+    assert differ(f"一{first}", f"二{second}")

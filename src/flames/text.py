@@ -50,9 +50,14 @@ def visible(text: str | None) -> bool:
     return any(unicodedata.category(c)[0] not in "CZ" and c not in _BLANK for c in text or "")
 
 
+def bare(text: str | None) -> str:
+    """What a text is compared by: without spaces around it, line ends of one kind."""
+    return (text or "").strip().replace("\r\n", "\n")
+
+
 def differ(first: str | None, second: str | None) -> bool:
-    """Whether two texts are both there and, spaces around them aside, not the same."""
-    first, second = (first or "").strip(), (second or "").strip()
+    """Whether two texts are both there and not the same."""
+    first, second = bare(first), bare(second)
     return bool(first and second) and first != second
 
 

@@ -32,7 +32,7 @@ from flames.metrics.paired import (
 from flames.records import Verdict
 from flames.sources import Source, names_of, reworded
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
-from flames.text import shorten
+from flames.text import bare, shorten
 
 INTERVAL = "paired bootstrap by prompt"
 MCNEMAR = "McNemar, exact"
@@ -144,10 +144,11 @@ def _example(first: Source, second: Source, other: Sequence[str]) -> str:
 
 def _renamed(first: Source, second: Source) -> int:
     """How many texts stand on both sides, but not under one id."""
-    ids = [
-        {prompt.text.strip(): known for known, prompt in s.prompts.items()} for s in (first, second)
-    ]
-    return sum(ids[1].get(text, known) != known for text, known in ids[0].items())
+    ours, theirs = (
+        {bare(prompt.text): known for known, prompt in side.prompts.items()}
+        for side in (first, second)
+    )
+    return sum(theirs.get(text, known) != known for text, known in ours.items())
 
 
 def _set(source: Source, ids: frozenset[str]) -> str:

@@ -30,7 +30,7 @@ from flames.records import (
     prompt_id,
 )
 from flames.taxonomy import Taxonomy, default_taxonomy
-from flames.text import differ, shorten
+from flames.text import bare, differ, shorten
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _one_text(record: AnyRecord, line: int, texts: dict[bytes, tuple[bytes, int]
     text = getattr(record, "prompt", None)
     if isinstance(record, Prompt) or not isinstance(text, str) or not text.strip():
         return
-    own = _digest(text.strip())
+    own = _digest(bare(text))
     known, earlier = texts.setdefault(_digest(record.prompt_id), (own, line))
     if known != own:
         raise InputError(

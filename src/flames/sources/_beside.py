@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from flames.records import Prompt
 from flames.sources._source import Source
-from flames.text import differ, shorten
+from flames.text import bare, differ, shorten
 
 
 def names_of(sources: Sequence[Source], *, beside_scorers: bool = False) -> list[str]:
@@ -48,7 +48,7 @@ def reworded_notes(sources: Sequence[Source]) -> list[tuple[str, ...]]:
     texts: dict[str, set[str]] = defaultdict(set)
     for source in sources:
         for known, prompt in source.prompts.items():
-            texts[known].add(prompt.text.strip())
+            texts[known].add(bare(prompt.text))
     apart = {known for known, found in texts.items() if len(found - {""}) > 1}
     return [_note([known for known in source.prompts if known in apart]) for source in sources]
 
