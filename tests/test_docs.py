@@ -119,7 +119,9 @@ def folder(
         for p in load_prompts("quick").prompts
     ]
     tiny_labels.write(tmp_path / "responses.jsonl", rows)
-    tiny_labels.write(tmp_path / "verdicts.jsonl", [{**row, "predicted": 3} for row in rows])
+    for name in ("verdicts", "base", "new"):
+        judged = [{**row, "model": name, "predicted": 3} for row in rows]
+        tiny_labels.write(tmp_path / f"{name}.jsonl", judged)
     tiny_labels.write(tmp_path / "labels.jsonl", tiny_labels.rows(models=("a", "b", "c")))
     return tmp_path
 
