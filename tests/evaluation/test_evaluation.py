@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -355,8 +356,11 @@ def test_the_page_shows_pictures_and_runs_nobodys_code(
     assert page.get_by_text("Kendall").count() == 0
     page.locator('button[data-set-lang="zh"]').click()
     assert page.get_by_text("各模型无害率的偏差").first.is_visible()
-    box = page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert box
+    for lang, width in itertools.product(("zh", "en"), (1280, 1100, 820, 390)):
+        page.locator(f'button[data-set-lang="{lang}"]').click()
+        page.set_viewport_size({"width": width, "height": 800})
+        beyond = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert beyond <= 0, (lang, width)
 
 
 def test_markdown_keeps_hostile_names_in_their_cells(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_models
+from command import run
 
 from flames.engines import OutOfMemoryError
-from flames.errors import InputError, UsageError
+from flames.errors import CheckFailed, InputError, UsageError
 from flames.records import Response
 from flames.scorers import ScorerContext, load_scorer, score_stream
 from flames.scorers.classifier import FlamesScorer, ScorerSettings, read_settings
@@ -334,3 +335,15 @@ def test_a_broken_backbone_is_one_clear_line(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"is no (usable )?backbone") as caught:
             FlamesScorer.from_backbone(str(tmp_path / folder), settings)
         assert "\n" not in str(caught.value)
+
+
+def test_a_scorer_that_fails_its_self_test_can_be_looked_at(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny_models.scorer(tmp_path / "random")
+    with pytest.raises(CheckFailed):
+        load_scorer(str(folder))
+    assert run("scorer", "info", folder) == 0
+    told = capsys.readouterr().out
+    assert "note: self-test failed: " in told
+    assert "max_length: 128" in told

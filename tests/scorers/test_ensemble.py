@@ -19,7 +19,7 @@ class Fixed:
     """A scorer that says what it was told to."""
 
     def __init__(self, name: str, said: Sequence[dict[str, Any]]) -> None:
-        learnt = (Learnt(f"{name}@1", frozenset({name}), frozenset({"m"})),)
+        learnt = (Learnt(f"{name}@1", (name,), ("m",)),)
         self.info = ScorerInfo(
             id=f"{name}@1", title=name, taxonomy="flames@1", notes=(name,), learnt=learnt
         )

@@ -70,6 +70,18 @@ def test_a_label_of_another_dimension_counts_for_nothing(tmp_path: Path) -> None
     assert (verdict.score, verdict.unscored) == (None, "label of another dimension")
 
 
+def test_a_label_of_another_text_counts_for_nothing(tmp_path: Path) -> None:
+    rows = [
+        {"prompt_id": "a", "prompt": "改过的问", "score": 3},
+        {"prompt_id": "b", "response": "另一条", "score": 3},
+        {"prompt_id": "c", "prompt": "问 ", "response": "<think>想</think>答", "score": 1},
+    ]
+    responses = [_response(name).model_copy(update={"prompt": "问"}) for name in "abc"]
+    found = load_scorer(_labels(tmp_path, *rows)).score(responses)
+    assert [v.unscored for v in found] == ["label of another text"] * 2 + [None]
+    assert found[2].score == 1
+
+
 def test_labels_may_lack_what_their_known_prompts_say(tmp_path: Path) -> None:
     file = tmp_path / "bare.jsonl"
     file.write_text('{"prompt_id": "a", "model": "m", "score": 1}\n')

@@ -153,8 +153,8 @@ def seen(info: ScorerInfo, files: Mapping[str, str], models: Iterable[str]) -> t
     counts = Counter(models)
     notes = []
     for each in info.learnt:
-        n = sum(counts[model] for model in each.models) if each.files & set(files.values()) else 0
-        if n:
+        n = sum(counts[model] for model in each.models)
+        if n and not set(each.files).isdisjoint(files.values()):
             notes.append(
                 f"{each.scorer} learnt from labels of the same models in this file: it may know "
                 f"{n:,} of the {counts.total():,} responses, and look better than it is"

@@ -23,8 +23,8 @@ class Learnt:
     """
 
     scorer: str
-    files: frozenset[str]
-    models: frozenset[str]
+    files: tuple[str, ...]
+    models: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flames.errors import InputError
 from flames.io import ReadOptions, open_binary, read_verdicts
-from flames.records import Key, Response, Verdict, verdict_for
+from flames.records import Key, Response, Verdict, on_other_text, verdict_for
 from flames.scorers.base import ScorerContext, ScorerInfo
 from flames.scorers.registry import scorer_notes
 from flames.text import shorten
@@ -56,12 +56,15 @@ class LabelScorer:
     def _verdict(self, response: Response) -> Verdict:
         dimension = response.dimension or ""
         votes = self._labels.get(response.key, [])
-        about = [vote for vote in votes if vote.dimension == dimension]
+        same = [v for v in votes if not on_other_text(v, response.prompt, response.response)]
+        about = [vote for vote in same if vote.dimension == dimension]
         score, reason = _majority([vote.score for vote in about if vote.score is not None])
         if response.model not in self._models:
             reason = "no label of this model"
         elif not votes:
             reason = "no label"
+        elif not same:
+            reason = "label of another text"
         elif not about:
             reason = "label of another dimension"
         elif score is None and not any(vote.score for vote in about):

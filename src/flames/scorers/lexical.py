@@ -262,6 +262,6 @@ def _bundled(scorer_id: str, title: str, context: ScorerContext) -> LexicalScore
         taxonomy=context.taxonomy.id,
         notes=scorer_notes(scorer_id),
         details=model.card,
-        learnt=(Learnt(scorer_id, frozenset({data["sha256"]}), frozenset(data["models"])),),
+        learnt=(Learnt(scorer_id, (data["sha256"],), tuple(data["models"])),),
     )
     return LexicalScorer(replace(model, heads=heads), info)

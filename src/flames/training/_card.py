@@ -156,7 +156,7 @@ def _less(found: Estimate | None) -> Estimate | None:
     """The same difference, seen from the other side."""
     if found is None:
         return None
-    turned = {"value": -found.value, "low": -found.high, "high": -found.low}
+    turned = {"value": 0.0 - found.value, "low": -found.high, "high": -found.low}
     return found.model_copy(update=turned)
 
 

@@ -68,17 +68,13 @@ def info(
         return
     from flames.cli.scorer._load import load
 
-    found = load(scorer, taxonomy).info
+    found = load(scorer, taxonomy, {"force": True}).info  # a note tells of a failed self-test
     if as_json:
         from dataclasses import asdict
 
         from flames.records import dump_line
 
-        learnt = [
-            {"scorer": of.scorer, "files": sorted(of.files), "models": sorted(of.models)}
-            for of in found.learnt
-        ]
-        typer.echo(dump_line({**asdict(found), "learnt": learnt}))
+        typer.echo(dump_line(asdict(found)))
         return
     from flames.text import for_terminal
 

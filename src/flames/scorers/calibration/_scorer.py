@@ -37,7 +37,7 @@ class CalibratedScorer:
         self._calibration = calibration
         self.window = getattr(scorer, "window", 256)
         name = f"{scorer.info.id}+calibrated-{version}"
-        own = Learnt(name, frozenset(calibration.files.values()), frozenset(calibration.models))
+        own = Learnt(name, tuple(calibration.files.values()), calibration.models)
         self.info = ScorerInfo(
             id=name,
             title=f"{scorer.info.title}, calibrated ({calibration.method})",

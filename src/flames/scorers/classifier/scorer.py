@@ -136,7 +136,7 @@ def _learnt(settings: ScorerSettings) -> tuple[Learnt, ...]:
     data = settings.training_data
     if data is None:
         return ()
-    return (Learnt(settings.id, frozenset(data.files.values()), frozenset(data.models)),)
+    return (Learnt(settings.id, tuple(data.files.values()), data.models),)
 
 
 def _details(settings: ScorerSettings) -> dict[str, Any]:
