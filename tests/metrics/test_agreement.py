@@ -177,6 +177,15 @@ def test_perfect_agreement_still_has_an_interval() -> None:
     assert all(rater.bias and rater.bias.low < 0 < rater.bias.high for rater in overall.raters)
 
 
+@pytest.mark.parametrize("units", [1, 2, 5])
+def test_alpha_stays_in_its_range_with_few_units(units: int) -> None:
+    rated = [verdict(f"p{i}", rater, s) for i in range(units) for rater, s in (("a", 3), ("b", 1))]
+    overall = measure_agreement(rated, resamples=2_000).overall
+    for estimate in (overall.alpha_nominal, overall.alpha_ordinal):
+        assert estimate is not None
+        assert -1 <= estimate.low <= estimate.value <= estimate.high <= 1
+
+
 def test_responses_to_one_prompt_are_resampled_together() -> None:
     def width(prompts: int, samples: int) -> float:
         rated = [

@@ -254,6 +254,9 @@ def _group(ratings: Ratings, name: str, seed: int, resamples: int) -> GroupAgree
     draws = _draw(rows, ends, clusters, resamples, stream(seed, "agreement", name), weights)
     matrices = draws[:, : k * k].reshape(-1, k, k)
     total = units.sum(0)
+    # Alpha looks at the number of ratings, which a draw must not change: below one it would
+    # leave its range.
+    matrices = matrices * (total.sum() / matrices.sum((1, 2)))[:, None, None]
     return result.model_copy(
         update={
             "percent": _estimate(float(agreement.mean()), draws[:, -2] / draws[:, -1], 100),
