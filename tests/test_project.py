@@ -55,7 +55,7 @@ def _flames_imports(path: Path) -> set[str]:
         ("home", {"errors"}),
         ("reasoning", {"text"}),
         ("taxonomy", {"errors", "text"}),
-        ("records", {"errors", "text", "taxonomy"}),
+        ("records", {"errors", "text", "reasoning", "taxonomy"}),
         ("io", {"errors", "text", "reasoning", "taxonomy", "records"}),
         ("metrics", {"errors", "text", "reasoning", "taxonomy", "records", "metrics"}),
         ("models", {"errors", "text", "reasoning", "home", "records", "io", "models"}),

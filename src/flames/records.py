@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flames.text import visible
+from flames.reasoning import split_opening
+from flames.text import differ, visible
 
 Status = Literal["ok", "truncated", "empty", "blocked", "error"]
 """How asking ended. Only `ok` and `truncated` responses hold something to score."""
@@ -189,6 +190,18 @@ def verdict_for(
         probabilities=probabilities,
         rationale=rationale,
         **extra,
+    )
+
+
+def on_other_text(verdict: Verdict, prompt: str | None, response: str | None) -> bool:
+    """Whether a verdict carries another prompt or response than what goes by its key here.
+
+    Texts that either side does not know, and thinking before an answer, make no difference.
+    """
+    asked, answered = (verdict.extra.get(name) for name in ("prompt", "response"))
+    return differ(asked if isinstance(asked, str) else None, prompt) or differ(
+        split_opening(answered)[0] if isinstance(answered, str) else None,
+        split_opening(response or "")[0],
     )
 
 

@@ -11,9 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flames.errors import InputError
 from flames.metrics._measure import Measurable
-from flames.reasoning import split_opening
-from flames.records import Key, Prompt, Response, Verdict
-from flames.text import differ
+from flames.records import Key, Prompt, Response, Verdict, on_other_text
 
 PROBABILITY = "inclusion_probability"
 
@@ -87,18 +85,10 @@ def probability_of(label: Verdict) -> float:
 
 
 def _of_another(label: Verdict, source: Correctable) -> bool:
-    """Whether a label carries another prompt or response than what goes by its key here."""
-    prompt = source.prompts.get(label.prompt_id)
-    response = source.responses.get(label.key)
-    return differ(_carried(label, "prompt"), prompt.text if prompt else None) or differ(
-        split_opening(_carried(label, "response"))[0],
-        split_opening(getattr(response, "response", None) or "")[0],
+    prompt, response = source.prompts.get(label.prompt_id), source.responses.get(label.key)
+    return on_other_text(
+        label, prompt.text if prompt else None, response.response if response else None
     )
-
-
-def _carried(label: Verdict, name: str) -> str:
-    text = label.extra.get(name)
-    return text if isinstance(text, str) else ""
 
 
 def usable_labels(
