@@ -206,6 +206,15 @@ def test_damage_is_told_before_anything_is_scored(copied: Path) -> None:
         load_scorer(str(copied), context)
 
 
+def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused(copied: Path) -> None:
+    path = copied / "tokenizer.json"
+    told = json.loads(path.read_text("utf-8"))
+    told["model"]["vocab"]["龘"] = 5000
+    path.write_text(json.dumps(told), "utf-8")
+    with pytest.raises(InputError, match=r"the token 5,000, its embedding only 1,024 rows"):
+        load_scorer(str(copied), ScorerContext(options={"selftest": "off"}))
+
+
 def test_another_tokenizer_is_tested_anew(copied: Path) -> None:
     load_scorer(str(copied), ScorerContext())  # passes, and that is remembered
     path = copied / "tokenizer.json"

@@ -96,6 +96,7 @@ def export(
             used=_used(checks, options.precisions),
             checked_on=names,
             calibrated_on=_told(calibration, options) if "int8" in files else None,
+            vocabulary=model.backbone.get_input_embeddings().num_embeddings,
             versions={each: version(each) for each in ("torch", "transformers", "onnx")},
         )
         _describe(source, made, settings, package)

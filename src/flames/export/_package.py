@@ -67,6 +67,7 @@ class Package(_Frozen):
             one label in a hundred.
         checked_on: What the checks were made on: file name → checksum.
         calibrated_on: What int8 was calibrated on, in words.
+        vocabulary: How many tokens its embedding has rows for.
         versions: Of the libraries that made it.
     """
 
@@ -76,6 +77,7 @@ class Package(_Frozen):
     used: tuple[str, ...] = ()
     checked_on: dict[str, str] = Field(default_factory=dict)
     calibrated_on: str | None = None
+    vocabulary: int | None = None
     versions: dict[str, str] = Field(default_factory=dict)
 
     @property

@@ -12,7 +12,7 @@ from flames.engines._engine import TOKENS
 from flames.errors import InputError
 from flames.export._package import Package, read_package
 from flames.scorers.base import Scorer, ScorerContext
-from flames.scorers.classifier._checks import as_asked, whole
+from flames.scorers.classifier._checks import as_asked, check_vocabulary, whole
 from flames.scorers.classifier.encoding import TOKENIZER, Encoder
 from flames.scorers.classifier.scorer import ClassifierScorer, Logits
 from flames.scorers.classifier.settings import read_settings
@@ -88,8 +88,11 @@ def load(path: str, context: ScorerContext) -> Scorer:
         padding_side=settings.padding_side,
         tokens=whole(options, "batch_tokens") or TOKENS,
     )
+    encoder = Encoder.from_folder(folder, settings)
+    if package.vocabulary is not None:
+        check_vocabulary(encoder.tokenizer, package.vocabulary, folder)
     scorer = ExportedScorer(
-        Encoder.from_folder(folder, settings),
+        encoder,
         engine,
         notes=tuple(filter(None, (lack, package.doubt(precision)))),
         details=_details(engine, package, backend, precision),
