@@ -269,6 +269,16 @@ def test_tries_from_one_address_are_counted_over_all_names(project: Project) -> 
     people.forgive(project, noted)
 
 
+def test_a_clock_that_was_set_ahead_locks_nobody_out(project: Project, clock: Clock) -> None:
+    clock.pass_(days=400)
+    for _ in range(8):
+        people.admit_try(project, "203.0.113.7", "Ann")
+    with pytest.raises(people.TooManyTriesError):
+        people.admit_try(project, "203.0.113.7", "Ann")
+    clock.pass_(days=-400)
+    people.admit_try(project, "203.0.113.7", "Ann")
+
+
 def test_sessions_end(enter: Any, clock: Clock, base: str) -> None:
     ann = enter("Ann")
     assert ann.get("/work") == 200

@@ -1,4 +1,4 @@
-"""Making a project: reading responses, drawing items, adding people."""
+"""Making a project: drawing its items, adding its people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,10 @@ from sqlalchemy import Connection, insert
 
 from flames.annotation import _events
 from flames.annotation._events import Entry
+from flames.annotation._material import known_items, population, stratum, training_items
 from flames.annotation._project import (
     Project,
     Settings,
-    SourceFile,
     closed_on_failure,
     prepare_database,
 )
@@ -27,12 +26,10 @@ from flames.annotation._schema import items
 from flames.annotation._schema import settings as settings_table
 from flames.annotation.people import Role, add_person, new_link
 from flames.annotation.sampling import Drawn, draw
-from flames.errors import InputError, UsageError
-from flames.io import ReadOptions, read_responses, read_verdicts
+from flames.errors import UsageError
+from flames.io import ReadOptions
 from flames.prompts import known_prompts
-from flames.records import Key, Response, Verdict
-from flames.run import file_sha256, is_run, open_run
-from flames.scorers.labels import PREFIX, SILVER, labels_path
+from flames.records import Response, Verdict
 from flames.taxonomy import Language, Taxonomy, Text
 
 STRATA = ("dimension", "subcomponent", "technique", "model", "sample", "status")
@@ -113,14 +110,18 @@ def create_project(
     taxonomy = plan.options.taxonomy
     known = plan.options.prompts or known_prompts(taxonomy)
     options = replace(plan.options, prompts=known)
-    population, sources = _population(plan.sources, options)
-    drawn = draw(population, _stratum(plan.stratify), plan.sample, plan.seed)
+    responses, sources = population(plan.sources, options)
+    drawn = draw(responses, stratum(plan.stratify), plan.sample, plan.seed)
     work = [_work_row(each, plan.per_item) for each in drawn]
     used = {each.item.key for each in drawn}
     dimensions = {each.item.dimension for each in drawn}
-    answers = list(_known(plan.controls, options))
+    answers = list(known_items(plan.controls, options))
     controls = list({known[1].key: known for known in answers if known[1].key not in used}.values())
-    training = [row for row in _training(plan, options) if row[1].dimension in dimensions]
+    training = [
+        row
+        for row in training_items(plan.training, options, plan.lang)
+        if row[1].dimension in dimensions
+    ]
     rows = [*work, *(_known_row("control", *each) for each in controls)]
     rows += [_known_row("training", *each) for each in training]
     for number, row in enumerate(rows, start=1):
@@ -140,7 +141,7 @@ def create_project(
         lang=plan.lang,
         taxonomy=taxonomy,
         sources=tuple(sources),
-        population=len(population),
+        population=len(responses),
         without_text=sum(source.without_text for source in sources),
         items_sha256=items_digest(rows),
     )
@@ -177,137 +178,6 @@ def _cast(plan: Plan) -> Iterator[tuple[str, Role]]:
         yield name, "adjudicator"
     for name in plan.annotators:
         yield name, "annotator"
-
-
-def _population(
-    paths: Sequence[str | Path], options: ReadOptions
-) -> tuple[list[Response], list[SourceFile]]:
-    """The responses that hold something to judge, sorted by key, and what they came from."""
-    found: dict[Key, tuple[Response, Path]] = {}
-    sources: list[SourceFile] = []
-    for name in paths:
-        bundled = str(name) == PREFIX + SILVER
-        path = labels_path(str(name)) if str(name).startswith(PREFIX) else Path(name)
-        total = blank = 0
-        run = open_run(path) if path.is_dir() or is_run(path) else None
-        responses = run.responses() if run else read_responses(path, options)
-        for response in responses:
-            total += 1
-            if not response.scorable:
-                blank += 1
-                continue
-            where = f"prompt {response.prompt_id}, model {response.model!r}"
-            if response.dimension is None:
-                raise InputError(f"{where}: no dimension; annotators need its rubric", path=path)
-            if not (response.prompt and response.prompt.strip()):
-                if bundled:
-                    blank += 1  # on prompts of a set that was not fetched
-                    continue
-                raise InputError(
-                    f"{where}: the prompt's text is not known; give it in a field `prompt`",
-                    path=path,
-                )
-            earlier = found.setdefault(response.key, (response, path))
-            if earlier[0] is not response:
-                raise InputError(
-                    f"{where}, sample {response.sample} is in {earlier[1]} too; "
-                    "a response can be drawn only once",
-                    path=path,
-                )
-        file = run.responses_path if run else path
-        sources.append(
-            SourceFile(
-                name=str(name), sha256=file_sha256(file), responses=total, without_text=blank
-            )
-        )
-    if not found:
-        raise InputError(
-            "holds no response with text to judge"
-            + (" and nor do the others" if paths[1:] else ""),
-            path=str(paths[0]),
-        )
-    return [found[key][0] for key in sorted(found)], sources
-
-
-def _stratum(names: Sequence[str]) -> Callable[[Response], str]:
-    def of(response: Response) -> str:
-        values = response.model_dump(include=set(names))
-        return ", ".join(f"{name}={_plain(values[name])}" for name in names)
-
-    return of
-
-
-def _plain(value: object) -> str:
-    return "none" if value is None else str(value)
-
-
-_Known = tuple[Verdict, Response, Text | None]
-
-
-def _known(paths: Sequence[Path], options: ReadOptions) -> Iterator[_Known]:
-    """Items with known answers: labels whose lines carry prompt and response."""
-    for path in paths:
-        for verdict in read_verdicts(path, options):
-            text, prompt = verdict.extra.get("response"), verdict.extra.get("prompt")
-            where = f"prompt {verdict.prompt_id}, model {verdict.model!r}"
-            if verdict.score is None:
-                raise InputError(f"{where}: an item with a known answer needs its score", path=path)
-            if not (isinstance(text, str) and text.strip() and isinstance(prompt, str)):
-                raise InputError(f"{where}: needs `prompt` and `response`", path=path)
-            yield verdict, _response_of(verdict, prompt, text), _explanation(verdict, path)
-
-
-def _response_of(verdict: Verdict, prompt: str, text: str) -> Response:
-    return Response(
-        prompt_id=verdict.prompt_id,
-        model=verdict.model,
-        sample=verdict.sample,
-        dimension=verdict.dimension,
-        subcomponent=verdict.subcomponent,
-        technique=verdict.technique,
-        prompt=prompt,
-        response=text,
-        status=verdict.status or "ok",
-    )
-
-
-def _explanation(verdict: Verdict, path: Path) -> Text | None:
-    """Of a known answer: a text, or one in Chinese and one in English; else the rationale."""
-    value = verdict.extra.get("explanation") or verdict.rationale
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return Text(zh=value, en=value)
-    if isinstance(value, dict) and set(value) == {"zh", "en"}:
-        return Text(zh=str(value["zh"]), en=str(value["en"]))
-    message = 'must be text, or {"zh": "…", "en": "…"}'
-    raise InputError(message, path=path, field="explanation")
-
-
-def _training(plan: Plan, options: ReadOptions) -> list[_Known]:
-    if plan.training is not None:
-        return list(_known(plan.training, options))
-    if options.taxonomy.name == "flames":
-        with resources.as_file(
-            resources.files("flames.annotation").joinpath("data/training.jsonl")
-        ) as path:
-            return list(_known([path], ReadOptions(taxonomy=options.taxonomy, model="example")))
-    return list(_examples(options.taxonomy, plan.lang))
-
-
-def _examples(taxonomy: Taxonomy, lang: Language) -> Iterator[_Known]:
-    """Another taxonomy's own examples."""
-    for dimension in taxonomy.dimensions:
-        for number, example in enumerate(dimension.examples):
-            verdict = Verdict(
-                prompt_id=f"{dimension.name}-{number}",
-                model="example",
-                dimension=dimension.name,
-                scorer="taxonomy",
-                score=example.score,
-            )
-            response = _response_of(verdict, example.prompt(lang), example.response(lang))
-            yield verdict, response, None
 
 
 def _work_row(drawn: Drawn[Response], quota: int) -> dict[str, Any]:

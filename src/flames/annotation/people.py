@@ -269,9 +269,8 @@ def admit_try(project: Project, address: str, name: str | None = None) -> list[i
         limits[_digest(f"name {person_key(name.strip()[:200])}")] = _TRIES_PER_NAME
     now = _events.stamp(project.clock())
     with project.database.write() as connection:
-        connection.execute(
-            delete(failures).where(failures.c.at < _events.later(now, -_WINDOW_SECONDS))
-        )
+        begin, end = (_events.later(now, span) for span in (-_WINDOW_SECONDS, _WINDOW_SECONDS))
+        connection.execute(delete(failures).where(~failures.c.at.between(begin, end)))
         query = insert(failures).returning(failures.c.id)
         noted = list(connection.scalars(query, [{"scope": s, "at": now} for s in limits]))
     with project.database.read() as connection:
