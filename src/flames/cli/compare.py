@@ -80,11 +80,8 @@ def compare(
     if as_json:
         typer.echo(comparison.to_json(), nl=False)
     else:
-        from rich.console import Console
+        from flames.cli._console import tables
 
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=120)
-        print_comparison(comparison, console, shown, values, changes=changes)
+        print_comparison(comparison, tables(), shown, values, changes=changes)
     if out is not None:
         typer.echo(str(write_atomic(out, render_html(comparison, shown, values))), err=True)

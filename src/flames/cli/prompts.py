@@ -282,10 +282,10 @@ def _print_json(value: Any) -> None:
 def _print_table(
     header: tuple[str, ...], rows: Iterable[tuple[str, ...]], right: tuple[int, ...] = ()
 ) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from flames.cli._console import tables
     from flames.text import for_terminal
 
     table = Table(box=None, header_style="bold")
@@ -293,4 +293,4 @@ def _print_table(
         table.add_column(name, justify="right" if index in right else "left")
     for row in rows:
         table.add_row(*(Text(for_terminal(cell)) for cell in row))
-    Console().print(table)
+    tables().print(table)

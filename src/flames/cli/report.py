@@ -222,13 +222,12 @@ def _show(
     lang: Language,
     corrections: Sequence[Correction],
 ) -> None:
-    from rich.console import Console
-
     from flames import report
+    from flames.cli._console import tables
     from flames.run import is_run, open_run
     from flames.text import for_terminal
 
-    report.print_summary(results, Console(), lang, taxonomy, corrections)
+    report.print_summary(results, tables(), lang, taxonomy, corrections)
     if len(paths) == 1 and is_run(Path(paths[0])):
         run = open_run(Path(paths[0]))
         for path in report.write_reports(run, sources, results, lang, taxonomy, corrections):

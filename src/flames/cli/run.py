@@ -55,8 +55,7 @@ def run(
 
 def _report(run: RunDir, scorer: Scorer, truncated: Truncated, lang: Language, quiet: bool) -> int:
     """Scores and reports; how many responses the scorer could not reach its endpoint for."""
-    from rich.console import Console
-
+    from flames.cli._console import tables
     from flames.io import ReadOptions
     from flames.metrics import measure
     from flames.report import print_summary, write_reports
@@ -71,7 +70,7 @@ def _report(run: RunDir, scorer: Scorer, truncated: Truncated, lang: Language, q
     results = [measure(source, run.taxonomy) for source in sources]
     written = write_reports(run, sources, results, lang, run.taxonomy)
     if not quiet:
-        print_summary(results, Console(), lang, run.taxonomy)
+        print_summary(results, tables(), lang, run.taxonomy)
     for path in written:
         typer.echo(for_terminal(str(path)))
     return sum(unreached(verdict.to_dict()) for each in sources for verdict in each.verdicts)

@@ -85,15 +85,12 @@ def table(title: str, *columns: str) -> Table:
     return made
 
 
-def show(*tables: Table) -> None:
+def show(*shown: Table) -> None:
     """Prints tables."""
-    from rich.console import Console
+    from flames.cli._console import tables
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 120)  # a file has no edge
-    for each in tables:
-        console.print(each)
+    for each in shown:
+        tables().print(each)
 
 
 def estimate(value: Estimate | None, digits: int = 2) -> str:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from flames.taxonomy import Language
 
 _SORTS = ("rate", "score", "model")
-_WIDE = 120
-"""Columns that a table with all dimensions takes; a narrower terminal shows the ranking alone."""
 
 
 @app.command("show")
@@ -75,16 +73,14 @@ def show(
         }
         typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
         return
-    from rich.console import Console
+    from flames.cli._console import WIDE, tables
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDE)
+    console = tables()
     models = list(ranking.models)
     if sort == "model":
         models.sort(key=lambda ranked: ranked.model.casefold())
     ordered = ranking.model_copy(update={"models": tuple(models)})
-    console.print(_table(ordered, results, release, shown, wide=console.width >= _WIDE))
+    console.print(_table(ordered, results, release, shown, wide=console.width >= WIDE))
     for line in _explained(ranking, results, shown):
         console.print(line, style="dim", markup=False, highlight=False)
 

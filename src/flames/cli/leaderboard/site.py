@@ -216,11 +216,9 @@ def attack(
     if as_json:
         typer.echo(json.dumps(table.to_dict(), ensure_ascii=True, indent=2))
         return
-    from rich.console import Console
+    from flames.cli._console import tables
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)
+    console = tables()
     console.print(_attack_table(table, shown))
     console.print(_word("partial", shown), style="dim", markup=False, highlight=False)
 

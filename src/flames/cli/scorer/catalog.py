@@ -33,8 +33,9 @@ def list_scorers(as_json: JsonOption = False) -> None:
         ]
         typer.echo(dump_line(rows))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from flames.cli._console import tables
 
     table = Table("scorer", "what it is", "needs", box=None, header_style="bold")
     for entry in entries:
@@ -43,7 +44,7 @@ def list_scorers(as_json: JsonOption = False) -> None:
         table.add_row(
             name + mark, entry.title, f"flames-bench[{entry.extra}]" if entry.extra else ""
         )
-    Console().print(table, markup=False)
+    tables().print(table, markup=False)
 
 
 @app.command("info")

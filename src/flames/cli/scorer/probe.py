@@ -109,11 +109,10 @@ def probe(
 
 
 def _show(report: ProbeReport) -> None:
-    from rich.console import Console
-
+    from flames.cli._console import tables
     from flames.text import for_terminal
 
-    console = Console()
+    console = tables()
     lost = sum(report.unscored.values())
     console.print(
         for_terminal(

@@ -35,8 +35,9 @@ def spent(
 
         typer.echo(dump_line([each.model_dump() for each in found]))
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from flames.cli._console import tables
 
     table = Table(box=None, header_style="bold")
     table.add_column("scorer", overflow="fold")
@@ -46,7 +47,7 @@ def spent(
         table.add_row(*_row(each, ""))
         for step in each.steps:
             table.add_row(*_row(step, "  "))
-    Console().print(table, markup=False)
+    tables().print(table, markup=False)
     for each in found:
         if each.unscored:
             told = ", ".join(f"{reason} {n}" for reason, n in each.unscored.items())
