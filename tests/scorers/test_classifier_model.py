@@ -11,7 +11,7 @@ import tiny_models
 from command import run
 
 from flames.engines import OutOfMemoryError
-from flames.errors import CheckFailed, InputError, UsageError
+from flames.errors import CheckFailed, InputError, OutsideError, UsageError
 from flames.records import Response
 from flames.scorers import ScorerContext, load_scorer, score_stream
 from flames.scorers.classifier import FlamesScorer, ScorerSettings, read_settings
@@ -241,6 +241,16 @@ def test_a_backbone_that_is_not_there_is_told(name: str) -> None:
     settings = ScorerSettings(taxonomy="t", heads=({"name": "A", "scale": (2, 1)},))
     with pytest.raises(InputError, match="is no model"):
         FlamesScorer.from_backbone(name, settings)
+
+
+def test_a_backbone_that_the_hub_does_not_give_is_a_failure_outside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from flames.scorers.classifier._backbone import model_type_of
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(OutsideError, match=r"^nobody/nothing cannot be fetched .*its folder$"):
+        model_type_of("nobody/nothing")
 
 
 def changed(folder: Path, name: str, tensor: torch.Tensor | None) -> None:

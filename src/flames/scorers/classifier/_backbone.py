@@ -13,8 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flames.errors import InputError, UsageError
+from flames.errors import FlamesError, InputError, OutsideError, UsageError
 from flames.scorers.classifier._checks import check_loaded, check_vocabulary
+from flames.text import shorten
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -34,6 +35,7 @@ def load_backbone(
 
     Raises:
         InputError: There is none, or it cannot be read.
+        OutsideError: It cannot be fetched from the model hub.
         UsageError: It has fewer layers.
     """
     from transformers import AutoModel, AutoTokenizer
@@ -111,6 +113,7 @@ def model_type_of(name_or_path: str) -> str:
 
     Raises:
         InputError: There is none, or it cannot be read.
+        OutsideError: It cannot be fetched from the model hub.
     """
     from transformers import AutoConfig
 
@@ -179,8 +182,11 @@ def _check_config(folder: Path) -> None:
         )
 
 
-def _unusable(name_or_path: str, error: Exception) -> InputError:
+def _unusable(name_or_path: str, error: Exception) -> FlamesError:
     reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, OSError) and not Path(name_or_path).exists():
+        advice = "fetch it elsewhere and give its folder"
+        return OutsideError(f"{name_or_path} cannot be fetched ({shorten(reason, 200)}); {advice}")
     if isinstance(error, pickle.UnpicklingError):
         reason = "its weights hold more than tensors, and loading them would run their code"
     return InputError(f"is no usable backbone: {reason[:300]}", path=name_or_path)
