@@ -59,7 +59,7 @@ def test_notes_are_told_from_an_id_alone() -> None:
         (["some/folder"], "precision", False),
         (["some/folder"], "force", False),
         (["lexical", "some/folder"], "precision", False),
-        (["lexical", "judge:m"], "votes", False),  # a judge refuses what it does not know itself
+        (["lexical", "judge:m"], "votes", False),
         (["cascade:lexical>judge:m"], "votes", False),
         (["cascade:lexical>judge:m"], "treshold", True),
         (["ensemble:lexical+some/folder"], "precision", False),
@@ -78,15 +78,6 @@ def test_an_option_that_means_nothing_is_refused(
             registry.check_options(specs, [option])
     else:
         registry.check_options(specs, [option])
-
-
-def test_those_that_ask_models_are_known_to_take_what_they_look_at() -> None:
-    from flames.scorers.guard._load import OPTIONS as OF_GUARD
-    from flames.scorers.judge._load import OPTIONS as OF_JUDGE
-
-    known = known_scorers()
-    assert known["judge"].options == registry.MODEL_OPTIONS | OF_JUDGE
-    assert known["guard"].options == registry.MODEL_OPTIONS | OF_GUARD
 
 
 def test_a_scorer_is_given_no_option_of_others() -> None:

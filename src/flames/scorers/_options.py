@@ -12,7 +12,6 @@ from flames.home import home
 from flames.models import ChatModel, ModelOptions, load_model
 from flames.run import safe_name
 from flames.scorers.base import ScorerContext
-from flames.scorers.registry import MODEL_OPTIONS, OF_TRAINED, OTHERS
 
 
 def model_and_settings(spec: str, context: ScorerContext) -> tuple[ChatModel, Settings]:
@@ -87,19 +86,6 @@ def one_of(options: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> A
     if value not in choices:
         raise UsageError(f"the scorer option {name} is {' or '.join(choices)}, not {value!r}")
     return value
-
-
-def refuse_unknown(options: Mapping[str, Any], own: frozenset[str], scorer: str) -> None:
-    """Refuses an option that no scorer would look at.
-
-    Options of other scorers that ask models pass: several scorers may be given the same ones.
-
-    Raises:
-        UsageError: There is one.
-    """
-    if unknown := sorted(set(options) - own - MODEL_OPTIONS - OTHERS - OF_TRAINED):
-        names = ", ".join(sorted((own | MODEL_OPTIONS) - {"force"}))
-        raise UsageError(f"{scorer} has no option {unknown[0]!r}; it has: {names}")
 
 
 def journal_path(options: Mapping[str, Any], folder: str, scorer_id: str) -> Path | None:

@@ -54,21 +54,16 @@ class ScorerEntry(NamedTuple):
     parts: str | None = None
 
 
-MODEL_OPTIONS = frozenset(
+_OF_ASKING = frozenset(
     "base_url api_key_env timeout frame concurrency retries price_in price_out max_cost "
     "max_requests journal temperature max_tokens force".split()
 )
-"""What a scorer that asks a model takes from its context's options."""
-
-OTHERS = frozenset("lang prompt votes rule structured controversial threshold".split())
-"""What judges, guards and cascades take beside that."""
 
 _OF_BOTH = frozenset({"batch_tokens", "truncation"})
 _OF_ORIGINAL = _OF_BOTH | {"device", "dtype"}
 _OF_EXPORTED = _OF_BOTH | {"backend", "precision", "threads"}
 
-OF_TRAINED = _OF_ORIGINAL | _OF_EXPORTED | {"selftest"}
-"""What trained and exported scorers take."""
+_OF_TRAINED = _OF_ORIGINAL | _OF_EXPORTED | {"selftest"}
 
 _ANY = frozenset({"force", "selftest", "read_labels"})
 
@@ -94,7 +89,7 @@ _OURS = (
         _TRAINED,
         "A trained or exported scorer: the folder that train or export wrote",
         "cpu",
-        OF_TRAINED,
+        _OF_TRAINED,
     ),
     ScorerEntry(
         "flames-scorer",
@@ -110,14 +105,14 @@ _OURS = (
         "MODEL",
         "flames.scorers.judge:load",
         "A language model as the judge, by rubric",
-        options=MODEL_OPTIONS | frozenset("lang prompt votes rule structured".split()),
+        options=_OF_ASKING | frozenset("lang prompt votes rule structured".split()),
     ),
     ScorerEntry(
         "guard",
         "MODEL",
         "flames.scorers.guard:load",
         "A guard model, its verdict put on the scale",
-        options=MODEL_OPTIONS | frozenset({"controversial", "prompt"}),
+        options=_OF_ASKING | frozenset({"controversial", "prompt"}),
     ),
     ScorerEntry(
         "cascade",
@@ -197,7 +192,7 @@ def options_of(spec: str, within: tuple[str, ...] = ()) -> frozenset[str] | None
 def _of_folder(path: str) -> frozenset[str]:
     """What a trained scorer takes: one with its original weights, or an exported one."""
     if not os.path.isdir(path):
-        return OF_TRAINED
+        return _OF_TRAINED
     from flames.export import read_package
 
     return _OF_ORIGINAL if read_package(path) is None else _OF_EXPORTED

@@ -17,14 +17,12 @@ from flames.scorers._options import (
     model_and_settings,
     number,
     one_of,
-    refuse_unknown,
     text,
 )
 from flames.scorers.base import ScorerContext
 from flames.scorers.guard._adapters import ADAPTERS, Adapter
 from flames.scorers.guard._scorer import Controversial, GuardScorer, guard_id
 
-OPTIONS = frozenset(("controversial", "prompt"))
 DEFAULT_MODERATION = "openai/omni-moderation-latest"
 
 
@@ -43,7 +41,6 @@ def load(argument: str, context: ScorerContext) -> GuardScorer:
         UsageError: No adapter fits, there is no such model, or an option is not what it should be.
         InputError: The prompt file cannot be used.
     """
-    refuse_unknown(context.options, OPTIONS, "a guard")
     adapter, name = _adapter(argument)
     model, settings = model_and_settings(name, context)
     if adapter.asked == "moderation":

@@ -13,7 +13,6 @@ from flames.scorers._options import (
     model_and_settings,
     number,
     one_of,
-    refuse_unknown,
     text,
     whole,
 )
@@ -22,7 +21,6 @@ from flames.scorers.judge._panel import PanelScorer
 from flames.scorers.judge._prompt import load_judge_prompt
 from flames.scorers.judge._scorer import JudgeScorer, answer_form, judge_version
 
-OPTIONS = frozenset("lang prompt votes rule structured".split())
 MAX_TOKENS = 2048  # room for the thoughts of reasoning models
 VOTING_TEMPERATURE = 0.7
 IN_PROCESS = ("python", "transformers")
@@ -44,7 +42,6 @@ def load(argument: str, context: ScorerContext) -> Scorer:
         InputError: The prompt file cannot be used.
     """
     options = context.options
-    refuse_unknown(options, OPTIONS, "a judge")
     names = [name.strip() for name in argument.split("+")]
     if not all(names):
         raise UsageError(f"judge:{argument} names no model; use judge:MODEL or judge:A+B")
