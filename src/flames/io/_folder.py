@@ -59,8 +59,11 @@ def _locked(place: Path, path: str | os.PathLike[str]) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             own = os.fstat(handle).st_ino == os.stat(place).st_ino
-        except OSError:
+        except (BlockingIOError, FileNotFoundError):
             own = False
+        except OSError as error:
+            message = f"{os.fspath(path)}: its file system gives no locks: {error.strerror}"
+            raise UsageError(message) from None
         if not own:  # locked, or taken away by its writer between our opening and our locking
             raise UsageError(f"{os.fspath(path)}: another process is writing it")
         yield
