@@ -114,12 +114,18 @@ def test_nobody_there() -> None:
         ask(OpenAIModel("m", f"http://127.0.0.1:{port}/v1"), "x")
 
 
+@pytest.mark.parametrize("fault", ["endless", "bomb"])
 def test_an_answer_without_end_is_a_failure(
-    chat_server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    fault: str, chat_server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_bounded, "MOST_BYTES", 3 * 2**20)
     with pytest.raises(TransientFailure, match="more than 3 MB"):
-        ask(OpenAIModel("m", chat_server().url), "[endless]")
+        ask(OpenAIModel("m", chat_server().url), f"[{fault}]")
+
+
+def test_a_packed_answer_is_read(chat_server: Callable[..., Any]) -> None:
+    model = OpenAIModel("m", chat_server().url)
+    assert ask(model, "[packed]").text == ask(model, "问").text
 
 
 def test_numbers_that_are_no_counts_cost_nothing() -> None:

@@ -140,6 +140,13 @@ def test_the_form_of_the_answer_falls_back_where_the_endpoint_rejects_it(
     assert len(endpoint.asked()) == 1
 
 
+def test_a_first_question_that_is_refused_hides_no_form_from_the_others(endpoint: Any) -> None:
+    texts = ["⟦status 400 9⟧", *(f"好 {number}" for number in range(20))]
+    verdicts = score(judge(endpoint, "no-structure"), *texts)
+    assert [verdict.score for verdict in verdicts] == [None] + [3] * 20
+    assert len(endpoint.asked()) == 3 + 3 + 19
+
+
 def test_tool_calls_are_read(endpoint: Any) -> None:
     assert [v.score for v in score(judge(endpoint, "tools", structured="tool"), "好", "有害")] == [
         3,

@@ -11,6 +11,7 @@ The port is printed on the first line.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import re
 import sys
@@ -57,6 +58,8 @@ FAULTS: dict[str, tuple[int, bytes, dict[str, str]]] = {
     "think": (200, chat("<think>用户想要……</think>\n\n" + ANSWER), {}),
     "thinking": (200, chat("<think>用户想要", "length"), {}),
     "reasoning": (200, chat(ANSWER, reasoning_content="先想一想"), {}),
+    "packed": (200, gzip.compress(FINE), {"Content-Encoding": "gzip"}),
+    "bomb": (200, gzip.compress(bytes(2**22)), {"Content-Encoding": "gzip"}),
     "half": (200, FINE[: len(FINE) // 2], {"Content-Length": str(len(FINE))}),
 }
 REASONS = {200: "OK", 400: "Bad Request", 429: "Too Many Requests"}

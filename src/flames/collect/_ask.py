@@ -168,6 +168,7 @@ class Asking:
             self._requests = stack.enter_context(closing(log))
             self._stack = stack.pop_all()
         self.counts.update(self._journal.statuses.values())
+        self.collector.answered = bool(self.counts.total() - self.counts["error"])
         self.dropped = self._journal.dropped
         self._lost = log.count - meter.requests
         longest = max(tokens_of_messages(self.plan.messages(p)) for p in self.plan.prompts.prompts)

@@ -32,8 +32,8 @@ T = TypeVar("T")
 HOPELESS = (EndpointUnusable, Unreachable)
 # How many requests may end without an answer, one after another, before the endpoint is given up:
 _LOST_IN_A_ROW = 3  # for reasons of that kind
-_NEVER_ANSWERED = 10  # for any reason, where none was answered yet
-_FAILED_IN_A_ROW = 100  # for reasons that may pass, but do not seem to
+_NEVER_ANSWERED = 10  # for reasons that may pass, where none was answered yet
+_FAILED_IN_A_ROW = 100  # for such reasons later, or rejected where none was ever answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,10 @@ class Collector:
         sampling: How; the model's defaults fill what it leaves open.
         settings: How hard to try.
         sending: Told before each request, retries included. What it raises ends the asking.
+
+    Attributes:
+        answered: Whether the model ever answered, earlier sessions included: then requests that
+            it rejects are no reason to give it up.
     """
 
     def __init__(
@@ -128,6 +132,7 @@ class Collector:
         self._most = self.settings.concurrency or model.concurrency
         self.limit = AdaptiveLimit(self._most)
         self._stop: FlamesError | None = None
+        self.answered = False
         self._tried = self._proven = False
         self._lost = self._failed = 0
 
@@ -234,8 +239,8 @@ class Collector:
                 break
             await asyncio.sleep(self._wait(failure, max(failures, throttles)))
             since = await self.limit.acquire()
-        if self._judge(failure):
-            queue.put_nowait(Outcome(request, reply, failure, attempts, ended - begun))
+        self._judge(failure)
+        queue.put_nowait(Outcome(request, reply, failure, attempts, ended - begun))
 
     def _throttled(self, failure: RateLimited, since: float) -> RequestError:
         wait = failure.retry_after
@@ -257,20 +262,17 @@ class Collector:
         longest = min(self.settings.backoff_s * 2.0 ** (times - 1), 15.0)
         return random.uniform(0.5, 1.0) * longest  # noqa: S311
 
-    def _judge(self, failure: RequestError | None) -> bool:
-        """Whether an ending counts as an outcome; gives the endpoint up where it must be."""
+    def _judge(self, failure: RequestError | None) -> None:
+        """Gives the endpoint up where it must be."""
         if failure is None:
-            self._proven, self._lost, self._failed = True, 0, 0
-            return True
-        self._failed += 1
-        hopeless = isinstance(failure, HOPELESS)
+            self.answered = self._proven = True
+            self._lost = self._failed = 0
+            return
+        hopeless, rejected = isinstance(failure, HOPELESS), isinstance(failure, RequestRejected)
+        self._failed = 0 if rejected and self.answered else self._failed + 1
         self._lost = self._lost + 1 if hopeless else 0
         if hopeless and (not self._proven or self._lost >= _LOST_IN_A_ROW):
             self._stop = self._stop or failure
-            return self._tried  # nothing was asked where the very first fails
-        if self._proven and isinstance(failure, RequestRejected):
-            self._failed = 0  # it answers, though not this one
-        if self._failed >= (_FAILED_IN_A_ROW if self._proven else _NEVER_ANSWERED):
+        elif self._failed >= (_FAILED_IN_A_ROW if self._proven or rejected else _NEVER_ANSWERED):
             told = f"{self._failed} requests in a row got no answer, the last: {failure}"
             self._stop = self._stop or EndpointUnusable(told)
-        return True

@@ -187,6 +187,8 @@ class Asker:
         wanted = {k: a for k, a in zip(keys, asks, strict=True) if self._journal.get(k) is None}
         failed: dict[str, Told] = {}
         if wanted:
+            if len(wanted) < len(set(keys)):
+                self.collector.answered = True
             if self._loop is None:
                 raise RuntimeError("an Asker asks under `with`")
             self._loop.run(self._ask(wanted, failed))
@@ -199,7 +201,7 @@ class Asker:
 
     async def _ask(self, wanted: Mapping[str, Ask], failed: dict[str, Told]) -> None:
         requests = [Request(key, ask.messages) for key, ask in wanted.items()]
-        if not self._works:  # one alone finds out which form the endpoint takes
+        while requests and not self._works:  # one alone finds out which form the endpoint takes
             await self._pass(requests[:1], failed)
             requests = requests[1:]
         await self._pass(requests, failed)
