@@ -87,6 +87,24 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "folder" / "file").read_text() == "made"
 
 
+def test_ctrl_c_between_the_two_renames_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "folder", "old")
+    rename = os.replace
+
+    def interrupted(source: Path, target: Path) -> None:
+        rename(source, target)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fill(tmp_path / "folder", "new")
+    assert (tmp_path / "folder" / "file").read_text() == "new"
+    assert os.listdir(tmp_path) == ["folder"]
+
+
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
     fill(tmp_path / "real", "old")
     (tmp_path / "link").symlink_to("real")

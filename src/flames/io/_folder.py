@@ -31,8 +31,7 @@ def folder_atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     place = target.with_name(f".{target.name}.new")
     made, old = place / "made", place / "old"
     with _locked(place, path):
-        if old.exists() and not target.exists():
-            os.replace(made, target)  # killed between the two renames below
+        _put_right(made, old, target)
         for left in place.iterdir():
             shutil.rmtree(left)
         made.mkdir()
@@ -42,7 +41,14 @@ def folder_atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
                 os.replace(target, old)
             os.replace(made, target)
         finally:
+            _put_right(made, old, target)
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _put_right(made: Path, old: Path, target: Path) -> None:
+    """Finishes what was stopped between the two renames."""
+    if old.exists() and not target.exists():
+        os.replace(made, target)
 
 
 @contextlib.contextmanager
