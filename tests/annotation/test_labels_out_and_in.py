@@ -414,3 +414,30 @@ def test_foreign_labels_are_somebodys(project: Project, tmp_path: Path) -> None:
     state = {person.name: person for person in project_status(project).people}
     assert (state["第一轮"].active, state["第一轮"].labels) == (False, 10)
     assert next(iter(read_rows(path))).fields["score"] == 3
+
+
+@pytest.mark.parametrize("changed", ["prompt", "response"])
+def test_a_label_of_another_text_is_put_on_nothing(
+    project: Project, tmp_path: Path, changed: str
+) -> None:
+    row = lines(export(project, "majority").text)[0]
+    [asked] = [r for r in responses(12, ("alpha",)) if r["prompt_id"] == row["prompt_id"]]
+    path = write(tmp_path / "old.jsonl", [{**asked, "score": 3, changed: "完全是另一段文字"}])
+    with pytest.raises(InputError, match=f"has another {changed} in this project"):
+        import_labels(project, path, annotator="Zoe")
+    assert project_status(project).filled == 0
+
+
+def test_a_label_of_a_response_with_its_thinking_is_one_of_the_response(
+    project: Project, tmp_path: Path
+) -> None:
+    row = lines(export(project, "majority").text)[0]
+    [asked] = [r for r in responses(12, ("alpha",)) if r["prompt_id"] == row["prompt_id"]]
+    thought = {
+        **asked,
+        "model": "别名",
+        "score": 3,
+        "response": f"<think>想</think>{asked['response']}",
+    }
+    path = write(tmp_path / "old.jsonl", [thought])
+    assert import_labels(project, path, annotator="Zoe").new == 1

@@ -31,6 +31,7 @@ from flames.annotation._work import record_answer
 from flames.annotation.people import add_person, checked_name, find_person, person_key
 from flames.errors import InputError, UsageError
 from flames.io import ReadOptions, read_rows, read_verdicts
+from flames.reasoning import split_opening
 from flames.records import Key, Prompt, prompt_id
 from flames.run import file_sha256
 from flames.text import from_cell, shorten
@@ -103,7 +104,8 @@ class _Index:
     def find(self, told: Mapping[str, Any], line: int | None) -> Item:
         if item := self.by_ref.get(str(told.get(MARK))):
             return item
-        prompt, response = (str(told.get(name) or "").strip() for name in ("prompt", "response"))
+        prompt, text = (str(told.get(name) or "").strip() for name in ("prompt", "response"))
+        response = split_opening(text)[0]  # as responses are read
         number, model = str(told.get("prompt_id") or prompt_id(prompt)), told.get("model")
         key = Key(number, str(model), int(told.get("sample") or 0))
         item = (
@@ -114,6 +116,14 @@ class _Index:
         if item is None:
             what = f"item {told[MARK]!r}" if MARK in told else f"prompt {number}, model {model!r}"
             raise InputError(f"{what} is not in this project", path=self.path, line=line)
+        here = item.response
+        for name, given, own in (
+            ("prompt", prompt, here.prompt),
+            ("response", response, here.response),
+        ):
+            if given and own and not same_text(given, own):
+                message = f"prompt {number}, model {model!r} has another {name} in this project"
+                raise InputError(message, path=self.path, line=line)
         return item
 
 
@@ -215,8 +225,9 @@ def _from_verdicts(
         if verdict.score is None and verdict.unscored not in _ANSWERS:
             yield None
             continue
+        texts = {name: plain(verdict.extra.get(name) or "") for name in ("prompt", "response")}
         told = {"prompt_id": verdict.prompt_id, "model": plain(verdict.model),
-                "sample": verdict.sample, "response": verdict.extra.get("response")}  # fmt: skip
+                "sample": verdict.sample, **texts}  # fmt: skip
         at, seconds = verdict.extra.get("labelled_at"), verdict.extra.get("seconds")
         yield _Incoming(
             None,
