@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from flames.cli import _run as flames
+from flames.cli._app import run as flames
 from flames.errors import UsageError
 from flames.gate import parse_limit, parse_share
 from flames.taxonomy import default_taxonomy

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flames.cli import _run as flames
+from flames.cli._app import run as flames
 
 DATA = Path(__file__).resolve().parents[2] / "src" / "flames" / "data" / "published_leaderboard.csv"
 

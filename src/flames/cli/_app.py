@@ -1,0 +1,120 @@
+"""The app of all commands, and what becomes of whatever they raise."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+
+import typer
+
+from flames import __version__
+from flames.cli import INTERRUPTED
+from flames.errors import FlamesError
+
+# typer may carry its own copy of click: its exception classes are reached through typer.
+_ClickException: type[Exception] = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"flames {__version__}")
+        raise typer.Exit
+
+
+def build_app() -> typer.Typer:
+    """The whole command line as one typer app."""
+    from flames.cli import _commands
+
+    app = typer.Typer(
+        name="flames",
+        cls=_commands.Commands,
+        help="Measure how well Chinese-speaking language models keep human values.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def _root(
+        version: bool = typer.Option(
+            False, "--version", callback=_version, is_eager=True, help="Show the version."
+        ),
+    ) -> None:
+        """Measure how well Chinese-speaking language models keep human values."""
+
+    _commands.register(app)
+    return app
+
+
+def run(argv: list[str]) -> int:
+    """Runs the command line: its exit code."""
+    _prepare_streams()
+    try:
+        return _run(argv)
+    except Exception as error:  # nobody foresaw it: a CI job must not take it for a failed check
+        from flames.cli._crash import tell
+
+        return tell(error, argv)
+
+
+def _prepare_streams() -> None:
+    """Lets output be closed, and show as `?` what its encoding does not have."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
+        if encoding != "utf8" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def _run(argv: list[str]) -> int:
+    try:
+        result = build_app()(args=argv, prog_name="flames", standalone_mode=False)
+        sys.stdout.flush()
+        if result == INTERRUPTED:
+            raise KeyboardInterrupt
+        return result if isinstance(result, int) else 0
+    except FlamesError as error:
+        return _say(str(error), error.exit_code)
+    except typer.Abort:
+        return _say("stopped", INTERRUPTED)
+    except BrokenPipeError:
+        return _nobody_reads()
+    except OSError as error:
+        if error.errno in _FULL:
+            _nobody_reads()
+            return _say(f"output cannot be written: {error.strerror}", 3)
+        if error.filename is None:
+            raise
+        return _say(f"{error.filename}: {error.strerror}", 2)
+    except SystemExit as error:  # what typer makes of a closed pipe: exit code 1
+        if isinstance(error.__context__, BrokenPipeError):
+            return _nobody_reads()
+        raise
+    except _ClickException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(str(error), err=True)
+            return 2
+        format_message = getattr(error, "format_message", None)
+        message = str(format_message() if format_message else error)
+        return _say(f"{message} (see --help)", 2) if message else 2
+
+
+def _nobody_reads() -> int:
+    """Whoever read our output has enough of it (`| head`), which is no failure."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _say(message: str, code: int) -> int:
+    from flames.text import for_terminal
+
+    kind = "error: " if code in (1, 2, 3) else ""
+    typer.echo(f"flames: {kind}{for_terminal(message)}", err=True)
+    return code

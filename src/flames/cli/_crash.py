@@ -1,0 +1,73 @@
+"""What is told of an exception that nobody foresaw: whose fault it is, and its traceback."""
+
+from __future__ import annotations
+
+import os
+import re
+import traceback
+from collections.abc import Iterator, Sequence
+from importlib.metadata import Distribution, entry_points
+
+import typer
+
+from flames import __version__
+
+EXIT_CODE = 70
+"""EX_SOFTWARE of sysexits.h: neither a check's answer, nor bad input, nor the outside world."""
+
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW", re.IGNORECASE)
+_CREDENTIALS = re.compile(r"://[^/\s@]+@")
+_PLACE = re.compile(r"issue|bug|tracker|repository|source|home", re.IGNORECASE)
+
+
+def tell(error: Exception, argv: Sequence[str]) -> int:
+    """Writes the traceback and one line to standard error; the exit code.
+
+    Args:
+        error: What was raised.
+        argv: The command line; the values of headers and keys that it gives or names are left out.
+    """
+    from flames.models._failures import redact
+    from flames.text import for_terminal
+
+    plugin = _plugin(error)
+    who = f"the package {plugin.name} {plugin.version}" if plugin else f"flames {__version__}"
+    line = (
+        f"flames: this is a fault of {who}, not of your input: {type(error).__name__}; please "
+        f"report it with the traceback above{_where(plugin)}"
+    )
+    told = "".join(traceback.format_exception(error)) + line
+    told = _CREDENTIALS.sub("://***@", redact(told, tuple(_secrets(argv))))
+    typer.echo(for_terminal(told, one_line=False), err=True)
+    return EXIT_CODE
+
+
+def _plugin(error: Exception) -> Distribution | None:
+    """The installed package whose scorer or model it came from, if it came from one."""
+    frames = traceback.walk_tb(error.__traceback__)
+    passed = {str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in frames}
+    for group in ("flames.scorers", "flames.models"):
+        for point in entry_points(group=group):
+            if point.module.partition(".")[0] in passed - {"flames"}:
+                return point.dist
+    return None
+
+
+def _where(plugin: Distribution | None) -> str:
+    """Where a package takes reports, as far as its metadata tell."""
+    for each in (plugin.metadata.get_all("Project-URL") or ()) if plugin else ():
+        label, _, url = each.partition(",")
+        if _PLACE.search(label):
+            return f": {url.strip()}"
+    return " where you got it from"
+
+
+def _secrets(argv: Sequence[str]) -> Iterator[str]:
+    for name, value in os.environ.items():
+        if _SECRET.search(name):
+            yield value
+    for before, word in zip(("", *argv), argv, strict=False):
+        name, _, given = word.rpartition("=")
+        yield os.environ.get(given, "")  # of --api-key-env NAME, api_key_env=NAME
+        if before == "--header" or name == "--header":
+            yield from (given if name == "--header" else word).partition(":")[2].split()
