@@ -386,3 +386,35 @@ def test_judging_gives_a_verdict_a_response_and_tells_how_far_it_is() -> None:
     assert [v.key for v in verdicts] == [row.key for row in labelled.rows[:30]]
     assert told == list(range(1, 31))
     assert seconds > 0
+
+
+def test_a_verdict_on_another_text_is_neither_right_nor_wrong(tmp_path: Path) -> None:
+    labelled = read_labelled(
+        [write(tmp_path / "l.jsonl", [label(n, prompt_id=f"p{n}") for n in range(4)])]
+    )
+    texts = [
+        {"prompt": "问题0", "response": " 回答0\r\n"},
+        {"prompt": "别的问题", "response": "回答1"},
+        {"prompt": "问题2", "response": "别的回答"},
+        {},
+    ]
+    verdicts = [
+        verdict_for(row.response, scorer="s@1", dimension="Safety", score=3).model_copy(update=text)
+        for row, text in zip(labelled.rows, texts, strict=True)
+    ]
+    found = evaluate(labelled, verdicts, INFO, TAXONOMY)
+    assert (found.overall.n, found.overall.scored) == (4, 2)
+    assert found.overall.unscored == {"verdict on another text": 2}
+    assert "verdict on another text 2" in markdown([found], TAXONOMY, "en")
+    gap = versus(labelled, verdicts, verdicts)
+    assert gap is not None
+    assert gap.n == 2
+
+
+def test_labels_of_two_files_on_two_prompts_are_not_put_together(tmp_path: Path) -> None:
+    files = [
+        write(tmp_path / f"{who}.jsonl", [label(prompt_id="p", prompt=text, annotator=who)])
+        for who, text in (("ann", "问题"), ("bob", "另一个问题"))
+    ]
+    with pytest.raises(InputError, match="but on different texts"):
+        read_labelled(files)

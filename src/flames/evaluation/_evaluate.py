@@ -18,12 +18,13 @@ from flames.evaluation._ranking import Rated, rank
 from flames.evaluation._result import Difference, Evaluation
 from flames.metrics._bootstrap import draw_totals, percentile_interval, stream
 from flames.metrics.result import Estimate
-from flames.records import Key, Verdict
+from flames.records import Key, Verdict, on_other_text
 from flames.scorers.base import Scorer, ScorerInfo, score_stream
 from flames.spending import spending
 from flames.taxonomy import Taxonomy, default_taxonomy
 
 RESAMPLES = 2_000
+OTHER_TEXT = "verdict on another text"
 
 
 def evaluate(
@@ -38,6 +39,8 @@ def evaluate(
     resamples: int = RESAMPLES,
 ) -> Evaluation:
     """Holds verdicts against labels, joined by key.
+
+    A verdict that carries another prompt or response than the label's counts as unscored.
 
     Args:
         labelled: The labels. Those without a majority are left out and counted.
@@ -54,7 +57,7 @@ def evaluate(
         InputError: No label has a majority.
     """
     taxonomy = taxonomy or default_taxonomy()
-    given = {verdict.key: verdict for verdict in verdicts}
+    given = _joined(labelled, verdicts)
     excluded = dict(labelled.excluded)
     rows = [row for row in labelled.rows if row.score is not None]
     if len(rows) < len(labelled.rows):
@@ -142,8 +145,10 @@ def versus(
     Returns:
         None where there is no response that both scored.
     """
-    first = {v.key: v.score for v in verdicts if v.score is not None}
-    second = {v.key: v.score for v in others if v.score is not None}
+    first, second = (
+        {key: v.score for key, v in _joined(labelled, each).items() if v.score is not None}
+        for each in (verdicts, others)
+    )
     rows = [
         row
         for row in labelled.rows
@@ -191,6 +196,17 @@ def keys_sha256(keys: Iterable[Key]) -> str:
     """SHA-256 over sorted keys, one a line: the same for the same responses."""
     lines = sorted(f"{key.prompt_id}\t{key.model}\t{key.sample}" for key in keys)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest()
+
+
+def _joined(labelled: LabelledSet, verdicts: Iterable[Verdict]) -> dict[Key, Verdict]:
+    """The verdicts by key; one on another text than the label's is no verdict on it."""
+    joined = {verdict.key: verdict for verdict in verdicts}
+    nothing = {"score": None, "unscored": OTHER_TEXT, "probabilities": None}
+    for row in labelled.rows:
+        verdict = joined.get(row.key)
+        if verdict and on_other_text(verdict, row.response.prompt, row.response.response):
+            joined[row.key] = verdict.model_copy(update=nothing)
+    return joined
 
 
 def _judged(row: Labelled, verdict: Verdict | None, most: Mapping[str, int]) -> Judged:

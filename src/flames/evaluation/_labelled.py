@@ -11,7 +11,7 @@ from typing import Any
 
 from flames.errors import InputError
 from flames.io import ReadOptions, open_binary, read_verdicts
-from flames.records import Key, Response, Verdict
+from flames.records import Key, Response, Verdict, on_other_text
 from flames.scorers.base import ScorerInfo
 from flames.scorers.labels import PREFIX, SILVER, SILVER_ID, labels_path
 from flames.scorers.registry import scorer_notes
@@ -189,14 +189,14 @@ def _advice(reason: str, verdict: Verdict) -> str:
 
 def _merged(given: list[tuple[Verdict, str]]) -> Labelled:
     first, where = given[0]
-    text = _text(first, "response")
+    asked, text = _text(first, "prompt") or None, _text(first, "response")
     votes: dict[str, int] = {}
     for verdict, place in given:
-        if verdict.dimension != first.dimension or _text(verdict, "response") != text:
+        if verdict.dimension != first.dimension or on_other_text(verdict, asked, text):
             raise InputError(
                 f"{where} and {place} are on the same prompt, model and sample "
                 f"({first.prompt_id!r}, {first.model!r}, {first.sample}), but on different "
-                "responses or dimensions"
+                "texts or dimensions"
             )
         name = verdict.annotator or verdict.scorer
         votes.update(_votes(verdict, f"{name} ({place})" if name in votes else name))
@@ -207,7 +207,7 @@ def _merged(given: list[tuple[Verdict, str]]) -> Labelled:
         dimension=first.dimension,
         subcomponent=first.subcomponent,
         technique=first.technique,
-        prompt=_text(first, "prompt") or None,
+        prompt=asked,
         response=text,
         status="truncated" if first.status == "truncated" else "ok",
     )
