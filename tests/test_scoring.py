@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import json
 import signal
 import subprocess
@@ -131,6 +132,26 @@ def test_after_a_failure_scoring_goes_on_where_it_stood(tmp_path: Path) -> None:
     assert [line["note"] for line in _read(out)] == list(range(40))
     whole = score_file_to(path, tmp_path / "whole.jsonl", Counting())  # type: ignore[arg-type]
     assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize("official", [False, True])
+def test_a_packed_file_grows_as_text_and_is_packed_at_the_end(
+    tmp_path: Path, official: bool
+) -> None:
+    path = _file(tmp_path, _rows(20))
+    plain, packed = tmp_path / "out.jsonl", tmp_path / "out.jsonl.gz"
+    with pytest.raises(OutsideError):
+        score_file_to(path, packed, Counting(fail_after=8), official=official)  # type: ignore[arg-type]
+    assert not packed.exists()
+    assert _read(packed.with_name("out.jsonl.gz.part"))
+    for out in (packed, plain):
+        score_file_to(path, out, Counting(), official=official)  # type: ignore[arg-type]
+    assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
+    assert sorted(each.name for each in tmp_path.iterdir()) == [
+        "in.jsonl", "out.jsonl", "out.jsonl.gz",
+    ]  # fmt: skip
+    score_file_to(path, packed, Counting(), official=official)  # type: ignore[arg-type]
+    assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
 
 
 @pytest.mark.parametrize("change", ["response", "scorer", "truncated", "shorter"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import gzip
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -51,6 +52,7 @@ class Journal:
     ) -> None:
         if target.exists() and not target.is_file():
             raise UsageError(f"{target}: is no regular file; leave --out away to print verdicts")
+        self._packed = target.suffix.lower() == ".gz"
         target = Path(os.path.realpath(target))  # a link stays a link
         self.target = target
         self.part = target.with_name(target.name + ".part")
@@ -80,15 +82,28 @@ class Journal:
         self._file.close()
 
     def finish(self, lines: Iterable[Line] | None = None) -> None:
-        """Puts the whole journal, or these lines in its stead, where the file is to stand."""
+        """Puts the whole journal, or these lines in its stead, where the file is to stand.
+
+        A file whose name ends in `.gz` is packed; its journal is not.
+        """
         self._file.flush()
         os.fsync(self._file.fileno())
-        if lines is None:
+        if lines is None and not self._packed:
             os.replace(self.part, self.target)
             return
+        self._file.seek(0)
+        raw: Iterable[bytes] = (
+            self._file
+            if lines is None
+            else ((dump_line(line) + "\n").encode("utf-8") for line in lines)
+        )
         neighbour = self.target.with_name(self.target.name + ".new")
         with open(neighbour, "wb") as file:
-            file.writelines((dump_line(line) + "\n").encode("utf-8") for line in lines)
+            if self._packed:
+                with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+                    packed.writelines(raw)
+            else:
+                file.writelines(raw)
             file.flush()
             os.fsync(file.fileno())
         os.replace(neighbour, self.target)
