@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from flames.cli import _run as flames
+from flames.cli._app import run as flames
 from flames.compare import Comparison, compare, print_comparison, render_html
 from flames.errors import UsageError
+from flames.io import to_csv
 from flames.sources import Source, load_sources
 
 if TYPE_CHECKING:
@@ -283,8 +284,11 @@ def test_pairs_share_the_room_of_the_page(answers: Callable[..., Path]) -> None:
     found = three(answers)
     changed = [len(pair.changes) for pair in found.pairs]
     assert changed == [25, 0, 25]
-    for room, shown in ((60, 20), (6, 10), (500, 25)):
+    for room, shown in ((60, 20), (12, 10), (6, 6), (500, 25), (0, 0)):
         assert render_html(found, changes=room).count('class="compare-change"') == 2 * shown
+        pairs = json.loads(found.to_json(changes=room))["pairs"]
+        assert [len(pair["changes"]) for pair in pairs] == [shown, 0, shown]
+        assert [pair["changed"] for pair in pairs] == changed
 
 
 EVIL = "</script><img src=x onerror=alert(1)>\x1b[31m[bold]red[/bold]\u202e"
@@ -322,6 +326,28 @@ def test_the_page_opens_quietly_in_both_languages(
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+def test_a_mapping_is_for_the_files_that_have_the_column(
+    answers: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = str(answers("a", good))
+    rows = [json.loads(line) for line in answers("b", worse).read_text("utf-8").splitlines()]
+    names = {"prompt": "问题", "score": "评分"}
+    other = tmp_path / "b.csv"
+    other.write_text(to_csv([{names.get(k, k): v for k, v in row.items()} for row in rows],
+                            [names.get(k, k) for k in rows[0]]), "utf-8")  # fmt: skip
+    words = ["--map", "prompt=问题,score=评分", "--json"]
+    assert flames(["compare", ours, str(other), *words]) == 0
+    (pair,) = json.loads(capsys.readouterr().out)["pairs"]
+    assert (pair["n"], pair["changed"]) == (100, 25)
+    assert flames(["compare", str(other), str(other), "--map", "prompt=问题,score=得分"]) == 2
+    assert "no column '得分' (--map score=得分)" in capsys.readouterr().err
+    mixed = tmp_path / "c.jsonl"
+    lines = [{**row, "label": row["score"]} if i else row for i, row in enumerate(rows)]
+    mixed.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    assert flames(["compare", ours, str(mixed), "--map", "score=label"]) == 2
+    assert "c.jsonl:1: no column 'label'" in capsys.readouterr().err
+
+
 def test_the_command(
     answers: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -336,6 +362,10 @@ def test_the_command(
     data = json.loads(capsys.readouterr().out)
     assert data["schema"] == 1
     assert data["pairs"][0]["dimensions"]["Safety"]["worse"] == 5
+    assert flames(["compare", first, second, "--json", "--changes", "2"]) == 0
+    (pair,) = json.loads(capsys.readouterr().out)["pairs"]
+    assert pair["changes"] == data["pairs"][0]["changes"][:2]
+    assert pair["changed"] == 25
     assert flames(["compare", first]) == 2
     assert flames(["compare", first, second, "--scorer", "none"]) == 2
     other = str(answers("c", good, prompts=3))

@@ -148,6 +148,18 @@ def test_a_run_with_several_scorers_needs_one_chosen(flames: Any, tmp_path: Path
     assert flames("run", "--scorer", "lexical", "--format", "csv")[0] == 0
 
 
+def test_json_is_an_alias_of_the_format(flames: Any, tmp_path: Path) -> None:
+    official(tmp_path / "a.jsonl", published_counts()["Claude"])
+    code, out, _ = flames("a.jsonl", "--json")
+    assert code == 0
+    assert out == flames("a.jsonl", "--format", "json")[1]
+    assert flames("a.jsonl", "--json", "--out", "a.json")[1] == ""
+    assert (tmp_path / "a.json").read_text("utf-8") == out
+    code, _, err = flames("a.jsonl", "--json", "--format", "md")
+    assert code == 2
+    assert "--json is --format json, not md" in err
+
+
 def test_several_sources_make_a_list(flames: Any) -> None:
     code, out, _ = flames("labels:silver", "--format", "json")
     assert code == 0
@@ -195,6 +207,12 @@ def test_human_labels_join_by_id_and_take_what_they_leave_out(flames: Any, tmp_p
     assert human["labels"]["raters"] == ["甲"]
     code, out, _ = flames(*arguments, "--format", "md", "--lang", "zh")
     assert "仅打分器" in out
+    renamed = [{"评分" if k == "score" else k: v for k, v in label.items()} for label in labels]
+    (tmp_path / "zh.jsonl").write_text(to_jsonl(renamed), encoding="utf-8")
+    mapped = ("--human", "zh.jsonl", "--labels-are-random", "--map", "score=评分")
+    code, out, _ = flames("a.jsonl", *mapped, "--target-width", "5", "--json")
+    assert code == 0
+    assert json.loads(out)["human"] == human
     assert flames(*arguments, "--format", "html", "--out", "h.html")[0] == 0
     assert "People alone" in (tmp_path / "h.html").read_text("utf-8")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,12 @@ def read_sources(
     mapping: str | None = None,
     encoding: str | None = None,
     taxonomy: Path | None = None,
+    beside: Path | None = None,
 ) -> tuple[list[Source], ReadOptions]:
     """The sources of all paths in order, and how they were read (the taxonomy among it).
+
+    Of several files, each takes of the mapping what it has columns for. So does a further file
+    that is read `beside` them: its mapping is that of the options that are given back.
 
     Raises:
         UsageError: An option's value is none of those it takes.
@@ -32,7 +37,7 @@ def read_sources(
     from flames.io import ReadOptions, parse_mapping
     from flames.prompts import load_prompts
     from flames.report import over
-    from flames.sources import load_sources, taxonomy_of
+    from flames.sources import load_sources, mappings_of, taxonomy_of
 
     if truncated not in ("scored", "unscored"):
         raise UsageError(f"--truncated takes scored or unscored, not {truncated!r}")
@@ -42,17 +47,19 @@ def read_sources(
         encoding=encoding,
         model=model,
     )
+    files = [*paths, *([] if beside is None else [str(beside)])]
+    mappings = mappings_of(files, options.mapping, encoding)
     sources = [
         source
-        for path in paths
+        for path, own in zip(paths, mappings, strict=False)
         for source in load_sources(
             path,
             scorer=scorer,
-            options=options,
+            options=replace(options, mapping=own),
             truncated=truncated,  # type: ignore[arg-type]
         )
     ]
     if prompts is not None:
         whole = load_prompts(prompts, taxonomy=options.taxonomy)
         sources = [over(source, whole) for source in sources]
-    return sources, options
+    return sources, options if beside is None else replace(options, mapping=mappings[-1])

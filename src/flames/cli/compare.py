@@ -43,8 +43,15 @@ def compare(
         typer.Option("--html", metavar="FILE", help="Also write a self-contained page."),
     ] = None,
     changes: Annotated[
-        int, typer.Option("--changes", metavar="N", min=0, help="Changed prompts to show.")
-    ] = 10,
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--changes",
+            metavar="N",
+            min=0,
+            help="Changed prompts to show, shared among the pairs; 10 on the terminal, 500 in "
+            "JSON and on the page unless given.",
+        ),
+    ] = None,
     truncated: TruncatedOption = "scored",
     mapping: MapOption = None,
     encoding: EncodingOption = None,
@@ -54,34 +61,32 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Compare models on the prompts that both answered: differences, intervals, tests, changes."""
+    from flames.cli._sources import read_sources
     from flames.compare import compare as compared
     from flames.compare import print_comparison, render_html
-    from flames.errors import UsageError
-    from flames.io import ReadOptions, parse_mapping, write_atomic
+    from flames.compare._result import SHOWN
+    from flames.io import write_atomic
     from flames.report.page import language
-    from flames.sources import load_sources, taxonomy_of
 
-    if truncated not in ("scored", "unscored"):
-        raise UsageError(f"--truncated takes scored or unscored, not {truncated!r}")
     shown = language(lang)
-    values = taxonomy_of(paths, taxonomy)
-    options = ReadOptions(taxonomy=values, mapping=parse_mapping(mapping), encoding=encoding)
-    sources = [
-        source
-        for path in paths
-        for source in load_sources(
-            path,
-            scorer=scorer,
-            options=options,
-            truncated=truncated,  # type: ignore[arg-type]
-        )
-    ]
+    sources, options = read_sources(
+        paths,
+        scorer=scorer,
+        truncated=truncated,
+        mapping=mapping,
+        encoding=encoding,
+        taxonomy=taxonomy,
+    )
+    values = options.taxonomy
     comparison = compared(sources, values, common=common, seed=seed)
+    most = SHOWN if changes is None else changes
     if as_json:
-        typer.echo(comparison.to_json(), nl=False)
+        typer.echo(comparison.to_json(changes=most), nl=False)
     else:
         from flames.cli._console import tables
 
-        print_comparison(comparison, tables(), shown, values, changes=changes)
+        few = 10 if changes is None else changes
+        print_comparison(comparison, tables(), shown, values, changes=few)
     if out is not None:
-        typer.echo(str(write_atomic(out, render_html(comparison, shown, values))), err=True)
+        page = render_html(comparison, shown, values, changes=most)
+        typer.echo(str(write_atomic(out, page)), err=True)

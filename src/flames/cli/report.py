@@ -9,6 +9,7 @@ import typer
 
 from flames.cli._options import (
     EncodingOption,
+    JsonOption,
     Lang,
     MapOption,
     ModelNameOption,
@@ -94,12 +95,17 @@ def report(
     encoding: EncodingOption = None,
     taxonomy: TaxonomyOption = None,
     seed: SeedOption = 0,
+    as_json: JsonOption = False,
 ) -> None:
     """Report rates, scores, intervals and coverage; for a run, (re)write its report as well."""
     from flames.cli._sources import read_sources
     from flames.errors import InputError, UsageError
     from flames.report.page import language
 
+    if as_json:
+        if form not in (None, "json"):
+            raise UsageError(f"--json is --format json, not {form}")
+        form = "json"
     if form is not None and form not in _FORMS:
         raise UsageError(f"--format takes {', '.join(_FORMS)}, not {form!r}")
     if out is not None and form is None:
@@ -118,6 +124,7 @@ def report(
         mapping=mapping,
         encoding=encoding,
         taxonomy=taxonomy,
+        beside=human,
     )
     values = options.taxonomy
     results = _measured(sources, values, seed)

@@ -228,6 +228,9 @@ def _pair(
             harmless_score=by_score[i],
         )
     partial = len(present) < len(taxonomy.dimensions)
+    changes = _changes(
+        [p for own in by_dimension.values() for p in own], first[1], second[1], taxonomy
+    )
     return PairComparison(
         first=first[0],
         second=second[0],
@@ -238,9 +241,8 @@ def _pair(
         harmless_rate=None if partial else differ(rates, "rate"),
         harmless_score=None if partial else differ(scores, "score"),
         dimensions=groups,
-        changes=_changes(
-            [p for own in by_dimension.values() for p in own], first[1], second[1], taxonomy
-        ),
+        changed=len(changes),
+        changes=changes,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flames.compare._result import Comparison
+from flames.compare._result import SHOWN, Comparison
 from flames.compare._terminal import p_value, scores_of, signed, tests_of
 from flames.report.page import load_strings, render_page
 from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy
@@ -15,7 +15,7 @@ def render_html(
     lang: Language = "zh",
     taxonomy: Taxonomy | None = None,
     *,
-    changes: int = 500,
+    changes: int = SHOWN,
 ) -> str:
     """The page: what was compared, a table a pair, and the changed prompts side by side.
 
@@ -49,5 +49,5 @@ def render_html(
         p_value=p_value,
         scores_of=scores_of,
         tests_of=tests_of,
-        most=max(changes // max(len(comparison.pairs), 1), 10),
+        most=comparison.room(changes),
     )

@@ -11,6 +11,9 @@ from flames import __version__
 from flames.metrics import Estimate, PromptSetInfo
 from flames.text import for_terminal
 
+SHOWN = 500
+"""Changed prompts that a page or JSON holds unless told otherwise, shared among the pairs."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -74,7 +77,8 @@ class PairComparison(_Frozen):
     """Two of the compared.
 
     `n` counts the prompts in pairs, `left_out` those of either side that are not, by reason.
-    Overall values are None where a dimension has no pair (`partial`).
+    Overall values are None where a dimension has no pair (`partial`). `changed` counts the
+    changed prompts, of which `changes` may hold only the first.
     """
 
     first: str
@@ -86,6 +90,7 @@ class PairComparison(_Frozen):
     harmless_rate: Difference | None = None
     harmless_score: Difference | None = None
     dimensions: dict[str, DimensionComparison]
+    changed: int = 0
     changes: tuple[Change, ...] = ()
 
 
@@ -100,9 +105,22 @@ class Comparison(_Frozen):
     seed: int
     resamples: int
 
-    def to_json(self) -> str:
-        """The JSON that programs read; characters that could steer a terminal are escaped."""
-        data = self.model_dump(by_alias=True)
+    def room(self, changes: int) -> int:
+        """How many changed prompts each pair shows where so many are to be shown; 10 at least."""
+        return max(changes // max(len(self.pairs), 1), min(changes, 10))
+
+    def to_json(self, *, changes: int = SHOWN) -> str:
+        """The JSON that programs read; characters that could steer a terminal are escaped.
+
+        Args:
+            changes: How many changed prompts it holds, shared among the pairs; 10 a pair at
+                least. What a pair's `changed` counts beyond them is left out.
+        """
+        room = self.room(changes)
+        pairs = tuple(
+            pair.model_copy(update={"changes": pair.changes[:room]}) for pair in self.pairs
+        )
+        data = self.model_copy(update={"pairs": pairs}).model_dump(by_alias=True)
         text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
         if for_terminal(text, one_line=False) != text:
             text = json.dumps(data, allow_nan=False, indent=2) + "\n"

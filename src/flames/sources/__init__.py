@@ -5,7 +5,7 @@ A file with several models or scorers gives one source each; nothing is ever poo
 
 from flames.sources._beside import names_of, reworded, reworded_notes
 from flames.sources._labels import load_labels
-from flames.sources._load import load_sources, taxonomy_of
+from flames.sources._load import load_sources, mappings_of, taxonomy_of
 from flames.sources._source import LINE_ID, Source, matches
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Source",
     "load_labels",
     "load_sources",
+    "mappings_of",
     "matches",
     "names_of",
     "reworded",

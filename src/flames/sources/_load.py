@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from flames.errors import InputError, UsageError
-from flames.io import ReadOptions, read_verdicts, stem_of
+from flames.io import ReadOptions, read_rows, read_verdicts, stem_of
 from flames.metrics.result import PromptSetInfo
 from flames.prompts import identify, known_prompts
 from flames.reasoning import split_opening
@@ -96,6 +96,47 @@ def taxonomy_of(
     if len(found) > 1:
         raise UsageError(f"runs with different taxonomies: {', '.join(found)}; choose --taxonomy")
     return next(iter(found.values()), load_taxonomy())
+
+
+def mappings_of(
+    paths: Sequence[str | os.PathLike[str]],
+    mapping: Mapping[str, str],
+    encoding: str | None = None,
+) -> list[dict[str, str]]:
+    """What one mapping of columns means for each of several files.
+
+    Args:
+        paths: As for `load_sources`.
+        mapping: Our field name → the files'.
+        encoding: Of their text.
+
+    Returns:
+        For each path the part whose columns its rows have. What no file has stays in all of
+        them, so that reading says what is missing; so does all of it for standard input, which
+        cannot be read twice.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    if not mapping or len(paths) < 2:
+        return [dict(mapping) for _ in paths]
+    own = [_mapped(os.fspath(path), mapping, encoding) for path in paths]
+    nowhere = mapping.keys() - {field for part in own for field in part}
+    return [{f: c for f, c in mapping.items() if f in part or f in nowhere} for part in own]
+
+
+def _mapped(name: str, mapping: Mapping[str, str], encoding: str | None) -> Set[str]:
+    """The fields of a mapping whose columns stand in a file."""
+    path = labels_path(name)
+    if name == "-":
+        return mapping.keys()
+    found: set[str] = set()
+    if not path.is_dir():
+        for row in read_rows(path, encoding=encoding):
+            found |= {field for field, column in mapping.items() if column in row.fields}
+            if len(found) == len(mapping):
+                break
+    return found
 
 
 def _chosen(
