@@ -152,6 +152,10 @@ def test_links_begin_with_the_address_that_init_was_told(tmp_path: Path, flames:
     told = flames("annotate", "user", "link", folder, "Eve", "--url", "http://other:1")[1]
     assert told.startswith("http://other:1/join/")
     assert "annotator" in flames("annotate", "status", folder)[1], "in a pipe nothing is cut"
+    assert flames("annotate", "user", "add", folder, "长" * 80)[0] == 0
+    shown = flames("annotate", "user", "list", folder)[1]
+    assert shown.count("长") == 80
+    assert "annotator" in shown, "a long name hides no column"
 
 
 def test_people(folder: Path, flames: Flames, monkeypatch: pytest.MonkeyPatch) -> None:

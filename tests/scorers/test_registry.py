@@ -103,7 +103,7 @@ def test_a_scorer_made_of_itself_is_refused(tmp_path: Path) -> None:
         ("lexical:x", "takes nothing after a colon"),
         ("labels", "is used as labels:FILE"),
         ("judge:", "is used as judge:MODEL"),
-        ("PATH", "no scorer 'PATH'"),
+        ("PATH", "no scorer 'PATH', and no such folder; one of: default"),
         ("", "no scorer ''"),
     ],
 )

@@ -56,17 +56,14 @@ class ScorerEntry(NamedTuple):
 
 _OF_ASKING = frozenset(
     "base_url api_key_env timeout frame concurrency retries price_in price_out max_cost "
-    "max_requests journal temperature max_tokens force".split()
+    "max_requests journal temperature max_tokens".split()
 )
 
 _OF_BOTH = frozenset({"batch_tokens", "truncation"})
 _OF_ORIGINAL = _OF_BOTH | {"device", "dtype"}
 _OF_EXPORTED = _OF_BOTH | {"backend", "precision", "threads"}
-
-_OF_TRAINED = _OF_ORIGINAL | _OF_EXPORTED | {"selftest"}
-
+_OF_TRAINED = _OF_ORIGINAL | _OF_EXPORTED
 _ANY = frozenset({"force", "selftest", "read_labels"})
-
 
 _OURS = (
     ScorerEntry(
@@ -307,7 +304,7 @@ def _factory(spec: str) -> tuple[Factory, str]:
         "default",
         *(f"{e.name}:{e.argument}" if e.argument else e.name for e in known.values()),
     ]
-    close = difflib.get_close_matches(spec.partition(":")[0], ["default", *known], n=1)
+    close = difflib.get_close_matches(spec.partition(":")[0], {"default", *known} - {"PATH"}, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(names)}"
     raise UsageError(f"no scorer {spec!r}, and no such folder; {hint}")
 

@@ -68,7 +68,7 @@ def safe(text: object) -> Any:
 
 
 def table(title: str, *columns: str) -> Table:
-    """An empty table; columns that begin with `#` hold numbers. The first is the last to shrink."""
+    """An empty table; columns that begin with `#` hold numbers. The first keeps room for a name."""
     from rich import box
     from rich.table import Table
 
@@ -80,7 +80,7 @@ def table(title: str, *columns: str) -> Table:
         right = column.startswith("#")
         made.add_column(
             column.removeprefix("#"), justify="right" if right else "left", overflow="fold",
-            no_wrap=not made.columns,
+            min_width=None if made.columns else 16,
         )  # fmt: skip
     return made
 
