@@ -12,6 +12,7 @@ from flames.evaluation._show import markdown_table, plain
 from flames.evaluation._tables import Cell, Table, number, words
 from flames.metrics.result import Estimate
 from flames.models._local import GEMMA_FILE
+from flames.scorers.classifier._backbone import shown_name
 from flames.scorers.classifier.settings import ScorerSettings
 from flames.taxonomy import Taxonomy, Text
 from flames.training._options import TrainOptions
@@ -77,9 +78,11 @@ def card(
     """
     synthetic = any(part.synthetic for part in split.parts().values())
     heads = [f"{head.name} {'/'.join(map(str, head.scale))}" for head in settings.heads]
+    backbone = shown_name(options.backbone)
+    base = f"base_model: {backbone}\n" if "/" in backbone else ""
     blocks = [
         (
-            "---\nlibrary_name: flames-bench\npipeline_tag: text-classification\n"
+            f"---\nlibrary_name: flames-bench\npipeline_tag: text-classification\n{base}"
             "tags:\n- flames\n- harmlessness\n---"
         ),
         f"# {plain(settings.id)}",
@@ -103,7 +106,7 @@ def card(
     limits = [line.format(max_length=settings.max_length) for line in _LIMITS]
     missing = _unseen(split, settings)
     blocks += ["## Limits", "\n".join(f"- {line}" for line in (*missing, *limits))]
-    if _name(options) == GEMMA_FILE:
+    if backbone == GEMMA_FILE:
         blocks.append(_GEMMA)
     blocks += [
         "## Use",
@@ -209,7 +212,7 @@ def _files(split: Split) -> str:
 def _training(options: TrainOptions, settings: ScorerSettings, parameters: int) -> str:
     assert settings.training_data is not None
     kept = options.to_dict()
-    kept["backbone"] = _name(options)
+    kept["backbone"] = shown_name(options.backbone)
     kept["learning_rate"] = options.rate
     kept["pooling"] = settings.pooling
     if options.frozen:
@@ -222,11 +225,6 @@ def _training(options: TrainOptions, settings: ScorerSettings, parameters: int) 
         + ", ".join(f"{n} {importlib.metadata.version(n)}" for n in ("torch", "transformers")),
     ]
     return "\n".join(lines)
-
-
-def _name(options: TrainOptions) -> str:
-    """The backbone's name alone: where its folder stands is nobody's business."""
-    return options.backbone.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1]
 
 
 def _unseen(split: Split, settings: ScorerSettings) -> list[str]:

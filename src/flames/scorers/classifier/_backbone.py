@@ -108,6 +108,16 @@ def longest_input(config: Any) -> int | None:
     return limit - (config.pad_token_id or 0) - 1 if "roberta" in config.model_type else limit
 
 
+def shown_name(name_or_path: str) -> str:
+    """What is told of a backbone: its name on the hub, or that of its file or folder alone.
+
+    Where somebody's folders stand is nobody else's business.
+    """
+    name = name_or_path.rstrip("/\\").replace("\\", "/")
+    local = os.path.exists(name_or_path) or name.startswith((".", "~")) or name.count("/") != 1
+    return name.rsplit("/", 1)[-1] if local else name
+
+
 def model_type_of(name_or_path: str) -> str:
     """The architecture of a backbone, read from its configuration alone.
 

@@ -27,6 +27,13 @@ from torch import Tensor, nn
 from flames.engines import Engine
 from flames.engines._torch import Torch
 from flames.records import Response
+from flames.scorers.classifier._backbone import (
+    is_encoder,
+    load_backbone,
+    longest_input,
+    quiet,
+    shown_name,
+)
 from flames.scorers.classifier._checks import check_loaded, check_vocabulary
 from flames.scorers.classifier._config import FlamesScorerConfig
 from flames.scorers.classifier._parts import (
@@ -98,8 +105,6 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
             InputError: There is no usable backbone.
             UsageError: Its window or its kind does not go with the settings.
         """
-        from flames.scorers.classifier._backbone import is_encoder, load_backbone, longest_input
-
         backbone, tokenizer, pad_id = load_backbone(name_or_path, **options)
         settings = settings.model_copy(update={"pad_id": pad_id})
         encoder = Encoder(tokenizer, settings)
@@ -115,7 +120,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
                 f"the first token of {kind}, a decoder, sees nothing of the text; "
                 "use the pooling last or mean"
             )
-        backbone.config.name_or_path = Path(name_or_path).name  # nobody else's business is where
+        backbone.config.name_or_path = shown_name(name_or_path)
         config = FlamesScorerConfig(text_config=backbone.config, flames=settings)
         with torch.device("meta"):
             model = cls(config)  # its own backbone would be random weights, thrown away at once
@@ -170,7 +175,8 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
             Path(save_directory).mkdir(parents=True, exist_ok=True)
             self.encoder.tokenizer.save(str(Path(save_directory) / TOKENIZER))
         self.config.settings = self.settings
-        return super().save_pretrained(save_directory, *args, **kwargs)
+        with quiet():
+            return super().save_pretrained(save_directory, *args, **kwargs)
 
     def forward(
         self,
