@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flames.errors import UsageError
+from flames.io._lock import lock
 
 
 @contextlib.contextmanager
@@ -54,23 +55,13 @@ def _put_right(made: Path, old: Path, target: Path) -> None:
 @contextlib.contextmanager
 def _locked(place: Path, path: str | os.PathLike[str]) -> Iterator[None]:
     """Makes a folder and holds its lock, which ends with the process, however that ends."""
-    import fcntl
-
     try:
         place.mkdir(parents=True, exist_ok=True)
         handle = os.open(place, os.O_RDONLY)
     except OSError as error:
         raise UsageError(f"{os.fspath(path)}: cannot be written: {error.strerror}") from None
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            own = os.fstat(handle).st_ino == os.stat(place).st_ino
-        except (BlockingIOError, FileNotFoundError):
-            own = False
-        except OSError as error:
-            message = f"{os.fspath(path)}: its file system gives no locks: {error.strerror}"
-            raise UsageError(message) from None
-        if not own:  # locked, or taken away by its writer between our opening and our locking
+        if not lock(handle, place):
             raise UsageError(f"{os.fspath(path)}: another process is writing it")
         yield
     finally:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from flames.errors import UsageError
+from flames.io import lock
 
 
 @contextmanager
@@ -16,18 +16,17 @@ def locked(folder: Path) -> Iterator[None]:
     """Holds the folder's lock; the system lets go of it when the process ends in any way.
 
     Raises:
-        UsageError: Another process holds it.
+        UsageError: Another process holds it, or the file system gives no locks.
     """
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    path = folder / ".lock"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(handle, path):
             holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
             raise UsageError(
                 f"{folder}: another process ({holder or 'unknown'}) is writing to this run; "
                 "wait for it, or choose another --out"
-            ) from None
+            )
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield

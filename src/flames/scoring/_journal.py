@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import gzip
 import json
 import os
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from flames.errors import UsageError
-from flames.io import read_rows
+from flames.io import lock, read_rows
 from flames.records import Key, Response, Verdict, dump_line
 from flames.scorers.base import Scorer, score_stream
 from flames.scorers.registry import NOTES, scorer_notes
@@ -67,13 +66,11 @@ class Journal:
         except OSError as error:
             raise UsageError(f"{self.part}: cannot be written: {error.strerror}") from None
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            own = os.fstat(self._file.fileno()).st_ino == os.stat(self.part).st_ino
-        except OSError:
-            own = False
-        if not own:  # locked, or renamed by its writer between our opening and our locking
+            if not lock(self._file.fileno(), self.part):
+                raise UsageError(f"{self.part}: another process is writing it")
+        except UsageError:
             self._file.close()
-            raise UsageError(f"{self.part}: another process is writing it")
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
