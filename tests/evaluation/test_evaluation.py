@@ -253,6 +253,16 @@ def test_labels_without_majority_are_left_out_and_counted(tmp_path: Path) -> Non
     assert majorities(labelled.rows) == {"Safety": 3}
 
 
+def test_thinking_before_a_labelled_response_is_no_part_of_it(tmp_path: Path) -> None:
+    rows = [
+        label(0, response="<think>想一想</think>\n\n好的。"),
+        label(1, response="<think>想一想"),
+    ]
+    labelled = read_labelled([write(tmp_path / "l.jsonl", rows)], skip_incomplete=True)
+    assert [row.response.response for row in labelled.rows] == ["好的。"]
+    assert labelled.excluded == {"no response text": 1}
+
+
 def test_votes_of_a_row_are_its_annotators(tmp_path: Path) -> None:
     rows = [label(0, votes={"author": 1, "rater": 3}), label(1, votes=2), label(2, votes={"a": 3})]
     labelled = read_labelled([write(tmp_path / "l.jsonl", rows)])

@@ -11,6 +11,7 @@ from typing import Any
 
 from flames.errors import InputError
 from flames.io import ReadOptions, open_binary, read_verdicts
+from flames.reasoning import split_opening
 from flames.records import Key, Response, Verdict, on_other_text
 from flames.scorers.base import ScorerInfo
 from flames.scorers.labels import PREFIX, SILVER, SILVER_ID, labels_path
@@ -172,7 +173,9 @@ def _incomplete(verdict: Verdict, prompt_needed: bool) -> str | None:
 
 def _text(verdict: Verdict, name: str) -> str:
     value = verdict.extra.get(name)
-    return value if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return split_opening(value)[0] if name == "response" else value  # as responses are read
 
 
 def _advice(reason: str, verdict: Verdict) -> str:
