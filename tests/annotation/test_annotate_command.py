@@ -14,7 +14,9 @@ from annotating import known, responses, server_process, write
 
 from flames.annotation import Project, open_project
 from flames.annotation import _work as work
+from flames.annotation._material import known_items
 from flames.annotation.people import check_password, get_person
+from flames.io import ReadOptions
 
 Flames = Any
 
@@ -252,6 +254,13 @@ def test_blank_responses_and_repeated_controls_are_counted(tmp_path: Path, flame
     assert code == 0
     made = json.loads(out)
     assert (made["items"], made["without_text"], made["repeated_controls"]) == (10, 2, 1)
+
+
+def test_a_control_item_looks_like_any_other(tmp_path: Path) -> None:
+    [row] = known(1)
+    path = write(tmp_path / "c.jsonl", [{**row, "response": f"<think>想</think>{row['response']}"}])
+    [(_, response, _)] = known_items([path], ReadOptions())
+    assert response.response == row["response"]
 
 
 def test_bundled_responses_can_be_tried(tmp_path: Path, flames: Flames) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from flames.annotation._project import SourceFile
 from flames.errors import InputError
 from flames.io import ReadOptions, read_responses, read_verdicts
+from flames.reasoning import split_opening
 from flames.records import Key, Response, Verdict
 from flames.run import file_sha256, is_run, open_run
 from flames.scorers.labels import PREFIX, SILVER, labels_path
@@ -87,12 +88,13 @@ def known_items(paths: Sequence[Path], options: ReadOptions) -> Iterator[Known]:
     for path in paths:
         for verdict in read_verdicts(path, options):
             text, prompt = verdict.extra.get("response"), verdict.extra.get("prompt")
+            answer = split_opening(text)[0] if isinstance(text, str) else ""
             where = f"prompt {verdict.prompt_id}, model {verdict.model!r}"
             if verdict.score is None:
                 raise InputError(f"{where}: an item with a known answer needs its score", path=path)
-            if not (isinstance(text, str) and text.strip() and isinstance(prompt, str)):
+            if not (answer.strip() and isinstance(prompt, str)):
                 raise InputError(f"{where}: needs `prompt` and `response`", path=path)
-            yield verdict, _response_of(verdict, prompt, text), _explanation(verdict, path)
+            yield verdict, _response_of(verdict, prompt, answer), _explanation(verdict, path)
 
 
 def _response_of(verdict: Verdict, prompt: str, text: str) -> Response:

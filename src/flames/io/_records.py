@@ -21,14 +21,8 @@ from flames.io._fields import (
     told_status,
     whole,
 )
-from flames.io._rows import Row, read_rows, stem_of
-from flames.records import (
-    AnyRecord,
-    Prompt,
-    Response,
-    Verdict,
-    prompt_id,
-)
+from flames.io._rows import read_rows, stem_of
+from flames.records import AnyRecord, Prompt, Response, Verdict, prompt_id
 from flames.taxonomy import Taxonomy, default_taxonomy
 from flames.text import bare, differ, shorten
 
@@ -302,6 +296,3 @@ def _verdict(raw: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
     annotator = fields.get("annotator")
     fields.setdefault("scorer", f"human:{annotator}" if annotator else default)
     return Verdict.model_validate(fields)
-
-
-__all__ = ["ReadOptions", "Row", "read_prompts", "read_responses", "read_verdicts"]

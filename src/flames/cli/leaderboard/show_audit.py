@@ -183,7 +183,7 @@ def audit(
         Optional[str],  # noqa: UP045
         typer.Option(
             "--prompts",
-            "--prompt-set",  # as it was called first
+            "--prompt-set",  # its other name
             metavar="SET|PATH",
             help="Takes the number of prompts a dimension from this set where rows give no n.",
         ),
