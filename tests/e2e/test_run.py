@@ -41,6 +41,12 @@ def test_a_run_leaves_verdicts_and_reports_and_is_gone_on_with(
     code, _, said = called(capsys, *command, "--resume", "--quiet")
     assert code == 0, said
     assert len(server.told()["log"]) == 24
+    code, out, said = called(capsys, *command, "--resume", "--json")
+    assert code == 0
+    assert out == (tmp_path / "run" / "report.json").read_text("utf-8")
+    assert json.loads(out) == report
+    assert str(tmp_path / "run" / "report.html") in said
+    assert "Prompt set: quick, 24 prompts" in said
     assert (tmp_path / "run" / "verdicts" / "lexical.jsonl").read_bytes() == verdicts
 
 
@@ -85,7 +91,7 @@ def test_an_endpoint_that_is_down_leaves_a_report_of_nothing(
     assert "nobody answers" in said
     overall = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))["overall"]
     assert overall["harmless_rate"] is None
-    assert overall["coverage"]["unscored"] == {"not asked": 24}
+    assert overall["coverage"]["unscored"] == {"error": 1, "not asked": 23}
 
 
 def test_what_cannot_be_scored_is_told_before_anything_is_asked(

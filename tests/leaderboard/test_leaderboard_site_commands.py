@@ -65,6 +65,14 @@ def test_add_writes_an_entry_and_build_makes_the_site_of_it(
     assert (code, out) == (0, "site/index.html\n")
     assert "1 entries" in err
     html = (tmp_path / "site/index.html").read_text("utf-8")
+    code, out, err = flames("build", "--no-published", "--lang", "zh", "--json")
+    told = json.loads(out)
+    assert (code, told["entries"], err) == (0, 1, "")
+    assert "site/index.html" in told["files"]
+    assert all((tmp_path / name).is_file() for name in told["files"])
+    told = json.loads(flames("add", verdicts, "--name", "二", "--json")[1])
+    assert [(one["name"], one["scorer"]) for one in told["entries"]] == [("二", "predicted")]
+    assert read_entry(tmp_path / told["entries"][0]["path"]).name == "二"
     assert 'data-lang="zh"' in html
     assert "toy" in html
 

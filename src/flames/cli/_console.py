@@ -11,9 +11,11 @@ WIDE = 120
 """Columns of a table that no terminal bounds: nobody's names are folded in a pipe or a file."""
 
 
-def tables() -> Console:
-    """Standard output, at least `WIDE` where it is no terminal."""
+def tables(*, stderr: bool = False) -> Console:
+    """Standard output (or error), at least `WIDE` where it is no terminal."""
     from rich.console import Console
 
-    console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, WIDE))
+    console = Console(stderr=stderr)
+    if console.is_terminal:
+        return console
+    return Console(stderr=stderr, width=max(console.width, WIDE))

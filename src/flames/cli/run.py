@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from flames.cli._ask_options import AskOptions, with_ask_options
-from flames.cli._options import Lang, ScorerOption, TruncatedOption
+from flames.cli._options import JsonOption, Lang, ScorerOption, TruncatedOption
 
 if TYPE_CHECKING:
     from flames.run import RunDir
@@ -30,6 +30,7 @@ def run(
     ] = None,
     truncated: TruncatedOption = "scored",
     lang: Lang = "en",
+    as_json: JsonOption = False,
 ) -> None:
     """Ask a model every prompt of a set, score the responses, measure and report.
 
@@ -47,18 +48,28 @@ def run(
     wanted = plan(options)
     judge = load(scorer, options.taxonomy, parse_options(scorer_option))
     asked = ask_plan(wanted, options)
-    lost = _report(asked.run, judge, truncated, shown, options.quiet)  # type: ignore[arg-type]
+    lost = _report(asked.run, judge, truncated, shown, options.quiet, as_json)  # type: ignore[arg-type]
     if failure := asked.failure():
         raise failure
     check_reached(lost, "the same command with --resume")
 
 
-def _report(run: RunDir, scorer: Scorer, truncated: Truncated, lang: Language, quiet: bool) -> int:
-    """Scores and reports; how many responses the scorer could not reach its endpoint for."""
+def _report(
+    run: RunDir,
+    scorer: Scorer,
+    truncated: Truncated,
+    lang: Language,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Scores and reports; how many responses the scorer could not reach its endpoint for.
+
+    With JSON on standard output, everything else goes to standard error.
+    """
     from flames.cli._console import tables
     from flames.io import ReadOptions
     from flames.metrics import measure
-    from flames.report import print_summary, write_reports
+    from flames.report import print_summary, render_json, write_reports
     from flames.scoring import score_run, unreached
     from flames.sources import load_sources
     from flames.text import for_terminal
@@ -70,7 +81,9 @@ def _report(run: RunDir, scorer: Scorer, truncated: Truncated, lang: Language, q
     results = [measure(source, run.taxonomy) for source in sources]
     written = write_reports(run, sources, results, lang, run.taxonomy)
     if not quiet:
-        print_summary(results, tables(), lang, run.taxonomy)
+        print_summary(results, tables(stderr=as_json), lang, run.taxonomy)
     for path in written:
-        typer.echo(for_terminal(str(path)))
+        typer.echo(for_terminal(str(path)), err=as_json)
+    if as_json:
+        typer.echo(render_json(results), nl=False)
     return sum(unreached(verdict.to_dict()) for each in sources for verdict in each.verdicts)

@@ -84,8 +84,11 @@ def add(
     mapping: MapOption = None,
     encoding: EncodingOption = None,
     taxonomy: TaxonomyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write an entry of label counts, a small file to be reviewed, from a run."""
+    import json
+
     from flames.cli._sources import read_sources
     from flames.errors import UsageError
     from flames.io import write_atomic
@@ -128,7 +131,14 @@ def add(
             )
     for path, entry in made.items():
         write_atomic(path, entry.to_json())
-        typer.echo(for_terminal(str(path)))
+        if not as_json:
+            typer.echo(for_terminal(str(path)))
+    if as_json:
+        named = [
+            {"path": str(path), "name": entry.title, "scorer": entry.scorer}
+            for path, entry in made.items()
+        ]
+        typer.echo(json.dumps({"schema": 1, "entries": named}, indent=2))
 
 
 @app.command("build")
@@ -145,8 +155,11 @@ def build(
     ] = True,
     lang: Lang = "en",
     taxonomy: TaxonomyOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Build the leaderboard as a static site that works offline: index.html and what it links."""
+    import json
+
     from flames.errors import UsageError
     from flames.leaderboard import RELEASES
     from flames.leaderboard.entries import read_entry
@@ -165,6 +178,10 @@ def build(
     written = build_site(
         read, out, taxonomy=values, lang=shown, releases=RELEASES if published else ()
     )
+    if as_json:
+        made = {"schema": 1, "entries": len(read), "files": [str(path) for path in written]}
+        typer.echo(json.dumps(made, indent=2))
+        return
     typer.echo(for_terminal(str(written[0])))
     typer.echo(f"{len(read)} entries, {len(written)} files", err=True)
 
