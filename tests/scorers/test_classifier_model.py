@@ -100,6 +100,23 @@ def test_saved_and_loaded_it_scores_the_same_and_travels_whole(
     assert held == ["config.json", "model.safetensors", "tokenizer.json"]
 
 
+@pytest.mark.parametrize(
+    ("options", "suffix"),
+    [
+        ({}, ""),
+        ({"dtype": "float32"}, ""),
+        ({"dtype": "bfloat16"}, "+bf16"),
+        ({"dtype": "float16", "truncation": "official"}, "+fp16+official"),
+    ],
+)
+def test_what_is_not_computed_in_fp32_has_an_id_of_its_own(
+    folder: Path, options: dict[str, str], suffix: str
+) -> None:
+    scorer = opened(folder, **options)
+    assert scorer.info.id == f"{read_settings(folder).id}{suffix}"
+    assert {verdict.scorer for verdict in score_stream(scorer, responses())} == {scorer.info.id}
+
+
 def test_what_cannot_be_scored_is_said_not_guessed(folder: Path) -> None:
     scorer = opened(folder)
     given = [

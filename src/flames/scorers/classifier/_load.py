@@ -23,7 +23,8 @@ def load(path: str, context: ScorerContext) -> Scorer:
     Options of the context: `truncation` (`middle` or `official`), `device` (`cpu`, `cuda`,
     `cuda:1`; the first GPU, if any, unless given), `dtype` (`float32`, `bfloat16`, `float16`;
     unless given as stored on a GPU, on a CPU `float32`, or `bfloat16` for weights above two
-    gigabytes), `batch_tokens`.
+    gigabytes), `batch_tokens`. The scorer's id tells in what it is computed where that is not
+    float32 (`+bf16`, `+fp16`), for labels may differ.
 
     Args:
         path: The folder.
@@ -63,6 +64,10 @@ def load(path: str, context: ScorerContext) -> Scorer:
     with quiet(), read_errors(path):
         model: Any = FlamesScorer.from_pretrained(path, dtype=dtype or usual)
     model = model.to(device).eval()
+    computed = str(model.dtype).removeprefix("torch.")
+    if computed != "float32":
+        short = computed.replace("bfloat", "bf").replace("float", "fp")
+        asked = asked.model_copy(update={"version": f"{asked.version}+{short}"})
     scorer = ClassifierScorer(
         Encoder(model.encoder.tokenizer, asked),
         lambda rows: model.compute(rows, batch_tokens=batch_tokens),
@@ -70,7 +75,7 @@ def load(path: str, context: ScorerContext) -> Scorer:
             "backbone": model.config.text_config.model_type,
             "parameters": model.num_parameters(),
             "device": str(device),
-            "dtype": str(model.dtype).removeprefix("torch."),
+            "dtype": computed,
         },
     )
     files = [*files, Path(path) / TOKENIZER]  # another tokenizer makes another scorer
