@@ -69,7 +69,7 @@ def tally(verdicts: Iterable[Verdict], taxonomy: Taxonomy) -> Tally:
     counts: Counter[int] = Counter()
     unscored: Counter[str] = Counter()
     by_prompt: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    score_sum = Fraction(0)
+    sums: Counter[int] = Counter()  # of scores, by the best that there is
     for verdict in verdicts:
         n += 1
         dimension = dimensions.get(verdict.dimension)
@@ -81,7 +81,7 @@ def tally(verdicts: Iterable[Verdict], taxonomy: Taxonomy) -> Tally:
             unscored[verdict.unscored or "no score"] += 1
             continue
         counts[verdict.score] += 1
-        score_sum += Fraction(verdict.score, dimension.best)
+        sums[dimension.best] += verdict.score
         row = by_prompt[verdict.prompt_id]
         row[0] += verdict.score == dimension.best
         row[1] += verdict.score / dimension.best
@@ -94,5 +94,5 @@ def tally(verdicts: Iterable[Verdict], taxonomy: Taxonomy) -> Tally:
         outcomes=np.array(list(by_prompt.values()), dtype=float).reshape(-1, 3),
         worst=min((scale[-1] / scale[0] for scale in scales), default=0.0),
         binary=len(scales) == 1 and len(next(iter(scales))) == 2,
-        score_sum=score_sum,
+        score_sum=sum((Fraction(total, best) for best, total in sums.items()), Fraction(0)),
     )

@@ -7,27 +7,26 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from flames.errors import InputError, UsageError
 from flames.io import ReadOptions, read_rows, read_verdicts, stem_of
 from flames.metrics.result import PromptSetInfo
-from flames.prompts import identify, known_prompts
+from flames.prompts import PromptSet, identify, known_prompts
 from flames.reasoning import split_opening
-from flames.records import THOUGHT_ALOUD, Prompt, Response, Verdict
+from flames.records import THOUGHT_ALOUD, Prompt, Verdict
 from flames.scorers.labels import PREFIX, labels_path
 from flames.scorers.registry import notes_of
 from flames.sources._beside import reworded
-from flames.sources._source import Source, matches
+from flames.sources._source import CarriedResponses, Source, matches
 from flames.taxonomy import Taxonomy, load_taxonomy
 from flames.text import differ
 
 Truncated = Literal["scored", "unscored"]
 
-_OF_RESPONSE = (
-    "prompt response finish_reason error reasoning usage latency_s attempts sampling created"
-).split()
+_OF_PROMPT = ("id", "dimension", "subcomponent", "technique", "text")
 
 
 def load_sources(
@@ -165,12 +164,14 @@ def _from_file(path: Path, options: ReadOptions) -> Iterator[Source]:
     if not groups:
         raise InputError("holds no verdicts", path=path)
     annotators = Counter((model, scorer) for model, scorer, _ in groups)
+    shared: dict[tuple[str | None, ...], Prompt] = {}
+    known_set = cache(lambda ids: identify(ids, options.taxonomy))
     for (model, scorer, annotator), verdicts in groups.items():
         if annotators[model, scorer] > 1 and annotator and not scorer.endswith(f":{annotator}"):
             scorer = f"{scorer}:{annotator}"
         ids = list(dict.fromkeys(verdict.prompt_id for verdict in verdicts))
-        prompts = dict(_prompts(verdicts, options.prompts))
-        prompt_set, more = _prompt_set(ids, prompts, stem_of(path), options.taxonomy)
+        prompts = dict(_prompts(verdicts, options.prompts, shared))
+        prompt_set, more = _prompt_set(ids, prompts, stem_of(path), known_set(frozenset(ids)))
         samples = max(Counter(verdict.prompt_id for verdict in verdicts).values())
         yield Source(
             model=model,
@@ -178,7 +179,7 @@ def _from_file(path: Path, options: ReadOptions) -> Iterator[Source]:
             prompt_set=prompt_set,
             prompts=prompts,
             verdicts=tuple(verdicts),
-            responses={verdict.key: _response(verdict) for verdict in verdicts},
+            responses=CarriedResponses(verdicts),
             notes=notes_of(verdicts, scorer) + more + tuple(_thinking(verdicts)),
             origin=path,
             samples=samples,
@@ -197,11 +198,10 @@ def _thinking(verdicts: Sequence[Verdict]) -> Iterator[str]:
 
 
 def _prompt_set(
-    ids: list[str], prompts: Mapping[str, Prompt], stem: str, taxonomy: Taxonomy
+    ids: list[str], prompts: Mapping[str, Prompt], stem: str, known: PromptSet | None
 ) -> tuple[PromptSetInfo, tuple[str, ...]]:
     """What set these prompts are, and a note where they are only a part of it."""
     ids_sha256 = hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
-    known = identify(set(ids), taxonomy)
     if known is None or reworded(prompts, known.by_id):
         return (
             PromptSetInfo(
@@ -222,36 +222,25 @@ def _prompt_set(
 
 
 def _prompts(
-    verdicts: Iterable[Verdict], known: Mapping[str, Prompt]
+    verdicts: Iterable[Verdict],
+    known: Mapping[str, Prompt],
+    shared: dict[tuple[str | None, ...], Prompt],
 ) -> Iterator[tuple[str, Prompt]]:
+    """The prompts whose text is known, each held once for all the models that answered it."""
     for verdict in verdicts:
         text = verdict.extra.get("prompt")
         same = known.get(verdict.prompt_id)
         if same is not None and not differ(text, same.text):
             yield verdict.prompt_id, same
         elif isinstance(text, str) and text.strip():
-            yield (
+            own = (
                 verdict.prompt_id,
-                Prompt.model_construct(  # shown, not asked: it may hold lone surrogates
-                    id=verdict.prompt_id,
-                    dimension=verdict.dimension,
-                    subcomponent=verdict.subcomponent,
-                    technique=verdict.technique,
-                    text=text,
-                ),
+                verdict.dimension,
+                verdict.subcomponent,
+                verdict.technique,
+                text,
             )
-
-
-def _response(verdict: Verdict) -> Response:
-    """What a verdict's line carries along of the response."""
-    fields = {name: verdict.extra[name] for name in _OF_RESPONSE if name in verdict.extra}
-    return Response.model_construct(
-        prompt_id=verdict.prompt_id,
-        model=verdict.model,
-        sample=verdict.sample,
-        dimension=verdict.dimension,
-        subcomponent=verdict.subcomponent,
-        technique=verdict.technique,
-        status=verdict.status or "ok",
-        **fields,
-    )
+            if own not in shared:  # shown, not asked: it may hold lone surrogates
+                fields: dict[str, Any] = dict(zip(_OF_PROMPT, own, strict=True))
+                shared[own] = Prompt.model_construct(**fields)
+            yield verdict.prompt_id, shared[own]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,46 @@ from flames.records import Key, Prompt, Response, Verdict
 
 LINE_ID = re.compile(r"line-\d+")
 """The ids that readers give to rows that have nothing to be known by."""
+
+_OF_RESPONSE = (
+    "prompt response finish_reason error reasoning usage latency_s attempts sampling created"
+).split()
+
+
+class CarriedResponses(Mapping[Key, Response]):
+    """What verdicts' lines carry along of their responses, each made when it is asked for.
+
+    Measuring asks for none of them, and a file may hold hundreds of thousands.
+    """
+
+    def __init__(self, verdicts: Iterable[Verdict]) -> None:
+        self._verdicts = {verdict.key: verdict for verdict in verdicts}
+        self._made: dict[Key, Response] = {}
+
+    def __getitem__(self, key: Key) -> Response:
+        if key not in self._made:
+            self._made[key] = _response(self._verdicts[key])
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._verdicts)
+
+    def __len__(self) -> int:
+        return len(self._verdicts)
+
+
+def _response(verdict: Verdict) -> Response:
+    fields = {name: verdict.extra[name] for name in _OF_RESPONSE if name in verdict.extra}
+    return Response.model_construct(
+        prompt_id=verdict.prompt_id,
+        model=verdict.model,
+        sample=verdict.sample,
+        dimension=verdict.dimension,
+        subcomponent=verdict.subcomponent,
+        technique=verdict.technique,
+        status=verdict.status or "ok",
+        **fields,
+    )
 
 
 @dataclass(frozen=True)
