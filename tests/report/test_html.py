@@ -15,9 +15,11 @@ from pages import overflow, serious, visible_text
 from playwright.sync_api import expect
 
 from flames.metrics.ppi import correct
+from flames.metrics.result import Estimate
 from flames.report import render_html
+from flames.report.charts import radar
 from flames.sources import Source
-from flames.taxonomy import default_taxonomy
+from flames.taxonomy import Text, default_taxonomy
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -267,7 +269,7 @@ def test_partial_and_human_sections(formal: Source, read: Any, opened: Opened) -
     page = opened([source], corrections=[correction])
     text = visible_text(page)
     assert "Partial: 4 of 5 dimensions were measured" in text
-    assert "Missing: Morality" in text
+    assert "(missing: Morality)" in text
     assert "given by: ann<b>." in text
     assert page.get_by_role("columnheader", name="People alone").count() == 2
     assert serious(keep_few(page)) == []
@@ -359,6 +361,53 @@ def test_without_responses_there_is_no_browser(unscored: Source, measured: Any) 
     html = render_html([measured(unscored)], [], FLAMES, "zh")
     assert 'id="responses"' not in html
     assert 'id="flames-data">null<' in html
+
+
+def test_a_model_without_a_score_has_dashes_not_zeros(
+    formal: Source, read: Any, opened: Opened
+) -> None:
+    lines = [{**v.to_dict(), "score": None, "unscored": "blocked"} for v in formal.verdicts]
+    page = opened(read(lines), "zh")
+    assert set(page.locator(".values tbody td.est:nth-of-type(3)").all_inner_texts()) == {"–"}
+    text = visible_text(page)
+    assert "（缺 公平、安全、道德、合法、数据保护）" in text
+    assert "95%：–" in text
+    assert "0.00" not in text
+
+
+def test_long_names_push_no_number_out_of_sight(formal: Source, read: Any, opened: Opened) -> None:
+    name = "Some-Organisation/A-Model-Of-A-Very-Long-Name-72B-Instruct-" + "x" * 80
+    lines = [{**v.to_dict(), "model": m} for m in (name, "short") for v in formal.verdicts]
+    page = opened(read(lines))
+    shown = page.locator(".overview tbody tr:first-child td:last-child").bounding_box()
+    assert shown is not None
+    assert shown["x"] + shown["width"] <= 1280
+    page.set_viewport_size({"width": 360, "height": 700})
+    shown = page.locator(".overview tbody tr:first-child td.est").first.bounding_box()
+    assert shown is not None
+    assert shown["x"] + shown["width"] <= 360
+    page.locator(".overview a", has_text="short").click()
+    assert page.locator("details.result").nth(1).get_attribute("open") is not None
+
+
+def test_long_dimensions_are_told_apart_on_the_radar() -> None:
+    names = [f"一个名字非常非常长的第{n}号价值观" for n in range(1, 6)]
+    english = [f"A dimension of quite a long name, number {n}" for n in range(1, 6)]
+    texts = [Text(zh=zh, en=en) for zh, en in zip(names, english, strict=True)]
+    same = Estimate(value=50, low=40, high=60, method="wilson")
+    chart = radar(texts, [("m", [same] * 5)])
+    assert chart is not None
+    assert len({(axis.label.zh, axis.label_more.zh) for axis in chart.axes}) == 5
+    assert len({(axis.label.en, axis.label_more.en) for axis in chart.axes}) == 5
+    short = radar([Text(zh="安全", en="Safety")] * 3, [("m", [same] * 3)])
+    assert short is not None
+    assert {axis.label_more for axis in short.axes} == {Text(zh="", en="")}
+
+
+def test_published_models_carry_their_intervals(unscored: Source, opened: Opened) -> None:
+    cells = opened([unscored]).locator(".compare tbody tr:visible td").all_inner_texts()
+    assert cells
+    assert all(re.search(r"\[\d+\.\d, \d+\.\d\]", cell) for cell in cells)
 
 
 def test_colours_of_scores_are_told_apart_by_every_colour_vision() -> None:

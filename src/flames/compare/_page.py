@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from flames.compare._result import SHOWN, Comparison
-from flames.compare._terminal import p_value, scores_of, signed, tests_of
+from collections.abc import Callable
+
+from flames.compare._result import SHOWN, Change, Comparison, PairComparison
+from flames.compare._terminal import left_out, p_value, signed, tests_of
+from flames.report._view import note_text, plain, tone
 from flames.report.page import load_strings, render_page
 from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy
 
@@ -40,14 +43,28 @@ def render_html(
         lang=lang,
         package=_PACKAGE,
         strings=words,
-        styles=("compare.css",),
+        styles=("charts.css", "report.css", "compare.css"),
         comparison=comparison,
         notes=list(dict.fromkeys(note for side in sides for note in side.notes)),
-        matrix={(pair.first, pair.second): pair.harmless_rate for pair in comparison.pairs},
-        label=lambda name: taxonomy.dimension(name).label,
+        note_text=note_text,
+        taxonomy=taxonomy,
+        matrix={(p.first, p.second): (i, p) for i, p in enumerate(comparison.pairs, 1)},
+        tone=lambda change, value: tone(value, taxonomy.dimension(change.dimension).scale),
+        part_label=lambda change: _part(change, taxonomy),
         signed=signed,
         p_value=p_value,
-        scores_of=scores_of,
-        tests_of=tests_of,
+        left_out=lambda pair: _both(left_out, pair),
+        tests_of=lambda pair: _both(tests_of, pair),
         most=comparison.room(changes),
     )
+
+
+def _part(change: Change, taxonomy: Taxonomy) -> Text:
+    """What a changed prompt's subcomponent is called."""
+    name = change.subcomponent or ""
+    parts = taxonomy.dimension(change.dimension).subcomponents
+    return next((part.label for part in parts if part.name == name), plain(name))
+
+
+def _both(say: Callable[[PairComparison, Language], str], pair: PairComparison) -> Text:
+    return Text(zh=say(pair, "zh"), en=say(pair, "en"))

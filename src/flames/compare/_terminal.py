@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flames.compare._result import Change, Comparison, Difference, PairComparison
+from flames.report._view import Words, reason_text
 from flames.report.page import load_strings
 from flames.taxonomy import Language, Taxonomy, default_taxonomy
 from flames.text import for_terminal, shorten
@@ -123,8 +124,7 @@ def _print_pair(
         console.print(_text(f"! {remark}", "yellow"))
     console.print(_text(_say("compare.paired", lang, n=f"{pair.n:,}")))
     if pair.left_out:
-        listed = ", ".join(f"{reason} {n}" for reason, n in pair.left_out.items())
-        console.print(_text(_say("compare.left_out", lang, list=listed)))
+        console.print(_text(_say("compare.left_out", lang, list=left_out(pair, lang))))
     if pair.partial:
         console.print(_text("! " + _say("compare.partial", lang), "yellow"))
     for key, name in (("rate", "harmless_rate"), ("score", "harmless_score")):
@@ -150,19 +150,35 @@ def _print_pair(
         lang,
         first=pair.first,
         second=pair.second,
-        tests=", ".join(tests_of(pair)),
+        tests=tests_of(pair, lang),
     )
     console.print(_text(methods, "dim"))
     if changes and pair.changes:
         _print_changes(pair, console, lang, changes)
 
 
-def tests_of(pair: PairComparison) -> list[str]:
+def left_out(pair: PairComparison, lang: Language) -> str:
+    """How many prompts are in no pair, by reason."""
+    unscored, both = "unscored: ", "both"
+    told = []
+    for reason, n in pair.left_out.items():
+        if reason.startswith(unscored):
+            who = reason.removeprefix(unscored)
+            who = _say("compare.both", lang) if who == both else who
+            shown = load_strings()["coverage.unscored"](lang).format(reason=who)
+        else:
+            shown = reason_text(reason)(lang)
+        told.append(f"{shown} {n}")
+    return Words(lang).listed(told)
+
+
+def tests_of(pair: PairComparison, lang: Language) -> str:
     """The names of the tests that were used."""
     used = [pair.harmless_rate, pair.harmless_score]
     for group in pair.dimensions.values():
         used += [group.harmless_rate, group.harmless_score]
-    return list(dict.fromkeys(each.test for each in used if each is not None))
+    names = dict.fromkeys(each.test for each in used if each is not None)
+    return Words(lang).listed((_say(f"test.{name}", lang) for name in names), "semicolon")
 
 
 def _row(table: Table, label: Text, found: Difference, changed: str | None = None) -> None:

@@ -57,20 +57,18 @@ def _label(taxonomy: Taxonomy, name: str) -> Text:
 def label_lines(correction: Correction, words: Words) -> list[str]:
     """Which labels were used, which were not and why, and how they were drawn."""
     use = correction.labels
-    raters = ", ".join(use.raters)
-    lines = [words("human.used", used=use.used, raters=raters or view.DASH)]
+    lines = [words("human.used", used=use.used, raters=words.listed(use.raters))]
     unused = [
         words(f"human.{why}", n=n)
         for why, n in (("other", use.other), ("unscored", use.unscored), ("unjudged", use.unjudged))
         if n
     ]
     if unused:
-        lines.append(words("human.unused", reasons="; ".join(unused)))
+        lines.append(words("human.unused", reasons=words.listed(unused, "semicolon")))
     lines.append(words("human.random" if use.random_sample else "human.weighted"))
     if use.target_width is not None:
         lines.append(_more(correction.harmless_rate, use.target_width, words))
-    named = (view.method_text(name)(words.lang) for name in _methods(correction))
-    return [*lines, words("methods", methods="; ".join(named))]
+    return [*lines, words("methods", methods=view.method_line(_methods(correction), words))]
 
 
 def _methods(correction: Correction) -> list[str]:

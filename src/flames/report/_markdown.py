@@ -142,8 +142,7 @@ def _human(correction: Correction, taxonomy: Taxonomy, words: Words) -> str:
 
 
 def _methods(result: Result, words: Words) -> list[str]:
-    named = "; ".join(view.method_text(name)(words.lang) for name in view.methods(result))
     return [
-        escape(words("methods", methods=named or view.DASH)),
+        escape(words("methods", methods=view.method_line(view.methods(result), words))),
         escape(view.code_line(result, words)),
     ]

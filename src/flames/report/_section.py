@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from flames.leaderboard.published import LATEST, published
+from flames.leaderboard.published import LATEST, published_results
 from flames.metrics.ppi import Correction
 from flames.metrics.result import Estimate, Result
 from flames.report import _view as view
@@ -26,16 +27,14 @@ class Section:
     result: Result
     dimensions: list[Row]
     techniques: list[Row]
-    missing: list[Text]
-    present: int
+    partial: Text
     scale: list[int]
     levels: list[tuple[str, Text]]
     radar: Radar | None
-    others: list[tuple[str, float | None, list[float]]]
-    axes: list[Text]
-    own: list[Estimate]
+    others: list[tuple[str, Result]]
+    axes: list[tuple[str, Text]]
     published_n: int
-    methods: list[Text]
+    methods: Text
     human: list[HumanRow]
     labels: list[Text]
 
@@ -57,35 +56,42 @@ def section_of(
     """
     rows = view.dimension_rows(result, taxonomy)
     axes = [
-        (row.name, row.label, row.group.harmless_rate)
+        (row.name, row.label)
         for row in rows
         if row.kind == "dimension" and row.group.harmless_rate is not None
     ]
-    names = [name for name, _, _ in axes]
-    own = [estimate for _, _, estimate in axes if estimate is not None]
-    labels = [label for _, label, _ in axes]
-    others, n = _published(names) if beside else ([], 0)
+    names = [name for name, _ in axes]
+    others = _published(names) if beside else []
     levels = view.levels_of(rows, taxonomy)
-    missing = [found.label for found in view.missing_dimensions(result, taxonomy)]
     return Section(
         result=result,
         dimensions=rows,
         techniques=view.technique_rows(result),
-        missing=missing,
-        present=len(taxonomy.dimensions) - len(missing),
+        partial=_both(lambda words: view.partial_line(result, taxonomy, words)),
         scale=[int(value) for value, _ in levels],
         levels=levels,
         radar=radar(
-            labels, [(result.shown_name, own)], [(name, rates) for name, _, rates in others]
+            [label for _, label in axes],
+            [(result.shown_name, _rates(result, names))],
+            [(name, [rate.value for rate in _rates(other, names)]) for name, other in others],
         ),
         others=others,
-        axes=labels,
-        own=own,
-        published_n=n,
-        methods=[view.method_text(name) for name in view.methods(result)],
+        axes=axes,
+        published_n=others[0][1].prompt_set.n if others else 0,
+        methods=_both(
+            lambda words: words(
+                "about.intervals_value", methods=view.method_line(view.methods(result), words)
+            )
+        ),
         human=human_rows(correction, taxonomy) if correction else [],
         labels=_label_texts(correction) if correction else [],
     )
+
+
+def _both(say: Callable[[Words], str]) -> Text:
+    """What is said in each language."""
+    zh, en = (say(Words(lang)) for lang in LANGUAGES)
+    return Text(zh=zh, en=en)
 
 
 def _label_texts(correction: Correction) -> list[Text]:
@@ -93,23 +99,26 @@ def _label_texts(correction: Correction) -> list[Text]:
     return [Text(zh=zh, en=en) for zh, en in zip(*lines, strict=True)]
 
 
-def _published(
-    dimensions: Sequence[str],
-) -> tuple[list[tuple[str, float | None, list[float]]], int]:
-    """Published models with their overall rate and one a dimension, best first; and their n."""
-    by_model: dict[str, dict[str, float]] = {}
-    sizes: dict[str, int] = {}
-    for row in published(LATEST):
-        by_model.setdefault(row.model, {})[row.dimension] = row.harmless_rate
-        if row.n:
-            sizes[row.dimension] = row.n
-    if not dimensions or not all(set(dimensions) <= rates.keys() for rates in by_model.values()):
-        return [], 0
-    models = [
-        (model, rates.get("Overall"), [rates[name] for name in dimensions])
-        for model, rates in by_model.items()
-    ]
-    return sorted(models, key=lambda each: -(each[1] or 0)), sum(sizes.values())
+def _rates(result: Result, dimensions: Sequence[str]) -> list[Estimate]:
+    found = (result.dimensions[name].harmless_rate for name in dimensions)
+    return [rate for rate in found if rate is not None]
+
+
+def _published(dimensions: Sequence[str]) -> list[tuple[str, Result]]:
+    """Published models by their overall rate, best first; none for dimensions that they lack."""
+    models = _measured_latest()
+    if not dimensions or not all(set(dimensions) <= each.dimensions.keys() for _, each in models):
+        return []
+    return list(models)
+
+
+@cache
+def _measured_latest() -> tuple[tuple[str, Result], ...]:
+    def overall(model: tuple[str, Result]) -> float:
+        rate = model[1].overall.harmless_rate
+        return rate.value if rate else 0
+
+    return tuple(sorted(published_results(LATEST).items(), key=overall, reverse=True))
 
 
 def helpers() -> dict[str, Any]:

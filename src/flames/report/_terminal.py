@@ -76,8 +76,8 @@ def _print_result(result: Result, console: Console, taxonomy: Taxonomy, words: W
         console.print(cell(words("unscored.reasons", reasons=words.reasons(coverage.unscored))))
     if extremes := view.bounds(result.overall.harmless_rate_bounds):
         console.print(cell(f"{words('bounds')}: {extremes} %"))
-    named = "; ".join(view.method_text(name)(words.lang) for name in view.methods(result))
-    console.print(cell(words("methods", methods=named or view.DASH), "dim"))
+    named = view.method_line(view.methods(result), words)
+    console.print(cell(words("methods", methods=named), "dim"))
 
 
 def _print_correction(

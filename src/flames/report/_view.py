@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,10 +40,13 @@ class Words:
         """The words under a key, values filled in."""
         return self._texts[key](self.lang).format(**values)
 
+    def listed(self, texts: Iterable[str], joint: str = "comma") -> str:
+        """Texts in a row, joined as the language does (`comma` or `semicolon`); – for none."""
+        return self(joint).join(texts) or DASH
+
     def reasons(self, counts: Mapping[str, int]) -> str:
         """Unscored responses by reason, as a list."""
-        comma = "、" if self.lang == "zh" else ", "
-        return comma.join(f"{reason_text(name)(self.lang)} {n}" for name, n in counts.items())
+        return self.listed(f"{reason_text(name)(self.lang)} {n}" for name, n in counts.items())
 
 
 def plain(name: str) -> Text:
@@ -244,8 +247,13 @@ def partial_line(result: Result, taxonomy: Taxonomy, words: Words) -> str:
     """Which dimensions are missing, and what follows from it."""
     missing = missing_dimensions(result, taxonomy)
     total = len(taxonomy.dimensions)
-    names = ("、" if words.lang == "zh" else ", ").join(d.label(words.lang) for d in missing)
-    return words("partial", total=total, have=total - len(missing), missing=names or DASH)
+    names = words.listed(dimension.label(words.lang) for dimension in missing)
+    return words("partial", total=total, have=total - len(missing), missing=names)
+
+
+def method_line(names: Iterable[str], words: Words) -> str:
+    """What the intervals were computed by, each named once."""
+    return words.listed((method_text(name)(words.lang) for name in names), "semicolon")
 
 
 def code_line(result: Result, words: Words) -> str:

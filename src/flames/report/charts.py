@@ -9,16 +9,18 @@ from typing import Literal
 
 from flames.metrics.result import Estimate
 from flames.taxonomy import Text
-from flames.text import shorten
+from flames.text import for_terminal, shorten
 
 _RADIUS = 150.0
 _MARGIN_X = 112.0
 _MARGIN_Y = 32.0
+_COLUMNS = 13
+_LINE = 18.0
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One spoke: its end and its label."""
+    """One spoke: its end and its label, on one line or two."""
 
     x: float
     y: float
@@ -26,6 +28,7 @@ class Axis:
     label_y: float
     anchor: Literal["start", "middle", "end"]
     label: Text
+    label_more: Text
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,17 @@ class Radar:
         return _RADIUS
 
 
-def _short(label: Text) -> Text:
-    """A label that fits beside its axis."""
-    return Text(zh=shorten(label.zh, 16), en=shorten(label.en, 16))
+def _wrapped(label: str) -> tuple[str, str]:
+    """A label in two lines that fit beside its axis; of more than that, start and end."""
+    whole = for_terminal(label)
+    first = shorten(whole, _COLUMNS)
+    if first == whole:
+        return whole, ""
+    cut = len(first) - 1
+    space = whole.rfind(" ", 0, cut + 1)
+    cut = space if space > 0 else cut
+    rest = whole[cut:].strip()
+    return whole[:cut].rstrip(), shorten(rest[::-1], _COLUMNS)[::-1]
 
 
 def radar(
@@ -105,7 +116,11 @@ def radar(
         anchor: Literal["start", "middle", "end"] = "middle"
         if abs(label_x - width / 2) > 6:
             anchor = "start" if label_x > width / 2 else "end"
-        axes.append(Axis(x, y, label_x, label_y, anchor, _short(label)))
+        (zh, zh_more), (en, en_more) = _wrapped(label.zh), _wrapped(label.en)
+        if (zh_more or en_more) and y < height / 2 - _RADIUS / 2:
+            label_y -= _LINE  # two lines above the chart, not into it
+        shown = Text(zh=zh, en=en), Text(zh=zh_more, en=en_more)
+        axes.append(Axis(x, y, label_x, label_y, anchor, *shown))
     series = [
         Series(
             name,

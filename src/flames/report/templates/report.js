@@ -114,11 +114,8 @@
       "p" in said ? el("span", {}, " · ", both("probability", { p: said.p.toFixed(2) })) : "");
   }
 
-  function folded(summary, words) {
-    const node = el("details", {}, el("summary", {}, both(summary)));
-    node.addEventListener("toggle", () => node.append(...text(words)), { once: true });
-    return node;
-  }
+  // Filled at once: a search in the page finds what is folded, and opens it.
+  const folded = (summary, words) => el("details", {}, el("summary", {}, both(summary)), text(words));
 
   function card(row) {
     const place = placeOf(row);
