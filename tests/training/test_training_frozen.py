@@ -238,6 +238,7 @@ def test_the_card_of_a_derivative_names_its_terms(bert: Path, labels: Path, tmp_
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(900)  # its file of weights is read slowly, four times
 def test_the_small_model_of_the_extra_is_a_backbone(
     labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
