@@ -15,7 +15,7 @@ def split_reasoning(text: str) -> tuple[str, str]:
 
     A closing tag without an opening one ends reasoning that began before the text (some chat
     templates open it in the prompt); an opening tag without a closing one means that the answer
-    was never reached.
+    was never reached, or, within an answer, is a part of it.
 
     Returns:
         The answer and the reasoning, both stripped where anything was split, else the text as
@@ -26,7 +26,7 @@ def split_reasoning(text: str) -> tuple[str, str]:
         return text, ""
     answer: list[str] = []
     reasoning: list[str] = []
-    position, depth = 0, 0
+    position = depth = opened = thoughts = 0
     for tag in tags:
         piece = text[position : tag.start()]
         position = tag.end()
@@ -38,7 +38,10 @@ def split_reasoning(text: str) -> tuple[str, str]:
             depth = 0
         else:
             (reasoning if depth else answer).append(piece)
-            depth = 1
+            if depth == 0:
+                depth, opened, thoughts = 1, tag.start(), len(reasoning)
+    if depth and visible("".join(answer)):
+        depth, position, reasoning = 0, opened, reasoning[:thoughts]
     (reasoning if depth else answer).append(text[position:])
     return "".join(answer).strip(), "\n".join(filter(None, map(str.strip, reasoning)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from typing import Any
 
 import pytest
@@ -144,6 +145,14 @@ def test_text_without_tags_is_left_as_it_is(text: str) -> None:
 @given(st.lists(st.sampled_from(["<think>", "</think>", "好", "的", "<Thinking>"]), max_size=8))
 def test_thoughts_and_answer_share_out_every_character(pieces: list[str]) -> None:
     text, reasoning = split_reasoning("".join(pieces))
+    answer, tag, rest = text.lower().partition("<think")
+    assert answer or not tag, "only an answer holds a tag"
+    assert "</think>" not in rest, "that nothing closes"
     spoken = sorted(piece for piece in pieces if "think" not in piece.lower())
-    assert sorted((text + reasoning).replace("\n", "")) == spoken
-    assert "think" not in (text + reasoning).lower()
+    left = re.sub("<think(ing)?>", "", text, flags=re.IGNORECASE) + reasoning
+    assert sorted(left.replace("\n", "")) == spoken
+
+
+def test_an_answer_that_speaks_of_the_tag_hides_nothing_behind_it() -> None:
+    answer = "推理模型先写 <think>，然后思考。后面还有很多话。"
+    assert split_reasoning(f"<think>想</think>{answer}") == (answer, "想")
