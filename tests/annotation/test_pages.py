@@ -255,6 +255,45 @@ def test_two_tabs_on_one_item_cost_no_text(make: Any, browser: Any) -> None:
     assert (state.labels, state.adjudicated) == (2, 1)
 
 
+@pytest.mark.parametrize("scripts", [True, False])
+def test_somebody_who_is_signed_out_keeps_what_they_wrote(
+    make: Any, browser: Any, scripts: bool
+) -> None:
+    project, links = make(responses(2, ("alpha",)))
+    context = browser.new_context(java_script_enabled=scripts, locale="en-GB")
+    page, other = context.new_page(), context.new_page()
+    long = "</textarea><b>long\u202e reason"
+
+    def new_link(name: str) -> str:
+        with project.database.write() as connection:
+            person = people.get_person(connection, name)
+            return people.new_link(connection, project, person)
+
+    with served(project) as base:
+        enter(page, base, links["Ann"])
+        page.goto(f"{base}/work")
+        page.fill("#rationale", long)
+        link = new_link("Ann")  # which signs her out
+        page.click("button[value='3']")
+        page.wait_for_selector("#password")
+        assert page.input_value("#unsaved") == long
+        enter(page, base, link)
+        page.goto(f"{base}/work")
+        page.fill("#rationale", long)
+        enter(other, base, link)  # in another tab: this one's form is of a session that is over
+        page.click("button[value='3']")
+        page.wait_for_selector("#unsaved")
+        assert page.input_value("#unsaved") == long
+        page.goto(f"{base}/work")
+        page.fill("#rationale", "")
+        new_link("Ann")
+        page.click("button[value='3']")
+        page.wait_for_url("**/signin")
+        assert page.locator("#unsaved").count() == 0
+    context.close()
+    assert project_status(project).labels == 0
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_screen_readers_and_contrast(make: Any, browser: Any, scheme: str) -> None:
     project, links = make(responses(6, ("alpha",)), lang="en")

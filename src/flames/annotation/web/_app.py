@@ -17,6 +17,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 
 from flames.annotation._project import Project
+from flames.annotation._tasks import MAX_RATIONALE
 from flames.annotation.web import _adjudicate, _lead, _signin, _work
 from flames.annotation.web._guard import Forbidden, Guard, SignInNeeded, maybe_session
 from flames.annotation.web._render import render, static_file
@@ -78,13 +79,24 @@ def _health() -> Response:
 
 
 async def _to_signin(request: Request, _: Exception) -> Response:
+    if unsaved := await _written(request):
+        return _signin.form_page(request, "signin.html", 401, unsaved=unsaved)
     return RedirectResponse("/signin", 303)
 
 
 async def _forbidden(request: Request, error: Exception) -> Response:
     assert isinstance(error, Forbidden)
     code = 404 if error.why == "forbidden.missing" else 403
-    return _error(request, code, error.why)
+    return _error(request, code, error.why, unsaved=await _written(request))
+
+
+async def _written(request: Request) -> str:
+    """What somebody wrote in a form that is refused because they may no longer send it."""
+    if request.method != "POST":
+        return ""
+    form = await request.form()
+    texts = (form.get(name) for name in ("rationale", "reason"))
+    return next((t.strip()[:MAX_RATIONALE] for t in texts if isinstance(t, str) and t), "")
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -103,12 +115,15 @@ async def _bug(request: Request, error: Exception) -> Response:
     return _error(request, 500, "error.bug")
 
 
-def _error(request: Request, code: int, words: str) -> Response:
+def _error(request: Request, code: int, words: str, unsaved: str = "") -> Response:
     try:
         session = maybe_session(request)
     except FlamesError:
         session = None  # the database is away: the page can do without a name
-    return render(request, "error.html", session=session, status_code=code, code=code, why=words)
+    return render(
+        request, "error.html", session=session, status_code=code, code=code, why=words,
+        unsaved=unsaved,
+    )  # fmt: skip
 
 
 _Handler = Callable[[Request, Exception], Awaitable[Response]]

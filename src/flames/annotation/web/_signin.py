@@ -33,10 +33,11 @@ def signin_page(request: Request, session: _Maybe) -> Response:
     """The form for name and password."""
     if session is not None:
         return RedirectResponse(HOME[session.person.role], 303)
-    return _form(request, "signin.html")
+    return form_page(request, "signin.html")
 
 
-def _form(request: Request, template: str, status: int = 200, **context: Any) -> Response:
+def form_page(request: Request, template: str, status: int = 200, **context: Any) -> Response:
+    """A page with a form for somebody who is not signed in, and the token that it will show."""
     token = _guard.form_token(request)
     context = {"error": None, "name": "", **context}
     response = render(request, template, status_code=status, form_token=token, **context)
@@ -57,10 +58,10 @@ def signin(
     try:
         noted = people.admit_try(project, _guard.address(request), name)
     except TooManyTriesError:
-        return _form(request, "signin.html", 429, error="signin.too_many", name=name[:80])
+        return form_page(request, "signin.html", 429, error="signin.too_many", name=name[:80])
     person = people.check_password(project, name, password[:1000])
     if person is None:
-        return _form(request, "signin.html", 401, error="signin.wrong", name=name[:80])
+        return form_page(request, "signin.html", 401, error="signin.wrong", name=name[:80])
     people.forgive(project, noted)
     return _enter(request, person)
 
@@ -72,8 +73,8 @@ def join_page(request: Request, token: str) -> Response:
     with project.database.read() as connection:
         person = people.person_of_link(connection, token)
     if person is None:
-        return _form(request, "signin.html", 404, error="signin.bad_link")
-    return _form(request, "join.html", token=token, owner=person)
+        return form_page(request, "signin.html", 404, error="signin.bad_link")
+    return form_page(request, "join.html", token=token, owner=person)
 
 
 @router.post("/join/{token}")
@@ -84,11 +85,11 @@ def join(request: Request, token: str, form: Annotated[str, Form()] = "") -> Res
     try:
         noted = people.admit_try(project, _guard.address(request))
     except TooManyTriesError:
-        return _form(request, "signin.html", 429, error="signin.too_many")
+        return form_page(request, "signin.html", 429, error="signin.too_many")
     with project.database.read() as connection:
         person = people.person_of_link(connection, token)
     if person is None:
-        return _form(request, "signin.html", 404, error="signin.bad_link")
+        return form_page(request, "signin.html", 404, error="signin.bad_link")
     people.forgive(project, noted)
     return _enter(request, person)
 
