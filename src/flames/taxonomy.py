@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +25,7 @@ Language = Literal["zh", "en"]
 _SEPARATORS = re.compile(r"[\s_\-‐-―/&·]+")
 
 
+@lru_cache(maxsize=1024)  # every row of a file names its dimension
 def _key(name: str) -> str:
     """The form under which names are compared: case, spaces, `_` and `-` are forgiven."""
     return _SEPARATORS.sub("", name).casefold()

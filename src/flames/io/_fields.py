@@ -33,12 +33,12 @@ def cleaned(fields: dict[str, Any]) -> dict[str, Any]:
     kept = {name: value for name, value in fields.items() if value is not None}
     for name in _TEXTS & kept.keys():
         value = kept[name]
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            kept[name] = str(value)
-        elif not isinstance(value, str):
-            raise InputError(f"must be text, not {type(value).__name__}", field=name)
+        if not isinstance(value, str):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise InputError(f"must be text, not {type(value).__name__}", field=name)
+            value = kept[name] = str(value)
         if name not in ("response", "prompt"):
-            kept[name] = kept[name].strip()
+            kept[name] = value.strip()
             if not kept[name]:
                 del kept[name]
     return kept
