@@ -22,6 +22,15 @@ class Broken:
 
 def load(argument, context):
     return Broken()
+
+def model(name, options):
+    raise RuntimeError(f"no model with {options.headers} at https://me:pass@example.org")
+"""
+ENTRY_POINTS = """
+[flames.scorers]
+broken = broken_scorer:load
+[flames.models]
+broken = broken_scorer:model
 """
 METADATA = """Metadata-Version: 2.1
 Name: broken-scorer
@@ -38,7 +47,7 @@ def plugin(tmp_path: Path) -> Path:
     info.mkdir(parents=True)
     (folder / "broken_scorer.py").write_text(PLUGIN, "utf-8")
     (info / "METADATA").write_text(METADATA, "utf-8")
-    (info / "entry_points.txt").write_text("[flames.scorers]\nbroken = broken_scorer:load\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS, "utf-8")
     return folder
 
 
@@ -68,6 +77,21 @@ def test_a_plugins_bug_has_an_exit_code_of_its_own_and_names_the_package(
         "flames: this is a fault of the package broken-scorer 0.3, not of your input: "
         "RuntimeError; please report it with the traceback above: https://example.org/broken/issues"
     )
+
+
+@pytest.mark.parametrize("header", [["--header", "X: a-secret=="], ["--header=X: a-secret=="]])
+def test_a_models_bug_gives_no_header_away(plugin: Path, tmp_path: Path, header: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flames", "ask", "broken/m", *header, "--out", str(tmp_path / "o")],
+        env={**os.environ, "PYTHONPATH": str(plugin)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 70
+    assert "no model with {'X': '***'} at https://***@example.org" in done.stderr
+    assert "a-secret" not in done.stderr
+    assert "broken-scorer 0.3" in done.stderr.splitlines()[-1]
 
 
 def test_our_own_bug_says_that_it_is_ours(

@@ -67,7 +67,6 @@ def _secrets(argv: Sequence[str]) -> Iterator[str]:
         if _SECRET.search(name):
             yield value
     for before, word in zip(("", *argv), argv, strict=False):
-        name, _, given = word.rpartition("=")
-        yield os.environ.get(given, "")  # of --api-key-env NAME, api_key_env=NAME
-        if before == "--header" or name == "--header":
-            yield from (given if name == "--header" else word).partition(":")[2].split()
+        yield os.environ.get(word.rpartition("=")[2], "")  # --api-key-env NAME, api_key_env=NAME
+        if before == "--header" or word.startswith("--header="):
+            yield from word.partition(":")[2].split()
