@@ -92,6 +92,17 @@ def test_drops(verdicts: Callable[..., str], capsys: pytest.CaptureFixture[str])
     assert flames(["gate", base, "--against", badly, "--max-drop", "0"]) == 0
 
 
+def test_a_mapping_is_for_the_file_that_has_the_column(
+    verdicts: Callable[..., str], tmp_path: Path
+) -> None:
+    base = tmp_path / "sheet.jsonl"
+    base.write_text(Path(verdicts("base", 16)).read_text("utf-8").replace('"score"', '"评分"'))
+    run = verdicts("m")
+    words = ["--against", str(base), "--map", "score=评分", "--max-drop"]
+    assert flames(["gate", run, *words, "overall=6"]) == 0
+    assert flames(["gate", run, *words, "overall=4"]) == 1
+
+
 def test_what_a_pipeline_reads(verdicts: Callable[..., str], tmp_path: Path) -> None:
     run = verdicts("<m>|`x`")
     junit, summary = tmp_path / "out" / "junit.xml", tmp_path / "summary.md"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 import typer
 
@@ -16,9 +16,6 @@ from flames.cli._options import (
     TaxonomyOption,
     TruncatedOption,
 )
-
-if TYPE_CHECKING:
-    from flames.sources import Source
 
 
 def gate(
@@ -85,7 +82,7 @@ def gate(
 ) -> None:
     """Check a run against rules: one line a rule, exit code 0 if all are kept, 1 otherwise."""
     import json
-    from dataclasses import asdict
+    from dataclasses import asdict, replace
 
     from flames.errors import UsageError
     from flames.gate import (
@@ -99,12 +96,13 @@ def gate(
         to_summary,
     )
     from flames.io import ReadOptions, parse_mapping, write_atomic
-    from flames.sources import load_sources, taxonomy_of
+    from flames.sources import load_sources, mappings_of, taxonomy_of
     from flames.text import for_terminal
 
     if truncated not in ("scored", "unscored"):
         raise UsageError(f"--truncated takes scored or unscored, not {truncated!r}")
-    values = taxonomy_of([path, *([against] if against else [])], taxonomy)
+    files = [path] if against is None else [path, against]
+    values = taxonomy_of(files, taxonomy)
     drops = most_drop if most_drop or against is None else ["0"]
     if significant and against is None:
         raise UsageError("--significant needs --against BASE")
@@ -116,20 +114,19 @@ def gate(
         if most_unscored is None
         else parse_share(most_unscored, "--max-unscored"),
     )
-    options = ReadOptions(
-        taxonomy=values, mapping=parse_mapping(mapping), encoding=encoding, model=model
-    )
-
-    def load(place: str) -> list[Source]:
-        return load_sources(
-            place,
+    options = ReadOptions(taxonomy=values, encoding=encoding, model=model)
+    mappings = mappings_of(files, parse_mapping(mapping), encoding)
+    loaded = [
+        load_sources(
+            file,
             scorer=scorer,
-            options=options,
+            options=replace(options, mapping=own),
             truncated=truncated,  # type: ignore[arg-type]
         )
-
-    base = [] if against is None else load(against)
-    checked = check(load(path), rules, base, values, common=common, seed=seed)
+        for file, own in zip(files, mappings, strict=True)
+    ]
+    base = loaded[1] if against is not None else []
+    checked = check(loaded[0], rules, base, values, common=common, seed=seed)
     if as_json:
         passed = all(each.passed for each in checked)
         data = {"schema": 1, "passed": passed, "rules": [asdict(each) for each in checked]}
