@@ -354,7 +354,8 @@ def test_the_page_shows_pictures_and_runs_nobodys_code(
     names = [label(n, model=HOSTILE, dimension=name) for n, name in enumerate(TAXONOMY.names)]
     rows = read_labelled([write(tmp_path / "h.jsonl", names)]).rows
     whole = labelled.of((*labelled.rows, *rows))
-    info = ScorerInfo(HOSTILE, HOSTILE, TAXONOMY.id, notes=(HOSTILE,))
+    silver = "silver labels are synthetic: responses and labels were written by a language model, "
+    info = ScorerInfo(HOSTILE, HOSTILE, TAXONOMY.id, notes=(HOSTILE, silver + "not by people"))
     found = evaluate(whole, noisy(whole, 0.8), info, TAXONOMY, seconds=2.0)
     file = tmp_path / "page.html"
     file.write_text(rendered([found, found], TAXONOMY, "en"), "utf-8")
@@ -366,6 +367,10 @@ def test_the_page_shows_pictures_and_runs_nobodys_code(
     assert page.get_by_text("Kendall").count() == 0
     page.locator('button[data-set-lang="zh"]').click()
     assert page.get_by_text("各模型无害率的偏差").first.is_visible()
+    assert page.get_by_text("silver 标签是合成的").first.is_visible()
+    assert page.locator("table:not(:has(caption))").count() == 0
+    for each in page.locator("figcaption .num").all_inner_texts():
+        assert re.fullmatch(r"ECE \d+\.\d \[\d+\.\d, \d+\.\d\]", each)
     for lang, width in itertools.product(("zh", "en"), (1280, 1100, 820, 390)):
         page.locator(f'button[data-set-lang="{lang}"]').click()
         page.set_viewport_size({"width": width, "height": 800})

@@ -297,6 +297,17 @@ def test_a_phone_needs_no_sideways_scrolling(unscored: Source, opened: Opened, l
     assert cut == 0
 
 
+@pytest.mark.parametrize("of", ["flames", "another taxonomy"])
+def test_no_window_is_too_narrow_for_the_report(
+    unscored: Source, other: Any, opened: Opened, of: str
+) -> None:
+    source, taxonomy = (unscored, FLAMES) if of == "flames" else other(9)
+    page = opened([source], taxonomy=taxonomy)
+    for width in (360, 720, 768, 900, 1024):
+        page.set_viewport_size({"width": width, "height": 700})
+        assert overflow(page) <= 0, width
+
+
 def test_the_keyboard_reaches_everything_and_focus_is_seen(
     unscored: Source, opened: Opened
 ) -> None:
@@ -325,6 +336,8 @@ def test_light_dark_phone_and_print_all_show_something(unscored: Source, opened:
     assert page.locator(".items").is_hidden()
     assert page.get_by_text("打印稿不含各条回复").is_visible()
     assert min(map(painted, (light, dark, page.screenshot()))) > 20_000
+    page.set_viewport_size({"width": 690, "height": 900})  # A4 less its margins
+    assert overflow(page) <= 0
     pdf = page.pdf(format="A4", print_background=True)
     assert pdf.startswith(b"%PDF")
     assert 2 <= pdf.count(b"/Type /Page\n") + pdf.count(b"/Type /Page ") <= 6

@@ -16,6 +16,7 @@ from rich.text import Text as RichText
 from flames.evaluation import _tables as tables
 from flames.evaluation._result import Evaluation, Figures
 from flames.evaluation._tables import Table, said
+from flames.report._view import note_text
 from flames.report.page import render_page
 from flames.taxonomy import Language, Taxonomy
 from flames.taxonomy import Text as Words
@@ -156,7 +157,9 @@ def page(evaluations: Sequence[Evaluation], taxonomy: Taxonomy, lang: Language) 
         lang=lang,
         package="flames.evaluation",
         strings=w,
-        styles=("charts.css", "evaluation.css"),
+        styles=("charts.css", "report.css", "evaluation.css"),
+        note_text=note_text,
+        number=tables.number,
         evaluations=evaluations,
         summary=tables.summary(evaluations),
         dimensions_of=lambda each: tables.dimensions(each, taxonomy),

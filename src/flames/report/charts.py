@@ -12,7 +12,7 @@ from flames.taxonomy import Text
 from flames.text import for_terminal, shorten
 
 _RADIUS = 150.0
-_MARGIN_X = 112.0
+_MARGIN_X = 92.0
 _MARGIN_Y = 32.0
 _COLUMNS = 13
 _LINE = 18.0
