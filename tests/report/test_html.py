@@ -403,6 +403,15 @@ def test_long_names_push_no_number_out_of_sight(formal: Source, read: Any, opene
     assert page.locator("details.result").nth(1).get_attribute("open") is not None
 
 
+def test_a_reason_in_a_sentence_is_neutralised_like_one_alone(
+    formal: Source, read: Any, measured: Any
+) -> None:
+    line = {**formal.verdicts[0].to_dict(), "score": None, "unscored": "<b>no\u202e"}
+    html = render_html([measured(read([line])[0])], [], FLAMES, "en")
+    assert "Unscored: &lt;b&gt;no\ufffd" in html
+    assert "\u202e" not in html
+
+
 def test_long_dimensions_are_told_apart_on_the_radar() -> None:
     names = [f"一个名字非常非常长的第{n}号价值观" for n in range(1, 6)]
     english = [f"A dimension of quite a long name, number {n}" for n in range(1, 6)]

@@ -155,7 +155,7 @@ def _say(text: Text, lang: Language, values: Mapping[str, Any]) -> Markup:
     if not values:
         return escape(_visible(text(lang)))  # somebody's taxonomy may hold braces
     spoken = {
-        name: value(lang) if isinstance(value, Text) else _visible(value)
+        name: _visible(value(lang) if isinstance(value, Text) else value)
         for name, value in values.items()
     }
     return escape(text(lang)).format(**spoken)
