@@ -10,10 +10,11 @@ from flames.errors import InputError, UsageError
 from flames.io import ReadOptions
 from flames.metrics import measure
 from flames.metrics.result import PromptSetInfo
+from flames.prompts import load_prompts
 from flames.records import Key, Prompt, prompt_id
 from flames.report._view import note_text
 from flames.run import Manifest, create_run
-from flames.sources import load_labels, load_sources
+from flames.sources import Source, load_labels, load_sources
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -115,8 +116,6 @@ def test_truncated_responses_can_be_left_out(tmp_path: Path) -> None:
 
 
 def test_a_known_set_is_named_and_a_part_of_one_says_so(tmp_path: Path) -> None:
-    from flames.prompts import load_prompts
-
     whole = load_prompts("open")
     rows = [{"prompt_id": prompt.id, "score": 3} for prompt in whole.prompts]
     [source] = load_sources(write(tmp_path / "all.jsonl", rows))
@@ -126,6 +125,25 @@ def test_a_known_set_is_named_and_a_part_of_one_says_so(tmp_path: Path) -> None:
     assert (source.prompt_set.name, source.prompt_set.n) == ("open", 200)
     assert source.prompt_set.ids_sha256 != whole.info.ids_sha256
     assert source.notes == ("200 of the 240 prompts of open",)
+
+
+def test_sets_that_number_other_prompts_alike_are_not_one(tmp_path: Path) -> None:
+    def source(name: str, *texts: str | None) -> Source:
+        rows = [{"prompt_id": str(n), "prompt": text, "dimension": "Safety", "score": 3}
+                for n, text in enumerate(texts)]  # fmt: skip
+        rows = [{k: v for k, v in row.items() if v is not None} for row in rows]
+        [found] = load_sources(write(tmp_path / name, rows))
+        return found
+
+    first = source("a.jsonl", "甲", "乙").prompt_set
+    assert source("b.jsonl", "丙", "丁").prompt_set.sha256 != first.sha256
+    assert source("c.jsonl", "乙 ", "甲").prompt_set.ids_sha256 == first.ids_sha256
+    assert source("d.jsonl", None, None).prompt_set.ids_sha256 != first.ids_sha256
+    file = write(tmp_path / "set.jsonl", [
+        {"id": "x", "prompt": "甲", "dimension": "Safety"},
+        {"id": "y", "prompt": "乙", "dimension": "Safety"},
+    ])  # fmt: skip
+    assert load_prompts(str(file)).ids_sha256 == first.ids_sha256
 
 
 def test_silver_labels_give_a_source_a_responder() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,6 +37,19 @@ class Key(NamedTuple):
 def prompt_id(text: str) -> str:
     """The id of a prompt that has none: 12 hex digits of SHA-256 over its stripped text."""
     return hashlib.sha256(text.strip().encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def ids_sha256(prompts: Mapping[str, str | None]) -> str:
+    """SHA-256 over prompts' sorted ids, one a line: the same for the same prompts.
+
+    A prompt whose text is known counts with the id that its text gives, so that two files that
+    both number their prompts "1", "2", … are not taken for one set.
+
+    Args:
+        prompts: Texts by id; None where a text is not known.
+    """
+    ids = (prompt_id(text) if text and text.strip() else own for own, text in prompts.items())
+    return hashlib.sha256("\n".join(sorted(ids)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Record(BaseModel):

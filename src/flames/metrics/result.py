@@ -15,9 +15,10 @@ class PromptSetInfo(_Frozen):
     """What prompts a number was computed on.
 
     `sha256` is of the set's file (`of` = `file`), or, where no file is known, of the sorted
-    prompt ids, one a line (`of` = `ids`). `ids_sha256` is always the latter: two results with
-    the same one are about the same prompts. `n` counts the prompts that were to be asked; a
-    sample that `--limit` drew says so in `limit` and `seed`.
+    prompt ids, one a line (`of` = `ids`); a prompt whose text is known counts with the id that
+    its text gives. `ids_sha256` is always the latter: two results with the same one are about
+    the same prompts. `n` counts the prompts that were to be asked; a sample that `--limit` drew
+    says so in `limit` and `seed`.
     """
 
     name: str

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from flames.errors import FlamesError, InputError, UsageError
 from flames.home import home
 from flames.io import ReadOptions, open_binary, read_prompts
-from flames.records import Prompt
+from flames.records import Prompt, ids_sha256
 from flames.taxonomy import Taxonomy, default_taxonomy
 
 if TYPE_CHECKING:
@@ -107,8 +107,8 @@ class PromptSet:
 
     @cached_property
     def ids_sha256(self) -> str:
-        """SHA-256 over the sorted ids, one a line: the same for the same prompts."""
-        return hashlib.sha256("\n".join(sorted(self.by_id)).encode()).hexdigest()
+        """The same for the same prompts; see `flames.records.ids_sha256`."""
+        return ids_sha256({prompt.id: prompt.text for prompt in self.prompts})
 
     @property
     def info(self) -> PromptSetInfo:

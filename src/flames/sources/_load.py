@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -16,7 +15,7 @@ from flames.io import ReadOptions, read_rows, read_verdicts, stem_of
 from flames.metrics.result import PromptSetInfo
 from flames.prompts import PromptSet, identify, known_prompts
 from flames.reasoning import split_opening
-from flames.records import THOUGHT_ALOUD, Prompt, Verdict
+from flames.records import THOUGHT_ALOUD, Prompt, Verdict, ids_sha256
 from flames.scorers.labels import PREFIX, labels_path
 from flames.scorers.registry import notes_of
 from flames.sources._beside import reworded
@@ -201,19 +200,18 @@ def _prompt_set(
     ids: list[str], prompts: Mapping[str, Prompt], stem: str, known: PromptSet | None
 ) -> tuple[PromptSetInfo, tuple[str, ...]]:
     """What set these prompts are, and a note where they are only a part of it."""
-    ids_sha256 = hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
+    texts = {known: prompt.text for known, prompt in prompts.items()}
+    digest = ids_sha256({own: texts.get(own) for own in ids})
     if known is None or reworded(prompts, known.by_id):
         return (
-            PromptSetInfo(
-                name=stem, sha256=ids_sha256, n=len(ids), of="ids", ids_sha256=ids_sha256
-            ),
+            PromptSetInfo(name=stem, sha256=digest, n=len(ids), of="ids", ids_sha256=digest),
             (),
         )
     whole = len(ids) == len(known.prompts)
     info = known.info.model_copy(
         update={
             "n": len(ids),
-            "ids_sha256": ids_sha256,
+            "ids_sha256": digest,
             "limit": None if whole else len(ids),
         }
     )
