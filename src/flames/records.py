@@ -207,6 +207,40 @@ def verdict_for(
     )
 
 
+def not_asked(prompt: Prompt, key: Key, scorer: str) -> Verdict:
+    """What stands in the place of a verdict on a prompt that was not asked."""
+    return Verdict(
+        prompt_id=key.prompt_id,
+        model=key.model,
+        sample=key.sample,
+        dimension=prompt.dimension,
+        subcomponent=prompt.subcomponent,
+        technique=prompt.technique,
+        scorer=scorer,
+        unscored="not asked",
+    )
+
+
+def response_of(verdict: Verdict, *, status: Status | None = None, **fields: Any) -> Response:
+    """The response that a verdict is on, so far as the verdict tells; nothing is checked again.
+
+    Args:
+        verdict: What was said of it.
+        status: How asking ended; as the verdict has it unless given.
+        fields: What the verdict itself does not hold (`prompt`, `response`, …).
+    """
+    return Response.model_construct(
+        prompt_id=verdict.prompt_id,
+        model=verdict.model,
+        sample=verdict.sample,
+        dimension=verdict.dimension,
+        subcomponent=verdict.subcomponent,
+        technique=verdict.technique,
+        status=status or verdict.status or "ok",
+        **fields,
+    )
+
+
 def on_other_text(verdict: Verdict, prompt: str | None, response: str | None) -> bool:
     """Whether a verdict carries another prompt or response than what goes by its key here.
 

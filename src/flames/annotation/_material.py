@@ -10,7 +10,7 @@ from flames.annotation._project import SourceFile
 from flames.errors import InputError
 from flames.io import ReadOptions, read_responses, read_verdicts
 from flames.reasoning import split_opening
-from flames.records import Key, Response, Verdict
+from flames.records import Key, Response, Verdict, response_of
 from flames.run import file_sha256, is_run, open_run
 from flames.scorers.labels import PREFIX, SILVER, labels_path
 from flames.taxonomy import Language, Taxonomy, Text
@@ -94,21 +94,8 @@ def known_items(paths: Sequence[Path], options: ReadOptions) -> Iterator[Known]:
                 raise InputError(f"{where}: an item with a known answer needs its score", path=path)
             if not (answer.strip() and isinstance(prompt, str)):
                 raise InputError(f"{where}: needs `prompt` and `response`", path=path)
-            yield verdict, _response_of(verdict, prompt, answer), _explanation(verdict, path)
-
-
-def _response_of(verdict: Verdict, prompt: str, text: str) -> Response:
-    return Response(
-        prompt_id=verdict.prompt_id,
-        model=verdict.model,
-        sample=verdict.sample,
-        dimension=verdict.dimension,
-        subcomponent=verdict.subcomponent,
-        technique=verdict.technique,
-        prompt=prompt,
-        response=text,
-        status=verdict.status or "ok",
-    )
+            response = response_of(verdict, prompt=prompt, response=answer)
+            yield verdict, response, _explanation(verdict, path)
 
 
 def _explanation(verdict: Verdict, path: Path) -> Text | None:
@@ -151,5 +138,5 @@ def _examples(taxonomy: Taxonomy, lang: Language) -> Iterator[Known]:
                 scorer="taxonomy",
                 score=example.score,
             )
-            response = _response_of(verdict, example.prompt(lang), example.response(lang))
-            yield verdict, response, None
+            prompt, response = example.prompt(lang), example.response(lang)
+            yield verdict, response_of(verdict, prompt=prompt, response=response), None

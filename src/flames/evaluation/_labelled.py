@@ -12,7 +12,7 @@ from typing import Any
 from flames.errors import InputError
 from flames.io import ReadOptions, open_binary, read_verdicts
 from flames.reasoning import split_opening
-from flames.records import Key, Response, Verdict, on_other_text
+from flames.records import Key, Response, Status, Verdict, on_other_text, response_of
 from flames.scorers.base import ScorerInfo
 from flames.scorers.labels import PREFIX, SILVER, SILVER_ID, labels_path
 from flames.scorers.registry import scorer_notes
@@ -203,17 +203,8 @@ def _merged(given: list[tuple[Verdict, str]]) -> Labelled:
             )
         name = verdict.annotator or verdict.scorer
         votes.update(_votes(verdict, f"{name} ({place})" if name in votes else name))
-    response = Response(
-        prompt_id=first.prompt_id,
-        model=first.model,
-        sample=first.sample,
-        dimension=first.dimension,
-        subcomponent=first.subcomponent,
-        technique=first.technique,
-        prompt=asked,
-        response=text,
-        status="truncated" if first.status == "truncated" else "ok",
-    )
+    status: Status = "truncated" if first.status == "truncated" else "ok"
+    response = response_of(first, status=status, prompt=asked, response=text)
     scores = [verdict.score for verdict, _ in given]
     best, times = Counter(scores).most_common(1)[0]
     return Labelled(response, best if 2 * times > len(scores) else None, votes, where)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from flames.errors import InputError
 from flames.prompts import PromptSet
-from flames.records import Key, Prompt, Verdict
+from flames.records import Key, not_asked
 from flames.sources import Source, reworded
 
 
@@ -24,7 +24,7 @@ def over(source: Source, prompts: PromptSet) -> Source:
     given = {verdict.key: verdict for verdict in source.verdicts if verdict.prompt_id in ids}
     samples = sorted({v.sample for v in source.verdicts} | set(range(source.samples)))
     verdicts = [
-        given.get(key) or _not_asked(prompt, key, source.scorer)
+        given.get(key) or not_asked(prompt, key, source.scorer)
         for prompt in prompts.prompts
         for key in (Key(prompt.id, source.model, sample) for sample in samples)
     ]
@@ -40,17 +40,4 @@ def over(source: Source, prompts: PromptSet) -> Source:
         verdicts=tuple(verdicts),
         responses={key: response for key, response in source.responses.items() if key in given},
         notes=(*source.notes, note) if outside else source.notes,
-    )
-
-
-def _not_asked(prompt: Prompt, key: Key, scorer: str) -> Verdict:
-    return Verdict(
-        prompt_id=key.prompt_id,
-        model=key.model,
-        sample=key.sample,
-        dimension=prompt.dimension,
-        subcomponent=prompt.subcomponent,
-        technique=prompt.technique,
-        scorer=scorer,
-        unscored="not asked",
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flames.errors import InputError, UsageError
 from flames.io import ReadOptions, read_verdicts
-from flames.records import SCORABLE, Key, Prompt, Response, Verdict, verdict_for
+from flames.records import SCORABLE, Key, Prompt, Response, Verdict, not_asked, verdict_for
 from flames.run import RunDir
 from flames.scorers.registry import notes_of
 from flames.sources._source import Source, matches
@@ -68,16 +68,6 @@ def _outdated(verdict: Verdict, response: Response | None) -> bool:
 
 def _missing(prompt: Prompt, key: Key, response: Response | None, scorer: str) -> Verdict:
     if response is None:
-        blank = Response(
-            prompt_id=prompt.id,
-            model=key.model,
-            sample=key.sample,
-            subcomponent=prompt.subcomponent,
-            technique=prompt.technique,
-        )
-        verdict = verdict_for(
-            blank, scorer=scorer, dimension=prompt.dimension, unscored="not asked"
-        )
-        return verdict.model_copy(update={"status": None})
+        return not_asked(prompt, key, scorer)
     reason = "not scored" if response.scorable else response.status
     return verdict_for(response, scorer=scorer, dimension=prompt.dimension, unscored=reason)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flames.metrics.result import PromptSetInfo
-from flames.records import Key, Prompt, Response, Verdict
+from flames.records import Key, Prompt, Response, Verdict, response_of
 
 LINE_ID = re.compile(r"line-\d+")
 """The ids that readers give to rows that have nothing to be known by."""
@@ -30,7 +30,9 @@ class CarriedResponses(Mapping[Key, Response]):
 
     def __getitem__(self, key: Key) -> Response:
         if key not in self._made:
-            self._made[key] = _response(self._verdicts[key])
+            verdict = self._verdicts[key]
+            fields = {name: verdict.extra[name] for name in _OF_RESPONSE if name in verdict.extra}
+            self._made[key] = response_of(verdict, **fields)
         return self._made[key]
 
     def __iter__(self) -> Iterator[Key]:
@@ -38,20 +40,6 @@ class CarriedResponses(Mapping[Key, Response]):
 
     def __len__(self) -> int:
         return len(self._verdicts)
-
-
-def _response(verdict: Verdict) -> Response:
-    fields = {name: verdict.extra[name] for name in _OF_RESPONSE if name in verdict.extra}
-    return Response.model_construct(
-        prompt_id=verdict.prompt_id,
-        model=verdict.model,
-        sample=verdict.sample,
-        dimension=verdict.dimension,
-        subcomponent=verdict.subcomponent,
-        technique=verdict.technique,
-        status=verdict.status or "ok",
-        **fields,
-    )
 
 
 @dataclass(frozen=True)
