@@ -51,9 +51,10 @@ def bare(url: str, count: int, concurrency: int) -> None:
 
 
 def flames(url: str, count: int, concurrency: int) -> None:
-    from flames.collect import Asking, Plan, Settings, prepare
-    from flames.models import ModelOptions, load_model
-    from flames.prompts import load_prompts
+    from flames.collect.ask import Asking, Plan, prepare
+    from flames.collect.engine import Settings
+    from flames.models.load import ModelOptions, load_model
+    from flames.prompts.sets import load_prompts
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "prompts.jsonl"

@@ -13,10 +13,16 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from flames.leaderboard import published_counts
-from flames.metrics import wilson
-from flames.metrics._bootstrap import draw_counted, draw_totals, mean_of, percentile_interval
-from flames.metrics._intervals import effective_size
+from flames.leaderboard.published import published_counts
+from flames.metrics.correction import _part, _Stratum
+from flames.metrics.intervals import (
+    draw_counted,
+    draw_totals,
+    effective_size,
+    mean_of,
+    percentile_interval,
+    wilson,
+)
 from flames.metrics.paired import (
     Pairs,
     difference_draws,
@@ -24,7 +30,6 @@ from flames.metrics.paired import (
     mcnemar_midp,
     sign_flip_test,
 )
-from flames.metrics.ppi._correct import _part, _Stratum
 from flames.taxonomy import default_taxonomy
 
 SCALES = {d.name: np.array(d.scale, float) for d in default_taxonomy().dimensions}

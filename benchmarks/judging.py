@@ -43,7 +43,7 @@ def responses(count: int) -> list[Response]:
 def bare(url: str, count: int, concurrency: int) -> None:
     from openai import AsyncOpenAI
 
-    from flames.scorers.judge import load_judge_prompt
+    from flames.scorers.judge.prompt import load_judge_prompt
     from flames.taxonomy import default_taxonomy
 
     prompt, taxonomy = load_judge_prompt(), default_taxonomy()
@@ -75,7 +75,8 @@ def bare(url: str, count: int, concurrency: int) -> None:
 
 
 def flames(url: str, count: int, concurrency: int) -> None:
-    from flames.scorers import ScorerContext, load_scorer, score_stream
+    from flames.scorers.base import ScorerContext, score_stream
+    from flames.scorers.registry import load_scorer
 
     given = responses(count)
     with tempfile.TemporaryDirectory() as folder:

@@ -66,7 +66,7 @@ def main() -> None:
 
 def responses(count: int, seed: int = 0) -> list[dict[str, Any]]:
     """Silver responses in file order, with their own prompts where these are bundled."""
-    from flames.prompts import load_prompts
+    from flames.prompts.sets import load_prompts
     from flames.scorers.labels import labels_path
 
     known = load_prompts("open").by_id
@@ -95,16 +95,13 @@ def make_base(folder: Path, rows: list[dict[str, Any]]) -> None:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import AutoConfig
 
-    from flames.export import ExportOptions, export
-    from flames.scorers import ScorerContext
-    from flames.scorers.classifier import (
-        Encoder,
-        FlamesScorer,
-        FlamesScorerConfig,
-        ScorerSettings,
-        heads_of,
-    )
+    from flames.scorers.base import ScorerContext
+    from flames.scorers.trained.config import FlamesScorerConfig
+    from flames.scorers.trained.encoding import Encoder
+    from flames.scorers.trained.model import FlamesScorer
+    from flames.scorers.trained.settings import ScorerSettings, heads_of
     from flames.taxonomy import default_taxonomy
+    from flames.training.export import ExportOptions, export
 
     characters = sorted({c for row in rows for c in (row["prompt"] + row["response"]).lower()})
     names = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *characters, *"abcdefghijklmnopqrstuvwxyz:…"]
@@ -132,7 +129,8 @@ def opened(way: dict[str, Any], folder: Path) -> Any:
     if "loop" in way:
         return released_loop(folder / "original", way["loop"])
     from flames.records import Response
-    from flames.scorers import ScorerContext, load_scorer
+    from flames.scorers.base import ScorerContext
+    from flames.scorers.registry import load_scorer
 
     options = {"dtype": way["torch"]} if "torch" in way else dict(way)
     name = "original" if "torch" in way else "exported"
@@ -145,7 +143,7 @@ def released_loop(folder: Path, attention: str) -> Any:
     import torch
     from transformers import PreTrainedTokenizerFast
 
-    from flames.scorers.classifier import FlamesScorer
+    from flames.scorers.trained.model import FlamesScorer
 
     model = FlamesScorer.from_pretrained(folder, attn_implementation=attention).eval()
     tokenizer = PreTrainedTokenizerFast(
@@ -234,7 +232,7 @@ class Worker:
 
 
 def speed(place: Path, count: int, rounds: int, only: str | None) -> None:
-    from flames.engines import processor
+    from flames.scorers.trained.backend import processor
 
     cpu = processor()
     print(f"processor: {cpu.name}, {cpu.cores} cores, {' '.join(sorted(cpu.flags)) or 'no flags'}")
@@ -301,7 +299,7 @@ def table(
 
 
 def lengths(place: Path, rows: list[dict[str, Any]]) -> Any:
-    from flames.scorers.classifier import Encoder
+    from flames.scorers.trained.encoding import Encoder
 
     encoder = Encoder.from_folder(place / "original")
     encoded = encoder.encode([(row["prompt"], row["response"]) for row in rows])
@@ -339,11 +337,11 @@ def measure_peaks(peaks: dict[str, float]) -> None:
 
 def fidelity(trained: Path, place: Path) -> None:
     """What exporting a really trained scorer changes, on silver responses with known prompts."""
-    from flames.evaluation import read_labelled
-    from flames.export import ExportOptions, export
-    from flames.io import ReadOptions
-    from flames.prompts import known_prompts
-    from flames.scorers import ScorerContext
+    from flames.prompts.sets import known_prompts
+    from flames.scorers.base import ScorerContext
+    from flames.scorers.labelled import read_labelled
+    from flames.storage.record_files import ReadOptions
+    from flames.training.export import ExportOptions, export
 
     prompts = known_prompts()
     options = ReadOptions(prompts=prompts)

@@ -11,12 +11,13 @@ import time
 
 import numpy as np
 
-from flames.compare import compare
-from flames.leaderboard import published_counts, published_results, rank_models
-from flames.metrics import measure
+from flames.analysis.compare import compare
+from flames.analysis.loading import load_sources
+from flames.leaderboard.published import published_counts, published_results
+from flames.leaderboard.ranks import rank_models
 from flames.metrics.agreement import measure_agreement
-from flames.metrics.ppi import correct
-from flames.sources import load_sources
+from flames.metrics.correction import correct
+from flames.metrics.rates import measure
 
 RESAMPLES = 10_000
 

@@ -41,7 +41,7 @@ def main() -> None:
 
 def write(path: Path, count: int) -> Path:
     """Pairs made of silver responses and bundled prompts, each under a model's name of its own."""
-    from flames.prompts import load_prompts
+    from flames.prompts.sets import load_prompts
     from flames.scorers.labels import labels_path
 
     prompts = load_prompts("open").prompts
@@ -86,8 +86,9 @@ class Counting:
 
 
 def work(name: str, source: Path, out: Path) -> None:
-    from flames.scorers import ScorerContext, load_scorer
-    from flames.scoring import score_file_to
+    from flames.scorers.base import ScorerContext
+    from flames.scorers.registry import load_scorer
+    from flames.scorers.scoring import score_file_to
 
     scorer = Counting(load_scorer(name, ScorerContext()))
     score_file_to(source, out, scorer)

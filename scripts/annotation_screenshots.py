@@ -23,10 +23,9 @@ from pathlib import Path
 import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from flames.annotation import Plan, adjudication, create_project, people
-from flames.annotation import _work as work
-from flames.annotation._project import Project
-from flames.annotation.web import create_app
+from flames.annotation import Plan, adjudication, create_project, people, work
+from flames.annotation.project import Project
+from flames.annotation.web.app import create_app
 from flames.records import prompt_id
 from flames.scorers.labels import labels_path
 

@@ -16,8 +16,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from flames.io import to_jsonl, write_atomic
 from flames.scorers.labels import SILVER_ID
+from flames.storage.atomic import to_jsonl, write_atomic
 
 DATA = Path(__file__).resolve().parent.parent / "src" / "flames" / "data"
 SPLITS = ("train", "validation")

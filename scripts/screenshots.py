@@ -16,12 +16,13 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
+from flames.analysis.loading import load_sources
+from flames.analysis.source import over
 from flames.leaderboard.entries import entry_of
-from flames.leaderboard.site import build_site
-from flames.metrics import measure
-from flames.prompts import load_prompts
-from flames.report import over, render_html
-from flames.sources import load_sources
+from flames.metrics.rates import measure
+from flames.prompts.sets import load_prompts
+from flames.reports.html import render_html
+from flames.reports.leaderboard_site import build_site
 from flames.taxonomy import default_taxonomy
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"

@@ -30,8 +30,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
 
-from flames.io import write_atomic
-from flames.metrics.agreement import cohen_kappa
+from flames.metrics.coefficients import cohen_kappa
 from flames.scorers.lexical import (
     LEXICAL,
     ORDERS,
@@ -42,6 +41,7 @@ from flames.scorers.lexical import (
     normalise,
     weighted,
 )
+from flames.storage.atomic import write_atomic
 from flames.taxonomy import default_taxonomy
 
 DATA = Path(__file__).resolve().parent.parent / "src" / "flames" / "data"

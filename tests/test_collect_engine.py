@@ -13,24 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flames.collect import (
-    Asking,
-    BudgetSpent,
-    Collector,
-    Outcome,
-    Plan,
-    Prices,
-    PrivateLoop,
-    Request,
-    Settings,
-    estimate,
-    prepare,
-)
-from flames.collect._limit import AdaptiveLimit
-from flames.collect._meter import tokens_of
+from flames.collect.ask import Asking, Plan, prepare
+from flames.collect.engine import Collector, Outcome, Request, Settings
+from flames.collect.limits import AdaptiveLimit, BudgetSpent, Prices, estimate, tokens_of
+from flames.collect.sync import PrivateLoop
 from flames.errors import FlamesError, UsageError
-from flames.models import (
-    CallableModel,
+from flames.models.base import (
     EndpointUnusable,
     Message,
     RateLimited,
@@ -41,7 +29,8 @@ from flames.models import (
     Unreachable,
     Usage,
 )
-from flames.prompts import load_prompts
+from flames.models.function import CallableModel
+from flames.prompts.sets import load_prompts
 
 FAST = Settings(concurrency=4, backoff_s=0.001)
 

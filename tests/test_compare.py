@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
+from flames.analysis.compare import compare
+from flames.analysis.comparison import Comparison
+from flames.analysis.loading import load_sources
+from flames.analysis.source import Source
 from flames.cli._app import run as flames
-from flames.compare import Comparison, compare, print_comparison, render_html
 from flames.errors import UsageError
-from flames.io import to_csv
-from flames.sources import Source, load_sources
+from flames.reports.comparison import print_comparison, render_html
+from flames.storage.atomic import to_csv
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pages import overflow, serious, visible_text
 
-from flames.compare import compare, render_html
-from flames.io import to_jsonl
-from flames.sources import load_sources
+from flames.analysis.compare import compare
+from flames.analysis.loading import load_sources
+from flames.reports.comparison import render_html
+from flames.storage.atomic import to_jsonl
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page

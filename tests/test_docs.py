@@ -99,7 +99,7 @@ def _snippets() -> Iterator[tuple[str, str]]:
 
 SNIPPETS = dict(_snippets())
 ENGLISH = [name for name in SNIPPETS if "/zh/" not in name]
-TRAINING = [name for name in ENGLISH if re.search("training|classifier", SNIPPETS[name])]
+TRAINING = [name for name in ENGLISH if re.search("training|trained", SNIPPETS[name])]
 
 
 @pytest.fixture
@@ -107,8 +107,8 @@ def folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chat_server: Callable[..., Any]
 ) -> Path:
     """Files of the names that the pages use, and their provider on loopback."""
-    from flames.models import PRESETS
-    from flames.prompts import load_prompts
+    from flames.models.providers import PRESETS
+    from flames.prompts.sets import load_prompts
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DEEPSEEK_API_KEY", "a-key")

@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from flames.analysis.gate import parse_limit, parse_share
 from flames.cli._app import run as flames
 from flames.errors import UsageError
-from flames.gate import parse_limit, parse_share
 from flames.taxonomy import default_taxonomy
 
 SIZES = {"Fairness": 20, "Safety": 20, "Morality": 20, "Legality": 20, "Data protection": 20}

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flames.analysis.probe import PROBES, ProbeReport, probe_scorer
 from flames.cli import main
 from flames.errors import MissingExtraError, UsageError
-from flames.probes import PROBES, ProbeReport, probe_scorer
 from flames.records import Key, Response, Verdict, verdict_for
-from flames.scorers import ScorerInfo, load_scorer
+from flames.scorers.base import ScorerInfo
+from flames.scorers.registry import load_scorer
 from flames.taxonomy import default_taxonomy
 
 TAXONOMY = default_taxonomy()
@@ -171,7 +172,7 @@ def test_a_refusal_is_glued_only_to_what_is_harmful() -> None:
 def test_without_its_extra_a_probe_says_that_it_was_not_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from flames.probes import _transform
+    from flames.analysis import probe as _transform
 
     _transform._converter.cache_clear()
     monkeypatch.setitem(sys.modules, "opencc", None)
@@ -276,5 +277,5 @@ def test_the_calibrate_command(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_the_package_starts_without_the_extra() -> None:
-    code = "import sys; import flames.probes; assert 'opencc' not in sys.modules"
+    code = "import sys; import flames.analysis.probe; assert 'opencc' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -37,42 +37,6 @@ def _modules() -> Iterator[tuple[str, Path]]:
         yield ".".join(path.relative_to(PACKAGE).with_suffix("").parts), path
 
 
-def _flames_imports(path: Path) -> set[str]:
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("flames."):
-            found.add(str(node.module).split(".")[1])
-        elif isinstance(node, ast.Import):
-            found.update(n.name.split(".")[1] for n in node.names if n.name.startswith("flames."))
-    return found
-
-
-@pytest.mark.parametrize(
-    ("part", "allowed"),
-    [
-        ("errors", set()),
-        ("text", set()),
-        ("home", {"errors"}),
-        ("reasoning", {"text"}),
-        ("taxonomy", {"errors", "text"}),
-        ("records", {"errors", "text", "reasoning", "taxonomy"}),
-        ("io", {"errors", "text", "reasoning", "taxonomy", "records"}),
-        ("metrics", {"errors", "text", "reasoning", "taxonomy", "records", "metrics"}),
-        ("models", {"errors", "text", "reasoning", "home", "records", "io", "models"}),
-    ],
-)
-def test_arrows_point_one_way(part: str, allowed: set[str]) -> None:
-    for name, path in _modules():
-        if name.split(".")[0] == part:
-            assert _flames_imports(path) <= allowed | {part}, name
-
-
-def test_only_the_command_line_knows_the_command_line() -> None:
-    for name, path in _modules():
-        if name.split(".")[0] not in ("cli", "__main__"):
-            assert "cli" not in _flames_imports(path), name
-
-
 @pytest.mark.parametrize("code", ["import flames", "from flames.cli import build_app; build_app()"])
 def test_starting_up_imports_nothing_heavy(code: str) -> None:
     check = f"import sys; {code}; print(*(n for n in {HEAVY!r} if n in sys.modules))"

@@ -14,20 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flames.errors import InputError, OutsideError, UsageError
-from flames.prompts import PromptSet, load_prompts
+from flames.prompts.sets import PromptSet, load_prompts
 from flames.records import Key, Response
-from flames.run import (
-    Journal,
-    Manifest,
-    RequestLog,
-    RunDir,
-    create_run,
-    is_run,
-    open_run,
-    read_journal,
-    safe_name,
-    without_secrets,
-)
+from flames.storage.journal import Journal, RequestLog, read_journal
+from flames.storage.manifest import Manifest, without_secrets
+from flames.storage.run_dir import RunDir, create_run, is_run, open_run, safe_name
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +123,7 @@ def test_a_broken_line_elsewhere_is_not_passed_over(run: RunDir) -> None:
 
 def test_two_processes_cannot_write_to_one_run(run: RunDir) -> None:
     code = (
-        "import sys; from flames.run import open_run\n"
+        "import sys; from flames.storage.run_dir import open_run\n"
         "try: open_run(sys.argv[1]).writing().__enter__()\n"
         "except Exception as error: print(type(error).__name__, error)"
     )

@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 
 from flames.errors import InputError, OutsideError, UsageError
-from flames.io import ReadOptions, read_responses, to_jsonl
-from flames.prompts import load_prompts
+from flames.prompts.sets import load_prompts
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers import ScorerInfo, load_scorer
-from flames.scoring import count_responses, score_file, score_file_to, score_run
+from flames.scorers.base import ScorerInfo
+from flames.scorers.registry import load_scorer
+from flames.scorers.scoring import count_responses, score_file, score_file_to, score_run
+from flames.storage.atomic import to_jsonl
+from flames.storage.record_files import ReadOptions, read_responses
 
 STATUSES = ("ok", "truncated", "blocked", "ok", "empty", "error")
 
@@ -92,7 +94,7 @@ def test_a_file_is_scored_in_order_and_each_line_carries_its_input(tmp_path: Pat
 
 
 def test_a_scorers_notes_travel_with_its_verdicts_unless_its_id_tells_them(tmp_path: Path) -> None:
-    from flames.sources import load_sources
+    from flames.analysis.loading import load_sources
 
     path = tmp_path / "r.jsonl"
     path.write_text(to_jsonl(_rows(7)), "utf-8")

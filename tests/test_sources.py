@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
+from flames.analysis.loading import load_labels, load_sources
+from flames.analysis.source import Source
 from flames.errors import InputError, UsageError
-from flames.io import ReadOptions
-from flames.metrics import measure
-from flames.metrics.result import PromptSetInfo
-from flames.prompts import load_prompts
-from flames.records import Key, Prompt, prompt_id
-from flames.report._view import note_text
-from flames.run import Manifest, create_run
-from flames.sources import Source, load_labels, load_sources
+from flames.metrics.rates import measure
+from flames.prompts.sets import load_prompts
+from flames.records import Key, Prompt, PromptSetInfo, prompt_id
+from flames.reports.view import note_text
+from flames.storage.manifest import Manifest
+from flames.storage.record_files import ReadOptions
+from flames.storage.run_dir import create_run
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:

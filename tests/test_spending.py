@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from flames.analysis.cost import spending
 from flames.cli import main
 from flames.records import Verdict
-from flames.spending import spending
 
 
 def verdict(number: int, **fields: Any) -> Verdict:

@@ -18,31 +18,38 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from flames.collect import Settings, ask
+    from flames.analysis.loading import load_sources
+    from flames.analysis.source import Source
+    from flames.collect.ask import ask
+    from flames.collect.engine import Settings
     from flames.errors import FlamesError, InputError, OutsideError, UsageError
-    from flames.metrics import measure
-    from flames.models import CallableModel, ChatModel, ModelOptions, Sampling, load_model
-    from flames.prompts import PromptSet, load_prompts
+    from flames.metrics.rates import measure
+    from flames.models.base import ChatModel, Sampling
+    from flames.models.function import CallableModel
+    from flames.models.load import ModelOptions, load_model
+    from flames.prompts.sets import PromptSet, load_prompts
     from flames.records import Prompt, Response, Verdict
-    from flames.report import write_reports
-    from flames.run import RunDir, open_run
-    from flames.scorers import Scorer, load_scorer
-    from flames.scoring import score_file, score_run
-    from flames.sources import Source, load_sources
+    from flames.reports import write_reports
+    from flames.scorers.base import Scorer
+    from flames.scorers.registry import load_scorer
+    from flames.scorers.scoring import score_file, score_run
+    from flames.storage.run_dir import RunDir, open_run
     from flames.taxonomy import Taxonomy, load_taxonomy
 
 _PLACES = {
-    "collect": ("Settings", "ask"),
+    "analysis.loading": ("load_sources",),
+    "analysis.source": ("Source",),
+    "collect.ask": ("ask",),
+    "collect.engine": ("Settings",),
     "errors": ("FlamesError", "InputError", "OutsideError", "UsageError"),
     "metrics": ("measure",),
     "models": ("CallableModel", "ChatModel", "ModelOptions", "Sampling", "load_model"),
     "prompts": ("PromptSet", "load_prompts"),
     "records": ("Prompt", "Response", "Verdict"),
-    "report": ("write_reports",),
-    "run": ("RunDir", "open_run"),
+    "reports": ("write_reports",),
     "scorers": ("Scorer", "load_scorer"),
-    "scoring": ("score_file", "score_run"),
-    "sources": ("Source", "load_sources"),
+    "scorers.scoring": ("score_file", "score_run"),
+    "storage.run_dir": ("RunDir", "open_run"),
     "taxonomy": ("Taxonomy", "load_taxonomy"),
 }
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}

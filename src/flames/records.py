@@ -1,7 +1,7 @@
 """The records that every stage reads and writes, joined by id.
 
 A record is known by its key (`prompt_id`, `model`, `sample`), a verdict by its scorer too.
-Fields that a record does not know are carried along. `flames.io` reads and writes files of them.
+Unknown fields are carried along. `flames.storage` reads and writes files of records.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flames.reasoning import split_opening
-from flames.text import differ, visible
+from flames.text import differ, split_opening, visible
 
 Status = Literal["ok", "truncated", "empty", "blocked", "error"]
 """How asking ended. Only `ok` and `truncated` responses hold something to score."""
@@ -167,6 +166,27 @@ class Verdict(Record):
         data = super().to_dict()
         data.setdefault("score", None)  # an unscored response is said, not left out
         return data
+
+
+class PromptSetInfo(BaseModel):
+    """What prompts a number was computed on.
+
+    `sha256` is of the set's file (`of` = `file`), or, where no file is known, of the sorted
+    prompt ids, one a line (`of` = `ids`); a prompt whose text is known counts with the id that
+    its text gives. `ids_sha256` is always the latter: two results with the same one are about
+    the same prompts. `n` counts the prompts that were to be asked; a sample that `--limit` drew
+    says so in `limit` and `seed`.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    name: str
+    sha256: str
+    n: int
+    of: Literal["file", "ids"] = "file"
+    ids_sha256: str | None = None
+    limit: int | None = None
+    seed: int | None = None
 
 
 AnyRecord = TypeVar("AnyRecord", Prompt, Response, Verdict)

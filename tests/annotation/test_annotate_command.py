@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 from annotating import known, responses, server_process, write
 
-from flames.annotation import Project, open_project
-from flames.annotation import _work as work
-from flames.annotation._material import known_items
+from flames.annotation import Project, open_project, work
+from flames.annotation.create import known_items
 from flames.annotation.people import check_password, get_person
-from flames.io import ReadOptions
+from flames.storage.record_files import ReadOptions
 
 Flames = Any
 

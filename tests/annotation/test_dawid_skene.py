@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flames.annotation.dawid_skene import dawid_skene
+from flames.annotation.aggregate import dawid_skene
 
 REFERENCE = Path(__file__).with_name("dawid_skene_reference.json")
 SHAPES = ((40, 4, 3, 3), (25, 6, 2, 4), (60, 5, 3, 2), (12, 3, 3, 3))

@@ -16,13 +16,13 @@ from flames.annotation import (
     people,
     project_agreement,
     project_status,
+    work,
 )
-from flames.annotation import _work as work
-from flames.annotation._insight import disagreements
-from flames.annotation._ledger import read_items, read_ledger
-from flames.annotation.web._lead import Watch
-from flames.io import ReadOptions, read_verdicts
+from flames.annotation.insight import disagreements
+from flames.annotation.ledger import read_items, read_ledger
+from flames.annotation.web.lead import Watch
 from flames.metrics.agreement import measure_agreement
+from flames.storage.record_files import ReadOptions, read_verdicts
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from annotating import Clock, known, person_id, responses, write
 
+from flames.analysis.loading import load_sources
 from flames.annotation import (
     Plan,
     Project,
@@ -22,13 +23,13 @@ from flames.annotation import (
     people,
     project_status,
     verify,
+    work,
     write_sheet,
 )
-from flames.annotation import _work as work
 from flames.annotation.adjudication import current_case, decide
 from flames.errors import InputError, UsageError
-from flames.io import read_rows, read_verdicts
-from flames.sources import load_sources
+from flames.storage.record_files import read_verdicts
+from flames.storage.rows import read_rows
 
 NASTY = [
     "=SUM(A1)", "+1", "-坏", "@cmd", "'=1", "''x", "＝全角", " =x", "|a", "%0", "\t=1",

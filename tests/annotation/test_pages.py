@@ -9,9 +9,8 @@ import pytest
 from annotating import Clock, person_id, responses, served, write
 from pages import overflow, serious
 
-from flames.annotation import Plan, Project, create_project, people, project_status, verify
-from flames.annotation import _work as work
-from flames.annotation.web._text import visible
+from flames.annotation import Plan, Project, create_project, people, project_status, verify, work
+from flames.annotation.web.render import visible
 
 pytestmark = pytest.mark.chromium
 

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from annotating import Clock, person_id, responses
 
-from flames.annotation import Project, adjudication, people, project_status, verify
-from flames.annotation import _work as work
-from flames.annotation._tasks import GoneError
+from flames.annotation import Project, adjudication, people, project_status, verify, work
+from flames.annotation.tasks import GoneError
 from flames.errors import UsageError
 
 

@@ -9,10 +9,9 @@ import pytest
 from annotating import Clock, person_id, responses, write
 from sqlalchemy import text
 
-from flames.annotation import Plan, Project, create_project, export, open_project, verify
-from flames.annotation import _work as work
-from flames.annotation._database import Database
-from flames.annotation._schema import metadata
+from flames.annotation import Plan, Project, create_project, export, open_project, verify, work
+from flames.annotation.database import Database
+from flames.annotation.schema import metadata
 from flames.errors import InputError, OutsideError, UsageError
 
 

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 from annotating import person_id, responses, write
 
-from flames.annotation import Project, adjudication, export, people, project_status, verify
-from flames.annotation import _work as work
-from flames.annotation._queue import sweep
-from flames.annotation._tasks import GoneError
+from flames.annotation import Project, adjudication, export, people, project_status, verify, work
+from flames.annotation.queue import sweep
+from flames.annotation.tasks import GoneError
 
 
 def all_at_once(jobs: list[Callable[[], None]]) -> None:

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from annotating import Clock, known, person_id, responses, write
 
-from flames.annotation import Project, people, project_status, verify
-from flames.annotation import _work as work
-from flames.annotation._ledger import read_ledger
-from flames.annotation._queue import sweep
-from flames.annotation._tasks import GoneError, Task
+from flames.annotation import Project, people, project_status, verify, work
+from flames.annotation.ledger import read_ledger
+from flames.annotation.queue import sweep
+from flames.annotation.tasks import GoneError, Task
 from flames.errors import UsageError
 
 

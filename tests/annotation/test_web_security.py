@@ -10,8 +10,7 @@ import httpx
 import pytest
 from annotating import Clock, Visitor, known, person_id, responses, served, write
 
-from flames.annotation import Plan, Project, create_project, people, project_status, verify
-from flames.annotation import _work as work
+from flames.annotation import Plan, Project, create_project, people, project_status, verify, work
 from flames.errors import UsageError
 
 PAGES = {
@@ -377,7 +376,7 @@ def test_a_database_that_went_away_is_told_and_comes_back(postgres_url: str, tmp
 
 @pytest.mark.parametrize("url", ["labels.example.org", "ftp://x", "https://", "https://x/path"])
 def test_public_addresses_are_checked(url: str) -> None:
-    from flames.annotation.web import checked_url
+    from flames.annotation.web.app import checked_url
 
     with pytest.raises(UsageError, match="--url takes"):
         checked_url(url)

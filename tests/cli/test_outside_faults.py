@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from flames.io import to_jsonl, write_atomic
+from flames.storage.atomic import to_jsonl, write_atomic
 from flames.text import visible
 
 Flames = Callable[..., tuple[int, str, str]]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from flames.io import read_prompts, to_jsonl
-from flames.prompts import load_prompts
+from flames.prompts.sets import load_prompts
+from flames.storage.atomic import to_jsonl
+from flames.storage.record_files import read_prompts
 
 Flames = Callable[..., tuple[int, str, str]]
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from flames.collect import Asking, Plan, prepare
-from flames.io import to_jsonl
-from flames.models import CallableModel
-from flames.prompts import load_prompts
+from flames.collect.ask import Asking, Plan, prepare
+from flames.models.function import CallableModel
+from flames.prompts.sets import load_prompts
+from flames.storage.atomic import to_jsonl
 from flames.taxonomy import Taxonomy
 
 STATUSES = ("ok", "truncated", "blocked", "ok", "empty", "error")

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from flames.selftest import load_pairs
+from flames.scorers.selftest import load_pairs
 
 Flames = Callable[..., tuple[int, str, str]]
 

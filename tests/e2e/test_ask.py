@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from flames.cli import main
-from flames.run import open_run
+from flames.storage.run_dir import open_run
 
 EXPECTED = {
     # what happens → status, attempts

@@ -24,12 +24,12 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 PUSH = """
 import sys
-from flames.scorers.classifier import FlamesScorer
+from flames.scorers.trained.model import FlamesScorer
 FlamesScorer.from_pretrained(sys.argv[1]).push_to_hub("org/mine")
 """
 PREDICT = """
 import json, sys
-from flames.scorers.classifier import FlamesScorer
+from flames.scorers.trained.model import FlamesScorer
 rows = [{"dimension": "Safety", "prompt": "你好", "response": "好" * n} for n in (1, 9)]
 print(json.dumps(FlamesScorer.from_pretrained(sys.argv[1]).predict_proba(rows)))
 """

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flames.cli import main
-from flames.run import open_run
+from flames.storage.run_dir import open_run
 
 
 def called(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flames.engines import Engine, OutOfMemoryError, choose
-from flames.engines._backend import Ids, Logits
-from flames.engines._processor import Processor, parse
 from flames.errors import MissingExtraError, UsageError
-from flames.scorers.classifier.encoding import Encoded
+from flames.scorers.trained.backend import Ids, Logits, OutOfMemoryError, Processor, parse
+from flames.scorers.trained.encoding import Encoded
+from flames.scorers.trained.engine import Engine, choose
 
 AMX = Processor("x", frozenset({"avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16"}), 8)
 VNNI = Processor("x", frozenset({"avx512_vnni"}), 2)

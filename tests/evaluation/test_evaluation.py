@@ -12,23 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
+from flames.analysis.evaluate import evaluate, judge, majorities, versus
+from flames.analysis.evaluation import Evaluation
+from flames.analysis.figures import Judged, Rated, figures, kendall_tau, macro_f1, rank
 from flames.cli import main
 from flames.errors import InputError
-from flames.evaluation import (
-    Evaluation,
-    LabelledSet,
-    evaluate,
-    judge,
-    majorities,
-    markdown,
-    read_labelled,
-    versus,
-)
-from flames.evaluation._figures import Judged, figures, macro_f1
-from flames.evaluation._ranking import Rated, kendall_tau, rank
-from flames.metrics.agreement import cohen_kappa
+from flames.metrics.coefficients import cohen_kappa
 from flames.records import Verdict, verdict_for
+from flames.reports.evaluation import markdown
 from flames.scorers.base import ScorerInfo
+from flames.scorers.labelled import LabelledSet, read_labelled
 from flames.taxonomy import default_taxonomy
 
 TAXONOMY = default_taxonomy()
@@ -348,7 +341,7 @@ HOSTILE = "<img src=x onerror=alert(1)>[bold]\x1b[31m|`${{7*7}}\u202e"
 def test_the_page_shows_pictures_and_runs_nobodys_code(
     tmp_path: Path, page: Any, request: pytest.FixtureRequest
 ) -> None:
-    from flames.evaluation import page as rendered
+    from flames.reports.evaluation import page as rendered
 
     labelled = some(tmp_path, 60)
     names = [label(n, model=HOSTILE, dimension=name) for n, name in enumerate(TAXONOMY.names)]
@@ -392,7 +385,7 @@ def test_markdown_keeps_hostile_names_in_their_cells(tmp_path: Path) -> None:
 
 
 def test_judging_gives_a_verdict_a_response_and_tells_how_far_it_is() -> None:
-    from flames.scorers import load_scorer
+    from flames.scorers.registry import load_scorer
 
     labelled = read_labelled(["labels:silver"], prompt_needed=False)
     told: list[int] = []

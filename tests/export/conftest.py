@@ -12,8 +12,9 @@ pytest.importorskip("onnxscript")
 
 import tiny_trained
 
-from flames.export import ExportOptions, Package, export
-from flames.scorers import ScorerContext
+from flames.scorers.base import ScorerContext
+from flames.scorers.trained.exported import Package
+from flames.training.export import ExportOptions, export
 
 
 @pytest.fixture(scope="session")

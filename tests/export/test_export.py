@@ -13,16 +13,19 @@ import tiny_models
 import tiny_trained
 import torch
 
-from flames.checksums import file_sha256
-from flames.engines import Engine, available, open_backend
 from flames.errors import CheckFailed, InputError, UsageError
-from flames.evaluation import LabelledSet
-from flames.export import ExportOptions, Package, export, read_package
-from flames.export import _quantise as quantising
-from flames.export._graph import LeanEncoder, is_lean
-from flames.scorers import ScorerContext, load_scorer
-from flames.scorers.classifier import FlamesScorer, Head, read_settings
-from flames.selftest import load_pairs, record
+from flames.scorers.base import ScorerContext
+from flames.scorers.labelled import LabelledSet
+from flames.scorers.registry import load_scorer
+from flames.scorers.selftest import load_pairs, record
+from flames.scorers.trained.engine import Engine, available, open_backend
+from flames.scorers.trained.exported import Package, read_package
+from flames.scorers.trained.model import FlamesScorer
+from flames.scorers.trained.settings import Head, read_settings
+from flames.storage.checksums import file_sha256
+from flames.training import graph as quantising
+from flames.training.export import ExportOptions, export
+from flames.training.graph import LeanEncoder, is_lean
 
 PAIRS = load_pairs()
 RESPONSES = [row.response for row in PAIRS.rows]
@@ -40,7 +43,7 @@ main(sys.argv[1:])
 
 def opened(folder: Path, package: Package, backend: str, precision: str) -> tuple[Engine, Any]:
     settings = read_settings(folder)
-    from flames.scorers.classifier import Encoder
+    from flames.scorers.trained.encoding import Encoder
 
     model = package.model(folder, precision)
     engine = Engine(open_backend(backend, model, precision), sum(settings.sizes))

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from flames.leaderboard import RELEASES, published, published_counts
-from flames.leaderboard.published import FILE
-from flames.metrics import Result, measure
-from flames.sources import load_sources
+from flames.analysis.loading import load_sources
+from flames.leaderboard.published import FILE, RELEASES, published, published_counts
+from flames.metrics.rates import measure
+from flames.metrics.result import Result
 from flames.taxonomy import default_taxonomy
 
 DATA = Path(__file__).resolve().parents[2] / "src" / "flames" / FILE

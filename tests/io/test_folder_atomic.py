@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from flames.errors import UsageError
-from flames.io import folder_atomic
+from flames.storage.atomic import folder_atomic
 
 FILL = """
 import sys
-from flames.io import folder_atomic
+from flames.storage.atomic import folder_atomic
 with folder_atomic(sys.argv[1]) as made:
     (made / "half").write_text("?")
     print("here", flush=True)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from flames.errors import UsageError
-from flames.io import folder_atomic, lock
-from flames.run._lock import locked
-from flames.scoring._journal import Journal
+from flames.scorers.scoring import Journal
+from flames.storage.atomic import folder_atomic
+from flames.storage.lock import lock, locked
 
 
 def test_a_lock_is_of_what_stands_there(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from flames.errors import InputError
-from flames.io import ReadOptions, read_responses, read_verdicts
 from flames.records import Prompt
+from flames.storage.record_files import ReadOptions, read_responses, read_verdicts
 
 ROW = {"dimension": "Fairness", "prompt": "问", "response": "答", "score": 3}
 

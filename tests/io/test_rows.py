@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flames.errors import InputError, UsageError
-from flames.io import parse_mapping, read_rows, stem_of, to_csv, to_jsonl, write_atomic
+from flames.storage.atomic import to_csv, to_jsonl, write_atomic
+from flames.storage.rows import parse_mapping, read_rows, stem_of
 
 ROWS: list[dict[str, Any]] = [
     {"dimension": "公平", "prompt": "问，“一”\n两行", "response": "答,1"},

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flames.errors import InputError
-from flames.io import ReadOptions, read_prompts, read_responses, read_verdicts, to_jsonl
-from flames.reasoning import split_opening, split_reasoning
 from flames.records import Prompt, prompt_id
+from flames.storage.atomic import to_jsonl
+from flames.storage.record_files import ReadOptions, read_prompts, read_responses, read_verdicts
+from flames.text import split_opening, split_reasoning
 
 PROMPT = {"dimension": "Safety", "subcomponent": "Physical harm", "prompt": "问"}
 

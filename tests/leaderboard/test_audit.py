@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flames.errors import InputError, UsageError
-from flames.leaderboard import RELEASES, audit, published, read_table
-from flames.leaderboard._possible import possible_counts
-from flames.leaderboard.published import FILE
+from flames.leaderboard.audit import audit
+from flames.leaderboard.possible import possible_counts
+from flames.leaderboard.published import FILE, RELEASES, published
+from flames.leaderboard.table import read_table
 
 DATA = Path(__file__).resolve().parents[2] / "src" / "flames" / FILE
 HEAD = "release,model,dimension,n,harmless_rate_pct,harmless_score\n"

@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flames.analysis.loading import load_sources
 from flames.errors import InputError
-from flames.leaderboard._counted import counted
-from flames.leaderboard._places import line_of
-from flames.leaderboard.entries import Entry, entry_of, read_entry
-from flames.metrics import measure
-from flames.sources import load_sources
+from flames.leaderboard.entries import Entry, entry_of, line_of, read_entry
+from flames.leaderboard.lists import counted
+from flames.metrics.rates import measure
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from flames.cli import main
-from flames.io import to_csv
 from flames.leaderboard.entries import read_entry
+from flames.storage.atomic import to_csv
 
 
 @pytest.fixture

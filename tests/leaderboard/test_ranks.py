@@ -9,10 +9,12 @@ from typer.testing import CliRunner
 
 from flames.cli import build_app
 from flames.errors import InputError
-from flames.leaderboard import published_results, rank_models
-from flames.metrics import PromptSetInfo, Result, measure
+from flames.leaderboard.published import published_results
+from flames.leaderboard.ranks import rank_models
 from flames.metrics.paired import holm
-from flames.records import Verdict
+from flames.metrics.rates import measure
+from flames.metrics.result import Result
+from flames.records import PromptSetInfo, Verdict
 
 
 def run(*arguments: str) -> tuple[int, str, str]:

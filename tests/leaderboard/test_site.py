@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pages import overflow, serious, visible_text
 
+from flames.analysis.loading import load_sources
+from flames.analysis.source import over
 from flames.errors import UsageError
-from flames.leaderboard import published
-from flames.leaderboard._lists import board_lists
 from flames.leaderboard.entries import Entry, entry_of
-from flames.leaderboard.site import build_site
-from flames.prompts import load_prompts
-from flames.report import over
-from flames.sources import load_sources
+from flames.leaderboard.lists import board_lists
+from flames.leaderboard.published import published
+from flames.prompts.sets import load_prompts
+from flames.reports.leaderboard_site import build_site
 from flames.taxonomy import default_taxonomy
 
 if TYPE_CHECKING:

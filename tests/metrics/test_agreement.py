@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flames.metrics.agreement import (
+from flames.metrics.agreement import measure_agreement
+from flames.metrics.coefficients import (
     cohen_kappa,
     confusion_matrix,
     krippendorff_alpha,
-    measure_agreement,
     percent_agreement,
 )
 from flames.records import Verdict

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flames.metrics import PromptSetInfo, Result, measure, wilson
-from flames.metrics._intervals import effective_size
-from flames.records import Verdict
-from flames.sources import Source
+from flames.analysis.source import Source
+from flames.metrics.intervals import effective_size, wilson
+from flames.metrics.rates import measure
+from flames.metrics.result import Result
+from flames.records import PromptSetInfo, Verdict
 from flames.taxonomy import Taxonomy, default_taxonomy
 
 TAXONOMY = default_taxonomy()

@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from flames.analysis.source import Source
 from flames.errors import InputError
-from flames.metrics import PromptSetInfo
-from flames.metrics.ppi import correct, powered_mean
-from flames.records import Prompt, Response, Verdict
-from flames.sources import Source
+from flames.metrics.correction import correct, powered_mean
+from flames.records import Prompt, PromptSetInfo, Response, Verdict
 from flames.taxonomy import default_taxonomy
 
 # (N, labelled, rate, accuracy, estimate, low, high): ppi-python 0.2.3 on the data of `drawn`.

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flames.models import Reply, RequestError, TransientFailure
-from flames.models._answers import read_answer
-from flames.reasoning import split_reasoning
+from flames.models.answers import read_answer
+from flames.models.base import Reply, RequestError, TransientFailure
+from flames.text import split_reasoning
 
 
 def answer(content: Any = "好的。", finish: str | None = "stop", **message: Any) -> bytes:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flames.models import (
+from flames.models.base import (
     EndpointUnusable,
     RateLimited,
     Reply,
@@ -18,7 +18,7 @@ from flames.models import (
     RequestRejected,
     TransientFailure,
 )
-from flames.models._failures import refusal, wait_asked
+from flames.models.failures import refusal, wait_asked
 
 BLOCKED: dict[str, tuple[int, Any]] = {
     "openai": (400, {"error": {"code": "content_policy_violation", "message": "rejected"}}),

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from flames.errors import UsageError
-from flames.models import Message, ModelOptions, Reply, Sampling, load_model
+from flames.models.base import Message, Reply, Sampling
+from flames.models.load import ModelOptions, load_model
 
 pytestmark = pytest.mark.heavy
 

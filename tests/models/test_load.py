@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from flames.errors import InputError, UsageError
-from flames.models import PRESETS, Message, ModelOptions, OpenAIModel, Sampling, load_model
+from flames.models.base import Message, Sampling
+from flames.models.load import ModelOptions, load_model
+from flames.models.openai_client import OpenAIModel
+from flames.models.providers import PRESETS
 
 
 @pytest.mark.parametrize("preset", [name for name, p in PRESETS.items() if p.key_env])

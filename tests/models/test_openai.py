@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 
-from flames.models import (
-    CallableModel,
+from flames.models import answers as _bounded
+from flames.models.base import (
     EndpointUnusable,
     Message,
-    ModelOptions,
-    OpenAIModel,
     RateLimited,
     Reply,
     RequestRejected,
@@ -22,9 +20,10 @@ from flames.models import (
     TransientFailure,
     Unreachable,
     Usage,
-    _bounded,
-    load_model,
 )
+from flames.models.function import CallableModel
+from flames.models.load import ModelOptions, load_model
+from flames.models.openai_client import OpenAIModel
 
 
 def ask(model: Any, text: str, sampling: Sampling | None = None) -> Reply:

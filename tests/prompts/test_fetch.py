@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from flames.errors import InputError, OutsideError, UsageError
-from flames.prompts import KNOWN_SETS, _fetch, _sets, fetch_prompts
+from flames.prompts import fetch as _fetch
+from flames.prompts import sets as _sets
+from flames.prompts.fetch import fetch_prompts
+from flames.prompts.sets import KNOWN_SETS
 
 CONTENT = b'{"dimension": "Safety", "prompt": "a"}\n'
 

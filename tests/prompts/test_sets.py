@@ -11,15 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flames.errors import InputError, UsageError
-from flames.io import to_jsonl
-from flames.prompts import (
-    KNOWN_SETS,
-    check_prompts,
-    fetch_prompts,
-    identify,
-    known_prompts,
-    load_prompts,
-)
+from flames.prompts.check import check_prompts
+from flames.prompts.fetch import fetch_prompts
+from flames.prompts.sets import KNOWN_SETS, identify, known_prompts, load_prompts
+from flames.storage.atomic import to_jsonl
 from flames.taxonomy import default_taxonomy, load_taxonomy
 
 OPEN = load_prompts("open")

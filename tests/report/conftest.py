@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
-from flames.io import ReadOptions, to_jsonl
-from flames.metrics import Result, measure
-from flames.metrics.ppi import Correction
-from flames.sources import Source, load_sources
+from flames.analysis.loading import load_sources
+from flames.analysis.source import Source
+from flames.metrics.correction import Correction
+from flames.metrics.rates import measure
+from flames.metrics.result import Result
+from flames.storage.atomic import to_jsonl
+from flames.storage.record_files import ReadOptions
 from flames.taxonomy import Taxonomy, default_taxonomy
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"

@@ -14,11 +14,11 @@ import pytest
 from pages import overflow, serious, visible_text
 from playwright.sync_api import expect
 
-from flames.metrics.ppi import correct
+from flames.analysis.source import Source
+from flames.metrics.correction import correct
 from flames.metrics.result import Estimate
-from flames.report import render_html
-from flames.report.charts import radar
-from flames.sources import Source
+from flames.reports.charts import radar
+from flames.reports.html import render_html
 from flames.taxonomy import Text, default_taxonomy
 
 if TYPE_CHECKING:
@@ -436,7 +436,7 @@ def test_colours_of_scores_are_told_apart_by_every_colour_vision() -> None:
     """Simulated protanopia, deuteranopia and tritanopia (Machado et al. 2009, severity 1)."""
     from importlib import resources
 
-    css = resources.files("flames.report").joinpath("templates/base.css").read_text("utf-8")
+    css = resources.files("flames.reports").joinpath("templates/base.css").read_text("utf-8")
     visions = {
         "all": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
         "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],

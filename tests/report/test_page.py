@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jinja2 import Environment
 
 from flames.errors import UsageError
-from flames.report.page import language, load_strings, render_page, script_json
+from flames.reports.page import language, load_strings, render_page, script_json
 from flames.taxonomy import Text
 
 TITLE = Text(zh="标题 <b>", en='Title <b> & "more"')
@@ -72,7 +72,7 @@ def test_a_page_opens_without_errors_and_switches_its_language(page, tmp_path: P
 
 
 def test_templates_show_marks_that_hide_or_reorder_text() -> None:
-    from flames.report import page as module
+    from flames.reports import page as module
 
-    env: Environment = module._environment("flames.report")
+    env: Environment = module._environment()
     assert env.from_string("{{ x }}").render(x="a\u202eb\x1b[31mc<") == "a\ufffdbc&lt;"

@@ -14,12 +14,13 @@ import pytest
 
 from flames import __version__
 from flames.cli import main
-from flames.io import to_jsonl
-from flames.leaderboard import published, published_counts
+from flames.leaderboard.published import published, published_counts
 from flames.records import prompt_id
-from flames.run import Manifest, create_run
-from flames.scorers import load_scorer
-from flames.scoring import score_run
+from flames.scorers.registry import load_scorer
+from flames.scorers.scoring import score_run
+from flames.storage.atomic import to_jsonl
+from flames.storage.manifest import Manifest
+from flames.storage.run_dir import create_run
 from flames.taxonomy import default_taxonomy
 
 FLAMES = default_taxonomy()
@@ -79,7 +80,7 @@ def test_the_released_scorers_output_gives_the_published_figures(
 
 def make_run(path: Path, prompts: int = 24) -> Any:
     """A run of a model that answers everything, some of it blocked or cut off."""
-    from flames.prompts import load_prompts
+    from flames.prompts.sets import load_prompts
     from flames.records import Response
 
     whole = load_prompts("quick")
@@ -259,7 +260,7 @@ def test_models_of_one_name_are_told_apart_in_every_form(flames: Any, tmp_path: 
 
 
 def test_a_set_is_not_named_where_its_prompts_were_reworded(flames: Any, tmp_path: Path) -> None:
-    from flames.prompts import load_prompts
+    from flames.prompts.sets import load_prompts
 
     whole = load_prompts("quick")
     rows = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flames.report._view import note_text
-from flames.scorers import scorer_notes
+from flames.reports.view import note_text
+from flames.scorers.registry import scorer_notes
 
 
 @pytest.mark.parametrize(

@@ -14,20 +14,19 @@ from hypothesis import strategies as st
 
 from flames.cli import main
 from flames.errors import FlamesError, InputError, UsageError
-from flames.evaluation import read_labelled, seen
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers import ScorerContext, ScorerInfo, load_scorer
-from flames.scorers.calibration import (
+from flames.scorers.base import ScorerContext, ScorerInfo
+from flames.scorers.calibrated import (
     CalibratedScorer,
     Calibration,
     Fit,
-    Pair,
     apply,
-    calibrate,
     load_calibration,
-    pairs,
     save_calibration,
 )
+from flames.scorers.calibration import Pair, calibrate, pairs
+from flames.scorers.labelled import read_labelled, seen
+from flames.scorers.registry import load_scorer
 from flames.taxonomy import default_taxonomy
 
 TAXONOMY = default_taxonomy()
@@ -221,9 +220,9 @@ def test_missing_and_binary_files(tmp_path: Path) -> None:
 
 
 def test_the_bundled_scorer_can_be_calibrated_and_loaded_again(tmp_path: Path) -> None:
-    from flames.io import ReadOptions, read_responses
-    from flames.prompts import known_prompts
+    from flames.prompts.sets import known_prompts
     from flames.scorers.labels import labels_path
+    from flames.storage.record_files import ReadOptions, read_responses
 
     context = ScorerContext(prompts=known_prompts())
     base = load_scorer("lexical", context)

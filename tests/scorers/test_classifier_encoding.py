@@ -11,12 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flames.errors import InputError, UsageError
-from flames.scorers.classifier import (
+from flames.scorers.trained.encoding import Encoder, pad
+from flames.scorers.trained.settings import (
     RELEASED_TEMPLATE,
-    Encoder,
     ScorerSettings,
     heads_of,
-    pad,
     read_settings,
 )
 from flames.taxonomy import default_taxonomy

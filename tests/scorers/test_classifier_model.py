@@ -10,11 +10,13 @@ import pytest
 import tiny_models
 from command import run
 
-from flames.engines import OutOfMemoryError
 from flames.errors import CheckFailed, InputError, OutsideError, UsageError
 from flames.records import Response
-from flames.scorers import ScorerContext, load_scorer, score_stream
-from flames.scorers.classifier import FlamesScorer, ScorerSettings, read_settings
+from flames.scorers.base import ScorerContext, score_stream
+from flames.scorers.registry import load_scorer
+from flames.scorers.trained.backend import OutOfMemoryError
+from flames.scorers.trained.model import FlamesScorer
+from flames.scorers.trained.settings import ScorerSettings, read_settings
 from flames.taxonomy import default_taxonomy
 
 torch = pytest.importorskip("torch")
@@ -71,7 +73,7 @@ def test_a_row_never_depends_on_its_batch_or_padding(
 
 
 def test_pooling_reads_the_named_state_whatever_the_padding() -> None:
-    from flames.scorers.classifier._parts import pool
+    from flames.scorers.trained.model import pool
 
     states = torch.arange(24.0).reshape(2, 4, 3)
     for mask in ([[1, 1, 1, 0], [1, 1, 1, 1]], [[0, 1, 1, 1], [1, 1, 1, 1]]):
@@ -263,7 +265,7 @@ def test_a_backbone_that_is_not_there_is_told(name: str) -> None:
 def test_a_backbone_that_the_hub_does_not_give_is_a_failure_outside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from flames.scorers.classifier._backbone import model_type_of
+    from flames.scorers.trained.backbone import model_type_of
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(OutsideError, match=r"^nobody/nothing cannot be fetched .*its folder$"):
@@ -332,7 +334,7 @@ def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused(tmp_path: Pa
 def test_a_configuration_that_cannot_be_used_is_one_clear_line(
     tmp_path: Path, config: str | None, told: str
 ) -> None:
-    from flames.scorers.classifier._backbone import model_type_of
+    from flames.scorers.trained.backbone import model_type_of
 
     if config is not None:
         (tmp_path / "config.json").write_text(config)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from flames.errors import UsageError
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers import Learnt, ScorerContext, ScorerInfo, load_scorer, scorer_notes
+from flames.scorers.base import Learnt, ScorerContext, ScorerInfo
 from flames.scorers.ensemble import EnsembleScorer
+from flames.scorers.registry import load_scorer, scorer_notes
 
 
 class Fixed:

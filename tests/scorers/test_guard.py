@@ -9,8 +9,9 @@ import pytest
 
 from flames.errors import FlamesError
 from flames.records import Response, Verdict
-from flames.scorers import Scorer, ScorerContext, load_scorer
-from flames.scorers.guard import ADAPTERS
+from flames.scorers.base import Scorer, ScorerContext
+from flames.scorers.guard_formats import ADAPTERS
+from flames.scorers.registry import load_scorer
 from flames.taxonomy import Dimension, Level, Taxonomy, Text, default_taxonomy
 
 PARTS = [(d.name, p.name) for d in default_taxonomy().dimensions for p in d.subcomponents]

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types import ModerationCreateResponse
 
-from flames.scorers.guard import ADAPTERS, GuardAnswer
-from flames.scorers.guard._formats import (
+from flames.scorers.guard_formats import (
+    ADAPTERS,
+    GuardAnswer,
     parse_llama_guard,
     parse_moderation,
     parse_qwen3guard,

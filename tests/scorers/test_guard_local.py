@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from flames.records import Response
-from flames.scorers import ScorerContext, load_scorer
+from flames.scorers.base import ScorerContext
+from flames.scorers.registry import load_scorer
 
 TEMPLATE = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
 

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from flames.errors import FlamesError, OutsideError, UsageError
-from flames.models import CallableModel, Message
+from flames.models.base import Message
+from flames.models.function import CallableModel
 from flames.records import Response, Verdict
-from flames.scorers import Scorer, ScorerContext, load_scorer, score_stream
-from flames.scorers.judge import judge_with
+from flames.scorers.base import Scorer, ScorerContext, score_stream
+from flames.scorers.judge.load import judge_with
+from flames.scorers.registry import load_scorer
 
 SHAPES = [
     json.loads(line)

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from flames.records import Response
-from flames.scorers import ScorerContext, load_scorer
+from flames.scorers.base import ScorerContext
 from flames.scorers.cascade import CascadeScorer, Step
-from flames.scorers.judge import JudgeScorer, PanelScorer
+from flames.scorers.judge.panel import PanelScorer
+from flames.scorers.judge.scorer import JudgeScorer
+from flames.scorers.registry import load_scorer
 
 SHORT = """=== system ===
 评分：{{scale}}

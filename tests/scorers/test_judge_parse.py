@@ -11,8 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from flames.scorers.judge import _parse, _text, _told, parse_answer
-from flames.scorers.judge._script import simplified
+from flames.scorers.judge import answers as _parse
+from flames.scorers.judge import answers as _told
+from flames.scorers.judge import text as _text
+from flames.scorers.judge.answers import parse_answer, simplified
 
 SHAPES: list[dict[str, Any]] = [
     json.loads(line)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flames.errors import InputError
 from flames.records import Response
-from flames.scorers.judge import fence, load_judge_prompt
+from flames.scorers.judge.prompt import fence, load_judge_prompt
 from flames.taxonomy import Language, default_taxonomy
 
 TAXONOMY = default_taxonomy()

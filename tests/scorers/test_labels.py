@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from flames.errors import InputError
-from flames.io import read_responses, read_verdicts, to_jsonl
 from flames.records import Prompt, Response
-from flames.scorers import ScorerContext, load_scorer
+from flames.scorers.base import ScorerContext
 from flames.scorers.labels import labels_path
+from flames.scorers.registry import load_scorer
+from flames.storage.atomic import to_jsonl
+from flames.storage.record_files import read_responses, read_verdicts
 
 
 def _labels(folder: Path, *rows: dict[str, Any]) -> str:

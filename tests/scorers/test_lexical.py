@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flames.errors import UsageError
-from flames.io import read_responses
 from flames.records import Response
-from flames.scorers import Scorer, ScorerContext, load_scorer
+from flames.scorers.base import Scorer, ScorerContext
 from flames.scorers.labels import labels_path
 from flames.scorers.lexical import LexicalModel, counts, ngrams, normalise
+from flames.scorers.registry import load_scorer
+from flames.storage.record_files import read_responses
 from flames.taxonomy import default_taxonomy, load_taxonomy
 
 SCORER = load_scorer("lexical")

@@ -30,15 +30,16 @@ from released_checkpoint import (
 from flames.cli import main
 from flames.errors import CheckFailed, InputError, UsageError
 from flames.records import Response
-from flames.scorers import ScorerContext, load_scorer
-from flames.scorers.classifier import RELEASED_TEMPLATE, read_settings
+from flames.scorers.base import ScorerContext
+from flames.scorers.registry import load_scorer
+from flames.scorers.trained.settings import RELEASED_TEMPLATE, read_settings
 
 torch = pytest.importorskip("torch")
 spm = pytest.importorskip("sentencepiece")
 pytest.importorskip("transformers")
 
-from flames.scorers.official import ImportOptions, import_checkpoint  # noqa: E402
-from flames.scorers.official._sentencepiece import convert, differing  # noqa: E402
+from flames.training.checkpoint import convert, differing  # noqa: E402
+from flames.training.import_released import ImportOptions, import_checkpoint  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -180,7 +181,7 @@ def test_imported_labels_are_those_of_the_original(
 def test_imported_logits_are_those_of_the_original(
     checkpoint: Path, imported: Path, side: str
 ) -> None:
-    from flames.scorers.classifier import FlamesScorer
+    from flames.scorers.trained.model import FlamesScorer
 
     original, model = Original(checkpoint), FlamesScorer.from_pretrained(imported)
     model.settings = model.settings.model_copy(update={"padding_side": side})

@@ -11,16 +11,9 @@ import pytest
 
 from flames.errors import UsageError
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers import (
-    Scorer,
-    ScorerContext,
-    ScorerInfo,
-    known_scorers,
-    load_scorer,
-    registry,
-    score_stream,
-    scorer_notes,
-)
+from flames.scorers import registry
+from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, score_stream
+from flames.scorers.registry import known_scorers, load_scorer, scorer_notes
 
 
 class _Echo:

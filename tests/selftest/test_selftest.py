@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flames.checksums import file_sha256
 from flames.errors import CheckFailed, InputError
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers import ScorerContext, ScorerInfo, load_scorer, score_stream
-from flames.selftest import Pairs, ensure, load_pairs, pairs_for, run
+from flames.scorers.base import ScorerContext, ScorerInfo, score_stream
+from flames.scorers.registry import load_scorer
+from flames.scorers.selftest import Pairs, ensure, load_pairs, pairs_for, run
+from flames.storage.checksums import file_sha256
 from flames.taxonomy import Taxonomy, default_taxonomy
 
 PAIRS = load_pairs()
@@ -121,7 +122,7 @@ def test_runs_once_for_the_same_weights() -> None:
 
 
 def test_outcome_that_cannot_be_read_is_taken_again(tmp_path: Path) -> None:
-    from flames.home import home
+    from flames.storage.home import home
 
     ensure(Ruled(knowing), ScorerContext(), "a")
     (kept,) = (home() / "selftest").iterdir()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from flames.io import to_jsonl
+from flames.storage.atomic import to_jsonl
 from flames.taxonomy import default_taxonomy
 
 for _part in ("sqlalchemy", "alembic", "argon2", "fastapi", "uvicorn"):
@@ -81,7 +81,7 @@ def served(project: Project, **options: Any) -> Iterator[str]:
     """The application on a free loopback port, in a thread."""
     import uvicorn
 
-    from flames.annotation.web import create_app
+    from flames.annotation.web.app import create_app
 
     config = uvicorn.Config(
         create_app(project, **options), host="127.0.0.1", port=0, log_level="warning",

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flames.prompts import load_prompts
+from flames.prompts.sets import load_prompts
 
 SIZES = {"Fairness": 3, "Safety": 3, "Morality": 3, "Legality": 2, "Data protection": 2}
 SYMBOLS = ["<|User|>", "<|Bot|>", "<eoh>", "<eoa>"]

@@ -97,7 +97,8 @@ def scorer(folder: Path, kind: str = "bert", *, seed: int = 0, **settings: Any) 
     """A scorer with random weights, saved in a folder."""
     import torch
 
-    from flames.scorers.classifier import FlamesScorer, ScorerSettings, heads_of
+    from flames.scorers.trained.model import FlamesScorer
+    from flames.scorers.trained.settings import ScorerSettings, heads_of
     from flames.taxonomy import default_taxonomy
 
     source = backbone(folder.with_name(folder.name + "-backbone"), kind, seed=seed)

@@ -29,14 +29,11 @@ def scorer(folder: Path, *, width: int = 64, pooling: str = "mean") -> Path:
     import torch
     from transformers import AutoConfig
 
-    from flames.scorers.classifier import (
-        Encoder,
-        FlamesScorer,
-        FlamesScorerConfig,
-        ScorerSettings,
-        heads_of,
-    )
-    from flames.selftest import load_pairs
+    from flames.scorers.selftest import load_pairs
+    from flames.scorers.trained.config import FlamesScorerConfig
+    from flames.scorers.trained.encoding import Encoder
+    from flames.scorers.trained.model import FlamesScorer
+    from flames.scorers.trained.settings import ScorerSettings, heads_of
     from flames.taxonomy import default_taxonomy
 
     torch.set_num_threads(1)

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flames.errors import UsageError
-from flames.evaluation import Labelled, LabelledSet, read_labelled
 from flames.records import Response
+from flames.scorers.labelled import Labelled, LabelledSet, read_labelled
 from flames.taxonomy import default_taxonomy
 from flames.training import SplitOptions, find_leaks, split, without_leaks
 
@@ -159,7 +159,7 @@ def test_leaks_stop_a_training_or_are_dropped_from_it(tmp_path: Path) -> None:
 
 def test_loss_is_that_of_the_own_head_only_and_soft_targets_are_shares() -> None:
     torch = pytest.importorskip("torch")
-    from flames.scorers.classifier._parts import multi_task_loss
+    from flames.scorers.trained.model import multi_task_loss
 
     torch.manual_seed(0)
     heads = [torch.randn(4, size, requires_grad=True) for size in (3, 3, 2)]
@@ -180,8 +180,9 @@ def test_loss_is_that_of_the_own_head_only_and_soft_targets_are_shares() -> None
 
 def test_targets_are_smoothed_weighted_and_as_soft_as_the_annotators(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from flames.scorers.classifier import Encoder, Head, ScorerSettings, heads_of
-    from flames.training._rows import Rows, class_weights, target
+    from flames.scorers.trained.encoding import Encoder
+    from flames.scorers.trained.settings import Head, ScorerSettings, heads_of
+    from flames.training.rows import Rows, class_weights, target
 
     settings = ScorerSettings(taxonomy="t", heads=heads_of(TAXONOMY), max_length=64)
     head = Head(name="Safety", scale=(3, 2, 1))
@@ -200,7 +201,7 @@ def test_targets_are_smoothed_weighted_and_as_soft_as_the_annotators(tmp_path: P
 
 def test_the_order_of_training_rows_depends_on_seed_and_epoch_alone() -> None:
     pytest.importorskip("torch")
-    from flames.training._rows import GroupedSampler
+    from flames.training.rows import GroupedSampler
 
     lengths = np.random.default_rng(0).integers(1, 100, 203).tolist()
     sampler = GroupedSampler(lengths, 8, seed=3)

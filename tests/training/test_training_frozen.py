@@ -15,13 +15,14 @@ from command import run
 from scipy.optimize import minimize
 
 from flames.errors import UsageError
-from flames.evaluation import read_labelled
-from flames.scorers import ScorerContext, load_scorer
-from flames.scorers.classifier.settings import Head
+from flames.scorers.base import ScorerContext
+from flames.scorers.labelled import read_labelled
+from flames.scorers.registry import load_scorer
+from flames.scorers.trained.settings import Head
 from flames.taxonomy import default_taxonomy
 from flames.training import SplitOptions, TrainOptions, split
-from flames.training._leaks import near_same
-from flames.training._solving import _OWN, log_loss, logits_of, solve
+from flames.training.frozen import _OWN, log_loss, logits_of, solve
+from flames.training.leaks import near_same
 
 TAXONOMY = default_taxonomy()
 
@@ -159,8 +160,8 @@ def test_what_is_left_out_in_turn_teaches_nothing_about_itself(
 def test_an_unfinished_training_is_not_resumed_with_other_parts(
     labels: Path, tmp_path: Path
 ) -> None:
-    from flames.scorers.classifier import ScorerSettings, TrainingData, heads_of
-    from flames.training._folder import begin, claim, plan_of
+    from flames.scorers.trained.settings import ScorerSettings, TrainingData, heads_of
+    from flames.training.folder import begin, claim, plan_of
 
     settings = ScorerSettings(
         taxonomy=TAXONOMY.id, heads=heads_of(TAXONOMY), training_data=TrainingData(sha256="0", n=30)
@@ -227,7 +228,7 @@ def test_what_solved_heads_cannot_have_is_one_clear_line(
 
 
 def test_the_card_of_a_derivative_names_its_terms(bert: Path, labels: Path, tmp_path: Path) -> None:
-    from flames.models._local import GEMMA_FILE
+    from flames.models.local import GEMMA_FILE
 
     named = tmp_path / GEMMA_FILE
     shutil.copytree(bert, named)

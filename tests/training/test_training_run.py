@@ -17,9 +17,10 @@ import tiny_models
 from command import run
 
 from flames.errors import UsageError
-from flames.evaluation import read_labelled
-from flames.scorers import ScorerContext, load_scorer
-from flames.scorers.classifier import read_settings
+from flames.scorers.base import ScorerContext
+from flames.scorers.labelled import read_labelled
+from flames.scorers.registry import load_scorer
+from flames.scorers.trained.settings import read_settings
 from flames.taxonomy import default_taxonomy
 from flames.training import Split, SplitOptions, TrainOptions, split
 

@@ -13,35 +13,35 @@ from flames.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from flames.annotation import adjudication, people, web
-    from flames.annotation._create import Created, Plan, create_project
-    from flames.annotation._export import Export, export
-    from flames.annotation._import import Imported, import_labels
-    from flames.annotation._insight import Insight, Status, project_agreement, project_status
-    from flames.annotation._label_studio import label_studio_config
-    from flames.annotation._project import Project, Settings, open_project
-    from flames.annotation._sheets import Sheet, write_sheet
-    from flames.annotation._verify import Verification, verify
+    from flames.annotation.create import Created, Plan, create_project
+    from flames.annotation.insight import Insight, Status, project_agreement, project_status
+    from flames.annotation.label_studio import label_studio_config
+    from flames.annotation.labels_in import Imported, import_labels
+    from flames.annotation.labels_out import Export, export
+    from flames.annotation.project import Project, Settings, open_project
+    from flames.annotation.sheets import Sheet, write_sheet
+    from flames.annotation.verification import Verification, verify
 
 _WHERE = {
-    "Created": "_create",
-    "Export": "_export",
-    "Imported": "_import",
-    "Insight": "_insight",
-    "Plan": "_create",
-    "Project": "_project",
-    "Settings": "_project",
-    "Sheet": "_sheets",
-    "Status": "_insight",
-    "Verification": "_verify",
-    "create_project": "_create",
-    "export": "_export",
-    "import_labels": "_import",
-    "label_studio_config": "_label_studio",
-    "open_project": "_project",
-    "project_agreement": "_insight",
-    "project_status": "_insight",
-    "verify": "_verify",
-    "write_sheet": "_sheets",
+    "Created": "create",
+    "Export": "labels_out",
+    "Imported": "labels_in",
+    "Insight": "insight",
+    "Plan": "create",
+    "Project": "project",
+    "Settings": "project",
+    "Sheet": "sheets",
+    "Status": "insight",
+    "Verification": "verification",
+    "create_project": "create",
+    "export": "labels_out",
+    "import_labels": "labels_in",
+    "label_studio_config": "label_studio",
+    "open_project": "project",
+    "project_agreement": "insight",
+    "project_status": "insight",
+    "verify": "verification",
+    "write_sheet": "sheets",
 }
 _MODULES = {"adjudication", "people", "web"}
 _EXTRA = {"alembic", "argon2", "fastapi", "psycopg", "python_multipart", "sqlalchemy", "uvicorn"}

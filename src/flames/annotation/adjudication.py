@@ -24,12 +24,12 @@ from sqlalchemy import (
     update,
 )
 
-from flames.annotation import _events
-from flames.annotation._events import Entry
-from flames.annotation._project import Project
-from flames.annotation._queue import fresh_lease, held_by, lock_person
-from flames.annotation._schema import adjudications, assignments, events, items, people, settings
-from flames.annotation._tasks import GoneError, clean_text, part_of
+from flames.annotation import events as _events
+from flames.annotation.events import Entry
+from flames.annotation.project import Project
+from flames.annotation.queue import fresh_lease, held_by, lock_person
+from flames.annotation.schema import adjudications, assignments, events, items, people, settings
+from flames.annotation.tasks import GoneError, clean_text, part_of
 from flames.errors import UsageError
 from flames.records import Response
 from flames.taxonomy import Dimension, Subcomponent

@@ -20,10 +20,10 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from flames.annotation import _events
-from flames.annotation._events import Entry
-from flames.annotation._project import Project
-from flames.annotation._schema import assignments, failures, items, people, sessions
+from flames.annotation import events as _events
+from flames.annotation.events import Entry
+from flames.annotation.project import Project
+from flames.annotation.schema import assignments, failures, items, people, sessions
 from flames.errors import InputError, UsageError
 from flames.taxonomy import Language
 from flames.text import for_terminal, shorten, visible

@@ -13,9 +13,10 @@ import typer
 from flames.cli._ask_options import AskOptions
 
 if TYPE_CHECKING:
-    from flames.collect import Asking, Plan, Progress, Settings, Standing
+    from flames.collect.ask import Asking, Plan, Progress, Standing
+    from flames.collect.engine import Settings
     from flames.errors import FlamesError
-    from flames.run import RunDir
+    from flames.storage.run_dir import RunDir
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,11 @@ def plan(options: AskOptions) -> Plan:
         UsageError: An option cannot be used, or the model cannot be reached as named.
         InputError: The prompt set cannot be read.
     """
-    from flames.collect import Plan
-    from flames.io import parse_mapping
-    from flames.models import ModelOptions, Sampling, load_model
-    from flames.prompts import load_prompts
+    from flames.collect.ask import Plan
+    from flames.models.base import Sampling
+    from flames.models.load import ModelOptions, load_model
+    from flames.prompts.sets import load_prompts
+    from flames.storage.rows import parse_mapping
     from flames.taxonomy import load_taxonomy
 
     taxonomy = load_taxonomy(options.taxonomy)
@@ -95,7 +97,8 @@ def settings(options: AskOptions) -> Settings:
     Raises:
         UsageError: Only one price was given, or a price is none.
     """
-    from flames.collect import Prices, Settings
+    from flames.collect.engine import Settings
+    from flames.collect.limits import Prices
     from flames.errors import UsageError
 
     prices = None
@@ -114,7 +117,7 @@ def settings(options: AskOptions) -> Settings:
 
 def ask_plan(asked: Plan, options: AskOptions) -> Asked:
     """Asks what is missing, with a bar on a terminal; says what came of it."""
-    from flames.collect import Asking, prepare
+    from flames.collect.ask import Asking, prepare
     from flames.errors import OutsideError
 
     allowed = settings(options)
@@ -251,7 +254,7 @@ def _text(given: str | None, option: str) -> str | None:
 
 def _object(given: str | None) -> dict[str, Any]:
     from flames.errors import InputError, UsageError
-    from flames.io import parse_json
+    from flames.storage.rows import parse_json
 
     text = _text(given, "--extra-body")
     if text is None:

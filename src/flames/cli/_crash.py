@@ -27,7 +27,7 @@ def tell(error: Exception, argv: Sequence[str]) -> int:
         error: What was raised.
         argv: The command line; the values of headers and keys that it gives or names are left out.
     """
-    from flames.models._failures import redact
+    from flames.models.failures import redact
     from flames.text import for_terminal
 
     plugin = _plugin(error)

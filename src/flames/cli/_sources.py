@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from flames.io import ReadOptions
-    from flames.sources import Source
+    from flames.analysis.source import Source
+    from flames.storage.record_files import ReadOptions
 
 
 def read_sources(
@@ -33,11 +33,12 @@ def read_sources(
         UsageError: An option's value is none of those it takes.
         InputError: A path cannot be read as verdicts.
     """
+    from flames.analysis.loading import load_sources, mappings_of, taxonomy_of
+    from flames.analysis.source import over
     from flames.errors import UsageError
-    from flames.io import ReadOptions, parse_mapping
-    from flames.prompts import load_prompts
-    from flames.report import over
-    from flames.sources import load_sources, mappings_of, taxonomy_of
+    from flames.prompts.sets import load_prompts
+    from flames.storage.record_files import ReadOptions
+    from flames.storage.rows import parse_mapping
 
     if truncated not in ("scored", "unscored"):
         raise UsageError(f"--truncated takes scored or unscored, not {truncated!r}")

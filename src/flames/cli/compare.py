@@ -61,12 +61,12 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Compare models on the prompts that both answered: differences, intervals, tests, changes."""
+    from flames.analysis.compare import compare as compared
+    from flames.analysis.comparison import SHOWN
     from flames.cli._sources import read_sources
-    from flames.compare import compare as compared
-    from flames.compare import print_comparison, render_html
-    from flames.compare._result import SHOWN
-    from flames.io import write_atomic
-    from flames.report.page import language
+    from flames.reports.comparison import print_comparison, render_html
+    from flames.reports.page import language
+    from flames.storage.atomic import write_atomic
 
     shown = language(lang)
     sources, options = read_sources(

@@ -84,8 +84,7 @@ def gate(
     import json
     from dataclasses import asdict, replace
 
-    from flames.errors import UsageError
-    from flames.gate import (
+    from flames.analysis.gate import (
         OVERALL,
         Rules,
         append_summary,
@@ -95,8 +94,11 @@ def gate(
         to_junit,
         to_summary,
     )
-    from flames.io import ReadOptions, parse_mapping, write_atomic
-    from flames.sources import load_sources, mappings_of, taxonomy_of
+    from flames.analysis.loading import load_sources, mappings_of, taxonomy_of
+    from flames.errors import UsageError
+    from flames.storage.atomic import write_atomic
+    from flames.storage.record_files import ReadOptions
+    from flames.storage.rows import parse_mapping
     from flames.text import for_terminal
 
     if truncated not in ("scored", "unscored"):

@@ -17,7 +17,7 @@ from flames.cli._options import (
 )
 
 if TYPE_CHECKING:
-    from flames.prompts import PromptSet
+    from flames.prompts.sets import PromptSet
     from flames.records import Prompt
 
 app = typer.Typer(help="List, show, check and fetch prompt sets.", no_args_is_help=True)
@@ -30,7 +30,7 @@ SetArgument = Annotated[
 @app.command("list")
 def list_sets(as_json: JsonOption = False) -> None:
     """List the prompt sets that are known by name."""
-    from flames.prompts import KNOWN_SETS, load_prompts
+    from flames.prompts.sets import KNOWN_SETS, load_prompts
 
     rows: list[dict[str, Any]] = []
     for known in KNOWN_SETS.values():
@@ -174,8 +174,9 @@ def validate(
 ) -> None:
     """Check a set of prompts and tell all that is wrong with it; exit code 2 if anything is."""
     from flames.errors import UsageError
-    from flames.io import parse_mapping
-    from flames.prompts import KNOWN_SETS, check_prompts
+    from flames.prompts.check import check_prompts
+    from flames.prompts.sets import KNOWN_SETS
+    from flames.storage.rows import parse_mapping
     from flames.taxonomy import load_taxonomy
     from flames.text import for_terminal, shorten
 
@@ -230,7 +231,8 @@ def fetch(
     as_json: JsonOption = False,
 ) -> None:
     """Fetch a published prompt set into the cache (FLAMES_HOME moves it), checked by SHA-256."""
-    from flames.prompts import fetch_prompts, load_prompts
+    from flames.prompts.fetch import fetch_prompts
+    from flames.prompts.sets import load_prompts
 
     path = fetch_prompts(name, source)
     found = load_prompts(name)
@@ -255,8 +257,8 @@ def _load(
     limit: int | None,
     seed: int,
 ) -> PromptSet:
-    from flames.io import parse_mapping
-    from flames.prompts import load_prompts
+    from flames.prompts.sets import load_prompts
+    from flames.storage.rows import parse_mapping
     from flames.taxonomy import load_taxonomy
 
     return load_prompts(

@@ -21,11 +21,11 @@ from flames.cli._options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flames.io import ReadOptions
-    from flames.metrics.ppi import Correction
+    from flames.analysis.source import Source
+    from flames.metrics.correction import Correction
     from flames.metrics.result import Result
     from flames.records import Verdict
-    from flames.sources import Source
+    from flames.storage.record_files import ReadOptions
     from flames.taxonomy import Language, Taxonomy
 
 
@@ -100,7 +100,7 @@ def report(
     """Report rates, scores, intervals and coverage; for a run, (re)write its report as well."""
     from flames.cli._sources import read_sources
     from flames.errors import InputError, UsageError
-    from flames.report.page import language
+    from flames.reports.page import language
 
     if as_json:
         if form not in (None, "json"):
@@ -130,7 +130,7 @@ def report(
     results = _measured(sources, values, seed)
     corrections: list[Correction] = []
     if human is not None:
-        from flames.metrics.ppi import correct
+        from flames.metrics.correction import correct
 
         labels = _labels(human, sources, options, labels_are_random)
         try:
@@ -158,8 +158,8 @@ _FORMS = ("md", "html", "json", "csv")
 
 def _measured(sources: Sequence[Source], taxonomy: Taxonomy, seed: int) -> list[Result]:
     """A result a source, each by a name of its own, with what its neighbours make worth knowing."""
-    from flames.metrics import measure
-    from flames.sources import names_of, reworded_notes
+    from flames.analysis.source import names_of, reworded_notes
+    from flames.metrics.rates import measure
 
     results = []
     names, notes = names_of(sources, beside_scorers=True), reworded_notes(sources)
@@ -176,8 +176,8 @@ def _labels(
     """What people said. A label without model or dimension takes it from what it is on."""
     from dataclasses import replace
 
+    from flames.analysis.loading import load_labels
     from flames.records import Prompt
-    from flames.sources import load_labels
 
     models = {source.model for source in sources}
     if options.model is None and len(models) == 1:
@@ -201,7 +201,7 @@ def _render(
     lang: Language,
     corrections: Sequence[Correction],
 ) -> str:
-    from flames import report
+    from flames import reports as report
 
     if form == "json":
         return report.render_json(results, corrections)
@@ -213,7 +213,7 @@ def _render(
 
 
 def _write(text: str, out: Path | None) -> None:
-    from flames.io import write_atomic
+    from flames.storage.atomic import write_atomic
 
     if out is None:
         typer.echo(text, nl=False)
@@ -229,9 +229,9 @@ def _show(
     lang: Language,
     corrections: Sequence[Correction],
 ) -> None:
-    from flames import report
+    from flames import reports as report
     from flames.cli._console import tables
-    from flames.run import is_run, open_run
+    from flames.storage.run_dir import is_run, open_run
     from flames.text import for_terminal
 
     report.print_summary(results, tables(), lang, taxonomy, corrections)

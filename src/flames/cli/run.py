@@ -10,9 +10,9 @@ from flames.cli._ask_options import AskOptions, with_ask_options
 from flames.cli._options import JsonOption, Lang, ScorerOption, TruncatedOption
 
 if TYPE_CHECKING:
-    from flames.run import RunDir
-    from flames.scorers import Scorer
-    from flames.scoring import Truncated
+    from flames.scorers.base import Scorer
+    from flames.scorers.scoring import Truncated
+    from flames.storage.run_dir import RunDir
     from flames.taxonomy import Language
 
 
@@ -39,8 +39,8 @@ def run(
     from flames.cli._asking import ask_plan, plan
     from flames.cli.scorer._load import load, parse_options
     from flames.errors import UsageError
-    from flames.report.page import language
-    from flames.scoring import check_reached
+    from flames.reports.page import language
+    from flames.scorers.scoring import check_reached
 
     shown = language(lang)
     if truncated not in ("scored", "unscored"):
@@ -66,12 +66,13 @@ def _report(
 
     With JSON on standard output, everything else goes to standard error.
     """
+    from flames.analysis.loading import load_sources
     from flames.cli._console import tables
-    from flames.io import ReadOptions
-    from flames.metrics import measure
-    from flames.report import print_summary, render_json, write_reports
-    from flames.scoring import score_run, unreached
-    from flames.sources import load_sources
+    from flames.metrics.rates import measure
+    from flames.reports import print_summary, write_reports
+    from flames.reports.data import render_json
+    from flames.scorers.scoring import score_run, unreached
+    from flames.storage.record_files import ReadOptions
     from flames.text import for_terminal
 
     if any(True for _ in run.responses()):

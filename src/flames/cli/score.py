@@ -21,7 +21,7 @@ from flames.cli._options import (
 )
 
 if TYPE_CHECKING:
-    from flames.io import ReadOptions
+    from flames.storage.record_files import ReadOptions
 
 
 def score(
@@ -134,8 +134,8 @@ def score(
     if target != "-" and Path(target).is_dir():
         if out is not None or form != "jsonl":
             raise UsageError("a run is scored into itself; --out and --format are for files")
-        from flames.run import open_run
-        from flames.scoring import score_run
+        from flames.scorers.scoring import score_run
+        from flames.storage.run_dir import open_run
 
         run = open_run(Path(target))
         judge = load(scorer, taxonomy or run.taxonomy, options)
@@ -147,11 +147,11 @@ def score(
     if form == "official":
         if target == "-":
             raise UsageError("--format official needs a file, not standard input")
-        from flames.io import stem_of
+        from flames.storage.rows import stem_of
 
         out = out or Path(target).with_name(f"{stem_of(target)}_predicted.jsonl")
     from flames.records import dump_line
-    from flames.scoring import count_responses, score_file, score_file_to
+    from flames.scorers.scoring import count_responses, score_file, score_file_to
 
     # Read to its end first: a broken last line is told before anything is scored or paid for.
     total = count_responses(target, read) if Path(target).is_file() else None
@@ -188,8 +188,9 @@ def _read_options(
     encoding: str | None,
     taxonomy: Path | None,
 ) -> ReadOptions:
-    from flames.io import ReadOptions, parse_mapping
-    from flames.prompts import known_prompts, load_prompts
+    from flames.prompts.sets import known_prompts, load_prompts
+    from flames.storage.record_files import ReadOptions
+    from flames.storage.rows import parse_mapping
     from flames.taxonomy import load_taxonomy
 
     values = load_taxonomy(taxonomy)
@@ -213,7 +214,7 @@ def _progress(total: int | None, quiet: bool) -> Iterator[Callable[[Mapping[str,
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from flames.records import THOUGHT_ALOUD
-    from flames.scoring import check_reached, unreached
+    from flames.scorers.scoring import check_reached, unreached
 
     lost = thinking = 0
     scored: Counter[bool] = Counter()

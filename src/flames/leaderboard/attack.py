@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from flames.leaderboard.published import LATEST, published_results
-from flames.metrics import Result
-from flames.metrics.result import Estimate
+from flames.metrics.result import Estimate, Result
 
 PAPER = "arXiv:2311.06899"
 _PAPER_MODEL = "ChatGPT"

@@ -14,7 +14,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
-from flames.leaderboard._possible import (
+from flames.leaderboard.possible import (
     all_at,
     around,
     best_counts,
@@ -26,7 +26,7 @@ from flames.leaderboard._possible import (
     rate_of,
     score_of,
 )
-from flames.leaderboard._table import OVERALL, RATE, SCORE, Cell
+from flames.leaderboard.table import OVERALL, RATE, SCORE, Cell
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 
 _MOST_DECIMALS = 9  # unrounded floating point numbers hold no more for sure

@@ -1,6 +1,8 @@
 """Entries of the leaderboard: small files of label counts, made from a run and reviewed by people.
 
 An entry holds counts, never rates: everything the site shows is computed from them.
+
+Where in a JSON text a value stands, so that an error can name its line.
 """
 
 from __future__ import annotations
@@ -11,18 +13,19 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from json import JSONDecoder
+from json.decoder import scanstring  # type: ignore[attr-defined]
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from flames import __version__
+from flames.analysis.source import Source
 from flames.errors import InputError
-from flames.io import open_binary, parse_json
-from flames.leaderboard._places import line_of
 from flames.records import Verdict
-from flames.run import safe_name
-from flames.sources import Source
+from flames.storage.rows import open_binary, parse_json
+from flames.storage.run_dir import safe_name
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 from flames.text import for_terminal, shorten, visible
 
@@ -296,3 +299,46 @@ def _misfits(entry: Entry, taxonomy: Taxonomy) -> Iterator[tuple[str, tuple[str,
     if total > expected or (total < expected and entry.samples == 1):
         asked = f"{entry.prompt_set.n:,} prompts × {entry.samples} make {expected:,}"
         yield f"the dimensions count {total:,} responses, but {asked}", ("dimensions",)
+
+
+_DECODER = JSONDecoder()
+
+
+def line_of(text: str, path: Sequence[Any]) -> int:
+    """The line, from 1, on which the value at `path` starts; of the deepest part that is there.
+
+    Args:
+        text: Valid JSON.
+        path: Keys and positions from the outermost value inwards.
+    """
+    at = _skip(text, 0)
+    for part in path:
+        found = _entries(text, at).get(part)
+        if found is None:
+            break
+        at = found
+    return text.count("\n", 0, at) + 1
+
+
+def _skip(text: str, at: int, marks: str = " \t\r\n") -> int:
+    while at < len(text) and text[at] in marks:
+        at += 1
+    return at
+
+
+def _entries(text: str, at: int) -> dict[Any, int]:
+    """Where the values of the object or array at `at` start, by key or position."""
+    places: dict[Any, int] = {}
+    if text[at] not in "{[":
+        return places
+    is_object = text[at] == "{"
+    at = _skip(text, at + 1)
+    while text[at] not in "}]":
+        key: Any = len(places)
+        if is_object:
+            key, at = scanstring(text, at + 1)
+            at = _skip(text, at, " \t\r\n:")
+        places[key] = at
+        _, at = _DECODER.raw_decode(text, at)
+        at = _skip(text, at, " \t\r\n,")
+    return places

@@ -17,10 +17,10 @@ from importlib import resources
 from typing import NamedTuple
 
 from flames.errors import UsageError
-from flames.leaderboard._possible import best_counts, possible_counts, score_of
-from flames.metrics import PromptSetInfo, Result, measure
-from flames.metrics._measure import RESAMPLES
-from flames.records import Verdict
+from flames.leaderboard.possible import best_counts, possible_counts, score_of
+from flames.metrics.rates import RESAMPLES, measure
+from flames.metrics.result import Result
+from flames.records import PromptSetInfo, Verdict
 from flames.taxonomy import Taxonomy, default_taxonomy
 
 RELEASES = ("2023-11-08", "2023-12-11")

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy.special import ndtr
 
 from flames.errors import InputError
-from flames.metrics._bootstrap import draw_counted, mean_of, stream
-from flames.metrics._measure import RESAMPLES
+from flames.metrics.intervals import draw_counted, mean_of, stream
 from flames.metrics.paired import holm
+from flames.metrics.rates import RESAMPLES
 from flames.metrics.result import Estimate, Result
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 

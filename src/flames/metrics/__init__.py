@@ -3,17 +3,10 @@
 Nothing here knows of scorers, models or files.
 """
 
-from flames.metrics._intervals import wilson
-from flames.metrics._measure import Measurable, coverage, measure
-from flames.metrics.result import (
-    Bounds,
-    Coverage,
-    Estimate,
-    Group,
-    Overall,
-    PromptSetInfo,
-    Result,
-)
+from flames.metrics.intervals import wilson
+from flames.metrics.rates import Measurable, coverage, measure
+from flames.metrics.result import Bounds, Coverage, Estimate, Group, Overall, Result
+from flames.records import PromptSetInfo
 
 __all__ = [
     "Bounds",

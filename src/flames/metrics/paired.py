@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr, ndtri
 
-from flames.metrics._bootstrap import draw_totals
+from flames.metrics.intervals import draw_totals
 
 Array = NDArray[np.float64]
 

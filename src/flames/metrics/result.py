@@ -6,28 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from flames.records import PromptSetInfo
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True)
-
-
-class PromptSetInfo(_Frozen):
-    """What prompts a number was computed on.
-
-    `sha256` is of the set's file (`of` = `file`), or, where no file is known, of the sorted
-    prompt ids, one a line (`of` = `ids`); a prompt whose text is known counts with the id that
-    its text gives. `ids_sha256` is always the latter: two results with the same one are about
-    the same prompts. `n` counts the prompts that were to be asked; a sample that `--limit` drew
-    says so in `limit` and `seed`.
-    """
-
-    name: str
-    sha256: str
-    n: int
-    of: Literal["file", "ids"] = "file"
-    ids_sha256: str | None = None
-    limit: int | None = None
-    seed: int | None = None
 
 
 class Estimate(_Frozen):

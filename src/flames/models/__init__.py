@@ -1,6 +1,6 @@
 """Models that can be asked: the protocol, the OpenAI-compatible client, presets, local models."""
 
-from flames.models._base import (
+from flames.models.base import (
     ChatModel,
     EndpointUnusable,
     Message,
@@ -13,11 +13,11 @@ from flames.models._base import (
     Unreachable,
     Usage,
 )
-from flames.models._callable import CallableModel
-from flames.models._load import ModelOptions, load_model
-from flames.models._local import local_file
-from flames.models._openai import OpenAIModel
-from flames.models._presets import PRESETS, Preset
+from flames.models.function import CallableModel
+from flames.models.load import ModelOptions, load_model
+from flames.models.local import local_file
+from flames.models.openai_client import OpenAIModel
+from flames.models.providers import PRESETS, Preset
 
 __all__ = [
     "PRESETS",

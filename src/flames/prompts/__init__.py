@@ -1,8 +1,8 @@
 """Prompt sets: the bundled ones, fetched ones and files, each with its checksum."""
 
-from flames.prompts._check import PromptCheck, check_prompts
-from flames.prompts._fetch import fetch_prompts
-from flames.prompts._sets import (
+from flames.prompts.check import PromptCheck, check_prompts
+from flames.prompts.fetch import fetch_prompts
+from flames.prompts.sets import (
     KNOWN_SETS,
     KnownSet,
     PromptSet,

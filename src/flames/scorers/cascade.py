@@ -22,11 +22,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flames.errors import InputError, UsageError
-from flames.io import parse_json
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers._asking import together
+from flames.scorers.asking import together
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo
 from flames.scorers.registry import check_options, load_among
+from flames.storage.rows import parse_json
 
 THRESHOLD = 0.8
 
@@ -43,7 +43,7 @@ class CascadeScorer:
     """Scorers that are asked in turn, each only about what the earlier ones left open.
 
     Every verdict carries `step` (the id of the scorer that decided), what each step that was
-    asked said and took (`cascade`), and what all of them took (`judging`). `flames.spending`
+    asked said and took (`cascade`), and what all of them took (`judging`). `flames.analysis.cost`
     adds that up.
 
     Args:

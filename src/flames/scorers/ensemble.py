@@ -12,7 +12,7 @@ from typing import Any
 
 from flames.errors import UsageError
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers._asking import together
+from flames.scorers.asking import together
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo
 from flames.scorers.registry import load_among
 

@@ -10,10 +10,11 @@ from importlib import resources
 from pathlib import Path
 
 from flames.errors import InputError
-from flames.io import ReadOptions, open_binary, read_verdicts
 from flames.records import Key, Response, Verdict, on_other_text, verdict_for
 from flames.scorers.base import ScorerContext, ScorerInfo
 from flames.scorers.registry import scorer_notes
+from flames.storage.record_files import ReadOptions, read_verdicts
+from flames.storage.rows import open_binary
 from flames.text import shorten
 
 PREFIX = "labels:"

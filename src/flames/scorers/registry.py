@@ -23,7 +23,7 @@ NOTES = "scorer_notes"
 """Under this name a verdict carries its scorer's notes that its id alone does not tell."""
 
 _MOST = 8
-_TRAINED = "flames.scorers.classifier:load"
+_TRAINED = "flames.scorers.trained.load:load"
 _NOTES = {
     "lexical": "lexical is a baseline trained on synthetic labels: a linear model over character "
     "n-grams that has never been compared with people's judgement",
@@ -91,11 +91,11 @@ _OURS = (
     ScorerEntry(
         "flames-scorer",
         "",
-        "flames.scorers.official:load",
+        "flames.scorers.trained.released:load",
         "The released InternLM-7B scorer of the benchmark's authors, once imported",
         "train",
         frozenset(),
-        "flames.scorers.official:parts",
+        "flames.scorers.trained.released:parts",
     ),
     ScorerEntry(
         "judge",
@@ -130,10 +130,10 @@ _OURS = (
     ScorerEntry(
         "calibrated",
         "FILE",
-        "flames.scorers.calibration:load",
+        "flames.scorers.calibrated:load",
         "A scorer with calibrated probabilities that may abstain: what calibrate wrote",
         options=frozenset(),
-        parts="flames.scorers.calibration:parts",
+        parts="flames.scorers.calibrated:parts",
     ),
     ScorerEntry(
         "labels",
@@ -190,7 +190,7 @@ def _of_folder(path: str) -> frozenset[str]:
     """What a trained scorer takes: one with its original weights, or an exported one."""
     if not os.path.isdir(path):
         return _OF_TRAINED
-    from flames.export import read_package
+    from flames.scorers.trained.exported import read_package
 
     return _OF_ORIGINAL if read_package(path) is None else _OF_EXPORTED
 
@@ -259,7 +259,7 @@ def load_scorer(spec: str, context: ScorerContext | None = None) -> Scorer:
         InputError: What the scorer reads is broken.
     """
     if context is None:
-        from flames.prompts import known_prompts
+        from flames.prompts.sets import known_prompts
 
         context = ScorerContext(prompts=known_prompts())
     factory, argument = _factory(spec)

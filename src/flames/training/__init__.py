@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from flames.training._leaks import Leak, find_leaks, without_leaks
-from flames.training._options import TrainOptions
-from flames.training._splits import Split, SplitOptions, split
+from flames.training.leaks import Leak, find_leaks, without_leaks
+from flames.training.options import TrainOptions
+from flames.training.splits import Split, SplitOptions, split
 
 if TYPE_CHECKING:
-    from flames.training._judging import Trained
-    from flames.training._trainer import train
+    from flames.training.trainer import Trained, train
 
 __all__ = [
     "Leak",
@@ -30,7 +29,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "Trained":
-        from flames.training._judging import Trained
+        from flames.training.trainer import Trained
 
         return Trained
     if name != "train":
@@ -38,7 +37,7 @@ def __getattr__(name: str) -> Any:
     from flames.errors import MissingExtraError
 
     try:
-        from flames.training import _trainer
+        from flames.training import trainer as _trainer
     except ImportError as error:
         if (error.name or "").split(".")[0] in ("torch", "transformers", "accelerate"):
             raise MissingExtraError("train", "training a scorer") from None

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from flames.annotation import Project
-    from flames.metrics import Estimate
+    from flames.metrics.result import Estimate
 
 ProjectArgument = Annotated[
     Path, typer.Argument(metavar="PROJECT", help="The project's folder.", show_default=False)

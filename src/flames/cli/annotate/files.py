@@ -36,9 +36,9 @@ def sheet(
     from flames.annotation import people, write_sheet
     from flames.cli.annotate._shared import opened, say
     from flames.errors import UsageError
-    from flames.io import write_atomic
-    from flames.report.page import language
-    from flames.run import safe_name
+    from flames.reports.page import language
+    from flames.storage.atomic import write_atomic
+    from flames.storage.run_dir import safe_name
 
     with opened(project) as found:
         with found.database.read() as connection:
@@ -75,7 +75,8 @@ def import_labels(
     """Take in labels: all of a file, or none of it. Twice the same file changes nothing."""
     from flames.annotation import import_labels as take_in
     from flames.cli.annotate._shared import opened, say
-    from flames.io import ReadOptions, parse_mapping
+    from flames.storage.record_files import ReadOptions
+    from flames.storage.rows import parse_mapping
 
     options = ReadOptions(mapping=parse_mapping(mapping), encoding=encoding, model=model)
     with opened(project) as found:
@@ -134,8 +135,8 @@ def export(
     from flames.annotation import label_studio_config
     from flames.cli.annotate._shared import opened, say
     from flames.errors import UsageError
-    from flames.io import write_atomic
     from flames.records import dump_line
+    from flames.storage.atomic import write_atomic
 
     whats = {"all": "labels", "adjudicated": "adjudicated", "majority": "majority",
              "dawid-skene": "dawid-skene", "known": "known"}  # fmt: skip

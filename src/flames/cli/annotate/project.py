@@ -108,8 +108,9 @@ def init(
     """Draw responses for labelling and make personal links for the people who do it."""
     from flames.annotation import Plan, create_project
     from flames.cli.annotate._shared import public
-    from flames.io import ReadOptions, parse_mapping
-    from flames.report.page import language
+    from flames.reports.page import language
+    from flames.storage.record_files import ReadOptions
+    from flames.storage.rows import parse_mapping
     from flames.taxonomy import load_taxonomy
 
     plan = Plan(

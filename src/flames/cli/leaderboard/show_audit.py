@@ -19,8 +19,8 @@ from flames.cli.leaderboard import app
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from flames.leaderboard import Ranking
-    from flames.metrics import Result
+    from flames.leaderboard.ranks import Ranking
+    from flames.metrics.result import Result
     from flames.taxonomy import Language
 
 _SORTS = ("rate", "score", "model")
@@ -47,8 +47,9 @@ def show(
     import json
 
     from flames.errors import UsageError
-    from flames.leaderboard import published_results, rank_models
-    from flames.report.page import language
+    from flames.leaderboard.published import published_results
+    from flames.leaderboard.ranks import rank_models
+    from flames.reports.page import language
     from flames.taxonomy import default_taxonomy
 
     if sort not in _SORTS:
@@ -198,10 +199,10 @@ def audit(
     from collections import Counter
     from dataclasses import asdict
 
-    from flames.io import parse_mapping
-    from flames.leaderboard import audit as tested
-    from flames.leaderboard import read_table
-    from flames.prompts import load_prompts
+    from flames.leaderboard.audit import audit as tested
+    from flames.leaderboard.table import read_table
+    from flames.prompts.sets import load_prompts
+    from flames.storage.rows import parse_mapping
     from flames.taxonomy import load_taxonomy
     from flames.text import for_terminal
 

@@ -22,9 +22,9 @@ from flames.cli.leaderboard import app
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from flames.analysis.source import Source
     from flames.leaderboard.attack import AttackTable
     from flames.leaderboard.entries import Entry
-    from flames.sources import Source
     from flames.taxonomy import Language
 
 EntriesOption = Annotated[
@@ -91,8 +91,8 @@ def add(
 
     from flames.cli._sources import read_sources
     from flames.errors import UsageError
-    from flames.io import write_atomic
     from flames.leaderboard.entries import entry_of
+    from flames.storage.atomic import write_atomic
     from flames.text import for_terminal
 
     sources, options = read_sources(
@@ -161,10 +161,10 @@ def build(
     import json
 
     from flames.errors import UsageError
-    from flames.leaderboard import RELEASES
     from flames.leaderboard.entries import read_entry
-    from flames.leaderboard.site import build_site
-    from flames.report.page import language
+    from flames.leaderboard.published import RELEASES
+    from flames.reports.leaderboard_site import build_site
+    from flames.reports.page import language
     from flames.taxonomy import load_taxonomy
     from flames.text import for_terminal
 
@@ -211,8 +211,8 @@ def attack(
 
     from flames.cli._sources import read_sources
     from flames.leaderboard.attack import attack_table
-    from flames.metrics import measure
-    from flames.report.page import language
+    from flames.metrics.rates import measure
+    from flames.reports.page import language
 
     shown = language(lang)
     found, options = read_sources(
@@ -242,7 +242,7 @@ def attack(
 
 def _named(sources: Sequence[Source]) -> Iterator[tuple[Source, str]]:
     """Sources with names that tell those on the same prompts, by the same scorer, apart."""
-    from flames.sources import names_of
+    from flames.analysis.source import names_of
 
     columns: dict[tuple[str, str], list[Source]] = {}
     for source in sources:
@@ -263,7 +263,7 @@ def _day(source: Source) -> str:
     """The day on which a run was asked, or today."""
     import datetime
 
-    from flames.run import is_run, open_run
+    from flames.storage.run_dir import is_run, open_run
 
     if is_run(source.origin):
         return open_run(source.origin).manifest.created[:10]

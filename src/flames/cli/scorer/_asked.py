@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from flames.records import Key, Response
-    from flames.scorers import Scorer
+    from flames.scorers.base import Scorer
     from flames.taxonomy import Taxonomy
 
 ScorerArgument = Annotated[
@@ -112,9 +112,9 @@ def labelled(files: Sequence[str], taxonomy: Taxonomy) -> Material:
     Raises:
         InputError: A row is unusable, or none is left.
     """
-    from flames.evaluation import read_labelled
-    from flames.io import ReadOptions
-    from flames.prompts import known_prompts
+    from flames.prompts.sets import known_prompts
+    from flames.scorers.labelled import read_labelled
+    from flames.storage.record_files import ReadOptions
 
     options = ReadOptions(taxonomy=taxonomy, prompts=known_prompts(taxonomy))
     found = read_labelled(files, options, skip_incomplete=True)
@@ -132,8 +132,8 @@ def unlabelled(path: str, taxonomy: Taxonomy) -> Material:
     Raises:
         InputError: A row cannot be used.
     """
-    from flames.io import ReadOptions, read_responses
-    from flames.prompts import known_prompts
+    from flames.prompts.sets import known_prompts
+    from flames.storage.record_files import ReadOptions, read_responses
 
     options = ReadOptions(taxonomy=taxonomy, prompts=known_prompts(taxonomy))
     everything = list(read_responses(path, options))

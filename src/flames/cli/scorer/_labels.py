@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 if TYPE_CHECKING:
-    from flames.io import ReadOptions
+    from flames.storage.record_files import ReadOptions
     from flames.taxonomy import Taxonomy
 
 LabelsOption = Annotated[
@@ -45,8 +45,9 @@ def read_options(
     model: str | None,
 ) -> tuple[Taxonomy, ReadOptions]:
     """The taxonomy, and how label files are read."""
-    from flames.io import ReadOptions, parse_mapping
-    from flames.prompts import known_prompts, load_prompts
+    from flames.prompts.sets import known_prompts, load_prompts
+    from flames.storage.record_files import ReadOptions
+    from flames.storage.rows import parse_mapping
     from flames.taxonomy import load_taxonomy
 
     values = load_taxonomy(taxonomy)

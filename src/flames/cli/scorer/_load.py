@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flames.scorers import Scorer
+    from flames.scorers.base import Scorer
     from flames.taxonomy import Taxonomy
 
 
@@ -23,8 +23,8 @@ def load(
 
     An option that means nothing to it, nor to those that get the same ones beside it, is refused.
     """
-    from flames.prompts import known_prompts
-    from flames.scorers import ScorerContext
+    from flames.prompts.sets import known_prompts
+    from flames.scorers.base import ScorerContext
     from flames.scorers.registry import check_options, load_among
     from flames.taxonomy import Taxonomy, load_taxonomy
 

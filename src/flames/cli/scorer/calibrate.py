@@ -65,10 +65,11 @@ def calibrate(
     """Calibrate a scorer's probabilities on labels; use the file as --scorer calibrated:FILE."""
     from flames.cli.scorer._asked import labelled, reached
     from flames.errors import UsageError
-    from flames.evaluation import seen
     from flames.scorers.base import score_stream
+    from flames.scorers.calibrated import save_calibration
     from flames.scorers.calibration import calibrate as fit
-    from flames.scorers.calibration import pairs, save_calibration
+    from flames.scorers.calibration import pairs
+    from flames.scorers.labelled import seen
     from flames.taxonomy import load_taxonomy
     from flames.text import for_terminal
 

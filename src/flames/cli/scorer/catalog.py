@@ -14,8 +14,7 @@ from flames.cli.scorer import app
 @app.command("list")
 def list_scorers(as_json: JsonOption = False) -> None:
     """List the kinds of scorers, those of installed packages included."""
-    from flames.scorers import known_scorers
-    from flames.scorers.registry import DEFAULT
+    from flames.scorers.registry import DEFAULT, known_scorers
 
     entries = list(known_scorers().values())
     if as_json:

@@ -23,7 +23,7 @@ from flames.cli.scorer import app
 from flames.cli.scorer._labels import LabelPromptsOption, LabelsOption, SkipIncompleteOption
 
 if TYPE_CHECKING:
-    from flames.evaluation import Evaluation
+    from flames.analysis.evaluation import Evaluation
 
 _FORMS = ("md", "html", "json")
 
@@ -70,12 +70,13 @@ def evaluate(
     quiet: QuietOption = False,
 ) -> None:
     """Judge scorers against labels: accuracy, F1, kappa, calibration, bias, the models' ranking."""
+    from flames.analysis.evaluate import evaluate as measured
+    from flames.analysis.evaluate import judge, versus
     from flames.cli.scorer._labels import read_options
     from flames.cli.scorer._load import load, parse_options
     from flames.errors import UsageError
-    from flames.evaluation import evaluate as measured
-    from flames.evaluation import judge, read_labelled, versus
-    from flames.report.page import language
+    from flames.reports.page import language
+    from flames.scorers.labelled import read_labelled
 
     form = "json" if as_json else form
     if form is not None and form not in _FORMS:
@@ -102,7 +103,7 @@ def evaluate(
     if form is None:
         from rich.console import Console
 
-        from flames.evaluation import print_evaluations
+        from flames.reports.evaluation import print_evaluations
 
         print_evaluations(found, Console(), values, shown)
         return
@@ -114,13 +115,13 @@ def evaluate(
         }  # fmt: skip
         text = json.dumps(data, ensure_ascii=False, indent=1) + "\n"
     else:
-        from flames.evaluation import markdown, page
+        from flames.reports.evaluation import markdown, page
 
         text = (page if form == "html" else markdown)(found, values, shown)
     if out is None:
         typer.echo(text, nl=False)
         return
-    from flames.io import write_atomic
+    from flames.storage.atomic import write_atomic
 
     write_atomic(out, text)
     if not quiet:

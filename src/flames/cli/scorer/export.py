@@ -71,11 +71,11 @@ def export(
 
     from flames.cli.scorer._labels import read_options
     from flames.errors import UsageError
-    from flames.evaluation import read_labelled
-    from flames.export import PRECISIONS, ExportOptions
-    from flames.export import export as exported
-    from flames.scorers import ScorerContext
-    from flames.selftest import record
+    from flames.scorers.base import ScorerContext
+    from flames.scorers.labelled import read_labelled
+    from flames.scorers.selftest import record
+    from flames.training.export import PRECISIONS, ExportOptions
+    from flames.training.export import export as exported
 
     wanted = tuple(each.strip() for each in precision.split(",") if each.strip())
     if not wanted or set(wanted) - set(PRECISIONS):

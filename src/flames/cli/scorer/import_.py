@@ -49,8 +49,8 @@ def import_(
 ) -> None:
     """Import the released scorer: no remote code, any transformers 5, GPU or CPU; self-test it."""
     from flames.errors import UsageError
-    from flames.scorers.official import ImportOptions, import_checkpoint
     from flames.taxonomy import load_taxonomy
+    from flames.training.import_released import ImportOptions, import_checkpoint
 
     if dtype not in (None, "float32", "bfloat16", "float16"):
         raise UsageError(f"--dtype is float32, bfloat16 or float16, not {dtype!r}")
@@ -75,8 +75,8 @@ def import_(
     typer.echo(f"{folder}")
     if selftest == "off":
         return
-    from flames.scorers import ScorerContext
-    from flames.selftest import record
+    from flames.scorers.base import ScorerContext
+    from flames.scorers.selftest import record
 
     values = load_taxonomy(taxonomy)
     given = {} if selftest is None else {"selftest": selftest}

@@ -22,8 +22,8 @@ from flames.cli.scorer._asked import (
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from flames.analysis.probe import ProbeReport
     from flames.metrics.result import Estimate
-    from flames.probes import ProbeReport
 
 
 @app.command("probe")
@@ -66,11 +66,11 @@ def probe(
     quiet: QuietOption = False,
 ) -> None:
     """Probe a scorer for bias: how often its verdict flips when nothing that matters changes."""
+    from flames.analysis.probe import probe_scorer
     from flames.cli.scorer._asked import labelled, reached, unlabelled
     from flames.errors import UsageError
-    from flames.io import write_atomic
-    from flames.probes import probe_scorer
     from flames.records import dump_line
+    from flames.storage.atomic import write_atomic
     from flames.taxonomy import load_taxonomy
 
     if labels and responses:

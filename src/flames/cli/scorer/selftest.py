@@ -11,7 +11,7 @@ from flames.cli._options import JsonOption, TaxonomyOption
 from flames.cli.scorer import app
 
 if TYPE_CHECKING:
-    from flames.selftest import Outcome
+    from flames.scorers.selftest import Outcome
 
 SelftestOption = Annotated[
     Optional[Path],  # noqa: UP045
@@ -44,8 +44,8 @@ def selftest(
     from flames.cli.scorer._load import load, parse_options
     from flames.errors import UsageError
     from flames.records import dump_line
-    from flames.scorers import ScorerContext
-    from flames.selftest import pairs_for, run
+    from flames.scorers.base import ScorerContext
+    from flames.scorers.selftest import pairs_for, run
     from flames.taxonomy import load_taxonomy
 
     values = load_taxonomy(taxonomy)

@@ -11,8 +11,8 @@ from flames.cli._options import JsonOption
 from flames.cli.scorer import app
 
 if TYPE_CHECKING:
+    from flames.analysis.cost import Spending
     from flames.records import Verdict
-    from flames.spending import Spending
 
 
 @app.command("spent")
@@ -24,8 +24,8 @@ def spent(
     as_json: JsonOption = False,
 ) -> None:
     """Tell who decided how many responses and what it took: requests, tokens, time, cost."""
+    from flames.analysis.cost import spending
     from flames.errors import InputError
-    from flames.spending import spending
 
     found = spending(_verdicts(target))
     if not found:
@@ -57,11 +57,11 @@ def spent(
 
 
 def _verdicts(target: str) -> list[Verdict]:
-    from flames.io import read_verdicts
+    from flames.storage.record_files import read_verdicts
 
     paths = [target]
     if Path(target).is_dir():
-        from flames.run import open_run
+        from flames.storage.run_dir import open_run
 
         paths = [str(path) for path in open_run(target).verdict_files().values()]
     return [verdict for path in paths for verdict in read_verdicts(path)]

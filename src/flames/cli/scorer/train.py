@@ -195,9 +195,9 @@ def train(
 
     from flames.cli.scorer._labels import read_options
     from flames.errors import UsageError
-    from flames.evaluation import read_labelled
-    from flames.models import local_file
-    from flames.scorers.classifier.settings import TEMPLATES
+    from flames.models.local import local_file
+    from flames.scorers.labelled import read_labelled
+    from flames.scorers.trained.settings import TEMPLATES
     from flames.training import SplitOptions, TrainOptions, split, without_leaks
     from flames.training import train as trained
 
@@ -285,7 +285,7 @@ def train(
         return
     from rich.console import Console
 
-    from flames.evaluation import print_summary
+    from flames.reports.evaluation import print_summary
 
     for part, found in result.evaluations.items():
         if not quiet:

@@ -1,0 +1,1 @@
+"""Everything that is computed from verdicts: comparisons, evaluations, gates, probes, costs."""

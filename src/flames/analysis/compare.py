@@ -1,0 +1,337 @@
+"""Comparing models on the prompts that both answered and on which both were scored."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from flames.analysis.comparison import (
+    Change,
+    Comparison,
+    Difference,
+    DimensionComparison,
+    PairComparison,
+    Side,
+)
+from flames.analysis.source import Source, names_of, reworded
+from flames.errors import UsageError
+from flames.metrics.intervals import mean_of, percentile_interval, stream
+from flames.metrics.paired import (
+    Pairs,
+    detectable,
+    difference_draws,
+    holm,
+    mcnemar_exact,
+    sign_flip_test,
+)
+from flames.metrics.rates import RESAMPLES
+from flames.metrics.result import Estimate
+from flames.records import Verdict
+from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
+from flames.text import bare, shorten
+
+INTERVAL = "paired bootstrap by prompt"
+MCNEMAR = "McNemar, exact"
+SIGN_FLIP = "sign-flip permutation by prompt"
+
+
+def compare(
+    sources: Sequence[Source],
+    taxonomy: Taxonomy | None = None,
+    *,
+    common: bool = False,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Comparison:
+    """Compares every two sources, the first one of a pair being the baseline.
+
+    Args:
+        sources: At least two, on the same prompts and by the same scorer.
+        taxonomy: Whose dimensions and scales; Flames' own unless given.
+        common: Compare on the prompts that two have in common where their prompt sets differ,
+            and also where their scorers do; the result says so.
+        seed: Of bootstrap and permutations.
+        resamples: Of bootstrap and permutations.
+
+    Raises:
+        UsageError: There is nothing to compare, prompt sets or scorers differ, or responses
+            cannot be joined by prompt.
+    """
+    taxonomy = taxonomy or default_taxonomy()
+    if len(sources) < 2:
+        raise UsageError("comparing takes at least two models; only one was given")
+    names = names_of(sources)
+    for source in sources:
+        if not source.joinable:
+            raise UsageError(
+                f"{source.origin}: its rows have neither `prompt_id` nor `prompt`, so responses "
+                "cannot be joined with another model's"
+            )
+    pairs = [
+        _pair(first, second, taxonomy, common, seed, resamples)
+        for first, second in combinations(zip(names, sources, strict=True), 2)
+    ]
+    return Comparison(
+        taxonomy=taxonomy.id,
+        sides=tuple(
+            Side(
+                name=name,
+                model=source.model,
+                scorer=source.scorer,
+                prompt_set=source.prompt_set,
+                origin=str(source.origin),
+                notes=source.notes,
+            )
+            for name, source in zip(names, sources, strict=True)
+        ),
+        pairs=tuple(pairs),
+        seed=seed,
+        resamples=resamples,
+    )
+
+
+def _ids(source: Source) -> frozenset[str]:
+    return frozenset(verdict.prompt_id for verdict in source.verdicts)
+
+
+def _remarks(
+    first: Source, second: Source, shared: Set[str], other: Sequence[str], common: bool
+) -> tuple[str, ...]:
+    """What a reader must know of how these two were narrowed; refuses what was not asked for."""
+    remarks = []
+    if first.scorer != second.scorer:
+        if not common:
+            raise UsageError(
+                f"different scorers: {first.model} by {first.scorer}, {second.model} by "
+                f"{second.scorer}; score both with one scorer, choose one with --scorer, or give "
+                "--common to compare them all the same"
+            )
+        remarks.append(
+            f"different scorers ({first.scorer}, {second.scorer}): a difference may be theirs"
+        )
+    ours, theirs = _ids(first), _ids(second)
+    if not shared or (ours != theirs and not common):
+        how = "--common compares on these alone" if shared else "nothing can be compared"
+        if renamed := _renamed(first, second):
+            how += f" ({renamed:,} have one text under two ids; without `prompt_id` the text joins)"
+        raise UsageError(
+            f"different prompt sets: {first.model} on {_set(first, ours)}, {second.model} on "
+            f"{_set(second, theirs)}, {len(shared):,} in common"
+            f"{f' ({_example(first, second, other)})' if other else ''}; {how}"
+        )
+    if ours != theirs:
+        remarks.append(
+            f"narrowed to the {len(shared):,} prompts in common of {_set(first, ours)} and "
+            f"{_set(second, theirs)}"
+        )
+    if other:
+        remarks.append(f"left out: {_example(first, second, other)}")
+    return tuple(remarks)
+
+
+def _example(first: Source, second: Source, other: Sequence[str]) -> str:
+    """How many prompts are no pairs for their texts, and one of them."""
+    texts = (shorten(side.prompts[other[0]].text, 40) for side in (first, second))
+    return (
+        f"{len(other):,} with another text under the same id, like {shorten(other[0], 40)}: "
+        f"{' | '.join(texts)}"
+    )
+
+
+def _renamed(first: Source, second: Source) -> int:
+    """How many texts stand on both sides, but not under one id."""
+    ours, theirs = (
+        {bare(prompt.text): known for known, prompt in side.prompts.items()}
+        for side in (first, second)
+    )
+    return sum(theirs.get(text, known) != known for text, known in ours.items())
+
+
+def _set(source: Source, ids: frozenset[str]) -> str:
+    return f"{source.prompt_set.name} ({len(ids):,} prompts)"
+
+
+@dataclass(frozen=True)
+class _Paired:
+    """A prompt's scored verdicts by both."""
+
+    prompt_id: str
+    first: tuple[Verdict, ...]
+    second: tuple[Verdict, ...]
+
+
+def _scored(source: Source) -> dict[str, list[Verdict]]:
+    by_prompt: dict[str, list[Verdict]] = defaultdict(list)
+    for verdict in source.verdicts:
+        if verdict.score is not None:
+            by_prompt[verdict.prompt_id].append(verdict)
+    return by_prompt
+
+
+def _pair(
+    first: tuple[str, Source],
+    second: tuple[str, Source],
+    taxonomy: Taxonomy,
+    common: bool,
+    seed: int,
+    resamples: int,
+) -> PairComparison:
+    other = dict.fromkeys(reworded(first[1].prompts, second[1].prompts))
+    shared = (_ids(first[1]) & _ids(second[1])) - other.keys()
+    remarks = _remarks(first[1], second[1], shared, list(other), common)
+    ours, theirs = _scored(first[1]), _scored(second[1])
+    by_dimension: dict[str, list[_Paired]] = {name: [] for name in taxonomy.names}
+    left_out: dict[str, int] = defaultdict(int)
+    for prompt in dict.fromkeys(verdict.prompt_id for verdict in first[1].verdicts):
+        if prompt not in shared:
+            left_out["another text" if prompt in other else "not in common"] += 1
+        elif prompt not in ours or prompt not in theirs:
+            who = (
+                "both"
+                if prompt not in ours and prompt not in theirs
+                else (first[0] if prompt not in ours else second[0])
+            )
+            left_out[f"unscored: {who}"] += 1
+        else:
+            pair = _Paired(prompt, tuple(ours[prompt]), tuple(theirs[prompt]))
+            by_dimension[taxonomy.dimension(pair.first[0].dimension).name].append(pair)
+    left_out["not in common"] += len(_ids(second[1]) - _ids(first[1]))
+    present = [d for d in taxonomy.dimensions if by_dimension[d.name]]
+    rates = [_values(by_dimension[d.name], d, rate=True) for d in present]
+    scores = [_values(by_dimension[d.name], d, rate=False) for d in present]
+    groups = {}
+
+    def differ(strata: Sequence[Pairs], *what: str) -> Difference:
+        def rng(*use: object) -> np.random.Generator:
+            return stream(seed, first[0], second[0], *what, *use)
+
+        return _difference(strata, rng, resamples)
+
+    by_rate = [differ([own], d.name, "rate") for own, d in zip(rates, present, strict=True)]
+    by_score = [differ([own], d.name, "score") for own, d in zip(scores, present, strict=True)]
+    for i, dimension in enumerate(present):
+        if len(dimension.scale) == 2:  # the score is the rate in other units: so is its test
+            update = {"p": by_rate[i].p, "test": by_rate[i].test}
+            by_score[i] = by_score[i].model_copy(update=update)
+    by_rate, by_score = _corrected(by_rate), _corrected(by_score)
+    for i, dimension in enumerate(present):
+        change = np.sign(np.round(scores[i].differences, 9))
+        groups[dimension.name] = DimensionComparison(
+            n=len(change),
+            better=int((change > 0).sum()),
+            worse=int((change < 0).sum()),
+            harmless_rate=by_rate[i],
+            harmless_score=by_score[i],
+        )
+    partial = len(present) < len(taxonomy.dimensions)
+    changes = _changes(
+        [p for own in by_dimension.values() for p in own], first[1], second[1], taxonomy
+    )
+    return PairComparison(
+        first=first[0],
+        second=second[0],
+        n=sum(len(own) for own in by_dimension.values()),
+        left_out={reason: n for reason, n in left_out.items() if n},
+        remarks=remarks,
+        partial=partial,
+        harmless_rate=None if partial else differ(rates, "rate"),
+        harmless_score=None if partial else differ(scores, "score"),
+        dimensions=groups,
+        changed=len(changes),
+        changes=changes,
+    )
+
+
+def _values(pairs: Sequence[_Paired], dimension: Dimension, *, rate: bool) -> Pairs:
+    def mean(verdicts: Sequence[Verdict]) -> float:
+        scores = [verdict.score for verdict in verdicts if verdict.score is not None]
+        if rate:
+            return sum(score == dimension.best for score in scores) / len(scores)
+        return sum(scores) / (len(scores) * dimension.best)
+
+    return Pairs(
+        first=np.array([mean(pair.first) for pair in pairs]),
+        second=np.array([mean(pair.second) for pair in pairs]),
+        low=0.0 if rate else dimension.scale[-1] / dimension.best,
+    )
+
+
+def _difference(
+    strata: Sequence[Pairs], rng: Callable[..., np.random.Generator], resamples: int
+) -> Difference:
+    """The mean difference over strata, its interval and its test.
+
+    One stratum of pairs that are harmless or not gets McNemar's exact test; everything else
+    the permutation test.
+    """
+    draws = [difference_draws(own, resamples, rng("draw", i)) for i, own in enumerate(strata)]
+    first, second = (
+        float(np.mean([values.mean() for values in side]))
+        for side in ([own.first for own in strata], [own.second for own in strata])
+    )
+    value = 100 * (second - first)
+    low, high = percentile_interval(100 * mean_of(draws), value)
+    differences = [own.differences for own in strata]
+    if len(strata) == 1 and np.isin([strata[0].first, strata[0].second], (0, 1)).all():
+        test = MCNEMAR
+        p = mcnemar_exact(int((differences[0] > 0).sum()), int((differences[0] < 0).sum()))
+    else:
+        test = SIGN_FLIP
+        p = sign_flip_test(differences, resamples, rng("flip"))
+    return Difference(
+        first=100 * first,
+        second=100 * second,
+        difference=Estimate(value=value, low=low, high=high, method=INTERVAL),
+        p=p,
+        test=test,
+        detectable=100 * detectable(differences, [own.widest for own in strata]),
+    )
+
+
+def _corrected(differences: Sequence[Difference]) -> list[Difference]:
+    corrected = holm([each.p for each in differences])
+    return [
+        each.model_copy(update={"p_holm": p})
+        for each, p in zip(differences, corrected, strict=True)
+    ]
+
+
+def _changes(
+    pairs: Sequence[_Paired], first: Source, second: Source, taxonomy: Taxonomy
+) -> tuple[Change, ...]:
+    """The prompts that changed, the deepest fall first."""
+    changes = []
+    for pair in pairs:
+        scores = tuple(
+            tuple(v.score for v in side if v.score is not None)
+            for side in (pair.first, pair.second)
+        )
+        fall = float(np.mean(scores[0]) - np.mean(scores[1]))
+        if sorted(scores[0]) == sorted(scores[1]):
+            continue
+        verdict = pair.first[0]
+        prompt = first.prompts.get(pair.prompt_id) or second.prompts.get(pair.prompt_id)
+        changes.append(
+            Change(
+                prompt_id=pair.prompt_id,
+                dimension=taxonomy.dimension(verdict.dimension).name,
+                subcomponent=verdict.subcomponent,
+                prompt=prompt.text if prompt else None,
+                scores=(scores[0], scores[1]),
+                responses=(_texts(first, pair.first), _texts(second, pair.second)),
+                fall=fall,
+            )
+        )
+    return tuple(sorted(changes, key=lambda change: -change.fall))
+
+
+def _texts(source: Source, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    texts = []
+    for verdict in verdicts:
+        response = source.responses.get(verdict.key)
+        texts.append(getattr(response, "response", None) or "")
+    return tuple(texts)

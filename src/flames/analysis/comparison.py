@@ -1,0 +1,128 @@
+"""What a comparison says, in the shape of its JSON (schema 1)."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flames import __version__
+from flames.metrics.result import Estimate
+from flames.records import PromptSetInfo
+from flames.text import for_terminal
+
+SHOWN = 500
+"""Changed prompts that a page or JSON holds unless told otherwise, shared among the pairs."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+
+class Side(_Frozen):
+    """One of the compared: a model under a scorer on a prompt set."""
+
+    name: str
+    model: str
+    scorer: str
+    prompt_set: PromptSetInfo
+    origin: str
+    notes: tuple[str, ...] = ()
+
+
+class Difference(_Frozen):
+    """Second less first, in points; above 0 the second one does better.
+
+    `p` is of the test named in `test`, `p_holm` corrected over the dimensions. `detectable` is
+    the least difference that this sample would have shown with 80 % power at 5 %.
+    """
+
+    first: float
+    second: float
+    difference: Estimate
+    p: float
+    test: str
+    p_holm: float | None = None
+    detectable: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the test, corrected where it is one of several, rejects at 5 %."""
+        return (self.p if self.p_holm is None else self.p_holm) < 0.05
+
+
+class DimensionComparison(_Frozen):
+    """One dimension: `n` prompts in pairs, how many the second one got better or worse."""
+
+    n: int
+    better: int
+    worse: int
+    harmless_rate: Difference
+    harmless_score: Difference
+
+
+class Change(_Frozen):
+    """A prompt that the two got different scores on (a score a sample), with the responses."""
+
+    prompt_id: str
+    dimension: str
+    subcomponent: str | None = None
+    prompt: str | None = None
+    scores: tuple[tuple[int, ...], tuple[int, ...]]
+    responses: tuple[tuple[str, ...], tuple[str, ...]]
+    fall: float
+
+
+class PairComparison(_Frozen):
+    """Two of the compared.
+
+    `n` counts the prompts in pairs, `left_out` those of either side that are not, by reason.
+    Overall values are None where a dimension has no pair (`partial`). `changed` counts the
+    changed prompts, of which `changes` may hold only the first.
+    """
+
+    first: str
+    second: str
+    n: int
+    left_out: dict[str, int] = Field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    partial: bool
+    harmless_rate: Difference | None = None
+    harmless_score: Difference | None = None
+    dimensions: dict[str, DimensionComparison]
+    changed: int = 0
+    changes: tuple[Change, ...] = ()
+
+
+class Comparison(_Frozen):
+    """Every two of the compared."""
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    code_version: str = __version__
+    taxonomy: str
+    sides: tuple[Side, ...]
+    pairs: tuple[PairComparison, ...]
+    seed: int
+    resamples: int
+
+    def room(self, changes: int) -> int:
+        """How many changed prompts each pair shows where so many are to be shown; 10 at least."""
+        return max(changes // max(len(self.pairs), 1), min(changes, 10))
+
+    def to_json(self, *, changes: int = SHOWN) -> str:
+        """The JSON that programs read; characters that could steer a terminal are escaped.
+
+        Args:
+            changes: How many changed prompts it holds, shared among the pairs; 10 a pair at
+                least. What a pair's `changed` counts beyond them is left out.
+        """
+        room = self.room(changes)
+        pairs = tuple(
+            pair.model_copy(update={"changes": pair.changes[:room]}) for pair in self.pairs
+        )
+        data = self.model_copy(update={"pairs": pairs}).model_dump(by_alias=True)
+        text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+        if for_terminal(text, one_line=False) != text:
+            text = json.dumps(data, allow_nan=False, indent=2) + "\n"
+        return text

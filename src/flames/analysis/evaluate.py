@@ -1,0 +1,236 @@
+"""A scorer's verdicts against labels."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from flames import __version__
+from flames.analysis.cost import spending
+from flames.analysis.evaluation import Difference, Evaluation
+from flames.analysis.figures import METHOD, Judged, Rated, figures, rank
+from flames.errors import InputError
+from flames.metrics.intervals import draw_totals, percentile_interval, stream
+from flames.metrics.result import Estimate
+from flames.records import Key, Verdict, on_other_text
+from flames.scorers.base import Scorer, ScorerInfo, score_stream
+from flames.scorers.labelled import Labelled, LabelledSet, seen
+from flames.taxonomy import Taxonomy, default_taxonomy
+
+RESAMPLES = 2_000
+OTHER_TEXT = "verdict on another text"
+
+
+def evaluate(
+    labelled: LabelledSet,
+    verdicts: Iterable[Verdict],
+    info: ScorerInfo,
+    taxonomy: Taxonomy | None = None,
+    *,
+    seconds: float | None = None,
+    majority: Mapping[str, int] | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Evaluation:
+    """Holds verdicts against labels, joined by key.
+
+    A verdict that carries another prompt or response than the label's counts as unscored.
+
+    Args:
+        labelled: The labels. Those without a majority are left out and counted.
+        verdicts: The scorer's, one a response.
+        info: What the scorer is.
+        taxonomy: Whose scales; Flames' own unless given.
+        seconds: How long the scorer took.
+        majority: The score that the majority class gives in each dimension; the most frequent
+            label there unless given.
+        seed: Of the bootstrap.
+        resamples: Of the bootstrap.
+
+    Raises:
+        InputError: No label has a majority.
+    """
+    taxonomy = taxonomy or default_taxonomy()
+    given = _joined(labelled, verdicts)
+    excluded = dict(labelled.excluded)
+    rows = [row for row in labelled.rows if row.score is not None]
+    if len(rows) < len(labelled.rows):
+        excluded["annotators without a majority"] = len(labelled.rows) - len(rows)
+    if not rows:
+        raise InputError("no response has a label that more than half of its annotators gave")
+    most = dict(majority or majorities(rows))
+    judged = [(row, _judged(row, given.get(row.key), most)) for row in rows]
+    levels = sorted({s for d in taxonomy.dimensions for s in d.scale}, reverse=True)
+    names = [name for name in taxonomy.names if any(row.dimension == name for row in rows)]
+    models = list(dict.fromkeys(row.key.model for row in rows))
+    known = seen(info, labelled.files, (row.key.model for row in rows))
+    ranking = rank(_rated(judged, taxonomy), names, seed, resamples)
+    return Evaluation(
+        scorer=info.id,
+        title=info.title,
+        taxonomy=taxonomy.id,
+        code_version=__version__,
+        labels=dict(labelled.files),
+        ids_sha256=keys_sha256(row.key for row in rows),
+        excluded=excluded,
+        notes=tuple(dict.fromkeys((*labelled.notes, *info.notes, *known))),
+        prompts=len({row.key.prompt_id for row in rows}),
+        overall=figures([j for _, j in judged], tuple(levels), "", seed, resamples),
+        dimensions={
+            name: figures(
+                [j for row, j in judged if row.dimension == name],
+                taxonomy.dimension(name).scale,
+                name,
+                seed,
+                resamples,
+            )
+            for name in names
+        },
+        models={
+            model: figures(
+                [j for row, j in judged if row.key.model == model],
+                tuple(levels),
+                f"model {model}",
+                seed,
+                resamples,
+            )
+            for model in models
+        },
+        bias=ranking.bias,
+        ranked_by=ranking.dimensions,
+        rank_agreement=ranking.tau,
+        seconds=seconds,
+        per_second=len(rows) / seconds if seconds else None,
+        cost=_cost(given.values()),
+        seed=seed,
+        resamples=resamples,
+    )
+
+
+def judge(
+    scorer: Scorer,
+    labelled: LabelledSet,
+    *,
+    progress: Callable[[int], None] = lambda done: None,
+) -> tuple[list[Verdict], float]:
+    """Has a scorer judge the labelled responses, which do not tell it their labels.
+
+    Returns:
+        Its verdicts, and how many seconds it took.
+    """
+    started = time.perf_counter()
+    verdicts = []
+    for verdict in score_stream(scorer, (row.response for row in labelled.rows)):
+        verdicts.append(verdict)
+        progress(len(verdicts))
+    return verdicts, time.perf_counter() - started
+
+
+def versus(
+    labelled: LabelledSet,
+    verdicts: Sequence[Verdict],
+    others: Sequence[Verdict],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Difference | None:
+    """The accuracy of a scorer less that of another one, paired.
+
+    Returns:
+        None where there is no response that both scored.
+    """
+    first, second = (
+        {key: v.score for key, v in _joined(labelled, each).items() if v.score is not None}
+        for each in (verdicts, others)
+    )
+    rows = [
+        row
+        for row in labelled.rows
+        if row.score is not None and row.key in first and row.key in second
+    ]
+    if not rows:
+        return None
+    table = np.array(
+        [[first[r.key] == r.score, second[r.key] == r.score, 1] for r in rows], dtype=float
+    )
+    _, prompt = np.unique([row.key.prompt_id for row in rows], return_inverse=True)
+    outcomes = np.zeros((int(prompt.max()) + 1, 3))
+    np.add.at(outcomes, prompt, table)
+    ends = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]) * len(rows) / len(outcomes)
+    name = others[0].scorer
+    draws = draw_totals(outcomes, ends, resamples, stream(seed, "versus", name))
+    value = float(100 * (table[:, 0] - table[:, 1]).mean())
+    low, high = percentile_interval(100 * (draws[:, 0] - draws[:, 1]) / draws[:, 2], value)
+    accuracy = Estimate(value=value, low=low, high=high, method=f"paired {METHOD}")
+    return Difference(other=name, n=len(rows), accuracy=accuracy)
+
+
+def _cost(verdicts: Iterable[Verdict]) -> dict[str, Any] | None:
+    """What the scorer says that its verdicts took, if it asked anybody."""
+    taken = spending(verdicts)
+    if not taken or not taken[0].requests:
+        return None
+    names = {"requests", "tokens_in", "tokens_out", "latency_s", "cost"}
+    told: dict[str, Any] = taken[0].model_dump(include=names)
+    return told
+
+
+def majorities(rows: Iterable[Labelled]) -> dict[str, int]:
+    """The most frequent label of each dimension; the better one of two that are as frequent."""
+    counts: dict[str, Counter[int]] = {}
+    for row in rows:
+        if row.score is not None:
+            counts.setdefault(row.dimension, Counter())[row.score] += 1
+    return {
+        name: max(seen, key=lambda score: (seen[score], score)) for name, seen in counts.items()
+    }
+
+
+def keys_sha256(keys: Iterable[Key]) -> str:
+    """SHA-256 over sorted keys, one a line: the same for the same responses."""
+    lines = sorted(f"{key.prompt_id}\t{key.model}\t{key.sample}" for key in keys)
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest()
+
+
+def _joined(labelled: LabelledSet, verdicts: Iterable[Verdict]) -> dict[Key, Verdict]:
+    """The verdicts by key; one on another text than the label's is no verdict on it."""
+    joined = {verdict.key: verdict for verdict in verdicts}
+    nothing = {"score": None, "unscored": OTHER_TEXT, "probabilities": None}
+    for row in labelled.rows:
+        verdict = joined.get(row.key)
+        if verdict and on_other_text(verdict, row.response.prompt, row.response.response):
+            joined[row.key] = verdict.model_copy(update=nothing)
+    return joined
+
+
+def _judged(row: Labelled, verdict: Verdict | None, most: Mapping[str, int]) -> Judged:
+    assert row.score is not None
+    score = verdict.score if verdict is not None else None
+    told = (verdict.probabilities or {}) if verdict is not None else {}
+    return Judged(
+        prompt_id=row.key.prompt_id,
+        label=row.score,
+        score=score,
+        unscored=None if score is not None else verdict.unscored if verdict else "no verdict",
+        chance=told.get(str(score)) if score is not None else None,
+        votes=tuple(row.votes.values()),
+        majority=most.get(row.dimension, row.score),
+    )
+
+
+def _rated(judged: Iterable[tuple[Labelled, Judged]], taxonomy: Taxonomy) -> Iterator[Rated]:
+    for row, each in judged:
+        if each.score is not None:
+            best = taxonomy.dimension(row.dimension).best
+            yield Rated(
+                row.key.model,
+                row.dimension,
+                row.key.prompt_id,
+                each.label == best,
+                each.score == best,
+            )

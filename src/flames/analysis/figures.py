@@ -1,0 +1,300 @@
+"""The figures of one group of responses, all from the same weighted resamples of prompts.
+
+What a benchmark needs of its scorer: unbiased rates a model, and the models' right order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flames.analysis.evaluation import Annotators, Bin, Calibration, Figures, ModelBias
+from flames.metrics.coefficients import kappa_of
+from flames.metrics.intervals import PRIOR, draw_totals, percentile_interval, stream
+from flames.metrics.result import Estimate
+
+Array = NDArray[np.float64]
+
+BINS = 10
+METHOD = "bootstrap by prompt"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One labelled response and what the scorer made of it.
+
+    Args:
+        prompt_id: What intervals resample by.
+        label: The label.
+        score: The scorer's score, or None.
+        unscored: Why there is none.
+        chance: The probability that the scorer gave its score, if it told.
+        votes: The single annotators' scores.
+        majority: The most frequent label of its dimension.
+    """
+
+    prompt_id: str
+    label: int
+    score: int | None
+    unscored: str | None
+    chance: float | None
+    votes: tuple[int, ...]
+    majority: int
+
+
+def figures(
+    rows: Sequence[Judged], categories: tuple[int, ...], name: str, seed: int, resamples: int
+) -> Figures:
+    """Everything that can be said of a group.
+
+    Args:
+        rows: The group's responses.
+        categories: The scores that can be given in it, best first.
+        name: Of the group, for random numbers of its own.
+        seed: Of the bootstrap.
+        resamples: Of the bootstrap.
+    """
+    scored = [row for row in rows if row.score is not None]
+    result = Figures(
+        n=len(rows),
+        scored=len(scored),
+        unscored=dict(Counter(row.unscored or "" for row in rows if row.score is None)),
+        categories=categories,
+    )
+    if not scored:
+        return result
+    k = len(categories)
+    place = {score: index for index, score in enumerate(categories)}
+    labels = np.array([place[row.label] for row in scored])
+    scores = np.array([place[row.score] for row in scored if row.score is not None])
+    columns = _Columns(len(scored))
+    cells = columns.add(np.eye(k * k)[labels * k + scores])
+    constant = columns.add(np.array([[row.label == row.majority] for row in scored], float))
+    several = np.array([len(row.votes) > 1 for row in scored])
+    among = columns.add(np.array([_among(row) for row in scored]))
+    told = np.array([row.chance is not None for row in scored])
+    bins = columns.add(_binned(scored, labels == scores))
+    # A pseudo-prompt of either kind, right and wrong, keeps intervals from having no width.
+    ends = np.zeros((2, columns.width))
+    ends[0, cells] = np.eye(k).ravel() / k
+    ends[1, cells] = (1 - np.eye(k)).ravel() / (k * (k - 1))
+    ends[:, constant] = ends[:, among] = np.array([[1.0], [0.0]])
+    ends[:, among.stop - 1] = 1.0
+    matrix = columns.matrix()
+    _, prompt = np.unique([row.prompt_id for row in scored], return_inverse=True)
+    outcomes = np.zeros((int(prompt.max()) + 1, columns.width))
+    np.add.at(outcomes, prompt, matrix)
+    ends *= len(scored) / len(outcomes)
+    draws = draw_totals(outcomes, ends, resamples, stream(seed, "evaluation", name))
+    total = matrix.sum(0, keepdims=True)
+
+    def estimate(value: Callable[[Array], Array], scale: float = 100.0) -> Estimate | None:
+        point = float(value(total)[0])
+        if np.isnan(point):
+            return None
+        found = value(draws)
+        found = found[~np.isnan(found)]
+        low, high = percentile_interval(scale * found, scale * point)
+        return Estimate(value=scale * point, low=low, high=high, method=METHOD)
+
+    def table(totals: Array) -> Array:
+        return totals[:, cells].reshape(-1, k, k)
+
+    def accuracy(totals: Array) -> Array:
+        return np.asarray(table(totals).trace(axis1=1, axis2=2) / table(totals).sum((1, 2)))
+
+    def majority(totals: Array) -> Array:
+        return np.asarray(totals[:, constant][:, 0] / table(totals).sum((1, 2)))
+
+    agreement = estimate(lambda t: _ratio(t[:, among][:, 0], t[:, among][:, 2]))
+    annotators = None
+    if several.any() and agreement is not None:
+        annotators = Annotators(
+            n=int(several.sum()),
+            agreement=agreement,
+            scorer=estimate(lambda t: _ratio(t[:, among][:, 1], t[:, among][:, 2])),
+        )
+    ece = estimate(lambda t: _ece(t[:, bins])) if told.any() else None
+    counted = total[0, cells].reshape(k, k).astype(int)
+    return result.model_copy(
+        update={
+            "accuracy": estimate(accuracy),
+            "macro_f1": estimate(lambda t: macro_f1(table(t))),
+            "kappa_quadratic": estimate(lambda t: kappa_of(table(t), "quadratic"), 1.0),
+            "majority": estimate(majority),
+            "gain": estimate(lambda t: accuracy(t) - majority(t)),
+            "annotators": annotators,
+            "calibration": None if ece is None else _calibration(total[0, bins], ece),
+            "confusion": tuple(tuple(map(int, row)) for row in counted),
+        }
+    )
+
+
+def macro_f1(tables: Array) -> Array:
+    """Macro-F1 of confusion tables, shape (..., K, K), rows the labels.
+
+    The mean over the categories that are given or predicted at all.
+    """
+    hits = np.diagonal(tables, axis1=-2, axis2=-1)
+    both = tables.sum(-1) + tables.sum(-2)
+    each = np.divide(2 * hits, both, out=np.zeros_like(hits, dtype=float), where=both > 0)
+    return _ratio(each.sum(-1), (both > 0).sum(-1))
+
+
+class _Columns:
+    """Columns side by side, each block known by its slice."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._blocks: list[Array] = []
+        self.width = 0
+
+    def add(self, block: Array) -> slice:
+        place = slice(self.width, self.width + block.shape[1])
+        self._blocks.append(block.astype(float))
+        self.width = place.stop
+        return place
+
+    def matrix(self) -> Array:
+        return np.hstack(self._blocks)
+
+
+def _ratio(part: Array, whole: Array) -> Array:
+    return np.asarray(np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0))
+
+
+def _among(row: Judged) -> tuple[float, float, float]:
+    """Agreement of two annotators, of the scorer with one, and 1 if there are several."""
+    n = len(row.votes)
+    if n < 2:
+        return 0.0, 0.0, 0.0
+    pairs = sum(times * (times - 1) for times in Counter(row.votes).values()) / (n * (n - 1))
+    return pairs, row.votes.count(row.score or 0) / n, 1.0
+
+
+def _binned(rows: Sequence[Judged], right: NDArray[np.bool_]) -> Array:
+    """Count, confidence and hits in the bin of each row, shape (rows, 3 × bins)."""
+    block = np.zeros((len(rows), 3, BINS))
+    for index, row in enumerate(rows):
+        if row.chance is not None:
+            which = min(int(row.chance * BINS), BINS - 1)
+            block[index, :, which] = 1.0, row.chance, right[index]
+    return block.reshape(len(rows), -1)
+
+
+def _ece(totals: Array) -> Array:
+    count, confidence, hits = np.moveaxis(totals.reshape(-1, 3, BINS), 1, 0)
+    return _ratio(np.abs(confidence - hits).sum(-1), count.sum(-1))
+
+
+def _calibration(totals: Array, ece: Estimate) -> Calibration:
+    count, confidence, hits = totals.reshape(3, BINS)
+    return Calibration(
+        n=int(count.sum()),
+        ece=ece,
+        bins=tuple(
+            Bin(n=int(n), confidence=float(100 * c / n), accuracy=float(100 * h / n))
+            for n, c, h in zip(count, confidence, hits, strict=True)
+            if n
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """A response that has both a label and a score: whose, on what, harmless or not by each."""
+
+    model: str
+    dimension: str
+    prompt_id: str
+    label: bool
+    score: bool
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The models beside each other; empty where they have no dimension in common."""
+
+    bias: tuple[ModelBias, ...] = ()
+    dimensions: tuple[str, ...] = ()
+    tau: Estimate | None = None
+
+
+def rank(rows: Iterable[Rated], order: Sequence[str], seed: int, resamples: int) -> Ranking:
+    """Compares the models' overall harmless rates by labels and by scorer.
+
+    Prompts are resampled for all models together: they answered the same ones.
+
+    Args:
+        rows: All models' responses.
+        order: The dimensions.
+        seed: Of the bootstrap.
+        resamples: Of the bootstrap.
+    """
+    rows = list(rows)
+    models = list(dict.fromkeys(row.model for row in rows))
+    there = {(row.model, row.dimension) for row in rows}
+    common = [name for name in order if all((model, name) in there for model in models)]
+    rows = [row for row in rows if row.dimension in common]
+    if not rows:
+        return Ranking()
+    prompts = {prompt: index for index, prompt in enumerate({row.prompt_id: None for row in rows})}
+    shape = (len(prompts), len(models), len(common))
+    totals = np.zeros((3, *shape))  # responses, harmless by label, harmless by scorer
+    for row in rows:
+        at = prompts[row.prompt_id], models.index(row.model), common.index(row.dimension)
+        totals[:, *at] += 1.0, row.label, row.score
+    flat = totals.transpose(1, 0, 2, 3).reshape(len(prompts), -1)
+    rng = stream(seed, "ranking")
+    drawn = (rng.standard_gamma(1.0, (resamples, len(prompts))) @ flat).reshape(-1, 3, *shape[1:])
+    # Two pseudo-prompts a cell, harmless by one of both only, keep intervals from having no width.
+    pseudo = rng.standard_gamma(PRIOR, (2, resamples, *shape[1:]))
+    drawn += np.stack([pseudo.sum(0), pseudo[0], pseudo[1]], axis=1)
+    point = flat.sum(0).reshape(1, 3, *shape[1:])
+    by_label, by_score = _rates(point, 1)[0], _rates(point, 2)[0]
+    gaps = _rates(drawn, 2) - _rates(drawn, 1)
+    bias = []
+    for index, model in enumerate(models):
+        gap = float(by_score[index] - by_label[index])
+        low, high = percentile_interval(gaps[:, index], gap)
+        bias.append(
+            ModelBias(
+                model=model,
+                n=int(point[0, 0, index].sum()),
+                labels=float(by_label[index]),
+                scorer=float(by_score[index]),
+                bias=Estimate(value=gap, low=low, high=high, method=METHOD),
+            )
+        )
+    return Ranking(tuple(bias), tuple(common), _tau_estimate(by_label, by_score, drawn))
+
+
+def _rates(totals: Array, which: int) -> Array:
+    """Overall rates in per cent, shape (draws, models)."""
+    return np.asarray(100 * (totals[:, which] / totals[:, 0]).mean(-1))
+
+
+def _tau_estimate(by_label: Array, by_score: Array, drawn: Array) -> Estimate | None:
+    tau = float(kendall_tau(by_label[None], by_score[None])[0])
+    if np.isnan(tau):
+        return None
+    draws = kendall_tau(_rates(drawn, 1), _rates(drawn, 2))
+    low, high = percentile_interval(draws[~np.isnan(draws)], tau)
+    return Estimate(value=tau, low=low, high=high, method=METHOD)
+
+
+def kendall_tau(first: Array, second: Array) -> Array:
+    """Kendall's tau-b of rows of values, shape (draws, models); NaN where all are tied.
+
+    Source: Kendall 1945.
+    """
+    upper = np.triu_indices(first.shape[1], 1)
+    a = np.sign(np.round(first[:, upper[0]] - first[:, upper[1]], 9))
+    b = np.sign(np.round(second[:, upper[0]] - second[:, upper[1]], 9))
+    ties = np.sqrt((a * a).sum(1) * (b * b).sum(1))
+    tau = np.divide((a * b).sum(1), ties, out=np.full(len(ties), np.nan), where=ties > 0)
+    return np.asarray(tau)

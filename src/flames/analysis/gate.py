@@ -1,0 +1,285 @@
+"""Rules that a run has to keep, for continuous integration: thresholds, allowed drops, coverage."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+from flames.analysis.compare import compare
+from flames.analysis.comparison import Difference, PairComparison
+from flames.analysis.source import Source
+from flames.errors import UsageError
+from flames.metrics.rates import measure
+from flames.metrics.result import Estimate, Result
+from flames.taxonomy import Dimension, Subcomponent, Taxonomy, default_taxonomy
+from flames.text import for_terminal
+
+OVERALL = "overall"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is asked of a run.
+
+    Args:
+        least: Least harmless rate in per cent, by `overall`, dimension or subcomponent.
+        most_drop: Largest allowed fall of the harmless rate in points, by `overall` or
+            dimension; needs a baseline.
+        significant: A larger fall only counts where the paired test confirms it at 5 %.
+        most_unscored: Largest share of responses without a score, in per cent.
+    """
+
+    least: dict[str, float] = field(default_factory=dict)
+    most_drop: dict[str, float] = field(default_factory=dict)
+    significant: bool = False
+    most_unscored: float | None = None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One rule on one model: whether it holds, and what was found."""
+
+    model: str
+    rule: str
+    passed: bool
+    found: str
+
+
+def parse_limit(
+    text: str, what: str, taxonomy: Taxonomy, *, default: str | None = None
+) -> tuple[str, float]:
+    """`Data protection=80` as a name that results know and a number.
+
+    Args:
+        text: NAME=NUMBER, or NUMBER alone where there is a default name. `%` may follow.
+        what: The option, for errors.
+        taxonomy: Whose dimensions and subcomponents.
+        default: The name where none is given.
+
+    Raises:
+        UsageError: It is neither, or the name is unknown.
+    """
+    name, equals, number = text.rpartition("=")
+    if not equals and default is not None:
+        name = default
+    try:
+        value = float(number.strip().removesuffix("%"))
+    except ValueError:
+        value = float("nan")
+    if not name.strip() or not 0 <= value <= 100:
+        form = "NAME=NUMBER" if default is None else "NUMBER or NAME=NUMBER"
+        raise UsageError(f"{what} takes {form} with a number from 0 to 100, not {text!r}")
+    return _known(name.strip(), what, taxonomy), value
+
+
+def _known(name: str, what: str, taxonomy: Taxonomy) -> str:
+    if name.casefold() in (OVERALL, "总体"):
+        return OVERALL
+    names: dict[str, str] = {}
+    parts: list[Dimension | Subcomponent] = [*taxonomy.dimensions]
+    parts += [part for dimension in taxonomy.dimensions for part in dimension.subcomponents]
+    for part in parts:
+        for each in (part.name, part.label.zh, part.label.en, *part.aliases):
+            names.setdefault(_plain(each), part.name)
+    if _plain(name) not in names:
+        known = ", ".join((OVERALL, *taxonomy.names))
+        raise UsageError(f"{what}: unknown name {name!r}; one of: {known}, or a subcomponent")
+    return names[_plain(name)]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_\-]+", "", name).casefold()
+
+
+def parse_limits(
+    texts: Iterable[str], what: str, taxonomy: Taxonomy, *, default: str | None = None
+) -> dict[str, float]:
+    """Several limits by name.
+
+    Raises:
+        UsageError: One of them is none, or a name stands there twice.
+    """
+    limits: dict[str, float] = {}
+    for text in texts:
+        name, value = parse_limit(text, what, taxonomy, default=default)
+        if name in limits:
+            raise UsageError(f"{what}: {name} is given twice")
+        limits[name] = value
+    return limits
+
+
+def parse_share(text: str, what: str) -> float:
+    """`1%` or `1` as 1.0 per cent.
+
+    Raises:
+        UsageError: It is no per cent.
+    """
+    try:
+        value = float(text.strip().removesuffix("%"))
+    except ValueError:
+        value = float("nan")
+    if not 0 <= value <= 100:
+        raise UsageError(f"{what} takes a share like 1%, not {text!r}")
+    return value
+
+
+def check(
+    sources: Sequence[Source],
+    rules: Rules,
+    baseline: Sequence[Source] = (),
+    taxonomy: Taxonomy | None = None,
+    *,
+    common: bool = False,
+    seed: int = 0,
+) -> list[Checked]:
+    """Checks every rule on every source.
+
+    Args:
+        sources: What is checked.
+        rules: At least one.
+        baseline: What falls are measured against: one model, by the same scorer.
+        taxonomy: Whose dimensions and scales; Flames' own unless given.
+        common: Compare on the prompts in common where the prompt sets differ.
+        seed: Of bootstrap and permutations.
+
+    Raises:
+        UsageError: There is no rule, or the baseline is missing or cannot be compared with.
+    """
+    taxonomy = taxonomy or default_taxonomy()
+    if not (rules.least or rules.most_drop or rules.most_unscored is not None):
+        raise UsageError("a gate needs a rule: --min, --against with --max-drop, --max-unscored")
+    if rules.most_drop and not baseline:
+        raise UsageError("--max-drop needs --against BASE")
+    for name in rules.most_drop:
+        if name not in (OVERALL, *taxonomy.names):
+            known = ", ".join((OVERALL, *taxonomy.names))
+            raise UsageError(f"--max-drop is tested for {known}, not for {name!r}")
+    checked = []
+    for source in sources:
+        result = measure(source, taxonomy, seed=seed)
+        checked += [_least(result, name, value) for name, value in rules.least.items()]
+        if rules.most_unscored is not None:
+            checked.append(_coverage(result, rules.most_unscored))
+        if rules.most_drop:
+            base = _baseline(baseline, source)
+            pair = compare([base, source], taxonomy, common=common, seed=seed).pairs[0]
+            for name, value in rules.most_drop.items():
+                checked.append(_drop(source.model, pair, name, value, rules.significant))
+    return checked
+
+
+def _least(result: Result, name: str, least: float) -> Checked:
+    rate: Estimate | None
+    if name == OVERALL:
+        rate = result.overall.harmless_rate
+    else:
+        group = result.dimensions.get(name) or result.subcomponents.get(name)
+        rate = group.harmless_rate if group else None
+    rule = f"{name} ≥ {least:g} %"
+    if rate is None:
+        why = "no scored response"
+        if name == OVERALL:
+            scored = [n for n, own in result.dimensions.items() if own.harmless_rate is not None]
+            why = f"it takes every dimension; scored: {', '.join(scored) or 'none'}"
+        return Checked(result.model, rule, False, f"not measured: {why}")
+    found = f"{rate.value:.2f} % [{rate.low:.1f}, {rate.high:.1f}]"
+    return Checked(result.model, rule, rate.value >= least - 1e-9, found)
+
+
+def _coverage(result: Result, most: float) -> Checked:
+    coverage = result.overall.coverage
+    unscored = coverage.prompts - coverage.scored
+    share = 100 * unscored / coverage.prompts
+    reasons = ", ".join(f"{reason} {n}" for reason, n in coverage.unscored.items())
+    found = f"{share:.2f} % ({unscored} of {coverage.prompts}{f': {reasons}' if reasons else ''})"
+    return Checked(result.model, f"unscored ≤ {most:g} %", share <= most + 1e-9, found)
+
+
+def _baseline(baseline: Sequence[Source], source: Source) -> Source:
+    same = [base for base in baseline if base.scorer == source.scorer] or list(baseline)
+    if len(same) > 1:
+        same = [base for base in same if base.model == source.model] or same
+    if len(same) > 1:
+        names = ", ".join(base.label for base in same)
+        raise UsageError(f"{same[0].origin}: a baseline is one model by one scorer, not: {names}")
+    return same[0]
+
+
+def _drop(model: str, pair: PairComparison, name: str, most: float, significant: bool) -> Checked:
+    found: Difference | None
+    if name == OVERALL:
+        found = pair.harmless_rate
+    else:
+        group = pair.dimensions.get(name)
+        found = group.harmless_rate if group else None
+    rule = f"{name} falls ≤ {most:g} points" + (", or unconfirmed" if significant else "")
+    if found is None:
+        where = " of every dimension" if name == OVERALL else ""
+        why = f"not measured: no prompt{where} that both were scored on"
+        return Checked(model, rule, False, "; ".join((why, *pair.remarks)))
+    near = found.difference
+    p = found.p if found.p_holm is None else found.p_holm
+    shown = "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
+    text = (
+        f"{near.value:+.2f} [{near.low:+.1f}, {near.high:+.1f}], {shown}, "
+        f"{found.first:.2f} → {found.second:.2f}"
+    )
+    text = "; ".join((text, *pair.remarks))
+    fell = -near.value > most + 1e-9
+    return Checked(model, rule, not fell or (significant and not found.significant), text)
+
+
+def to_junit(checked: Sequence[Checked]) -> str:
+    """JUnit XML: a test case a rule."""
+    failures = sum(not each.passed for each in checked)
+    suite = ElementTree.Element(
+        "testsuite", name="flames gate", tests=str(len(checked)), failures=str(failures)
+    )
+    for each in checked:
+        name, model, found = (for_terminal(text) for text in (each.rule, each.model, each.found))
+        case = ElementTree.SubElement(suite, "testcase", classname=model, name=name)
+        if each.passed:
+            ElementTree.SubElement(case, "system-out").text = found
+        else:
+            ElementTree.SubElement(case, "failure", message=f"{name}: {found}").text = found
+    suites = ElementTree.Element("testsuites")
+    suites.append(suite)
+    ElementTree.indent(suites)
+    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def to_summary(checked: Sequence[Checked]) -> str:
+    """Markdown for a step summary; everything that came from outside is escaped."""
+    failed = sum(not each.passed for each in checked)
+    title = f"{failed} of {len(checked)} rules broken" if failed else f"{len(checked)} rules kept"
+    lines = [f"### Flames gate: {title}", "", "| | model | rule | found |", "|---|---|---|---|"]
+    for each in checked:
+        mark = "✅" if each.passed else "❌"
+        cells = (_escaped(text) for text in (each.model, each.rule, each.found))
+        lines.append(f"| {mark} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n\n"
+
+
+def _escaped(text: str) -> str:
+    safe = for_terminal(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]()#|!~@])", r"\\\1", safe)
+
+
+def append_summary(path: str | os.PathLike[str], text: str) -> Path:
+    """Adds to a summary file, which other steps may have begun.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written: {error.strerror}") from None
+    return target

@@ -1,0 +1,355 @@
+"""Sources from a file of verdicts, and the door to those from runs.
+
+A source from a run directory.
+
+People's labels.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from flames.analysis.source import CarriedResponses, Source, matches, reworded
+from flames.errors import InputError, UsageError
+from flames.metrics.correction_labels import probability_of
+from flames.prompts.sets import PromptSet, identify, known_prompts
+from flames.records import (
+    SCORABLE,
+    THOUGHT_ALOUD,
+    Key,
+    Prompt,
+    PromptSetInfo,
+    Response,
+    Verdict,
+    ids_sha256,
+    not_asked,
+    verdict_for,
+)
+from flames.scorers.labels import PREFIX, labels_path
+from flames.scorers.registry import notes_of
+from flames.storage.record_files import ReadOptions, read_verdicts
+from flames.storage.rows import read_rows, stem_of
+from flames.storage.run_dir import RunDir
+from flames.taxonomy import Taxonomy, load_taxonomy
+from flames.text import differ, split_opening
+
+Truncated = Literal["scored", "unscored"]
+
+_OF_PROMPT = ("id", "dimension", "subcomponent", "technique", "text")
+
+
+def load_sources(
+    path: str | os.PathLike[str],
+    *,
+    scorer: str | None = None,
+    options: ReadOptions | None = None,
+    truncated: Truncated = "scored",
+) -> list[Source]:
+    """Loads what a file of verdicts, a run or `labels:silver` holds.
+
+    Args:
+        path: A file in any format that Flames reads, the released scorer's output included; a
+            run directory; `labels:FILE` or `labels:silver`; `-` for standard input.
+        scorer: Take only this scorer's verdicts, by id or by its name without version; a run
+            with verdicts of several scorers needs it.
+        options: How a file is read.
+        truncated: `unscored` takes the scores off truncated responses.
+
+    Returns:
+        One source for each model and scorer (and annotator), in order of appearance.
+
+    Raises:
+        InputError: The file cannot be read as verdicts, or holds none.
+        UsageError: Several scorers and none chosen, or no such scorer.
+    """
+    options = options or ReadOptions()
+    if not options.prompts:
+        options = replace(options, prompts=known_prompts(options.taxonomy))
+    name = os.fspath(path)
+    if name.startswith(PREFIX):
+        options = options if options.model else replace(options, model=name.removeprefix(PREFIX))
+        path = labels_path(name)
+    if Path(path).is_dir():
+        from flames.storage.run_dir import open_run
+
+        sources = [from_run(open_run(Path(path)), scorer, options)]
+    else:
+        sources = _chosen(list(_from_file(Path(path), options)), scorer, path)
+    if truncated == "unscored":
+        sources = [replace(s, verdicts=tuple(map(_untruncated, s.verdicts))) for s in sources]
+    return sources
+
+
+def taxonomy_of(
+    paths: Sequence[str | os.PathLike[str]], given: str | Path | None = None
+) -> Taxonomy:
+    """The taxonomy to read sources with.
+
+    Args:
+        paths: As for `load_sources`.
+        given: A taxonomy file, which wins.
+
+    Returns:
+        The given one, or the one that all runs among the paths were asked with, or Flames' own.
+
+    Raises:
+        UsageError: The runs were asked with different ones.
+    """
+    from flames.storage.run_dir import is_run, open_run
+
+    if given is not None:
+        return load_taxonomy(given)
+    found = {run.id: run for path in paths if is_run(path) for run in [open_run(path).taxonomy]}
+    if len(found) > 1:
+        raise UsageError(f"runs with different taxonomies: {', '.join(found)}; choose --taxonomy")
+    return next(iter(found.values()), load_taxonomy())
+
+
+def mappings_of(
+    paths: Sequence[str | os.PathLike[str]],
+    mapping: Mapping[str, str],
+    encoding: str | None = None,
+) -> list[dict[str, str]]:
+    """What one mapping of columns means for each of several files.
+
+    Args:
+        paths: As for `load_sources`.
+        mapping: Our field name → the files'.
+        encoding: Of their text.
+
+    Returns:
+        For each path the part whose columns its rows have. What no file has stays in all of
+        them, so that reading says what is missing; so does all of it for standard input, which
+        cannot be read twice.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    if not mapping or len(paths) < 2:
+        return [dict(mapping) for _ in paths]
+    own = [_mapped(os.fspath(path), mapping, encoding) for path in paths]
+    nowhere = mapping.keys() - {field for part in own for field in part}
+    return [{f: c for f, c in mapping.items() if f in part or f in nowhere} for part in own]
+
+
+def _mapped(name: str, mapping: Mapping[str, str], encoding: str | None) -> Set[str]:
+    """The fields of a mapping whose columns stand in a file."""
+    path = labels_path(name)
+    if name == "-":
+        return mapping.keys()
+    found: set[str] = set()
+    if not path.is_dir():
+        for row in read_rows(path, encoding=encoding):
+            found |= {field for field, column in mapping.items() if column in row.fields}
+            if len(found) == len(mapping):
+                break
+    return found
+
+
+def _chosen(
+    sources: list[Source], scorer: str | None, path: str | os.PathLike[str]
+) -> list[Source]:
+    if scorer is None:
+        return sources
+    chosen = [source for source in sources if matches(source.scorer, scorer)]
+    if not chosen:
+        there = ", ".join(dict.fromkeys(source.scorer for source in sources))
+        raise UsageError(f"{path}: no verdicts of the scorer {scorer!r}; there are: {there}")
+    return chosen
+
+
+def _untruncated(verdict: Verdict) -> Verdict:
+    if verdict.status != "truncated" or verdict.score is None:
+        return verdict
+    return verdict.model_copy(update={"score": None, "unscored": "truncated"})
+
+
+def _from_file(path: Path, options: ReadOptions) -> Iterator[Source]:
+    options = replace(options, anonymous=True)
+    groups: dict[tuple[str, str, str | None], list[Verdict]] = defaultdict(list)
+    for verdict in read_verdicts(path, options):
+        groups[verdict.model, verdict.scorer, verdict.annotator].append(verdict)
+    if not groups:
+        raise InputError("holds no verdicts", path=path)
+    annotators = Counter((model, scorer) for model, scorer, _ in groups)
+    shared: dict[tuple[str | None, ...], Prompt] = {}
+    known_set = cache(lambda ids: identify(ids, options.taxonomy))
+    for (model, scorer, annotator), verdicts in groups.items():
+        if annotators[model, scorer] > 1 and annotator and not scorer.endswith(f":{annotator}"):
+            scorer = f"{scorer}:{annotator}"
+        ids = list(dict.fromkeys(verdict.prompt_id for verdict in verdicts))
+        prompts = dict(_prompts(verdicts, options.prompts, shared))
+        prompt_set, more = _prompt_set(ids, prompts, stem_of(path), known_set(frozenset(ids)))
+        samples = max(Counter(verdict.prompt_id for verdict in verdicts).values())
+        yield Source(
+            model=model,
+            scorer=scorer,
+            prompt_set=prompt_set,
+            prompts=prompts,
+            verdicts=tuple(verdicts),
+            responses=CarriedResponses(verdicts),
+            notes=notes_of(verdicts, scorer) + more + tuple(_thinking(verdicts)),
+            origin=path,
+            samples=samples,
+        )
+
+
+def _thinking(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """What became of thinking that stood before answers."""
+    apart = sum(verdict.extra.get(THOUGHT_ALOUD) is True for verdict in verdicts)
+    if apart:
+        yield f"{apart:,} responses began with thinking, which was taken out and not scored"
+    scored = (verdict for verdict in verdicts if verdict.score is not None)
+    texts = (str(verdict.extra.get("response") or "") for verdict in scored)
+    if within := sum(split_opening(text)[0] != text for text in texts):
+        yield f"{within:,} responses begin with thinking, which was scored as part of them"
+
+
+def _prompt_set(
+    ids: list[str], prompts: Mapping[str, Prompt], stem: str, known: PromptSet | None
+) -> tuple[PromptSetInfo, tuple[str, ...]]:
+    """What set these prompts are, and a note where they are only a part of it."""
+    texts = {known: prompt.text for known, prompt in prompts.items()}
+    digest = ids_sha256({own: texts.get(own) for own in ids})
+    if known is None or reworded(prompts, known.by_id):
+        return (
+            PromptSetInfo(name=stem, sha256=digest, n=len(ids), of="ids", ids_sha256=digest),
+            (),
+        )
+    whole = len(ids) == len(known.prompts)
+    info = known.info.model_copy(
+        update={
+            "n": len(ids),
+            "ids_sha256": digest,
+            "limit": None if whole else len(ids),
+        }
+    )
+    note = f"{len(ids):,} of the {len(known.prompts):,} prompts of {known.name}"
+    return info, () if whole else (note,)
+
+
+def _prompts(
+    verdicts: Iterable[Verdict],
+    known: Mapping[str, Prompt],
+    shared: dict[tuple[str | None, ...], Prompt],
+) -> Iterator[tuple[str, Prompt]]:
+    """The prompts whose text is known, each held once for all the models that answered it."""
+    for verdict in verdicts:
+        text = verdict.extra.get("prompt")
+        same = known.get(verdict.prompt_id)
+        if same is not None and not differ(text, same.text):
+            yield verdict.prompt_id, same
+        elif isinstance(text, str) and text.strip():
+            own = (
+                verdict.prompt_id,
+                verdict.dimension,
+                verdict.subcomponent,
+                verdict.technique,
+                text,
+            )
+            if own not in shared:  # shown, not asked: it may hold lone surrogates
+                fields: dict[str, Any] = dict(zip(_OF_PROMPT, own, strict=True))
+                shared[own] = Prompt.model_construct(**fields)
+            yield verdict.prompt_id, shared[own]
+
+
+def from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
+    """The run's prompts with one scorer's verdicts, those that are missing filled in."""
+    files: dict[str, Path | None] = {**run.verdict_files()}
+    if scorer is not None:
+        files = {name: file for name, file in files.items() if matches(name, scorer)}
+    responses = {response.key: response for response in run.responses()}
+    if not files and scorer is not None and not responses:
+        files = {scorer: None}  # nothing was answered, so there is nothing to judge
+    if not files:
+        what = "no verdicts yet" if scorer is None else f"no verdicts of the scorer {scorer!r}"
+        raise UsageError(f"{run.path}: {what}; flames score {run.path} gives them")
+    if len(files) > 1:
+        there = ", ".join(sorted(files))
+        raise UsageError(f"{run.path}: verdicts of several scorers; choose with --scorer: {there}")
+    [(scorer_id, file)] = files.items()
+    options = replace(options, model=run.model, mapping={}, encoding=None, anonymous=False)
+    given = {verdict.key: verdict for verdict in read_verdicts(file, options)} if file else {}
+    prompts = run.prompts()
+    verdicts = []
+    for prompt in prompts.values():
+        for sample in range(run.samples):
+            key = Key(prompt.id, run.model, sample)
+            verdict = given.pop(key, None)
+            response = responses.get(key)
+            if verdict is None or _outdated(verdict, response):
+                verdict = _missing(prompt, key, response, scorer_id)
+            verdicts.append(verdict)
+    if given:
+        key = next(iter(given))
+        raise InputError(
+            f"verdict on prompt {key.prompt_id!r}, model {key.model!r}, sample {key.sample}, "
+            "which this run does not ask",
+            path=file,
+        )
+    return Source(
+        model=run.model,
+        scorer=scorer_id,
+        prompt_set=run.prompt_set,
+        prompts=prompts,
+        verdicts=tuple(verdicts),
+        responses=responses,
+        notes=notes_of(verdicts, scorer_id),
+        origin=run.path,
+        samples=run.samples,
+    )
+
+
+def _outdated(verdict: Verdict, response: Response | None) -> bool:
+    """Whether a verdict is of an earlier failure to answer, and the response came later."""
+    failed = verdict.score is None and verdict.status not in SCORABLE
+    return failed and response is not None and response.status != verdict.status
+
+
+def _missing(prompt: Prompt, key: Key, response: Response | None, scorer: str) -> Verdict:
+    if response is None:
+        return not_asked(prompt, key, scorer)
+    reason = "not scored" if response.scorable else response.status
+    return verdict_for(response, scorer=scorer, dimension=prompt.dimension, unscored=reason)
+
+
+def load_labels(
+    path: str | os.PathLike[str],
+    *,
+    options: ReadOptions | None = None,
+    random_sample: bool = False,
+) -> list[Verdict]:
+    """Reads people's labels for `flames.metrics.ppi.correct`.
+
+    Args:
+        path: A file of verdicts in any format that Flames reads, or `labels:silver`.
+        options: How it is read.
+        random_sample: Labels need no `inclusion_probability`.
+
+    Raises:
+        InputError: The file cannot be read as verdicts, holds none, or a label lacks its
+            inclusion probability.
+    """
+    options = options or ReadOptions()
+    if not options.prompts:
+        options = replace(options, prompts=known_prompts(options.taxonomy))
+    path = labels_path(os.fspath(path))
+    labels = list(read_verdicts(path, options))
+    if not labels:
+        raise InputError("holds no labels", path=path)
+    for number, label in enumerate(labels):
+        try:
+            if not random_sample:
+                probability_of(label)
+        except InputError as error:
+            rows = read_rows(path, mapping=options.mapping, encoding=options.encoding)
+            line = next(islice(rows, number, None)).line if os.fspath(path) != "-" else None
+            raise error.at(path, line) from None
+    return labels

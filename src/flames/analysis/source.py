@@ -1,0 +1,176 @@
+"""What everything else computes on: one model under one scorer.
+
+Several sources side by side: what they are called, and which of their prompts are not one.
+
+Verdicts put over the prompts that were to be asked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flames.errors import InputError
+from flames.prompts.sets import PromptSet
+from flames.records import Key, Prompt, PromptSetInfo, Response, Verdict, not_asked, response_of
+from flames.text import bare, differ, shorten
+
+LINE_ID = re.compile(r"line-\d+")
+"""The ids that readers give to rows that have nothing to be known by."""
+
+_OF_RESPONSE = (
+    "prompt response finish_reason error reasoning usage latency_s attempts sampling created"
+).split()
+
+
+class CarriedResponses(Mapping[Key, Response]):
+    """What verdicts' lines carry along of their responses, each made when it is asked for.
+
+    Measuring asks for none of them, and a file may hold hundreds of thousands.
+    """
+
+    def __init__(self, verdicts: Iterable[Verdict]) -> None:
+        self._verdicts = {verdict.key: verdict for verdict in verdicts}
+        self._made: dict[Key, Response] = {}
+
+    def __getitem__(self, key: Key) -> Response:
+        if key not in self._made:
+            verdict = self._verdicts[key]
+            fields = {name: verdict.extra[name] for name in _OF_RESPONSE if name in verdict.extra}
+            self._made[key] = response_of(verdict, **fields)
+        return self._made[key]
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self._verdicts)
+
+    def __len__(self) -> int:
+        return len(self._verdicts)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One model under one scorer.
+
+    Args:
+        model: Whose responses were judged.
+        scorer: Who judged, `name@version`; `human:NAME` for a person.
+        prompt_set: What was asked.
+        prompts: The prompts whose text is known, by id.
+        verdicts: One for every response that was to be had; those that were never asked or
+            never scored are unscored with that reason.
+        responses: What is known of the responses, by key.
+        notes: What a reader of the numbers must know.
+        origin: The file or run.
+        samples: Responses a prompt.
+    """
+
+    model: str
+    scorer: str
+    prompt_set: PromptSetInfo
+    prompts: Mapping[str, Prompt]
+    verdicts: tuple[Verdict, ...]
+    responses: Mapping[Key, Response]
+    notes: tuple[str, ...]
+    origin: Path
+    samples: int = 1
+
+    @property
+    def label(self) -> str:
+        """How this source is called beside others: model and scorer."""
+        return f"{self.model} · {self.scorer}"
+
+    @property
+    def joinable(self) -> bool:
+        """Whether the verdicts say what prompt they are on, not only their line in the file."""
+        return not any(LINE_ID.fullmatch(verdict.prompt_id) for verdict in self.verdicts[:1])
+
+
+def matches(scorer_id: str, wanted: str) -> bool:
+    """Whether a scorer goes by that id, or by that name without its version."""
+    return scorer_id == wanted or scorer_id.rpartition("@")[0] == wanted
+
+
+def names_of(sources: Sequence[Source], *, beside_scorers: bool = False) -> list[str]:
+    """What sources are called side by side: their models; where that is not enough, their files.
+
+    Args:
+        sources: All that are shown.
+        beside_scorers: Each name is shown with its scorer, which tells it apart, too.
+    """
+    candidates = (
+        [source.model for source in sources],
+        [source.label for source in sources],
+        [f"{source.origin.name} ({source.model})" for source in sources],
+        [
+            f"{source.origin.parent.name}/{source.origin.name} ({source.model})"
+            for source in sources
+        ],
+        [f"{source.origin.name} ({source.label})" for source in sources],
+    )
+    scorers = [source.scorer if beside_scorers else "" for source in sources]
+    for names in candidates:
+        if len(set(zip(names, scorers, strict=True))) == len(names):
+            return names
+    return [f"{number}: {name}" for number, name in enumerate(candidates[-1], start=1)]
+
+
+def reworded(first: Mapping[str, Prompt], second: Mapping[str, Prompt]) -> list[str]:
+    """The ids that stand for prompts of another text on either side, in the first one's order."""
+    return [
+        known
+        for known, prompt in first.items()
+        if known in second and differ(prompt.text, second[known].text)
+    ]
+
+
+def reworded_notes(sources: Sequence[Source]) -> list[tuple[str, ...]]:
+    """For each source a note where its ids stand for prompts of another text in another one."""
+    texts: dict[str, set[str]] = defaultdict(set)
+    for source in sources:
+        for known, prompt in source.prompts.items():
+            texts[known].add(bare(prompt.text))
+    apart = {known for known, found in texts.items() if len(found - {""}) > 1}
+    return [_note([known for known in source.prompts if known in apart]) for source in sources]
+
+
+def _note(ids: Sequence[str]) -> tuple[str, ...]:
+    if not ids:
+        return ()
+    what = f"{len(ids):,} prompts have another text under the same id in another file"
+    return (f"{what} of this report, like {shorten(ids[0])}",)
+
+
+def over(source: Source, prompts: PromptSet) -> Source:
+    """The source as a measurement of a whole prompt set, in the set's order.
+
+    Prompts without a verdict become unscored with the reason `not asked`. Verdicts on other
+    prompts, or on another text under a prompt's id, are left out, which a note says. The result
+    carries the set's name and checksum.
+
+    Raises:
+        InputError: No verdict is on a prompt of the set.
+    """
+    ids = prompts.by_id.keys() - reworded(prompts.by_id, source.prompts)
+    given = {verdict.key: verdict for verdict in source.verdicts if verdict.prompt_id in ids}
+    samples = sorted({v.sample for v in source.verdicts} | set(range(source.samples)))
+    verdicts = [
+        given.get(key) or not_asked(prompt, key, source.scorer)
+        for prompt in prompts.prompts
+        for key in (Key(prompt.id, source.model, sample) for sample in samples)
+    ]
+    outside = len(source.verdicts) - len(given)
+    if not given:
+        message = f"none of the {outside:,} verdicts is on a prompt of the set {prompts.name}"
+        raise InputError(message, path=source.origin)
+    note = f"{outside:,} verdicts on prompts outside of {prompts.name} were left out"
+    return replace(
+        source,
+        prompt_set=prompts.info,
+        prompts=dict(prompts.by_id),
+        verdicts=tuple(verdicts),
+        responses={key: response for key, response in source.responses.items() if key in given},
+        notes=(*source.notes, note) if outside else source.notes,
+    )

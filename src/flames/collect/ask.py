@@ -1,0 +1,382 @@
+"""Asking a model every prompt of a set, into a run directory.
+
+Asking from Python in one call.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, aclosing, closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from flames import __version__
+from flames.collect.engine import Collector, Outcome, Request, Settings
+from flames.collect.limits import Estimate, estimate, tokens_of_messages, used
+from flames.collect.sync import PrivateLoop
+from flames.errors import FlamesError, UsageError
+from flames.models.base import ChatModel, Message, Reply, Sampling, Usage
+from flames.models.function import CallableModel
+from flames.models.load import ModelOptions, load_model
+from flames.prompts.sets import PromptSet, load_prompts
+from flames.records import Key, Prompt, Response
+from flames.storage.journal import RequestLog
+from flames.storage.manifest import Manifest, Session, without_secrets
+from flames.storage.run_dir import RunDir, create_run, file_sha256, safe_name
+from flames.taxonomy import Taxonomy, default_taxonomy
+
+Progress = Callable[["Standing"], None]
+Tag = tuple[Prompt, int]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to ask of whom.
+
+    Args:
+        model: Whom.
+        prompts: What.
+        spec: What the user called the model.
+        system: The system prompt, if any.
+        sampling: How answers are drawn; the model's defaults fill what it leaves open.
+        samples: How often each prompt is asked.
+        taxonomy: What the prompts were read with.
+    """
+
+    model: ChatModel
+    prompts: PromptSet
+    spec: str = ""
+    system: str | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    samples: int = 1
+    taxonomy: Taxonomy | None = None
+
+    def manifest(self) -> Manifest:
+        """The plan as a run keeps it."""
+        taxonomy = self.taxonomy or default_taxonomy()
+        sampling = self.sampling.over(self.model.defaults).to_dict()
+        return Manifest(
+            model=self.model.name,
+            spec=self.spec or self.model.name,
+            asked=self.model.describe(),
+            prompt_set=self.prompts.info,
+            prompts_sha256="",
+            samples=self.samples,
+            system_prompt=self.system,
+            sampling=without_secrets(sampling),
+            taxonomy=taxonomy.id,
+            created=now(),
+            code_version=__version__,
+        )
+
+    def messages(self, prompt: Prompt) -> tuple[Message, ...]:
+        """What is sent for a prompt."""
+        asked = Message("user", prompt.text)
+        return (Message("system", self.system), asked) if self.system else (asked,)
+
+    def default_folder(self) -> Path:
+        """`runs/<date>-<model>`."""
+        return Path("runs") / f"{datetime.now():%Y-%m-%d}-{safe_name(self.model.name)}"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a run is.
+
+    Args:
+        planned: How many responses a complete run holds.
+        done: How many need no asking any more, or have ended in an error this time.
+        counts: Responses by status.
+        requests: Requests made this time, retries included.
+        earlier: Requests made by earlier sessions.
+        lost: How many of those were cut off, so that nobody knows their outcome.
+        concurrency: Requests at once at most, for now.
+        slowed: Whether that is less than was allowed.
+        cost: What the answers of the run have cost so far; None without prices.
+        lost_cost: What the lost requests may have cost beside it; None without prices.
+    """
+
+    planned: int
+    done: int
+    counts: Counter[str]
+    requests: int
+    earlier: int
+    lost: int
+    concurrency: int
+    slowed: bool
+    cost: float | None
+    lost_cost: float | None
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def prepare(
+    plan: Plan, out: str | os.PathLike[str] | None = None, *, resume: bool = False
+) -> RunDir:
+    """Makes the run directory of a plan, or opens the one that is there.
+
+    Raises:
+        UsageError: See `flames.storage.run_dir.create_run`; or the plan asks for nothing.
+    """
+    if not plan.prompts.prompts:
+        raise UsageError(f"{plan.prompts.name}: holds no prompts")
+    return create_run(
+        out or plan.default_folder(),
+        plan.manifest(),
+        plan.prompts.prompts,
+        taxonomy=plan.taxonomy,
+        resume=resume,
+    )
+
+
+class Asking:
+    """Asks what a run still lacks. To be used in a `with`, which locks the run.
+
+    Args:
+        plan: What to ask of whom.
+        run: Its run directory.
+        settings: How hard to try, and how much may be used, in all sessions together.
+
+    Raises:
+        UsageError: Another process is writing to the run.
+    """
+
+    def __init__(self, plan: Plan, run: RunDir, settings: Settings | None = None) -> None:
+        self.plan = plan
+        self.run = run
+        self.collector = Collector(
+            plan.model, sampling=plan.sampling, settings=settings, sending=self._count
+        )
+        self.counts: Counter[str] = Counter()
+        self._sampling = without_secrets(self.collector.sampling.to_dict()) or None
+
+    def __enter__(self) -> Self:
+        meter = self.collector.meter
+        with ExitStack() as stack:  # let go of the lock where the log cannot be opened
+            self._journal = stack.enter_context(self.run.writing(self._take_up))
+            log = RequestLog(self.run.requests_path, meter.requests)
+            self._requests = stack.enter_context(closing(log))
+            self._stack = stack.pop_all()
+        self.counts.update(self._journal.statuses.values())
+        self.collector.answered = bool(self.counts.total() - self.counts["error"])
+        self.dropped = self._journal.dropped
+        self._lost = log.count - meter.requests
+        longest = max(tokens_of_messages(self.plan.messages(p)) for p in self.plan.prompts.prompts)
+        self._lost_cost = meter.lose(self._lost, longest)
+        self._earlier = meter.requests
+        self._failed = 0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _count(self) -> None:
+        self._requests.add()
+
+    def _take_up(self, response: Response) -> None:
+        """Counts what an earlier session used: budgets are for the whole run."""
+        meter = self.collector.meter
+        meter.requests += response.attempts or 0
+        if response.status != "error":
+            usage = Usage(response.usage or {})
+            reply = Reply(response.status, response.response, None, response.reasoning, usage)
+            asked = self.plan.messages(self.plan.prompts.by_id[response.prompt_id])
+            meter.count(*used(reply, asked))
+
+    def pending(self) -> Iterator[Request[Tag]]:
+        """What is missing or ended in an error, in the order of asking."""
+        for prompt, sample in self.run.planned():
+            key = Key(prompt.id, self.run.model, sample)
+            if self._journal.statuses.get(key, "error") == "error":
+                yield Request((prompt, sample), self.plan.messages(prompt))
+
+    def estimate(self) -> Estimate | None:
+        """What asking will probably cost; None without prices."""
+        prices = self.collector.settings.prices
+        if prices is None:
+            return None
+        asked = (request.messages for request in self.pending())
+        return estimate(asked, prices, max_tokens=self.collector.sampling.max_tokens)
+
+    @property
+    def standing(self) -> Standing:
+        """How far the run is."""
+        return Standing(
+            planned=self.run.manifest.planned,
+            done=self.counts.total() - self.counts["error"] + self._failed,
+            counts=self.counts,
+            requests=self.collector.meter.requests - self._earlier,
+            earlier=self._earlier,
+            lost=self._lost,
+            concurrency=int(self.collector.limit.limit),
+            slowed=self.collector.limit.limit < self.collector.limit.most,
+            cost=self.collector.meter.cost,
+            lost_cost=self._lost_cost,
+        )
+
+    def ask(self, progress: Progress | None = None) -> Standing:
+        """Asks, writing every response as it comes, then checks what was written.
+
+        Args:
+            progress: Told after each response.
+
+        Raises:
+            OutsideError: The endpoint had to be given up, the budget is spent, or the disk
+                does not hold what was written. What was done so far is kept.
+            KeyboardInterrupt: A signal stopped it; what was done so far is kept.
+        """
+        self._begin()
+        loop = PrivateLoop()
+        outcome = "interrupted"
+        try:
+            loop.run(self._ask(progress))
+            outcome = "complete"
+        except FlamesError as error:
+            outcome = f"stopped: {error}"
+            raise
+        finally:
+            loop.close()
+            self._end(outcome)
+        return self.standing
+
+    async def _ask(self, progress: Progress | None) -> None:
+        outcomes = self.collector.outcomes(self.pending())
+        try:
+            async with aclosing(outcomes):
+                async for outcome in outcomes:
+                    self._keep(self._response(outcome))
+                    if progress is not None:
+                        progress(self.standing)
+        finally:
+            await self.plan.model.aclose()
+
+    def _keep(self, response: Response) -> None:
+        before = self._journal.statuses.get(response.key)
+        self._journal.append(response)
+        if before is not None:
+            self.counts[before] -= 1
+        self.counts[response.status] += 1
+        self._failed += response.status == "error"
+
+    def _response(self, outcome: Outcome[Tag]) -> Response:
+        prompt, sample = outcome.request.tag
+        reply = outcome.reply
+        return Response(
+            prompt_id=prompt.id,
+            model=self.run.model,
+            sample=sample,
+            dimension=prompt.dimension,
+            subcomponent=prompt.subcomponent,
+            technique=prompt.technique,
+            prompt=prompt.text,
+            response=reply.text if reply else None,
+            status=reply.status if reply else "error",
+            finish_reason=reply.finish_reason if reply else None,
+            error=reply.note if reply else str(outcome.failure),
+            reasoning=reply.reasoning if reply else None,
+            usage=dict(reply.usage) if reply and reply.usage else None,
+            latency_s=round(outcome.latency_s, 3),
+            attempts=outcome.attempts,
+            sampling=self._sampling,
+            created=now(),
+        )
+
+    def _begin(self) -> None:
+        session = Session(
+            started=now(),
+            code_version=__version__,
+            python=platform.python_version(),
+            system=platform.platform(),
+        )
+        sessions = (*self.run.manifest.sessions, session)
+        self.run.update(sessions=sessions, counts=None, responses_sha256=None)
+
+    def _end(self, outcome: str) -> None:
+        """Checks what the disk holds, and says in the manifest how this session ended."""
+        counts = self.run.check(self._journal.statuses)
+        if outcome == "complete" and counts["error"] + counts["missing"]:
+            outcome = "errors left"
+        *sessions, session = self.run.manifest.sessions
+        ended = session.model_copy(
+            update={
+                "ended": now(),
+                "requests": self.collector.meter.requests - self._earlier,
+                "outcome": outcome,
+            }
+        )
+        digest = file_sha256(self.run.responses_path)
+        self.run.update(sessions=(*sessions, ended), counts=counts, responses_sha256=digest)
+
+
+def ask(
+    model: str | ChatModel | Callable[[str], Any],
+    prompts: str | os.PathLike[str] | PromptSet = "open",
+    *,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    limit: int | None = None,
+    repeats: int = 1,
+    seed: int = 0,
+    system: str | None = None,
+    sampling: Sampling | None = None,
+    options: ModelOptions | None = None,
+    settings: Settings | None = None,
+    taxonomy: Taxonomy | None = None,
+    progress: Progress | None = None,
+) -> RunDir:
+    """Asks a model every prompt of a set, into a run directory.
+
+    Args:
+        model: What the command line calls MODEL, a `ChatModel`, or a function from a prompt's
+            text to an answer's (plain or asynchronous).
+        prompts: A set by name, a file, or a loaded set.
+        out: The run directory; made up from date and model unless given.
+        resume: Go on with the run that is there, if one is.
+        limit: Ask a seeded sample of so many prompts, balanced over subcomponents.
+        repeats: Ask each prompt so often.
+        seed: Of the sample.
+        system: The system prompt.
+        sampling: How answers are drawn.
+        options: How the model is reached, where it is given by name.
+        settings: Concurrency, retries, budget.
+        taxonomy: What the prompts are read with; Flames' own unless given.
+        progress: Told after each response.
+
+    Returns:
+        The run; `run.manifest.counts` tells how the responses ended.
+
+    Raises:
+        InputError: The prompts cannot be read.
+        UsageError: The model or the run directory cannot be used.
+        OutsideError: Asking had to stop; the run holds what was done so far.
+    """
+    if isinstance(model, str):
+        spec, asked = model, load_model(model, options)
+    else:
+        asked = model if isinstance(model, ChatModel) else CallableModel(model)
+        spec = asked.name
+    if not isinstance(prompts, PromptSet):
+        prompts = load_prompts(prompts, taxonomy=taxonomy)
+    if limit is not None:
+        prompts = prompts.sample(limit, seed)
+    plan = Plan(
+        model=asked,
+        prompts=prompts,
+        spec=spec,
+        system=system,
+        sampling=sampling or Sampling(),
+        samples=repeats,
+        taxonomy=taxonomy,
+    )
+    run = prepare(plan, out, resume=resume)
+    with Asking(plan, run, settings) as asking:
+        asking.ask(progress)
+    return run

@@ -1,0 +1,220 @@
+"""Lists of the leaderboard: what may be ranked together, ranked.
+
+Label counts as a stream of verdicts, so that entries are measured like everything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from flames.leaderboard.entries import Counts, DimensionCounts, Entry
+from flames.leaderboard.published import RELEASES, published_results
+from flames.leaderboard.ranks import Ranking, has_scores, rank_models
+from flames.metrics.rates import measure
+from flames.metrics.result import Result
+from flames.records import PromptSetInfo, Verdict
+from flames.storage.run_dir import safe_name
+from flames.taxonomy import Taxonomy
+
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of a list: a model, measured or published. `name` is unique in its list."""
+
+    name: str
+    result: Result
+    entry: Entry | None = None
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """A ranking by one value, and where each model stands in it."""
+
+    dimension: str | None
+    ranking: Ranking
+    place: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BoardList:
+    """Models measured with the same prompts and scorer, or published together.
+
+    `lines` come best first; those without an overall value last. `overall` ranks those that
+    have one, `dimensions` everyone with a scored response in it.
+    """
+
+    slug: str
+    release: str | None
+    prompt_set: PromptSetInfo
+    scorer: str
+    samples: int
+    lines: tuple[Line, ...]
+    overall: Ranks | None
+    dimensions: tuple[Ranks, ...]
+
+    @cached_property
+    def by_name(self) -> dict[str, Line]:
+        """The lines by what they are called."""
+        return {line.name: line for line in self.lines}
+
+
+def board_lists(
+    entries: Sequence[Entry],
+    taxonomy: Taxonomy,
+    *,
+    releases: Sequence[str] = RELEASES,
+    resamples: int = RESAMPLES,
+) -> list[BoardList]:
+    """Every list: measured ones, the largest first, then the published ones, newest first.
+
+    Published tables are of Flames' own dimensions and stand beside its taxonomy only.
+    """
+    groups: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(entry.group, []).append(entry)
+    ordered = sorted(groups.values(), key=lambda group: -len(group))
+    lists = [
+        _list(
+            _slug(group[0]),
+            None,
+            [
+                _line(name, entry, taxonomy, resamples)
+                for name, entry in zip(_names(group), group, strict=True)
+            ],
+            taxonomy,
+            resamples,
+        )
+        for group in ordered
+    ]
+    for release in sorted(releases, reverse=True) if taxonomy.name == "flames" else ():
+        results = published_results(release, resamples=resamples)
+        lines = [Line(name, result) for name, result in results.items()]
+        lists.append(_list(f"published-{release}", release, lines, taxonomy, resamples))
+    return lists
+
+
+def _line(name: str, entry: Entry, taxonomy: Taxonomy, resamples: int) -> Line:
+    result = measure(counted(entry), taxonomy, resamples=resamples)
+    if name != entry.model:
+        result = result.model_copy(update={"name": name})
+    return Line(name, result, entry)
+
+
+def _slug(entry: Entry) -> str:
+    digest = hashlib.sha256("\n".join(entry.group).encode("utf-8")).hexdigest()[:6]
+    return f"{safe_name(f'{entry.prompt_set.name}-{entry.scorer}').casefold()[:60]}-{digest}"
+
+
+def _names(entries: Iterable[Entry]) -> list[str]:
+    """The entries' titles; with their date, and then a number, where that is needed to differ."""
+    entries = list(entries)
+    titles = Counter(entry.title for entry in entries)
+    names: list[str] = []
+    for entry in entries:
+        name = entry.title if titles[entry.title] == 1 else f"{entry.title} ({entry.date})"
+        number = 2
+        while name in names:
+            name = f"{entry.title} ({entry.date}, {number})"
+            number += 1
+        names.append(name)
+    return names
+
+
+def _list(
+    slug: str, release: str | None, lines: list[Line], taxonomy: Taxonomy, resamples: int
+) -> BoardList:
+    first = lines[0].result
+
+    def rate(line: Line) -> float:
+        found = line.result.overall.harmless_rate
+        return -1.0 if found is None else found.value
+
+    ranks = [_ranks(lines, name, taxonomy, resamples) for name in taxonomy.names]
+    return BoardList(
+        slug=slug,
+        release=release,
+        prompt_set=first.prompt_set,
+        scorer=first.scorer,
+        samples=first.samples,
+        lines=tuple(sorted(lines, key=rate, reverse=True)),
+        overall=_ranks(lines, None, taxonomy, resamples),
+        dimensions=tuple(found for found in ranks if found is not None),
+    )
+
+
+def _ranks(
+    lines: Sequence[Line], dimension: str | None, taxonomy: Taxonomy, resamples: int
+) -> Ranks | None:
+    names = taxonomy.names if dimension is None else (dimension,)
+    results = {
+        line.name: line.result
+        for line in lines
+        if all(has_scores(line.result, name) for name in names)
+    }
+    if not results:
+        return None
+    ranking = rank_models(results, taxonomy, dimension=dimension, resamples=resamples)
+    place = {ranked.model: position for position, ranked in enumerate(ranking.models)}
+    return Ranks(dimension, ranking, place)
+
+
+class Counted:
+    """An entry's counts as a stream of verdicts that can be measured."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.model = entry.model
+        self.scorer = entry.scorer
+        self.samples = entry.samples
+        self.notes = entry.notes
+        self.prompt_set = PromptSetInfo(**entry.prompt_set.model_dump())
+        self.verdicts = tuple(_verdicts(entry))
+
+
+def counted(entry: Entry) -> Counted:
+    """An entry's counts as what `flames.metrics.rates` takes.
+
+    Counts do not tell which responses answered the same prompt. With several samples a prompt,
+    equal scores are put together, which gives the widest intervals that the counts allow.
+    """
+    return Counted(entry)
+
+
+def _verdicts(entry: Entry) -> Iterator[Verdict]:
+    truncated = entry.truncated
+    for name, group in entry.dimensions.items():
+        rest = Counts(
+            counts=dict(Counter(group.counts) - _sum(group, "counts")),
+            unscored=dict(Counter(group.unscored) - _sum(group, "unscored")),
+        )
+        for part, counts in [*group.subcomponents.items(), (None, rest)]:
+            scores: list[tuple[int | None, str | None]] = []
+            for label, n in counts.counts.items():
+                scores += [(int(label), None)] * n
+            for reason, n in counts.unscored.items():
+                scores += [(None, reason)] * n
+            for position, (score, why) in enumerate(scores):
+                truncated -= score is not None
+                yield Verdict.model_construct(
+                    prompt_id=f"{name}/{part}/{position // entry.samples}",
+                    model=entry.model,
+                    sample=position % entry.samples,
+                    dimension=name,
+                    subcomponent=part,
+                    status="truncated" if score is not None and truncated >= 0 else None,
+                    scorer=entry.scorer,
+                    score=score,
+                    unscored=why,
+                )
+
+
+def _sum(group: DimensionCounts, name: str) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for part in group.subcomponents.values():
+        total.update(getattr(part, name))
+    return total

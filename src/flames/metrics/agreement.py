@@ -1,0 +1,349 @@
+"""Agreement of all raters of a stream of verdicts, per dimension, pair and rater."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from flames.metrics.coefficients import alpha_of, coincidences, kappa_of, unit_agreement
+from flames.metrics.intervals import PRIOR, draw_totals, percentile_interval, stream
+from flames.metrics.result import Estimate
+from flames.records import Key, Verdict
+from flames.taxonomy import Taxonomy, default_taxonomy
+
+Array = NDArray[np.float64]
+
+_METHOD = "bootstrap by prompt"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class RaterAgreement(_Frozen):
+    """One rater beside the others.
+
+    `n` counts the units that somebody else rated too; `percent` is the agreement with the
+    others there, `bias` the mean of this rater's score less the mean of the others', in points
+    of the scale: above 0 is milder.
+    """
+
+    rater: str
+    n: int
+    percent: Estimate | None = None
+    bias: Estimate | None = None
+
+
+class PairAgreement(_Frozen):
+    """Two raters on the `n` units that both rated.
+
+    `confusion[i][j]` counts the units where `first` gave the group's category i and `second`
+    category j.
+    """
+
+    first: str
+    second: str
+    n: int
+    confusion: list[list[int]]
+    percent: Estimate | None = None
+    kappa: Estimate | None = None
+    kappa_quadratic: Estimate | None = None
+
+
+class GroupAgreement(_Frozen):
+    """Agreement of all raters on one group of units.
+
+    `units` counts what anybody rated, `pairable` what at least two did. Percentages are in per
+    cent, alpha and kappa at most 1; None where a coefficient is not defined (nobody rated the
+    same unit, or everybody gave one category throughout).
+    """
+
+    units: int
+    pairable: int
+    ratings: int
+    categories: tuple[int, ...]
+    percent: Estimate | None = None
+    alpha_nominal: Estimate | None = None
+    alpha_ordinal: Estimate | None = None
+    raters: tuple[RaterAgreement, ...] = ()
+    pairs: tuple[PairAgreement, ...] = ()
+
+
+class Agreement(_Frozen):
+    """Agreement overall, over all units, and a dimension."""
+
+    raters: tuple[str, ...]
+    overall: GroupAgreement
+    dimensions: dict[str, GroupAgreement] = Field(default_factory=dict)
+    seed: int = 0
+    resamples: int = 0
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Units × raters.
+
+    Args:
+        units: What was rated: prompt, model and sample.
+        raters: Who rated.
+        scores: Shape (units, raters), NaN where there is none.
+        categories: What could be given, best first.
+    """
+
+    units: tuple[Key, ...]
+    raters: tuple[str, ...]
+    scores: Array
+    categories: tuple[int, ...]
+
+    def codes(self) -> NDArray[np.int64]:
+        """Scores as indices of `categories`, -1 where there is none."""
+        table = np.full(self.scores.shape, -1, dtype=np.int64)
+        for index, category in enumerate(self.categories):
+            table[self.scores == category] = index
+        return table
+
+    def clusters(self) -> NDArray[np.int64]:
+        """The number of each unit's prompt, shape (units,)."""
+        numbers: dict[str, int] = {}
+        return np.array(
+            [numbers.setdefault(unit.prompt_id, len(numbers)) for unit in self.units],
+            dtype=np.int64,
+        )
+
+
+def rater_name(verdict: Verdict) -> str:
+    """Who gave a verdict: the annotator where there is one, or else the scorer."""
+    return verdict.annotator or verdict.scorer
+
+
+def ratings_of(
+    verdicts: Iterable[Verdict],
+    taxonomy: Taxonomy | None = None,
+    *,
+    rater: Callable[[Verdict], str] = rater_name,
+) -> dict[str, Ratings]:
+    """The scores of each dimension as a table; unscored verdicts are missing ratings.
+
+    Args:
+        verdicts: In any order. Where one rater gave several on a unit, the last one counts.
+        taxonomy: Whose dimensions and scales; Flames' own unless given.
+        rater: What a verdict's rater is called.
+
+    Returns:
+        Dimension → ratings, in the taxonomy's order, all with the same raters.
+    """
+    taxonomy = taxonomy or default_taxonomy()
+    given: dict[str, dict[Key, dict[str, int]]] = {name: {} for name in taxonomy.names}
+    raters: dict[str, int] = {}
+    for verdict in verdicts:
+        unit = given[taxonomy.dimension(verdict.dimension).name].setdefault(verdict.key, {})
+        name = rater(verdict)
+        raters.setdefault(name, len(raters))
+        if verdict.score is not None:
+            unit[name] = verdict.score
+    tables = {}
+    for dimension, units in given.items():
+        scores = np.full((len(units), len(raters)), np.nan)
+        for row, unit in enumerate(units.values()):
+            for name, score in unit.items():
+                scores[row, raters[name]] = score
+        rated = ~np.isnan(scores).all(1)
+        if rated.any():
+            keys = tuple(key for key, kept in zip(units, rated, strict=True) if kept)
+            scale = taxonomy.dimension(dimension).scale
+            tables[dimension] = Ratings(keys, tuple(raters), scores[rated], scale)
+    return tables
+
+
+def measure_agreement(
+    verdicts: Iterable[Verdict],
+    taxonomy: Taxonomy | None = None,
+    *,
+    rater: Callable[[Verdict], str] = rater_name,
+    seed: int = 0,
+    resamples: int = 2_000,
+) -> Agreement:
+    """Agreement of everybody with everybody, over all units and a dimension.
+
+    Args:
+        verdicts: Of at least two raters on the same responses.
+        taxonomy: Whose dimensions and scales; Flames' own unless given.
+        rater: What a verdict's rater is called: annotator, or else scorer.
+        seed: Of the bootstrap.
+        resamples: Of the bootstrap.
+    """
+    tables = ratings_of(verdicts, taxonomy, rater=rater)
+    raters = next((table.raters for table in tables.values()), ())
+    pooled = Ratings(
+        units=tuple(unit for table in tables.values() for unit in table.units),
+        raters=raters,
+        scores=np.vstack([np.empty((0, len(raters))), *(t.scores for t in tables.values())]),
+        categories=tuple(
+            sorted({c for table in tables.values() for c in table.categories}, reverse=True)
+        ),
+    )
+    return Agreement(
+        raters=raters,
+        overall=_group(pooled, "", seed, resamples),
+        dimensions={name: _group(t, name, seed, resamples) for name, t in tables.items()},
+        seed=seed,
+        resamples=resamples,
+    )
+
+
+def _by_cluster(rows: Array, clusters: NDArray[np.int64]) -> Array:
+    """Rows added up by cluster, empty clusters left out."""
+    _, index = np.unique(clusters, return_inverse=True)
+    totals = np.zeros((int(index.max()) + 1, rows.shape[1]))
+    np.add.at(totals, index, rows)
+    return totals
+
+
+def _estimate(value: float, draws: Array, scale: float = 1.0) -> Estimate | None:
+    if np.isnan(value):
+        return None
+    low, high = percentile_interval(scale * draws[~np.isnan(draws)], scale * value)
+    return Estimate(value=scale * value, low=low, high=high, method=_METHOD)
+
+
+def _pseudo_pairs(k: int) -> tuple[Array, Array]:
+    """Pairs of ratings that keep the bootstrap from having no width: agreeing, and opposite.
+
+    Returns:
+        Their tables, shape (pairs, K, K), and their weights, shape (pairs,).
+    """
+    rows = np.zeros((k + 2, k, k))
+    rows[np.arange(k), np.arange(k), np.arange(k)] = 1
+    rows[k, 0, -1] = rows[k + 1, -1, 0] = 1
+    return rows, np.array([PRIOR / k] * k + [PRIOR / 2] * 2)
+
+
+def _group(ratings: Ratings, name: str, seed: int, resamples: int) -> GroupAgreement:
+    codes, k = ratings.codes(), len(ratings.categories)
+    pairable = (codes >= 0).sum(1) > 1
+    result = GroupAgreement(
+        units=len(codes),
+        pairable=int(pairable.sum()),
+        ratings=int((codes >= 0).sum()),
+        categories=ratings.categories,
+    )
+    if not pairable.any():
+        return result
+    kept, clusters = codes[pairable], ratings.clusters()[pairable]
+    units = coincidences(kept, k)
+    agreement = unit_agreement(kept, k)
+    rows = np.column_stack([units.reshape(len(kept), -1), agreement, np.ones(len(kept))])
+    pseudo, weights = _pseudo_pairs(k)
+    ends = np.column_stack(
+        [
+            (pseudo + pseudo.transpose(0, 2, 1)).reshape(len(pseudo), -1),
+            np.trace(pseudo, axis1=1, axis2=2),
+            np.ones(len(pseudo)),
+        ]
+    )
+    draws = _draw(rows, ends, clusters, resamples, stream(seed, "agreement", name), weights)
+    matrices = draws[:, : k * k].reshape(-1, k, k)
+    total = units.sum(0)
+    # Alpha looks at the number of ratings, which a draw must not change: below one it would
+    # leave its range.
+    matrices = matrices * (total.sum() / matrices.sum((1, 2)))[:, None, None]
+    return result.model_copy(
+        update={
+            "percent": _estimate(float(agreement.mean()), draws[:, -2] / draws[:, -1], 100),
+            "alpha_nominal": _estimate(
+                float(alpha_of(total, "nominal")), alpha_of(matrices, "nominal")
+            ),
+            "alpha_ordinal": _estimate(
+                float(alpha_of(total, "ordinal")), alpha_of(matrices, "ordinal")
+            ),
+            "raters": tuple(
+                rater
+                for column in range(len(ratings.raters))
+                if (rater := _rater(ratings, codes, column, name, seed, resamples)) is not None
+            ),
+            "pairs": tuple(
+                pair
+                for a, b in combinations(range(len(ratings.raters)), 2)
+                if (pair := _pair(ratings, codes, a, b, name, seed, resamples)) is not None
+            ),
+        }
+    )
+
+
+def _draw(
+    rows: Array,
+    ends: Array,
+    clusters: NDArray[np.int64],
+    resamples: int,
+    rng: np.random.Generator,
+    weights: Array | float = PRIOR,
+) -> Array:
+    outcomes = _by_cluster(rows, clusters)
+    return draw_totals(outcomes, ends * (len(rows) / len(outcomes)), resamples, rng, weights)
+
+
+def _pair(
+    ratings: Ratings,
+    codes: NDArray[np.int64],
+    a: int,
+    b: int,
+    name: str,
+    seed: int,
+    resamples: int,
+) -> PairAgreement | None:
+    both = (codes[:, a] >= 0) & (codes[:, b] >= 0)
+    if not both.any():
+        return None
+    k = len(ratings.categories)
+    rows = np.zeros((int(both.sum()), k * k))
+    rows[np.arange(len(rows)), codes[both, a] * k + codes[both, b]] = 1
+    pseudo, weights = _pseudo_pairs(k)
+    first, second = ratings.raters[a], ratings.raters[b]
+    rng = stream(seed, "pair", name, first, second)
+    clusters = ratings.clusters()[both]
+    ends = pseudo.reshape(-1, k * k)
+    draws = _draw(rows, ends, clusters, resamples, rng, weights).reshape(-1, k, k)
+    table = rows.sum(0).reshape(k, k)
+    agreeing = np.trace(draws, axis1=1, axis2=2) / draws.sum((1, 2))
+    return PairAgreement(
+        first=first,
+        second=second,
+        n=len(rows),
+        confusion=table.astype(int).tolist(),
+        percent=_estimate(float(np.trace(table)) / len(rows), agreeing, 100),
+        kappa=_estimate(float(kappa_of(table, None)), kappa_of(draws, None)),
+        kappa_quadratic=_estimate(
+            float(kappa_of(table, "quadratic")), kappa_of(draws, "quadratic")
+        ),
+    )
+
+
+def _rater(
+    ratings: Ratings, codes: NDArray[np.int64], column: int, name: str, seed: int, resamples: int
+) -> RaterAgreement | None:
+    others = np.delete(codes, column, axis=1)
+    shared = (codes[:, column] >= 0) & (others >= 0).any(1)
+    rater = ratings.raters[column]
+    if not shared.any():
+        return RaterAgreement(rater=rater, n=0) if (codes[:, column] >= 0).any() else None
+    own, others = codes[shared, column], others[shared]
+    given = (others >= 0).sum(1)
+    agreeing = (others == own[:, None]).sum(1) / given
+    points = np.delete(ratings.scores, column, axis=1)[shared]
+    difference = ratings.scores[shared, column] - np.nansum(points, 1) / given
+    rows = np.column_stack([agreeing, difference, np.ones(len(own))])
+    widest = ratings.categories[0] - ratings.categories[-1]
+    ends = np.array([[1.0, widest, 1.0], [0.0, -widest, 1.0]])
+    rng = stream(seed, "rater", name, rater)
+    draws = _draw(rows, ends, ratings.clusters()[shared], resamples, rng)
+    return RaterAgreement(
+        rater=rater,
+        n=len(own),
+        percent=_estimate(float(agreeing.mean()), draws[:, 0] / draws[:, 2], 100),
+        bias=_estimate(float(difference.mean()), draws[:, 1] / draws[:, 2]),
+    )

@@ -1,0 +1,142 @@
+"""Which human labels can be used, and for what."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from flames.errors import InputError
+from flames.metrics.rates import Measurable
+from flames.records import Key, Prompt, Response, Verdict, on_other_text
+
+PROBABILITY = "inclusion_probability"
+
+
+class Correctable(Measurable, Protocol):
+    """What `correct` needs to know beside what `measure` does; a `Source` is one."""
+
+    @property
+    def responses(self) -> Mapping[Key, Response]:
+        """What is known of the responses, by key."""
+        ...
+
+    @property
+    def prompts(self) -> Mapping[str, Prompt]:
+        """The prompts whose text is known, by id."""
+        ...
+
+
+class LabelUse(BaseModel):
+    """Which labels were used.
+
+    `used` counts responses. Not used are labels on responses that this source does not have, or
+    has with another text (`other`), without a score (`unscored`), and on responses that the
+    scorer could not score (`unjudged`). `random_sample` says that the labels were declared a
+    simple random sample.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    raters: tuple[str, ...]
+    used: int
+    other: int = 0
+    unscored: int = 0
+    unjudged: int = 0
+    random_sample: bool
+    target_width: float | None = None
+
+
+@dataclass(frozen=True)
+class Label:
+    """What people said of one response, and how probable it was that they were asked."""
+
+    scores: tuple[int, ...]
+    probability: float
+
+
+def probability_of(label: Verdict) -> float:
+    """The inclusion probability that a label carries.
+
+    Raises:
+        InputError: It carries none, or none in (0, 1].
+    """
+    value = label.extra.get(PROBABILITY)
+    if value is None or value == "":
+        raise InputError(
+            f"is missing on the label of prompt {label.prompt_id!r}; give it on every label, or "
+            "say --labels-are-random if they are a simple random sample",
+            field=PROBABILITY,
+        )
+    try:
+        probability = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        probability = math.nan
+    if not 0 < probability <= 1:
+        raise InputError(
+            f"must be above 0 and at most 1, got {value!r} on the label of prompt "
+            f"{label.prompt_id!r}",
+            field=PROBABILITY,
+        )
+    return probability
+
+
+def _of_another(label: Verdict, source: Correctable) -> bool:
+    prompt, response = source.prompts.get(label.prompt_id), source.responses.get(label.key)
+    return on_other_text(
+        label, prompt.text if prompt else None, response.response if response else None
+    )
+
+
+def usable_labels(
+    source: Correctable,
+    labels: Iterable[Verdict],
+    *,
+    random_sample: bool,
+    target_width: float | None,
+) -> tuple[dict[Key, Label], LabelUse]:
+    """The labels on responses that the scorer scored, several on one response together.
+
+    Raises:
+        InputError: A label has no usable probability, or another one or another dimension than
+            what it belongs to.
+    """
+    judged = {verdict.key: verdict for verdict in source.verdicts}
+    given: dict[Key, Label] = {}
+    raters: dict[str, None] = {}
+    other = unscored = unjudged = 0
+    for label in labels:
+        probability = 1.0 if random_sample else probability_of(label)
+        verdict = judged.get(label.key)
+        if verdict is None or _of_another(label, source):
+            other += 1
+        elif label.score is None:
+            unscored += 1
+        elif verdict.score is None:
+            unjudged += 1
+        elif verdict.dimension != label.dimension:
+            raise InputError(
+                f"the label of prompt {label.prompt_id!r} is of {label.dimension}, its verdict "
+                f"of {verdict.dimension}"
+            )
+        else:
+            raters[label.annotator or label.scorer] = None
+            known = given.setdefault(label.key, Label((), probability))
+            if known.probability != probability:
+                raise InputError(
+                    f"differs between two labels of prompt {label.prompt_id!r}", field=PROBABILITY
+                )
+            given[label.key] = replace(known, scores=(*known.scores, label.score))
+    use = LabelUse(
+        raters=tuple(raters),
+        used=len(given),
+        other=other,
+        unscored=unscored,
+        unjudged=unjudged,
+        random_sample=random_sample,
+        target_width=target_width,
+    )
+    return given, use

@@ -1,0 +1,145 @@
+"""Closed-form intervals for a share of prompts.
+
+The bootstrap behind every interval that is not in closed form.
+
+Resampling with multinomial weights has zero width where all observations are equal, and covers
+too seldom near the ends of a scale. Here every prompt gets a random Gamma(1) weight instead
+(the Bayesian bootstrap, Rubin 1981), and each stratum one pseudo-prompt at either end of the
+scale with a Gamma(1/3) weight (the neutral prior of Kerman 2011, which keeps the median of the
+draws at the estimate and so lets strata be added up). `benchmarks/coverage.py` measures what
+this covers.
+
+Prompts with equal outcomes are drawn together, since a sum of Gamma(1) weights is a Gamma(n)
+weight: the cost depends on the number of different outcomes, not of prompts.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def wilson(successes: float, n: float, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval for a share (Wilson 1927; Newcombe 1998, method 3).
+
+    Args:
+        successes: How many of `n` succeeded; any real number in [0, n].
+        n: Independent observations, possibly an effective number of them.
+        confidence: Of the interval.
+
+    Returns:
+        Lower and upper limit, shares in [0, 1]; never equal.
+
+    Raises:
+        ValueError: `n` is not positive, or `successes` lies outside [0, n].
+    """
+    if not n > 0 or not 0 <= successes <= n:
+        raise ValueError("successes must lie in [0, n], and n above 0")
+    from scipy.special import ndtri  # only here: it takes longer to import than all the rest
+
+    z = float(ndtri(0.5 + confidence / 2))
+    share = successes / n
+    centre = share + z * z / (2 * n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    low = 0.0 if successes == 0 else max((centre - half) / scale, 0.0)
+    high = 1.0 if successes == n else min((centre + half) / scale, 1.0)
+    return low, high
+
+
+def effective_size(successes: Array, sizes: Array) -> float:
+    """How many independent observations clustered ones are worth, for a share.
+
+    Several responses to one prompt resemble each other. The observations are divided by the
+    design effect, the variance of the share that the clusters show (the linearised ratio
+    estimator) over that of independent observations. The result lies between Kish's size for
+    clusters without any variation inside, and the number of observations; the former also
+    where all observations are equal and the data cannot tell.
+
+    Args:
+        successes: Successes a cluster, shape (clusters,).
+        sizes: Observations a cluster, all positive, shape (clusters,).
+    """
+    total = float(sizes.sum())
+    least = total * total / float((sizes * sizes).sum())
+    clusters = len(sizes)
+    share = float(successes.sum()) / total
+    if clusters < 2 or least == total or share in (0.0, 1.0):
+        return least
+    residual = successes - share * sizes
+    variance = clusters / (clusters - 1) * float((residual * residual).sum()) / (total * total)
+    if variance <= 0:
+        return total
+    return min(max(share * (1 - share) / variance, least), total)
+
+
+PRIOR = 1 / 3
+"""Weight of the pseudo-prompt at either end."""
+
+METHOD = "stratified bootstrap"
+
+
+def stream(seed: int, *names: object) -> np.random.Generator:
+    """A random stream of its own for each name, whatever else is drawn."""
+    spelt = (str(name).encode("utf-8", "surrogatepass") for name in names)
+    return np.random.default_rng([seed, *map(zlib.crc32, spelt)])
+
+
+def draw_totals(
+    outcomes: Array,
+    ends: Array,
+    resamples: int,
+    rng: np.random.Generator,
+    weights: Array | float = PRIOR,
+) -> Array:
+    """Weighted column totals of one stratum, resampled by prompt.
+
+    Args:
+        outcomes: One row a prompt, shape (prompts, columns); several responses to a prompt are
+            summed up in its row.
+        ends: The pseudo-prompts, shape (ends, columns), in the same units.
+        resamples: How often to draw.
+        rng: Where the randomness comes from.
+        weights: Of the pseudo-prompts, one for all or shape (ends,).
+
+    Returns:
+        Totals, shape (resamples, columns). Divide one column by another for a share or a mean.
+    """
+    patterns, times = np.unique(outcomes, axis=0, return_counts=True)
+    return draw_counted(patterns, times, ends, resamples, rng, weights)
+
+
+def draw_counted(
+    patterns: Array,
+    times: NDArray[np.int64],
+    ends: Array,
+    resamples: int,
+    rng: np.random.Generator,
+    weights: Array | float = PRIOR,
+) -> Array:
+    """`draw_totals` for outcomes that are already counted: row `i` occurs `times[i]` times."""
+    rows, place = np.unique(np.vstack([patterns, ends]), axis=0, return_inverse=True)
+    own = np.concatenate([times, np.broadcast_to(weights, len(ends))])
+    shapes = np.bincount(place, weights=own)  # equal rows are drawn together
+    return np.asarray(rng.standard_gamma(shapes, size=(resamples, len(shapes))) @ rows)
+
+
+def percentile_interval(
+    draws: Array, value: float, *, confidence: float = 0.95
+) -> tuple[float, float]:
+    """The equal-tailed interval of the draws, widened to hold the estimate where it must."""
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return min(float(low), value), max(float(high), value)
+
+
+def mean_of(draws: Iterable[Array]) -> Array:
+    """The unweighted mean over strata, draw by draw."""
+    parts = list(draws)
+    return np.asarray(sum(parts[1:], start=parts[0]) / len(parts))

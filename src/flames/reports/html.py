@@ -1,0 +1,304 @@
+"""The report as one self-contained HTML file.
+
+One result as the templates show it.
+
+The responses as the page's data block: texts once, everything else by index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import zip_longest
+from typing import Any, Generic, TypeVar
+
+from flames.analysis.source import Source
+from flames.leaderboard.published import LATEST, published_results
+from flames.metrics.correction import Correction
+from flames.metrics.result import Estimate, Result
+from flames.records import Key, Response, Verdict
+from flames.reports import view
+from flames.reports.charts import Radar, radar
+from flames.reports.human import HumanRow, agreement, human_rows, label_lines
+from flames.reports.page import LANGUAGES, load_strings, render_page
+from flames.reports.view import Row, Words
+from flames.taxonomy import Language, Taxonomy, Text
+
+
+def render_html(
+    results: Sequence[Result],
+    sources: Sequence[Source],
+    taxonomy: Taxonomy,
+    lang: Language,
+    corrections: Sequence[Correction] = (),
+) -> str:
+    """The whole report as a page, with every response that the sources hold.
+
+    Args:
+        results: What was measured, in the sources' order.
+        sources: Where the responses are taken from; none leaves the browser out.
+        taxonomy: Names and scales.
+        lang: The language shown first.
+        corrections: With human labels, in the results' order.
+    """
+    words = load_strings()
+    one = results[0] if len(results) == 1 else None
+    model = one.shown_name if one else ""
+    title = words["title"] if one else words["title.many"]
+    title = Text(
+        zh=title.zh.format(model=model, n=len(results)),
+        en=title.en.format(model=model, n=len(results)),
+    )
+    return render_page(
+        "report.html.jinja",
+        title=title,
+        lang=lang,
+        styles=("charts.css", "report.css"),
+        scripts=("radar.js", "report.js"),
+        data=browser_data(sources, [r.shown_name for r in results], taxonomy) if sources else None,
+        sections=[
+            section_of(result, taxonomy, correction)
+            for result, correction in zip_longest(results, corrections)
+        ],
+        overview=view.measured_dimensions(results, taxonomy),
+        has_responses=bool(sources),
+        **helpers(),
+    )
+
+
+_CHOSEN = ("ChatGPT", "GPT-4", "Claude")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One result as the template shows it."""
+
+    result: Result
+    dimensions: list[Row]
+    techniques: list[Row]
+    partial: Text
+    scale: list[int]
+    levels: list[tuple[str, Text]]
+    radar: Radar | None
+    others: list[tuple[str, Result]]
+    axes: list[tuple[str, Text]]
+    published_n: int
+    methods: Text
+    human: list[HumanRow]
+    labels: list[Text]
+
+
+def section_of(
+    result: Result,
+    taxonomy: Taxonomy,
+    correction: Correction | None = None,
+    *,
+    beside: bool = True,
+) -> Section:
+    """Puts a result into the shape of `result.html.jinja`.
+
+    Args:
+        result: What was measured.
+        taxonomy: Names and scales.
+        correction: With human labels.
+        beside: Whether published models are offered beside it.
+    """
+    rows = view.dimension_rows(result, taxonomy)
+    axes = [
+        (row.name, row.label)
+        for row in rows
+        if row.kind == "dimension" and row.group.harmless_rate is not None
+    ]
+    names = [name for name, _ in axes]
+    others = _published(names) if beside else []
+    levels = view.levels_of(rows, taxonomy)
+    return Section(
+        result=result,
+        dimensions=rows,
+        techniques=view.technique_rows(result),
+        partial=_both(lambda words: view.partial_line(result, taxonomy, words)),
+        scale=[int(value) for value, _ in levels],
+        levels=levels,
+        radar=radar(
+            [label for _, label in axes],
+            [(result.shown_name, _rates(result, names))],
+            [(name, [rate.value for rate in _rates(other, names)]) for name, other in others],
+        ),
+        others=others,
+        axes=axes,
+        published_n=others[0][1].prompt_set.n if others else 0,
+        methods=_both(
+            lambda words: words(
+                "about.intervals_value", methods=view.method_line(view.methods(result), words)
+            )
+        ),
+        human=human_rows(correction, taxonomy) if correction else [],
+        labels=_label_texts(correction) if correction else [],
+    )
+
+
+def _both(say: Callable[[Words], str]) -> Text:
+    """What is said in each language."""
+    zh, en = (say(Words(lang)) for lang in LANGUAGES)
+    return Text(zh=zh, en=en)
+
+
+def _label_texts(correction: Correction) -> list[Text]:
+    lines = (label_lines(correction, Words(lang)) for lang in LANGUAGES)
+    return [Text(zh=zh, en=en) for zh, en in zip(*lines, strict=True)]
+
+
+def _rates(result: Result, dimensions: Sequence[str]) -> list[Estimate]:
+    found = (result.dimensions[name].harmless_rate for name in dimensions)
+    return [rate for rate in found if rate is not None]
+
+
+def _published(dimensions: Sequence[str]) -> list[tuple[str, Result]]:
+    """Published models by their overall rate, best first; none for dimensions that they lack."""
+    models = _measured_latest()
+    if not dimensions or not all(set(dimensions) <= each.dimensions.keys() for _, each in models):
+        return []
+    return list(models)
+
+
+@cache
+def _measured_latest() -> tuple[tuple[str, Result], ...]:
+    def overall(model: tuple[str, Result]) -> float:
+        rate = model[1].overall.harmless_rate
+        return rate.value if rate else 0
+
+    return tuple(sorted(published_results(LATEST).items(), key=overall, reverse=True))
+
+
+def helpers() -> dict[str, Any]:
+    """What `result.html.jinja` needs of its context, beside the page's own helpers."""
+    return {
+        "release": LATEST,
+        "chosen": _CHOSEN,
+        "tone": view.tone,
+        "note_text": view.note_text,
+        "reason_text": view.reason_text,
+        "percent": view.percent,
+        "bounds_text": view.bounds,
+        "agreement": agreement,
+        "rate": view.rate,
+        "score": view.score,
+        "interval": view.interval,
+    }
+
+
+_T = TypeVar("_T")
+
+
+class _Table(Generic[_T]):
+    """Values in order of appearance, each known by its place."""
+
+    def __init__(self) -> None:
+        self._places: dict[_T, int] = {}
+
+    def __call__(self, value: _T) -> int:
+        return self._places.setdefault(value, len(self._places))
+
+    @property
+    def values(self) -> list[_T]:
+        return list(self._places)
+
+
+def browser_data(
+    sources: Sequence[Source], names: Sequence[str], taxonomy: Taxonomy
+) -> dict[str, Any]:
+    """What `report.js` shows, filters and searches.
+
+    A response judged by several scorers stands there once, with all its verdicts; two files'
+    different responses to the same prompt stand there both.
+
+    Args:
+        sources: Where everything is taken from.
+        names: What each source's model is called.
+        taxonomy: Names and scales.
+    """
+    models, scorers, reasons = _Table[str](), _Table[str](), _Table[str]()
+    prompts, places = _Table[tuple[str, str | None]](), _Table[tuple[str, str]]()
+    texts = {known: prompt.text for source in sources for known, prompt in source.prompts.items()}
+    rows: dict[tuple[str, Key, int, str | None], dict[str, Any]] = {}
+    for source, name in zip(sources, names, strict=True):
+        for verdict in source.verdicts:
+            response = source.responses.get(verdict.key)
+            asked = source.prompts.get(verdict.prompt_id)
+            text = asked.text if asked else texts.get(verdict.prompt_id)
+            prompt = prompts((verdict.prompt_id, text))
+            key = (name, verdict.key, prompt, response.response if response else None)
+            row = rows.get(key)
+            if row is None:
+                row = rows[key] = _row(response, verdict)
+                row["m"] = models(name)
+                row["p"] = prompt
+                row["d"] = places((verdict.dimension, verdict.subcomponent or ""))
+            row["v"].append(_judged(verdict, source.scorer, scorers, reasons))
+    return {
+        "models": models.values,
+        "scorers": scorers.values,
+        "reasons": [_pair(view.reason_text(reason)) for reason in reasons.values],
+        "prompts": [[known, text] for known, text in prompts.values],
+        "places": [_place(taxonomy, *place) for place in places.values],
+        "dimensions": {
+            name: {
+                "label": _pair(label),
+                "scale": list(view.scale_of(taxonomy, name, ())),
+            }
+            for name, label in _dimensions(taxonomy, (name for name, _ in places.values))
+        },
+        "techniques": {
+            name: _pair(view.technique_text(name))
+            for name in dict.fromkeys(row["t"] for row in rows.values() if row.get("t"))
+        },
+        "levels": {str(level.score): [level.name.zh, level.name.en] for level in taxonomy.levels},
+        "rows": list(rows.values()),
+    }
+
+
+def _row(response: Response | None, verdict: Verdict) -> dict[str, Any]:
+    row: dict[str, Any] = {"s": verdict.sample, "st": verdict.status, "v": []}
+    if verdict.technique:
+        row["t"] = verdict.technique
+    if response is not None:
+        row["st"] = verdict.status or response.status
+        carried = {"r": response.response, "th": response.reasoning, "e": response.error}
+        # Lines of foreign files may carry anything under these names.
+        row |= {name: text for name, text in carried.items() if isinstance(text, str) and text}
+    return row
+
+
+def _judged(
+    verdict: Verdict, scorer: str, scorers: _Table[str], reasons: _Table[str]
+) -> dict[str, Any]:
+    said: dict[str, Any] = {"k": scorers(scorer)}
+    if verdict.score is None:
+        said["u"] = reasons(verdict.unscored or "no score")
+    else:
+        said["x"] = verdict.score
+        probability = (verdict.probabilities or {}).get(str(verdict.score))
+        if probability is not None:
+            said["p"] = round(probability, 3)
+    if verdict.rationale:
+        said["why"] = verdict.rationale
+    return said
+
+
+def _place(taxonomy: Taxonomy, name: str, part: str) -> list[Any]:
+    dimension = view.dimension_of(taxonomy, name)
+    label = view.plain(part)
+    for known in dimension.subcomponents if dimension else ():
+        if known.name == part:
+            label = known.label
+    return [name, part, _pair(label) if part else None]
+
+
+def _dimensions(taxonomy: Taxonomy, names: Iterable[str]) -> list[tuple[str, Text]]:
+    known = ((name, view.dimension_of(taxonomy, name)) for name in dict.fromkeys(names))
+    return [(name, found.label if found else view.plain(name)) for name, found in known]
+
+
+def _pair(text: Text) -> list[str]:
+    return [text.zh, text.en]

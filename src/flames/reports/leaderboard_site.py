@@ -1,0 +1,319 @@
+"""The leaderboard as a static site: offline, on a phone, in Chinese and English."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flames.errors import UsageError
+from flames.leaderboard.attack import attack_table
+from flames.leaderboard.entries import Entry
+from flames.leaderboard.lists import RESAMPLES, BoardList, Line, board_lists
+from flames.leaderboard.published import RELEASES
+from flames.reports.charts import radar
+from flames.reports.data import CSV_COLUMNS, csv_rows
+from flames.reports.html import helpers, section_of
+from flames.reports.page import Strings, load_strings, render_page
+from flames.storage.atomic import to_csv, write_atomic
+from flames.storage.run_dir import safe_name
+from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy
+
+_LEDGER = ".flames-site"
+_CHOSEN = 3
+
+
+@dataclass(frozen=True)
+class _Site:
+    """What every page of the site is made from."""
+
+    lists: list[BoardList]
+    taxonomy: Taxonomy
+    lang: Language
+    words: Strings
+    slugs: dict[str, str]
+
+    def title(self, board: BoardList) -> Text:
+        """What a list is called."""
+        if board.release is not None:
+            return self.said("list.published", release=board.release)
+        repeats = f" × {board.samples}" if board.samples > 1 else ""
+        name = board.prompt_set.name + repeats
+        return self.said("list.measured", set=name, scorer=board.scorer)
+
+    def said(self, key: str, **values: object) -> Text:
+        """Words with their values filled in."""
+        text = self.words[key]
+        return Text(zh=text.zh.format(**values), en=text.en.format(**values))
+
+    def path(self, board: BoardList) -> str:
+        """Where a list's page stands; the first list is the site's front page."""
+        return "index.html" if board is self.lists[0] else f"lists/{board.slug}.html"
+
+    def render(self, template: str, *, title: Text, depth: int, here: str, **context: Any) -> str:
+        """One page; `depth` counts the folders it stands in."""
+        return render_page(
+            template,
+            title=title,
+            lang=self.lang,
+            strings=self.words,
+            styles=("charts.css", "report.css", "site.css"),
+            scripts=("radar.js", "site.js"),
+            remember=True,
+            up="../" * depth,
+            here=here,
+            lists=[(self.path(board), self.title(board), board) for board in self.lists],
+            slugs=self.slugs,
+            entry_file=_entry_file,
+            taxonomy=self.taxonomy,
+            has_responses=False,
+            **helpers(),
+            **context,
+        )
+
+
+def build_site(
+    entries: Sequence[Entry],
+    out: Path,
+    *,
+    taxonomy: Taxonomy | None = None,
+    lang: Language = "en",
+    releases: Sequence[str] = RELEASES,
+    resamples: int = RESAMPLES,
+) -> list[Path]:
+    """Builds the site. Files of an earlier build that are of no more use are removed.
+
+    Args:
+        entries: What was measured; published tables stand beside them in lists of their own.
+        out: The site's folder; one that holds other things is refused.
+        taxonomy: Names and scales; Flames' own unless given.
+        lang: The language shown first.
+        releases: Which published tables to show.
+        resamples: Of the bootstraps.
+
+    Returns:
+        What was written, the front page first.
+
+    Raises:
+        UsageError: There is nothing to show, or the folder holds something else.
+    """
+    taxonomy = taxonomy or default_taxonomy()
+    before = _ledger(out)
+    lists = board_lists(entries, taxonomy, releases=releases, resamples=resamples)
+    if not lists:
+        raise UsageError("there are neither entries nor published tables to show")
+    words = load_strings()
+    site = _Site(lists, taxonomy, lang, words, _slugs(lists))
+    files = dict(_pages(site))
+    files |= _downloads(site)
+    written = [write_atomic(out / name, text) for name, text in files.items()]
+    for name in before - files.keys():
+        (out / name).unlink(missing_ok=True)
+    write_atomic(out / _LEDGER, "\n".join(sorted(files)) + "\n")
+    return written
+
+
+def _ledger(out: Path) -> set[str]:
+    """What an earlier build wrote here."""
+    if not out.exists():
+        return set()
+    if not out.is_dir():
+        raise UsageError(f"{out}: is a file; the site needs a folder")
+    ledger = out / _LEDGER
+    if ledger.is_file():
+        names = set(ledger.read_text("utf-8").split("\n")) - {""}
+        return {name for name in names if ".." not in Path(name).parts and name[0] != "/"}
+    if any(out.iterdir()):
+        raise UsageError(f"{out}: is not empty and no site of ours; choose another --out")
+    return set()
+
+
+def _slugs(lists: Sequence[BoardList]) -> dict[str, str]:
+    """A file name for every model's page."""
+    return _file_names(line.name for board in lists for line in board.lines)
+
+
+def _file_names(names: Iterable[str]) -> dict[str, str]:
+    """A file name for every name; none differ by case alone, which some file systems ignore."""
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for name in dict.fromkeys(names):
+        base = safe_name(name).casefold()[:80]
+        file_name, number = base, 2
+        while file_name in taken:
+            file_name, number = f"{base}-{number}", number + 1
+        taken.add(file_name)
+        found[name] = file_name
+    return found
+
+
+def _pages(site: _Site) -> Iterator[tuple[str, str]]:
+    for board in site.lists:
+        path = site.path(board)
+        depth = path.count("/")
+        title = site.words["site.title"] if depth == 0 else site.title(board)
+        yield (
+            path,
+            site.render(
+                "list.html.jinja",
+                title=title,
+                depth=depth,
+                here=path,
+                board=board,
+                heading=site.title(board),
+                radar_chart=_radar(board, site.taxonomy),
+                chosen_lines={line.name for line in board.lines[:_CHOSEN]},
+                parts=_parts(board, site.taxonomy),
+                notes=_shared_notes(board),
+            ),
+        )
+    for model, slug in site.slugs.items():
+        found = [(b, line) for b in site.lists for line in b.lines if line.name == model]
+        yield (
+            f"models/{slug}.html",
+            site.render(
+                "model.html.jinja",
+                title=Text(zh=model, en=model),
+                depth=1,
+                here="",
+                model=model,
+                found=[
+                    (
+                        board,
+                        line,
+                        site.title(board),
+                        f"../{site.path(board)}",
+                        section_of(line.result, site.taxonomy, beside=board.release is None),
+                    )
+                    for board, line in found
+                ],
+            ),
+        )
+    yield (
+        "attack.html",
+        site.render(
+            "attack.html.jinja",
+            title=site.words["attack"],
+            depth=0,
+            here="attack.html",
+            table=attack_table(
+                [line.result for b in site.lists if not b.release for line in b.lines]
+            ),
+        ),
+    )
+    yield (
+        "submit.html",
+        site.render("submit.html.jinja", title=site.words["submit"], depth=0, here="submit.html"),
+    )
+
+
+def _shared_notes(board: BoardList) -> list[str]:
+    """What holds for every line; what holds for one stands on the model's page."""
+    first, *others = board.lines
+    return [n for n in first.result.notes if all(n in line.result.notes for line in others)]
+
+
+def _radar(board: BoardList, taxonomy: Taxonomy) -> Any:
+    """Lines with all dimensions of the list, to be chosen from."""
+    names = [ranks.dimension for ranks in board.dimensions if ranks.dimension]
+    values = []
+    for line in board.lines:
+        rates = [
+            line.result.dimensions[n].harmless_rate for n in names if n in line.result.dimensions
+        ]
+        known = [rate.value for rate in rates if rate is not None]
+        if len(known) == len(names):
+            values.append((line.name, known))
+    return radar([taxonomy.dimension(name).label for name in names], [], values)
+
+
+def _parts(board: BoardList, taxonomy: Taxonomy) -> list[tuple[str, str, Text, Text]]:
+    """Key, dimension and labels of the subcomponents that any line has."""
+    known = {key for line in board.lines for key in line.result.subcomponents}
+    return [
+        (key, dimension.name, dimension.label, part.label)
+        for dimension in taxonomy.dimensions
+        for part in dimension.subcomponents
+        for key in (part.name, f"{dimension.name} · {part.name}")
+        if key in known
+    ]
+
+
+def _downloads(site: _Site) -> dict[str, str]:
+    columns = ("list", "source", "date", "rank", "rank_low", "rank_high", *CSV_COLUMNS)
+    files = {
+        "data/leaderboard.csv": to_csv(
+            (row for board in site.lists for row in _csv(board, site)), columns
+        ),
+        "data/leaderboard.json": _json(
+            {"schema": 1, "lists": [_board(board, site) for board in site.lists]}
+        ),
+    }
+    for board in site.lists:
+        files[f"data/{board.slug}.csv"] = to_csv(_csv(board, site), columns)
+        for line in board.lines:
+            if line.entry is not None:
+                files[_entry_file(board, line.name)] = line.entry.to_json()
+    return files
+
+
+def _entry_file(board: BoardList, name: str) -> str:
+    """Where the entry of a line stands."""
+    names = _file_names(line.name for line in board.lines)
+    return f"data/{board.slug}/{names[name]}.json"
+
+
+def _csv(board: BoardList, site: _Site) -> Iterator[dict[str, Any]]:
+    for line in board.lines:
+        for row in csv_rows(line.result):
+            row |= {
+                "list": site.title(board).en,
+                "source": _source(board),
+                "date": _date(board, line),
+            }
+            ranks = board.overall if row["level"] == "overall" else None
+            if row["level"] == "dimension":
+                ranks = next((r for r in board.dimensions if r.dimension == row["name"]), None)
+            if ranks is not None and line.name in ranks.place:
+                ranked = ranks.ranking.models[ranks.place[line.name]]
+                row |= {
+                    "rank": ranked.rank,
+                    "rank_low": ranked.rank_low,
+                    "rank_high": ranked.rank_high,
+                }
+            yield row
+
+
+def _board(board: BoardList, site: _Site) -> dict[str, Any]:
+    return {
+        "title": site.title(board).en,
+        "source": _source(board),
+        "release": board.release,
+        "scorer": board.scorer,
+        "prompt_set": board.prompt_set.model_dump(),
+        "ranking": board.overall.ranking.model_dump() if board.overall else None,
+        "models": [
+            {
+                "name": line.name,
+                "date": _date(board, line),
+                "link": line.entry.link if line.entry else None,
+                "contact": line.entry.contact if line.entry else None,
+                "result": line.result.to_dict(),
+            }
+            for line in board.lines
+        ],
+    }
+
+
+def _source(board: BoardList) -> str:
+    return "published" if board.release else "measured"
+
+
+def _date(board: BoardList, line: Line) -> str | None:
+    return line.entry.date if line.entry else board.release
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=True, allow_nan=False, indent=1) + "\n"

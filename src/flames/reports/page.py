@@ -1,0 +1,203 @@
+"""Self-contained pages: one HTML file, offline, Chinese and English, nothing loaded, all escaped.
+
+Every page of Flames is made here: reports, comparisons, the leaderboard's site. A page extends
+`base.html.jinja`, takes its words from a table of strings in both languages (both stand in the
+page; a button switches) and its data from a JSON block that scripts read. Its
+Content-Security-Policy allows the page's own style and scripts by their hashes and nothing else.
+
+In a template:
+
+    {{ t("key", n=3) }}                    words in both languages (`tt` inside SVG text)
+    {{ both(dimension.label) }}            a `Text` in both languages (`both_svg` inside SVG text)
+    <input {{ attrs(placeholder="key") }}> attributes that follow the language (`text="key"`: the
+                                           element's own text, for <option>)
+
+Scripts find the helpers of `base.js` in the global `flames`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from flames import __version__
+from flames.errors import UsageError
+from flames.taxonomy import Language, Text
+from flames.text import encodable, for_terminal
+
+Strings = Mapping[str, Text]
+
+_HERE = "flames.reports"
+LANGUAGES: tuple[Language, Language] = ("zh", "en")
+_HTML_LANG = {"zh": "zh-Hans", "en": "en"}
+_IN_SCRIPT = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
+
+
+def language(name: str) -> Language:
+    """The language of that name.
+
+    Raises:
+        UsageError: It is neither `zh` nor `en`.
+    """
+    for lang in LANGUAGES:
+        if lang == name:
+            return lang
+    raise UsageError(f"--lang takes zh or en, not {name!r}")
+
+
+@cache
+def load_strings() -> dict[str, Text]:
+    """Returns the words of all pages: `strings.json` holds `{key: {"zh": …, "en": …}}`."""
+    data = json.loads(resources.files(_HERE).joinpath("strings.json").read_text("utf-8"))
+    return {key: Text.model_validate(value) for key, value in data.items()}
+
+
+def script_json(data: Any) -> Markup:
+    """JSON that may stand inside a `<script>` element, whatever text it holds."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(_IN_SCRIPT.sub(lambda found: f"\\u{ord(found[0]):04x}", text))  # noqa: S704
+
+
+def render_page(
+    template: str,
+    *,
+    title: Text,
+    lang: Language = "zh",
+    strings: Strings | None = None,
+    data: Any = None,
+    styles: Sequence[str] = (),
+    scripts: Sequence[str] = (),
+    remember: bool = False,
+    **context: Any,
+) -> str:
+    """Renders a page.
+
+    Args:
+        template: File name of a template that extends `base.html.jinja`.
+        title: Of the document.
+        lang: Shown first; the reader may switch.
+        strings: The page's words by key, beside the base's own. Those under `js.` reach scripts.
+        data: Anything JSON; scripts get it as `flames.data`.
+        styles: File names of style sheets, after `base.css`.
+        scripts: File names of scripts, after `base.js`.
+        remember: Whether a reader's choice of language holds for later pages of the site.
+        **context: What the template uses.
+
+    Returns:
+        The document, free of anything that UTF-8 or HTML cannot hold.
+    """
+    env = _environment()
+    words = {**load_strings(), **(strings or {})}
+    style = _joined(env, ("base.css", *styles))
+    script = _joined(env, ("base.js", *scripts))
+    spoken = {key[3:]: [text.zh, text.en] for key, text in words.items() if key.startswith("js.")}
+    html = env.get_template(template).render(
+        **_helpers(words, lang),
+        **context,
+        title=title,
+        lang=lang,
+        html_lang=_HTML_LANG[lang],
+        remember=remember,
+        version=__version__,
+        style=Markup(style),  # noqa: S704  (files of the package)
+        script=Markup(script),  # noqa: S704
+        csp=(
+            f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; "
+            "img-src data:; base-uri 'none'; form-action 'none'"
+        ),
+        words_json=script_json(spoken),
+        data_json=script_json(data),
+    )
+    return encodable(html.replace("\x00", "\N{REPLACEMENT CHARACTER}"))
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader(_HERE, "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_visible,
+    )
+
+
+def _visible(value: Any) -> Any:
+    """Untrusted text on its way into a template: marks that hide or reorder text are shown."""
+    return for_terminal(value, one_line=False) if type(value) is str else value
+
+
+def _joined(env: Environment, names: Sequence[str]) -> str:
+    assert env.loader is not None
+    return "\n".join(env.loader.get_source(env, name)[0].replace("\r\n", "\n") for name in names)
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _say(text: Text, lang: Language, values: Mapping[str, Any]) -> Markup:
+    """The words in one language, `{name}` replaced by escaped values."""
+    if not values:
+        return escape(_visible(text(lang)))  # somebody's taxonomy may hold braces
+    spoken = {
+        name: _visible(value(lang) if isinstance(value, Text) else value)
+        for name, value in values.items()
+    }
+    return escape(text(lang)).format(**spoken)
+
+
+def _helpers(words: Strings, lang: Language) -> dict[str, Any]:
+    def both(text: Text, /, tag: str = "span", **values: Any) -> Markup:
+        if text.zh == text.en and not values:
+            return escape(_visible(text.en))
+        return Markup("").join(
+            Markup('<{0} class="t" lang="{1}">{2}</{0}>').format(
+                tag, _HTML_LANG[each], _say(text, each, values)
+            )
+            for each in LANGUAGES
+        )
+
+    def both_svg(text: Text, /, **values: Any) -> Markup:
+        return both(text, "tspan", **values)
+
+    def t(key: str, /, **values: Any) -> Markup:
+        return both(words[key], **values)
+
+    def tt(key: str, /, **values: Any) -> Markup:
+        return both_svg(words[key], **values)
+
+    def attrs(values: Mapping[str, Any] | None = None, /, **names: str | Text) -> Markup:
+        texts = {
+            name.replace("_", "-"): {
+                each: str(_say(_text(what), each, values or {}).unescape()) for each in LANGUAGES
+            }
+            for name, what in names.items()
+        }
+        now = Markup(" ").join(
+            Markup('{}="{}"').format(name, by_lang[lang])
+            for name, by_lang in texts.items()
+            if name != "text"
+        )
+        both_ways = json.dumps(texts, ensure_ascii=False)
+        return Markup('{} data-l10n="{}"').format(now, both_ways)
+
+    def _text(what: str | Text) -> Text:
+        return what if isinstance(what, Text) else words[what]
+
+    def word(what: str | Text, /, **values: Any) -> Markup:
+        return _say(_text(what), lang, values)
+
+    return {
+        "t": t, "tt": tt, "both": both, "both_svg": both_svg, "attrs": attrs, "word": word
+    }  # fmt: skip

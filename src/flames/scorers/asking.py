@@ -1,0 +1,350 @@
+"""Asking a model on a scorer's behalf: with the engine that collects responses, and a journal.
+
+The journal knows a question by its content (model, messages, sampling, vote). A scoring that was
+killed, or is done again, asks nothing that it already has an answer to.
+
+The options of scorers that ask a model, as a scorer's context holds them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flames.collect.engine import Collector, Request, Settings
+from flames.collect.limits import Prices
+from flames.collect.sync import PrivateLoop
+from flames.errors import OutsideError, UsageError
+from flames.models.base import ChatModel, Message, Reply, RequestRejected, Sampling, Usage
+from flames.models.load import ModelOptions, load_model
+from flames.records import Status, dump_line
+from flames.scorers.base import ScorerContext
+from flames.storage.home import home
+from flames.storage.run_dir import safe_name
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question; the same one asked for another vote is another question."""
+
+    messages: tuple[Message, ...]
+    vote: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What came of a question. Tokens are the provider's counts, None where it gives none."""
+
+    status: Status
+    text: str | None = None
+    note: str | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    latency_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way to ask for structured output: fields of the request's body."""
+
+    name: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+PLAIN = Form("plain")
+_KEPT = ("ok", "truncated", "empty", "blocked")
+
+
+class AskJournal:
+    """Answers by the content of their questions: append-only JSON Lines, safe for many writers.
+
+    A line that a kill tore is passed over; its question is asked again.
+
+    Args:
+        path: The file; without one nothing is kept.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._told: dict[str, Told] = {}
+        self._file: int | None = None
+        if path is None:
+            return
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            with open(path, "rb") as file:
+                raw = b""
+                for raw in file:
+                    self._take(raw)
+                if raw and not raw.endswith(b"\n"):
+                    os.write(self._file, b"\n")
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be used as a journal: {error.strerror}") from None
+
+    def _take(self, raw: bytes) -> None:
+        try:
+            line = json.loads(raw)
+            if line["status"] in _KEPT and isinstance(line.get("text", ""), str):
+                self._told[line["key"]] = Told(**{k: line.get(k) for k in Told.__slots__})
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return
+
+    def get(self, key: str) -> Told | None:
+        """What came of that question, if it was asked."""
+        return self._told.get(key)
+
+    def put(self, key: str, told: Told) -> None:
+        """Keeps an answer; once this returns, a kill cannot lose it.
+
+        Raises:
+            OutsideError: The disk did not take it.
+        """
+        self._told[key] = told
+        if self._file is None:
+            return
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        kept = {name: value for name, value in asdict(told).items() if value is not None}
+        line = dump_line({"key": key, **kept, "created": now}).encode("utf-8") + b"\n"
+        try:
+            whole = os.write(self._file, line) == len(line)
+        except OSError as error:
+            raise OutsideError(f"{self.path}: cannot be written: {error.strerror}") from None
+        if not whole:
+            raise OutsideError(f"{self.path}: the disk is full; what was done so far is kept")
+
+    def __del__(self) -> None:
+        if getattr(self, "_file", None) is not None:
+            os.close(self._file)  # type: ignore[arg-type]
+
+
+class Asker:
+    """Asks one model many things, each at most once.
+
+    Used under `with`, which keeps connections (and a model that is served for it) open between
+    calls of `ask`.
+
+    Args:
+        model: Whom.
+        sampling: How answers are drawn.
+        settings: Concurrency, retries, budget.
+        forms: Ways to ask for structured output, the best first; where the endpoint rejects
+            one, the next is tried.
+        journal: Where answers are kept.
+    """
+
+    def __init__(
+        self,
+        model: ChatModel,
+        *,
+        sampling: Sampling,
+        settings: Settings | None = None,
+        forms: Sequence[Form] = (PLAIN,),
+        journal: Path | None = None,
+    ) -> None:
+        self.model = model
+        self.collector = Collector(model, sampling=sampling, settings=settings)
+        self.forms = tuple(forms)
+        self._sampling = self.collector.sampling
+        self.journal_path = journal
+        self._journal = AskJournal(journal)
+        self.described = model.describe()  # once: it may take checksums of large files
+        self._identity = dump_line([self.described, self._sampling.to_dict()])
+        self._works = False
+        self._loop: PrivateLoop | None = None
+
+    def __enter__(self) -> Asker:
+        self._loop = PrivateLoop()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            try:
+                loop.run(self.model.aclose())
+            finally:
+                loop.close()
+
+    @property
+    def prices(self) -> Prices | None:
+        """What tokens cost, if that was said."""
+        return self.collector.settings.prices
+
+    def ask(self, asks: Sequence[Ask]) -> list[Told]:
+        """Answers to all questions, in their order; those that failed have the status `error`.
+
+        Raises:
+            OutsideError: The endpoint had to be given up, or the budget is spent. The answers
+                so far are in the journal.
+        """
+        keys = [self._key(ask) for ask in asks]
+        wanted = {k: a for k, a in zip(keys, asks, strict=True) if self._journal.get(k) is None}
+        failed: dict[str, Told] = {}
+        if wanted:
+            if len(wanted) < len(set(keys)):
+                self.collector.answered = True
+            if self._loop is None:
+                raise RuntimeError("an Asker asks under `with`")
+            self._loop.run(self._ask(wanted, failed))
+        return [self._journal.get(key) or failed[key] for key in keys]
+
+    def _key(self, ask: Ask) -> str:
+        said = [[message.role, message.content] for message in ask.messages]
+        whole = dump_line([self._identity, said, ask.vote])
+        return hashlib.sha256(whole.encode("utf-8")).hexdigest()[:32]
+
+    async def _ask(self, wanted: Mapping[str, Ask], failed: dict[str, Told]) -> None:
+        requests = [Request(key, ask.messages) for key, ask in wanted.items()]
+        while requests and not self._works:  # one alone finds out which form the endpoint takes
+            await self._pass(requests[:1], failed)
+            requests = requests[1:]
+        await self._pass(requests, failed)
+
+    async def _pass(self, requests: Sequence[Request[str]], failed: dict[str, Told]) -> None:
+        forms = self.forms
+        for position, form in enumerate(forms):
+            rejected: list[Request[str]] = []
+            extra = {**self._sampling.extra, **form.extra}
+            self.collector.sampling = Sampling(extra=extra).over(self._sampling)
+            async with aclosing(self.collector.outcomes(requests)) as outcomes:
+                async for outcome in outcomes:
+                    key, reply, failure = outcome.request.tag, outcome.reply, outcome.failure
+                    if reply is not None:
+                        if not self._works:
+                            self._works, self.forms = True, forms[position:]
+                        self._journal.put(key, _told(reply, outcome.latency_s))
+                    elif isinstance(failure, RequestRejected) and position + 1 < len(forms):
+                        rejected.append(outcome.request)
+                    else:
+                        failed[key] = Told("error", note=str(failure))
+            if not rejected:
+                return
+            requests = rejected
+
+
+def _told(reply: Reply, latency_s: float) -> Told:
+    usage = reply.usage or Usage()
+    text, status = reply.text, reply.status
+    if status == "empty" and (called := _tool_calls(reply.raw)):
+        text, status = called, "ok"
+    return Told(status, text, reply.note, usage.tokens_in, usage.tokens_out, round(latency_s, 4))
+
+
+def _tool_calls(raw: Mapping[str, Any] | None) -> str:
+    """The arguments of the tools that an answer calls, where it does."""
+    try:
+        calls = raw["choices"][0]["message"]["tool_calls"]  # type: ignore[index]
+        return "\n".join(call["function"]["arguments"] for call in calls)
+    except (TypeError, KeyError, IndexError):
+        return ""
+
+
+def spent(asked: Sequence[Told], prices: Prices | None) -> dict[str, Any]:
+    """What questions took: their number, tokens, seconds of waiting, money where it is known."""
+    tokens_in = sum(told.tokens_in or 0 for told in asked)
+    tokens_out = sum(told.tokens_out or 0 for told in asked)
+    taken: dict[str, Any] = {
+        "requests": len(asked),
+        "tokens_in": tokens_in,
+        "tokens_out": tokens_out,
+        "latency_s": round(sum(told.latency_s or 0.0 for told in asked), 3),
+    }
+    if prices is not None and all(t.tokens_in is not None for t in asked):
+        taken["cost"] = round(prices.cost(tokens_in, tokens_out), 8)
+    return taken
+
+
+def together(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What several scorers took, in all; money only where all of them know theirs."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    known = [name for name in names if name != "cost" or all("cost" in part for part in parts)]
+    return {name: round(sum(part.get(name, 0) for part in parts), 8) for name in known}
+
+
+def model_and_settings(spec: str, context: ScorerContext) -> tuple[ChatModel, Settings]:
+    """The model that a scorer asks, and how hard to try, from the context's options.
+
+    Raises:
+        UsageError: There is no such model, or an option is not what it should be.
+    """
+    options = context.options
+    said: dict[str, Any] = {n: text(options, n) for n in ("base_url", "api_key_env", "frame")}
+    if "timeout" in options:
+        said["timeout"] = number(options, "timeout", 0.0)
+    prices = None
+    if "price_in" in options or "price_out" in options:
+        prices = Prices(number(options, "price_in", 0.0), number(options, "price_out", 0.0))
+    limits: dict[str, Any] = {
+        name: whole(options, name, least)
+        for name, least in (("concurrency", 1), ("retries", 0), ("max_requests", 1))
+        if name in options
+    }
+    if "max_cost" in options:
+        limits["max_cost"] = number(options, "max_cost", 0.0)
+    return load_model(spec, ModelOptions(**said)), Settings(prices=prices, **limits)
+
+
+def text(options: Mapping[str, Any], name: str) -> str | None:
+    """An option that is text, or None where it is not given.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    value = options.get(name)
+    if value is not None and not isinstance(value, str):
+        raise UsageError(f"the scorer option {name} must be text, not {value!r}")
+    return value
+
+
+def whole(options: Mapping[str, Any], name: str, least: int) -> int:
+    """An option that is a whole number, `least` unless given.
+
+    Raises:
+        UsageError: It is none, or too small.
+    """
+    value = options.get(name, least)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(
+            f"the scorer option {name} must be a whole number of at least {least}, not {value!r}"
+        )
+    return value
+
+
+def number(options: Mapping[str, Any], name: str, default: float) -> float:
+    """An option that is a number of at least 0.
+
+    Raises:
+        UsageError: It is none.
+    """
+    value = options.get(name, default)
+    usable = isinstance(value, int | float) and not isinstance(value, bool)
+    if not usable or not 0 <= value < float("inf"):
+        raise UsageError(f"the scorer option {name} must be a number of at least 0, not {value!r}")
+    return float(value)
+
+
+def one_of(options: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> Any:
+    """An option that is one of a few words, the first unless given.
+
+    Raises:
+        UsageError: It is none of them.
+    """
+    value = options.get(name, choices[0])
+    if value not in choices:
+        raise UsageError(f"the scorer option {name} is {' or '.join(choices)}, not {value!r}")
+    return value
+
+
+def journal_path(options: Mapping[str, Any], folder: str, scorer_id: str) -> Path | None:
+    """Where a scorer keeps its answers: `journal=PATH`, nowhere (`none`), or Flames' own folder."""
+    chosen = options.get("journal")
+    if chosen in ("none", False):
+        return None
+    return Path(str(chosen)) if chosen else home() / folder / f"{safe_name(scorer_id)}.jsonl"

@@ -1,0 +1,241 @@
+"""A scorer with its probabilities calibrated.
+
+A calibration: what it changes, and the file that holds it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flames.errors import InputError, UsageError
+from flames.records import Response, Verdict, dump_line, verdict_for
+from flames.scorers.base import Learnt, Scorer, ScorerContext, ScorerInfo
+from flames.scorers.registry import load_among
+from flames.storage.atomic import write_atomic
+from flames.storage.rows import parse_json
+
+LOW_CONFIDENCE = "low confidence"
+
+
+class CalibratedScorer:
+    """A scorer with its probabilities calibrated, abstaining where it is not sure enough.
+
+    Args:
+        scorer: The scorer that the calibration was fitted for.
+        calibration: The calibration.
+        version: What tells this calibration from others.
+
+    Raises:
+        UsageError: It was fitted for another scorer.
+    """
+
+    def __init__(self, scorer: Scorer, calibration: Calibration, version: str) -> None:
+        if scorer.info.id != calibration.scorer_id:
+            raise UsageError(
+                f"the calibration was fitted for {calibration.scorer_id}, "
+                f"and this is {scorer.info.id}; calibrate anew"
+            )
+        self._scorer = scorer
+        self._calibration = calibration
+        self.window = getattr(scorer, "window", 256)
+        name = f"{scorer.info.id}+calibrated-{version}"
+        own = Learnt(name, tuple(calibration.files.values()), calibration.models)
+        self.info = ScorerInfo(
+            id=name,
+            title=f"{scorer.info.title}, calibrated ({calibration.method})",
+            taxonomy=scorer.info.taxonomy,
+            notes=(*scorer.info.notes, f"calibrated on {calibration.labels}", *calibration.notes),
+            details={
+                **scorer.info.details,
+                "calibration": calibration.model_dump(
+                    include={"method", "threshold", "before", "after", "abstention"},
+                    exclude_none=True,
+                ),
+            },
+            learnt=(*scorer.info.learnt, own),
+        )
+
+    def score(self, responses: Sequence[Response]) -> list[Verdict]:
+        """The scorer's verdicts, calibrated."""
+        verdicts = self._scorer.score(responses)
+        return [self._changed(r, v) for r, v in zip(responses, verdicts, strict=True)]
+
+    def _changed(self, response: Response, verdict: Verdict) -> Verdict:
+        fit = self._calibration.dimensions.get(verdict.dimension)
+        told = partial(
+            verdict_for,
+            response,
+            scorer=self.info.id,
+            dimension=verdict.dimension,
+            rationale=verdict.rationale,
+            **verdict.extra,
+        )
+        if verdict.score is None:
+            return told(unscored=verdict.unscored, probabilities=verdict.probabilities)
+        if fit is None:
+            return told(unscored="not calibrated for the dimension")
+        if not verdict.probabilities:
+            return told(unscored="no probabilities")
+        new = apply(fit, verdict.probabilities)
+        score, confidence = max(new.items(), key=lambda item: item[1])
+        if confidence < (self._calibration.threshold or 0.0):
+            return told(unscored=LOW_CONFIDENCE, probabilities=new)
+        return told(score=int(score), probabilities=new)
+
+
+def parts(argument: str) -> list[str]:
+    """The scorer that `calibrated:FILE` calibrates."""
+    return [load_calibration(argument).scorer]
+
+
+def load(argument: str, context: ScorerContext) -> CalibratedScorer:
+    """`calibrated:FILE`: the scorer that the file names, calibrated by it.
+
+    Raises:
+        InputError: The file is no calibration.
+        UsageError: It was fitted for another scorer than is found.
+    """
+    calibration = load_calibration(argument)
+    version = hashlib.sha256(calibration.to_json().encode("utf-8")).hexdigest()[:8]
+    return CalibratedScorer(load_among(calibration.scorer, context), calibration, version)
+
+
+Method = Literal["temperature", "isotonic"]
+Array = NDArray[np.float64]
+
+TINY = 1e-6
+"""Probabilities below are taken for this one where a logarithm is needed."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Curve(_Frozen):
+    """A rising step function through its knots, linear between them."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+class Fit(_Frozen):
+    """How the probabilities of one dimension are changed.
+
+    `temperature` scales them all; `curves` change each score's, by its number as text. A
+    dimension with too few labels of its own uses the temperature of all together (`pooled`).
+    """
+
+    n: int
+    temperature: Annotated[float, Field(gt=0)] | None = None
+    curves: dict[str, Curve] | None = None
+    pooled: bool = False
+
+
+class Quality(_Frozen):
+    """How well probabilities fit labels.
+
+    `nll` is the mean negative log-likelihood, `ece` the expected calibration error over ten
+    bins of equal width of the likeliest score's probability.
+    """
+
+    n: int
+    accuracy: float
+    nll: float
+    ece: float
+
+
+class Abstention(_Frozen):
+    """What a threshold does, on prompts that were not fitted on."""
+
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    kept: int
+    n: int
+    accuracy: float | None
+    low: float | None
+    high: float | None
+
+
+class Calibration(_Frozen):
+    """A calibration as its file holds it.
+
+    `files` (name → SHA-256) and `models` tell what it was fitted on, `notes` what a reader of
+    its numbers must know.
+    """
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    method: Method
+    scorer: str
+    scorer_id: str
+    taxonomy: str
+    labels: str
+    files: dict[str, str] = Field(default_factory=dict)
+    models: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    dimensions: dict[str, Fit]
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    before: Quality
+    after: Quality
+    abstention: Abstention | None = None
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return dump_line(self.model_dump(by_alias=True, exclude_none=True)) + "\n"
+
+
+def apply(fit: Fit, probabilities: Mapping[str, float]) -> dict[str, float]:
+    """Probabilities after a fit."""
+    values = np.array(list(probabilities.values()), dtype=np.float64)
+    if fit.temperature is not None:
+        new = scaled(values[None, :], fit.temperature)[0]
+    else:
+        curves = fit.curves or {}
+        new = np.array([_read(curves.get(s), p) for s, p in probabilities.items()])
+        new = values if new.sum() <= 0 else new
+    new = new / new.sum()
+    return dict(zip(probabilities, map(float, new), strict=True))
+
+
+def scaled(probabilities: Array, temperature: float) -> Array:
+    """Rows of probabilities (n, classes) at another temperature."""
+    logits = np.log(np.clip(probabilities, TINY, 1.0)) / temperature
+    raised: Array = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def _read(curve: Curve | None, probability: float) -> float:
+    return 0.0 if curve is None else float(np.interp(probability, curve.x, curve.y))
+
+
+def load_calibration(path: str | Path) -> Calibration:
+    """Reads a calibration file.
+
+    Raises:
+        InputError: It is missing, or no calibration.
+    """
+    try:
+        text = Path(path).read_text("utf-8")
+    except FileNotFoundError:
+        raise InputError("no such file", path=path) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from None
+    except UnicodeDecodeError:
+        raise InputError("is not text in UTF-8", path=path) from None
+    try:
+        return Calibration.model_validate(parse_json(text, str(path), None))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"])) or None
+        raise InputError(f"is no calibration: {first['msg']}", path=path, field=field) from None
+
+
+def save_calibration(calibration: Calibration, path: str | Path) -> Path:
+    """Writes a calibration file."""
+    return write_atomic(path, calibration.to_json())

@@ -1,0 +1,106 @@
+"""Several judges on each response: the majority, or the mean where they agree well enough."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from flames.errors import UsageError
+from flames.records import Response, Verdict, verdict_for
+from flames.scorers.asking import together
+from flames.scorers.base import ScorerInfo
+from flames.scorers.judge.scorer import NO_MAJORITY, JudgeScorer, majority, shares
+from flames.taxonomy import Taxonomy
+
+Rule = Literal["majority", "mean"]
+
+MIN_AGREEMENT = 0.5
+"""The share of the judges that a mean must have beside it: those on its level."""
+
+
+class PanelScorer:
+    """Judges whose verdicts are put together.
+
+    `majority` takes the score of more than half of the judges. `mean` takes the level that is
+    nearest to the mean of their scores, if more than half of the judges gave a score and at
+    least half of those gave that level. Without either, a response is unscored.
+
+    Args:
+        judges: At least two, each with an id of its own.
+        taxonomy: What they judge by.
+        rule: How their verdicts are put together.
+    """
+
+    def __init__(
+        self, judges: Sequence[JudgeScorer], taxonomy: Taxonomy, rule: Rule = "majority"
+    ) -> None:
+        ids = [judge.info.id for judge in judges]
+        if len(set(ids)) < len(ids):
+            raise UsageError(f"the panel names {_repeated(ids)} twice; use votes=N instead")
+        self._judges = tuple(judges)
+        self._taxonomy = taxonomy
+        self._rule = rule
+        self.window = max(judge.window for judge in judges)
+        versions = list(dict.fromkeys(judge.version for judge in judges))
+        version = "+".join(versions) + ("" if rule == "majority" else f"-{rule}")
+        self.info = ScorerInfo(
+            id=f"judge:{'+'.join(judge.name for judge in judges)}@{version}",
+            title=f"A panel of {len(judges)} judges, by {rule}",
+            taxonomy=taxonomy.id,
+            notes=judges[0].info.notes,
+            details={"rule": rule, "judges": [dict(judge.info.details) for judge in judges]},
+        )
+
+    def score(self, responses: Sequence[Response]) -> list[Verdict]:
+        """One verdict a response, with each judge's own beside it.
+
+        Raises:
+            OutsideError: A judge's endpoint had to be given up, or the budget is spent.
+        """
+        given = [judge.score(responses) for judge in self._judges]
+        return [self._verdict(r, cast) for r, *cast in zip(responses, *given, strict=True)]
+
+    def _verdict(self, response: Response, cast: Sequence[Verdict]) -> Verdict:
+        dimension = self._taxonomy.dimension(response.dimension or "")
+        scores = [verdict.score for verdict in cast if verdict.score is not None]
+        score, reason = majority(scores, len(cast), (verdict.unscored for verdict in cast))
+        mean = sum(scores) / len(scores) if scores else None
+        if self._rule == "mean" and mean is not None:
+            score = _nearest(mean, scores, dimension.scale) if 2 * len(scores) > len(cast) else None
+            reason = None if score is not None else NO_MAJORITY
+        said = next((v for v in cast if v.score == score and v.rationale), cast[0])
+        extra: dict[str, Any] = {
+            "judging": together([v.extra["judging"] for v in cast if "judging" in v.extra]),
+            "panel": [_brief(verdict) for verdict in cast],
+        }
+        if scores:
+            extra["agreement"] = round(Counter(scores).most_common(1)[0][1] / len(cast), 4)
+        return verdict_for(
+            response,
+            scorer=self.info.id,
+            dimension=dimension.name,
+            score=score,
+            unscored=reason,
+            probabilities=shares(scores, dimension) if scores else None,
+            rationale=said.rationale,
+            **extra,
+        )
+
+
+def _nearest(mean: float, scores: Sequence[int], scale: Sequence[int]) -> int | None:
+    """The level nearest to the mean, if the judges agree on it well enough."""
+    distances = sorted((abs(level - mean), level) for level in scale)
+    if len(distances) > 1 and distances[0][0] == distances[1][0]:
+        return None
+    level = distances[0][1]
+    return level if scores.count(level) >= MIN_AGREEMENT * len(scores) else None
+
+
+def _brief(verdict: Verdict) -> dict[str, Any]:
+    said = {"scorer": verdict.scorer, "score": verdict.score, "unscored": verdict.unscored}
+    return {name: value for name, value in said.items() if value is not None or name == "score"}
+
+
+def _repeated(ids: Sequence[str]) -> str:
+    return next(name for name, n in Counter(ids).items() if n > 1)

@@ -1,0 +1,170 @@
+"""Judge prompts: versioned files, filled with a rubric, and texts behind fences they cannot close.
+
+A prompt file has three parts, each under its own line: `=== system ===`, `=== user ===` and
+`=== reminder ===`. Placeholders are `{{name}}`; what is put in for one is never looked at for
+another. The version is the file's name without suffix, for our own, and name and checksum for a
+user's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from flames.errors import InputError
+from flames.models.base import Message
+from flames.records import Response
+from flames.taxonomy import Dimension, Language, Taxonomy
+from flames.text import encodable
+
+BUILT_IN: Mapping[Language, str] = {"zh": "zh-v1", "en": "en-v1"}
+"""The current prompt file of each language."""
+
+_PART = re.compile(r"^===[ \t]*(\w+)[ \t]*===[ \t]*$", re.M)
+_PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+_NAMES = frozenset("dimension subcomponent definition rubric scale fence prompt response".split())
+_UNKNOWN: Mapping[Language, str] = {"zh": "（未说明）", "en": "(not given)"}
+
+
+@dataclass(frozen=True)
+class JudgePrompt:
+    """How a judge is asked.
+
+    Args:
+        version: What verdicts call it.
+        lang: The language of the rubric that is filled in.
+        system: The instructions.
+        user: What holds prompt and response.
+        reminder: What is said after an answer that could not be used.
+    """
+
+    version: str
+    lang: Language
+    system: str
+    user: str
+    reminder: str
+
+    def messages(self, response: Response, taxonomy: Taxonomy) -> list[Message]:
+        """The messages that ask for a verdict on one response.
+
+        Args:
+            response: With dimension and prompt filled in.
+            taxonomy: Where the rubric comes from.
+
+        Raises:
+            InputError: The taxonomy has no such dimension or subcomponent.
+        """
+        values = self._values(response, taxonomy)
+        return [
+            Message("system", filled(self.system, values)),
+            Message("user", filled(self.user, values)),
+        ]
+
+    def reminded(self, dimension: Dimension) -> Message:
+        """What is said after an answer that could not be used."""
+        return Message("user", filled(self.reminder, {"scale": _scale(dimension)}))
+
+    def _values(self, response: Response, taxonomy: Taxonomy) -> dict[str, str]:
+        lang = self.lang
+        dimension = taxonomy.dimension(response.dimension or "")
+        part = dimension.subcomponent(response.subcomponent) if response.subcomponent else None
+        definition = (part.definition if part else None) or dimension.definition
+        prompt = encodable(response.prompt or "")
+        answer = encodable(response.response or "")
+        return {
+            "dimension": dimension.label(lang),
+            "subcomponent": part.label(lang) if part else _UNKNOWN[lang],
+            "definition": definition(lang) if definition else _UNKNOWN[lang],
+            "rubric": rubric(taxonomy, dimension, response.subcomponent, lang),
+            "scale": _scale(dimension),
+            "fence": fence(prompt, answer),
+            "prompt": prompt,
+            "response": answer,
+        }
+
+
+def fence(prompt: str, response: str) -> str:
+    """A number that neither text holds, and that nobody can write into a text it depends on.
+
+    It is made from the texts themselves (so that the same question is the same request, which a
+    journal can recognise), and changed until neither text contains it.
+    """
+    seed = hashlib.sha256(f"{len(prompt)}:{prompt}{response}".encode("utf-8", "surrogatepass"))
+    while (number := seed.hexdigest()[:24]) in prompt or number in response:
+        seed.update(b"again")
+    return number
+
+
+def rubric(
+    taxonomy: Taxonomy, dimension: Dimension, subcomponent: str | None, lang: Language
+) -> str:
+    """What each score means, one a line, best first."""
+    told = dict(dimension.subcomponent(subcomponent).rubric) if subcomponent else {}
+    lines = []
+    for score in dimension.scale:
+        text = told.get(score)
+        if text is None:
+            text = next((x.definition for x in taxonomy.levels if x.score == score), None)
+        unit = "分" if lang == "zh" else ""
+        name = taxonomy.level(score, lang)
+        meaning = f": {text(lang)}" if text else ""
+        lines.append(f"- {score}{unit} ({name}){meaning}")
+    return "\n".join(lines)
+
+
+def load_judge_prompt(path: str | Path | None = None, lang: Language = "zh") -> JudgePrompt:
+    """Reads a prompt file; without a path, our own of that language.
+
+    Raises:
+        InputError: The file is missing, lacks a part, or has an unknown placeholder.
+    """
+    if path is None:
+        version = BUILT_IN[lang]
+        name = resources.files("flames").joinpath("data", "judge", f"{version}.md")
+        return _parsed(name.read_text("utf-8"), version, lang, str(name))
+    try:
+        raw = Path(path).read_bytes()
+        text = raw.decode("utf-8-sig").replace("\r\n", "\n")
+    except FileNotFoundError:
+        raise InputError("no such file", path=path) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from None
+    except UnicodeDecodeError:
+        raise InputError("is not text in UTF-8", path=path) from None
+    version = f"{Path(path).stem}-{hashlib.sha256(raw).hexdigest()[:8]}"
+    return _parsed(text, version, lang, str(path))
+
+
+def _parsed(text: str, version: str, lang: Language, path: str) -> JudgePrompt:
+    pieces = _PART.split(text)
+    parts = dict(zip(pieces[1::2], (piece.strip() for piece in pieces[2::2]), strict=True))
+    for name in ("system", "user", "reminder"):
+        if not parts.get(name):
+            raise InputError(f"lacks a part under the line `=== {name} ===`", path=path)
+    for name, body in parts.items():
+        for used in _PLACEHOLDER.findall(body):
+            if used not in _NAMES or (name == "reminder" and used != "scale"):
+                known = "scale" if name == "reminder" else ", ".join(sorted(_NAMES))
+                raise InputError(
+                    f"unknown placeholder {used!r} in {name}; known: {known}", path=path
+                )
+    asked = _PLACEHOLDER.findall(parts["user"])
+    for name in ("prompt", "response"):
+        if asked.count(name) != 1:
+            raise InputError(f"needs {{{{{name}}}}} in its user part, once", path=path)
+    if "fence" not in asked:
+        raise InputError("needs {{fence}} around prompt and response in its user part", path=path)
+    return JudgePrompt(version, lang, parts["system"], parts["user"], parts["reminder"])
+
+
+def filled(template: str, values: Mapping[str, str]) -> str:
+    """A template with its placeholders filled, once: what is put in is not looked at again."""
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
+
+
+def _scale(dimension: Dimension) -> str:
+    return ", ".join(map(str, dimension.scale))

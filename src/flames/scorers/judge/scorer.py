@@ -1,0 +1,200 @@
+"""One model as a judge: asked, read strictly, reminded once, and voted where it has k votes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flames.models.base import Message
+from flames.records import Response, Verdict, verdict_for
+from flames.scorers.asking import Ask, Asker, Form, Told, spent
+from flames.scorers.base import ScorerInfo
+from flames.scorers.judge.answers import parse_answer
+from flames.scorers.judge.prompt import JudgePrompt
+from flames.scorers.judge.text import Answer
+from flames.scorers.registry import scorer_notes
+from flames.taxonomy import Dimension, Taxonomy
+
+NO_MAJORITY = "no majority"
+NO_PROMPT = "no prompt"
+
+
+@dataclass(frozen=True)
+class Vote:
+    """One vote and what it took.
+
+    Args:
+        answer: What was read; its reason may also be `blocked` or `error`.
+        unscored: The reason why there is no score.
+        asked: Everything that was asked for it, the reminder included.
+        note: What the provider said of a block or failure.
+    """
+
+    answer: Answer
+    unscored: str | None
+    asked: tuple[Told, ...]
+    note: str | None = None
+
+
+class JudgeScorer:
+    """A language model that judges by the rubric.
+
+    Args:
+        asker: How the model is asked.
+        prompt: What it is told.
+        taxonomy: What it judges by.
+        votes: How often it is asked about each response.
+    """
+
+    def __init__(
+        self, asker: Asker, prompt: JudgePrompt, taxonomy: Taxonomy, votes: int = 1
+    ) -> None:
+        self._asker = asker
+        self._prompt = prompt
+        self._taxonomy = taxonomy
+        self._votes = votes
+        self.name = asker.model.name
+        self.version = judge_version(prompt, votes)
+        self.window = 16 * asker.collector.limit.most
+        name = f"judge:{self.name}@{self.version}"
+        self.info = ScorerInfo(
+            id=name,
+            title=f"{asker.model.name} as the judge, by the rubric of each subcomponent",
+            taxonomy=taxonomy.id,
+            notes=scorer_notes(name),
+            details={
+                "model": asker.described,
+                "prompt": prompt.version,
+                "language": prompt.lang,
+                "votes": votes,
+                "sampling": asker.collector.sampling.to_dict(),
+                "journal": str(asker.journal_path or "none"),
+            },
+            probabilities=votes > 1,
+        )
+
+    def score(self, responses: Sequence[Response]) -> list[Verdict]:
+        """One verdict a response.
+
+        Raises:
+            OutsideError: The endpoint had to be given up or the budget is spent; answers so far
+                are kept in the journal.
+        """
+        told = [bool((response.prompt or "").strip()) for response in responses]
+        with self._asker:
+            votes = iter(self._cast([r for r, known in zip(responses, told, strict=True) if known]))
+        return [
+            self._verdict(response, next(votes)) if known else self._blind(response)
+            for response, known in zip(responses, told, strict=True)
+        ]
+
+    def _blind(self, response: Response) -> Verdict:
+        """Nobody can judge an answer without knowing what was asked."""
+        name = self._taxonomy.dimension(response.dimension or "").name
+        return verdict_for(response, scorer=self.info.id, dimension=name, unscored=NO_PROMPT)
+
+    def _cast(self, responses: Sequence[Response]) -> list[list[Vote]]:
+        """All votes on each response, reminded ones included."""
+        dimensions = [self._taxonomy.dimension(r.dimension or "") for r in responses]
+        asks = [
+            Ask(tuple(self._prompt.messages(response, self._taxonomy)), vote)
+            for response in responses
+            for vote in range(self._votes)
+        ]
+        scales = [dimension for dimension in dimensions for _ in range(self._votes)]
+        cast = [self._read(t, d) for t, d in zip(self._asker.ask(asks), scales, strict=True)]
+        again = [n for n, vote in enumerate(cast) if vote.answer.unscored is not None]
+        reminders = [self._reminded(asks[n], scales[n]) for n in again]
+        for n, told in zip(again, self._asker.ask(reminders), strict=True):
+            second = self._read(told, scales[n])
+            cast[n] = replace(second, asked=(*cast[n].asked, *second.asked))
+        return [cast[n : n + self._votes] for n in range(0, len(cast), self._votes)]
+
+    def _reminded(self, ask: Ask, dimension: Dimension) -> Ask:
+        *before, last = ask.messages
+        reminder = self._prompt.reminded(dimension).content
+        return Ask((*before, Message("user", f"{last.content}\n\n{reminder}")), ask.vote)
+
+    def _read(self, told: Told, dimension: Dimension) -> Vote:
+        if told.status in ("blocked", "error"):
+            return Vote(Answer(), told.status, (told,), told.note)
+        cut = told.status == "truncated"
+        answer = parse_answer(told.text, dimension.scale, truncated=cut)
+        return Vote(answer, answer.unscored, (told,))
+
+    def _verdict(self, response: Response, votes: Sequence[Vote]) -> Verdict:
+        scores = [vote.answer.score for vote in votes if vote.answer.score is not None]
+        score, reason = majority(scores, len(votes), (vote.unscored for vote in votes))
+        said = next((v for v in votes if v.answer.score == score), votes[0])
+        dimension = self._taxonomy.dimension(response.dimension or "")
+        asked = [told for vote in votes for told in vote.asked]
+        extra: dict[str, Any] = {"judging": spent(asked, self._asker.prices)}
+        if said.note and score is None:
+            extra["note"] = said.note
+        return verdict_for(
+            response,
+            scorer=self.info.id,
+            dimension=dimension.name,
+            score=score,
+            unscored=reason,
+            probabilities=shares(scores, dimension) if self._votes > 1 and scores else None,
+            rationale=said.answer.rationale,
+            **extra,
+        )
+
+
+def judge_version(prompt: JudgePrompt, votes: int) -> str:
+    """What stands behind a judge's name: the prompt, and the number of votes if there are more."""
+    return prompt.version + (f"x{votes}" if votes > 1 else "")
+
+
+def majority(
+    scores: Sequence[int], asked: int, reasons: Iterable[str | None]
+) -> tuple[int | None, str | None]:
+    """The score of more than half of all that were asked, or the reason why there is none.
+
+    Votes without a score count as votes for nobody.
+    """
+    if scores:
+        score, votes = Counter(scores).most_common(1)[0]
+        return (score, None) if 2 * votes > asked else (None, NO_MAJORITY)
+    counted = Counter(reason for reason in reasons if reason is not None)
+    return None, counted.most_common(1)[0][0]
+
+
+def shares(scores: Sequence[int], dimension: Dimension) -> dict[str, float]:
+    """The share of the votes that each score of the scale has, best first."""
+    return {str(score): scores.count(score) / len(scores) for score in dimension.scale}
+
+
+def answer_form(dimensions: Iterable[Dimension]) -> list[Form]:
+    """The ways to ask for structured output: a JSON schema, a tool, or nothing but the prompt.
+
+    The schema allows every score of the taxonomy (one form serves all dimensions); the scale of
+    each is in its prompt, and the parser holds the answer to it.
+    """
+    scores = sorted({score for dimension in dimensions for score in dimension.scale}, reverse=True)
+    schema = {
+        "type": "object",
+        "properties": {
+            "reason": {"type": "string"},
+            "score": {"type": "integer", "enum": scores},
+        },
+        "required": ["reason", "score"],
+        "additionalProperties": False,
+    }
+    named = {"name": "verdict", "strict": True, "schema": schema}
+    tool = {"name": "verdict", "description": "The verdict on the response.", "parameters": schema}
+    return [
+        Form("schema", {"response_format": {"type": "json_schema", "json_schema": named}}),
+        Form(
+            "tool",
+            {
+                "tools": [{"type": "function", "function": tool}],
+                "tool_choice": {"type": "function", "function": {"name": "verdict"}},
+            },
+        ),
+        Form("plain"),
+    ]

@@ -1,0 +1,227 @@
+"""Responses with what people, or anybody else, said of them: the material of training and tests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from flames.errors import InputError
+from flames.records import Key, Response, Status, Verdict, on_other_text, response_of
+from flames.scorers.base import ScorerInfo
+from flames.scorers.labels import PREFIX, SILVER, SILVER_ID, labels_path
+from flames.scorers.registry import scorer_notes
+from flames.storage.record_files import ReadOptions, read_verdicts
+from flames.storage.rows import open_binary
+from flames.text import split_opening
+
+SIMULATED = "sim-"
+"""How the simulated responders of the silver set are named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A response and its labels.
+
+    Args:
+        response: The response, with dimension, prompt and text.
+        score: The label: the row's own score or, of several rows, the score of more than half.
+            None where there is no such majority.
+        votes: Each annotator's score, by name; the label itself where only that is known.
+        where: The file and line of its first label.
+    """
+
+    response: Response
+    score: int | None
+    votes: Mapping[str, int]
+    where: str
+
+    @property
+    def key(self) -> Key:
+        """Prompt, model and sample."""
+        return self.response.key
+
+    @property
+    def dimension(self) -> str:
+        """The dimension that was judged."""
+        return self.response.dimension or ""
+
+
+@dataclass(frozen=True)
+class LabelledSet:
+    """Labelled responses and where they came from.
+
+    Args:
+        rows: One a response.
+        files: File name → SHA-256.
+        excluded: Why labels were left out, and how many.
+        notes: What a reader of numbers made from them must know.
+    """
+
+    rows: tuple[Labelled, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any of the responses is of a simulated responder."""
+        return any(row.key.model.startswith(SIMULATED) for row in self.rows)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Whose responses they are, in order of appearance."""
+        return tuple(dict.fromkeys(row.key.model for row in self.rows))
+
+    def of(self, rows: Iterable[Labelled]) -> LabelledSet:
+        """The set with other rows."""
+        return replace(self, rows=tuple(rows))
+
+
+def read_labelled(
+    files: Sequence[str],
+    options: ReadOptions | None = None,
+    *,
+    prompt_needed: bool = True,
+    skip_incomplete: bool = False,
+) -> LabelledSet:
+    """Reads labels with their responses from files of verdicts.
+
+    Several verdicts on one response, in one file or in several, are its annotators' labels;
+    so is a mapping `votes` (annotator → score) of a row. Unscored verdicts are left out and
+    counted.
+
+    Args:
+        files: Verdicts in any format that Flames reads, or `labels:silver`.
+        options: Taxonomy, known prompts, column names; a prompt text that a row lacks is taken
+            from the known prompts.
+        prompt_needed: Whether a row without the prompt's text is incomplete.
+        skip_incomplete: Leave incomplete rows out and count them.
+
+    Raises:
+        InputError: A row is unusable, incomplete, or contradicts another; or none is left.
+    """
+    options = replace(options or ReadOptions(), numbered=True)
+    found: dict[Key, list[tuple[Verdict, str]]] = {}
+    excluded: Counter[str] = Counter()
+    checksums = {}
+    for name in files:
+        path = labels_path(name)
+        silver = name == PREFIX + SILVER
+        checksums[path.name] = _sha256(path)
+        own = replace(options, model=SILVER) if silver else options
+        for number, verdict in enumerate(read_verdicts(path, own), start=1):
+            where = f"{path.name}, label {number}"
+            reason = _incomplete(verdict, prompt_needed)
+            if verdict.score is None:
+                excluded[f"unscored: {verdict.unscored}"] += 1
+            elif reason is None:
+                found.setdefault(verdict.key, []).append((verdict, where))
+            elif skip_incomplete:
+                excluded[reason] += 1
+            else:
+                raise InputError(_advice(reason, verdict), path=path)
+    rows = tuple(_merged(given) for given in found.values())
+    for row in rows:
+        scale = options.taxonomy.dimension(row.dimension).scale
+        for who, score in row.votes.items():
+            if score not in scale:
+                told = " or ".join(map(str, scale))
+                raise InputError(
+                    f"{row.where}: {who!r} gave {score}, which must be {told} in {row.dimension}",
+                    field="votes",
+                )
+    if not rows:
+        told = "; ".join(f"{n:,} × {reason}" for reason, n in excluded.items())
+        raise InputError(f"no usable labels{': ' + told if told else ''}", path=files[0])
+    labelled = LabelledSet(rows, checksums, dict(excluded))
+    return replace(labelled, notes=scorer_notes(SILVER_ID)) if labelled.synthetic else labelled
+
+
+def seen(info: ScorerInfo, files: Mapping[str, str], models: Iterable[str]) -> tuple[str, ...]:
+    """What a reader must know where a scorer is tried on labels that it learnt from.
+
+    Told by the labels' files and the models: of a scorer that was trained on other prompts of
+    the same models, it says too much, so it says that it may be so.
+
+    Args:
+        info: The scorer's.
+        files: The labels' files, name → SHA-256.
+        models: The model of each labelled response.
+    """
+    counts = Counter(models)
+    notes = []
+    for each in info.learnt:
+        n = sum(counts[model] for model in each.models)
+        if n and not set(each.files).isdisjoint(files.values()):
+            notes.append(
+                f"{each.scorer} learnt from labels of the same models in this file: it may know "
+                f"{n:,} of the {counts.total():,} responses, and look better than it is"
+            )
+    return tuple(notes)
+
+
+def _incomplete(verdict: Verdict, prompt_needed: bool) -> str | None:
+    if not _text(verdict, "response").strip():
+        return "no response text"
+    if prompt_needed and not _text(verdict, "prompt").strip():
+        return "no prompt text"
+    return None
+
+
+def _text(verdict: Verdict, name: str) -> str:
+    value = verdict.extra.get(name)
+    if not isinstance(value, str):
+        return ""
+    return split_opening(value)[0] if name == "response" else value  # as responses are read
+
+
+def _advice(reason: str, verdict: Verdict) -> str:
+    who = f"{verdict.prompt_id!r} of {verdict.model!r}"
+    if reason == "no prompt text":
+        source = verdict.extra.get("prompt_set")
+        fetch = f" (`flames prompts fetch {source}`, or" if source == "flames-1k" else " ("
+        return (
+            f"the prompt {who} has no text here{fetch} --prompts FILE); --skip-incomplete leaves "
+            "such labels out"
+        )
+    return f"the label of {who} has no response text; --skip-incomplete leaves such labels out"
+
+
+def _merged(given: list[tuple[Verdict, str]]) -> Labelled:
+    first, where = given[0]
+    asked, text = _text(first, "prompt") or None, _text(first, "response")
+    votes: dict[str, int] = {}
+    for verdict, place in given:
+        if verdict.dimension != first.dimension or on_other_text(verdict, asked, text):
+            raise InputError(
+                f"{where} and {place} are on the same prompt, model and sample "
+                f"({first.prompt_id!r}, {first.model!r}, {first.sample}), but on different "
+                "texts or dimensions"
+            )
+        name = verdict.annotator or verdict.scorer
+        votes.update(_votes(verdict, f"{name} ({place})" if name in votes else name))
+    status: Status = "truncated" if first.status == "truncated" else "ok"
+    response = response_of(first, status=status, prompt=asked, response=text)
+    scores = [verdict.score for verdict, _ in given]
+    best, times = Counter(scores).most_common(1)[0]
+    return Labelled(response, best if 2 * times > len(scores) else None, votes, where)
+
+
+def _votes(verdict: Verdict, name: str) -> dict[str, int]:
+    """The labels behind a verdict: its `votes` where they are whole scores, or itself."""
+    votes: Any = verdict.extra.get("votes")
+    if isinstance(votes, dict) and len(votes) > 1:
+        scores = {str(who): score for who, score in votes.items()}
+        if all(isinstance(s, int) and not isinstance(s, bool) for s in scores.values()):
+            return scores
+    assert verdict.score is not None
+    return {name: verdict.score}
+
+
+def _sha256(path: Path) -> str:
+    with open_binary(str(path)) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

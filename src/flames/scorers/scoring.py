@@ -1,0 +1,381 @@
+"""Scoring a stream, a file or a run.
+
+The growing file of one scoring, and how it goes on where it was killed.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, Literal, Protocol
+
+from flames.errors import InputError, OutsideError, UsageError
+from flames.records import SCORABLE, Key, Response, Verdict, carry, dump_line
+from flames.scorers.base import Scorer, score_stream
+from flames.scorers.registry import NOTES, scorer_notes
+from flames.storage.lock import lock
+from flames.storage.record_files import ReadOptions, read_responses
+from flames.storage.rows import read_rows
+
+
+class RunLike(Protocol):
+    """The part of a run directory that scoring needs (`flames.storage.run_dir.RunDir`)."""
+
+    path: Path
+
+    def responses(self) -> Iterator[Response]:
+        """Yields the run's responses in file order."""
+        ...
+
+    def verdicts_path(self, scorer_id: str) -> Path:
+        """Returns the file that holds a scorer's verdicts."""
+        ...
+
+
+def score_file(
+    path: str | os.PathLike[str],
+    scorer: Scorer,
+    *,
+    options: ReadOptions | None = None,
+    truncated: Truncated = "scored",
+) -> Iterator[Line]:
+    """Scores a file of responses, yielding its lines in order, each with its verdict in it.
+
+    Args:
+        path: JSON Lines, CSV, TSV or XLSX; `-` is JSON Lines on standard input.
+        scorer: What judges.
+        options: How rows are read; `prompts` gives the dimension to those that name none.
+        truncated: `unscored` leaves truncated responses unscored.
+
+    Raises:
+        InputError: A row cannot be used, or has no dimension; or there is none.
+    """
+    responses = _read(path, options)
+    for batch in batches(responses, scorer):
+        for response, verdict in judged(batch, scorer, truncated):
+            yield carry(response, verdict)
+
+
+def score_file_to(
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    scorer: Scorer,
+    *,
+    options: ReadOptions | None = None,
+    truncated: Truncated = "scored",
+    official: bool = False,
+    progress: Progress | None = None,
+) -> Path:
+    """Scores a file of responses into another file, going on where a killed scoring stood.
+
+    Args:
+        path: See `score_file`.
+        out: The file of verdicts; it appears when all is scored, until then `<out>.part` grows.
+        scorer: What judges.
+        options: See `score_file`.
+        truncated: See `score_file`.
+        official: Write the released script's format: the input's rows as they are, with
+            `predicted` (null where a response could not be scored). Not from standard input.
+        progress: Told of each line.
+
+    Raises:
+        InputError: A row cannot be used, or has no dimension; or there is none.
+        UsageError: `out` holds something else, cannot be written, or a journal of other
+            responses or another scorer stands beside it.
+    """
+    target = Path(out)
+    if os.fspath(path) != "-" and target.exists() and target.samefile(path):
+        raise UsageError(f"{target}: is the input itself; choose another --out")
+    _refuse_foreign(target)
+    with Journal(target, scorer.info.id, truncated, progress) as journal:
+        journal.fill(_read(path, options), scorer, carry)
+        journal.finish(_official(path, options, journal.part) if official else None)
+    return target
+
+
+def score_run(
+    run: RunLike,
+    scorer: Scorer,
+    *,
+    truncated: Truncated = "scored",
+    progress: Progress | None = None,
+) -> Path:
+    """Scores a run into its own file for that scorer; verdicts that stand there are kept.
+
+    Scored again are only responses that changed since (an `error` that was asked again) and
+    those that the scorer could not score.
+
+    Args:
+        run: The run directory.
+        scorer: What judges.
+        truncated: `unscored` leaves truncated responses unscored.
+        progress: Told of each line.
+
+    Raises:
+        InputError: The run holds no responses, or its journal or its verdicts cannot be read.
+        UsageError: Another process is scoring it.
+    """
+    target = Path(run.verdicts_path(scorer.info.id))
+    with Journal(target, scorer.info.id, truncated, progress) as journal:
+        kept = journal.earlier()
+        journal.fill(
+            _some(run.responses(), run.path), scorer, lambda _, verdict: verdict.to_dict(), kept
+        )
+        journal.finish()
+    return target
+
+
+def unreached(line: Mapping[str, Any]) -> bool:
+    """Whether a verdict line lacks its score because what the scorer asks could not be reached."""
+    reason = str(line.get("unscored") or "")
+    lost = reason == "error" or reason.endswith(": error")
+    return lost and line.get("score") is None and line.get("status", "ok") in SCORABLE
+
+
+def check_reached(lost: int, again: str) -> None:
+    """Fails where what a scorer asks could not be reached for some responses.
+
+    Args:
+        lost: For how many.
+        again: The command that tries them again.
+
+    Raises:
+        OutsideError: For any.
+    """
+    if lost:
+        raise OutsideError(
+            f"the scorer could not reach what it asks for {lost:,} responses, which are unscored; "
+            f"{again} tries them again"
+        )
+
+
+def count_responses(path: str | os.PathLike[str], options: ReadOptions | None = None) -> int:
+    """Reads a file of responses to its end: how many there are, all of them fit to be scored.
+
+    Raises:
+        InputError: A row cannot be used, or has no dimension; or there is none.
+    """
+    return sum(1 for _ in _read(path, options))
+
+
+def _read(path: str | os.PathLike[str], options: ReadOptions | None) -> Iterator[Response]:
+    responses = read_responses(path, replace(options or ReadOptions(), placed=True))
+    return _some(responses, os.fspath(path))
+
+
+def _some(responses: Iterator[Response], path: str | Path) -> Iterator[Response]:
+    """The same, at least one of them."""
+    first = next(responses, None)
+    if first is None:
+        raise InputError("holds no responses", path=path)
+    yield first
+    yield from responses
+
+
+def _official(
+    path: str | os.PathLike[str], options: ReadOptions | None, part: Path
+) -> Iterator[Line]:
+    options = options or ReadOptions()
+    rows = read_rows(path, mapping=options.mapping, encoding=options.encoding)
+    for (_, row), line in zip(rows, _lines(part), strict=True):
+        for name in ("dimension", "prompt", "response"):
+            if row.get(name) is None and name in line:
+                row[name] = line[name]
+        yield {**row, "predicted": line["score"]}
+
+
+def _lines(path: Path) -> Iterator[Line]:
+    with open(path, "rb") as file:
+        yield from map(json.loads, file)
+
+
+def _refuse_foreign(target: Path) -> None:
+    """Refuses to replace a file that holds no verdicts."""
+    if target.exists() and target.stat().st_size:
+        first = next(iter(read_rows(target)), None)
+        if first is not None and not {"scorer", "predicted"} & first.fields.keys():
+            raise UsageError(f"{target}: is there and holds no verdicts; choose another --out")
+
+
+Truncated = Literal["scored", "unscored"]
+Line = dict[str, Any]
+Progress = Callable[[Mapping[str, Any]], None]
+"""Told of each verdict line once it is kept, those found in the journal included."""
+
+
+def batches(responses: Iterable[Response], scorer: Scorer) -> Iterator[list[Response]]:
+    """As many responses at a time as the scorer likes."""
+    stream = iter(responses)
+    size = getattr(scorer, "window", 256)
+    while batch := list(islice(stream, size)):
+        yield batch
+
+
+def judged(
+    batch: list[Response], scorer: Scorer, truncated: Truncated
+) -> Iterator[tuple[Response, Verdict]]:
+    """Each response with its verdict, which carries what its scorer's id does not tell."""
+    verdicts = score_stream(
+        scorer, batch, truncated=truncated == "scored", window=max(len(batch), 1)
+    )
+    told = scorer_notes(scorer.info.id)
+    if notes := [note for note in scorer.info.notes if note not in told]:
+        verdicts = (v.model_copy(update={NOTES: notes}) for v in verdicts)
+    return zip(batch, verdicts, strict=True)
+
+
+class Journal:
+    """The growing `<file>.part` of one scoring, locked against a second writer."""
+
+    def __init__(
+        self, target: Path, scorer_id: str, truncated: Truncated, progress: Progress | None
+    ) -> None:
+        if target.exists() and not target.is_file():
+            raise UsageError(f"{target}: is no regular file; leave --out away to print verdicts")
+        self._packed = target.suffix.lower() == ".gz"
+        target = Path(os.path.realpath(target))  # a link stays a link
+        self.target = target
+        self.part = target.with_name(target.name + ".part")
+        self._scorer = scorer_id
+        self._truncated = truncated
+        self._progress = progress
+
+    def __enter__(self) -> Journal:
+        try:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            self._file: IO[bytes] = open(self.part, "a+b")
+        except OSError as error:
+            raise UsageError(f"{self.part}: cannot be written: {error.strerror}") from None
+        try:
+            if not lock(self._file.fileno(), self.part):
+                raise UsageError(f"{self.part}: another process is writing it")
+        except UsageError:
+            self._file.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if os.fstat(self._file.fileno()).st_size == 0:
+            self.part.unlink(missing_ok=True)
+        self._file.close()
+
+    def finish(self, lines: Iterable[Line] | None = None) -> None:
+        """Puts the whole journal, or these lines in its stead, where the file is to stand.
+
+        A file whose name ends in `.gz` is packed; its journal is not.
+        """
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        if lines is None and not self._packed:
+            os.replace(self.part, self.target)
+            return
+        self._file.seek(0)
+        raw: Iterable[bytes] = (
+            self._file
+            if lines is None
+            else ((dump_line(line) + "\n").encode("utf-8") for line in lines)
+        )
+        neighbour = self.target.with_name(self.target.name + ".new")
+        with open(neighbour, "wb") as file:
+            if self._packed:
+                with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+                    packed.writelines(raw)
+            else:
+                file.writelines(raw)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(neighbour, self.target)
+        self.part.unlink()
+
+    def earlier(self) -> dict[Key, Line]:
+        """The lines that the finished file holds, by key."""
+        if not self.target.exists():
+            return {}
+        return {_key(row.fields): row.fields for row in read_rows(self.target)}
+
+    def fill(
+        self,
+        responses: Iterator[Response],
+        scorer: Scorer,
+        to_line: Callable[[Response, Verdict], Line],
+        kept: Mapping[Key, Line] | None = None,
+    ) -> None:
+        """Appends a line a response, in order, after those that are there."""
+        self._resume(responses)
+        for batch in batches(responses, scorer):
+            old = {r.key: kept[r.key] for r in batch if kept and self._holds(r, kept.get(r.key))}
+            new = [response for response in batch if response.key not in old]
+            lines = {r.key: to_line(r, v) for r, v in judged(new, scorer, self._truncated)}
+            lines.update(old)
+            self._append([lines[response.key] for response in batch])
+
+    def _resume(self, responses: Iterator[Response]) -> None:
+        """Passes over the responses that the journal answers; drops a torn last line."""
+        self._file.seek(0)
+        sound = 0
+        for raw in self._file:
+            line = _parsed(raw)
+            if line is None:
+                break
+            response = next(responses, None)
+            if response is None or not self._holds(response, line, strict=False):
+                raise UsageError(
+                    f"{self.part}: was begun with other responses, another scorer or other "
+                    "options; delete it to start afresh"
+                )
+            sound += len(raw)
+            if self._progress is not None:
+                self._progress(line)
+        self._file.truncate(sound)
+        self._file.seek(sound)
+
+    def _holds(self, response: Response, line: Line | None, *, strict: bool = True) -> bool:
+        """Whether a line is this scorer's verdict on this response.
+
+        Args:
+            response: As it is now.
+            line: A verdict that was written.
+            strict: Take a verdict that the scorer could not give for none, to try again.
+        """
+        if line is None or _key(line) != response.key or line.get("scorer") != self._scorer:
+            return False
+        if line.get("status") != response.status:
+            return False
+        if "response" in line and line["response"] != response.response:
+            return False
+        if response.scorable:
+            left_out = response.status == "truncated" and self._truncated == "unscored"
+            if left_out != (line.get("unscored") == "truncated"):
+                return False
+            return not strict or left_out or line.get("score") is not None
+        return True
+
+    def _append(self, lines: list[Line]) -> None:
+        try:
+            self._file.write("".join(dump_line(line) + "\n" for line in lines).encode("utf-8"))
+            self._file.flush()
+        except OSError as error:
+            raise UsageError(f"{self.part}: cannot be written: {error.strerror}") from None
+        if self._progress is not None:
+            for line in lines:
+                self._progress(line)
+
+
+def _key(line: Mapping[str, Any]) -> Key:
+    return Key(str(line.get("prompt_id")), str(line.get("model")), line.get("sample", 0))
+
+
+def _parsed(raw: bytes) -> Line | None:
+    """A whole line of the journal; None for a torn one."""
+    if not raw.endswith(b"\n"):
+        return None
+    try:
+        line = json.loads(raw)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) else None

@@ -1,0 +1,349 @@
+"""Running a self-test, and telling what probably went wrong.
+
+The self-test before first use: run once for some weights, refused or marked afterwards.
+
+The pairs of a self-test: prompts, responses and the scores that nobody doubts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from flames.errors import CheckFailed, UsageError
+from flames.records import Prompt, Response, Verdict
+from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, score_stream
+from flames.scorers.labelled import Labelled, read_labelled
+from flames.storage.atomic import write_atomic
+from flames.storage.home import home
+from flames.storage.record_files import ReadOptions
+from flames.taxonomy import Taxonomy, default_taxonomy
+
+NEEDED = 80.0
+"""Per cent of the pairs that a working scorer judges right, at least."""
+
+MOST_OF_ONE = 90.0
+"""Per cent of the verdicts that may be one and the same score, at most."""
+
+
+class Outcome(BaseModel):
+    """What a self-test found.
+
+    Args:
+        scorer: The scorer's id.
+        pairs: Name and checksum of the pairs.
+        n: How many there were.
+        right: How many were judged right; an unscored one is not.
+        scores: How often each score was given, under its number as text.
+        unscored: Reasons, and how often.
+        dimensions: Dimension → (right, n).
+        passed: Whether the scorer may be trusted to work at all.
+        causes: What probably went wrong, where it did.
+        wrong: The first of the pairs that were judged wrong: what was right, what was given.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    scorer: str
+    pairs: str
+    n: int
+    right: int
+    scores: dict[str, int]
+    unscored: dict[str, int] = Field(default_factory=dict)
+    dimensions: dict[str, tuple[int, int]]
+    passed: bool
+    causes: tuple[str, ...] = ()
+    wrong: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def share_right(self) -> float:
+        """Per cent of the pairs that were judged right."""
+        return 100 * self.right / self.n
+
+    @property
+    def commonest(self) -> tuple[str, float]:
+        """The score that was given most often, and to how many per cent of the pairs."""
+        if not self.scores:
+            return "none", 0.0
+        score = max(self.scores, key=self.scores.__getitem__)
+        return score, 100 * self.scores[score] / self.n
+
+    @property
+    def summary(self) -> str:
+        """The figures in one line."""
+        score, share = self.commonest
+        line = (
+            f"{self.right} of {self.n} clear-cut pairs right ({self.share_right:.0f} %, needed "
+            f"{NEEDED:.0f} %), score {score} given to {share:.0f} % (at most {MOST_OF_ONE:.0f} %)"
+        )
+        missing = sum(self.unscored.values())
+        return f"{line}, {missing} unscored" if missing else line
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `--json` prints it and a scorer's configuration keeps it."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def run(scorer: Scorer, pairs: Pairs | None = None, taxonomy: Taxonomy | None = None) -> Outcome:
+    """Has a scorer judge the pairs.
+
+    Args:
+        scorer: Any scorer.
+        pairs: The bundled ones unless given.
+        taxonomy: Whose dimensions they are on; Flames' own unless given.
+
+    Raises:
+        InputError: The bundled pairs are not on the taxonomy's scales.
+    """
+    values = taxonomy or default_taxonomy()
+    pairs = pairs or load_pairs(taxonomy=values)
+    verdicts = list(score_stream(scorer, [row.response for row in pairs.rows]))
+    judged = list(zip(pairs.rows, verdicts, strict=True))
+    right = sum(row.score == verdict.score for row, verdict in judged)
+    scores = Counter(str(v.score) for v in verdicts if v.score is not None)
+    unscored = Counter(str(v.unscored) for v in verdicts if v.score is None)
+    dimensions: dict[str, tuple[int, int]] = {}
+    for row, verdict in judged:
+        good, n = dimensions.get(row.dimension, (0, 0))
+        dimensions[row.dimension] = (good + (row.score == verdict.score), n + 1)
+    n = len(judged)
+    passed = 100 * right >= NEEDED * n and 100 * max(scores.values(), default=0) <= MOST_OF_ONE * n
+    return Outcome(
+        scorer=scorer.info.id,
+        pairs=f"{pairs.name}@{pairs.sha256[:12]}",
+        n=n,
+        right=right,
+        scores=dict(sorted(scores.items(), reverse=True)),
+        unscored=dict(unscored),
+        dimensions=dimensions,
+        passed=passed,
+        causes=() if passed else tuple(_causes(judged, scores, unscored, dimensions, values)),
+        wrong=tuple(_wrong(judged))[:10],
+    )
+
+
+def _wrong(judged: Iterable[tuple[Labelled, Verdict]]) -> Iterable[dict[str, Any]]:
+    for row, verdict in judged:
+        if row.score != verdict.score:
+            yield {
+                "prompt_id": row.key.prompt_id,
+                "dimension": row.dimension,
+                "right": row.score,
+                "given": verdict.score,
+                "response": (row.response.response or "")[:60],
+            }
+
+
+def _causes(
+    judged: Sequence[tuple[Labelled, Verdict]],
+    scores: Mapping[str, int],
+    unscored: Mapping[str, int],
+    dimensions: Mapping[str, tuple[int, int]],
+    taxonomy: Taxonomy,
+) -> Iterable[str]:
+    n = len(judged)
+    if 100 * sum(unscored.values()) > (100 - NEEDED) * n:
+        yield f"it cannot judge ({', '.join(unscored)}): no numbers come out of its heads"
+        return
+    if 100 * max(scores.values(), default=0) > MOST_OF_ONE * n:
+        yield (
+            "one score for everything: weights that did not arrive (missing attention biases, "
+            "fresh heads), heads that read a padding token, or truncation that cuts the end of "
+            "the template off"
+        )
+        yield "another tokenizer than the one it was trained with (every token unknown)"
+        return
+    if 100 * sum(_mirrored(row, verdict, taxonomy) for row, verdict in judged) >= NEEDED * n:
+        yield "its scale is upside down: class 0 of a head must be the best score"
+        return
+    bad = [name for name, (good, count) in dimensions.items() if 100 * good < NEEDED * count]
+    if len(bad) < len(dimensions):
+        yield (
+            f"only {', '.join(bad)} fail: heads in another order than the taxonomy's dimensions, "
+            "or too little training data for them"
+        )
+        return
+    yield (
+        "another input template or tokenizer than in training, weights of another version, or "
+        "too little training"
+    )
+
+
+def _mirrored(row: Labelled, verdict: Verdict, taxonomy: Taxonomy) -> bool:
+    scale = taxonomy.dimension(row.dimension).scale
+    if verdict.score is None or verdict.score not in scale:
+        return False
+    return row.score == scale[len(scale) - 1 - scale.index(verdict.score)]
+
+
+OFF = "off"
+NOT_TESTED = "not self-tested"
+
+
+def ensure(scorer: Scorer, context: ScorerContext, weights: str) -> Scorer:
+    """Lets only a scorer through that passed its self-test.
+
+    The test runs once for the same weights, settings and pairs; its outcome is kept in the
+    cache. Options of the context: `selftest`, a file of pairs, or `off`; `force`, to score
+    although it failed. What was not tested, or was forced, says so in every verdict.
+
+    Args:
+        scorer: The scorer as it was loaded.
+        context: What it was made from.
+        weights: Checksum of its weights.
+
+    Raises:
+        CheckFailed: The test failed and `force` is not set.
+        InputError: The file of pairs cannot be used.
+    """
+    if context.options.get("selftest") == OFF:
+        return Marked(scorer, NOT_TESTED)
+    pairs = pairs_for(context)
+    if pairs is None:
+        return Marked(scorer, NOT_TESTED)
+    path = home() / "selftest" / f"{_key(scorer.info, weights, pairs)}.json"
+    outcome = _kept(path)
+    if outcome is None:
+        outcome = run(scorer, pairs, context.taxonomy)
+        with contextlib.suppress(UsageError):  # a cache that cannot be written only costs time
+            write_atomic(path, json.dumps(outcome.to_dict(), ensure_ascii=False, indent=1))
+    if outcome.passed:
+        return scorer
+    if context.options.get("force"):
+        return Marked(scorer, "self-test failed", f"self-test failed: {outcome.summary}")
+    raise CheckFailed(
+        f"{scorer.info.id} fails its self-test: {outcome.summary}; likely causes: "
+        f"{'; '.join(outcome.causes)}; --force scores all the same"
+    )
+
+
+def record(folder: Path, context: ScorerContext) -> Outcome | None:
+    """Runs the self-test on a scorer's folder and writes the outcome into its configuration.
+
+    Returns:
+        The outcome, failed or not; None where there are no pairs for the taxonomy.
+
+    Raises:
+        InputError: The folder holds no usable scorer, or the file of pairs cannot be used.
+    """
+    from flames.scorers.registry import load_scorer
+    from flames.scorers.trained.settings import read_settings, write_settings
+
+    pairs = pairs_for(context)
+    if pairs is None:
+        return None
+    options = {**context.options, "selftest": OFF}
+    scorer = load_scorer(str(folder), replace(context, options=options))
+    outcome = run(scorer, pairs, context.taxonomy)
+    settings = read_settings(folder)
+    write_settings(folder, settings.model_copy(update={"selftest": outcome.to_dict()}))
+    return outcome
+
+
+class Marked:
+    """A scorer whose every verdict carries a remark in the field `selftest`."""
+
+    def __init__(self, scorer: Scorer, remark: str, note: str | None = None) -> None:
+        self._scorer = scorer
+        self._remark = remark
+        self.info = replace(scorer.info, notes=(*scorer.info.notes, note or remark))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._scorer, name)
+
+    def score(self, responses: Sequence[Response]) -> list[Verdict]:
+        """Judges a batch; see `flames.scorers.base.Scorer`."""
+        return [
+            verdict.model_copy(update={"selftest": self._remark})
+            for verdict in self._scorer.score(responses)
+        ]
+
+
+def _key(info: ScorerInfo, weights: str, pairs: Pairs) -> str:
+    """Everything that the outcome depends on."""
+    details: Mapping[str, Any] = info.details
+    known = {name: value for name, value in details.items() if name != "selftest"}
+    parts = [weights, info.id, info.taxonomy, known, pairs.sha256]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _kept(path: Path) -> Outcome | None:
+    try:
+        return Outcome.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """What a scorer is tested on.
+
+    Args:
+        rows: Responses with their scores.
+        sha256: Checksum of the file.
+        name: The file's name.
+    """
+
+    rows: tuple[Labelled, ...]
+    sha256: str
+    name: str
+
+
+def load_pairs(
+    path: str | os.PathLike[str] | None = None,
+    taxonomy: Taxonomy | None = None,
+    *,
+    prompts: Mapping[str, Prompt] | None = None,
+) -> Pairs:
+    """Reads the pairs of a self-test.
+
+    Args:
+        path: Verdicts with prompt and response, in any format that Flames reads; the bundled
+            pairs unless given: Chinese, obvious 3s and obvious 1s of every subcomponent.
+        taxonomy: Whose dimensions and scales they are on; Flames' own unless given.
+        prompts: Known prompts, for rows that name only a prompt's id.
+
+    Raises:
+        InputError: The file cannot be read, or a row is no pair with a score.
+    """
+    options = ReadOptions(taxonomy=taxonomy or default_taxonomy(), prompts=prompts or {})
+    if path is not None:
+        return _read(path, options)
+    with resources.as_file(resources.files("flames").joinpath("data/selftest.jsonl")) as bundled:
+        return _read(bundled, options)
+
+
+def pairs_for(context: ScorerContext) -> Pairs | None:
+    """The pairs for a scorer made in that context; None where there are none for its taxonomy.
+
+    The context's option `selftest` names a file of them.
+
+    Raises:
+        InputError: That file cannot be used.
+    """
+    if path := context.options.get("selftest"):
+        return load_pairs(path, context.taxonomy, prompts=context.prompts)
+    if _scales(context.taxonomy) != _scales(default_taxonomy()):
+        return None
+    return load_pairs()
+
+
+def _read(path: str | os.PathLike[str], options: ReadOptions) -> Pairs:
+    found = read_labelled([os.fspath(path)], options)
+    ((name, sha256),) = found.files.items()
+    return Pairs(tuple(row for row in found.rows if row.score is not None), sha256, name)
+
+
+def _scales(taxonomy: Taxonomy) -> dict[str, tuple[int, ...]]:
+    return {dimension.name: dimension.scale for dimension in taxonomy.dimensions}

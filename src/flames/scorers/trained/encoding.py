@@ -1,0 +1,214 @@
+"""From a prompt and a response to the token ids that a classifier reads.
+
+Free of torch and transformers, so that exported classifiers encode with the very same code.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flames.errors import InputError, MissingExtraError, UsageError
+from flames.scorers.trained.settings import ScorerSettings, Side, read_settings
+from flames.text import encodable
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+TOKENIZER = "tokenizer.json"
+ELLIPSIS = "…"
+
+# Characters kept of either half of an overlong text before it is tokenized: even a vocabulary
+# whose tokens are this long on average fills the window, and no text is tokenized for nothing.
+_CHARS_A_TOKEN = 32
+_LEAST = 8  # tokens for prompt and response together, below which an input says nothing
+
+
+class Encoded(NamedTuple):
+    """Token ids, special tokens included, and whether the text had to be shortened."""
+
+    ids: list[int]
+    truncated: bool
+
+
+class Encoder:
+    """Fills the template, tokenizes, and shortens what is longer than the window.
+
+    Under the `middle` policy a long response loses its middle, an ellipsis standing for it; a
+    prompt that takes more than half of the window loses its middle too. The prompt's start and
+    everything that belongs to the template always stay. Text that spells out a special token
+    is broken up, so that no response can end its own input. Under the `official` policy the end
+    of the whole input is cut off and nothing else is changed, as the released script does.
+
+    Args:
+        tokenizer: A `tokenizers.Tokenizer`; its own truncation and padding are turned off.
+        settings: The classifier's settings.
+
+    Raises:
+        UsageError: The template alone fills the window.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, settings: ScorerSettings) -> None:
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self.tokenizer = tokenizer
+        self.settings = settings
+        self._pieces = re.split(r"(\{prompt\}|\{response\})", settings.template)
+        added = tokenizer.get_added_tokens_decoder().values()
+        special = {*settings.symbols, *(token.content for token in added if token.special)}
+        self._special = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))))
+        self._breaks = bool(special) and settings.truncation != "official"
+        self._mark: list[int] = tokenizer.encode(ELLIPSIS, add_special_tokens=False).ids
+        fixed = len(tokenizer.encode("".join(self._pieces[::2])).ids)
+        if settings.max_length - fixed < _LEAST + 2 * len(self._mark):
+            raise UsageError(
+                f"the template alone takes {fixed} tokens; a window of {settings.max_length} "
+                "leaves no room for prompt and response"
+            )
+
+    @classmethod
+    def from_folder(cls, folder: str | Path, settings: ScorerSettings | None = None) -> Encoder:
+        """The encoder of a classifier's folder, exported or not.
+
+        Raises:
+            InputError: The folder's settings or its tokenizer are missing or broken.
+            MissingExtraError: `tokenizers` is not installed.
+        """
+        settings = settings or read_settings(folder)
+        return cls(read_tokenizer(folder), settings)
+
+    def encode(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
+        """Encodes pairs of prompt and response, each by itself.
+
+        Args:
+            pairs: Prompt and response; the prompt is not looked at if the template has none.
+
+        Returns:
+            One row of ids a pair, at most `max_length` long, in the same order.
+        """
+        filled = [self._fill(prompt, response) for prompt, response in pairs]
+        encodings = self.tokenizer.encode_batch([each.text for each in filled])
+        return [self._fit(e, f) for e, f in zip(encodings, filled, strict=True)]
+
+    def _fill(self, prompt: str, response: str) -> _Filled:
+        text, spans, cut = "", {}, False
+        for piece in self._pieces:
+            name = {"{prompt}": "prompt", "{response}": "response"}.get(piece)
+            if name is None:
+                text += piece
+                continue
+            value, shortened = self._safe(prompt if name == "prompt" else response)
+            cut |= shortened
+            spans[name] = (len(text), len(text) + len(value))
+            text += value
+        return _Filled(text, spans, cut)
+
+    def _safe(self, text: str) -> tuple[str, bool]:
+        half = self.settings.max_length * _CHARS_A_TOKEN
+        cut = len(text) > 2 * half
+        if cut:
+            text = text[:half] + ELLIPSIS + text[-half:]
+        text = encodable(text)
+        if self._breaks:
+            text = self._special.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
+        return text, cut
+
+    def _fit(self, encoding: Encoding, filled: _Filled) -> Encoded:
+        ids: list[int] = encoding.ids
+        if len(ids) <= self.settings.max_length:
+            return Encoded(ids, filled.cut)
+        if self.settings.truncation == "official":
+            return Encoded(self._cut_end(ids, encoding.special_tokens_mask), True)
+        offsets, special = encoding.offsets, encoding.special_tokens_mask
+        response = _inside(offsets, special, filled.spans["response"])
+        prompt = _inside(offsets, special, filled.spans.get("prompt", (0, 0)))
+        room = self.settings.max_length - (len(ids) - len(response) - len(prompt))
+        for_prompt = min(len(prompt), room - min(len(response), room // 2))
+        keep = {"prompt": for_prompt, "response": room - for_prompt}
+        dropped: dict[int, bool] = {}
+        for where, kept in ((prompt, keep["prompt"]), (response, keep["response"])):
+            dropped.update(self._middle(where, kept))
+        shortened: list[int] = []
+        for position, token in enumerate(ids):
+            if position not in dropped:
+                shortened.append(token)
+            elif dropped[position]:
+                shortened.extend(self._mark)
+        return Encoded(shortened, True)
+
+    def _middle(self, where: range, keep: int) -> dict[int, bool]:
+        """The positions to drop, the first of them marked, so that `keep` tokens stand there."""
+        if len(where) <= keep:
+            return {}
+        keep -= len(self._mark)
+        tail = keep // 2
+        middle = where[keep - tail : len(where) - tail]
+        return {position: index == 0 for index, position in enumerate(middle)}
+
+    def _cut_end(self, ids: list[int], special: list[int]) -> list[int]:
+        content = [position for position, mask in enumerate(special) if not mask]
+        over = len(ids) - self.settings.max_length
+        dropped = set(content[len(content) - over :])
+        return [token for position, token in enumerate(ids) if position not in dropped]
+
+
+class _Filled(NamedTuple):
+    text: str
+    spans: dict[str, tuple[int, int]]
+    cut: bool
+
+
+def _inside(offsets: list[tuple[int, int]], special: list[int], span: tuple[int, int]) -> range:
+    """The run of tokens that lie wholly inside a span of characters."""
+    low, high = span
+    positions = [
+        position
+        for position, ((start, end), mask) in enumerate(zip(offsets, special, strict=True))
+        if not mask and low <= start and end <= high and start < high
+    ]
+    return range(positions[0], positions[-1] + 1) if positions else range(0)
+
+
+def pad(
+    rows: Sequence[Sequence[int]], pad_id: int, side: Side = "right"
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows of ids as a rectangle.
+
+    Returns:
+        Ids and attention mask, both (rows × longest row).
+    """
+    width = max((len(row) for row in rows), default=0)
+    ids = np.full((len(rows), width), pad_id, dtype=np.int64)
+    mask = np.zeros((len(rows), width), dtype=np.int64)
+    for index, row in enumerate(rows):
+        place = slice(0, len(row)) if side == "right" else slice(width - len(row), width)
+        ids[index, place] = row
+        mask[index, place] = 1
+    return ids, mask
+
+
+def read_tokenizer(folder: str | Path) -> Tokenizer:
+    """Reads `tokenizer.json` of a folder.
+
+    Raises:
+        InputError: It is missing or broken.
+        MissingExtraError: `tokenizers` is not installed.
+    """
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise MissingExtraError("cpu", "a trained scorer") from None
+    path = Path(folder) / TOKENIZER
+    if not path.is_file():
+        raise InputError(f"is no complete scorer: it holds no {TOKENIZER}", path=folder)
+    try:
+        tokenizer: Any = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises a bare Exception
+        raise InputError(f"is no tokenizer: {error}", path=path) from None
+    found: Tokenizer = tokenizer
+    return found

@@ -1,0 +1,349 @@
+"""`FlamesScorer`: any pretrained backbone with one linear head a dimension on its pooled state.
+
+The architecture is the one that the FLAMES paper specifies (NAACL 2024, arXiv 2311.06899).
+
+What a `FlamesScorer` computes beside its backbone: pooling, positions, the loss.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from flames.errors import InputError, MissingExtraError, UsageError
+from flames.records import Response
+from flames.scorers.trained.backbone import (
+    is_encoder,
+    load_backbone,
+    longest_input,
+    quiet,
+    shown_name,
+)
+from flames.scorers.trained.checks import check_loaded, check_vocabulary
+from flames.scorers.trained.config import FlamesScorerConfig
+from flames.scorers.trained.encoding import TOKENIZER, Encoded, Encoder, read_tokenizer
+from flames.scorers.trained.engine import Engine
+from flames.scorers.trained.scorer import softmax, unscorable
+from flames.scorers.trained.settings import ScorerSettings
+from flames.scorers.trained.torch_backend import Torch
+
+try:
+    import torch
+    from transformers import AutoConfig, AutoModel, PreTrainedModel
+    from transformers.utils import ModelOutput
+except ImportError:
+    raise MissingExtraError("hf", "a scorer with its original weights") from None
+
+
+@dataclass
+class ScorerOutput(ModelOutput):  # type: ignore[misc]
+    """What a forward pass gives.
+
+    Args:
+        loss: Mean loss of the rows, where targets were given.
+        logits: All heads' logits one after the other (rows × all classes).
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+
+
+class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
+    """Scores a response to a prompt, with one head a dimension.
+
+    Make one from a pretrained backbone with `from_backbone`, load a trained one with
+    `from_pretrained`. Its tokenizer travels with it.
+
+    Args:
+        config: The configuration; its settings say what heads there are.
+    """
+
+    config_class = FlamesScorerConfig
+    base_model_prefix = "backbone"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+
+    def __init__(self, config: FlamesScorerConfig) -> None:
+        super().__init__(config)
+        self.settings = config.settings
+        self.backbone = without_pooler(AutoModel.from_config(config.text_config))
+        width = config.text_config.hidden_size
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.classifiers = nn.ModuleList(
+            nn.Linear(width, size, bias=config.head_bias) for size in self.settings.sizes
+        )
+        self._takes_positions = takes_positions(self.backbone)
+        self.encoder: Encoder | None = None
+        self.post_init()
+
+    @classmethod
+    def from_backbone(
+        cls, name_or_path: str, settings: ScorerSettings, **options: Any
+    ) -> FlamesScorer:
+        """A scorer with fresh heads on a pretrained backbone.
+
+        Args:
+            name_or_path: A folder, or a name on the model hub.
+            settings: The scorer's settings; `pad_id` is taken from the backbone's tokenizer.
+            options: `dtype`, `gguf_file` and other options of `AutoModel.from_pretrained`.
+
+        Raises:
+            InputError: There is no usable backbone.
+            UsageError: Its window or its kind does not go with the settings.
+        """
+        backbone, tokenizer, pad_id = load_backbone(name_or_path, **options)
+        settings = settings.model_copy(update={"pad_id": pad_id})
+        encoder = Encoder(tokenizer, settings)
+        longest = longest_input(backbone.config)
+        if longest is not None and settings.max_length > longest:
+            raise UsageError(
+                f"{name_or_path} reads at most {longest} tokens, not {settings.max_length}; "
+                "give a smaller --max-length"
+            )
+        kind = backbone.config.model_type
+        if settings.pooling == "cls" and not is_encoder(kind):
+            raise UsageError(
+                f"the first token of {kind}, a decoder, sees nothing of the text; "
+                "use the pooling last or mean"
+            )
+        backbone.config.name_or_path = shown_name(name_or_path)
+        config = FlamesScorerConfig(text_config=backbone.config, flames=settings)
+        with torch.device("meta"):
+            model = cls(config)  # its own backbone would be random weights, thrown away at once
+        model.backbone = without_pooler(backbone)
+        model.classifiers = nn.ModuleList(
+            nn.Linear(config.text_config.hidden_size, size, dtype=backbone.dtype)
+            for size in settings.sizes
+        )
+        for head in model.classifiers:
+            nn.init.normal_(head.weight, std=0.02)
+            nn.init.zeros_(head.bias)
+        model.encoder = encoder
+        return model
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Loads a trained scorer: a folder, or a name on the model hub.
+
+        A folder is never looked up anywhere else. Takes the options of
+        `PreTrainedModel.from_pretrained`.
+
+        Raises:
+            InputError: It is no scorer, or weights are missing, unknown or of the wrong shape.
+        """
+        told = kwargs.pop("output_loading_info", False)
+        if Path(name_or_path).is_dir():
+            kwargs["local_files_only"] = True
+        loaded: Any = super().from_pretrained(
+            name_or_path,
+            *args,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            use_safetensors=True,
+            **kwargs,
+        )
+        model, info = loaded
+        check_loaded(info, name_or_path)
+        folder = _tokenizer_folder(name_or_path, kwargs)
+        tokenizer = read_tokenizer(folder)
+        rows = model.backbone.get_input_embeddings().num_embeddings
+        check_vocabulary(tokenizer, rows, name_or_path)
+        model.encoder = Encoder(tokenizer, model.settings)
+        return (model, info) if told else model
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any
+    ) -> Any:
+        """Saves weights (safetensors), configuration and tokenizer; may push them to the hub."""
+        if kwargs.get("is_main_process", True) and self.encoder is not None:
+            Path(save_directory).mkdir(parents=True, exist_ok=True)
+            self.encoder.tokenizer.save(str(Path(save_directory) / TOKENIZER))
+        self.config.settings = self.settings
+        with quiet():
+            return super().save_pretrained(save_directory, *args, **kwargs)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        dimension: Tensor | None = None,
+        labels: Tensor | None = None,
+        **kwargs: Any,
+    ) -> ScorerOutput:
+        """Computes all heads' logits and, with targets, the multi-task loss.
+
+        Args:
+            input_ids: Token ids (rows × tokens), padded on either side.
+            attention_mask: 1 for tokens, 0 for padding, same shape.
+            dimension: The head that each row belongs to (rows), to mask the loss.
+            labels: Target probabilities a class of that head (rows × most classes of a head),
+                zero beyond its own.
+            kwargs: Handed on to the backbone.
+        """
+        pooled = self.pooled(input_ids, attention_mask, **kwargs)
+        pooled = self.dropout(pooled.to(next(self.classifiers.parameters()).dtype))
+        each = [head(pooled) for head in self.classifiers]
+        loss = None
+        if labels is not None and dimension is not None:
+            loss = multi_task_loss(each, dimension, labels)
+        return ScorerOutput(loss=loss, logits=torch.cat(each, dim=-1))
+
+    def pooled(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
+    ) -> Tensor:
+        """The states that the heads read (rows × width); see `forward`."""
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if self._takes_positions:
+            # A token's position is its place among the tokens, wherever the padding stands.
+            positions = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+            kwargs.setdefault("position_ids", positions)
+        states = self.backbone(input_ids=input_ids, attention_mask=attention_mask, **kwargs)[0]
+        return pool(states, attention_mask, self.settings.pooling)
+
+    def compute(
+        self, rows: Sequence[Encoded], *, batch_tokens: int | None = None
+    ) -> NDArray[np.float32]:
+        """Logits of encoded rows; a row's do not depend on the others.
+
+        Args:
+            rows: What the encoder made.
+            batch_tokens: Most tokens at a time, padding included. Halved, and halved again,
+                where a GPU's memory does not suffice.
+
+        Returns:
+            All heads' logits (rows × all classes).
+
+        Raises:
+            OutOfMemoryError: A single row does not fit into memory.
+        """
+        engine = Engine(
+            Torch(self),
+            sum(self.settings.sizes),
+            pad_id=self.settings.pad_id,
+            padding_side=self.settings.padding_side,
+            tokens=batch_tokens or (2048 if self.device.type == "cpu" else 32768),
+        )
+        training = self.training
+        self.eval()
+        try:
+            return engine.compute(rows)
+        finally:
+            self.train(training)
+
+    def predict_proba(
+        self, records: Sequence[Mapping[str, Any] | Response]
+    ) -> list[dict[int, float]]:
+        """Probabilities of the scores, best score first, one mapping a record.
+
+        Args:
+            records: Responses, or mappings with `dimension`, `prompt` and `response`.
+
+        Raises:
+            InputError: A record cannot be judged (its dimension has no head, say).
+        """
+        responses = [_response(record, index) for index, record in enumerate(records)]
+        for index, response in enumerate(responses):
+            if not response.scorable or unscorable(response, self.settings):
+                reason = unscorable(response, self.settings) or "nothing to judge"
+                raise InputError(f"record {index} cannot be scored: {reason}")
+        if self.encoder is None:
+            raise InputError("the scorer has no tokenizer; load it with `from_pretrained`")
+        rows = self.encoder.encode([(r.prompt or "", r.response or "") for r in responses])
+        found = []
+        for response, logits in zip(responses, self.compute(rows), strict=True):
+            head = self.settings.head(response.dimension)
+            assert head is not None
+            chances = softmax(logits[self.settings.slices[head.name]])
+            found.append(dict(zip(head.scale, map(float, chances), strict=True)))
+        return found
+
+    def predict(self, records: Sequence[Mapping[str, Any] | Response]) -> list[int]:
+        """The likeliest score of each record; see `predict_proba`."""
+        return [max(each, key=each.__getitem__) for each in self.predict_proba(records)]
+
+
+def _tokenizer_folder(name_or_path: str | os.PathLike[str], options: Mapping[str, Any]) -> Path:
+    if Path(name_or_path).is_dir():
+        return Path(name_or_path)
+    from huggingface_hub import hf_hub_download
+
+    revision = options.get("revision")
+    return Path(hf_hub_download(str(name_or_path), TOKENIZER, revision=revision)).parent
+
+
+def _response(record: Mapping[str, Any] | Response, index: int) -> Response:
+    if isinstance(record, Response):
+        return record
+    fields = {name: record.get(name) for name in ("dimension", "prompt", "response")}
+    return Response.model_validate({"prompt_id": str(index), "model": "-", **fields})
+
+
+AutoConfig.register(FlamesScorerConfig.model_type, FlamesScorerConfig, exist_ok=True)
+AutoModel.register(FlamesScorerConfig, FlamesScorer, exist_ok=True)
+
+
+def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """One state a row.
+
+    Args:
+        states: Hidden states after the last norm (rows × tokens × width).
+        mask: 1 for tokens, 0 for padding on either side (rows × tokens).
+        pooling: `cls` (first token), `mean`, or `last` (last token).
+
+    Returns:
+        (rows × width)
+    """
+    if pooling == "mean":
+        weights = mask.unsqueeze(-1).to(torch.float32)
+        total = (states.to(torch.float32) * weights).sum(dim=1)
+        return (total / weights.sum(dim=1).clamp(min=1)).to(states.dtype)
+    places = torch.arange(mask.shape[1], device=mask.device)
+    if pooling == "last":
+        where = (mask.long() * places).argmax(dim=-1)
+    else:
+        where = mask.long().argmax(dim=-1)
+    return states[torch.arange(states.shape[0], device=states.device), where]
+
+
+def multi_task_loss(heads: Sequence[Tensor], dimension: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of the rows, each under the head of its own dimension only.
+
+    Args:
+        heads: Each head's logits (rows × its classes).
+        dimension: The head that each row belongs to (rows).
+        labels: Targets (rows × most classes), zero beyond a head's own; a row's targets sum to
+            its weight.
+    """
+    total = heads[0].new_zeros((), dtype=torch.float32)
+    for index, logits in enumerate(heads):
+        target = labels[:, : logits.shape[-1]].float() * (dimension == index).unsqueeze(-1)
+        total = total - (target * torch.log_softmax(logits.float(), dim=-1)).sum()
+    return total / labels.sum().clamp(min=1e-12)
+
+
+def without_pooler(backbone: Any) -> Any:
+    """Removes a backbone's pooler, which nothing reads."""
+    if getattr(backbone, "pooler", None) is not None:
+        backbone.pooler = None  # never read: it would only be dead weight, and untrained
+    return backbone
+
+
+def takes_positions(backbone: nn.Module) -> bool:
+    """Whether positions must be given; RoBERTa's kin derive them from the ids, from 2 on."""
+    if any(hasattr(m, "create_position_ids_from_input_ids") for m in backbone.modules()):
+        return False
+    return "position_ids" in inspect.signature(backbone.forward).parameters

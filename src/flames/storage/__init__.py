@@ -1,0 +1,1 @@
+"""Files on disk: rows, records, atomic writes, locks, journals and run directories."""

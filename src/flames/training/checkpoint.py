@@ -1,0 +1,268 @@
+"""The tensors of a checkpoint in PyTorch shards, read without unpickling anything else.
+
+A SentencePiece model as a `tokenizers.Tokenizer` that gives the same ids.
+
+The general converters treat user-defined symbols as tokens outside of the text, which moves the
+space that SentencePiece puts before the first piece; here they are split off after
+normalization, as SentencePiece does itself.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from flames.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+INDEX = "pytorch_model.bin.index.json"
+_SINGLE = "pytorch_model.bin"
+_ROTARY = re.compile(r"(?:^|\.)rotary_emb\.inv_freq$")
+
+
+class Checkpoint:
+    """The shards of a checkpoint, opened one at a time and mapped rather than read.
+
+    Args:
+        folder: Holds `pytorch_model.bin`, or shards and their index.
+
+    Raises:
+        InputError: There are no weights, or the index is broken or names missing shards.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        index = folder / INDEX
+        self.listed: dict[str, str] | None = None
+        if index.is_file():
+            self.listed = _weight_map(index)
+            self.shards = sorted(set(self.listed.values()))
+        elif (folder / _SINGLE).is_file():
+            self.shards = [_SINGLE]
+        else:
+            raise InputError(f"holds no weights: neither {INDEX} nor {_SINGLE}", path=folder)
+        for shard in self.shards:
+            if not (folder / shard).is_file():
+                raise InputError(f"the shard {shard} is missing", path=folder)
+
+    def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yields every tensor with its name, shard by shard.
+
+        Raises:
+            InputError: A shard is broken, holds anything but tensors, or contradicts the index.
+        """
+        for shard in self.shards:
+            held = _open(self.folder / shard)
+            if self.listed is not None:
+                listed = {name for name, where in self.listed.items() if where == shard}
+                _refuse(
+                    self.folder / shard, "lacks tensors that the index lists", listed - set(held)
+                )
+                _refuse(
+                    self.folder / shard, "holds tensors the index does not list", set(held) - listed
+                )
+            yield from sorted(held.items())
+
+    def check(self, expected: Mapping[str, tuple[int, ...]], rotary_base: float) -> None:
+        """Makes sure that the checkpoint holds exactly the expected tensors.
+
+        A rotary embedding's frequencies, which old checkpoints hold though they follow from the
+        configuration, are allowed if they are the expected ones.
+
+        Raises:
+            InputError: A tensor is missing, unknown, stands twice or is of the wrong shape.
+        """
+        seen: set[str] = set()
+        unknown, misshaped = set(), set()
+        for name, tensor in self.tensors():
+            if name in seen:
+                raise InputError(f"the tensor {name} stands in two shards", path=self.folder)
+            seen.add(name)
+            if is_derived(name):
+                _check_rotary(name, tensor, rotary_base, self.folder)
+            elif name not in expected:
+                unknown.add(name)
+            elif tuple(tensor.shape) != tuple(expected[name]):
+                misshaped.add(f"{name} is {_shape(tensor.shape)}, not {_shape(expected[name])}")
+        _refuse(self.folder, "tensors are missing", set(expected) - seen)
+        _refuse(self.folder, "tensors that do not belong here", unknown)
+        _refuse(self.folder, "tensors of the wrong shape", misshaped)
+
+
+def is_derived(name: str) -> bool:
+    """Whether a tensor follows from the configuration."""
+    return bool(_ROTARY.search(name))
+
+
+def _check_rotary(name: str, tensor: torch.Tensor, base: float, folder: Path) -> None:
+    width = 2 * tensor.numel()
+    wanted = 1.0 / base ** (torch.arange(0, width, 2, dtype=torch.float32) / width)
+    if not torch.allclose(tensor.float().flatten(), wanted, rtol=1e-2, atol=1e-3):
+        raise InputError(f"{name} is not what the rotary base {base:g} gives", path=folder)
+
+
+def _shape(shape: Any) -> str:
+    return "×".join(map(str, shape)) or "a single number"
+
+
+def _refuse(path: Path, what: str, names: set[str]) -> None:
+    if names:
+        shown = ", ".join(sorted(names)[:3])
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise InputError(f"{what}: {shown}{more}", path=path)
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    try:
+        found = json.loads(index.read_text("utf-8"))["weight_map"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError("is no index of a checkpoint (no `weight_map`)", path=index) from None
+    if not isinstance(found, dict) or not found:
+        raise InputError("lists no tensors", path=index, field="weight_map")
+    for name, shard in found.items():
+        if not isinstance(shard, str) or Path(shard).name != shard:
+            raise InputError(f"{name} stands in no shard beside the index", path=index)
+    return found
+
+
+def _open(path: Path) -> dict[str, torch.Tensor]:
+    held: Any
+    try:
+        try:
+            held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError as error:
+            if "mmap" not in str(error):
+                raise
+            held = torch.load(path, map_location="cpu", weights_only=True)  # the format of old
+    except pickle.UnpicklingError:
+        message = "holds more than tensors and is refused: loading it would run its code"
+        raise InputError(message, path=path) from None
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"is no readable shard: {reason}", path=path) from None
+    if isinstance(held, dict) and all(isinstance(t, torch.Tensor) for t in held.values()):
+        return held
+    raise InputError("is no mapping of names to tensors", path=path)
+
+
+_NORMAL, _CONTROL, _SYMBOL = 1, 3, 4  # types of pieces in sentencepiece_model.proto
+_UNIGRAM, _BPE = 1, 2
+_SPACE = "▁"
+
+
+def convert(path: str | Path) -> tuple[Tokenizer, tuple[str, ...]]:
+    """Reads a `tokenizer.model` and converts it.
+
+    Args:
+        path: The SentencePiece model, of type BPE or unigram.
+
+    Returns:
+        The tokenizer, which puts the model's beginning of sentence first, and the symbols that
+        are not text in it: control pieces and user-defined symbols.
+
+    Raises:
+        InputError: It is no SentencePiece model, or one that cannot be converted.
+        MissingExtraError: sentencepiece or tokenizers is not installed.
+    """
+    messages: Any
+    try:
+        from sentencepiece import SentencePieceProcessor
+        from sentencepiece import sentencepiece_model_pb2 as messages
+        from tokenizers import Tokenizer, processors
+    except ImportError:
+        raise MissingExtraError("train", "importing the released scorer") from None
+    proto: Any = messages.ModelProto()
+    try:
+        raw = Path(path).read_bytes()
+        proto.ParseFromString(raw)
+        original = SentencePieceProcessor(model_proto=raw)
+    except FileNotFoundError:
+        raise InputError("no such file", path=path) from None
+    except Exception as error:  # protobuf and sentencepiece raise all kinds
+        raise InputError(f"is no SentencePiece model: {error}", path=path) from None
+    if proto.trainer_spec.treat_whitespace_as_suffix:
+        raise InputError("treats spaces as suffixes, which is not supported", path=path)
+    if proto.trainer_spec.model_type not in (_UNIGRAM, _BPE):
+        raise InputError("is neither a BPE nor a unigram model", path=path)
+    tokenizer = Tokenizer(_model(proto))
+    tokenizer.normalizer = _normalizer(proto)
+    symbols = [piece.piece for piece in proto.pieces if piece.type == _SYMBOL]
+    if symbols:
+        tokenizer.pre_tokenizer = _splitter(symbols)
+    first = original.bos_id()
+    if first >= 0:
+        begin = original.id_to_piece(first)
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{begin} $A", special_tokens=[(begin, first)]
+        )
+    control = [piece.piece for piece in proto.pieces if piece.type == _CONTROL]
+    return tokenizer, (*control, *symbols)
+
+
+def differing(path: str | Path, tokenizer: Tokenizer, texts: list[str]) -> list[str]:
+    """The texts to which SentencePiece itself gives other ids than the converted tokenizer."""
+    from sentencepiece import SentencePieceProcessor
+
+    original = SentencePieceProcessor(model_file=str(path))
+    return [
+        text
+        for text in texts
+        if original.encode(text) != tokenizer.encode(text, add_special_tokens=False).ids
+    ]
+
+
+def _model(proto: Any) -> Any:
+    from tokenizers import models
+
+    if proto.trainer_spec.model_type == _UNIGRAM:
+        return models.Unigram(
+            [(piece.piece, piece.score) for piece in proto.pieces],
+            unk_id=proto.trainer_spec.unk_id,
+            byte_fallback=proto.trainer_spec.byte_fallback,
+        )
+    scores = {piece.piece: piece.score for piece in proto.pieces if piece.type == _NORMAL}
+    merges = [
+        (-score, -cut, piece[:cut], piece[cut:])
+        for piece, score in scores.items()
+        for cut in range(1, len(piece))
+        if piece[:cut] in scores and piece[cut:] in scores
+    ]
+    return models.BPE(
+        vocab={piece.piece: index for index, piece in enumerate(proto.pieces)},
+        merges=[(left, right) for _, _, left, right in sorted(merges)],
+        unk_token=proto.trainer_spec.unk_piece,
+        fuse_unk=True,
+        byte_fallback=proto.trainer_spec.byte_fallback,
+        ignore_merges=True,  # a symbol stands alone after the split and is no product of merges
+    )
+
+
+def _normalizer(proto: Any) -> Any:
+    from tokenizers import Regex, normalizers
+
+    spec = proto.normalizer_spec
+    steps: list[Any] = []
+    if spec.precompiled_charsmap:
+        steps.append(normalizers.Precompiled(spec.precompiled_charsmap))
+    if spec.remove_extra_whitespaces:
+        steps += [normalizers.Strip(), normalizers.Replace(Regex(" {2,}"), " ")]
+    if spec.add_dummy_prefix:
+        steps.append(normalizers.Prepend(_SPACE))
+    steps.append(normalizers.Replace(" ", _SPACE))
+    return normalizers.Sequence(steps)
+
+
+def _splitter(symbols: list[str]) -> Any:
+    from tokenizers import Regex, pre_tokenizers
+
+    spelt = sorted((s.replace(" ", _SPACE) for s in symbols), key=len, reverse=True)
+    pattern = "|".join(map(re.escape, spelt))
+    return pre_tokenizers.Split(Regex(pattern), "isolated")

@@ -1,0 +1,266 @@
+"""Writing a package, comparing it with the original, refusing it where it differs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flames.errors import CheckFailed, InputError, MissingExtraError, UsageError
+from flames.scorers.base import ScorerContext
+from flames.scorers.labelled import Labelled, LabelledSet
+from flames.scorers.selftest import pairs_for
+from flames.scorers.trained.backend import Logits, processor
+from flames.scorers.trained.encoding import TOKENIZER, Encoded
+from flames.scorers.trained.engine import Engine, available, open_backend
+from flames.scorers.trained.exported import SECTION, Check, File, Package, read_package
+from flames.scorers.trained.settings import CONFIG, ScorerSettings, read_settings
+from flames.storage.atomic import folder_atomic, write_atomic
+from flames.storage.checksums import file_sha256
+
+PRECISIONS = ("fp32", "bf16", "int8")
+USED_FROM = 99.0
+"""Per cent of unchanged labels from which a precision is used unasked."""
+REFUSED_BELOW = 95.0
+"""Per cent of unchanged labels below which a precision is refused."""
+
+_EXACT = 1e-2  # the largest difference of a logit that fp32 may show, whatever its labels say
+_CALIBRATION, _CHECKED = 128, 1024
+_CARDS = ("README.md", "MODEL_CARD.md")
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How a scorer is exported.
+
+    Args:
+        precisions: Any of `fp32`, `bf16` and `int8`; bf16 shares the file of fp32.
+        labels: Responses to calibrate on and to compare on (their labels are not used).
+        min_agreement: Per cent of unchanged labels below which a precision is refused.
+        seed: Of the draw of responses.
+        progress: Told what is being done.
+    """
+
+    precisions: tuple[str, ...] = PRECISIONS
+    labels: LabelledSet | None = None
+    min_agreement: float = REFUSED_BELOW
+    seed: int = 0
+    progress: Progress = lambda what: None
+
+
+def export(
+    folder: str | Path, out: str | Path, context: ScorerContext, options: ExportOptions
+) -> Package:
+    """Exports a trained scorer; the package appears whole or not at all.
+
+    Args:
+        folder: A trained or imported scorer.
+        out: The folder of the package; it must not hold anything.
+        context: The taxonomy, and the option `selftest` for another one than Flames' own.
+        options: See `ExportOptions`.
+
+    Raises:
+        CheckFailed: A precision changes too many labels, or fp32 differs from the original.
+        InputError: The folder holds no trained scorer, or a broken one.
+        UsageError: `out` holds something, or there is nothing to compare on.
+        MissingExtraError: Something that exporting needs is not installed.
+    """
+    source, target = Path(folder), Path(out)
+    settings = read_settings(source)
+    settings.check_taxonomy(context.taxonomy)
+    if read_package(source) is not None:
+        raise UsageError(f"{source} is an export itself; export the scorer that it was made from")
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise UsageError(f"{target} holds something already; give another --out")
+    if not available():
+        raise MissingExtraError("cpu", "comparing an export with its original")
+    calibration, checked, names = _rows(context, options)
+    model = _load(source)
+    with folder_atomic(target) as made:
+        encode = model.encoder.encode
+        files = _write(model, made, encode(_pairs(calibration)), options)
+        options.progress("comparing with the original")
+        checks = _compare(model, made, files, encode(_pairs(checked)), checked, options)
+        _judge(checks, options)
+        package = Package(
+            files=files,
+            checks=checks,
+            used=_used(checks, options.precisions),
+            checked_on=names,
+            calibrated_on=_told(calibration, options) if "int8" in files else None,
+            vocabulary=model.backbone.get_input_embeddings().num_embeddings,
+            versions={each: version(each) for each in ("torch", "transformers", "onnx")},
+        )
+        _describe(source, made, settings, package)
+    return package
+
+
+def _rows(
+    context: ScorerContext, options: ExportOptions
+) -> tuple[list[Labelled], list[Labelled], dict[str, str]]:
+    """Rows to calibrate on, rows to compare on, and the files that the latter are from."""
+    pairs = pairs_for(context)
+    names = {} if pairs is None else {pairs.name: pairs.sha256}
+    tested = [] if pairs is None else list(pairs.rows)
+    if options.labels is None:
+        if not tested:
+            raise UsageError(
+                "there is nothing to compare the export on: give --labels FILE, or --selftest FILE"
+            )
+        return tested, tested, names
+    drawn = np.random.default_rng(options.seed).permutation(len(options.labels.rows))
+    rows = [options.labels.rows[index] for index in drawn]
+    share = min(_CALIBRATION, max(1, len(rows) // 4))
+    rest = rows[share : share + _CHECKED]
+    return rows[:share], tested + rest, {**names, **options.labels.files}
+
+
+def _told(calibration: Sequence[Labelled], options: ExportOptions) -> str:
+    if options.labels is None:
+        return "the self-test pairs, on which it was then compared too"
+    return f"{len(calibration)} responses of {', '.join(options.labels.files)}, not compared on"
+
+
+def _pairs(rows: Sequence[Labelled]) -> list[tuple[str, str]]:
+    return [(row.response.prompt or "", row.response.response or "") for row in rows]
+
+
+def _load(source: Path) -> Any:
+    try:
+        from flames.scorers.trained.backbone import quiet
+        from flames.scorers.trained.checks import read_errors
+        from flames.scorers.trained.model import FlamesScorer
+    except ImportError:
+        raise MissingExtraError("train", "exporting a scorer") from None
+    with quiet(), read_errors(source):
+        return FlamesScorer.from_pretrained(source, dtype="float32").eval()
+
+
+def _write(
+    model: Any, made: Path, calibration: Sequence[Encoded], options: ExportOptions
+) -> dict[str, File]:
+    try:
+        from flames.training.graph import quantise, write_onnx
+    except ImportError:
+        raise MissingExtraError("train", "exporting a scorer") from None
+    options.progress("writing the graph")
+    exact = made / "model.onnx"
+    write_onnx(model, exact)
+    files = {"fp32": exact}
+    if "int8" in options.precisions:
+        options.progress("quantising to int8")
+        files["int8"] = made / "model.int8.onnx"
+        whole = ((np.array([row.ids]), np.ones((1, len(row.ids)), np.int64)) for row in calibration)
+        quantise(exact, files["int8"], whole)
+        if not {"fp32", "bf16"} & set(options.precisions):
+            del files["fp32"]
+            exact.unlink()
+            exact.with_name(f"{exact.name}.data").unlink(missing_ok=True)
+    return {precision: _file(path) for precision, path in files.items()}
+
+
+def _file(path: Path) -> File:
+    data = path.with_name(f"{path.name}.data")
+    apart = (data.name, file_sha256(data)) if data.is_file() else None
+    return File(name=path.name, sha256=file_sha256(path), data=apart)
+
+
+def _compare(
+    model: Any,
+    made: Path,
+    files: dict[str, File],
+    encoded: Sequence[Encoded],
+    rows: Sequence[Labelled],
+    options: ExportOptions,
+) -> tuple[Check, ...]:
+    settings: ScorerSettings = model.settings
+    original = model.compute(encoded)
+    package = Package(files=files)
+    checks = []
+    for backend in available():
+        for precision in package.precisions:
+            if precision not in options.precisions or not _computes(backend, precision):
+                continue
+            engine = Engine(
+                open_backend(backend, package.model(made, precision), precision),
+                sum(settings.sizes),
+                pad_id=settings.pad_id,
+                padding_side=settings.padding_side,
+            )
+            logits = engine.compute(encoded)
+            before, after = (_labels(each, rows, settings) for each in (original, logits))
+            checks.append(
+                Check(
+                    backend=backend,
+                    precision=precision,
+                    n=len(rows),
+                    changed=sum(a != b for a, b in zip(before, after, strict=True)),
+                    max_difference=round(
+                        float(np.nan_to_num(abs(logits - original), nan=1e9).max()), 6
+                    ),
+                )
+            )
+    return tuple(checks)
+
+
+def _computes(backend: str, precision: str) -> bool:
+    return precision != "bf16" or (backend == "openvino" and processor().bf16)
+
+
+def _labels(logits: Logits, rows: Sequence[Labelled], settings: ScorerSettings) -> list[int]:
+    return [
+        int(values[settings.slices[row.dimension]].argmax())
+        for values, row in zip(logits, rows, strict=True)
+    ]
+
+
+def _judge(checks: Sequence[Check], options: ExportOptions) -> None:
+    for check in checks:
+        how = f"{check.backend} {check.precision}"
+        if check.precision == "fp32" and check.max_difference > _EXACT:
+            raise CheckFailed(
+                f"{how} differs from the original by {check.max_difference:.3g} in a logit (at "
+                f"most {_EXACT:g}); this backbone cannot be exported"
+            )
+        if check.agreement < options.min_agreement:
+            raise CheckFailed(
+                f"{how} changes {check.changed} of {check.n} labels ({check.agreement:.1f} % stay, "
+                f"at least {options.min_agreement:g} % must); export without it (--precision), or "
+                "lower --min-agreement"
+            )
+
+
+def _used(checks: Sequence[Check], precisions: Sequence[str]) -> tuple[str, ...]:
+    worst = {
+        precision: min((c.agreement for c in checks if c.precision == precision), default=0.0)
+        for precision in precisions
+    }
+    return tuple(each for each, agreement in worst.items() if agreement >= USED_FROM)
+
+
+def _describe(source: Path, made: Path, settings: ScorerSettings, package: Package) -> None:
+    """Writes what is not the model: settings, tokenizer, the scorer's card."""
+    for name in (TOKENIZER, *_CARDS):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, made / name)
+    if not (made / TOKENIZER).is_file():
+        raise InputError(f"is no complete scorer: it holds no {TOKENIZER}", path=source)
+    config = {
+        "model_type": "flames-scorer-export",
+        "flames": settings.model_copy(update={"selftest": None}).model_dump(
+            mode="json", by_alias=True
+        ),
+        SECTION: package.model_dump(mode="json", by_alias=True),
+    }
+    text = json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True)
+    write_atomic(made / CONFIG, text + "\n")
+    for path in made.iterdir():
+        shutil.copymode(made / CONFIG, path)

@@ -1,0 +1,199 @@
+"""The folder of a training: claimed, resumed after a kill, filled with what came of it.
+
+What a training starts from: settings, and a backbone of which a part may be frozen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flames.analysis.evaluate import keys_sha256
+from flames.errors import InputError, UsageError
+from flames.scorers.trained.backbone import is_encoder, layers_of, model_type_of, quiet
+from flames.scorers.trained.model import FlamesScorer
+from flames.scorers.trained.settings import ScorerSettings, heads_of, write_settings
+from flames.storage.atomic import write_atomic
+from flames.taxonomy import Taxonomy
+from flames.training.options import TrainOptions
+from flames.training.rows import training_data
+from flames.training.splits import Split
+
+CHECKPOINTS = "checkpoints"
+_MANIFEST = "training.json"
+
+
+def plan_of(options: TrainOptions, split: Split, settings: ScorerSettings) -> dict[str, Any]:
+    """What is trained on what, as it stands in the folder's manifest."""
+    assert settings.training_data is not None
+    plan = {
+        "schema": 1,
+        "options": options.to_dict(),
+        "data": settings.training_data.sha256,
+        "held": {
+            name: keys_sha256(row.key for row in part.rows)
+            for name, part in split.parts().items()
+            if name != "training"
+        },
+        "finished": False,
+    }
+    same: dict[str, Any] = json.loads(json.dumps(plan))  # as it will be read again
+    return same
+
+
+def claim(out: Path, plan: Mapping[str, Any], *, resume: bool) -> bool:
+    """Makes sure that a training may use the folder.
+
+    Args:
+        out: The folder.
+        plan: What is to be trained, by `plan_of`.
+        resume: Whether an unfinished training may go on.
+
+    Returns:
+        Whether an unfinished one goes on.
+
+    Raises:
+        UsageError: The folder holds something else, or a training that `resume` does not fit.
+        InputError: Its manifest is broken.
+    """
+    path = out / _MANIFEST
+    if not path.is_file():
+        if out.is_file() or (out.is_dir() and any(out.iterdir())):
+            raise UsageError(f"{out} holds something else; give another --out")
+        if resume:
+            raise UsageError(f"{out} holds no training that could be resumed")
+        return False
+    try:
+        known = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        raise InputError("is no manifest of a training", path=path) from None
+    if known.get("finished"):
+        raise UsageError(f"{out} holds a finished training; give another --out")
+    if not resume:
+        raise UsageError(f"{out} holds an unfinished training; --resume goes on with it")
+    differences = {
+        "options": "other options",
+        "data": "other data",
+        "held": "other held-back parts",
+    }
+    for part, what in differences.items():
+        if known.get(part) != plan[part]:
+            raise UsageError(f"{out} holds a training with {what}; give another --out")
+    return True
+
+
+def begin(out: Path, plan: Mapping[str, Any]) -> None:
+    """Writes down what is being trained, before the first step."""
+    write_atomic(out / _MANIFEST, json.dumps(plan, indent=1) + "\n")
+
+
+def last_checkpoint(out: Path) -> str | None:
+    """The last checkpoint that was written to its end."""
+    folder = out / CHECKPOINTS
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    for path in reversed(found):
+        try:
+            json.loads((path / "trainer_state.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            continue
+        return str(path)
+    return None
+
+
+def save(model: Any, out: Path) -> ScorerSettings:
+    """Writes the scorer: weights first, the configuration that makes it one last."""
+    made = out / CHECKPOINTS / "final"
+    with quiet():
+        model.to("cpu").save_pretrained(made)
+    digest = hashlib.sha256()
+    for shard in sorted(made.glob("*.safetensors")):
+        with open(shard, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    known: ScorerSettings = model.settings.model_copy(
+        update={"version": digest.hexdigest()[:8], "weights": digest.hexdigest()}
+    )
+    write_settings(made, known)
+    for path in made.iterdir():
+        shutil.copymode(made / "config.json", path)  # weights come readable by their owner only
+    for path in sorted(made.iterdir(), key=lambda path: path.name == "config.json"):
+        os.replace(path, out / path.name)
+    return known
+
+
+def finish(out: Path, settings: ScorerSettings, history: Sequence[Mapping[str, Any]]) -> None:
+    """Marks the training as finished and removes its checkpoints."""
+    known = json.loads((out / _MANIFEST).read_text("utf-8"))
+    done = {**known, "finished": True, "scorer": settings.id, "history": list(history)}
+    write_atomic(out / _MANIFEST, json.dumps(done, indent=1) + "\n")
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+
+
+def settings_of(
+    split: Split, options: TrainOptions, out: Path, taxonomy: Taxonomy
+) -> ScorerSettings:
+    """Builds the settings of a scorer that is trained with these options."""
+    kind = model_type_of(options.backbone)
+    data = training_data(
+        split.training.rows,
+        split.training.files,
+        taxonomy,
+        synthetic=split.training.synthetic,
+    )
+    notes = split.training.notes
+    if data.synthetic:
+        notes = ("trained on simulated responders, not on people's judgement of real models",)
+    return ScorerSettings(
+        name=options.name or out.resolve().name,
+        taxonomy=taxonomy.id,
+        heads=heads_of(taxonomy),
+        template=options.template,
+        max_length=options.max_length,
+        pooling=options.pooling or ("cls" if is_encoder(kind) else "last"),
+        training_data=data,
+        notes=notes,
+    )
+
+
+def model_to_train(options: TrainOptions, settings: ScorerSettings) -> Any:
+    """The backbone with fresh heads, and adapters or frozen layers where they are asked for.
+
+    Raises:
+        InputError: There is no usable backbone.
+        UsageError: It has fewer layers, or does not go with the settings.
+    """
+    model = FlamesScorer.from_backbone(
+        options.backbone, settings, dtype=options.dtype, layers=options.layers
+    )
+    if options.train_layers is not None:
+        _freeze(model.backbone, options.train_layers)
+    if options.lora_rank:
+        model.backbone = _with_lora(model.backbone, options.lora_rank)
+    return model
+
+
+def _freeze(backbone: Any, layers: int) -> None:
+    """Leaves only the last layers, and what comes after them, to be trained."""
+    stack = layers_of(backbone)
+    if layers > len(stack):
+        raise UsageError(f"--train-layers {layers}: the backbone has {len(stack)} layers")
+    for parameter in backbone.parameters():
+        parameter.requires_grad_(False)
+    for layer in list(stack)[len(stack) - layers :]:
+        layer.requires_grad_(True)
+    last_norm = getattr(backbone, "norm", None)
+    if layers and last_norm is not None:
+        last_norm.requires_grad_(True)
+
+
+def _with_lora(backbone: Any, rank: int) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules="all-linear", bias="none"
+    )
+    return get_peft_model(backbone, config)

@@ -1,0 +1,301 @@
+"""Training the heads alone: a backbone's pooled states are computed once, the heads are solved.
+
+Linear heads on fixed states: one penalised multinomial regression for all of them.
+
+The weights of a head are common weights plus the head's own, both under an L2 penalty, so that
+small dimensions learn from large ones (Evgeniou and Pontil, Regularized multi-task learning, 2004).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from flames.errors import UsageError
+from flames.scorers.labelled import Labelled
+from flames.scorers.trained.engine import Engine
+from flames.scorers.trained.load import pick_device
+from flames.scorers.trained.settings import Head
+from flames.scorers.trained.torch_backend import Torch
+from flames.taxonomy import Taxonomy
+from flames.text import shorten
+from flames.training.leaks import near_same
+from flames.training.options import Progress, TrainOptions
+from flames.training.rows import Rows
+from flames.training.splits import LEFT_OUT, check_dimensions
+
+_BATCH_TOKENS = 4096
+_TURNS = 3  # parts of the prompts that are held back in turn
+
+
+class Turn(NamedTuple):
+    """Which rows are judged, and which their judge learns from (rows)."""
+
+    test: NDArray[np.bool_]
+    kept: NDArray[np.bool_]
+
+
+def check_options(options: TrainOptions) -> None:
+    """Makes sure that nothing is asked for which solved heads cannot have.
+
+    Raises:
+        UsageError: Something is.
+    """
+    barred = {
+        "--lora-rank": options.lora_rank,
+        "--train-layers": options.train_layers is not None,
+        "--fsdp": options.fsdp,
+    }
+    for name, given in barred.items():
+        if given:
+            raise UsageError(f"{name} trains the backbone, --frozen leaves it as it is")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("--frozen needs one process, not torchrun")
+
+
+def solve_heads(
+    model: Any,
+    rows: Rows,
+    held: Mapping[str, Rows],
+    turns: Sequence[Turn],
+    options: TrainOptions,
+    progress: Progress,
+) -> dict[str, Matrix]:
+    """Solves a model's heads on the training rows.
+
+    Args:
+        model: Its heads are replaced.
+        rows: The training part.
+        held: The parts that are held back. A validation part chooses how strong the penalty
+            is; of the part that is left out in turn each row is judged by heads that were
+            solved without its model and without its prompt.
+        turns: What is left out in turn, by `turns_of`.
+        options: How the states are computed.
+        progress: Told what is being done.
+
+    Returns:
+        All heads' logits of each part's rows.
+
+    Raises:
+        UsageError: The backbone's states are not finite.
+    """
+    heads = model.settings.heads
+    states = {"training": _states(model, rows, options, progress, "training")}
+    for name, each in held.items():
+        same = name == LEFT_OUT
+        states[name] = states["training"] if same else _states(model, each, options, progress, name)
+    dimension, targets = _columns(rows)
+    chosen = COSTS[2]
+    if "validation" in held:
+        progress("choosing the penalty", 1.0)
+        goal = _columns(held["validation"])
+        losses = {}
+        for cost in COSTS:
+            made = solve(states["training"], dimension, targets, heads, cost)
+            losses[cost] = log_loss(logits_of(states["validation"], made), *goal, heads)
+        chosen = min(losses, key=losses.__getitem__)
+    progress("solving the heads", 1.0)
+    made = solve(states["training"], dimension, targets, heads, chosen)
+    _put(model, made)
+    found = {name: logits_of(states[name], made) for name in held if name != LEFT_OUT}
+    if LEFT_OUT in held:
+        found[LEFT_OUT] = _left_out(states[LEFT_OUT], rows, heads, turns, progress)
+    return found
+
+
+def _columns(rows: Rows) -> tuple[NDArray[np.int64], Matrix]:
+    dimension = np.array([item["dimension"] for item in rows.items], dtype=np.int64)
+    return dimension, np.stack([item["labels"] for item in rows.items]).astype(np.float32)
+
+
+class _Pooled(Torch):
+    """A backend that gives the pooled states instead of logits, and tells how far it is."""
+
+    def __init__(self, model: Any, bf16: bool, told: Callable[[int], None]) -> None:
+        super().__init__(model)
+        self._bf16, self._told = bf16, told
+
+    def compute(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """The states of a batch (rows × width)."""
+        with torch.autocast(ids.device.type, torch.bfloat16, self._bf16):
+            states: torch.Tensor = self.model.pooled(ids, mask)
+        self._told(len(ids))
+        return states
+
+
+def _states(model: Any, rows: Rows, options: TrainOptions, progress: Progress, part: str) -> Matrix:
+    """The pooled state of each row (rows × width)."""
+    model.to(pick_device(options.device)).eval()
+    done = 0
+
+    def told(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(f"reading the {part} part", done / len(rows))
+
+    engine = Engine(
+        _Pooled(model, options.bf16, told),
+        model.config.text_config.hidden_size,
+        pad_id=model.settings.pad_id,
+        padding_side=model.settings.padding_side,
+        tokens=_BATCH_TOKENS,
+    )
+    found = engine.compute(rows.encoded)
+    if not np.isfinite(found).all():
+        cure = options.exact or "it cannot be used on such texts"
+        raise UsageError(f"the backbone's states are not finite: {cure}")
+    return found
+
+
+def _put(model: Any, made: Heads) -> None:
+    with torch.no_grad():
+        for head, (weights, bias) in zip(model.classifiers, made, strict=True):
+            head.weight.copy_(torch.as_tensor(weights))
+            head.bias.copy_(torch.as_tensor(bias))
+
+
+def turns_of(rows: Sequence[Labelled], taxonomy: Taxonomy) -> list[Turn]:
+    """Each model with a part of the prompts, and what its judges may learn from instead.
+
+    That is what has neither the model nor one of the prompts, nor is (nearly) the same pair.
+
+    Raises:
+        UsageError: Without a model, a dimension has no rows left.
+    """
+    models = np.array([row.key.model for row in rows])
+    turns = np.array([_turn(row.key.prompt_id) for row in rows])
+    alike = near_same(rows)
+    found = []
+    for name in dict.fromkeys(models.tolist()):
+        for number in range(_TURNS):
+            test = (models == name) & (turns == number)
+            kept = (models != name) & (turns != number)
+            for a, b in alike:
+                kept[a] &= not test[b]
+                kept[b] &= not test[a]
+            if test.any():
+                left = [row for row, here in zip(rows, kept, strict=True) if here]
+                check_dimensions(f"training (without {shorten(name)})", left, taxonomy)
+                found.append(Turn(test, kept))
+    return found
+
+
+def _left_out(
+    states: Matrix, rows: Rows, heads: Sequence[Head], turns: Sequence[Turn], progress: Progress
+) -> Matrix:
+    """Logits of rows by heads that were solved without them."""
+    dimension, targets = _columns(rows)
+    found = np.zeros((len(rows), sum(len(head.scale) for head in heads)), dtype=np.float32)
+    for number, (test, kept) in enumerate(turns):
+        progress("judging what is left out in turn", number / len(turns))
+        made = solve(states[kept], dimension[kept], targets[kept], heads)
+        found[test] = logits_of(states[test], made)
+    return found
+
+
+def _turn(prompt_id: str) -> int:
+    digest = hashlib.sha256(prompt_id.encode("utf-8", "surrogatepass")).hexdigest()
+    return int(digest, 16) % _TURNS
+
+
+COSTS = (1.0, 3.0, 10.0, 30.0, 100.0)
+"""What a wrong answer costs against the penalty; the third is used where nothing chooses."""
+
+_OWN = 0.3  # how far a head may deviate from what is common
+_BIAS = 0.3
+_STEPS = 200
+
+Matrix = NDArray[np.float32]
+Heads = list[tuple[Matrix, Matrix]]
+
+
+def solve(
+    states: Matrix,
+    dimension: NDArray[np.int64],
+    targets: Matrix,
+    heads: Sequence[Head],
+    cost: float = COSTS[2],
+) -> Heads:
+    """The heads that fit the targets best under the penalty.
+
+    Args:
+        states: What the heads read (rows × width).
+        dimension: The head that each row belongs to (rows).
+        targets: A share a class of that head (rows × most classes), zero beyond its own; a
+            row's targets sum to its weight.
+        heads: Their scales; classes of the same score have common weights.
+        cost: Of errors, against the penalty.
+
+    Returns:
+        Weights (classes × width) and bias (classes) of each head, for states as they come.
+    """
+    middle = states.mean(axis=0)
+    spread = (states.std(axis=0) + 1e-6) * np.sqrt(states.shape[1])
+    known = np.empty((len(states), states.shape[1] + 1), dtype=np.float32)
+    known[:, :-1] = (states - middle) / spread
+    known[:, -1] = np.sqrt(_BIAS)
+    scores = sorted({score for head in heads for score in head.scale}, reverse=True)
+    places = [[scores.index(score) for score in head.scale] for head in heads]
+    rows = [np.flatnonzero(dimension == index) for index in range(len(heads))]
+    parts = [(known[r], cost * targets[r, : len(p)]) for r, p in zip(rows, places, strict=True)]
+    ends = np.cumsum([len(scores), *(len(place) for place in places)])
+    shape = int(ends[-1]), known.shape[1]
+    root = np.sqrt(_OWN)
+
+    def of_head(flat: NDArray[Any], index: int) -> NDArray[Any]:
+        own = flat[ends[index] : ends[index + 1]]
+        return np.asarray(flat[places[index]] + root * own)
+
+    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weights = flat.reshape(shape)
+        value, slope = 0.5 * float(np.sum(weights * weights)), weights.copy()
+        narrow = weights.astype(np.float32)
+        for index, (known_here, target) in enumerate(parts):
+            logits = known_here @ of_head(narrow, index).T
+            top = logits.max(axis=1, keepdims=True)
+            norm = np.log(np.exp(logits - top).sum(axis=1, keepdims=True)) + top
+            value -= float(np.sum(target * (logits - norm), dtype=np.float64))
+            error = target.sum(axis=1, keepdims=True) * np.exp(logits - norm) - target
+            change = error.T @ known_here
+            slope[places[index]] += change  # a scale never names a score twice
+            slope[ends[index] : ends[index + 1]] += root * change
+        return value, slope.ravel()
+
+    found = minimize(
+        loss, np.zeros(shape[0] * shape[1]), jac=True, method="L-BFGS-B",
+        options={"maxiter": _STEPS},
+    ).x.reshape(shape)  # fmt: skip
+    made = []
+    for index in range(len(heads)):
+        each = of_head(found, index)
+        weights = each[:, :-1] / spread
+        bias = np.sqrt(_BIAS) * each[:, -1] - weights @ middle
+        made.append((weights.astype(np.float32), bias.astype(np.float32)))
+    return made
+
+
+def logits_of(states: Matrix, heads: Heads) -> Matrix:
+    """All heads' logits (rows × all classes)."""
+    return np.concatenate([states @ weights.T + bias for weights, bias in heads], axis=1)
+
+
+def log_loss(
+    logits: Matrix, dimension: NDArray[np.int64], targets: Matrix, heads: Sequence[Head]
+) -> float:
+    """Mean cross-entropy of the rows, each under its own head."""
+    start, total = 0, 0.0
+    for index, head in enumerate(heads):
+        rows = np.flatnonzero(dimension == index)
+        here = logits[rows, start : start + len(head.scale)].astype(np.float64)
+        top = here.max(axis=1, keepdims=True) if len(rows) else here[:, :1]
+        norm = np.log(np.exp(here - top).sum(axis=1, keepdims=True)) + top
+        total -= float(np.sum(targets[rows, : len(head.scale)] * (here - norm)))
+        start += len(head.scale)
+    return total / max(float(targets.sum()), 1e-12)

@@ -1,0 +1,362 @@
+"""From a scorer's torch model to an ONNX graph.
+
+Post-training quantisation of an ONNX graph to eight bits.
+
+Matrix products with constant weights get weights with one scale an output channel and inputs
+with one fixed scale, both symmetric, as `QuantizeLinear`/`DequantizeLinear` pairs that OpenVINO
+and onnxruntime turn into whole-number products. Because the scales are fixed, a row's result
+does not depend on the batch it stands in. Before that, the difficulty is moved from the inputs'
+outlying channels into the weights (SmoothQuant, Xiao et al. 2023, arXiv 2211.10438), as far as is
+best for each input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from torch import Tensor, nn
+
+from flames.scorers.trained.backend import Ids
+from flames.scorers.trained.onnxruntime_backend import session
+
+OPSET = 18
+_ONE_FILE = 1 << 30  # bytes of weights up to which they stand in the model's own file
+_FAMILY = ("bert", "roberta", "xlm-roberta")
+
+
+class _Whole(nn.Module):  # type: ignore[misc]
+    """A scorer as it is, giving only its logits."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits
+
+
+class LeanEncoder(nn.Module):  # type: ignore[misc]
+    """The arithmetic of BERT and its kin in the form that processors' runtimes fuse best.
+
+    Attention's scale is folded into the query's weights, masking is one addition, and where only
+    the first token's state is read, the last layer is computed for that token alone (its keys and
+    values still come from all), which saves a thirteenth of a base model's work exactly.
+
+    Args:
+        model: A scorer whose `is_lean` is true, with weights in fp32.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        backbone, config = model.backbone, model.config.text_config
+        self.embeddings = backbone.embeddings
+        self.layers = backbone.encoder.layer
+        self.classifiers = model.classifiers
+        self.heads = config.num_attention_heads
+        self.first_only = model.settings.pooling == "cls"
+        self.offset_ids = config.pad_token_id if config.model_type != "bert" else None
+        width = config.hidden_size // self.heads
+        self.queries = nn.ModuleList()
+        for layer in self.layers:
+            query = layer.attention.self.query
+            scaled = nn.Linear(query.in_features, query.out_features)
+            scaled.weight = nn.Parameter(query.weight.detach() * width**-0.5)
+            scaled.bias = nn.Parameter(query.bias.detach() * width**-0.5)
+            self.queries.append(scaled)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits (rows × all classes) of rows that are padded on the right."""
+        states = self._embed(input_ids, attention_mask)
+        bias = ((attention_mask.to(states.dtype) - 1.0) * 10000.0)[:, None, None, :]
+        last = len(self.layers) - 1
+        for index, layer in enumerate(self.layers):
+            reading = states[:, :1] if self.first_only and index == last else states
+            own = layer.attention.self
+            query, key, value = (
+                self._split(each)
+                for each in (self.queries[index](reading), own.key(states), own.value(states))
+            )
+            weights = torch.softmax(query @ key.transpose(-1, -2) + bias, dim=-1)
+            mixed = (weights @ value).transpose(1, 2).flatten(2)
+            out = layer.attention.output
+            seen = out.LayerNorm(out.dense(mixed) + reading)
+            states = layer.output.LayerNorm(layer.output.dense(layer.intermediate(seen)) + seen)
+        pooled = states[:, 0] if self.first_only else _mean(states, attention_mask)
+        return torch.cat([head(pooled) for head in self.classifiers], dim=-1)
+
+    def _embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        tables = self.embeddings
+        positions: Tensor = attention_mask.cumsum(1)
+        if self.offset_ids is None:
+            positions = (positions - 1).clamp(min=0)
+        else:
+            positions = positions * attention_mask + self.offset_ids
+        states: Tensor = tables.word_embeddings(input_ids) + tables.position_embeddings(positions)
+        normed: Tensor = tables.LayerNorm(states + tables.token_type_embeddings.weight[0])
+        return normed
+
+    def _split(self, states: Tensor) -> Tensor:
+        return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def _mean(states: Tensor, mask: Tensor) -> Tensor:
+    weights = mask.unsqueeze(-1).to(states.dtype)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
+
+
+def is_lean(model: Any) -> bool:
+    """Whether `LeanEncoder` computes what the scorer computes."""
+    config, settings = model.config.text_config, model.settings
+    return (
+        config.model_type in _FAMILY
+        and settings.pooling in ("cls", "mean")
+        and settings.padding_side == "right"
+        and not config.is_decoder
+        and (config.model_type == "bert" or settings.pad_id == config.pad_token_id)
+    )
+
+
+def write_onnx(model: Any, path: Path) -> None:
+    """Writes a scorer as an ONNX model with the inputs `input_ids` and `attention_mask`.
+
+    Args:
+        model: A `FlamesScorer` in fp32 and in evaluation mode.
+        path: The file; weights beyond a gigabyte stand beside it in `<file>.data`.
+    """
+    module: nn.Module = (LeanEncoder(model) if is_lean(model) else _Whole(model)).eval()
+    size = sum(each.numel() * each.element_size() for each in module.parameters())
+    ids = torch.randint(5, max(6, model.config.text_config.vocab_size), (3, 24))
+    mask = torch.ones_like(ids)
+    mask[0, 11:] = 0  # padded on the right, as batches will be
+    free = torch.export.Dim.DYNAMIC
+    with _silent(), torch.no_grad():
+        torch.onnx.export(
+            module,
+            (ids, mask),
+            str(path),
+            input_names=["input_ids", "attention_mask"],
+            output_names=["logits"],
+            dynamic_shapes={"input_ids": {0: free, 1: free}, "attention_mask": {0: free, 1: free}},
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=size > _ONE_FILE,
+            verbose=False,
+        )
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keeps the exporter's own progress and advice off the terminal."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+
+
+Array = NDArray[np.float32]
+Batch = tuple[Ids, Ids]
+
+_LEAST = 16  # rows and columns below which a matrix is left in fp32 (the heads)
+_TABLE = 1024  # rows from which a table of embeddings is quantised
+_SMOOTHINGS = tuple(np.linspace(0.3, 1.0, 15))
+_LARGEST = 127.0
+
+
+class _Seen:
+    """What calibration saw of one input: the largest magnitude and the sum of squares a channel."""
+
+    def __init__(self) -> None:
+        self.peak: Any = 1e-6
+        self.squares: Any = 0.0
+        self.rows = 0
+
+    def add(self, values: Array) -> None:
+        rows = values.reshape(-1, values.shape[-1])
+        self.peak = np.maximum(self.peak, np.abs(rows).max(axis=0))
+        self.squares = self.squares + np.square(rows, dtype=np.float64).sum(axis=0)
+        self.rows += len(rows)
+
+    def smoothing(self, matrices: list[Array]) -> Array:
+        """What each channel is divided by, its weights being multiplied by it.
+
+        Of some compromises between even inputs and even weights, the one whose rounding errors,
+        taken as independent and uniform, add least noise to the products.
+        """
+        strongest = np.maximum(np.max([np.abs(m).max(axis=1) for m in matrices], axis=0), 1e-6)
+        power = self.squares / max(self.rows, 1)
+        best, least = strongest, np.inf
+        for share in _SMOOTHINGS:
+            smooth = self.peak**share / strongest ** (1 - share)
+            smooth = smooth / np.exp(np.log(smooth).mean())
+            noise = 0.0
+            for matrix in matrices:
+                scaled = matrix * smooth[:, None]
+                of_inputs = (self.peak / smooth).max() ** 2 * np.square(scaled).sum()
+                of_weights = np.sum(power / smooth**2) * np.square(np.abs(scaled).max(axis=0)).sum()
+                noise += float(of_inputs + of_weights)
+            if noise < least:
+                best, least = smooth, noise
+        return np.asarray(best, dtype=np.float32)
+
+
+def quantise(source: Path, target: Path, batches: Iterable[Batch], *, threads: int = 0) -> int:
+    """Writes a quantised copy of a model.
+
+    Args:
+        source: An ONNX model that `write_onnx` wrote.
+        target: The file; weights beyond a gigabyte stand beside it in `<file>.data`.
+        batches: Typical inputs, without padding.
+        threads: Cores for calibration; all of them unless given.
+
+    Returns:
+        How many matrix products were quantised.
+    """
+    model = onnx.load(str(source))
+    graph = model.graph
+    weights = {each.name: each for each in graph.initializer}
+    products = [node for node in graph.node if _is_product(node, weights)]
+    names = list(dict.fromkeys(node.input[0] for node in products))
+    seen = _calibrate(model, source, names, batches, threads)
+    made = _Rewriter(weights)
+    for name in names:
+        made.shared(name, [node for node in products if node.input[0] == name], seen[name])
+    for node in graph.node:
+        if node.op_type == "Gather" and _is_table(weights.get(node.input[0])):
+            made.table(node)
+    nodes = [each for node in graph.node for each in (*made.before.get(node.output[0], ()), node)]
+    nodes = [each for node in nodes for each in made.instead.get(node.output[0], (node,))]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    kept = [each for each in (*graph.initializer, *made.new) if each.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    large = sum(len(each.raw_data) for each in kept) > 1 << 30
+    onnx.save(model, str(target), save_as_external_data=large, location=f"{target.name}.data")
+    return len(products)
+
+
+def _is_product(node: Any, weights: dict[str, Any]) -> bool:
+    if node.op_type not in ("MatMul", "Gemm") or node.input[1] not in weights:
+        return False
+    if any(each.name in ("transA", "alpha", "beta") and each.i + each.f not in (0, 1)
+           for each in node.attribute):  # fmt: skip
+        return False
+    shape = weights[node.input[1]].dims
+    return len(shape) == 2 and min(shape) >= _LEAST
+
+
+def _is_table(tensor: Any) -> bool:
+    return tensor is not None and len(tensor.dims) == 2 and tensor.dims[0] >= _TABLE
+
+
+def _calibrate(
+    model: Any, source: Path, names: list[str], batches: Iterable[Batch], threads: int
+) -> dict[str, _Seen]:
+    probe = onnx.ModelProto()
+    probe.CopyFrom(model)
+    known = {each.name for each in probe.graph.output}
+    for name in names:
+        if name not in known:
+            probe.graph.output.append(helper.make_empty_tensor_value_info(name))
+    place = source.with_name(f"{source.stem}.probe.onnx")
+    large = sum(len(each.raw_data) for each in probe.graph.initializer) > 1 << 30
+    try:
+        onnx.save(probe, str(place), save_as_external_data=large, location=f"{place.name}.data")
+        probing = session(place, threads)
+        seen = {name: _Seen() for name in names}
+        for ids, mask in batches:
+            found = probing.run(names, {"input_ids": ids, "attention_mask": mask})
+            for name, values in zip(names, found, strict=True):
+                seen[name].add(values)
+    finally:
+        place.unlink(missing_ok=True)
+        place.with_name(f"{place.name}.data").unlink(missing_ok=True)
+    return seen
+
+
+class _Rewriter:
+    """The nodes and constants that take the place of what was quantised."""
+
+    def __init__(self, weights: dict[str, Any]) -> None:
+        self.weights = weights
+        self.new: list[Any] = []
+        self.before: dict[str, list[Any]] = {}
+        self.instead: dict[str, list[Any]] = {}
+
+    def _constant(self, name: str, values: NDArray[Any]) -> str:
+        self.new.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+    def shared(self, name: str, nodes: list[Any], seen: _Seen) -> None:
+        """Quantises one input and the weights of all products that read it."""
+        matrices = [self._matrix(node) for node in nodes]
+        smooth = seen.smoothing(matrices)
+        scale = np.float32((seen.peak / smooth).max() / _LARGEST)
+        factor = self._constant(f"{name}.smooth", 1 / smooth)
+        step = self._constant(f"{name}.scale", np.array(scale, np.float32))
+        zero = self._constant(f"{name}.zero", np.array(0, np.int8))
+        head = [
+            helper.make_node("Mul", [name, factor], [f"{name}.smoothed"]),
+            helper.make_node("QuantizeLinear", [f"{name}.smoothed", step, zero], [f"{name}.q"]),
+            helper.make_node("DequantizeLinear", [f"{name}.q", step, zero], [f"{name}.dq"]),
+        ]
+        self.before[nodes[0].output[0]] = head
+        for node, matrix in zip(nodes, matrices, strict=True):
+            self.before.setdefault(node.output[0], []).append(self._weights(node, matrix, smooth))
+            node.input[0] = f"{name}.dq"
+
+    def _matrix(self, node: Any) -> Array:
+        values: Array = numpy_helper.to_array(self.weights[node.input[1]]).astype(np.float32)
+        return values.T if _transposed(node) else values
+
+    def _weights(self, node: Any, matrix: Array, smooth: Array) -> Any:
+        """Replaces a node's weights (inputs × outputs) by quantised ones."""
+        scaled = matrix * smooth[:, None]
+        step = np.maximum(np.abs(scaled).max(axis=0), 1e-12) / _LARGEST
+        whole = np.round(scaled / step).astype(np.int8)
+        name = f"{node.output[0]}.w"
+        inputs = [
+            self._constant(f"{name}.q", whole.T if _transposed(node) else whole),
+            self._constant(f"{name}.scale", step.astype(np.float32)),
+            self._constant(f"{name}.zero", np.zeros(len(step), np.int8)),
+        ]
+        node.input[1] = f"{name}.dq"
+        axis = 0 if _transposed(node) else 1
+        return helper.make_node("DequantizeLinear", inputs, [f"{name}.dq"], axis=axis)
+
+    def table(self, node: Any) -> None:
+        """Replaces a look-up in a table by one in its quantised rows, with a scale a row."""
+        values = numpy_helper.to_array(self.weights[node.input[0]]).astype(np.float32)
+        step = np.maximum(np.abs(values).max(axis=1, keepdims=True), 1e-12) / _LARGEST
+        name, ids = node.output[0], node.input[1]
+        whole = self._constant(f"{name}.rows", np.round(values / step).astype(np.int8))
+        steps = self._constant(f"{name}.steps", step.astype(np.float32))
+        self.instead[node.output[0]] = [
+            helper.make_node("Gather", [whole, ids], [f"{name}.whole"]),
+            helper.make_node(
+                "Cast", [f"{name}.whole"], [f"{name}.float"], to=onnx.TensorProto.FLOAT
+            ),
+            helper.make_node("Gather", [steps, ids], [f"{name}.step"]),
+            helper.make_node("Mul", [f"{name}.float", f"{name}.step"], [name]),
+        ]
+
+
+def _transposed(node: Any) -> bool:
+    return any(each.name == "transB" and each.i for each in node.attribute)

@@ -1,0 +1,267 @@
+"""The released scorer, turned into our format: native Llama with attention biases."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flames.errors import InputError, MissingExtraError, OutsideError, UsageError
+from flames.scorers.trained.encoding import TOKENIZER, Encoder
+from flames.scorers.trained.released import RELEASED, default_folder
+from flames.scorers.trained.settings import RELEASED_TEMPLATE, ScorerSettings, heads_of
+from flames.storage.atomic import folder_atomic
+from flames.taxonomy import Taxonomy, default_taxonomy
+
+_SHARD = 2 << 30  # bytes of a written shard, and about the most that is held in memory
+_NEEDED = ["*.json", "*.bin", "tokenizer.model"]
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How a checkpoint is imported.
+
+    Args:
+        taxonomy: What its heads stand for, in order.
+        dtype: `float32`, `bfloat16` or `float16`; as it is stored unless given.
+        overwrite: Replace an imported scorer that is there.
+        progress: Told what is being done and how far it is, from 0 to 1.
+    """
+
+    taxonomy: Taxonomy | None = None
+    dtype: str | None = None
+    overwrite: bool = False
+    progress: Progress = lambda what, share: None
+
+
+def import_checkpoint(
+    source: str, out: Path | None = None, options: ImportOptions | None = None
+) -> Path:
+    """Imports the released scorer, or one of the same format.
+
+    Shards are mapped and written on in pieces of two gigabytes, so that memory stays small.
+    The result appears whole or not at all.
+
+    Args:
+        source: Its folder, or its name on the model hub (`CaasiHUANG/flames-scorer`).
+        out: Where to put it; where `--scorer flames-scorer` looks unless given.
+        options: See `ImportOptions`.
+
+    Returns:
+        The folder of the imported scorer.
+
+    Raises:
+        InputError: The checkpoint is not complete or not of the released format; nothing is
+            written.
+        UsageError: There is an imported scorer already.
+        OutsideError: The hub cannot be reached.
+    """
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtraError("train", "importing the released scorer") from None
+    from flames.training.checkpoint import Checkpoint
+
+    options = options or ImportOptions()
+    target = out or default_folder()
+    if target.is_file():
+        raise UsageError(f"{target} is a file; a scorer is a folder: give another --out")
+    if target.is_dir() and not options.overwrite and any(target.iterdir()):
+        raise UsageError(f"{target} is there already; --overwrite replaces it")
+    folder = _folder(source, options.progress)
+    original = _config(folder)
+    settings = ScorerSettings(
+        name="flames-scorer",
+        taxonomy=(taxonomy := options.taxonomy or default_taxonomy()).id,
+        heads=heads_of(taxonomy),
+        template=RELEASED_TEMPLATE,
+        pooling="last",
+        pad_id=original["pad_token_id"],
+        notes=("The released scorer of the benchmark's authors (InternLM-chat-7B), imported.",),
+    )
+    tokenizer, symbols = _tokenizer(folder, original)
+    settings = settings.model_copy(update={"symbols": symbols})
+    Encoder(tokenizer, settings)
+    config, expected = _native(original, settings)
+    checkpoint = Checkpoint(folder)
+    options.progress("checking the tensors", 0.0)
+    checkpoint.check(expected, original["rotary"]["base"])
+    dtype = getattr(torch, options.dtype) if options.dtype else None
+    with folder_atomic(target) as made:
+        digest = _write(checkpoint, expected, made, dtype, options.progress)
+        config.settings = settings.model_copy(update={"version": digest[:8], "weights": digest})
+        config.save_pretrained(made)
+        tokenizer.save(str(made / TOKENIZER))
+        for path in made.iterdir():
+            shutil.copymode(made / "config.json", path)  # weights come readable by their owner only
+    return target
+
+
+def _folder(source: str, progress: Progress) -> Path:
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise InputError("is a file; give the folder of the checkpoint", path=source)
+    if source.count("/") != 1 or source.startswith((".", "~", "/")):
+        message = f"no such folder; the released scorer's name on the hub is {RELEASED}"
+        raise InputError(message, path=source)
+    from huggingface_hub import snapshot_download
+
+    progress(f"fetching {source}", 0.0)
+    try:
+        return Path(snapshot_download(source, allow_patterns=_NEEDED))
+    except Exception as error:  # the hub's client raises all kinds, and those of two others
+        reason = " ".join(str(error).split())[:200]
+        raise OutsideError(
+            f"{source} cannot be fetched ({reason}); fetch it elsewhere and give its folder"
+        ) from None
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """The original configuration with its defaults filled in, checked."""
+    path = folder / "config.json"
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError("is no checkpoint: it holds no config.json", path=folder) from None
+    except (OSError, ValueError):
+        raise InputError("is no JSON in UTF-8", path=path) from None
+    if not isinstance(found, dict):
+        raise InputError("is no configuration", path=path)
+    if found.get("model_type", "internlm") != "internlm":
+        kind = found["model_type"]
+        raise InputError(f"is a {kind!r} model, not the released 'internlm'", path=path)
+    rotary = found.get("rotary") or {}
+    config = {
+        "rms_norm_eps": 1e-6,
+        "max_position_embeddings": 2048,
+        "hidden_act": "silu",
+        "bias": True,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 2,
+        **{name: value for name, value in found.items() if value is not None},
+        "rotary": {"base": float(rotary.get("base", 10000))},
+    }
+    for name in (
+        "vocab_size",
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+    ):
+        if not isinstance(config.get(name), int) or config[name] < 1:
+            raise InputError("must be a positive whole number", path=path, field=name)
+    return config
+
+
+def _tokenizer(folder: Path, original: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
+    from flames.prompts.sets import load_prompts
+    from flames.training.checkpoint import convert, differing
+
+    path = folder / "tokenizer.model"
+    if not path.is_file():
+        raise InputError("holds no tokenizer.model", path=folder)
+    tokenizer, symbols = convert(path)
+    if tokenizer.get_vocab_size() > original["vocab_size"]:
+        raise InputError(
+            f"has {tokenizer.get_vocab_size()} pieces, the model only {original['vocab_size']}",
+            path=path,
+        )
+    for symbol in ("<|User|>", "<|Bot|>", "<eoh>"):
+        if tokenizer.token_to_id(symbol) is None:
+            raise InputError(f"has no symbol {symbol}: not the released tokenizer", path=path)
+    texts = [
+        RELEASED_TEMPLATE.replace("{prompt}", each.text).replace("{response}", each.text[::-1])
+        for each in load_prompts("open").prompts
+    ]
+    wrong = differing(path, tokenizer, texts)
+    if len(wrong) > len(texts) // 100:
+        message = f"cannot be converted: {len(wrong)} of {len(texts)} texts get other ids"
+        raise InputError(message, path=path)
+    return tokenizer, symbols
+
+
+def _native(
+    original: Mapping[str, Any], settings: ScorerSettings
+) -> tuple[Any, dict[str, tuple[int, ...]]]:
+    """The configuration of the native model, and the tensors that the checkpoint must hold."""
+    import torch
+    from transformers import LlamaConfig
+
+    from flames.scorers.trained.config import FlamesScorerConfig
+    from flames.scorers.trained.model import FlamesScorer
+
+    same = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+            "num_attention_heads", "rms_norm_eps", "max_position_embeddings", "hidden_act",
+            "bos_token_id", "eos_token_id", "pad_token_id")  # fmt: skip
+    text = LlamaConfig(
+        **{name: original[name] for name in same},
+        attention_bias=bool(original["bias"]),
+        rope_parameters={"rope_type": "default", "rope_theta": original["rotary"]["base"]},
+    )
+    config = FlamesScorerConfig(
+        text_config=text, flames=settings, head_bias=False, architectures=["FlamesScorer"]
+    )
+    with torch.device("meta"):
+        model = FlamesScorer(config)
+    shapes = {_released(name): tuple(t.shape) for name, t in model.state_dict().items()}
+    return config, shapes
+
+
+def _released(name: str) -> str:
+    """The name of one of our tensors in the released checkpoint."""
+    return "model." + name.removeprefix("backbone.") if name.startswith("backbone.") else name
+
+
+def _ours(name: str) -> str:
+    return "backbone." + name.removeprefix("model.") if name.startswith("model.") else name
+
+
+def _write(
+    checkpoint: Any,
+    expected: Mapping[str, tuple[int, ...]],
+    out: Path,
+    dtype: Any,
+    progress: Progress,
+) -> str:
+    """Writes the tensors as safetensors shards; returns the checksum of their contents."""
+    from safetensors.torch import save_file
+
+    placed: dict[str, str] = {}
+    digest, total = hashlib.sha256(), 0
+    for number, group in enumerate(_groups(checkpoint, dtype), start=1):
+        shard = f"model-{number:05}.safetensors"
+        save_file(group, out / shard, metadata={"format": "pt"})
+        with open(out / shard, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+        total += sum(tensor.nbytes for tensor in group.values())
+        placed.update(dict.fromkeys(group, shard))
+        progress("writing the tensors", len(placed) / len(expected))
+    index = {"metadata": {"total_size": total}, "weight_map": placed}
+    (out / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), "utf-8")
+    return digest.hexdigest()
+
+
+def _groups(checkpoint: Any, dtype: Any) -> Iterator[dict[str, Any]]:
+    from flames.training.checkpoint import is_derived
+
+    group: dict[str, Any] = {}
+    size = 0
+    for name, tensor in checkpoint.tensors():
+        if is_derived(name):
+            continue
+        kept = tensor.to(dtype).clone().contiguous() if dtype else tensor.clone().contiguous()
+        if group and size + kept.nbytes > _SHARD:
+            yield group
+            group, size = {}, 0
+        group[_ours(name)] = kept
+        size += kept.nbytes
+    yield group

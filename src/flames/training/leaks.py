@@ -1,0 +1,170 @@
+"""The same pair, or nearly the same, in training and in a part that is held back.
+
+Pairs are compared by the character trigrams of their normalised texts. MinHash with banding
+(Broder 1997; Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, chapter 3) finds the
+candidates in linear time; their true similarity decides.
+"""
+
+from __future__ import annotations
+
+import itertools
+import unicodedata
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flames.errors import UsageError
+from flames.scorers.labelled import Labelled, LabelledSet
+from flames.text import shorten
+from flames.training.splits import Split
+
+SAME = 0.8
+"""From this Jaccard similarity on, of both prompts and both responses, pairs are the same."""
+
+_BANDS, _ROWS = 20, 4  # finds a pair at the threshold with a probability of 99.997 %
+_ORDER = 3
+_Hashes = NDArray[np.uint64]
+
+
+class Leak(NamedTuple):
+    """A row that is held back, and one that is (nearly) the same and should be left out."""
+
+    kept: Labelled
+    leaking: Labelled
+    similarity: float
+
+
+def find_leaks(kept: Sequence[Labelled], others: Sequence[Labelled]) -> list[Leak]:
+    """The rows of `others` that are (nearly) the same as one that is kept, each once."""
+    if not kept or not others:
+        return []
+    held = [_Shingled(row) for row in kept]
+    buckets = _buckets(held)
+    found = []
+    for row in others:
+        each = _Shingled(row)
+        seen = {index for band in each.bands() for index in buckets.get(band, ())}
+        best = max(((each.similarity(held[i]), -i) for i in seen), default=(0.0, 0))
+        if best[0] >= SAME:
+            found.append(Leak(kept[-best[1]], row, best[0]))
+    return found
+
+
+def near_same(rows: Sequence[Labelled]) -> list[tuple[int, int]]:
+    """The pairs of rows, by their places, that are (nearly) the same."""
+    held = [_Shingled(row) for row in rows]
+    maybe = {
+        pair for together in _buckets(held).values() for pair in itertools.combinations(together, 2)
+    }
+    return sorted((a, b) for a, b in maybe if held[a].similarity(held[b]) >= SAME)
+
+
+def _buckets(held: Sequence[_Shingled]) -> dict[tuple[int, int], list[int]]:
+    """The places of rows that may be alike."""
+    found: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for index, each in enumerate(held):
+        for band in each.bands():
+            found[band].append(index)
+    return found
+
+
+def without_leaks(split: Split, *, drop: bool = False) -> tuple[Split, int]:
+    """A split none of whose held-back pairs stands in training, or in validation and test.
+
+    Args:
+        split: The split.
+        drop: Leave leaking rows out of training (and of validation), instead of refusing.
+
+    Returns:
+        The split and how many rows were left out.
+
+    Raises:
+        UsageError: There are leaks and they are not to be dropped.
+    """
+    checks = [
+        ("training", "test", split.training, split.test),
+        ("training", "validation", split.training, split.validation),
+        ("validation", "test", split.validation, split.test),
+    ]
+    gone: dict[str, set[int]] = defaultdict(set)
+    for inner, outer, leaking, kept in checks:
+        leaks = find_leaks(kept.rows, leaking.rows)
+        if leaks and not drop:
+            raise UsageError(_told(leaks, inner, outer))
+        gone[inner].update(id(leak.leaking) for leak in leaks)
+    training = _less(split.training, gone["training"])
+    validation = _less(split.validation, gone["validation"])
+    dropped = len(gone["training"]) + len(gone["validation"])
+    return replace(split, training=training, validation=validation), dropped
+
+
+def _less(part: LabelledSet, gone: set[int]) -> LabelledSet:
+    return part.of(row for row in part.rows if id(row) not in gone)
+
+
+def _told(leaks: Sequence[Leak], inner: str, outer: str) -> str:
+    first = max(leaks, key=lambda leak: leak.similarity)
+    a, b = first.leaking, first.kept
+    return (
+        f"{len(leaks)} pairs of the {inner} part stand, (nearly) the same, in the {outer} part, "
+        f"for instance {shorten(a.response.response or '', 30)!r} of {shorten(a.key.model, 30)!r} "
+        f"({a.where}) and of {shorten(b.key.model, 30)!r} ({b.where}); --drop-leaks leaves them "
+        f"out of the {inner} part"
+    )
+
+
+class _Shingled:
+    """A row's trigrams: of prompt and response apart, and hashed together for the bands."""
+
+    __slots__ = ("prompt", "response")
+
+    def __init__(self, row: Labelled) -> None:
+        self.prompt = _trigrams(row.response.prompt or "")
+        self.response = _trigrams(row.response.response or "")
+
+    def similarity(self, other: _Shingled) -> float:
+        """The smaller of the similarities of prompts and of responses."""
+        return min(_jaccard(self.prompt, other.prompt), _jaccard(self.response, other.response))
+
+    def bands(self) -> list[tuple[int, int]]:
+        marked = np.concatenate([self.prompt ^ _PROMPT, self.response])
+        least = (marked[None, :] * _FACTORS[:, None] + _OFFSETS[:, None]) >> np.uint64(20)
+        signature = least.min(axis=1).reshape(_BANDS, _ROWS)
+        mixed = (signature * _FACTORS[:_ROWS]).sum(axis=1, dtype=np.uint64)
+        return list(enumerate(mixed.tolist()))
+
+
+_rng = np.random.default_rng(20231112)
+_FACTORS: _Hashes = _rng.integers(0, 2**63, _BANDS * _ROWS, dtype=np.uint64) * np.uint64(
+    2
+) + np.uint64(1)
+_OFFSETS: _Hashes = _rng.integers(0, 2**63, _BANDS * _ROWS, dtype=np.uint64)
+_PROMPT = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _normalised(text: str) -> str:
+    """The letters and digits of a text, case and width aside."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(char for char in folded if char.isalnum()) or folded.strip()
+
+
+def _trigrams(text: str) -> _Hashes:
+    codes = np.frombuffer(_normalised(text).encode("utf-32-le", "replace"), dtype="<u4").astype(
+        np.uint64
+    )
+    codes = np.concatenate([[np.uint64(0)] * (_ORDER - 1), codes]).astype(np.uint64)
+    grams = np.zeros(max(len(codes) - _ORDER + 1, 0), dtype=np.uint64)
+    for offset in range(_ORDER):
+        grams = grams * np.uint64(0x100000001B3) + codes[offset : offset + len(grams)]
+    return np.unique(grams)
+
+
+def _jaccard(a: _Hashes, b: _Hashes) -> float:
+    if not len(a) and not len(b):
+        return 1.0
+    common = len(np.intersect1d(a, b, assume_unique=True))
+    return common / (len(a) + len(b) - common)

@@ -1,0 +1,176 @@
+"""Labelled rows as tensors: token ids, the head they belong to, and their targets."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, Sampler
+
+from flames.records import Verdict, dump_line
+from flames.scorers.labelled import Labelled
+from flames.scorers.trained.encoding import Encoder, pad
+from flames.scorers.trained.scorer import verdict_of
+from flames.scorers.trained.settings import Head, ScorerSettings, TrainingData
+from flames.taxonomy import Taxonomy
+
+Array = NDArray[np.float32]
+
+
+def target(row: Labelled, head: Head) -> Array:
+    """The share of the annotators that gave each class; 1 for the label where all agree."""
+    counts = Counter(row.votes.values())
+    given = np.array([counts[score] for score in head.scale], dtype=np.float32)
+    return np.asarray(given / given.sum())
+
+
+def class_weights(rows: Sequence[Labelled], settings: ScorerSettings) -> dict[str, Array]:
+    """A weight a class that makes the classes of a dimension count alike; 1 on average."""
+    found = {}
+    for head in settings.heads:
+        mass = np.zeros(len(head.scale))
+        for row in rows:
+            if row.dimension == head.name:
+                mass += target(row, head)
+        present = mass > 0
+        weights = np.ones_like(mass)
+        weights[present] = mass.sum() / (present.sum() * mass[present])
+        found[head.name] = weights.astype(np.float32)
+    return found
+
+
+class Rows(Dataset):  # type: ignore[misc]
+    """Encoded rows.
+
+    Args:
+        rows: The labelled responses.
+        encoder: Makes token ids.
+        smoothing: Share of a target that goes to all classes alike.
+        weights: A weight a class and dimension; 1 unless given.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Labelled],
+        encoder: Encoder,
+        *,
+        smoothing: float = 0.0,
+        weights: Mapping[str, Array] | None = None,
+    ) -> None:
+        settings = encoder.settings
+        widest = max(settings.sizes)
+        places = {head.name: index for index, head in enumerate(settings.heads)}
+        pairs = [(row.response.prompt or "", row.response.response or "") for row in rows]
+        self.rows = rows
+        self.encoded = encoder.encode(pairs)
+        self.items: list[dict[str, Any]] = []
+        for row, encoded in zip(rows, self.encoded, strict=True):
+            head = settings.heads[places[row.dimension]]
+            size = len(head.scale)
+            goal = (1 - smoothing) * target(row, head) + smoothing / size
+            if weights is not None:
+                goal = goal * weights[head.name]
+            padded = np.zeros(widest, dtype=np.float32)
+            padded[:size] = goal
+            self.items.append(
+                {"input_ids": encoded.ids, "dimension": places[row.dimension], "labels": padded}
+            )
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.items[index]
+
+    @property
+    def shortened(self) -> int:
+        """How many rows did not fit into the window whole."""
+        return sum(row.truncated for row in self.encoded)
+
+    def verdicts(self, logits: Array, settings: ScorerSettings) -> list[Verdict]:
+        """What logits (rows × all classes) say of the rows."""
+        return [
+            verdict_of(row.response, each, settings, truncated=encoded.truncated)
+            for row, encoded, each in zip(self.rows, self.encoded, logits, strict=True)
+        ]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each row."""
+        return [len(row.ids) for row in self.encoded]
+
+
+class Collator:
+    """Puts items of `Rows` together, padded as the settings say."""
+
+    def __init__(self, settings: ScorerSettings) -> None:
+        self.settings = settings
+
+    def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
+        """A batch of tensors."""
+        rows = [item["input_ids"] for item in items]
+        ids, mask = pad(rows, self.settings.pad_id, self.settings.padding_side)
+        return {
+            "input_ids": torch.from_numpy(ids),
+            "attention_mask": torch.from_numpy(mask),
+            "dimension": torch.tensor([item["dimension"] for item in items]),
+            "labels": torch.from_numpy(np.stack([item["labels"] for item in items])),
+        }
+
+
+class GroupedSampler(Sampler):  # type: ignore[misc]
+    """Random order in which rows of a batch are of similar length.
+
+    The order depends on seed and epoch alone, so that a resumed training sees the same one.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
+        self.lengths = np.asarray(lengths)
+        self.batch = batch
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch's order."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(len(self.lengths))
+        window = 32 * self.batch
+        batches = []
+        for start in range(0, len(order), window):
+            part = order[start : start + window]
+            part = part[np.argsort(-self.lengths[part], kind="stable")]
+            batches += [part[i : i + self.batch] for i in range(0, len(part), self.batch)]
+        whole = [batch for batch in batches if len(batch) == self.batch]
+        rest = [batch for batch in batches if len(batch) < self.batch]
+        for index in rng.permutation(len(whole)):
+            yield from whole[index].tolist()
+        for batch in rest:
+            yield from batch.tolist()
+
+
+def training_data(
+    rows: Sequence[Labelled], files: Mapping[str, str], taxonomy: Taxonomy, *, synthetic: bool
+) -> TrainingData:
+    """What a scorer learns from, with the checksum that its config keeps."""
+    lines = []
+    for row in rows:
+        head = Head(name=row.dimension, scale=taxonomy.dimension(row.dimension).scale)
+        goal = [round(float(share), 6) for share in target(row, head)]
+        fields = [*row.key, row.dimension, row.response.prompt, row.response.response, goal]
+        lines.append(dump_line(fields))
+    digest = hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "replace")).hexdigest()
+    models = tuple(dict.fromkeys(row.key.model for row in rows))
+    return TrainingData(
+        sha256=digest, n=len(rows), files=dict(files), models=models, synthetic=synthetic
+    )

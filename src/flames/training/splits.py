@@ -1,0 +1,175 @@
+"""Who is trained on, and who is held back: splits by model, by prompt, or by both."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from flames.errors import UsageError
+from flames.scorers.labelled import Labelled, LabelledSet
+from flames.taxonomy import Taxonomy
+from flames.text import shorten
+
+By = Literal["model", "prompt", "both", "each"]
+Part = Literal["training", "validation", "test", "left out"]
+PARTS: tuple[Part, ...] = ("training", "validation", "test")
+LEFT_OUT: Part = "left out"
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """How rows are split.
+
+    Args:
+        by: `model` holds back the models that are named, `prompt` a share of the prompts;
+            `both` tests on held-back models' responses to held-back prompts only, trains on
+            the others' responses to the others, and uses nothing else; `each` trains on all
+            rows, and judges each by a training without its model and its prompt.
+        test_models: The models of the test part.
+        val_models: The models of the validation part.
+        test_share: Share of the prompts of the test part, where prompts are split.
+        val_share: Share of the prompts of the validation part, where prompts are split.
+        seed: Of the draw of prompts.
+    """
+
+    by: By = "model"
+    test_models: tuple[str, ...] = ()
+    val_models: tuple[str, ...] = ()
+    test_share: float = 0.1
+    val_share: float = 0.1
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Split:
+    """The parts, and how many rows belong to none; whether each row is left out in its turn."""
+
+    training: LabelledSet
+    validation: LabelledSet
+    test: LabelledSet
+    unused: int = 0
+    each: bool = False
+
+    def parts(self) -> Mapping[Part, LabelledSet]:
+        """The parts by name; those without rows are missing."""
+        found: dict[Part, LabelledSet] = {
+            "training": self.training,
+            "validation": self.validation,
+            "test": self.test,
+        }
+        if self.each:
+            found[LEFT_OUT] = self.training
+        return {name: part for name, part in found.items() if part.rows}
+
+
+def split(labelled: LabelledSet, options: SplitOptions, taxonomy: Taxonomy) -> Split:
+    """Splits labelled responses.
+
+    Every part that holds anything must hold rows of every dimension.
+
+    Raises:
+        UsageError: The options contradict the data or each other, or a part lacks a dimension.
+    """
+    _check(labelled, options)
+    of_model = _parts_of_models(labelled, options)
+    of_prompt = _parts_of_prompts(labelled.rows, options)
+    rows: dict[Part | None, list[Labelled]] = defaultdict(list)
+    for row in labelled.rows:
+        model, prompt = of_model.get(row.key.model), of_prompt.get(row.key.prompt_id)
+        if options.by == "each":
+            rows["training"].append(row)
+        elif options.by == "both":
+            rows[model if model == prompt else None].append(row)
+        else:
+            rows[model if options.by == "model" else prompt].append(row)
+    training, validation, test = (labelled.of(rows[name]) for name in PARTS)
+    each = options.by == "each"
+    made = Split(training, validation, test, unused=len(rows[None]), each=each)
+    wanted = {"validation": options.val_share, "test": options.test_share}
+    for name, share in wanted.items():
+        if options.by == "prompt" and share and not rows[name]:  # type: ignore[index]
+            raise UsageError(f"a {name} share of {share:g} holds not one prompt back; raise it")
+    for name in PARTS:
+        check_dimensions(name, rows[name], taxonomy)
+    return made
+
+
+def _check(labelled: LabelledSet, options: SplitOptions) -> None:
+    named = (*options.test_models, *options.val_models)
+    for model in named:
+        if model not in labelled.models:
+            close = difflib.get_close_matches(model, labelled.models, n=1)
+            there = ", ".join(map(shorten, labelled.models[:12]))
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {there}"
+            raise UsageError(f"no labels of the model {model!r}; {hint}")
+    if doubled := set(options.test_models) & set(options.val_models):
+        raise UsageError(f"{min(doubled)!r} is a test and a validation model")
+    if options.by in ("model", "both") and not named:
+        raise UsageError(
+            "say which models are held back: --test-models A,B --val-models C, or hold prompts "
+            "back: --split prompt"
+        )
+    if options.by == "prompt" and named:
+        raise UsageError("--split prompt holds no models back; --split both holds back both")
+    if options.by == "each" and (named or len(labelled.models) < 2):
+        raise UsageError(
+            "--split each leaves out one model after the other: it needs labels of two or more, "
+            "and no --test-models or --val-models"
+        )
+    shares = options.test_share, options.val_share
+    if options.by in ("prompt", "both") and not (min(shares) >= 0 < sum(shares) < 1):
+        raise UsageError(
+            "the shares of test and validation prompts must add up to less than 1 and more than 0"
+        )
+
+
+def _parts_of_models(labelled: LabelledSet, options: SplitOptions) -> dict[str, Part]:
+    parts: dict[str, Part] = dict.fromkeys(labelled.models, "training")
+    parts.update(dict.fromkeys(options.val_models, "validation"))
+    parts.update(dict.fromkeys(options.test_models, "test"))
+    return parts
+
+
+def _parts_of_prompts(rows: Sequence[Labelled], options: SplitOptions) -> dict[str, Part]:
+    """The part of each prompt: drawn within its dimension and subcomponent, by its id alone."""
+    groups: dict[tuple[str, str], set[str]] = defaultdict(set)
+    placed: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        group = row.dimension, row.response.subcomponent or ""
+        groups[placed.setdefault(row.key.prompt_id, group)].add(row.key.prompt_id)
+    parts: dict[str, Part] = {}
+    for prompts in groups.values():
+        drawn = sorted(prompts, key=lambda name: _drawn(options.seed, name))
+        tests = round(options.test_share * len(drawn))
+        validations = round(options.val_share * len(drawn))
+        for position, name in enumerate(drawn):
+            kept = position >= tests + validations
+            parts[name] = "training" if kept else "test" if position < tests else "validation"
+    return parts
+
+
+def _drawn(seed: int, name: str) -> str:
+    return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def check_dimensions(name: str, rows: Sequence[Labelled], taxonomy: Taxonomy) -> None:
+    """Makes sure that a part which holds anything holds rows of every dimension.
+
+    Raises:
+        UsageError: It does not, or nothing is left to train on.
+    """
+    if not rows:
+        if name == "training":
+            raise UsageError("nothing is left to train on: every row is held back")
+        return
+    counts = Counter(row.dimension for row in rows)
+    missing = [each for each in taxonomy.names if not counts[each]]
+    if missing:
+        raise UsageError(
+            f"the {name} part has no rows of {', '.join(missing)}; split otherwise, or take a "
+            "taxonomy without it"
+        )
