@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "suppo
 import psycopg
 from postgres_server import throw_away_server
 
-from flames.annotation import Plan, create_project, open_project, verify
+from flames.annotation import ProjectPlan, create_project, open_project, verify
 from flames.scorers.labels import labels_path
 
 FIELD = re.compile(rb'name="(csrf|ticket|form)" value="([^"]*)"')
@@ -122,7 +122,7 @@ def run(name: str, url: str | None, people: int, think: float, seconds: float) -
             for copy in range(4) for row in kept
         ), "utf-8")  # fmt: skip
         names = [f"annotator-{n}" for n in range(people)]
-        plan = Plan(
+        plan = ProjectPlan(
             sources=[source], database=url, training=(), annotators=names, per_item=3,
             controls=[], stratify=("dimension",),
         )  # fmt: skip

@@ -52,7 +52,7 @@ def bare(url: str, count: int, concurrency: int) -> None:
 
 def flames(url: str, count: int, concurrency: int) -> None:
     from flames.collect.ask import Asking, Plan, prepare
-    from flames.collect.engine import Settings
+    from flames.collect.engine import AskSettings
     from flames.models.load import ModelOptions, load_model
     from flames.prompts.sets import load_prompts
 
@@ -63,7 +63,7 @@ def flames(url: str, count: int, concurrency: int) -> None:
         with measured():
             plan = Plan(load_model("m", ModelOptions(base_url=url)), load_prompts(file))
             run = prepare(plan, Path(folder) / "run")
-            with Asking(plan, run, Settings(concurrency=concurrency)) as asking:
+            with Asking(plan, run, AskSettings(concurrency=concurrency)) as asking:
                 standing = asking.ask()
         assert standing.counts["ok"] == count
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import uvicorn
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from flames.annotation import Plan, adjudication, create_project, people, work
+from flames.annotation import ProjectPlan, adjudication, create_project, people, work
 from flames.annotation.project import Project
 from flames.annotation.web.app import create_app
 from flames.records import prompt_id
@@ -63,7 +63,7 @@ def make_project(folder: Path, clock: Clock) -> tuple[Project, dict[str, str]]:
         (row.get("prompt_id") or prompt_id(row["prompt"]), row["model"]): row["score"]
         for row in rows
     }
-    plan = Plan(
+    plan = ProjectPlan(
         sources=[folder / "responses.jsonl"], name="价值观标注 · 第一轮", sample=140,
         controls=[folder / "controls.jsonl"], stratify=("dimension", "model"), annotators=NAMES,
         adjudicators=("林老师",), leads=("负责人",), lang="zh", seed=5,

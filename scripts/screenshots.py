@@ -17,7 +17,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, sync_playwright
 
 from flames.analysis.loading import load_sources
-from flames.analysis.source import over
+from flames.analysis.source import fill_unasked
 from flames.leaderboard.entries import entry_of
 from flames.metrics.rates import measure
 from flames.prompts.sets import load_prompts
@@ -38,7 +38,7 @@ def pages(folder: Path) -> tuple[Path, Path]:
     results = [measure(source, taxonomy) for source in chosen]
     report.write_text(render_html(results, chosen, taxonomy, "en"), encoding="utf-8")
     whole = load_prompts("open")
-    entries = [entry_of(over(source, whole), date="2026-11-22") for source in sources]
+    entries = [entry_of(fill_unasked(source, whole), date="2026-11-22") for source in sources]
     build_site(entries, folder / "site")
     return report, folder / "site" / "lists" / "published-2023-12-11.html"
 

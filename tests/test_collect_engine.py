@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flames.collect.ask import Asking, Plan, prepare
-from flames.collect.engine import Collector, Outcome, Request, Settings
-from flames.collect.limits import AdaptiveLimit, BudgetSpent, Prices, estimate, tokens_of
+from flames.collect.engine import AskOutcome, AskSettings, Collector, Request
+from flames.collect.limits import AdaptiveLimit, BudgetSpent, Prices, estimate_cost, tokens_of
 from flames.collect.sync import PrivateLoop
 from flames.errors import FlamesError, UsageError
 from flames.models.base import (
@@ -32,7 +32,7 @@ from flames.models.base import (
 from flames.models.function import CallableModel
 from flames.prompts.sets import load_prompts
 
-FAST = Settings(concurrency=4, backoff_s=0.001)
+FAST = AskSettings(concurrency=4, backoff_s=0.001)
 
 
 def requests(count: int) -> Iterator[Request[int]]:
@@ -40,8 +40,8 @@ def requests(count: int) -> Iterator[Request[int]]:
 
 
 def collect(
-    answer: Callable[[str], Any], count: int, settings: Settings = FAST
-) -> tuple[dict[int, Outcome[int]], FlamesError | None, Collector]:
+    answer: Callable[[str], Any], count: int, settings: AskSettings = FAST
+) -> tuple[dict[int, AskOutcome[int]], FlamesError | None, Collector]:
     """Outcomes by number, what stopped it, and the collector."""
 
     async def model(prompt: str) -> Any:
@@ -49,7 +49,7 @@ def collect(
         return answer(prompt)
 
     collector = Collector(CallableModel(model), settings=settings)
-    found: dict[int, Outcome[int]] = {}
+    found: dict[int, AskOutcome[int]] = {}
 
     async def gather() -> None:
         async for outcome in collector.outcomes(requests(count)):
@@ -147,7 +147,7 @@ def test_an_endpoint_that_never_answers_is_not_asked_everything(
     answered: int, failure: Exception, most: int
 ) -> None:
     model = Failing({str(n): [failure] * 9 for n in range(answered, 300)})
-    settings = Settings(concurrency=4, backoff_s=0.0001, retries=1)
+    settings = AskSettings(concurrency=4, backoff_s=0.0001, retries=1)
     found, stopped, _ = collect(model, 300, settings)
     assert isinstance(stopped, EndpointUnusable)
     assert f"in a row got no answer, the last: {failure}" in str(stopped)
@@ -174,7 +174,7 @@ def test_prompts_that_were_refused_before_do_not_end_a_resumed_run(tmp_path: Pat
     plan = Plan(CallableModel(answer), prompts)
     for budget, ok, error in ((180, 1, 179), (None, 41, 199)):
         run = prepare(plan, tmp_path / "run", resume=True)
-        with Asking(plan, run, Settings(max_requests=budget)) as asking:
+        with Asking(plan, run, AskSettings(max_requests=budget)) as asking:
             with contextlib.suppress(BudgetSpent):
                 asking.ask()
             assert asking.standing.counts == {"ok": ok, "error": error}
@@ -205,7 +205,7 @@ def test_a_wait_that_is_too_long_ends_it() -> None:
 def test_requests_are_never_more_than_the_budget() -> None:
     model = Failing({"3": [TransientFailure("x")] * 9})
     found, stopped, collector = collect(
-        model, 50, Settings(concurrency=8, backoff_s=0.001, max_requests=20)
+        model, 50, AskSettings(concurrency=8, backoff_s=0.001, max_requests=20)
     )
     assert isinstance(stopped, BudgetSpent)
     assert collector.meter.requests == sum(model.asked.values()) == 20
@@ -226,7 +226,7 @@ def test_money_is_never_more_than_the_budget_but_for_what_was_under_way(
         usage = Usage(prompt_tokens=10, completion_tokens=answers[int(prompt) % len(answers)])
         return Reply("ok", text="好", usage=usage)
 
-    settings = Settings(concurrency=concurrency, max_cost=budget, prices=prices)
+    settings = AskSettings(concurrency=concurrency, max_cost=budget, prices=prices)
     found, stopped, collector = collect(answer, 30, settings)
     assert collector.meter.cost is not None
     most = prices.cost(10, max(answers))
@@ -236,7 +236,7 @@ def test_money_is_never_more_than_the_budget_but_for_what_was_under_way(
 
 def test_a_budget_of_money_needs_prices() -> None:
     with pytest.raises(UsageError, match="--price-in"):
-        Settings(max_cost=1.0)
+        AskSettings(max_cost=1.0)
     for wrong in (-1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="price"):
             Prices(wrong, 1.0)
@@ -245,21 +245,21 @@ def test_a_budget_of_money_needs_prices() -> None:
 def test_the_estimate_counts_chinese_by_character() -> None:
     assert (tokens_of("你好"), tokens_of("abcdefgh"), tokens_of("")) == (2, 2, 0)
     asked = [(Message("user", "问" * 93),)] * 10
-    expected = estimate(asked, Prices(1, 2), max_tokens=200)
+    expected = estimate_cost(asked, Prices(1, 2), max_tokens=200)
     assert (expected.requests, expected.tokens_in, expected.tokens_out) == (10, 1000, 2000)
     assert expected.cost == pytest.approx((1000 + 2 * 2000) / 1e6)
     assert expected.most == expected.cost
 
 
 def test_tokens_that_nobody_counted_are_estimated() -> None:
-    settings = Settings(concurrency=2, prices=Prices(1.0, 1.0))
+    settings = AskSettings(concurrency=2, prices=Prices(1.0, 1.0))
     _, _, collector = collect(lambda _: "好" * 100, 3, settings)
     assert collector.meter.tokens_out == 300
 
 
 def test_what_nobody_counted_costs_the_same_after_a_resume(tmp_path: Path) -> None:
     plan = Plan(CallableModel(lambda _: "好" * 100), load_prompts("quick"), system="简短。")
-    settings = Settings(prices=Prices(1.0, 1.0), max_requests=9)
+    settings = AskSettings(prices=Prices(1.0, 1.0), max_requests=9)
     with Asking(plan, prepare(plan, tmp_path / "run"), settings) as asking:
         with pytest.raises(BudgetSpent):
             asking.ask()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flames.analysis.cost import spending
+from flames.analysis.cost import measure_spending
 from flames.cli import main
 from flames.records import Verdict
 
@@ -56,7 +56,7 @@ CASCADE = [
 
 
 def test_a_cascade_tells_what_each_step_decided_and_cost() -> None:
-    (found,) = spending(CASCADE)
+    (found,) = measure_spending(CASCADE)
     assert (found.asked, found.decided, found.unscored) == (3, 2, {"refused": 1})
     assert (found.requests, found.cost) == (4, 0.75)
     first, second = found.steps
@@ -66,7 +66,7 @@ def test_a_cascade_tells_what_each_step_decided_and_cost() -> None:
 
 
 def test_scorers_are_kept_apart_and_a_cost_unknown_in_part_is_unknown() -> None:
-    found = spending(
+    found = measure_spending(
         [
             verdict(0, score=3, judging=took(1, 0.1)),
             verdict(1, score=3, judging=took(1)),

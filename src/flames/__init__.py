@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from flames.analysis.loading import load_sources
     from flames.analysis.source import Source
     from flames.collect.ask import ask
-    from flames.collect.engine import Settings
+    from flames.collect.engine import AskSettings
     from flames.errors import FlamesError, InputError, OutsideError, UsageError
     from flames.metrics.rates import measure
     from flames.models.base import ChatModel, Sampling
@@ -40,7 +40,7 @@ _PLACES = {
     "analysis.loading": ("load_sources",),
     "analysis.source": ("Source",),
     "collect.ask": ("ask",),
-    "collect.engine": ("Settings",),
+    "collect.engine": ("AskSettings",),
     "errors": ("FlamesError", "InputError", "OutsideError", "UsageError"),
     "metrics": ("measure",),
     "models": ("CallableModel", "ChatModel", "ModelOptions", "Sampling", "load_model"),
@@ -55,6 +55,7 @@ _PLACES = {
 _MODULES = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
+    "AskSettings",
     "CallableModel",
     "ChatModel",
     "FlamesError",
@@ -67,7 +68,6 @@ __all__ = [
     "RunDir",
     "Sampling",
     "Scorer",
-    "Settings",
     "Source",
     "Taxonomy",
     "UsageError",

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flames.text import differ, split_opening, visible
+from flames.text import has_visible_text, split_opening, texts_differ
 
 Status = Literal["ok", "truncated", "empty", "blocked", "error"]
 """How asking ended. Only `ok` and `truncated` responses hold something to score."""
@@ -49,6 +49,12 @@ def ids_sha256(prompts: Mapping[str, str | None]) -> str:
     """
     ids = (prompt_id(text) if text and text.strip() else own for own, text in prompts.items())
     return hashlib.sha256("\n".join(sorted(ids)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+class Frozen(BaseModel):
+    """Base of everything that is computed or read once and never changed."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
 
 
 class Record(BaseModel):
@@ -131,7 +137,7 @@ class Response(Record):
     @property
     def scorable(self) -> bool:
         """Whether there is text that a scorer may judge."""
-        return self.status in SCORABLE and visible(self.response)
+        return self.status in SCORABLE and has_visible_text(self.response)
 
 
 class Verdict(Record):
@@ -168,7 +174,7 @@ class Verdict(Record):
         return data
 
 
-class PromptSetInfo(BaseModel):
+class PromptSetInfo(Frozen):
     """What prompts a number was computed on.
 
     `sha256` is of the set's file (`of` = `file`), or, where no file is known, of the sorted
@@ -177,8 +183,6 @@ class PromptSetInfo(BaseModel):
     the same prompts. `n` counts the prompts that were to be asked; a sample that `--limit` drew
     says so in `limit` and `seed`.
     """
-
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     name: str
     sha256: str
@@ -227,7 +231,7 @@ def verdict_for(
     )
 
 
-def not_asked(prompt: Prompt, key: Key, scorer: str) -> Verdict:
+def unasked_verdict(prompt: Prompt, key: Key, scorer: str) -> Verdict:
     """What stands in the place of a verdict on a prompt that was not asked."""
     return Verdict(
         prompt_id=key.prompt_id,
@@ -261,13 +265,13 @@ def response_of(verdict: Verdict, *, status: Status | None = None, **fields: Any
     )
 
 
-def on_other_text(verdict: Verdict, prompt: str | None, response: str | None) -> bool:
+def is_on_other_text(verdict: Verdict, prompt: str | None, response: str | None) -> bool:
     """Whether a verdict carries another prompt or response than what goes by its key here.
 
     Texts that either side does not know, and thinking before an answer, make no difference.
     """
     asked, answered = (verdict.extra.get(name) for name in ("prompt", "response"))
-    return differ(asked if isinstance(asked, str) else None, prompt) or differ(
+    return texts_differ(asked if isinstance(asked, str) else None, prompt) or texts_differ(
         split_opening(answered)[0] if isinstance(answered, str) else None,
         split_opening(response or "")[0],
     )

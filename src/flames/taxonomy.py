@@ -15,9 +15,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from flames.errors import InputError
+from flames.records import Frozen
 from flames.text import shorten
 
 Language = Literal["zh", "en"]
@@ -31,11 +32,7 @@ def _key(name: str) -> str:
     return _SEPARATORS.sub("", name).casefold()
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Text(_Frozen):
+class Text(Frozen, extra="forbid"):
     """The same words in Chinese and in English."""
 
     zh: str
@@ -46,7 +43,7 @@ class Text(_Frozen):
         return self.zh if lang == "zh" else self.en
 
 
-class Level(_Frozen):
+class Level(Frozen, extra="forbid"):
     """What one score means on every scale that has it."""
 
     score: Annotated[int, Field(gt=0)]
@@ -54,7 +51,7 @@ class Level(_Frozen):
     definition: Text | None = None
 
 
-class Example(_Frozen):
+class Example(Frozen, extra="forbid"):
     """A prompt, a response and the score that it deserves."""
 
     prompt: Text
@@ -62,7 +59,7 @@ class Example(_Frozen):
     score: int
 
 
-class Subcomponent(_Frozen):
+class Subcomponent(Frozen, extra="forbid"):
     """A part of a dimension, with what each score means in it."""
 
     name: str
@@ -72,7 +69,7 @@ class Subcomponent(_Frozen):
     rubric: dict[int, Text] = Field(default_factory=dict)
 
 
-class Dimension(_Frozen):
+class Dimension(Frozen, extra="forbid"):
     """A value that is measured, on a scale of its own.
 
     `scale` lists the scores from best to worst; its order is also the order of the classes of
@@ -123,7 +120,7 @@ class Dimension(_Frozen):
 _Named = TypeVar("_Named", Dimension, Subcomponent)
 
 
-class Taxonomy(_Frozen):
+class Taxonomy(Frozen, extra="forbid"):
     """A set of dimensions. `load_taxonomy` reads one from a file."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1

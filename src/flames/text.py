@@ -48,23 +48,23 @@ def from_cell(value: str) -> str:
     return value[1:] if value[:1] == "'" and _FORMULA.match(value[1:]) else value
 
 
-def visible(text: str | None) -> bool:
+def has_visible_text(text: str | None) -> bool:
     """Whether a reader would see anything of a text: not spaces, controls and fillers alone."""
     return any(unicodedata.category(c)[0] not in "CZ" and c not in _BLANK for c in text or "")
 
 
-def bare(text: str | None) -> str:
+def normalize_text(text: str | None) -> str:
     """What a text is compared by: without spaces around it, line ends of one kind."""
     return (text or "").strip().replace("\r\n", "\n")
 
 
-def differ(first: str | None, second: str | None) -> bool:
+def texts_differ(first: str | None, second: str | None) -> bool:
     """Whether two texts are both there and not the same."""
-    first, second = bare(first), bare(second)
+    first, second = normalize_text(first), normalize_text(second)
     return bool(first and second) and first != second
 
 
-def encodable(text: str) -> str:
+def utf8_safe(text: str) -> str:
     """The text with lone surrogates replaced, so that it can be written as UTF-8."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
@@ -110,7 +110,7 @@ def split_reasoning(text: str) -> tuple[str, str]:
             (reasoning if depth else answer).append(piece)
             if depth == 0:
                 depth, opened, thoughts = 1, tag.start(), len(reasoning)
-    if depth and visible("".join(answer)):
+    if depth and has_visible_text("".join(answer)):
         depth, position, reasoning = 0, opened, reasoning[:thoughts]
     (reasoning if depth else answer).append(text[position:])
     return "".join(answer).strip(), "\n".join(filter(None, map(str.strip, reasoning)))
@@ -126,6 +126,6 @@ def split_opening(text: str) -> tuple[str, str]:
     if tag is None:
         return text, ""
     before = text[: tag.start()]
-    if before.endswith(_QUOTES) if tag[1] else visible(before):
+    if before.endswith(_QUOTES) if tag[1] else has_visible_text(before):
         return text, ""
     return split_reasoning(text if tag[1] else text[tag.start() :])

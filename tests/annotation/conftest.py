@@ -66,13 +66,13 @@ def make_project(tmp_path: Path, database_url: str | None, clock: Clock) -> Iter
     """Makes a project on the test's database, by default without training and controls."""
     from annotating import responses, write
 
-    from flames.annotation import Plan, create_project
+    from flames.annotation import ProjectPlan, create_project
 
     made: list[Project] = []
 
     def make(rows: list[dict[str, Any]] | None = None, **changes: Any) -> Project:
         source = write(tmp_path / "responses.jsonl", responses() if rows is None else rows)
-        plan = Plan(
+        plan = ProjectPlan(
             sources=[source], database=database_url, training=(), annotators=("Ann", "Bob"),
             adjudicators=("Cat",),
         )  # fmt: skip

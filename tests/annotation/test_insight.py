@@ -9,8 +9,8 @@ import pytest
 from annotating import Clock, known, person_id, responses, write
 
 from flames.annotation import (
-    Plan,
     Project,
+    ProjectPlan,
     create_project,
     export,
     people,
@@ -28,7 +28,7 @@ from flames.storage.record_files import ReadOptions, read_verdicts
 @pytest.fixture
 def project(tmp_path: Any, clock: Clock) -> Iterator[Project]:
     """Ann is always right and slow, Bob always harsh and quick; a day lies between them."""
-    plan = Plan(
+    plan = ProjectPlan(
         sources=[write(tmp_path / "responses.jsonl", responses(12, ("alpha",)))],
         controls=[write(tmp_path / "controls.jsonl", known(6))], control_rate=0.25,
         training=[write(tmp_path / "training.jsonl", known(3, "train"))],

@@ -14,8 +14,8 @@ from annotating import Clock, known, person_id, responses, write
 
 from flames.analysis.loading import load_sources
 from flames.annotation import (
-    Plan,
     Project,
+    ProjectPlan,
     create_project,
     export,
     import_labels,
@@ -61,7 +61,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 def project(tmp_path: Path, clock: Clock) -> Any:
     source = write(tmp_path / "responses.jsonl", responses(12, ("alpha",)))
     controls = write(tmp_path / "controls.jsonl", known(4))
-    plan = Plan(
+    plan = ProjectPlan(
         sources=[source], training=(), annotators=("Ann", "Bob"), adjudicators=("Cat",),
         sample=10, stratify=("dimension",), controls=[controls],
     )  # fmt: skip
@@ -153,7 +153,7 @@ def test_labels_move_to_another_project_and_back(project: Project, tmp_path: Pat
     for form in ("jsonl", "csv"):
         path = tmp_path / f"labels.{form}"
         path.write_text(export(project, "labels", form).text, "utf-8")  # type: ignore[arg-type]
-        plan = Plan(
+        plan = ProjectPlan(
             sources=[tmp_path / "responses.jsonl"], training=(), annotators=("Bob",), sample=None
         )
         other = create_project(tmp_path / form, plan).project
@@ -191,7 +191,8 @@ def test_label_studio_round_trip(project: Project, tmp_path: Path) -> None:
             annotation |= {"id": number * 10, "completed_by": {"id": 7, "email": "x@example.org"}}
     assert import_labels(project, write_json(path, tasks)).unchanged == 20
     fresh = create_project(
-        tmp_path / "fresh", Plan(sources=[tmp_path / "responses.jsonl"], training=(), annotators=())
+        tmp_path / "fresh",
+        ProjectPlan(sources=[tmp_path / "responses.jsonl"], training=(), annotators=()),
     ).project
     moved = import_labels(fresh, path)  # found by prompt and response: references are ours alone
     assert moved.new == 20

@@ -9,8 +9,16 @@ import pytest
 from annotating import Clock, person_id, responses, served, write
 from pages import overflow, serious
 
-from flames.annotation import Plan, Project, create_project, people, project_status, verify, work
-from flames.annotation.web.render import visible
+from flames.annotation import (
+    Project,
+    ProjectPlan,
+    create_project,
+    people,
+    project_status,
+    verify,
+    work,
+)
+from flames.annotation.web.render import mark_hidden_characters
 
 pytestmark = pytest.mark.chromium
 
@@ -38,7 +46,7 @@ def make(tmp_path: Any, clock: Clock) -> Iterator[Any]:
     def project(rows: list[dict[str, Any]], **changes: Any) -> tuple[Project, dict[str, str]]:
         source = write(tmp_path / "responses.jsonl", rows)
         options: dict[str, Any] = {"training": (), "annotators": ("Ann", "Bob")} | changes
-        plan = Plan(sources=[source], adjudicators=("Cat",), **options)
+        plan = ProjectPlan(sources=[source], adjudicators=("Cat",), **options)
         created = create_project(tmp_path / "project", plan, clock=clock)
         made.append(created.project)
         return created.project, created.links
@@ -389,4 +397,4 @@ def test_a_phone_keeps_the_buttons_at_hand(make: Any, browser: Any) -> None:
     ],
 )
 def test_hidden_marks_are_shown(text: str | None, shown: str) -> None:
-    assert visible(text) == shown
+    assert mark_hidden_characters(text) == shown

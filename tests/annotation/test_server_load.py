@@ -12,7 +12,7 @@ import httpx
 import pytest
 from annotating import Visitor, responses, server_process, write
 
-from flames.annotation import Plan, create_project, export, open_project, verify
+from flames.annotation import ProjectPlan, create_project, export, open_project, verify
 from flames.storage.rows import parse_json
 
 _BUTTON = re.compile(r'name="do" value="(\d)"')
@@ -66,7 +66,9 @@ def test_a_whole_team_at_once(
     url = request.getfixturevalue("postgres_url") if database == "postgresql" else None
     names = [f"annotator-{n}" for n in range(annotators)]
     source = write(tmp_path / "responses.jsonl", responses(items, ("alpha",)))
-    plan = Plan(sources=[source], database=url, training=(), annotators=names, per_item=per_item)
+    plan = ProjectPlan(
+        sources=[source], database=url, training=(), annotators=names, per_item=per_item
+    )
     created = create_project(tmp_path / "project", plan)
     created.project.close()
     with server_process(tmp_path / "project") as (_, base):
@@ -90,7 +92,7 @@ def test_a_killed_server_loses_nothing_it_acknowledged(
     url = request.getfixturevalue("postgres_url") if database == "postgresql" else None
     names = [f"annotator-{n}" for n in range(6)]
     source = write(tmp_path / "responses.jsonl", responses(60))
-    plan = Plan(sources=[source], database=url, training=(), annotators=names, per_item=6)
+    plan = ProjectPlan(sources=[source], database=url, training=(), annotators=names, per_item=6)
     created = create_project(tmp_path / "project", plan)
     created.project.close()
     counted: Counter[str] = Counter()

@@ -9,7 +9,15 @@ import pytest
 from annotating import Clock, person_id, responses, write
 from sqlalchemy import text
 
-from flames.annotation import Plan, Project, create_project, export, open_project, verify, work
+from flames.annotation import (
+    Project,
+    ProjectPlan,
+    create_project,
+    export,
+    open_project,
+    verify,
+    work,
+)
 from flames.annotation.database import Database
 from flames.annotation.schema import metadata
 from flames.errors import InputError, OutsideError, UsageError
@@ -117,7 +125,7 @@ def test_time_never_runs_backwards(make_project: Any, clock: Clock) -> None:
 def test_a_project_is_made_once(make_project: Any, tmp_path: Any, database_url: Any) -> None:
     project = make_project()
     label(project, "Ann", 1)
-    plan = Plan(sources=[tmp_path / "responses.jsonl"], database=database_url)
+    plan = ProjectPlan(sources=[tmp_path / "responses.jsonl"], database=database_url)
     with pytest.raises(UsageError, match="holds the project 'project' already"):
         create_project(project.path, plan)
     if database_url is not None:
@@ -130,7 +138,7 @@ def test_an_init_that_failed_leaves_no_half_project(
     tmp_path: Any, database_url: Any, make_project: Any
 ) -> None:
     source = write(tmp_path / "responses.jsonl", responses())
-    broken = Plan(sources=[source], database=database_url, annotators=("Ann", "ann"))
+    broken = ProjectPlan(sources=[source], database=database_url, annotators=("Ann", "ann"))
     with pytest.raises(UsageError, match="there is a 'ann' already"):
         create_project(tmp_path / "project", broken)
     with pytest.raises(InputError, match="cut short"):
@@ -158,7 +166,7 @@ def test_the_migrations_make_the_schema(tmp_path: Any, database_url: Any) -> Non
 def test_a_password_is_not_written_down(postgres_url: str, tmp_path: Any) -> None:
     source = write(tmp_path / "responses.jsonl", responses())
     secret = postgres_url.replace("flames@", "flames:geheim@") + "&password=geheim"
-    created = create_project(tmp_path / "project", Plan(sources=[source], database=secret))
+    created = create_project(tmp_path / "project", ProjectPlan(sources=[source], database=secret))
     created.project.close()
     assert "geheim" not in (tmp_path / "project" / "project.json").read_text("utf-8")
     with open_project(tmp_path / "project") as project:
@@ -170,14 +178,14 @@ def test_a_password_is_not_written_down(postgres_url: str, tmp_path: Any) -> Non
 def test_other_databases_are_refused(url: str, tmp_path: Any) -> None:
     source = write(tmp_path / "responses.jsonl", responses())
     with pytest.raises(UsageError, match="--database takes"):
-        create_project(tmp_path / "project", Plan(sources=[source], database=url))
+        create_project(tmp_path / "project", ProjectPlan(sources=[source], database=url))
 
 
 def test_a_database_that_is_away_is_told(tmp_path: Any) -> None:
     source = write(tmp_path / "responses.jsonl", responses())
     url = f"postgresql://someone:geheim@/x?host={tmp_path}"
     with pytest.raises(OutsideError, match="the database failed") as caught:
-        create_project(tmp_path / "project", Plan(sources=[source], database=url))
+        create_project(tmp_path / "project", ProjectPlan(sources=[source], database=url))
     assert "geheim" not in str(caught.value)
 
 

@@ -157,11 +157,13 @@ def test_everything_at_once(make_project: Any, tmp_path: Any, clock: Any) -> Non
 
 @pytest.mark.postgres
 def test_two_servers_share_one_database(postgres_url: str, tmp_path: Any, clock: Any) -> None:
-    from flames.annotation import Plan, create_project, open_project
+    from flames.annotation import ProjectPlan, create_project, open_project
 
     names = tuple("abcd")
     source = write(tmp_path / "r.jsonl", responses(8))
-    plan = Plan(sources=[source], database=postgres_url, training=(), annotators=names, per_item=2)
+    plan = ProjectPlan(
+        sources=[source], database=postgres_url, training=(), annotators=names, per_item=2
+    )
     first = create_project(tmp_path / "p", plan).project
     second = open_project(tmp_path / "p")
 

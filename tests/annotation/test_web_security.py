@@ -10,7 +10,15 @@ import httpx
 import pytest
 from annotating import Clock, Visitor, known, person_id, responses, served, write
 
-from flames.annotation import Plan, Project, create_project, people, project_status, verify, work
+from flames.annotation import (
+    Project,
+    ProjectPlan,
+    create_project,
+    people,
+    project_status,
+    verify,
+    work,
+)
 from flames.errors import UsageError
 
 PAGES = {
@@ -26,7 +34,7 @@ NAMES = {"annotator": "Ann", "adjudicator": "Cat", "lead": "lead"}
 def project(tmp_path: Any, clock: Clock) -> Iterator[Project]:
     source = write(tmp_path / "responses.jsonl", responses(12, ("secret-model-1",)))
     controls = write(tmp_path / "controls.jsonl", known(4, "control-model"))
-    plan = Plan(
+    plan = ProjectPlan(
         sources=[source], training=(), annotators=("Ann", "Bob"), adjudicators=("Cat",),
         controls=[controls], control_rate=0.5,
     )  # fmt: skip
@@ -359,7 +367,7 @@ def test_a_database_that_went_away_is_told_and_comes_back(postgres_url: str, tmp
     import psycopg
 
     source = write(tmp_path / "r.jsonl", responses())
-    plan = Plan(sources=[source], database=postgres_url, training=(), annotators=("Ann",))
+    plan = ProjectPlan(sources=[source], database=postgres_url, training=(), annotators=("Ann",))
     created = create_project(tmp_path / "pg", plan)
     with served(created.project) as base, Visitor(base, created.links["Ann"]) as ann:
         assert ann.get("/work") == 200

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from flames.storage.atomic import to_jsonl, write_atomic
-from flames.text import visible
+from flames.text import has_visible_text
 
 Flames = Callable[..., tuple[int, str, str]]
 
@@ -134,12 +134,12 @@ def test_links_stay_links_and_pipes_pipes(tmp_path: Path) -> None:
     "text", ["", " \n\t", "\u200b", "\ufeff\x00", "\u2060\u00ad", "\u3164", None]
 )
 def test_what_nobody_sees_is_no_text(text: str | None) -> None:
-    assert not visible(text)
+    assert not has_visible_text(text)
 
 
 @pytest.mark.parametrize("text", ["。", "好", " a", "👍", "\u200b1"])
 def test_what_somebody_sees_is(text: str) -> None:
-    assert visible(text)
+    assert has_visible_text(text)
 
 
 def test_a_bare_command_shows_its_help(flames: Flames) -> None:

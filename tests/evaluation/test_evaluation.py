@@ -12,9 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from flames.analysis.evaluate import evaluate, judge, majorities, versus
+from flames.analysis.evaluate import compare_scorers, evaluate, majority_labels, score_labelled
 from flames.analysis.evaluation import Evaluation
-from flames.analysis.figures import Judged, Rated, figures, kendall_tau, macro_f1, rank
+from flames.analysis.figures import (
+    LabelledScore,
+    RatedResponse,
+    kendall_tau,
+    macro_f1,
+    rank_models_by_label,
+    scorer_metrics,
+)
 from flames.cli import main
 from flames.errors import InputError
 from flames.metrics.coefficients import cohen_kappa
@@ -126,10 +133,10 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     hits = 0
     for trial in range(150):
         rows = [
-            Judged(str(prompt), 3, 3 if rng.random() < 0.8 else 1, None, None, (3,), 3)
+            LabelledScore(str(prompt), 3, 3 if rng.random() < 0.8 else 1, None, None, (3,), 3)
             for prompt in range(60)
         ]
-        found = figures(rows, (3, 1), str(trial), 0, 400).accuracy
+        found = scorer_metrics(rows, (3, 1), str(trial), 0, 400).accuracy
         assert found is not None
         hits += found.low <= 80 <= found.high
     assert 0.89 <= hits / 150 <= 1
@@ -185,8 +192,8 @@ def test_kendalls_tau_is_that_of_scipy(pairs: list[tuple[int, int]]) -> None:
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.booleans(),
                           st.booleans()), max_size=30))  # fmt: skip
 def test_ranking_takes_the_dimensions_that_all_models_have(rows: list[Any]) -> None:
-    rated = [Rated(m, d, str(n), a, b) for n, (m, d, a, b) in enumerate(rows)]
-    found = rank(rated, ["x", "y"], 0, 20)
+    rated = [RatedResponse(m, d, str(n), a, b) for n, (m, d, a, b) in enumerate(rows)]
+    found = rank_models_by_label(rated, ["x", "y"], 0, 20)
     for name in found.dimensions:
         assert {r.model for r in rated if r.dimension == name} == {r.model for r in rated}
     for each in found.bias:
@@ -203,13 +210,13 @@ def test_macro_f1_counts_what_is_given_or_predicted() -> None:
 def test_difference_is_paired_and_joined_by_key(tmp_path: Path) -> None:
     labelled = some(tmp_path, 60)
     good, bad = noisy(labelled, 0.9), noisy(labelled, 0.6, seed=2)
-    gap = versus(labelled, good, bad[::-1][:200])
+    gap = compare_scorers(labelled, good, bad[::-1][:200])
     assert gap is not None
     assert gap.n == 200
     assert gap.accuracy.value > 15
     assert 0 < gap.accuracy.low < gap.accuracy.value < gap.accuracy.high
-    assert versus(labelled, good, []) is None
-    same = versus(labelled, good, good)
+    assert compare_scorers(labelled, good, []) is None
+    same = compare_scorers(labelled, good, good)
     assert same is not None
     assert same.accuracy.low < same.accuracy.value == 0 < same.accuracy.high
 
@@ -243,7 +250,7 @@ def test_labels_without_majority_are_left_out_and_counted(tmp_path: Path) -> Non
     assert found.excluded == {"annotators without a majority": 1}
     with pytest.raises(InputError, match="more than half"):
         evaluate(labelled.of(labelled.rows[:1]), [], INFO, TAXONOMY)
-    assert majorities(labelled.rows) == {"Safety": 3}
+    assert majority_labels(labelled.rows) == {"Safety": 3}
 
 
 def test_thinking_before_a_labelled_response_is_no_part_of_it(tmp_path: Path) -> None:
@@ -390,7 +397,9 @@ def test_judging_gives_a_verdict_a_response_and_tells_how_far_it_is() -> None:
     labelled = read_labelled(["labels:silver"], prompt_needed=False)
     told: list[int] = []
     scorer = load_scorer("lexical")
-    verdicts, seconds = judge(scorer, labelled.of(labelled.rows[:30]), progress=told.append)
+    verdicts, seconds = score_labelled(
+        scorer, labelled.of(labelled.rows[:30]), progress=told.append
+    )
     assert [v.key for v in verdicts] == [row.key for row in labelled.rows[:30]]
     assert told == list(range(1, 31))
     assert seconds > 0
@@ -414,7 +423,7 @@ def test_a_verdict_on_another_text_is_neither_right_nor_wrong(tmp_path: Path) ->
     assert (found.overall.n, found.overall.scored) == (4, 2)
     assert found.overall.unscored == {"verdict on another text": 2}
     assert "verdict on another text 2" in markdown([found], TAXONOMY, "en")
-    gap = versus(labelled, verdicts, verdicts)
+    gap = compare_scorers(labelled, verdicts, verdicts)
     assert gap is not None
     assert gap.n == 2
 

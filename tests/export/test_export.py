@@ -17,7 +17,7 @@ from flames.errors import CheckFailed, InputError, UsageError
 from flames.scorers.base import ScorerContext
 from flames.scorers.labelled import LabelledSet
 from flames.scorers.registry import load_scorer
-from flames.scorers.selftest import load_pairs, record
+from flames.scorers.selftest import load_pairs, record_selftest
 from flames.scorers.trained.engine import Engine, available, open_backend
 from flames.scorers.trained.exported import Package, read_package
 from flames.scorers.trained.model import FlamesScorer
@@ -152,7 +152,7 @@ def test_a_decoder_padded_on_the_left_is_exported_as_it_is(tmp_path: Path) -> No
     assert {check.changed for check in package.checks} == {0}
     assert package.precisions == ("bf16", "fp32")
     assert package.used == ("fp32",)
-    outcome = record(tmp_path / "out", ScorerContext())
+    outcome = record_selftest(tmp_path / "out", ScorerContext())
     assert outcome is not None
     assert not outcome.passed  # random weights: recorded here, refused when used
     assert read_settings(tmp_path / "out").selftest == outcome.to_dict()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flames.errors import UsageError
-from flames.scorers.scoring import Journal
+from flames.scorers.scoring import VerdictJournal
 from flames.storage.atomic import folder_atomic
 from flames.storage.lock import lock, locked
 
@@ -37,7 +37,7 @@ def test_a_file_system_without_locks_is_told(
     entered = {
         "folder": folder_atomic(tmp_path / "new"),
         "run": locked(tmp_path),
-        "scoring": Journal(tmp_path / "out.jsonl", "s@1", "scored", None),
+        "scoring": VerdictJournal(tmp_path / "out.jsonl", "s@1", "scored", None),
     }[writer]
     with pytest.raises(UsageError, match="its file system gives no locks: No locks available"):
         entered.__enter__()

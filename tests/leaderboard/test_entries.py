@@ -12,18 +12,20 @@ from hypothesis import strategies as st
 
 from flames.analysis.loading import load_sources
 from flames.errors import InputError
-from flames.leaderboard.entries import Entry, entry_of, line_of, read_entry
+from flames.leaderboard.entries import LeaderboardEntry, entry_of, line_of, read_entry
 from flames.leaderboard.lists import counted
 from flames.metrics.rates import measure
 
 
 @pytest.fixture(scope="module")
-def entry() -> Entry:
+def entry() -> LeaderboardEntry:
     source = next(s for s in load_sources("labels:silver") if s.model == "sim-weak")
     return entry_of(source, date="2026-11-22", link="https://example.org/m", contact="a@b.example")
 
 
-def test_an_entry_reads_back_and_measures_as_its_source_did(entry: Entry, tmp_path: Path) -> None:
+def test_an_entry_reads_back_and_measures_as_its_source_did(
+    entry: LeaderboardEntry, tmp_path: Path
+) -> None:
     path = tmp_path / "entry.json"
     path.write_text(entry.to_json(), encoding="utf-8")
     again = read_entry(path)
@@ -42,10 +44,12 @@ def test_an_entry_reads_back_and_measures_as_its_source_did(entry: Entry, tmp_pa
     assert here.overall.coverage.scored == there.overall.coverage.scored
 
 
-def test_repeats_of_a_prompt_never_make_an_entry_surer_than_its_prompts(entry: Entry) -> None:
+def test_repeats_of_a_prompt_never_make_an_entry_surer_than_its_prompts(
+    entry: LeaderboardEntry,
+) -> None:
     data = json.loads(entry.to_json())
     data["samples"] = 5
-    repeated = measure(counted(Entry.model_validate(data)))
+    repeated = measure(counted(LeaderboardEntry.model_validate(data)))
     once = measure(counted(entry))
     for name, group in once.dimensions.items():
         wide, narrow = repeated.dimensions[name].harmless_rate, group.harmless_rate
@@ -55,7 +59,7 @@ def test_repeats_of_a_prompt_never_make_an_entry_surer_than_its_prompts(entry: E
         assert wide.high - wide.low > narrow.high - narrow.low
 
 
-def _broken(entry: Entry, tmp_path: Path, change: Any) -> InputError:
+def _broken(entry: LeaderboardEntry, tmp_path: Path, change: Any) -> InputError:
     data = json.loads(entry.to_json())
     change(data)
     path = tmp_path / "entry.json"
@@ -102,7 +106,7 @@ def _broken(entry: Entry, tmp_path: Path, change: Any) -> InputError:
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(
-    entry: Entry, tmp_path: Path, change: Any, message: str, line: str
+    entry: LeaderboardEntry, tmp_path: Path, change: Any, message: str, line: str
 ) -> None:
     error = _broken(entry, tmp_path, change)
     assert message in str(error)

@@ -13,9 +13,9 @@ import pytest
 from pages import overflow, serious, visible_text
 
 from flames.analysis.loading import load_sources
-from flames.analysis.source import over
+from flames.analysis.source import fill_unasked
 from flames.errors import UsageError
-from flames.leaderboard.entries import Entry, entry_of
+from flames.leaderboard.entries import LeaderboardEntry, entry_of
 from flames.leaderboard.lists import board_lists
 from flames.leaderboard.published import published
 from flames.prompts.sets import load_prompts
@@ -31,11 +31,15 @@ EVIL = "<img src=x onerror='window.owned=1'> \"=cmd|x"
 
 
 @pytest.fixture(scope="module")
-def entries() -> list[Entry]:
+def entries() -> list[LeaderboardEntry]:
     """Seven on one set from one scorer; one of another scorer, one repeated, one partial."""
     whole = load_prompts("open")
     same = [
-        entry_of(over(source, whole), date="2026-11-22", link=f"https://example.org/{source.model}")
+        entry_of(
+            fill_unasked(source, whole),
+            date="2026-11-22",
+            link=f"https://example.org/{source.model}",
+        )
         for source in load_sources("labels:silver")
     ]
     other = same[0].model_copy(update={"scorer": "judge:x@1", "model": EVIL, "contact": EVIL})
@@ -50,11 +54,11 @@ def entries() -> list[Entry]:
             "error": sum(group["counts"].values()) + group["unscored"]["not asked"]
         }
         group["counts"] = {"3": 0, "1": 0}
-    return [*same, other, again, Entry.model_validate(data)]
+    return [*same, other, again, LeaderboardEntry.model_validate(data)]
 
 
 @pytest.fixture(scope="module")
-def site(entries: list[Entry], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site(entries: list[LeaderboardEntry], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("site")
     build_site(entries, out, resamples=FEW)
     return out
@@ -75,7 +79,7 @@ def opened(page: Page, site: Path) -> Iterator[Callable[[str], Page]]:
     assert all(url.startswith(site.as_uri()) and url.endswith(".html") for url in asked), asked
 
 
-def test_other_prompts_or_scorers_are_other_lists(entries: list[Entry]) -> None:
+def test_other_prompts_or_scorers_are_other_lists(entries: list[LeaderboardEntry]) -> None:
     lists = board_lists(entries, FLAMES, resamples=FEW)
     assert [(board.scorer, board.release, len(board.lines)) for board in lists] == [
         ("labels:silver@1", None, 9),
@@ -89,7 +93,9 @@ def test_other_prompts_or_scorers_are_other_lists(entries: list[Entry]) -> None:
     assert len({board.slug for board in lists}) == 4
 
 
-def test_who_lacks_a_dimension_is_listed_last_and_not_ranked(entries: list[Entry]) -> None:
+def test_who_lacks_a_dimension_is_listed_last_and_not_ranked(
+    entries: list[LeaderboardEntry],
+) -> None:
     board = board_lists(entries, FLAMES, releases=(), resamples=FEW)[0]
     assert board.lines[-1].name == "partial"
     assert board.overall is not None
@@ -99,13 +105,15 @@ def test_who_lacks_a_dimension_is_listed_last_and_not_ranked(entries: list[Entry
     assert "partial" not in by_name["Legality"].place
 
 
-def test_two_entries_of_a_model_are_told_apart_by_their_dates(entries: list[Entry]) -> None:
+def test_two_entries_of_a_model_are_told_apart_by_their_dates(
+    entries: list[LeaderboardEntry],
+) -> None:
     board = board_lists(entries, FLAMES, releases=(), resamples=FEW)[0]
     names = {line.name for line in board.lines}
     assert {"sim-cautious (2026-11-22)", "sim-cautious (2026-11-23)"} < names
 
 
-def test_repeats_widen_ranks_and_keep_values(entries: list[Entry]) -> None:
+def test_repeats_widen_ranks_and_keep_values(entries: list[LeaderboardEntry]) -> None:
     once = board_lists(entries[:7], FLAMES, releases=(), resamples=FEW)[0]
     repeated = [entry.model_copy(update={"samples": 4}) for entry in entries[:7]]
     often = board_lists(repeated, FLAMES, releases=(), resamples=FEW)[0]
@@ -123,7 +131,7 @@ def test_repeats_widen_ranks_and_keep_values(entries: list[Entry]) -> None:
 
 
 def test_downloads_hold_every_published_figure_and_every_entry(
-    site: Path, entries: list[Entry]
+    site: Path, entries: list[LeaderboardEntry]
 ) -> None:
     with (site / "data/leaderboard.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -145,7 +153,7 @@ def test_downloads_hold_every_published_figure_and_every_entry(
 
 
 def test_names_that_are_equal_as_file_names_keep_their_entries(
-    entries: list[Entry], tmp_path: Path
+    entries: list[LeaderboardEntry], tmp_path: Path
 ) -> None:
     names = ("A", "a", "A.", "../a", "A-2")
     alike = [entries[0].model_copy(update={"model": name}) for name in names]
@@ -168,7 +176,7 @@ def test_every_link_of_the_site_leads_somewhere(site: Path) -> None:
 
 
 def test_building_again_removes_what_is_of_no_more_use(
-    entries: list[Entry], tmp_path: Path
+    entries: list[LeaderboardEntry], tmp_path: Path
 ) -> None:
     out = tmp_path / "site"
     first = build_site(entries[:3], out, releases=(), resamples=FEW)

@@ -18,7 +18,7 @@ from flames.models.base import (
     RequestRejected,
     TransientFailure,
 )
-from flames.models.failures import refusal, wait_asked
+from flames.models.failures import classify_refusal, requested_wait
 
 BLOCKED: dict[str, tuple[int, Any]] = {
     "openai": (400, {"error": {"code": "content_policy_violation", "message": "rejected"}}),
@@ -94,7 +94,7 @@ BLOCKED: dict[str, tuple[int, Any]] = {
 @pytest.mark.parametrize("name", BLOCKED)
 def test_content_filters_are_known(name: str) -> None:
     status, body = BLOCKED[name]
-    reply = refusal(status, body)
+    reply = classify_refusal(status, body)
     assert isinstance(reply, Reply), reply
     assert (reply.status, reply.text) == ("blocked", None)
     assert reply.note
@@ -149,13 +149,13 @@ def test_content_filters_are_known(name: str) -> None:
 def test_other_refusals_say_whether_trying_again_makes_sense(
     status: int, body: Any, kind: type[RequestError]
 ) -> None:
-    meaning = refusal(status, body)
+    meaning = classify_refusal(status, body)
     assert type(meaning) is kind, meaning
     assert "\n" not in str(meaning)
 
 
 def test_an_overloaded_server_that_names_a_wait_is_a_rate_limit() -> None:
-    meaning = refusal(503, {"error": {"message": "overloaded"}}, retry_after=2.0)
+    meaning = classify_refusal(503, {"error": {"message": "overloaded"}}, retry_after=2.0)
     assert isinstance(meaning, RateLimited)
     assert meaning.retry_after == 2.0
 
@@ -163,7 +163,7 @@ def test_an_overloaded_server_that_names_a_wait_is_a_rate_limit() -> None:
 def test_secrets_stand_in_no_message() -> None:
     body = {"error": {"message": "bad key sk-verysecret", "code": "sk-verysecret"}}
     for status in (400, 401, 429, 500):
-        assert "verysecret" not in str(refusal(status, body, secrets=("sk-verysecret",)))
+        assert "verysecret" not in str(classify_refusal(status, body, secrets=("sk-verysecret",)))
 
 
 @given(
@@ -180,7 +180,7 @@ def test_secrets_stand_in_no_message() -> None:
     ),
 )
 def test_every_refusal_means_something(status: int, body: Any) -> None:
-    assert isinstance(refusal(status, body), Reply | RequestError)
+    assert isinstance(classify_refusal(status, body), Reply | RequestError)
 
 
 @pytest.mark.parametrize(
@@ -197,11 +197,11 @@ def test_every_refusal_means_something(status: int, body: Any) -> None:
     ],
 )
 def test_retry_after_is_read(headers: dict[str, str], wait: float | None) -> None:
-    assert wait_asked(headers) == wait
+    assert requested_wait(headers) == wait
 
 
 def test_retry_after_may_be_a_date() -> None:
     at = datetime.now(UTC) + timedelta(seconds=60)
-    wait = wait_asked({"retry-after": format_datetime(at, usegmt=True)})
+    wait = requested_wait({"retry-after": format_datetime(at, usegmt=True)})
     assert wait is not None
     assert 50 < wait <= 60

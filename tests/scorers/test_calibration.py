@@ -25,7 +25,7 @@ from flames.scorers.calibrated import (
     save_calibration,
 )
 from flames.scorers.calibration import Pair, calibrate, pairs
-from flames.scorers.labelled import read_labelled, seen
+from flames.scorers.labelled import read_labelled, training_overlap
 from flames.scorers.registry import load_scorer
 from flames.taxonomy import default_taxonomy
 
@@ -273,8 +273,8 @@ def test_labels_that_a_scorer_learnt_from_are_told_wherever_it_goes(
     assert learnt.pop(next(n for n in learnt if "+c" in n)).models == ("sim-formal", "sim-weak")
     assert set(learnt) == {"lexical@1", "lexical-plus@1"}
     rows = read_labelled(["labels:silver"], prompt_needed=False)
-    assert len(seen(cascade.info, rows.files, ["sim-formal"])) == 2
-    assert not seen(cascade.info, {"other.jsonl": "0"}, ["sim-formal"])
+    assert len(training_overlap(cascade.info, rows.files, ["sim-formal"])) == 2
+    assert not training_overlap(cascade.info, {"other.jsonl": "0"}, ["sim-formal"])
 
 
 def test_a_scorer_without_probabilities_is_refused_before_it_is_asked(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flames.errors import UsageError
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers.base import Learnt, ScorerContext, ScorerInfo
+from flames.scorers.base import ScorerContext, ScorerInfo, TrainingLabels
 from flames.scorers.ensemble import EnsembleScorer
 from flames.scorers.registry import load_scorer, scorer_notes
 
@@ -20,7 +20,7 @@ class Fixed:
     """A scorer that says what it was told to."""
 
     def __init__(self, name: str, said: Sequence[dict[str, Any]]) -> None:
-        learnt = (Learnt(f"{name}@1", (name,), ("m",)),)
+        learnt = (TrainingLabels(f"{name}@1", (name,), ("m",)),)
         self.info = ScorerInfo(
             id=f"{name}@1", title=name, taxonomy="flames@1", notes=(name,), learnt=learnt
         )

@@ -13,7 +13,13 @@ from flames.errors import CheckFailed, InputError
 from flames.records import Response, Verdict, verdict_for
 from flames.scorers.base import ScorerContext, ScorerInfo, score_stream
 from flames.scorers.registry import load_scorer
-from flames.scorers.selftest import Pairs, ensure, load_pairs, pairs_for, run
+from flames.scorers.selftest import (
+    SelftestSet,
+    ensure_selftest,
+    load_pairs,
+    pairs_for,
+    run_selftest,
+)
 from flames.storage.checksums import file_sha256
 from flames.taxonomy import Taxonomy, default_taxonomy
 
@@ -72,7 +78,7 @@ def test_bundled_pairs_are_obvious_and_balanced() -> None:
 
 
 def test_bundled_lexical_scorer_passes() -> None:
-    outcome = run(load_scorer("lexical", ScorerContext()))
+    outcome = run_selftest(load_scorer("lexical", ScorerContext()))
     assert outcome.passed, outcome.summary
     assert outcome.causes == ()
 
@@ -90,7 +96,7 @@ def test_bundled_lexical_scorer_passes() -> None:
 def test_failures_are_told_with_their_likely_cause(
     rule: Callable[[Response], int | None], cause: str
 ) -> None:
-    outcome = run(Ruled(rule))
+    outcome = run_selftest(Ruled(rule))
     assert not outcome.passed
     assert cause in "; ".join(outcome.causes)
 
@@ -102,41 +108,41 @@ def test_passes_from_eighty_per_cent_on(wrong: int) -> None:
     def rule(response: Response) -> int | None:
         return None if response.key in spoilt else RIGHT[response.key]
 
-    outcome = run(Ruled(rule))
+    outcome = run_selftest(Ruled(rule))
     assert outcome.right == len(PAIRS.rows) - wrong
     assert outcome.passed == (outcome.right >= 0.8 * len(PAIRS.rows))
 
 
 def test_one_score_for_nearly_all_fails_even_where_most_are_right() -> None:
     threes = [row for row in PAIRS.rows if row.score == 3]
-    pairs = Pairs(tuple(threes), "0" * 64, "threes")
-    assert not run(Ruled(lambda r: 3), pairs).passed
+    pairs = SelftestSet(tuple(threes), "0" * 64, "threes")
+    assert not run_selftest(Ruled(lambda r: 3), pairs).passed
 
 
 def test_runs_once_for_the_same_weights() -> None:
     context = ScorerContext()
     for weights, asked in (("a", 64), ("a", 0), ("b", 64), ("a", 0)):
         scorer = Ruled(knowing)
-        assert ensure(scorer, context, weights) is scorer
+        assert ensure_selftest(scorer, context, weights) is scorer
         assert scorer.asked == asked
 
 
 def test_outcome_that_cannot_be_read_is_taken_again(tmp_path: Path) -> None:
     from flames.storage.home import home
 
-    ensure(Ruled(knowing), ScorerContext(), "a")
+    ensure_selftest(Ruled(knowing), ScorerContext(), "a")
     (kept,) = (home() / "selftest").iterdir()
     kept.write_text('{"schema": 1, "passed": tr')
     scorer = Ruled(knowing)
-    ensure(scorer, ScorerContext(), "a")
+    ensure_selftest(scorer, ScorerContext(), "a")
     assert scorer.asked == 64
 
 
 def test_failed_scorer_is_refused_unless_forced() -> None:
     with pytest.raises(CheckFailed, match=r"50 %.*100 %.*likely causes.*--force") as caught:
-        ensure(Ruled(lambda r: 3), ScorerContext(), "a")
+        ensure_selftest(Ruled(lambda r: 3), ScorerContext(), "a")
     assert caught.value.exit_code == 1
-    scorer = ensure(Ruled(lambda r: 3), ScorerContext(options={"force": True}), "a")
+    scorer = ensure_selftest(Ruled(lambda r: 3), ScorerContext(options={"force": True}), "a")
     (verdict,) = score_stream(scorer, [PAIRS.rows[0].response])
     assert verdict.to_dict()["selftest"] == "self-test failed"
     assert any("50 %" in note for note in scorer.info.notes)
@@ -145,7 +151,7 @@ def test_failed_scorer_is_refused_unless_forced() -> None:
 def test_another_taxonomy_brings_its_own_pairs_or_says_so(tmp_path: Path) -> None:
     context = ScorerContext(taxonomy=other_taxonomy())
     assert pairs_for(context) is None
-    scorer = ensure(Ruled(lambda r: 2), context, "a")
+    scorer = ensure_selftest(Ruled(lambda r: 2), context, "a")
     response = Response(prompt_id="1", model="m", dimension="Kindness", prompt="a", response="b")
     (verdict,) = score_stream(scorer, [response])
     assert verdict.to_dict()["selftest"] == "not self-tested"
@@ -158,10 +164,10 @@ def test_another_taxonomy_brings_its_own_pairs_or_says_so(tmp_path: Path) -> Non
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     context = ScorerContext(taxonomy=other_taxonomy(), options={"selftest": str(path)})
     good = Ruled(lambda r: int((r.response or "")[1:]))
-    assert ensure(good, context, "a") is good
+    assert ensure_selftest(good, context, "a") is good
     assert good.asked == 10
     with pytest.raises(CheckFailed):
-        ensure(Ruled(lambda r: 2, "worse@1"), context, "a")
+        ensure_selftest(Ruled(lambda r: 2, "worse@1"), context, "a")
 
 
 def test_broken_pairs_are_one_clear_line(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from flames.analysis.comparison import (
     PairComparison,
     Side,
 )
-from flames.analysis.source import Source, names_of, reworded
+from flames.analysis.source import Source, display_names, reworded_ids
 from flames.errors import UsageError
 from flames.metrics.intervals import mean_of, percentile_interval, stream
 from flames.metrics.paired import (
@@ -32,7 +32,7 @@ from flames.metrics.rates import RESAMPLES
 from flames.metrics.result import Estimate
 from flames.records import Verdict
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
-from flames.text import bare, shorten
+from flames.text import normalize_text, shorten
 
 INTERVAL = "paired bootstrap by prompt"
 MCNEMAR = "McNemar, exact"
@@ -64,7 +64,7 @@ def compare(
     taxonomy = taxonomy or default_taxonomy()
     if len(sources) < 2:
         raise UsageError("comparing takes at least two models; only one was given")
-    names = names_of(sources)
+    names = display_names(sources)
     for source in sources:
         if not source.joinable:
             raise UsageError(
@@ -145,7 +145,7 @@ def _example(first: Source, second: Source, other: Sequence[str]) -> str:
 def _renamed(first: Source, second: Source) -> int:
     """How many texts stand on both sides, but not under one id."""
     ours, theirs = (
-        {bare(prompt.text): known for known, prompt in side.prompts.items()}
+        {normalize_text(prompt.text): known for known, prompt in side.prompts.items()}
         for side in (first, second)
     )
     return sum(theirs.get(text, known) != known for text, known in ours.items())
@@ -180,7 +180,7 @@ def _pair(
     seed: int,
     resamples: int,
 ) -> PairComparison:
-    other = dict.fromkeys(reworded(first[1].prompts, second[1].prompts))
+    other = dict.fromkeys(reworded_ids(first[1].prompts, second[1].prompts))
     shared = (_ids(first[1]) & _ids(second[1])) - other.keys()
     remarks = _remarks(first[1], second[1], shared, list(other), common)
     ours, theirs = _scored(first[1]), _scored(second[1])

@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from flames import __version__
 from flames.metrics.result import Estimate
-from flames.records import PromptSetInfo
+from flames.records import Frozen, PromptSetInfo
 from flames.text import for_terminal
 
 SHOWN = 500
 """Changed prompts that a page or JSON holds unless told otherwise, shared among the pairs."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
-
-
-class Side(_Frozen):
+class Side(Frozen):
     """One of the compared: a model under a scorer on a prompt set."""
 
     name: str
@@ -31,7 +27,7 @@ class Side(_Frozen):
     notes: tuple[str, ...] = ()
 
 
-class Difference(_Frozen):
+class Difference(Frozen):
     """Second less first, in points; above 0 the second one does better.
 
     `p` is of the test named in `test`, `p_holm` corrected over the dimensions. `detectable` is
@@ -52,7 +48,7 @@ class Difference(_Frozen):
         return (self.p if self.p_holm is None else self.p_holm) < 0.05
 
 
-class DimensionComparison(_Frozen):
+class DimensionComparison(Frozen):
     """One dimension: `n` prompts in pairs, how many the second one got better or worse."""
 
     n: int
@@ -62,7 +58,7 @@ class DimensionComparison(_Frozen):
     harmless_score: Difference
 
 
-class Change(_Frozen):
+class Change(Frozen):
     """A prompt that the two got different scores on (a score a sample), with the responses."""
 
     prompt_id: str
@@ -74,7 +70,7 @@ class Change(_Frozen):
     fall: float
 
 
-class PairComparison(_Frozen):
+class PairComparison(Frozen):
     """Two of the compared.
 
     `n` counts the prompts in pairs, `left_out` those of either side that are not, by reason.
@@ -95,7 +91,7 @@ class PairComparison(_Frozen):
     changes: tuple[Change, ...] = ()
 
 
-class Comparison(_Frozen):
+class Comparison(Frozen):
     """Every two of the compared."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1

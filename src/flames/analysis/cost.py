@@ -73,7 +73,7 @@ class _Sum:
         )
 
 
-def spending(verdicts: Iterable[Verdict]) -> list[Spending]:
+def measure_spending(verdicts: Iterable[Verdict]) -> list[Spending]:
     """What each scorer took, in order of appearance; a cascade's with its steps."""
     sums: dict[str, _Sum] = {}
     steps: dict[str, dict[str, _Sum]] = {}

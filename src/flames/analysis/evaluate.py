@@ -11,15 +11,21 @@ from typing import Any
 import numpy as np
 
 from flames import __version__
-from flames.analysis.cost import spending
-from flames.analysis.evaluation import Difference, Evaluation
-from flames.analysis.figures import METHOD, Judged, Rated, figures, rank
+from flames.analysis.cost import measure_spending
+from flames.analysis.evaluation import Evaluation, ScorerDifference
+from flames.analysis.figures import (
+    METHOD,
+    LabelledScore,
+    RatedResponse,
+    rank_models_by_label,
+    scorer_metrics,
+)
 from flames.errors import InputError
 from flames.metrics.intervals import draw_totals, percentile_interval, stream
 from flames.metrics.result import Estimate
-from flames.records import Key, Verdict, on_other_text
+from flames.records import Key, Verdict, is_on_other_text
 from flames.scorers.base import Scorer, ScorerInfo, score_stream
-from flames.scorers.labelled import Labelled, LabelledSet, seen
+from flames.scorers.labelled import Labelled, LabelledSet, training_overlap
 from flames.taxonomy import Taxonomy, default_taxonomy
 
 RESAMPLES = 2_000
@@ -63,13 +69,13 @@ def evaluate(
         excluded["annotators without a majority"] = len(labelled.rows) - len(rows)
     if not rows:
         raise InputError("no response has a label that more than half of its annotators gave")
-    most = dict(majority or majorities(rows))
+    most = dict(majority or majority_labels(rows))
     judged = [(row, _judged(row, given.get(row.key), most)) for row in rows]
     levels = sorted({s for d in taxonomy.dimensions for s in d.scale}, reverse=True)
     names = [name for name in taxonomy.names if any(row.dimension == name for row in rows)]
     models = list(dict.fromkeys(row.key.model for row in rows))
-    known = seen(info, labelled.files, (row.key.model for row in rows))
-    ranking = rank(_rated(judged, taxonomy), names, seed, resamples)
+    known = training_overlap(info, labelled.files, (row.key.model for row in rows))
+    ranking = rank_models_by_label(_rated(judged, taxonomy), names, seed, resamples)
     return Evaluation(
         scorer=info.id,
         title=info.title,
@@ -80,9 +86,9 @@ def evaluate(
         excluded=excluded,
         notes=tuple(dict.fromkeys((*labelled.notes, *info.notes, *known))),
         prompts=len({row.key.prompt_id for row in rows}),
-        overall=figures([j for _, j in judged], tuple(levels), "", seed, resamples),
+        overall=scorer_metrics([j for _, j in judged], tuple(levels), "", seed, resamples),
         dimensions={
-            name: figures(
+            name: scorer_metrics(
                 [j for row, j in judged if row.dimension == name],
                 taxonomy.dimension(name).scale,
                 name,
@@ -92,7 +98,7 @@ def evaluate(
             for name in names
         },
         models={
-            model: figures(
+            model: scorer_metrics(
                 [j for row, j in judged if row.key.model == model],
                 tuple(levels),
                 f"model {model}",
@@ -112,7 +118,7 @@ def evaluate(
     )
 
 
-def judge(
+def score_labelled(
     scorer: Scorer,
     labelled: LabelledSet,
     *,
@@ -131,14 +137,14 @@ def judge(
     return verdicts, time.perf_counter() - started
 
 
-def versus(
+def compare_scorers(
     labelled: LabelledSet,
     verdicts: Sequence[Verdict],
     others: Sequence[Verdict],
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
-) -> Difference | None:
+) -> ScorerDifference | None:
     """The accuracy of a scorer less that of another one, paired.
 
     Returns:
@@ -167,12 +173,12 @@ def versus(
     value = float(100 * (table[:, 0] - table[:, 1]).mean())
     low, high = percentile_interval(100 * (draws[:, 0] - draws[:, 1]) / draws[:, 2], value)
     accuracy = Estimate(value=value, low=low, high=high, method=f"paired {METHOD}")
-    return Difference(other=name, n=len(rows), accuracy=accuracy)
+    return ScorerDifference(other=name, n=len(rows), accuracy=accuracy)
 
 
 def _cost(verdicts: Iterable[Verdict]) -> dict[str, Any] | None:
     """What the scorer says that its verdicts took, if it asked anybody."""
-    taken = spending(verdicts)
+    taken = measure_spending(verdicts)
     if not taken or not taken[0].requests:
         return None
     names = {"requests", "tokens_in", "tokens_out", "latency_s", "cost"}
@@ -180,7 +186,7 @@ def _cost(verdicts: Iterable[Verdict]) -> dict[str, Any] | None:
     return told
 
 
-def majorities(rows: Iterable[Labelled]) -> dict[str, int]:
+def majority_labels(rows: Iterable[Labelled]) -> dict[str, int]:
     """The most frequent label of each dimension; the better one of two that are as frequent."""
     counts: dict[str, Counter[int]] = {}
     for row in rows:
@@ -203,16 +209,16 @@ def _joined(labelled: LabelledSet, verdicts: Iterable[Verdict]) -> dict[Key, Ver
     nothing = {"score": None, "unscored": OTHER_TEXT, "probabilities": None}
     for row in labelled.rows:
         verdict = joined.get(row.key)
-        if verdict and on_other_text(verdict, row.response.prompt, row.response.response):
+        if verdict and is_on_other_text(verdict, row.response.prompt, row.response.response):
             joined[row.key] = verdict.model_copy(update=nothing)
     return joined
 
 
-def _judged(row: Labelled, verdict: Verdict | None, most: Mapping[str, int]) -> Judged:
+def _judged(row: Labelled, verdict: Verdict | None, most: Mapping[str, int]) -> LabelledScore:
     assert row.score is not None
     score = verdict.score if verdict is not None else None
     told = (verdict.probabilities or {}) if verdict is not None else {}
-    return Judged(
+    return LabelledScore(
         prompt_id=row.key.prompt_id,
         label=row.score,
         score=score,
@@ -223,11 +229,13 @@ def _judged(row: Labelled, verdict: Verdict | None, most: Mapping[str, int]) -> 
     )
 
 
-def _rated(judged: Iterable[tuple[Labelled, Judged]], taxonomy: Taxonomy) -> Iterator[Rated]:
+def _rated(
+    judged: Iterable[tuple[Labelled, LabelledScore]], taxonomy: Taxonomy
+) -> Iterator[RatedResponse]:
     for row, each in judged:
         if each.score is not None:
             best = taxonomy.dimension(row.dimension).best
-            yield Rated(
+            yield RatedResponse(
                 row.key.model,
                 row.dimension,
                 row.key.prompt_id,

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from flames.metrics.result import Estimate
+from flames.records import Frozen
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
-
-
-class Bin(_Frozen):
+class ReliabilityBin(Frozen):
     """Responses of similar confidence: mean confidence and accuracy in per cent."""
 
     n: int
@@ -21,7 +18,7 @@ class Bin(_Frozen):
     accuracy: float
 
 
-class Calibration(_Frozen):
+class Reliability(Frozen):
     """How far the probability of the given score can be believed.
 
     `ece` is the expected calibration error in points of per cent over ten bins of equal width
@@ -30,10 +27,10 @@ class Calibration(_Frozen):
 
     n: int
     ece: Estimate
-    bins: tuple[Bin, ...]
+    bins: tuple[ReliabilityBin, ...]
 
 
-class Annotators(_Frozen):
+class HumanAgreement(Frozen):
     """The labels' own annotators, on the `n` responses that several of them labelled.
 
     `agreement` is the mean agreement of two of them, `scorer` that of the scorer with one of
@@ -45,7 +42,7 @@ class Annotators(_Frozen):
     scorer: Estimate | None = None
 
 
-class Figures(_Frozen):
+class ScorerMetrics(Frozen):
     """A scorer against the labels, on one group of responses.
 
     `n` counts the labelled responses, `scored` those that the scorer judged; everything else is
@@ -63,13 +60,13 @@ class Figures(_Frozen):
     kappa_quadratic: Estimate | None = None
     majority: Estimate | None = None
     gain: Estimate | None = None
-    annotators: Annotators | None = None
-    calibration: Calibration | None = None
+    annotators: HumanAgreement | None = None
+    calibration: Reliability | None = None
     categories: tuple[int, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
 
 
-class ModelBias(_Frozen):
+class ModelBias(Frozen):
     """A model's overall harmless rate by the labels and by the scorer, in per cent.
 
     Over the responses that have both; the mean over the dimensions that every model has.
@@ -83,7 +80,7 @@ class ModelBias(_Frozen):
     bias: Estimate
 
 
-class Difference(_Frozen):
+class ScorerDifference(Frozen):
     """Accuracy less that of another scorer, in points of per cent, on what both scored."""
 
     other: str
@@ -91,7 +88,7 @@ class Difference(_Frozen):
     accuracy: Estimate
 
 
-class Evaluation(_Frozen):
+class Evaluation(Frozen):
     """One scorer against labels.
 
     `labels` maps the label files to their SHA-256; `ids_sha256` is over the labelled keys, one
@@ -111,13 +108,13 @@ class Evaluation(_Frozen):
     excluded: dict[str, int] = Field(default_factory=dict)
     notes: tuple[str, ...] = ()
     prompts: int
-    overall: Figures
-    dimensions: dict[str, Figures]
-    models: dict[str, Figures]
+    overall: ScorerMetrics
+    dimensions: dict[str, ScorerMetrics]
+    models: dict[str, ScorerMetrics]
     bias: tuple[ModelBias, ...] = ()
     ranked_by: tuple[str, ...] = ()
     rank_agreement: Estimate | None = None
-    difference: Difference | None = None
+    difference: ScorerDifference | None = None
     seconds: float | None = None
     per_second: float | None = None
     cost: dict[str, Any] | None = None

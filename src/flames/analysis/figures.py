@@ -12,7 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from flames.analysis.evaluation import Annotators, Bin, Calibration, Figures, ModelBias
+from flames.analysis.evaluation import (
+    HumanAgreement,
+    ModelBias,
+    Reliability,
+    ReliabilityBin,
+    ScorerMetrics,
+)
 from flames.metrics.coefficients import kappa_of
 from flames.metrics.intervals import PRIOR, draw_totals, percentile_interval, stream
 from flames.metrics.result import Estimate
@@ -24,7 +30,7 @@ METHOD = "bootstrap by prompt"
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class LabelledScore:
     """One labelled response and what the scorer made of it.
 
     Args:
@@ -46,9 +52,9 @@ class Judged:
     majority: int
 
 
-def figures(
-    rows: Sequence[Judged], categories: tuple[int, ...], name: str, seed: int, resamples: int
-) -> Figures:
+def scorer_metrics(
+    rows: Sequence[LabelledScore], categories: tuple[int, ...], name: str, seed: int, resamples: int
+) -> ScorerMetrics:
     """Everything that can be said of a group.
 
     Args:
@@ -59,7 +65,7 @@ def figures(
         resamples: Of the bootstrap.
     """
     scored = [row for row in rows if row.score is not None]
-    result = Figures(
+    result = ScorerMetrics(
         n=len(rows),
         scored=len(scored),
         unscored=dict(Counter(row.unscored or "" for row in rows if row.score is None)),
@@ -113,7 +119,7 @@ def figures(
     agreement = estimate(lambda t: _ratio(t[:, among][:, 0], t[:, among][:, 2]))
     annotators = None
     if several.any() and agreement is not None:
-        annotators = Annotators(
+        annotators = HumanAgreement(
             n=int(several.sum()),
             agreement=agreement,
             scorer=estimate(lambda t: _ratio(t[:, among][:, 1], t[:, among][:, 2])),
@@ -167,7 +173,7 @@ def _ratio(part: Array, whole: Array) -> Array:
     return np.asarray(np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0))
 
 
-def _among(row: Judged) -> tuple[float, float, float]:
+def _among(row: LabelledScore) -> tuple[float, float, float]:
     """Agreement of two annotators, of the scorer with one, and 1 if there are several."""
     n = len(row.votes)
     if n < 2:
@@ -176,7 +182,7 @@ def _among(row: Judged) -> tuple[float, float, float]:
     return pairs, row.votes.count(row.score or 0) / n, 1.0
 
 
-def _binned(rows: Sequence[Judged], right: NDArray[np.bool_]) -> Array:
+def _binned(rows: Sequence[LabelledScore], right: NDArray[np.bool_]) -> Array:
     """Count, confidence and hits in the bin of each row, shape (rows, 3 × bins)."""
     block = np.zeros((len(rows), 3, BINS))
     for index, row in enumerate(rows):
@@ -191,13 +197,13 @@ def _ece(totals: Array) -> Array:
     return _ratio(np.abs(confidence - hits).sum(-1), count.sum(-1))
 
 
-def _calibration(totals: Array, ece: Estimate) -> Calibration:
+def _calibration(totals: Array, ece: Estimate) -> Reliability:
     count, confidence, hits = totals.reshape(3, BINS)
-    return Calibration(
+    return Reliability(
         n=int(count.sum()),
         ece=ece,
         bins=tuple(
-            Bin(n=int(n), confidence=float(100 * c / n), accuracy=float(100 * h / n))
+            ReliabilityBin(n=int(n), confidence=float(100 * c / n), accuracy=float(100 * h / n))
             for n, c, h in zip(count, confidence, hits, strict=True)
             if n
         ),
@@ -205,7 +211,7 @@ def _calibration(totals: Array, ece: Estimate) -> Calibration:
 
 
 @dataclass(frozen=True, slots=True)
-class Rated:
+class RatedResponse:
     """A response that has both a label and a score: whose, on what, harmless or not by each."""
 
     model: str
@@ -216,7 +222,7 @@ class Rated:
 
 
 @dataclass(frozen=True)
-class Ranking:
+class ModelRanking:
     """The models beside each other; empty where they have no dimension in common."""
 
     bias: tuple[ModelBias, ...] = ()
@@ -224,7 +230,9 @@ class Ranking:
     tau: Estimate | None = None
 
 
-def rank(rows: Iterable[Rated], order: Sequence[str], seed: int, resamples: int) -> Ranking:
+def rank_models_by_label(
+    rows: Iterable[RatedResponse], order: Sequence[str], seed: int, resamples: int
+) -> ModelRanking:
     """Compares the models' overall harmless rates by labels and by scorer.
 
     Prompts are resampled for all models together: they answered the same ones.
@@ -241,7 +249,7 @@ def rank(rows: Iterable[Rated], order: Sequence[str], seed: int, resamples: int)
     common = [name for name in order if all((model, name) in there for model in models)]
     rows = [row for row in rows if row.dimension in common]
     if not rows:
-        return Ranking()
+        return ModelRanking()
     prompts = {prompt: index for index, prompt in enumerate({row.prompt_id: None for row in rows})}
     shape = (len(prompts), len(models), len(common))
     totals = np.zeros((3, *shape))  # responses, harmless by label, harmless by scorer
@@ -270,7 +278,7 @@ def rank(rows: Iterable[Rated], order: Sequence[str], seed: int, resamples: int)
                 bias=Estimate(value=gap, low=low, high=high, method=METHOD),
             )
         )
-    return Ranking(tuple(bias), tuple(common), _tau_estimate(by_label, by_score, drawn))
+    return ModelRanking(tuple(bias), tuple(common), _tau_estimate(by_label, by_score, drawn))
 
 
 def _rates(totals: Array, which: int) -> Array:

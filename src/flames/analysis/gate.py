@@ -40,7 +40,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Checked:
+class RuleResult:
     """One rule on one model: whether it holds, and what was found."""
 
     model: str
@@ -135,7 +135,7 @@ def check(
     *,
     common: bool = False,
     seed: int = 0,
-) -> list[Checked]:
+) -> list[RuleResult]:
     """Checks every rule on every source.
 
     Args:
@@ -172,7 +172,7 @@ def check(
     return checked
 
 
-def _least(result: Result, name: str, least: float) -> Checked:
+def _least(result: Result, name: str, least: float) -> RuleResult:
     rate: Estimate | None
     if name == OVERALL:
         rate = result.overall.harmless_rate
@@ -185,18 +185,18 @@ def _least(result: Result, name: str, least: float) -> Checked:
         if name == OVERALL:
             scored = [n for n, own in result.dimensions.items() if own.harmless_rate is not None]
             why = f"it takes every dimension; scored: {', '.join(scored) or 'none'}"
-        return Checked(result.model, rule, False, f"not measured: {why}")
+        return RuleResult(result.model, rule, False, f"not measured: {why}")
     found = f"{rate.value:.2f} % [{rate.low:.1f}, {rate.high:.1f}]"
-    return Checked(result.model, rule, rate.value >= least - 1e-9, found)
+    return RuleResult(result.model, rule, rate.value >= least - 1e-9, found)
 
 
-def _coverage(result: Result, most: float) -> Checked:
+def _coverage(result: Result, most: float) -> RuleResult:
     coverage = result.overall.coverage
     unscored = coverage.prompts - coverage.scored
     share = 100 * unscored / coverage.prompts
     reasons = ", ".join(f"{reason} {n}" for reason, n in coverage.unscored.items())
     found = f"{share:.2f} % ({unscored} of {coverage.prompts}{f': {reasons}' if reasons else ''})"
-    return Checked(result.model, f"unscored ≤ {most:g} %", share <= most + 1e-9, found)
+    return RuleResult(result.model, f"unscored ≤ {most:g} %", share <= most + 1e-9, found)
 
 
 def _baseline(baseline: Sequence[Source], source: Source) -> Source:
@@ -209,7 +209,9 @@ def _baseline(baseline: Sequence[Source], source: Source) -> Source:
     return same[0]
 
 
-def _drop(model: str, pair: PairComparison, name: str, most: float, significant: bool) -> Checked:
+def _drop(
+    model: str, pair: PairComparison, name: str, most: float, significant: bool
+) -> RuleResult:
     found: Difference | None
     if name == OVERALL:
         found = pair.harmless_rate
@@ -220,7 +222,7 @@ def _drop(model: str, pair: PairComparison, name: str, most: float, significant:
     if found is None:
         where = " of every dimension" if name == OVERALL else ""
         why = f"not measured: no prompt{where} that both were scored on"
-        return Checked(model, rule, False, "; ".join((why, *pair.remarks)))
+        return RuleResult(model, rule, False, "; ".join((why, *pair.remarks)))
     near = found.difference
     p = found.p if found.p_holm is None else found.p_holm
     shown = "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
@@ -230,10 +232,10 @@ def _drop(model: str, pair: PairComparison, name: str, most: float, significant:
     )
     text = "; ".join((text, *pair.remarks))
     fell = -near.value > most + 1e-9
-    return Checked(model, rule, not fell or (significant and not found.significant), text)
+    return RuleResult(model, rule, not fell or (significant and not found.significant), text)
 
 
-def to_junit(checked: Sequence[Checked]) -> str:
+def to_junit(checked: Sequence[RuleResult]) -> str:
     """JUnit XML: a test case a rule."""
     failures = sum(not each.passed for each in checked)
     suite = ElementTree.Element(
@@ -252,7 +254,7 @@ def to_junit(checked: Sequence[Checked]) -> str:
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def to_summary(checked: Sequence[Checked]) -> str:
+def to_summary(checked: Sequence[RuleResult]) -> str:
     """Markdown for a step summary; everything that came from outside is escaped."""
     failed = sum(not each.passed for each in checked)
     title = f"{failed} of {len(checked)} rules broken" if failed else f"{len(checked)} rules kept"

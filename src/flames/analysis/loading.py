@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from flames.analysis.source import CarriedResponses, Source, matches, reworded
+from flames.analysis.source import CarriedResponses, Source, reworded_ids, scorer_matches
 from flames.errors import InputError, UsageError
 from flames.metrics.correction_labels import probability_of
 from flames.prompts.sets import PromptSet, identify, known_prompts
@@ -29,7 +29,7 @@ from flames.records import (
     Response,
     Verdict,
     ids_sha256,
-    not_asked,
+    unasked_verdict,
     verdict_for,
 )
 from flames.scorers.labels import PREFIX, labels_path
@@ -38,7 +38,7 @@ from flames.storage.record_files import ReadOptions, read_verdicts
 from flames.storage.rows import read_rows, stem_of
 from flames.storage.run_dir import RunDir
 from flames.taxonomy import Taxonomy, load_taxonomy
-from flames.text import differ, split_opening
+from flames.text import split_opening, texts_differ
 
 Truncated = Literal["scored", "unscored"]
 
@@ -158,7 +158,7 @@ def _chosen(
 ) -> list[Source]:
     if scorer is None:
         return sources
-    chosen = [source for source in sources if matches(source.scorer, scorer)]
+    chosen = [source for source in sources if scorer_matches(source.scorer, scorer)]
     if not chosen:
         there = ", ".join(dict.fromkeys(source.scorer for source in sources))
         raise UsageError(f"{path}: no verdicts of the scorer {scorer!r}; there are: {there}")
@@ -218,7 +218,7 @@ def _prompt_set(
     """What set these prompts are, and a note where they are only a part of it."""
     texts = {known: prompt.text for known, prompt in prompts.items()}
     digest = ids_sha256({own: texts.get(own) for own in ids})
-    if known is None or reworded(prompts, known.by_id):
+    if known is None or reworded_ids(prompts, known.by_id):
         return (
             PromptSetInfo(name=stem, sha256=digest, n=len(ids), of="ids", ids_sha256=digest),
             (),
@@ -244,7 +244,7 @@ def _prompts(
     for verdict in verdicts:
         text = verdict.extra.get("prompt")
         same = known.get(verdict.prompt_id)
-        if same is not None and not differ(text, same.text):
+        if same is not None and not texts_differ(text, same.text):
             yield verdict.prompt_id, same
         elif isinstance(text, str) and text.strip():
             own = (
@@ -264,7 +264,7 @@ def from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
     """The run's prompts with one scorer's verdicts, those that are missing filled in."""
     files: dict[str, Path | None] = {**run.verdict_files()}
     if scorer is not None:
-        files = {name: file for name, file in files.items() if matches(name, scorer)}
+        files = {name: file for name, file in files.items() if scorer_matches(name, scorer)}
     responses = {response.key: response for response in run.responses()}
     if not files and scorer is not None and not responses:
         files = {scorer: None}  # nothing was answered, so there is nothing to judge
@@ -315,7 +315,7 @@ def _outdated(verdict: Verdict, response: Response | None) -> bool:
 
 def _missing(prompt: Prompt, key: Key, response: Response | None, scorer: str) -> Verdict:
     if response is None:
-        return not_asked(prompt, key, scorer)
+        return unasked_verdict(prompt, key, scorer)
     reason = "not scored" if response.scorable else response.status
     return verdict_for(response, scorer=scorer, dimension=prompt.dimension, unscored=reason)
 

@@ -15,23 +15,19 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from flames.errors import MissingExtraError, UsageError
 from flames.metrics.intervals import wilson
 from flames.metrics.result import Estimate
-from flames.records import Key, Response, Verdict
+from flames.records import Frozen, Key, Response, Verdict
 from flames.scorers.base import Scorer, score_stream
 from flames.taxonomy import Dimension, Taxonomy
 
 Labels = Mapping[Key, int]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Flips(_Frozen):
+class Flips(Frozen):
     """What a probe did to a group of responses.
 
     `n` counts those that were scored before and after, `rate` is the share of them whose score
@@ -50,7 +46,7 @@ class Flips(_Frozen):
     moves: dict[str, int] = Field(default_factory=dict)
 
 
-class ProbeResult(_Frozen):
+class ProbeResult(Frozen):
     """One probe: on how many responses it was tried, and what came of it.
 
     `lost` counts responses that were scored before and not after, by reason; `skipped` says why
@@ -66,7 +62,7 @@ class ProbeResult(_Frozen):
     skipped: str | None = None
 
 
-class ProbeReport(_Frozen):
+class ProbeReport(Frozen):
     """What all probes did to a scorer's verdicts."""
 
     schema_: int = Field(default=1, alias="schema")

@@ -15,8 +15,16 @@ from pathlib import Path
 
 from flames.errors import InputError
 from flames.prompts.sets import PromptSet
-from flames.records import Key, Prompt, PromptSetInfo, Response, Verdict, not_asked, response_of
-from flames.text import bare, differ, shorten
+from flames.records import (
+    Key,
+    Prompt,
+    PromptSetInfo,
+    Response,
+    Verdict,
+    response_of,
+    unasked_verdict,
+)
+from flames.text import normalize_text, shorten, texts_differ
 
 LINE_ID = re.compile(r"line-\d+")
 """The ids that readers give to rows that have nothing to be known by."""
@@ -88,12 +96,12 @@ class Source:
         return not any(LINE_ID.fullmatch(verdict.prompt_id) for verdict in self.verdicts[:1])
 
 
-def matches(scorer_id: str, wanted: str) -> bool:
+def scorer_matches(scorer_id: str, wanted: str) -> bool:
     """Whether a scorer goes by that id, or by that name without its version."""
     return scorer_id == wanted or scorer_id.rpartition("@")[0] == wanted
 
 
-def names_of(sources: Sequence[Source], *, beside_scorers: bool = False) -> list[str]:
+def display_names(sources: Sequence[Source], *, beside_scorers: bool = False) -> list[str]:
     """What sources are called side by side: their models; where that is not enough, their files.
 
     Args:
@@ -117,12 +125,12 @@ def names_of(sources: Sequence[Source], *, beside_scorers: bool = False) -> list
     return [f"{number}: {name}" for number, name in enumerate(candidates[-1], start=1)]
 
 
-def reworded(first: Mapping[str, Prompt], second: Mapping[str, Prompt]) -> list[str]:
+def reworded_ids(first: Mapping[str, Prompt], second: Mapping[str, Prompt]) -> list[str]:
     """The ids that stand for prompts of another text on either side, in the first one's order."""
     return [
         known
         for known, prompt in first.items()
-        if known in second and differ(prompt.text, second[known].text)
+        if known in second and texts_differ(prompt.text, second[known].text)
     ]
 
 
@@ -131,7 +139,7 @@ def reworded_notes(sources: Sequence[Source]) -> list[tuple[str, ...]]:
     texts: dict[str, set[str]] = defaultdict(set)
     for source in sources:
         for known, prompt in source.prompts.items():
-            texts[known].add(bare(prompt.text))
+            texts[known].add(normalize_text(prompt.text))
     apart = {known for known, found in texts.items() if len(found - {""}) > 1}
     return [_note([known for known in source.prompts if known in apart]) for source in sources]
 
@@ -143,7 +151,7 @@ def _note(ids: Sequence[str]) -> tuple[str, ...]:
     return (f"{what} of this report, like {shorten(ids[0])}",)
 
 
-def over(source: Source, prompts: PromptSet) -> Source:
+def fill_unasked(source: Source, prompts: PromptSet) -> Source:
     """The source as a measurement of a whole prompt set, in the set's order.
 
     Prompts without a verdict become unscored with the reason `not asked`. Verdicts on other
@@ -153,11 +161,11 @@ def over(source: Source, prompts: PromptSet) -> Source:
     Raises:
         InputError: No verdict is on a prompt of the set.
     """
-    ids = prompts.by_id.keys() - reworded(prompts.by_id, source.prompts)
+    ids = prompts.by_id.keys() - reworded_ids(prompts.by_id, source.prompts)
     given = {verdict.key: verdict for verdict in source.verdicts if verdict.prompt_id in ids}
     samples = sorted({v.sample for v in source.verdicts} | set(range(source.samples)))
     verdicts = [
-        given.get(key) or not_asked(prompt, key, source.scorer)
+        given.get(key) or unasked_verdict(prompt, key, source.scorer)
         for prompt in prompts.prompts
         for key in (Key(prompt.id, source.model, sample) for sample in samples)
     ]

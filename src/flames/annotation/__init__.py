@@ -13,12 +13,12 @@ from flames.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from flames.annotation import adjudication, people, web
-    from flames.annotation.create import Created, Plan, create_project
+    from flames.annotation.create import Created, ProjectPlan, create_project
     from flames.annotation.insight import Insight, Status, project_agreement, project_status
     from flames.annotation.label_studio import label_studio_config
     from flames.annotation.labels_in import Imported, import_labels
     from flames.annotation.labels_out import Export, export
-    from flames.annotation.project import Project, Settings, open_project
+    from flames.annotation.project import Project, ProjectSettings, open_project
     from flames.annotation.sheets import Sheet, write_sheet
     from flames.annotation.verification import Verification, verify
 
@@ -27,9 +27,9 @@ _WHERE = {
     "Export": "labels_out",
     "Imported": "labels_in",
     "Insight": "insight",
-    "Plan": "create",
+    "ProjectPlan": "create",
     "Project": "project",
-    "Settings": "project",
+    "ProjectSettings": "project",
     "Sheet": "sheets",
     "Status": "insight",
     "Verification": "verification",
@@ -51,9 +51,9 @@ __all__ = [
     "Export",
     "Imported",
     "Insight",
-    "Plan",
     "Project",
-    "Settings",
+    "ProjectPlan",
+    "ProjectSettings",
     "Sheet",
     "Status",
     "Verification",

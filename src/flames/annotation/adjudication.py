@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from flames.annotation import events as _events
-from flames.annotation.events import Entry
+from flames.annotation.events import NewEvent
 from flames.annotation.project import Project
 from flames.annotation.queue import fresh_lease, held_by, lock_person
 from flames.annotation.schema import adjudications, assignments, events, items, people, settings
@@ -229,7 +229,7 @@ def undo_decision(project: Project, person: int) -> None:
             _return(connection, project, held, "released")
         now = _events.stamp(project.clock())
         lease = fresh_lease(project, now)
-        entry = Entry(
+        entry = NewEvent(
             "adjudication_undone", person, last.item, {"expires": lease["expires"], "seq": last.seq}
         )
         _events.append(connection, [entry], project.clock())
@@ -251,7 +251,9 @@ def _settle(
     moment = project.clock()
     seconds = max((moment - _events.moment(row.since)).total_seconds(), 0.0)
     data = {"score": score, "reason": reason, "seconds": round(seconds, 3)}
-    [event] = _events.append(connection, [Entry("adjudicated", row.person, row.item, data)], moment)
+    [event] = _events.append(
+        connection, [NewEvent("adjudicated", row.person, row.item, data)], moment
+    )
     connection.execute(
         update(adjudications)
         .where(adjudications.c.item == row.item)
@@ -289,7 +291,7 @@ def _lease(connection: Connection, project: Project, person: int, item: int) -> 
     connection.execute(
         insert(adjudications).values(item=item, person=person, state="leased", since=now, **lease)
     )
-    entry = Entry("adjudicating", person, item, {"expires": lease["expires"]})
+    entry = NewEvent("adjudicating", person, item, {"expires": lease["expires"]})
     _events.append(connection, [entry], project.clock())
 
 
@@ -304,7 +306,9 @@ def _return_expired(connection: Connection, project: Project, now: str) -> None:
 
 
 def _return(connection: Connection, project: Project, rows: Any, why: str) -> None:
-    entries = [Entry("adjudication_returned", row.person, row.item, {"why": why}) for row in rows]
+    entries = [
+        NewEvent("adjudication_returned", row.person, row.item, {"why": why}) for row in rows
+    ]
     _events.append(connection, entries, project.clock())
     connection.execute(
         delete(adjudications).where(adjudications.c.item.in_([row.item for row in rows]))

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from flames.annotation.ledger import Given, Item, Ledger
+from flames.annotation.ledger import GivenLabel, Item, Ledger
 from flames.taxonomy import Taxonomy
 
 Method = Literal["adjudicated", "majority", "dawid-skene"]
@@ -24,7 +24,7 @@ Method = Literal["adjudicated", "majority", "dawid-skene"]
 _EVEN = 1e-9
 
 
-class Settled(NamedTuple):
+class AggregatedLabel(NamedTuple):
     """What an item's labels come to: a score, or the reason why there is none.
 
     `probabilities` are shares of the votes, or posteriors; `adjudicator` is who decided.
@@ -37,9 +37,9 @@ class Settled(NamedTuple):
     adjudicator: int | None = None
 
 
-def answers_by_item(ledger: Ledger) -> dict[int, list[Given]]:
+def answers_by_item(ledger: Ledger) -> dict[int, list[GivenLabel]]:
     """Labels and flags of each item; skips say nothing of it."""
-    found: dict[int, list[Given]] = defaultdict(list)
+    found: dict[int, list[GivenLabel]] = defaultdict(list)
     for key in sorted(ledger.answers):
         given = ledger.answers[key]
         if given.answer != "skipped":
@@ -49,7 +49,7 @@ def answers_by_item(ledger: Ledger) -> dict[int, list[Given]]:
 
 def aggregate(
     method: Method, ledger: Ledger, items: Mapping[int, Item], taxonomy: Taxonomy
-) -> dict[int, Settled]:
+) -> dict[int, AggregatedLabel]:
     """One outcome for every item of the sample, by item.
 
     `adjudicated` takes decisions, and unanimous labels where there are as many as there should
@@ -61,7 +61,7 @@ def aggregate(
     work = {number: item for number, item in items.items() if item.kind == "work"}
     if method == "dawid-skene":
         return _dawid_skene(answers, work, taxonomy)
-    outcome: dict[int, Settled] = {}
+    outcome: dict[int, AggregatedLabel] = {}
     for number, item in work.items():
         given = answers.get(number, [])
         scale = taxonomy.dimension(item.dimension).scale
@@ -72,37 +72,39 @@ def aggregate(
     return outcome
 
 
-def unanimous(given: list[Given], quota: int | None) -> bool:
+def unanimous(given: list[GivenLabel], quota: int | None) -> bool:
     """Whether an item needs no adjudicator: enough labels, all the same, no flag."""
     scores = {each.score for each in given}
     return len(given) >= (quota or 1) and len(scores) == 1 and None not in scores
 
 
-def _adjudicated(ledger: Ledger, item: Item, given: list[Given], scale: tuple[int, ...]) -> Settled:
+def _adjudicated(
+    ledger: Ledger, item: Item, given: list[GivenLabel], scale: tuple[int, ...]
+) -> AggregatedLabel:
     shares = _shares(given, scale)
     decision = ledger.decisions.get(item.id)
     if decision is not None:
         unscored = "unjudgeable" if decision.score is None else None
-        return Settled(decision.score, unscored, shares, decision.reason, decision.person)
+        return AggregatedLabel(decision.score, unscored, shares, decision.reason, decision.person)
     if unanimous(given, item.quota):
-        return Settled(given[0].score, None, shares)
+        return AggregatedLabel(given[0].score, None, shares)
     if not given:
-        return Settled(None, "no label", None)
+        return AggregatedLabel(None, "no label", None)
     incomplete = len(given) < (item.quota or 1)
-    return Settled(None, "incomplete" if incomplete else "not adjudicated", shares)
+    return AggregatedLabel(None, "incomplete" if incomplete else "not adjudicated", shares)
 
 
-def _majority(given: list[Given], scale: tuple[int, ...]) -> Settled:
+def _majority(given: list[GivenLabel], scale: tuple[int, ...]) -> AggregatedLabel:
     if not given:
-        return Settled(None, "no label", None)
+        return AggregatedLabel(None, "no label", None)
     votes = Counter(each.score for each in given).most_common()
     if len(votes) > 1 and votes[0][1] == votes[1][1]:
-        return Settled(None, "tie", _shares(given, scale))
+        return AggregatedLabel(None, "tie", _shares(given, scale))
     score = votes[0][0]
-    return Settled(score, "flagged" if score is None else None, _shares(given, scale))
+    return AggregatedLabel(score, "flagged" if score is None else None, _shares(given, scale))
 
 
-def _shares(given: list[Given], scale: tuple[int, ...]) -> dict[str, float] | None:
+def _shares(given: list[GivenLabel], scale: tuple[int, ...]) -> dict[str, float] | None:
     scores = [each.score for each in given if each.score is not None]
     if not scores:
         return None
@@ -110,22 +112,24 @@ def _shares(given: list[Given], scale: tuple[int, ...]) -> dict[str, float] | No
 
 
 def _dawid_skene(
-    answers: Mapping[int, list[Given]], work: Mapping[int, Item], taxonomy: Taxonomy
-) -> dict[int, Settled]:
-    outcome: dict[int, Settled] = {}
-    by_scale: dict[tuple[int, ...], list[Given]] = defaultdict(list)
+    answers: Mapping[int, list[GivenLabel]], work: Mapping[int, Item], taxonomy: Taxonomy
+) -> dict[int, AggregatedLabel]:
+    outcome: dict[int, AggregatedLabel] = {}
+    by_scale: dict[tuple[int, ...], list[GivenLabel]] = defaultdict(list)
     for number, item in work.items():
         labels = [each for each in answers.get(number, []) if each.score is not None]
         by_scale[taxonomy.dimension(item.dimension).scale] += labels
         if not labels:
-            outcome[number] = Settled(None, "flagged" if number in answers else "no label", None)
+            outcome[number] = AggregatedLabel(
+                None, "flagged" if number in answers else "no label", None
+            )
     for scale, labels in by_scale.items():
         if labels:
             outcome |= _fitted(labels, scale)
     return {number: outcome[number] for number in work}
 
 
-def _fitted(labels: list[Given], scale: tuple[int, ...]) -> dict[int, Settled]:
+def _fitted(labels: list[GivenLabel], scale: tuple[int, ...]) -> dict[int, AggregatedLabel]:
     numbers = {item: index for index, item in enumerate(dict.fromkeys(g.item for g in labels))}
     people = {who: index for index, who in enumerate(sorted({g.person for g in labels}))}
     model = dawid_skene(
@@ -134,16 +138,16 @@ def _fitted(labels: list[Given], scale: tuple[int, ...]) -> dict[int, Settled]:
         [scale.index(each.score) for each in labels if each.score is not None],
         classes=len(scale),
     )
-    outcome: dict[int, Settled] = {}
+    outcome: dict[int, AggregatedLabel] = {}
     for item, index in numbers.items():
         posterior = [float(value) for value in model.posteriors[index]]
         best, second = sorted(posterior, reverse=True)[:2]
         probabilities = {str(s): round(p, 9) for s, p in zip(scale, posterior, strict=True)}
         if best - second < _EVEN:
-            outcome[item] = Settled(None, "tie", probabilities)
+            outcome[item] = AggregatedLabel(None, "tie", probabilities)
         else:
             score = scale[posterior.index(best)]
-            outcome[item] = Settled(score, None, probabilities)
+            outcome[item] = AggregatedLabel(score, None, probabilities)
     return outcome
 
 

@@ -18,11 +18,11 @@ from typing import Any
 from sqlalchemy import Connection, insert
 
 from flames.annotation import events as _events
-from flames.annotation.events import Entry
+from flames.annotation.events import NewEvent
 from flames.annotation.people import Role, add_person, new_link
 from flames.annotation.project import (
     Project,
-    Settings,
+    ProjectSettings,
     SourceFile,
     closed_on_failure,
     prepare_database,
@@ -43,7 +43,7 @@ STRATA = ("dimension", "subcomponent", "technique", "model", "sample", "status")
 
 
 @dataclass(frozen=True)
-class Plan:
+class ProjectPlan:
     """What a project is to be.
 
     Args:
@@ -104,7 +104,7 @@ class Created:
 
 
 def create_project(
-    path: Path, plan: Plan, *, clock: Callable[[], datetime] = _events.now
+    path: Path, plan: ProjectPlan, *, clock: Callable[[], datetime] = _events.now
 ) -> Created:
     """Makes a project: all of it, or nothing that a second attempt would stumble over.
 
@@ -136,7 +136,7 @@ def create_project(
 
     database = prepare_database(path, plan.database, plan.public_url)
     project = Project(path, database, clock)
-    project.settings = Settings(
+    project.settings = ProjectSettings(
         name=plan.name or path.resolve().name,
         created=_events.stamp(clock()),
         seed=plan.seed,
@@ -162,7 +162,7 @@ def create_project(
     return Created(project, links, len(answers) - len(controls))
 
 
-def _check(plan: Plan) -> None:
+def _check(plan: ProjectPlan) -> None:
     if not plan.sources:
         raise UsageError("needs runs or files of responses: --from RUN|FILE")
     if plan.per_item < 1:
@@ -178,7 +178,7 @@ def _check(plan: Plan) -> None:
         raise UsageError("a project needs a lead")
 
 
-def _cast(plan: Plan) -> Iterator[tuple[str, Role]]:
+def _cast(plan: ProjectPlan) -> Iterator[tuple[str, Role]]:
     for name in plan.leads:
         yield name, "lead"
     for name in plan.adjudicators:
@@ -242,7 +242,7 @@ def _write(connection: Connection, project: Project, rows: list[dict[str, Any]])
     connection.execute(insert(items), rows)
     data = settings.model_dump(mode="json", exclude={"taxonomy"})
     data["taxonomy_sha256"] = taxonomy_digest(settings.taxonomy)
-    _events.append(connection, [Entry("project", data=data)], project.clock())
+    _events.append(connection, [NewEvent("project", data=data)], project.clock())
 
 
 def taxonomy_digest(taxonomy: Taxonomy) -> str:

@@ -35,7 +35,7 @@ GENESIS = "0" * 64
 BEGINNING = "1970-01-01T00:00:00.000000Z"
 
 
-class Entry(NamedTuple):
+class NewEvent(NamedTuple):
     """Something that happened, before it has a number."""
 
     kind: str
@@ -56,7 +56,7 @@ class Event(NamedTuple):
     hash: str
 
 
-class Head(NamedTuple):
+class ChainHead(NamedTuple):
     """The last event: its number, time and hash."""
 
     seq: int
@@ -84,7 +84,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def link(before: str, seq: int, at: str, entry: Entry, data: str) -> str:
+def link(before: str, seq: int, at: str, entry: NewEvent, data: str) -> str:
     """The hash of an event that follows the one with the hash `before`."""
     head = json.dumps([before, seq, at, entry.kind, entry.person, entry.item])
     return hashlib.sha256(f"{head}\n{data}".encode()).hexdigest()
@@ -95,7 +95,7 @@ def start(connection: Connection) -> None:
     connection.execute(insert(chain).values(id=1, seq=0, at=BEGINNING, hash=GENESIS))
 
 
-def append(connection: Connection, entries: Sequence[Entry], at: datetime) -> list[Event]:
+def append(connection: Connection, entries: Sequence[NewEvent], at: datetime) -> list[Event]:
     """Writes events. To be called after every other lock of the transaction was taken.
 
     Args:
@@ -122,10 +122,10 @@ def append(connection: Connection, entries: Sequence[Entry], at: datetime) -> li
     return written
 
 
-def head(connection: Connection) -> Head:
+def head(connection: Connection) -> ChainHead:
     """The last event."""
     row = connection.execute(select(chain)).one()
-    return Head(row.seq, row.at, row.hash)
+    return ChainHead(row.seq, row.at, row.hash)
 
 
 def read(connection: Connection, after: int = 0, upto: int | None = None) -> Iterator[Event]:
@@ -137,7 +137,7 @@ def read(connection: Connection, after: int = 0, upto: int | None = None) -> Ite
         yield Event(row.seq, row.at, row.kind, row.person, row.item, json.loads(row.data), row.hash)
 
 
-def last_until(connection: Connection, until: str | int | None, at: datetime) -> Head:
+def last_until(connection: Connection, until: str | int | None, at: datetime) -> ChainHead:
     """The last event up to a moment or a number.
 
     Args:
@@ -167,7 +167,7 @@ def last_until(connection: Connection, until: str | int | None, at: datetime) ->
     row = connection.execute(query).one_or_none()
     if row is None:
         raise InputError(f"nothing had happened until {text}", field="until")
-    return Head(row.seq, row.at, row.hash)
+    return ChainHead(row.seq, row.at, row.hash)
 
 
 def _until(text: str) -> str:

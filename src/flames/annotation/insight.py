@@ -6,28 +6,24 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from statistics import median
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from flames.annotation.adjudication import count_open
 from flames.annotation.aggregate import answers_by_item, unanimous
 from flames.annotation.labels_out import labels
-from flames.annotation.ledger import Given, Item, Ledger, read_items, read_ledger
+from flames.annotation.ledger import GivenLabel, Item, Ledger, read_items, read_ledger
 from flames.annotation.project import Project
 from flames.metrics.agreement import Agreement, GroupAgreement, measure_agreement
 from flames.metrics.intervals import wilson
 from flames.metrics.result import Estimate
-from flames.records import Verdict
+from flames.records import Frozen, Verdict
 from flames.taxonomy import Taxonomy
 
 _PAUSE_SECONDS = 600.0
 """An answer that took longer had a break in it; it does not count for speed."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Known(_Frozen):
+class Known(Frozen):
     """Answers to items with known answers: how many, how many of them right, the share of those.
 
     `accuracy` is in per cent; flags and skips are not counted.
@@ -38,7 +34,7 @@ class Known(_Frozen):
     accuracy: Estimate | None = None
 
 
-class PersonStatus(_Frozen):
+class PersonStatus(Frozen):
     """How somebody is doing.
 
     `median_seconds` is of answers given in the browser within ten minutes, `changes` how often a
@@ -60,7 +56,7 @@ class PersonStatus(_Frozen):
     last: str | None = None
 
 
-class Status(_Frozen):
+class Status(Frozen):
     """Where a project stands.
 
     `places` is the number of labels wanted, `filled` those given (flags included). Items are
@@ -91,7 +87,7 @@ class Status(_Frozen):
     hash: str
 
 
-class Bucket(_Frozen):
+class Bucket(Frozen):
     """A span of time: answers given in it, and agreement on the items that were completed in it."""
 
     start: str
@@ -99,7 +95,7 @@ class Bucket(_Frozen):
     agreement: GroupAgreement | None = None
 
 
-class Insight(_Frozen):
+class Insight(Frozen):
     """Agreement as a whole, by dimension and pair (`agreement`), by subcomponent, and over time."""
 
     agreement: Agreement
@@ -108,7 +104,7 @@ class Insight(_Frozen):
     seq: int
 
 
-class Voice(_Frozen):
+class Voice(Frozen):
     """Somebody's answer to a disputed item, with their name: for leads."""
 
     annotator: str
@@ -118,7 +114,7 @@ class Voice(_Frozen):
     at: str
 
 
-class Disagreement(_Frozen):
+class Disagreement(Frozen):
     """An item on which people differ, or that somebody flagged."""
 
     item: str
@@ -198,7 +194,7 @@ def status(project: Project, ledger: Ledger, items: Mapping[int, Item], disputed
 
 
 def _people(ledger: Ledger, items: Mapping[int, Item]) -> Iterable[PersonStatus]:
-    given_by: dict[int, list[Given]] = defaultdict(list)
+    given_by: dict[int, list[GivenLabel]] = defaultdict(list)
     for given in ledger.answers.values():
         given_by[given.person].append(given)
     decisions = Counter(decision.person for decision in ledger.decisions.values())
@@ -231,7 +227,7 @@ def _people(ledger: Ledger, items: Mapping[int, Item]) -> Iterable[PersonStatus]
         )
 
 
-def _known(mine: list[Given], items: Mapping[int, Item], kind: str) -> Known:
+def _known(mine: list[GivenLabel], items: Mapping[int, Item], kind: str) -> Known:
     scored = [g for g in mine if items[g.item].kind == kind and g.score is not None]
     right = sum(given.score == items[given.item].gold for given in scored)
     if not scored:
@@ -279,7 +275,7 @@ def _over_time(
     days = {time[:10] for time in times.values()}
     width = len("2026-11-22T14") if len(days) <= 2 else len("2026-11-22")
     answered = Counter(time[:width] for time in times.values())
-    completed: dict[str, list[Given]] = defaultdict(list)
+    completed: dict[str, list[GivenLabel]] = defaultdict(list)
     for given_here in answers_by_item(ledger).values():
         if items[given_here[0].item].kind == "work":
             last = max(times[given.seq] for given in given_here)
@@ -304,7 +300,7 @@ def disagreements(ledger: Ledger, items: Mapping[int, Item]) -> list[Disagreemen
     return sorted(found, key=lambda each: (each.decided, -each.spread, each.item))
 
 
-def voices_on(item: Item, given: list[Given], ledger: Ledger) -> Disagreement:
+def voices_on(item: Item, given: list[GivenLabel], ledger: Ledger) -> Disagreement:
     """What everybody said of an item."""
     scores = [each.score for each in given if each.score is not None]
     decision = ledger.decisions.get(item.id)

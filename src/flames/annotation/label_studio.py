@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from flames.annotation.ledger import Given, Item, Ledger
+from flames.annotation.ledger import GivenLabel, Item, Ledger
 from flames.annotation.project import Project
 from flames.annotation.tasks import part_of
 from flames.errors import InputError
@@ -58,7 +58,7 @@ def label_studio_tasks(
     project: Project, ledger: Ledger, items: Mapping[int, Item]
 ) -> list[dict[str, Any]]:
     """A task for every item of the sample, labelled or not."""
-    by_item: dict[int, list[Given]] = {}
+    by_item: dict[int, list[GivenLabel]] = {}
     for key in sorted(ledger.answers):
         by_item.setdefault(key[1], []).append(ledger.answers[key])
     lang = project.settings.lang
@@ -98,7 +98,7 @@ def _data(item: Item, taxonomy: Taxonomy, lang: Language) -> dict[str, Any]:
     }
 
 
-def _annotation(given: Given, name: str) -> dict[str, Any]:
+def _annotation(given: GivenLabel, name: str) -> dict[str, Any]:
     meta = {
         "annotator": name,
         "labelled_at": given.labelled_at or given.at,

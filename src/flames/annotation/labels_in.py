@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, Row, insert, select, update
 
 from flames.annotation import events as _events
-from flames.annotation.events import Entry
+from flames.annotation.events import NewEvent
 from flames.annotation.label_studio import read_annotations
 from flames.annotation.labels_out import AGGREGATED
 from flames.annotation.ledger import STATES, Item, read_items
@@ -304,7 +304,7 @@ def _store(
             persons[name] = person.id
         rows = sorted(incoming, key=lambda row: (row.item.id, persons[row.annotator]))
         data = {"file": path.name, "sha256": file_sha256(path), "kind": kind, "rows": len(rows)}
-        _events.append(connection, [Entry("imported", data=data)], project.clock())
+        _events.append(connection, [NewEvent("imported", data=data)], project.clock())
         for row in rows:
             counts[_take_in(connection, project, persons[row.annotator], row, path.name)] += 1
         counts["beyond_quota"] = _beyond(connection, {row.item.id for row in rows})

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from flames.annotation.aggregate import Method, Settled, aggregate, answers_by_item
+from flames.annotation.aggregate import AggregatedLabel, Method, aggregate, answers_by_item
 from flames.annotation.label_studio import label_studio_tasks
-from flames.annotation.ledger import Given, Item, Ledger, read_items, read_ledger
+from flames.annotation.ledger import GivenLabel, Item, Ledger, read_items, read_ledger
 from flames.annotation.project import Project
 from flames.records import Verdict, carry, dump_line, verdict_for
 from flames.storage.atomic import to_csv, to_jsonl
@@ -80,7 +80,7 @@ def labels(ledger: Ledger, items: Mapping[int, Item]) -> list[Verdict]:
     return [_verdict(given, items[given.item], ledger) for given in _on(ledger, items, {"work"})]
 
 
-def _on(ledger: Ledger, items: Mapping[int, Item], kinds: set[str]) -> Iterator[Given]:
+def _on(ledger: Ledger, items: Mapping[int, Item], kinds: set[str]) -> Iterator[GivenLabel]:
     for given in sorted(ledger.answers.values(), key=lambda given: (given.item, given.person)):
         if items[given.item].kind in kinds:
             yield given
@@ -116,7 +116,7 @@ def _weights(item: Item) -> dict[str, Any]:
     }
 
 
-def _verdict(given: Given, item: Item, ledger: Ledger) -> Verdict:
+def _verdict(given: GivenLabel, item: Item, ledger: Ledger) -> Verdict:
     name = ledger.people[given.person].name
     extra: dict[str, Any] = {
         "labelled_at": given.labelled_at or given.at,
@@ -138,7 +138,7 @@ def _verdict(given: Given, item: Item, ledger: Ledger) -> Verdict:
 
 
 def _aggregated(
-    method: Method, settled: Settled, item: Item, given: list[Given], ledger: Ledger
+    method: Method, settled: AggregatedLabel, item: Item, given: list[GivenLabel], ledger: Ledger
 ) -> Verdict:
     extra: dict[str, Any] = {
         "n_labels": sum(each.score is not None for each in given),

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, select
 
 from flames.annotation import events as _events
-from flames.annotation.events import Event, Head
+from flames.annotation.events import ChainHead, Event
 from flames.annotation.project import Project
 from flames.annotation.schema import items
 from flames.records import Response
@@ -47,7 +47,7 @@ class Item(NamedTuple):
         return self.stratum_drawn / self.stratum_size
 
 
-class Given(NamedTuple):
+class GivenLabel(NamedTuple):
     """Somebody's answer to an item as it stands: a label, a skip or a flag."""
 
     person: int
@@ -96,9 +96,9 @@ class Ledger:
         faults: What cannot have happened in a sound store.
     """
 
-    head: Head = field(default_factory=lambda: Head(0, "", _events.GENESIS))
+    head: ChainHead = field(default_factory=lambda: ChainHead(0, "", _events.GENESIS))
     people: dict[int, Participant] = field(default_factory=dict)
-    answers: dict[tuple[int, int], Given] = field(default_factory=dict)
+    answers: dict[tuple[int, int], GivenLabel] = field(default_factory=dict)
     leases: dict[tuple[int, int], bool] = field(default_factory=dict)
     decisions: dict[int, Decision] = field(default_factory=dict)
     deciding: dict[int, int] = field(default_factory=dict)
@@ -109,7 +109,7 @@ class Ledger:
         """Applies events; returns the ledger itself."""
         for event in happened:
             getattr(self, f"_on_{event.kind}", self._on_unknown)(event)
-            self.head = Head(event.seq, event.at, event.hash)
+            self.head = ChainHead(event.seq, event.at, event.hash)
         return self
 
     def _fault(self, event: Event, message: str) -> None:
@@ -156,7 +156,7 @@ class Ledger:
         if before is not None and data.get("source") is None:
             self._fault(event, f"person {key[0]} had answered item {key[1]} already")
         self._changes[key] = self._changes.get(key, -1) + 1
-        self.answers[key] = Given(
+        self.answers[key] = GivenLabel(
             *key, STATES[data["answer"]], data["score"], data["rationale"], event.at, event.seq,
             data.get("seconds"), data.get("source"), data.get("labelled_at"), self._changes[key],
         )  # fmt: skip

@@ -21,12 +21,12 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from flames.annotation import events as _events
-from flames.annotation.events import Entry
+from flames.annotation.events import NewEvent
 from flames.annotation.project import Project
 from flames.annotation.schema import assignments, failures, items, people, sessions
 from flames.errors import InputError, UsageError
 from flames.taxonomy import Language
-from flames.text import for_terminal, shorten, visible
+from flames.text import for_terminal, has_visible_text, shorten
 
 Role = Literal["annotator", "adjudicator", "lead"]
 
@@ -49,7 +49,7 @@ class Person(NamedTuple):
     has_password: bool
 
 
-class Session(NamedTuple):
+class LoginSession(NamedTuple):
     """A signed-in browser."""
 
     person: Person
@@ -82,7 +82,7 @@ def add_person(
     if active and role == "annotator":
         _fill_queue(connection, project, person.id)
     data = {"name": name, "role": role, "active": active}
-    _events.append(connection, [Entry("person", person.id, None, data)], project.clock())
+    _events.append(connection, [NewEvent("person", person.id, None, data)], project.clock())
     return person
 
 
@@ -93,7 +93,7 @@ def checked_name(name: str) -> str:
         UsageError: It is empty, too long, or holds line breaks or marks that hide or reorder text.
     """
     plain = unicodedata.normalize("NFC", name).strip()
-    if not visible(plain) or len(plain) > 80 or for_terminal(plain) != plain:
+    if not has_visible_text(plain) or len(plain) > 80 or for_terminal(plain) != plain:
         raise UsageError(f"a name has 1 to 80 visible characters, not {shorten(name)!r}")
     return plain
 
@@ -166,7 +166,7 @@ def set_active(connection: Connection, project: Project, person: Person, active:
     elif person.role == "annotator":
         _fill_queue(connection, project, person.id)
     data = {"name": person.name, "role": person.role, "active": active}
-    _events.append(connection, [Entry("person", person.id, None, data)], project.clock())
+    _events.append(connection, [NewEvent("person", person.id, None, data)], project.clock())
 
 
 def set_language(connection: Connection, person: int, lang: Language) -> None:
@@ -201,7 +201,7 @@ def set_password(connection: Connection, project: Project, person: Person, passw
 
 def _access_changed(connection: Connection, project: Project, person: Person, what: str) -> None:
     data = {"name": person.name, "role": person.role, "active": person.active, "changed": what}
-    _events.append(connection, [Entry("person", person.id, None, data)], project.clock())
+    _events.append(connection, [NewEvent("person", person.id, None, data)], project.clock())
 
 
 @cache
@@ -308,7 +308,7 @@ def open_session(connection: Connection, project: Project, person: Person) -> st
     return token
 
 
-def find_session(connection: Connection, project: Project, token: str) -> Session | None:
+def find_session(connection: Connection, project: Project, token: str) -> LoginSession | None:
     """The session of a cookie, if it is one of ours, not over, and its owner may come in."""
     row = connection.execute(
         select(people, sessions.c.csrf, sessions.c.expires)
@@ -317,7 +317,7 @@ def find_session(connection: Connection, project: Project, token: str) -> Sessio
     ).one_or_none()
     if row is None or not row.active or row.expires <= _events.stamp(project.clock()):
         return None
-    return Session(_person(row), row.csrf)
+    return LoginSession(_person(row), row.csrf)
 
 
 def close_session(connection: Connection, token: str) -> None:

@@ -38,7 +38,7 @@ class SourceFile(BaseModel):
     without_text: int
 
 
-class Settings(BaseModel):
+class ProjectSettings(BaseModel):
     """What was fixed when the project was made.
 
     `population` counts the responses with text that could have been drawn, `without_text` those
@@ -82,7 +82,7 @@ class Project:
         self.clock = clock
 
     @cached_property
-    def settings(self) -> Settings:
+    def settings(self) -> ProjectSettings:
         """What was fixed when the project was made."""
         found = stored_settings(self.database)
         if found is None:
@@ -115,13 +115,13 @@ class Project:
         self.close()
 
 
-def stored_settings(database: Database) -> Settings | None:
+def stored_settings(database: Database) -> ProjectSettings | None:
     """The settings that the database holds, if a project was made in it."""
     with database.read() as connection:
         text = connection.execute(
             select(settings_table.c.value).where(settings_table.c.name == "project")
         ).scalar_one_or_none()
-    return None if text is None else Settings.model_validate_json(text)
+    return None if text is None else ProjectSettings.model_validate_json(text)
 
 
 def open_project(

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, Select, Table, and_, exists, func, select, update
 
 from flames.annotation import events as _events
-from flames.annotation.events import Entry
+from flames.annotation.events import NewEvent
 from flames.annotation.project import Project
 from flames.annotation.schema import assignments, items, people
-from flames.annotation.tasks import GoneError, Kind, joined
+from flames.annotation.tasks import GoneError, Kind, task_query
 
 
 def lock_person(connection: Connection, person: int) -> None:
@@ -58,7 +58,7 @@ def held_by(
     person: int,
     now: str,
     leases: Table = assignments,
-    rows: Callable[..., Select[Any]] = joined,
+    rows: Callable[..., Select[Any]] = task_query,
 ) -> Row[Any] | None:
     """What the person has in the browser, if its time is not up.
 
@@ -77,7 +77,7 @@ class Lease(NamedTuple):
     """An item that is about to be in somebody's hands."""
 
     row: Row[Any]
-    entry: Entry
+    entry: NewEvent
     values: dict[str, str]
 
 
@@ -100,7 +100,7 @@ def new_lease(
     state = "leased"
     if offline is not None:
         told["offline"], state = True, "offline"
-    entry = Entry("leased", row.person, row.item, told)
+    entry = NewEvent("leased", row.person, row.item, told)
     return Lease(row, entry, {"state": state, "since": now, **fresh})
 
 
@@ -169,7 +169,7 @@ def candidates(person: int, kind: Kind) -> Select[Any]:
     ]
     if kind == "work":
         conditions.append(items.c.taken < items.c.quota)
-    return joined(*conditions).order_by(assignments.c.position).limit(1)
+    return task_query(*conditions).order_by(assignments.c.position).limit(1)
 
 
 Counts = dict[tuple[str, str], int]
@@ -251,7 +251,7 @@ def sweep(project: Project) -> int:
             select(items.c.id).where(items.c.id.in_(ids)).order_by(items.c.id)
             .with_for_update(key_share=True)
         )  # fmt: skip
-        entries = [Entry("returned", row.person, row.item, {"why": "expired"}) for row in rows]
+        entries = [NewEvent("returned", row.person, row.item, {"why": "expired"}) for row in rows]
         _events.append(connection, entries, project.clock())
         for row in rows:
             free_place(connection, row.person, row.item)

@@ -91,7 +91,7 @@ def part_of(dimension: Dimension, name: str | None) -> Subcomponent | None:
     return dimension.subcomponent(name) if name is not None and dimension.subcomponents else None
 
 
-def joined(*where: Any) -> Select[Any]:
+def task_query(*where: Any) -> Select[Any]:
     """Assignments with what their items show."""
     source = assignments.join(items, items.c.id == assignments.c.item)
     return select(*_COLUMNS).select_from(source).where(*where)

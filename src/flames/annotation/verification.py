@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from flames.annotation import events as _events
 from flames.annotation.create import items_digest, taxonomy_digest
-from flames.annotation.events import GENESIS, Entry, Event
+from flames.annotation.events import GENESIS, Event, NewEvent
 from flames.annotation.ledger import Ledger, read_items
 from flames.annotation.project import Project
 from flames.annotation.schema import adjudications, assignments, chain, events, items, people
@@ -72,7 +72,7 @@ def _chain(connection: Connection, problems: list[str]) -> list[Event]:
         if row.seq != number:
             problems.append(f"event {number} is missing")
             number = row.seq
-        entry = Entry(row.kind, row.person, row.item)
+        entry = NewEvent(row.kind, row.person, row.item)
         if row.hash != _events.link(before, row.seq, row.at, entry, row.data):
             problems.append(f"event {row.seq} does not follow from the one before: it was changed")
         if row.at < at:

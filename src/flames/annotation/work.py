@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Connection, Row, case, func, select, update
 
 from flames.annotation import events as _events
-from flames.annotation.events import Entry
+from flames.annotation.events import NewEvent
 from flames.annotation.ledger import STATES
 from flames.annotation.project import Project
 from flames.annotation.queue import (
@@ -30,7 +30,7 @@ from flames.annotation.queue import (
     sweep,
 )
 from flames.annotation.schema import adjudications, assignments, items
-from flames.annotation.tasks import Answer, GoneError, Kind, Task, clean_text, joined, task_of
+from flames.annotation.tasks import Answer, GoneError, Kind, Task, clean_text, task_of, task_query
 from flames.errors import UsageError
 from flames.taxonomy import Text
 
@@ -112,7 +112,7 @@ def answer(
     with project.database.write() as connection:
         lock_person(connection, person)
         row = connection.execute(
-            joined(assignments.c.person == person, assignments.c.ticket == ticket)
+            task_query(assignments.c.person == person, assignments.c.ticket == ticket)
             .with_for_update(of=assignments, key_share=True)
         ).one_or_none()  # fmt: skip
         if row is None or row.state == "offline":
@@ -175,7 +175,7 @@ def record_answer(
     if row.since is not None and "source" not in extra:
         seconds = (moment - _events.moment(row.since)).total_seconds()
         data["seconds"] = round(max(seconds, 0.0), 3)
-    entries = [Entry("labelled", row.person, row.item, data)]
+    entries = [NewEvent("labelled", row.person, row.item, data)]
     lease = new_lease(project, following, moment) if following is not None else None
     if lease is not None:
         entries.append(lease.entry)
@@ -202,7 +202,7 @@ def undo(project: Project, person: int) -> None:
     with project.database.write() as connection:
         lock_person(connection, person)
         last = connection.execute(
-            joined(
+            task_query(
                 assignments.c.person == person,
                 assignments.c.state.in_(tuple(STATES.values())),
                 assignments.c.ticket.is_not(None),
@@ -216,7 +216,7 @@ def undo(project: Project, person: int) -> None:
         if connection.execute(taken_up).first() is not None:
             raise GoneError("adjudicating")
         open_leases = connection.execute(
-            joined(assignments.c.person == person, assignments.c.state == "leased")
+            task_query(assignments.c.person == person, assignments.c.state == "leased")
             .with_for_update(of=assignments, key_share=True)
         ).all()  # fmt: skip
         freed = [row.item for row in open_leases]
@@ -227,12 +227,12 @@ def undo(project: Project, person: int) -> None:
         )  # fmt: skip
         if last.state == "skipped":
             retake_place(connection, last.item)
-        entries = [Entry("returned", person, item, {"why": "released"}) for item in freed]
+        entries = [NewEvent("returned", person, item, {"why": "released"}) for item in freed]
         moment = project.clock()
         now = _events.stamp(moment)
         lease = fresh_lease(project, now)
         told = {"expires": lease["expires"], "seq": last.seq}
-        entries.append(Entry("undone", person, last.item, told))
+        entries.append(NewEvent("undone", person, last.item, told))
         _events.append(connection, entries, moment)
         for item in freed:
             free_place(connection, person, item)
@@ -261,7 +261,7 @@ def offline_tasks(project: Project, person: int) -> list[Task]:
     """What somebody has in sheets, in the order in which it was given."""
     with project.database.read() as connection:
         rows = connection.execute(
-            joined(assignments.c.person == person, assignments.c.state == "offline").order_by(
+            task_query(assignments.c.person == person, assignments.c.state == "offline").order_by(
                 assignments.c.since, assignments.c.position
             )
         ).all()
@@ -272,7 +272,7 @@ def feedback(project: Project, person: int, ticket: str) -> Feedback | None:
     """What an answered training item teaches; None if the ticket is none of the person's."""
     with project.database.read() as connection:
         row = connection.execute(
-            joined(
+            task_query(
                 assignments.c.person == person,
                 assignments.c.ticket == ticket,
                 assignments.c.kind == "training",

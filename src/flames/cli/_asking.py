@@ -13,8 +13,8 @@ import typer
 from flames.cli._ask_options import AskOptions
 
 if TYPE_CHECKING:
-    from flames.collect.ask import Asking, Plan, Progress, Standing
-    from flames.collect.engine import Settings
+    from flames.collect.ask import Asking, AskState, Plan, Progress
+    from flames.collect.engine import AskSettings
     from flames.errors import FlamesError
     from flames.storage.run_dir import RunDir
 
@@ -24,7 +24,7 @@ class Asked:
     """How asking went: the run, how far it is, and what stopped it, if anything did."""
 
     run: RunDir
-    standing: Standing
+    standing: AskState
     stopped: FlamesError | None
 
     def failure(self) -> FlamesError | None:
@@ -91,13 +91,13 @@ def plan(options: AskOptions) -> Plan:
     )
 
 
-def settings(options: AskOptions) -> Settings:
+def settings(options: AskOptions) -> AskSettings:
     """How hard to try, and how much may be used.
 
     Raises:
         UsageError: Only one price was given, or a price is none.
     """
-    from flames.collect.engine import Settings
+    from flames.collect.engine import AskSettings
     from flames.collect.limits import Prices
     from flames.errors import UsageError
 
@@ -106,7 +106,7 @@ def settings(options: AskOptions) -> Settings:
         prices = Prices(options.price_in, options.price_out)
     elif options.price_in is not None or options.price_out is not None:
         raise UsageError("--price-in and --price-out go together")
-    return Settings(
+    return AskSettings(
         concurrency=options.concurrency,
         retries=options.retries,
         max_requests=options.max_requests,
@@ -189,7 +189,7 @@ def _bar(asking: Asking, quiet: bool) -> Iterator[Progress]:
         start = asking.standing
         task = bar.add_task("", total=start.planned, completed=start.done, rate="", told="")
 
-        def told(standing: Standing) -> None:
+        def told(standing: AskState) -> None:
             speed = bar.tasks[0].speed
             parts = [f"{standing.counts.get('error', 0)} failed"]
             if standing.cost is not None:
@@ -218,7 +218,7 @@ def _summary(asking: Asking) -> str:
     return f"{told}; {_spent(standing)}"
 
 
-def _spent(standing: Standing) -> str:
+def _spent(standing: AskState) -> str:
     """What the whole run has used."""
     told = f"{standing.earlier + standing.requests} requests"
     if standing.lost:
@@ -239,9 +239,9 @@ def _header(text: str) -> tuple[str, str]:
 
 def _text(given: str | None, option: str) -> str | None:
     from flames.errors import UsageError
-    from flames.text import encodable
+    from flames.text import utf8_safe
 
-    if given is not None and encodable(given) != given:
+    if given is not None and utf8_safe(given) != given:
         raise UsageError(f"{option} is no text in UTF-8")
     if given is None or not given.startswith("@"):
         return given

@@ -34,7 +34,7 @@ def read_sources(
         InputError: A path cannot be read as verdicts.
     """
     from flames.analysis.loading import load_sources, mappings_of, taxonomy_of
-    from flames.analysis.source import over
+    from flames.analysis.source import fill_unasked
     from flames.errors import UsageError
     from flames.prompts.sets import load_prompts
     from flames.storage.record_files import ReadOptions
@@ -62,5 +62,5 @@ def read_sources(
     ]
     if prompts is not None:
         whole = load_prompts(prompts, taxonomy=options.taxonomy)
-        sources = [over(source, whole) for source in sources]
+        sources = [fill_unasked(source, whole) for source in sources]
     return sources, options if beside is None else replace(options, mapping=mappings[-1])

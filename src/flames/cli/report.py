@@ -158,11 +158,11 @@ _FORMS = ("md", "html", "json", "csv")
 
 def _measured(sources: Sequence[Source], taxonomy: Taxonomy, seed: int) -> list[Result]:
     """A result a source, each by a name of its own, with what its neighbours make worth knowing."""
-    from flames.analysis.source import names_of, reworded_notes
+    from flames.analysis.source import display_names, reworded_notes
     from flames.metrics.rates import measure
 
     results = []
-    names, notes = names_of(sources, beside_scorers=True), reworded_notes(sources)
+    names, notes = display_names(sources, beside_scorers=True), reworded_notes(sources)
     for source, name, more in zip(sources, names, notes, strict=True):
         result = measure(source, taxonomy, seed=seed)
         own = {"name": None if name == source.model else name, "notes": result.notes + more}

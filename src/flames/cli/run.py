@@ -71,7 +71,7 @@ def _report(
     from flames.metrics.rates import measure
     from flames.reports import print_summary, write_reports
     from flames.reports.data import render_json
-    from flames.scorers.scoring import score_run, unreached
+    from flames.scorers.scoring import is_unreached, score_run
     from flames.storage.record_files import ReadOptions
     from flames.text import for_terminal
 
@@ -87,4 +87,4 @@ def _report(
         typer.echo(for_terminal(str(path)), err=as_json)
     if as_json:
         typer.echo(render_json(results), nl=False)
-    return sum(unreached(verdict.to_dict()) for each in sources for verdict in each.verdicts)
+    return sum(is_unreached(verdict.to_dict()) for each in sources for verdict in each.verdicts)

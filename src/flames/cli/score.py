@@ -214,7 +214,7 @@ def _progress(total: int | None, quiet: bool) -> Iterator[Callable[[Mapping[str,
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from flames.records import THOUGHT_ALOUD
-    from flames.scorers.scoring import check_reached, unreached
+    from flames.scorers.scoring import check_reached, is_unreached
 
     lost = thinking = 0
     scored: Counter[bool] = Counter()
@@ -227,7 +227,7 @@ def _progress(total: int | None, quiet: bool) -> Iterator[Callable[[Mapping[str,
 
         def told(line: Mapping[str, Any]) -> None:
             nonlocal lost, thinking
-            lost += unreached(line)
+            lost += is_unreached(line)
             thinking += line.get(THOUGHT_ALOUD) is True
             scored[line["score"] is not None] += 1
             if line["score"] is None:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from flames import __version__
-from flames.collect.engine import Collector, Outcome, Request, Settings
-from flames.collect.limits import Estimate, estimate, tokens_of_messages, used
+from flames.collect.engine import AskOutcome, AskSettings, Collector, Request
+from flames.collect.limits import CostEstimate, estimate_cost, tokens_of_messages, used
 from flames.collect.sync import PrivateLoop
 from flames.errors import FlamesError, UsageError
 from flames.models.base import ChatModel, Message, Reply, Sampling, Usage
@@ -26,11 +26,11 @@ from flames.models.load import ModelOptions, load_model
 from flames.prompts.sets import PromptSet, load_prompts
 from flames.records import Key, Prompt, Response
 from flames.storage.journal import RequestLog
-from flames.storage.manifest import Manifest, Session, without_secrets
+from flames.storage.manifest import Manifest, RunSession, without_secrets
 from flames.storage.run_dir import RunDir, create_run, file_sha256, safe_name
 from flames.taxonomy import Taxonomy, default_taxonomy
 
-Progress = Callable[["Standing"], None]
+Progress = Callable[["AskState"], None]
 Tag = tuple[Prompt, int]
 
 
@@ -85,7 +85,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Standing:
+class AskState:
     """How far a run is.
 
     Args:
@@ -149,7 +149,7 @@ class Asking:
         UsageError: Another process is writing to the run.
     """
 
-    def __init__(self, plan: Plan, run: RunDir, settings: Settings | None = None) -> None:
+    def __init__(self, plan: Plan, run: RunDir, settings: AskSettings | None = None) -> None:
         self.plan = plan
         self.run = run
         self.collector = Collector(
@@ -198,18 +198,18 @@ class Asking:
             if self._journal.statuses.get(key, "error") == "error":
                 yield Request((prompt, sample), self.plan.messages(prompt))
 
-    def estimate(self) -> Estimate | None:
+    def estimate(self) -> CostEstimate | None:
         """What asking will probably cost; None without prices."""
         prices = self.collector.settings.prices
         if prices is None:
             return None
         asked = (request.messages for request in self.pending())
-        return estimate(asked, prices, max_tokens=self.collector.sampling.max_tokens)
+        return estimate_cost(asked, prices, max_tokens=self.collector.sampling.max_tokens)
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> AskState:
         """How far the run is."""
-        return Standing(
+        return AskState(
             planned=self.run.manifest.planned,
             done=self.counts.total() - self.counts["error"] + self._failed,
             counts=self.counts,
@@ -222,7 +222,7 @@ class Asking:
             lost_cost=self._lost_cost,
         )
 
-    def ask(self, progress: Progress | None = None) -> Standing:
+    def ask(self, progress: Progress | None = None) -> AskState:
         """Asks, writing every response as it comes, then checks what was written.
 
         Args:
@@ -266,7 +266,7 @@ class Asking:
         self.counts[response.status] += 1
         self._failed += response.status == "error"
 
-    def _response(self, outcome: Outcome[Tag]) -> Response:
+    def _response(self, outcome: AskOutcome[Tag]) -> Response:
         prompt, sample = outcome.request.tag
         reply = outcome.reply
         return Response(
@@ -290,7 +290,7 @@ class Asking:
         )
 
     def _begin(self) -> None:
-        session = Session(
+        session = RunSession(
             started=now(),
             code_version=__version__,
             python=platform.python_version(),
@@ -328,7 +328,7 @@ def ask(
     system: str | None = None,
     sampling: Sampling | None = None,
     options: ModelOptions | None = None,
-    settings: Settings | None = None,
+    settings: AskSettings | None = None,
     taxonomy: Taxonomy | None = None,
     progress: Progress | None = None,
 ) -> RunDir:

@@ -44,7 +44,7 @@ class Request(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome(Generic[T]):
+class AskOutcome(Generic[T]):
     """How asking ended: with a reply, or with the failure that was left after all retries.
 
     `latency_s` is of the last attempt, in seconds.
@@ -58,7 +58,7 @@ class Outcome(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Settings:
+class AskSettings:
     """How hard to try, and how much may be used.
 
     Args:
@@ -115,12 +115,12 @@ class Collector:
         model: ChatModel,
         *,
         sampling: Sampling | None = None,
-        settings: Settings | None = None,
+        settings: AskSettings | None = None,
         sending: Callable[[], None] | None = None,
     ) -> None:
         self.model = model
         self._sending = sending
-        self.settings = settings or Settings()
+        self.settings = settings or AskSettings()
         self.sampling = (sampling or Sampling()).over(model.defaults)
         self.meter = Meter(
             prices=self.settings.prices,
@@ -135,7 +135,7 @@ class Collector:
         self._tried = self._proven = False
         self._lost = self._failed = 0
 
-    async def outcomes(self, requests: Iterable[Request[T]]) -> AsyncGenerator[Outcome[T], None]:
+    async def outcomes(self, requests: Iterable[Request[T]]) -> AsyncGenerator[AskOutcome[T], None]:
         """Asks everything, yielding outcomes as they come, in no particular order.
 
         `requests` is drawn from as places get free. Use it under `contextlib.aclosing` where
@@ -146,7 +146,7 @@ class Collector:
             Unreachable: Nobody answers there any more.
             BudgetSpent: There is no more to spend; some requests were not made.
         """
-        queue: asyncio.Queue[Outcome[T] | None] = asyncio.Queue()
+        queue: asyncio.Queue[AskOutcome[T] | None] = asyncio.Queue()
         self._stop = None
         giving = asyncio.create_task(self._give_out(requests, queue))
         try:
@@ -160,7 +160,7 @@ class Collector:
             raise self._stop
 
     async def _give_out(
-        self, requests: Iterable[Request[T]], queue: asyncio.Queue[Outcome[T] | None]
+        self, requests: Iterable[Request[T]], queue: asyncio.Queue[AskOutcome[T] | None]
     ) -> None:
         live: set[asyncio.Task[None]] = set()
         # those that wait before a retry hold no place of the limit, but they are bounded too
@@ -192,7 +192,7 @@ class Collector:
             queue.put_nowait(None)
 
     async def _see_through(
-        self, request: Request[T], since: float, queue: asyncio.Queue[Outcome[T] | None]
+        self, request: Request[T], since: float, queue: asyncio.Queue[AskOutcome[T] | None]
     ) -> None:
         loop = asyncio.get_running_loop()
         failures = throttles = attempts = 0
@@ -239,7 +239,7 @@ class Collector:
             await asyncio.sleep(self._wait(failure, max(failures, throttles)))
             since = await self.limit.acquire()
         self._judge(failure)
-        queue.put_nowait(Outcome(request, reply, failure, attempts, ended - begun))
+        queue.put_nowait(AskOutcome(request, reply, failure, attempts, ended - begun))
 
     def _throttled(self, failure: RateLimited, since: float) -> RequestError:
         wait = failure.retry_after

@@ -45,7 +45,7 @@ class Prices:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """What a run will probably use. `most` is the cost if every answer has its full length."""
 
     requests: int
@@ -66,15 +66,15 @@ def tokens_of_messages(messages: Iterable[Message]) -> int:
     return sum(tokens_of(message.content) + 4 for message in messages) + 3
 
 
-def estimate(
+def estimate_cost(
     requests: Iterable[tuple[Message, ...]], prices: Prices, *, max_tokens: int | None
-) -> Estimate:
+) -> CostEstimate:
     """What these requests will probably cost."""
     sizes = [tokens_of_messages(messages) for messages in requests]
     answer = min(max_tokens or ANSWER_GUESS, ANSWER_GUESS)
     tokens_in, tokens_out = sum(sizes), answer * len(sizes)
     most = None if max_tokens is None else prices.cost(tokens_in, max_tokens * len(sizes))
-    return Estimate(len(sizes), tokens_in, tokens_out, prices.cost(tokens_in, tokens_out), most)
+    return CostEstimate(len(sizes), tokens_in, tokens_out, prices.cost(tokens_in, tokens_out), most)
 
 
 class Meter:

@@ -27,7 +27,7 @@ from flames.records import Verdict
 from flames.storage.rows import open_binary, parse_json
 from flames.storage.run_dir import safe_name
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
-from flames.text import for_terminal, shorten, visible
+from flames.text import for_terminal, has_visible_text, shorten
 
 _Count = Annotated[int, Field(ge=0)]
 _Line = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]*$")]
@@ -80,7 +80,7 @@ class PromptSetName(_Part):
     seed: int | None = None
 
 
-class Entry(_Part):
+class LeaderboardEntry(_Part):
     """One model, asked one prompt set, judged by one scorer.
 
     `name` is what its row is called where that is not the model: one of several checkpoints, say.
@@ -111,7 +111,7 @@ class Entry(_Part):
     @field_validator("name")
     @classmethod
     def _readable(cls, name: str | None) -> str | None:
-        if name is not None and not (visible(name) and for_terminal(name) == name):
+        if name is not None and not (has_visible_text(name) and for_terminal(name) == name):
             raise ValueError("must be a name that readers can see")
         return name
 
@@ -165,7 +165,7 @@ def entry_of(
     name: str | None = None,
     link: str | None = None,
     contact: str | None = None,
-) -> Entry:
+) -> LeaderboardEntry:
     """An entry from verdicts.
 
     Raises:
@@ -201,7 +201,7 @@ def entry_of(
         "contact": contact,
     }
     try:
-        return Entry.model_validate(data)
+        return LeaderboardEntry.model_validate(data)
     except ValidationError as error:
         field, message = _told(error)
         raise InputError(message, field=field) from None
@@ -228,7 +228,7 @@ def _counts(dimension: Dimension, verdicts: Iterable[Verdict]) -> dict[str, Any]
     }
 
 
-def read_entry(path: str | os.PathLike[str], taxonomy: Taxonomy | None = None) -> Entry:
+def read_entry(path: str | os.PathLike[str], taxonomy: Taxonomy | None = None) -> LeaderboardEntry:
     """Reads and checks an entry file.
 
     Raises:
@@ -243,7 +243,7 @@ def read_entry(path: str | os.PathLike[str], taxonomy: Taxonomy | None = None) -
             raise InputError("is not text in UTF-8", path=name) from None
     data = parse_json(text, name, None)
     try:
-        entry = Entry.model_validate(data)
+        entry = LeaderboardEntry.model_validate(data)
     except ValidationError as error:
         place = error.errors()[0]["loc"]
         field, message = _told(error)
@@ -266,7 +266,7 @@ def _told(error: ValidationError) -> tuple[str | None, str]:
     return field, f"{message[:1].lower()}{message[1:]}"
 
 
-def _misfits(entry: Entry, taxonomy: Taxonomy) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _misfits(entry: LeaderboardEntry, taxonomy: Taxonomy) -> Iterator[tuple[str, tuple[str, ...]]]:
     """What does not fit the taxonomy, and where."""
     if entry.taxonomy != taxonomy.id:
         yield f"is {entry.taxonomy!r}, this leaderboard's is {taxonomy.id!r}", ("taxonomy",)

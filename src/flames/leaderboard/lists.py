@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from flames.leaderboard.entries import Counts, DimensionCounts, Entry
+from flames.leaderboard.entries import Counts, DimensionCounts, LeaderboardEntry
 from flames.leaderboard.published import RELEASES, published_results
 from flames.leaderboard.ranks import Ranking, has_scores, rank_models
 from flames.metrics.rates import measure
@@ -24,12 +24,12 @@ RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
-class Line:
+class ListRow:
     """One row of a list: a model, measured or published. `name` is unique in its list."""
 
     name: str
     result: Result
-    entry: Entry | None = None
+    entry: LeaderboardEntry | None = None
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,18 @@ class BoardList:
     prompt_set: PromptSetInfo
     scorer: str
     samples: int
-    lines: tuple[Line, ...]
+    lines: tuple[ListRow, ...]
     overall: Ranks | None
     dimensions: tuple[Ranks, ...]
 
     @cached_property
-    def by_name(self) -> dict[str, Line]:
+    def by_name(self) -> dict[str, ListRow]:
         """The lines by what they are called."""
         return {line.name: line for line in self.lines}
 
 
 def board_lists(
-    entries: Sequence[Entry],
+    entries: Sequence[LeaderboardEntry],
     taxonomy: Taxonomy,
     *,
     releases: Sequence[str] = RELEASES,
@@ -75,7 +75,7 @@ def board_lists(
 
     Published tables are of Flames' own dimensions and stand beside its taxonomy only.
     """
-    groups: dict[tuple[str, ...], list[Entry]] = {}
+    groups: dict[tuple[str, ...], list[LeaderboardEntry]] = {}
     for entry in entries:
         groups.setdefault(entry.group, []).append(entry)
     ordered = sorted(groups.values(), key=lambda group: -len(group))
@@ -94,24 +94,24 @@ def board_lists(
     ]
     for release in sorted(releases, reverse=True) if taxonomy.name == "flames" else ():
         results = published_results(release, resamples=resamples)
-        lines = [Line(name, result) for name, result in results.items()]
+        lines = [ListRow(name, result) for name, result in results.items()]
         lists.append(_list(f"published-{release}", release, lines, taxonomy, resamples))
     return lists
 
 
-def _line(name: str, entry: Entry, taxonomy: Taxonomy, resamples: int) -> Line:
+def _line(name: str, entry: LeaderboardEntry, taxonomy: Taxonomy, resamples: int) -> ListRow:
     result = measure(counted(entry), taxonomy, resamples=resamples)
     if name != entry.model:
         result = result.model_copy(update={"name": name})
-    return Line(name, result, entry)
+    return ListRow(name, result, entry)
 
 
-def _slug(entry: Entry) -> str:
+def _slug(entry: LeaderboardEntry) -> str:
     digest = hashlib.sha256("\n".join(entry.group).encode("utf-8")).hexdigest()[:6]
     return f"{safe_name(f'{entry.prompt_set.name}-{entry.scorer}').casefold()[:60]}-{digest}"
 
 
-def _names(entries: Iterable[Entry]) -> list[str]:
+def _names(entries: Iterable[LeaderboardEntry]) -> list[str]:
     """The entries' titles; with their date, and then a number, where that is needed to differ."""
     entries = list(entries)
     titles = Counter(entry.title for entry in entries)
@@ -127,11 +127,11 @@ def _names(entries: Iterable[Entry]) -> list[str]:
 
 
 def _list(
-    slug: str, release: str | None, lines: list[Line], taxonomy: Taxonomy, resamples: int
+    slug: str, release: str | None, lines: list[ListRow], taxonomy: Taxonomy, resamples: int
 ) -> BoardList:
     first = lines[0].result
 
-    def rate(line: Line) -> float:
+    def rate(line: ListRow) -> float:
         found = line.result.overall.harmless_rate
         return -1.0 if found is None else found.value
 
@@ -149,7 +149,7 @@ def _list(
 
 
 def _ranks(
-    lines: Sequence[Line], dimension: str | None, taxonomy: Taxonomy, resamples: int
+    lines: Sequence[ListRow], dimension: str | None, taxonomy: Taxonomy, resamples: int
 ) -> Ranks | None:
     names = taxonomy.names if dimension is None else (dimension,)
     results = {
@@ -167,7 +167,7 @@ def _ranks(
 class Counted:
     """An entry's counts as a stream of verdicts that can be measured."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: LeaderboardEntry) -> None:
         self.model = entry.model
         self.scorer = entry.scorer
         self.samples = entry.samples
@@ -176,7 +176,7 @@ class Counted:
         self.verdicts = tuple(_verdicts(entry))
 
 
-def counted(entry: Entry) -> Counted:
+def counted(entry: LeaderboardEntry) -> Counted:
     """An entry's counts as what `flames.metrics.rates` takes.
 
     Counts do not tell which responses answered the same prompt. With several samples a prompt,
@@ -185,7 +185,7 @@ def counted(entry: Entry) -> Counted:
     return Counted(entry)
 
 
-def _verdicts(entry: Entry) -> Iterator[Verdict]:
+def _verdicts(entry: LeaderboardEntry) -> Iterator[Verdict]:
     truncated = entry.truncated
     for name, group in entry.dimensions.items():
         rest = Counts(

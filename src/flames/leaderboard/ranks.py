@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.special import ndtr
 
 from flames.errors import InputError
@@ -19,6 +19,7 @@ from flames.metrics.intervals import draw_counted, mean_of, stream
 from flames.metrics.paired import holm
 from flames.metrics.rates import RESAMPLES
 from flames.metrics.result import Estimate, Result
+from flames.records import Frozen
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 
 Array = NDArray[np.float64]
@@ -27,11 +28,7 @@ Value = Literal["harmless_rate", "harmless_score"]
 LEVEL = 0.05
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Ranked(_Frozen):
+class Ranked(Frozen):
     """One model's place.
 
     `estimate` is the one of its result. `rank` counts from 1, best first, equal values sharing
@@ -47,7 +44,7 @@ class Ranked(_Frozen):
     groups: str
 
 
-class Ranking(_Frozen):
+class Ranking(Frozen):
     """Models from best to worst. `p` is the matrix of Holm-corrected p values, in that order."""
 
     dimension: str | None

@@ -8,12 +8,12 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from flames.metrics.coefficients import alpha_of, coincidences, kappa_of, unit_agreement
 from flames.metrics.intervals import PRIOR, draw_totals, percentile_interval, stream
 from flames.metrics.result import Estimate
-from flames.records import Key, Verdict
+from flames.records import Frozen, Key, Verdict
 from flames.taxonomy import Taxonomy, default_taxonomy
 
 Array = NDArray[np.float64]
@@ -21,11 +21,7 @@ Array = NDArray[np.float64]
 _METHOD = "bootstrap by prompt"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class RaterAgreement(_Frozen):
+class RaterAgreement(Frozen):
     """One rater beside the others.
 
     `n` counts the units that somebody else rated too; `percent` is the agreement with the
@@ -39,7 +35,7 @@ class RaterAgreement(_Frozen):
     bias: Estimate | None = None
 
 
-class PairAgreement(_Frozen):
+class PairAgreement(Frozen):
     """Two raters on the `n` units that both rated.
 
     `confusion[i][j]` counts the units where `first` gave the group's category i and `second`
@@ -55,7 +51,7 @@ class PairAgreement(_Frozen):
     kappa_quadratic: Estimate | None = None
 
 
-class GroupAgreement(_Frozen):
+class GroupAgreement(Frozen):
     """Agreement of all raters on one group of units.
 
     `units` counts what anybody rated, `pairable` what at least two did. Percentages are in per
@@ -74,7 +70,7 @@ class GroupAgreement(_Frozen):
     pairs: tuple[PairAgreement, ...] = ()
 
 
-class Agreement(_Frozen):
+class Agreement(Frozen):
     """Agreement overall, over all units, and a dimension."""
 
     raters: tuple[str, ...]

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.special import ndtri, stdtrit
 
 from flames.metrics.correction_labels import Correctable, Label, LabelUse, usable_labels
@@ -25,7 +25,7 @@ from flames.metrics.intervals import (
 )
 from flames.metrics.rates import RESAMPLES, measure
 from flames.metrics.result import Estimate
-from flames.records import Key, Verdict
+from flames.records import Frozen, Key, Verdict
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 
 Array = NDArray[np.float64]
@@ -34,11 +34,7 @@ _HUMAN = "bootstrap, stretched by Student's t"
 METHOD = f"prediction-powered {_HUMAN}"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Corrected(_Frozen):
+class Corrected(Frozen):
     """One value three times: by the scorer alone, by people alone, and corrected.
 
     `tuning` is λ, how far the scorer was trusted. `more_labels` is how many more labels, drawn
@@ -54,7 +50,7 @@ class Corrected(_Frozen):
     reachable: bool = True
 
 
-class CorrectedGroup(_Frozen):
+class CorrectedGroup(Frozen):
     """One dimension: `scored` responses by the scorer, `labelled` of them by people, too.
 
     `agreement` is the share of labelled responses, in per cent, on which both say the same.
@@ -67,7 +63,7 @@ class CorrectedGroup(_Frozen):
     harmless_score: Corrected
 
 
-class Correction(_Frozen):
+class Correction(Frozen):
     """Scorer alone, people alone and prediction-powered, overall and a dimension.
 
     Overall, `human` and `corrected` are None where a dimension has fewer than two labelled

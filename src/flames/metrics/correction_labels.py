@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from flames.errors import InputError
 from flames.metrics.rates import Measurable
-from flames.records import Key, Prompt, Response, Verdict, on_other_text
+from flames.records import Key, Prompt, Response, Verdict, is_on_other_text
 
 PROBABILITY = "inclusion_probability"
 
@@ -86,7 +86,7 @@ def probability_of(label: Verdict) -> float:
 
 def _of_another(label: Verdict, source: Correctable) -> bool:
     prompt, response = source.prompts.get(label.prompt_id), source.responses.get(label.key)
-    return on_other_text(
+    return is_on_other_text(
         label, prompt.text if prompt else None, response.response if response else None
     )
 

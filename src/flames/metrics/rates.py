@@ -118,7 +118,7 @@ def _named_groups(
 ) -> dict[str, Group]:
     groups = {}
     for name, verdicts in named.items():
-        group = tally(verdicts, taxonomy)
+        group = tally_prompts(verdicts, taxonomy)
         draws = None
         if group.scored and not group.binary:
             totals = draw_totals(group.outcomes, group.ends, resamples, stream(seed, kind, name))
@@ -179,7 +179,7 @@ def measure(
     rate_draws: list[Array] = []
     score_draws: list[Array] = []
     for name, verdicts in by_dimension.items():
-        group = tally(verdicts, taxonomy)
+        group = tally_prompts(verdicts, taxonomy)
         tallies.append(group)
         draws = None
         if group.scored:
@@ -311,7 +311,7 @@ class Tally:
         return size * np.array([[0.0, self.worst, 1.0], [1.0, 1.0, 1.0]])
 
 
-def tally(verdicts: Iterable[Verdict], taxonomy: Taxonomy) -> Tally:
+def tally_prompts(verdicts: Iterable[Verdict], taxonomy: Taxonomy) -> Tally:
     """Adds up verdicts, which may come from dimensions with different scales."""
     n = 0
     levels: set[int] = set()

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from flames.records import PromptSetInfo
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
+from flames.records import Frozen, PromptSetInfo
 
 
-class Estimate(_Frozen):
+class Estimate(Frozen):
     """A value with its 95 % interval. Rates are in per cent, scores out of 100."""
 
     value: float
@@ -22,14 +18,14 @@ class Estimate(_Frozen):
     method: str
 
 
-class Bounds(_Frozen):
+class Bounds(Frozen):
     """The value if every unscored response had been harmful (`low`), or harmless (`high`)."""
 
     low: float
     high: float
 
 
-class Coverage(_Frozen):
+class Coverage(Frozen):
     """How much of what was to be measured was measured.
 
     `prompts` counts what was to be asked (times the samples), `answered` the responses that
@@ -44,7 +40,7 @@ class Coverage(_Frozen):
     unscored: dict[str, int] = Field(default_factory=dict)
 
 
-class Group(_Frozen):
+class Group(Frozen):
     """One dimension, subcomponent or technique.
 
     `n` counts what was to be measured, `scored` what was; `counts` the scores, best first,
@@ -60,7 +56,7 @@ class Group(_Frozen):
     unscored: dict[str, int] = Field(default_factory=dict)
 
 
-class Overall(_Frozen):
+class Overall(Frozen):
     """Macro means over all dimensions of the taxonomy; None where one has no scored response."""
 
     harmless_rate: Estimate | None = None
@@ -70,7 +66,7 @@ class Overall(_Frozen):
     coverage: Coverage
 
 
-class Result(_Frozen):
+class Result(Frozen):
     """Everything measured on one model with one scorer.
 
     `name` is what the model is called beside another of the same name.

@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 
 from flames.models.base import Reply, TransientFailure, Usage
-from flames.models.failures import BLOCKED_FINISH, redact, refusal
+from flames.models.failures import BLOCKED_FINISH, classify_refusal, redact
 from flames.records import Status
 from flames.text import shorten, split_reasoning
 
@@ -47,7 +47,7 @@ def read_answer(raw: bytes, secrets: tuple[str, ...] = ()) -> Reply:
 
 
 def _refused(body: Mapping[str, Any], secrets: tuple[str, ...]) -> Reply:
-    meaning = refusal(200, body, secrets=secrets)
+    meaning = classify_refusal(200, body, secrets=secrets)
     if isinstance(meaning, Reply):
         return meaning
     raise meaning

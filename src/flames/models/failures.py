@@ -67,7 +67,7 @@ _MINIMAX_LOST = frozenset({1004, 1008, 2049, 2056})
 _MINIMAX_AGAIN = frozenset({1000, 1001, 1013, 1024, 1033})
 
 
-def refusal(
+def classify_refusal(
     status: int, body: Any, *, retry_after: float | None = None, secrets: tuple[str, ...] = ()
 ) -> Reply | RequestError:
     """What an error answer means.
@@ -155,7 +155,7 @@ def redact(text: str, secrets: tuple[str, ...]) -> str:
     return text
 
 
-def wait_asked(headers: Mapping[str, str]) -> float | None:
+def requested_wait(headers: Mapping[str, str]) -> float | None:
     """Seconds that `Retry-After` (or `retry-after-ms`) asks to wait, if it says so readably."""
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         value = headers.get(name)

@@ -15,7 +15,7 @@ from flames.models.base import ChatModel
 from flames.models.frames import load_frame
 from flames.models.openai_client import OpenAIModel
 from flames.models.providers import PRESETS
-from flames.text import encodable
+from flames.text import utf8_safe
 
 ENTRY_POINTS = "flames.models"
 
@@ -61,7 +61,7 @@ def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
     if not (math.isfinite(options.timeout) and options.timeout > 0):
         raise UsageError(f"the timeout must be a number of seconds above 0, not {options.timeout}")
     spec = spec.strip()
-    if encodable(spec) != spec:
+    if utf8_safe(spec) != spec:
         raise UsageError(f"the model's name {spec!r} is no text in UTF-8")
     if options.base_url is not None:
         return _elsewhere(spec, options.base_url, options)

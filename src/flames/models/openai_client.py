@@ -20,7 +20,7 @@ from flames.models.base import (
     TransientFailure,
     Unreachable,
 )
-from flames.models.failures import redact, refusal, wait_asked
+from flames.models.failures import classify_refusal, redact, requested_wait
 from flames.models.frames import Frame
 from flames.text import shorten
 
@@ -128,10 +128,10 @@ class OpenAIModel:
             async with asyncio.timeout(self._timeout):
                 raw = await client.post(path, cast_to=bytes, body=body)
         except openai.APIStatusError as error:
-            meaning = refusal(
+            meaning = classify_refusal(
                 error.status_code,
                 _body(error),
-                retry_after=wait_asked(error.response.headers),
+                retry_after=requested_wait(error.response.headers),
                 secrets=self._secrets,
             )
             if isinstance(meaning, Reply):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flames.analysis.source import over
+from flames.analysis.source import fill_unasked
 from flames.metrics.result import Result
 from flames.reports.data import render_csv, render_json
 from flames.reports.html import render_html
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flames.storage.run_dir import ReportFormat, RunDir
 
 __all__ = [
-    "over",
+    "fill_unasked",
     "print_summary",
     "render_csv",
     "render_html",

@@ -14,7 +14,7 @@ from rich.text import Text as RichText
 
 from flames.analysis.comparison import SHOWN, Change, Comparison, Difference, PairComparison
 from flames.reports.page import load_strings, render_page
-from flames.reports.view import Words, note_text, plain, reason_text, tone
+from flames.reports.view import Words, note_text, plain, reason_text, score_tone
 from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy
 from flames.text import for_terminal, shorten
 
@@ -54,7 +54,7 @@ def render_html(
         note_text=note_text,
         taxonomy=taxonomy,
         matrix={(p.first, p.second): (i, p) for i, p in enumerate(comparison.pairs, 1)},
-        tone=lambda change, value: tone(value, taxonomy.dimension(change.dimension).scale),
+        tone=lambda change, value: score_tone(value, taxonomy.dimension(change.dimension).scale),
         part_label=lambda change: _part(change, taxonomy),
         signed=signed,
         p_value=p_value,

@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text as RichText
 
-from flames.analysis.evaluation import Evaluation, Figures
+from flames.analysis.evaluation import Evaluation, ScorerMetrics
 from flames.metrics.result import Estimate
 from flames.reports.page import load_strings, render_page
 from flames.reports.view import note_text
 from flames.taxonomy import Language, Taxonomy, Text
 from flames.taxonomy import Text as Words
-from flames.text import encodable, for_terminal
+from flames.text import for_terminal, utf8_safe
 
 
 def print_summary(evaluations: Sequence[Evaluation], console: Console, lang: Language) -> None:
@@ -92,7 +92,7 @@ _ESCAPED = str.maketrans({char: "\\" + char for char in "\\`*_[]<>#|~$&@"})
 
 def plain(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    return encodable(for_terminal(text)).translate(_ESCAPED)
+    return utf8_safe(for_terminal(text)).translate(_ESCAPED)
 
 
 def _cell(text: str) -> str:
@@ -178,12 +178,12 @@ def page(evaluations: Sequence[Evaluation], taxonomy: Taxonomy, lang: Language) 
 
 def _groups(
     evaluation: Evaluation, taxonomy: Taxonomy, w: Mapping[str, Words]
-) -> list[tuple[Words, Figures]]:
+) -> list[tuple[Words, ScorerMetrics]]:
     named = [(taxonomy.dimension(n).label, found) for n, found in evaluation.dimensions.items()]
     return [(w["all"], evaluation.overall), *named]
 
 
-def reliability(found: Figures) -> list[dict[str, Any]]:
+def reliability(found: ScorerMetrics) -> list[dict[str, Any]]:
     """The points of a reliability picture on a 100 × 100 field, the origin below left."""
     if found.calibration is None:
         return []
@@ -237,11 +237,11 @@ def number(found: Estimate | None, digits: int = 1, *, sign: bool = False) -> st
     )
 
 
-def _share(found: Figures) -> str:
+def _share(found: ScorerMetrics) -> str:
     return f"{found.scored:,} / {found.n:,}"
 
 
-def _ece(found: Figures) -> str:
+def _ece(found: ScorerMetrics) -> str:
     return number(found.calibration.ece if found.calibration else None)
 
 
@@ -285,7 +285,7 @@ def summary(evaluations: Sequence[Evaluation]) -> Table:
 def dimensions(evaluation: Evaluation, taxonomy: Taxonomy) -> Table:
     """One row a dimension, the last over all."""
     w = words()
-    groups: list[tuple[Cell, Figures]] = [
+    groups: list[tuple[Cell, ScorerMetrics]] = [
         (taxonomy.dimension(name).label, found) for name, found in evaluation.dimensions.items()
     ]
     groups.append((w["all"], evaluation.overall))
@@ -332,7 +332,7 @@ def models(evaluation: Evaluation) -> Table:
     return Table(w["models"], tuple(w[key] for key in keys), tuple(rows))
 
 
-def confusion(found: Figures) -> str:
+def confusion(found: ScorerMetrics) -> str:
     """A confusion matrix on one line: rows parted by bars."""
     return " | ".join(" ".join(map(str, row)) for row in found.confusion)
 

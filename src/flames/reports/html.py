@@ -22,7 +22,7 @@ from flames.reports import view
 from flames.reports.charts import Radar, radar
 from flames.reports.human import HumanRow, agreement, human_rows, label_lines
 from flames.reports.page import LANGUAGES, load_strings, render_page
-from flames.reports.view import Row, Words
+from flames.reports.view import GroupRow, Words
 from flames.taxonomy import Language, Taxonomy, Text
 
 
@@ -75,8 +75,8 @@ class Section:
     """One result as the template shows it."""
 
     result: Result
-    dimensions: list[Row]
-    techniques: list[Row]
+    dimensions: list[GroupRow]
+    techniques: list[GroupRow]
     partial: Text
     scale: list[int]
     levels: list[tuple[str, Text]]
@@ -176,7 +176,7 @@ def helpers() -> dict[str, Any]:
     return {
         "release": LATEST,
         "chosen": _CHOSEN,
-        "tone": view.tone,
+        "tone": view.score_tone,
         "note_text": view.note_text,
         "reason_text": view.reason_text,
         "percent": view.percent,

@@ -10,8 +10,8 @@ from typing import Any
 
 from flames.errors import UsageError
 from flames.leaderboard.attack import attack_table
-from flames.leaderboard.entries import Entry
-from flames.leaderboard.lists import RESAMPLES, BoardList, Line, board_lists
+from flames.leaderboard.entries import LeaderboardEntry
+from flames.leaderboard.lists import RESAMPLES, BoardList, ListRow, board_lists
 from flames.leaderboard.published import RELEASES
 from flames.reports.charts import radar
 from flames.reports.data import CSV_COLUMNS, csv_rows
@@ -75,7 +75,7 @@ class _Site:
 
 
 def build_site(
-    entries: Sequence[Entry],
+    entries: Sequence[LeaderboardEntry],
     out: Path,
     *,
     taxonomy: Taxonomy | None = None,
@@ -311,7 +311,7 @@ def _source(board: BoardList) -> str:
     return "published" if board.release else "measured"
 
 
-def _date(board: BoardList, line: Line) -> str | None:
+def _date(board: BoardList, line: ListRow) -> str | None:
     return line.entry.date if line.entry else board.release
 
 

@@ -10,16 +10,16 @@ from flames.metrics.correction import Corrected, Correction
 from flames.metrics.result import Group, Result
 from flames.reports import view
 from flames.reports.human import agreement, human_rows, label_lines
-from flames.reports.view import Row, Words
+from flames.reports.view import GroupRow, Words
 from flames.taxonomy import Language, Taxonomy
-from flames.text import encodable, for_terminal
+from flames.text import for_terminal, utf8_safe
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~$&@]|:(?=//)|(?<=www)\.)")
 
 
 def escape(text: str) -> str:
     """Text that Markdown shows as it is, on one line: no markup, no HTML, no table cell ends."""
-    safe = encodable(for_terminal(text)).strip()
+    safe = utf8_safe(for_terminal(text)).strip()
     safe = _SPECIAL.sub(r"\\\1", safe)
     safe = re.sub(r"^(\d+)(?=[.)]\s)", r"\1\\", safe)
     return re.sub(r"^([-+=#])", r"\\\1", safe)
@@ -111,7 +111,7 @@ def _headline(result: Result, taxonomy: Taxonomy, words: Words) -> list[str]:
     return lines
 
 
-def _cells(row: Row, words: Words) -> list[str]:
+def _cells(row: GroupRow, words: Words) -> list[str]:
     group = row.group
     label = escape(row.label(words.lang))
     name = f"**{label}**" if row.kind == "dimension" else f"&emsp;{label}" if row.parent else label

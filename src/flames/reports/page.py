@@ -32,7 +32,7 @@ from markupsafe import Markup, escape
 from flames import __version__
 from flames.errors import UsageError
 from flames.taxonomy import Language, Text
-from flames.text import encodable, for_terminal
+from flames.text import for_terminal, utf8_safe
 
 Strings = Mapping[str, Text]
 
@@ -117,7 +117,7 @@ def render_page(
         words_json=script_json(spoken),
         data_json=script_json(data),
     )
-    return encodable(html.replace("\x00", "\N{REPLACEMENT CHARACTER}"))
+    return utf8_safe(html.replace("\x00", "\N{REPLACEMENT CHARACTER}"))
 
 
 @cache

@@ -15,7 +15,7 @@ from flames.metrics.correction import Corrected, Correction
 from flames.metrics.result import Result
 from flames.reports import view
 from flames.reports.human import agreement, human_rows, label_lines
-from flames.reports.view import Row, Words
+from flames.reports.view import GroupRow, Words
 from flames.taxonomy import Language, Taxonomy
 from flames.text import for_terminal
 
@@ -136,7 +136,7 @@ def _table(result: Result, taxonomy: Taxonomy, words: Words) -> Table:
     return table
 
 
-def _add(table: Table, row: Row, words: Words) -> None:
+def _add(table: Table, row: GroupRow, words: Words) -> None:
     group = row.group
     style = "bold" if row.kind == "dimension" else ""
     name = row.label(words.lang)

@@ -19,7 +19,7 @@ DASH = "–"
 
 
 @dataclass(frozen=True)
-class Row:
+class GroupRow:
     """One measured group with its names and the scores of its scale, best first."""
 
     kind: Kind
@@ -98,47 +98,47 @@ def scale_of(taxonomy: Taxonomy, name: str, default: tuple[int, ...]) -> tuple[i
     return dimension.scale if dimension else default
 
 
-def tone(value: int, scale: Sequence[int]) -> str:
+def score_tone(value: int, scale: Sequence[int]) -> str:
     """The colour class of a score: `s3` for the best, `s1` for the worst, `s2` between."""
     return "s3" if value == scale[0] else "s1" if value == scale[-1] else "s2"
 
 
-def levels_of(rows: Sequence[Row], taxonomy: Taxonomy) -> list[tuple[str, Text]]:
+def levels_of(rows: Sequence[GroupRow], taxonomy: Taxonomy) -> list[tuple[str, Text]]:
     """Every score that stands in the rows, best first, with what it is called."""
     found = sorted({value for row in rows for value in row.scale}, reverse=True)
     names = {level.score: level.name for level in taxonomy.levels}
     return [(str(value), names.get(value, plain(str(value)))) for value in found]
 
 
-def dimension_rows(result: Result, taxonomy: Taxonomy) -> list[Row]:
+def dimension_rows(result: Result, taxonomy: Taxonomy) -> list[GroupRow]:
     """The measured dimensions in the taxonomy's order, each followed by its subcomponents."""
     order = {name: position for position, name in enumerate(taxonomy.names)}
-    rows: list[Row] = []
+    rows: list[GroupRow] = []
     placed: set[str] = set()
     for name in sorted(result.dimensions, key=lambda name: order.get(name, len(order))):
         dimension = dimension_of(taxonomy, name)
         group = result.dimensions[name]
         scale = scale_of(taxonomy, name, _scores(group))
         label = dimension.label if dimension else plain(name)
-        rows.append(Row("dimension", name, label, group, scale))
+        rows.append(GroupRow("dimension", name, label, group, scale))
         for part in dimension.subcomponents if dimension else ():
             # Where two dimensions have a part of the same name, both are named in full.
             for key in (part.name, f"{name} · {part.name}"):
                 if found := result.subcomponents.get(key):
-                    rows.append(Row("subcomponent", part.name, part.label, found, scale, name))
+                    rows.append(GroupRow("subcomponent", part.name, part.label, found, scale, name))
                     placed.add(key)
     rows += [
-        Row("subcomponent", name, plain(name), group, _scores(group))
+        GroupRow("subcomponent", name, plain(name), group, _scores(group))
         for name, group in result.subcomponents.items()
         if name not in placed
     ]
     return rows
 
 
-def technique_rows(result: Result) -> list[Row]:
+def technique_rows(result: Result) -> list[GroupRow]:
     """The techniques."""
     return [
-        Row("technique", name, technique_text(name), group, _scores(group))
+        GroupRow("technique", name, technique_text(name), group, _scores(group))
         for name, group in result.techniques.items()
     ]
 

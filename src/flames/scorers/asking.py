@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from flames.collect.engine import Collector, Request, Settings
+from flames.collect.engine import AskSettings, Collector, Request
 from flames.collect.limits import Prices
 from flames.collect.sync import PrivateLoop
 from flames.errors import OutsideError, UsageError
@@ -31,7 +31,7 @@ from flames.storage.run_dir import safe_name
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class Question:
     """A question; the same one asked for another vote is another question."""
 
     messages: tuple[Message, ...]
@@ -39,7 +39,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class ModelAnswer:
     """What came of a question. Tokens are the provider's counts, None where it gives none."""
 
     status: Status
@@ -51,18 +51,18 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Form:
+class AnswerForm:
     """A way to ask for structured output: fields of the request's body."""
 
     name: str
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-PLAIN = Form("plain")
+PLAIN = AnswerForm("plain")
 _KEPT = ("ok", "truncated", "empty", "blocked")
 
 
-class AskJournal:
+class AnswerJournal:
     """Answers by the content of their questions: append-only JSON Lines, safe for many writers.
 
     A line that a kill tore is passed over; its question is asked again.
@@ -73,7 +73,7 @@ class AskJournal:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        self._told: dict[str, Told] = {}
+        self._told: dict[str, ModelAnswer] = {}
         self._file: int | None = None
         if path is None:
             return
@@ -93,15 +93,17 @@ class AskJournal:
         try:
             line = json.loads(raw)
             if line["status"] in _KEPT and isinstance(line.get("text", ""), str):
-                self._told[line["key"]] = Told(**{k: line.get(k) for k in Told.__slots__})
+                self._told[line["key"]] = ModelAnswer(
+                    **{k: line.get(k) for k in ModelAnswer.__slots__}
+                )
         except (ValueError, KeyError, TypeError, AttributeError):
             return
 
-    def get(self, key: str) -> Told | None:
+    def get(self, key: str) -> ModelAnswer | None:
         """What came of that question, if it was asked."""
         return self._told.get(key)
 
-    def put(self, key: str, told: Told) -> None:
+    def put(self, key: str, told: ModelAnswer) -> None:
         """Keeps an answer; once this returns, a kill cannot lose it.
 
         Raises:
@@ -125,7 +127,7 @@ class AskJournal:
             os.close(self._file)  # type: ignore[arg-type]
 
 
-class Asker:
+class ModelAsker:
     """Asks one model many things, each at most once.
 
     Used under `with`, which keeps connections (and a model that is served for it) open between
@@ -145,8 +147,8 @@ class Asker:
         model: ChatModel,
         *,
         sampling: Sampling,
-        settings: Settings | None = None,
-        forms: Sequence[Form] = (PLAIN,),
+        settings: AskSettings | None = None,
+        forms: Sequence[AnswerForm] = (PLAIN,),
         journal: Path | None = None,
     ) -> None:
         self.model = model
@@ -154,13 +156,13 @@ class Asker:
         self.forms = tuple(forms)
         self._sampling = self.collector.sampling
         self.journal_path = journal
-        self._journal = AskJournal(journal)
+        self._journal = AnswerJournal(journal)
         self.described = model.describe()  # once: it may take checksums of large files
         self._identity = dump_line([self.described, self._sampling.to_dict()])
         self._works = False
         self._loop: PrivateLoop | None = None
 
-    def __enter__(self) -> Asker:
+    def __enter__(self) -> ModelAsker:
         self._loop = PrivateLoop()
         return self
 
@@ -177,7 +179,7 @@ class Asker:
         """What tokens cost, if that was said."""
         return self.collector.settings.prices
 
-    def ask(self, asks: Sequence[Ask]) -> list[Told]:
+    def ask(self, asks: Sequence[Question]) -> list[ModelAnswer]:
         """Answers to all questions, in their order; those that failed have the status `error`.
 
         Raises:
@@ -186,7 +188,7 @@ class Asker:
         """
         keys = [self._key(ask) for ask in asks]
         wanted = {k: a for k, a in zip(keys, asks, strict=True) if self._journal.get(k) is None}
-        failed: dict[str, Told] = {}
+        failed: dict[str, ModelAnswer] = {}
         if wanted:
             if len(wanted) < len(set(keys)):
                 self.collector.answered = True
@@ -195,19 +197,19 @@ class Asker:
             self._loop.run(self._ask(wanted, failed))
         return [self._journal.get(key) or failed[key] for key in keys]
 
-    def _key(self, ask: Ask) -> str:
+    def _key(self, ask: Question) -> str:
         said = [[message.role, message.content] for message in ask.messages]
         whole = dump_line([self._identity, said, ask.vote])
         return hashlib.sha256(whole.encode("utf-8")).hexdigest()[:32]
 
-    async def _ask(self, wanted: Mapping[str, Ask], failed: dict[str, Told]) -> None:
+    async def _ask(self, wanted: Mapping[str, Question], failed: dict[str, ModelAnswer]) -> None:
         requests = [Request(key, ask.messages) for key, ask in wanted.items()]
         while requests and not self._works:  # one alone finds out which form the endpoint takes
             await self._pass(requests[:1], failed)
             requests = requests[1:]
         await self._pass(requests, failed)
 
-    async def _pass(self, requests: Sequence[Request[str]], failed: dict[str, Told]) -> None:
+    async def _pass(self, requests: Sequence[Request[str]], failed: dict[str, ModelAnswer]) -> None:
         forms = self.forms
         for position, form in enumerate(forms):
             rejected: list[Request[str]] = []
@@ -223,18 +225,20 @@ class Asker:
                     elif isinstance(failure, RequestRejected) and position + 1 < len(forms):
                         rejected.append(outcome.request)
                     else:
-                        failed[key] = Told("error", note=str(failure))
+                        failed[key] = ModelAnswer("error", note=str(failure))
             if not rejected:
                 return
             requests = rejected
 
 
-def _told(reply: Reply, latency_s: float) -> Told:
+def _told(reply: Reply, latency_s: float) -> ModelAnswer:
     usage = reply.usage or Usage()
     text, status = reply.text, reply.status
     if status == "empty" and (called := _tool_calls(reply.raw)):
         text, status = called, "ok"
-    return Told(status, text, reply.note, usage.tokens_in, usage.tokens_out, round(latency_s, 4))
+    return ModelAnswer(
+        status, text, reply.note, usage.tokens_in, usage.tokens_out, round(latency_s, 4)
+    )
 
 
 def _tool_calls(raw: Mapping[str, Any] | None) -> str:
@@ -246,7 +250,7 @@ def _tool_calls(raw: Mapping[str, Any] | None) -> str:
         return ""
 
 
-def spent(asked: Sequence[Told], prices: Prices | None) -> dict[str, Any]:
+def answer_usage(asked: Sequence[ModelAnswer], prices: Prices | None) -> dict[str, Any]:
     """What questions took: their number, tokens, seconds of waiting, money where it is known."""
     tokens_in = sum(told.tokens_in or 0 for told in asked)
     tokens_out = sum(told.tokens_out or 0 for told in asked)
@@ -268,7 +272,7 @@ def together(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: round(sum(part.get(name, 0) for part in parts), 8) for name in known}
 
 
-def model_and_settings(spec: str, context: ScorerContext) -> tuple[ChatModel, Settings]:
+def model_and_settings(spec: str, context: ScorerContext) -> tuple[ChatModel, AskSettings]:
     """The model that a scorer asks, and how hard to try, from the context's options.
 
     Raises:
@@ -288,7 +292,7 @@ def model_and_settings(spec: str, context: ScorerContext) -> tuple[ChatModel, Se
     }
     if "max_cost" in options:
         limits["max_cost"] = number(options, "max_cost", 0.0)
-    return load_model(spec, ModelOptions(**said)), Settings(prices=prices, **limits)
+    return load_model(spec, ModelOptions(**said)), AskSettings(prices=prices, **limits)
 
 
 def text(options: Mapping[str, Any], name: str) -> str | None:

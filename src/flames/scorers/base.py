@@ -13,7 +13,7 @@ from flames.taxonomy import Taxonomy, default_taxonomy
 
 
 @dataclass(frozen=True)
-class Learnt:
+class TrainingLabels:
     """Labels that a scorer learnt from; on these it looks better than it is.
 
     Args:
@@ -47,7 +47,7 @@ class ScorerInfo:
     taxonomy: str
     notes: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
-    learnt: tuple[Learnt, ...] = ()
+    learnt: tuple[TrainingLabels, ...] = ()
     probabilities: bool = True
 
 

@@ -13,11 +13,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from flames.errors import InputError, UsageError
-from flames.records import Response, Verdict, dump_line, verdict_for
-from flames.scorers.base import Learnt, Scorer, ScorerContext, ScorerInfo
+from flames.records import Frozen, Response, Verdict, dump_line, verdict_for
+from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, TrainingLabels
 from flames.scorers.registry import load_among
 from flames.storage.atomic import write_atomic
 from flames.storage.rows import parse_json
@@ -47,7 +47,7 @@ class CalibratedScorer:
         self._calibration = calibration
         self.window = getattr(scorer, "window", 256)
         name = f"{scorer.info.id}+calibrated-{version}"
-        own = Learnt(name, tuple(calibration.files.values()), calibration.models)
+        own = TrainingLabels(name, tuple(calibration.files.values()), calibration.models)
         self.info = ScorerInfo(
             id=name,
             title=f"{scorer.info.title}, calibrated ({calibration.method})",
@@ -115,18 +115,14 @@ TINY = 1e-6
 """Probabilities below are taken for this one where a logarithm is needed."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Curve(_Frozen):
+class Curve(Frozen, extra="forbid"):
     """A rising step function through its knots, linear between them."""
 
     x: tuple[float, ...]
     y: tuple[float, ...]
 
 
-class Fit(_Frozen):
+class Fit(Frozen, extra="forbid"):
     """How the probabilities of one dimension are changed.
 
     `temperature` scales them all; `curves` change each score's, by its number as text. A
@@ -139,7 +135,7 @@ class Fit(_Frozen):
     pooled: bool = False
 
 
-class Quality(_Frozen):
+class Quality(Frozen, extra="forbid"):
     """How well probabilities fit labels.
 
     `nll` is the mean negative log-likelihood, `ece` the expected calibration error over ten
@@ -152,7 +148,7 @@ class Quality(_Frozen):
     ece: float
 
 
-class Abstention(_Frozen):
+class Abstention(Frozen, extra="forbid"):
     """What a threshold does, on prompts that were not fitted on."""
 
     threshold: Annotated[float, Field(ge=0, le=1)]
@@ -163,7 +159,7 @@ class Abstention(_Frozen):
     high: float | None
 
 
-class Calibration(_Frozen):
+class Calibration(Frozen, extra="forbid"):
     """A calibration as its file holds it.
 
     `files` (name → SHA-256) and `models` tell what it was fitted on, `notes` what a reader of

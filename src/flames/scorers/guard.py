@@ -17,14 +17,14 @@ from flames.models.base import ChatModel, Message, Reply, Sampling
 from flames.models.openai_client import OpenAIModel
 from flames.records import Response, Verdict, verdict_for
 from flames.scorers.asking import (
-    Ask,
-    Asker,
-    Told,
+    ModelAnswer,
+    ModelAsker,
+    Question,
+    answer_usage,
     journal_path,
     model_and_settings,
     number,
     one_of,
-    spent,
     text,
 )
 from flames.scorers.base import ScorerContext, ScorerInfo
@@ -33,7 +33,7 @@ from flames.scorers.judge.prompt import filled
 from flames.scorers.judge.scorer import NO_PROMPT
 from flames.scorers.registry import scorer_notes
 from flames.taxonomy import Dimension, Taxonomy
-from flames.text import encodable
+from flames.text import utf8_safe
 
 Controversial = Literal["unscored", "unsafe", "safe"]
 
@@ -51,7 +51,7 @@ class GuardScorer:
 
     def __init__(
         self,
-        asker: Asker,
+        asker: ModelAsker,
         adapter: Adapter,
         taxonomy: Taxonomy,
         controversial: Controversial = "unscored",
@@ -87,7 +87,7 @@ class GuardScorer:
         """
         reasons = [self._uncovered(response) for response in responses]
         pairs = zip(responses, reasons, strict=True)
-        asks = [Ask(self._messages(response)) for response, reason in pairs if reason is None]
+        asks = [Question(self._messages(response)) for response, reason in pairs if reason is None]
         with self._asker:
             told = iter(self._asker.ask(asks))
         return [
@@ -112,8 +112,8 @@ class GuardScorer:
 
     def _messages(self, response: Response) -> tuple[Message, ...]:
         texts = {
-            "prompt": encodable(response.prompt or ""),
-            "response": encodable(response.response or ""),
+            "prompt": utf8_safe(response.prompt or ""),
+            "response": utf8_safe(response.response or ""),
         }
         if self._template is not None:
             return (Message("user", filled(self._template[0], texts)),)
@@ -125,9 +125,9 @@ class GuardScorer:
         name = self._dimension(response).name
         return verdict_for(response, scorer=self.info.id, dimension=name, unscored=reason)
 
-    def _judged(self, response: Response, told: Told) -> Verdict:
+    def _judged(self, response: Response, told: ModelAnswer) -> Verdict:
         dimension = self._dimension(response)
-        extra: dict[str, Any] = {"judging": spent([told], self._asker.prices)}
+        extra: dict[str, Any] = {"judging": answer_usage([told], self._asker.prices)}
         answer: GuardAnswer | None = None
         if told.status in ("blocked", "error"):
             reason: str | None = told.status
@@ -229,7 +229,7 @@ def guard_with(
     )
     name = guard_id(model.name, adapter, controversial, template)
     journal = journal_path(options, "guard", name)
-    asker = Asker(model, sampling=sampling, journal=journal, **asking)
+    asker = ModelAsker(model, sampling=sampling, journal=journal, **asking)
     return GuardScorer(asker, adapter, context.taxonomy, controversial, template)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flames.errors import InputError
-from flames.records import Key, Response, Status, Verdict, on_other_text, response_of
+from flames.records import Key, Response, Status, Verdict, is_on_other_text, response_of
 from flames.scorers.base import ScorerInfo
 from flames.scorers.labels import PREFIX, SILVER, SILVER_ID, labels_path
 from flames.scorers.registry import scorer_notes
@@ -141,7 +141,9 @@ def read_labelled(
     return replace(labelled, notes=scorer_notes(SILVER_ID)) if labelled.synthetic else labelled
 
 
-def seen(info: ScorerInfo, files: Mapping[str, str], models: Iterable[str]) -> tuple[str, ...]:
+def training_overlap(
+    info: ScorerInfo, files: Mapping[str, str], models: Iterable[str]
+) -> tuple[str, ...]:
     """What a reader must know where a scorer is tried on labels that it learnt from.
 
     Told by the labels' files and the models: of a scorer that was trained on other prompts of
@@ -196,7 +198,7 @@ def _merged(given: list[tuple[Verdict, str]]) -> Labelled:
     asked, text = _text(first, "prompt") or None, _text(first, "response")
     votes: dict[str, int] = {}
     for verdict, place in given:
-        if verdict.dimension != first.dimension or on_other_text(verdict, asked, text):
+        if verdict.dimension != first.dimension or is_on_other_text(verdict, asked, text):
             raise InputError(
                 f"{where} and {place} are on the same prompt, model and sample "
                 f"({first.prompt_id!r}, {first.model!r}, {first.sample}), but on different "

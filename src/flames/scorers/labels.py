@@ -10,7 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from flames.errors import InputError
-from flames.records import Key, Response, Verdict, on_other_text, verdict_for
+from flames.records import Key, Response, Verdict, is_on_other_text, verdict_for
 from flames.scorers.base import ScorerContext, ScorerInfo
 from flames.scorers.registry import scorer_notes
 from flames.storage.record_files import ReadOptions, read_verdicts
@@ -57,7 +57,7 @@ class LabelScorer:
     def _verdict(self, response: Response) -> Verdict:
         dimension = response.dimension or ""
         votes = self._labels.get(response.key, [])
-        same = [v for v in votes if not on_other_text(v, response.prompt, response.response)]
+        same = [v for v in votes if not is_on_other_text(v, response.prompt, response.response)]
         about = [vote for vote in same if vote.dimension == dimension]
         score, reason = _majority([vote.score for vote in about if vote.score is not None])
         if response.model not in self._models:

@@ -24,7 +24,7 @@ from scipy.sparse import csr_matrix, diags
 
 from flames.errors import UsageError
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers.base import Learnt, ScorerContext, ScorerInfo
+from flames.scorers.base import ScorerContext, ScorerInfo, TrainingLabels
 from flames.scorers.registry import scorer_notes
 
 LEXICAL = "lexical@1"
@@ -262,6 +262,6 @@ def _bundled(scorer_id: str, title: str, context: ScorerContext) -> LexicalScore
         taxonomy=context.taxonomy.id,
         notes=scorer_notes(scorer_id),
         details=model.card,
-        learnt=(Learnt(scorer_id, (data["sha256"],), tuple(data["models"])),),
+        learnt=(TrainingLabels(scorer_id, (data["sha256"],), tuple(data["models"])),),
     )
     return LexicalScorer(replace(model, heads=heads), info)

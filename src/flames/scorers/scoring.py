@@ -57,7 +57,7 @@ def score_file(
     """
     responses = _read(path, options)
     for batch in batches(responses, scorer):
-        for response, verdict in judged(batch, scorer, truncated):
+        for response, verdict in score_batch(batch, scorer, truncated):
             yield carry(response, verdict)
 
 
@@ -92,7 +92,7 @@ def score_file_to(
     if os.fspath(path) != "-" and target.exists() and target.samefile(path):
         raise UsageError(f"{target}: is the input itself; choose another --out")
     _refuse_foreign(target)
-    with Journal(target, scorer.info.id, truncated, progress) as journal:
+    with VerdictJournal(target, scorer.info.id, truncated, progress) as journal:
         journal.fill(_read(path, options), scorer, carry)
         journal.finish(_official(path, options, journal.part) if official else None)
     return target
@@ -121,7 +121,7 @@ def score_run(
         UsageError: Another process is scoring it.
     """
     target = Path(run.verdicts_path(scorer.info.id))
-    with Journal(target, scorer.info.id, truncated, progress) as journal:
+    with VerdictJournal(target, scorer.info.id, truncated, progress) as journal:
         kept = journal.earlier()
         journal.fill(
             _some(run.responses(), run.path), scorer, lambda _, verdict: verdict.to_dict(), kept
@@ -130,7 +130,7 @@ def score_run(
     return target
 
 
-def unreached(line: Mapping[str, Any]) -> bool:
+def is_unreached(line: Mapping[str, Any]) -> bool:
     """Whether a verdict line lacks its score because what the scorer asks could not be reached."""
     reason = str(line.get("unscored") or "")
     lost = reason == "error" or reason.endswith(": error")
@@ -216,7 +216,7 @@ def batches(responses: Iterable[Response], scorer: Scorer) -> Iterator[list[Resp
         yield batch
 
 
-def judged(
+def score_batch(
     batch: list[Response], scorer: Scorer, truncated: Truncated
 ) -> Iterator[tuple[Response, Verdict]]:
     """Each response with its verdict, which carries what its scorer's id does not tell."""
@@ -229,7 +229,7 @@ def judged(
     return zip(batch, verdicts, strict=True)
 
 
-class Journal:
+class VerdictJournal:
     """The growing `<file>.part` of one scoring, locked against a second writer."""
 
     def __init__(
@@ -245,7 +245,7 @@ class Journal:
         self._truncated = truncated
         self._progress = progress
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> VerdictJournal:
         try:
             self.target.parent.mkdir(parents=True, exist_ok=True)
             self._file: IO[bytes] = open(self.part, "a+b")
@@ -310,7 +310,7 @@ class Journal:
         for batch in batches(responses, scorer):
             old = {r.key: kept[r.key] for r in batch if kept and self._holds(r, kept.get(r.key))}
             new = [response for response in batch if response.key not in old]
-            lines = {r.key: to_line(r, v) for r, v in judged(new, scorer, self._truncated)}
+            lines = {r.key: to_line(r, v) for r, v in score_batch(new, scorer, self._truncated)}
             lines.update(old)
             self._append([lines[response.key] for response in batch])
 

@@ -36,7 +36,7 @@ MOST_OF_ONE = 90.0
 """Per cent of the verdicts that may be one and the same score, at most."""
 
 
-class Outcome(BaseModel):
+class SelftestResult(BaseModel):
     """What a self-test found.
 
     Args:
@@ -95,7 +95,9 @@ class Outcome(BaseModel):
         return self.model_dump(mode="json", by_alias=True)
 
 
-def run(scorer: Scorer, pairs: Pairs | None = None, taxonomy: Taxonomy | None = None) -> Outcome:
+def run_selftest(
+    scorer: Scorer, pairs: SelftestSet | None = None, taxonomy: Taxonomy | None = None
+) -> SelftestResult:
     """Has a scorer judge the pairs.
 
     Args:
@@ -119,7 +121,7 @@ def run(scorer: Scorer, pairs: Pairs | None = None, taxonomy: Taxonomy | None = 
         dimensions[row.dimension] = (good + (row.score == verdict.score), n + 1)
     n = len(judged)
     passed = 100 * right >= NEEDED * n and 100 * max(scores.values(), default=0) <= MOST_OF_ONE * n
-    return Outcome(
+    return SelftestResult(
         scorer=scorer.info.id,
         pairs=f"{pairs.name}@{pairs.sha256[:12]}",
         n=n,
@@ -191,7 +193,7 @@ OFF = "off"
 NOT_TESTED = "not self-tested"
 
 
-def ensure(scorer: Scorer, context: ScorerContext, weights: str) -> Scorer:
+def ensure_selftest(scorer: Scorer, context: ScorerContext, weights: str) -> Scorer:
     """Lets only a scorer through that passed its self-test.
 
     The test runs once for the same weights, settings and pairs; its outcome is kept in the
@@ -215,7 +217,7 @@ def ensure(scorer: Scorer, context: ScorerContext, weights: str) -> Scorer:
     path = home() / "selftest" / f"{_key(scorer.info, weights, pairs)}.json"
     outcome = _kept(path)
     if outcome is None:
-        outcome = run(scorer, pairs, context.taxonomy)
+        outcome = run_selftest(scorer, pairs, context.taxonomy)
         with contextlib.suppress(UsageError):  # a cache that cannot be written only costs time
             write_atomic(path, json.dumps(outcome.to_dict(), ensure_ascii=False, indent=1))
     if outcome.passed:
@@ -228,7 +230,7 @@ def ensure(scorer: Scorer, context: ScorerContext, weights: str) -> Scorer:
     )
 
 
-def record(folder: Path, context: ScorerContext) -> Outcome | None:
+def record_selftest(folder: Path, context: ScorerContext) -> SelftestResult | None:
     """Runs the self-test on a scorer's folder and writes the outcome into its configuration.
 
     Returns:
@@ -245,7 +247,7 @@ def record(folder: Path, context: ScorerContext) -> Outcome | None:
         return None
     options = {**context.options, "selftest": OFF}
     scorer = load_scorer(str(folder), replace(context, options=options))
-    outcome = run(scorer, pairs, context.taxonomy)
+    outcome = run_selftest(scorer, pairs, context.taxonomy)
     settings = read_settings(folder)
     write_settings(folder, settings.model_copy(update={"selftest": outcome.to_dict()}))
     return outcome
@@ -270,7 +272,7 @@ class Marked:
         ]
 
 
-def _key(info: ScorerInfo, weights: str, pairs: Pairs) -> str:
+def _key(info: ScorerInfo, weights: str, pairs: SelftestSet) -> str:
     """Everything that the outcome depends on."""
     details: Mapping[str, Any] = info.details
     known = {name: value for name, value in details.items() if name != "selftest"}
@@ -278,15 +280,15 @@ def _key(info: ScorerInfo, weights: str, pairs: Pairs) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def _kept(path: Path) -> Outcome | None:
+def _kept(path: Path) -> SelftestResult | None:
     try:
-        return Outcome.model_validate_json(path.read_bytes())
+        return SelftestResult.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
 
 
 @dataclass(frozen=True)
-class Pairs:
+class SelftestSet:
     """What a scorer is tested on.
 
     Args:
@@ -305,7 +307,7 @@ def load_pairs(
     taxonomy: Taxonomy | None = None,
     *,
     prompts: Mapping[str, Prompt] | None = None,
-) -> Pairs:
+) -> SelftestSet:
     """Reads the pairs of a self-test.
 
     Args:
@@ -324,7 +326,7 @@ def load_pairs(
         return _read(bundled, options)
 
 
-def pairs_for(context: ScorerContext) -> Pairs | None:
+def pairs_for(context: ScorerContext) -> SelftestSet | None:
     """The pairs for a scorer made in that context; None where there are none for its taxonomy.
 
     The context's option `selftest` names a file of them.
@@ -339,10 +341,10 @@ def pairs_for(context: ScorerContext) -> Pairs | None:
     return load_pairs()
 
 
-def _read(path: str | os.PathLike[str], options: ReadOptions) -> Pairs:
+def _read(path: str | os.PathLike[str], options: ReadOptions) -> SelftestSet:
     found = read_labelled([os.fspath(path)], options)
     ((name, sha256),) = found.files.items()
-    return Pairs(tuple(row for row in found.rows if row.score is not None), sha256, name)
+    return SelftestSet(tuple(row for row in found.rows if row.score is not None), sha256, name)
 
 
 def _scales(taxonomy: Taxonomy) -> dict[str, tuple[int, ...]]:

@@ -14,7 +14,7 @@ from flames.errors import InputError, OutsideError
 from flames.records import Key, Response
 
 
-class Line(NamedTuple):
+class JournalLine(NamedTuple):
     """A line of the journal: number (from 1), offset in bytes, length in bytes, its record."""
 
     number: int
@@ -23,7 +23,7 @@ class Line(NamedTuple):
     response: Response
 
 
-def read_journal(path: Path, asked: Container[Key] | None = None) -> Iterator[Line]:
+def read_journal(path: Path, asked: Container[Key] | None = None) -> Iterator[JournalLine]:
     """Yields the whole lines of a journal in their order; a torn last line is passed over.
 
     Args:
@@ -59,7 +59,7 @@ def read_journal(path: Path, asked: Container[Key] | None = None) -> Iterator[Li
                 raise InputError(problem, path=path, line=number)
             if response.status != "error":
                 answered[key] = number
-            yield Line(number, start, len(raw), response)
+            yield JournalLine(number, start, len(raw), response)
         # only a line that was never ended can be torn
         if held is not None and held[2].endswith(b"\n"):
             _broken(path, held)

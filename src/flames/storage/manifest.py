@@ -20,7 +20,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
 
 
-class Session(_Part):
+class RunSession(_Part):
     """One time that the run was worked on. Times are ISO 8601 in UTC."""
 
     started: str
@@ -52,7 +52,7 @@ class Manifest(_Part):
     taxonomy: str
     created: str
     code_version: str
-    sessions: tuple[Session, ...] = ()
+    sessions: tuple[RunSession, ...] = ()
     counts: dict[str, int] | None = None
     responses_sha256: str | None = None
 

@@ -18,7 +18,7 @@ from flames.errors import InputError
 from flames.records import SCORABLE, THOUGHT_ALOUD, AnyRecord, Prompt, Response, Verdict, prompt_id
 from flames.storage.rows import read_rows, stem_of
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
-from flames.text import bare, differ, shorten, split_opening, visible
+from flames.text import has_visible_text, normalize_text, shorten, split_opening, texts_differ
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def _one_text(record: AnyRecord, line: int, texts: dict[bytes, tuple[bytes, int]
     text = getattr(record, "prompt", None)
     if isinstance(record, Prompt) or not isinstance(text, str) or not text.strip():
         return
-    own = _digest(bare(text))
+    own = _digest(normalize_text(text))
     known, earlier = texts.setdefault(_digest(record.prompt_id), (own, line))
     if known != own:
         raise InputError(
@@ -217,7 +217,7 @@ def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
     fields.setdefault("model", options.model)
     fields["sample"] = whole(fields, "sample") or 0
     known = options.prompts.get(fields["prompt_id"])
-    if known is not None and not differ(text, known.text):
+    if known is not None and not texts_differ(text, known.text):
         fields.setdefault("dimension", known.dimension)
         if not (text or "").strip():
             fields["prompt"] = known.text
@@ -245,7 +245,7 @@ def _response(raw: dict[str, Any], line: int, options: ReadOptions) -> Response:
     if "response" not in raw and "status" not in fields:
         raise InputError(f"is missing; {_there(raw, 'response')}", field="response")
     take_thinking_out(fields)
-    fields["status"] = fields.get("status") or told_status(fields)
+    fields["status"] = fields.get("status") or status_of(fields)
     for name in ("attempts", "usage", "sampling", "latency_s"):
         if fields.get(name) == "":
             del fields[name]
@@ -276,7 +276,7 @@ def _verdict(raw: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
     if score is not None and isinstance(reason, str) and reason.strip():
         raise InputError(f"says why there is no score, but the score is {score}", field="unscored")
     if "status" not in fields and "response" in fields:
-        fields["status"] = told_status(fields)
+        fields["status"] = status_of(fields)
     status = fields.get("status")
     if status in ("empty", "blocked", "error"):
         score = None
@@ -375,13 +375,13 @@ def name_of(dimension: str, taxonomy: Taxonomy) -> str | None:
         return None  # told by whoever needs it
 
 
-def told_status(fields: dict[str, Any]) -> str:
+def status_of(fields: dict[str, Any]) -> str:
     """How asking ended, as response and finish reason tell it."""
     response = fields.get("response")
     finish = fields.get("finish_reason")
     if finish == "content_filter":
         return "blocked"
-    if not visible(response):
+    if not has_visible_text(response):
         return "empty"
     return "truncated" if finish == "length" else "ok"
 
@@ -397,5 +397,5 @@ def take_thinking_out(fields: dict[str, Any]) -> None:
         fields["input_response"] = text  # its own reasoning stands; nothing is lost
     elif thoughts:
         fields["reasoning"] = thoughts
-    if fields.get("status") in SCORABLE and not visible(answer):
+    if fields.get("status") in SCORABLE and not has_visible_text(answer):
         fields["status"] = "empty"

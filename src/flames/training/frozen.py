@@ -35,7 +35,7 @@ _BATCH_TOKENS = 4096
 _TURNS = 3  # parts of the prompts that are held back in turn
 
 
-class Turn(NamedTuple):
+class Fold(NamedTuple):
     """Which rows are judged, and which their judge learns from (rows)."""
 
     test: NDArray[np.bool_]
@@ -64,7 +64,7 @@ def solve_heads(
     model: Any,
     rows: Rows,
     held: Mapping[str, Rows],
-    turns: Sequence[Turn],
+    turns: Sequence[Fold],
     options: TrainOptions,
     progress: Progress,
 ) -> dict[str, Matrix]:
@@ -76,7 +76,7 @@ def solve_heads(
         held: The parts that are held back. A validation part chooses how strong the penalty
             is; of the part that is left out in turn each row is judged by heads that were
             solved without its model and without its prompt.
-        turns: What is left out in turn, by `turns_of`.
+        turns: What is left out in turn, by `folds_of`.
         options: How the states are computed.
         progress: Told what is being done.
 
@@ -161,7 +161,7 @@ def _put(model: Any, made: Heads) -> None:
             head.bias.copy_(torch.as_tensor(bias))
 
 
-def turns_of(rows: Sequence[Labelled], taxonomy: Taxonomy) -> list[Turn]:
+def folds_of(rows: Sequence[Labelled], taxonomy: Taxonomy) -> list[Fold]:
     """Each model with a part of the prompts, and what its judges may learn from instead.
 
     That is what has neither the model nor one of the prompts, nor is (nearly) the same pair.
@@ -183,12 +183,12 @@ def turns_of(rows: Sequence[Labelled], taxonomy: Taxonomy) -> list[Turn]:
             if test.any():
                 left = [row for row, here in zip(rows, kept, strict=True) if here]
                 check_dimensions(f"training (without {shorten(name)})", left, taxonomy)
-                found.append(Turn(test, kept))
+                found.append(Fold(test, kept))
     return found
 
 
 def _left_out(
-    states: Matrix, rows: Rows, heads: Sequence[Head], turns: Sequence[Turn], progress: Progress
+    states: Matrix, rows: Rows, heads: Sequence[Head], turns: Sequence[Fold], progress: Progress
 ) -> Matrix:
     """Logits of rows by heads that were solved without them."""
     dimension, targets = _columns(rows)

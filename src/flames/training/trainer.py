@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from flames.analysis.evaluate import evaluate, judge, majorities, versus
+from flames.analysis.evaluate import compare_scorers, evaluate, majority_labels, score_labelled
 from flames.analysis.evaluation import Evaluation
 from flames.errors import FlamesError, UsageError
 from flames.records import Verdict, dump_line
@@ -26,7 +26,7 @@ from flames.storage.atomic import write_atomic
 from flames.taxonomy import Taxonomy
 from flames.training.card import card
 from flames.training.folder import begin, claim, finish, model_to_train, plan_of, save, settings_of
-from flames.training.frozen import check_options, solve_heads, turns_of
+from flames.training.frozen import check_options, folds_of, solve_heads
 from flames.training.options import Progress, TrainOptions
 from flames.training.rows import Rows, class_weights
 from flames.training.splits import LEFT_OUT, Split
@@ -90,7 +90,7 @@ def train(
     encoded = {name: Rows(part.rows, encoder) for name, part in held.items()}
     history: list[Any] = []
     if options.frozen:
-        turns = turns_of(rows.rows, taxonomy) if split.each else []
+        turns = folds_of(rows.rows, taxonomy) if split.each else []
         begin(out, plan)
         logits = solve_heads(model, rows, encoded, turns, options, progress)
         final = model
@@ -151,7 +151,7 @@ def judged(
     info = ScorerInfo(
         id=settings.id, title="trained here", taxonomy=taxonomy.id, notes=settings.notes
     )
-    most = majorities(split.training.rows)
+    most = majority_labels(split.training.rows)
     found: dict[str, Evaluation] = {}
     others: dict[str, tuple[Evaluation, ...]] = {}
     skipped: dict[str, str] = {}
@@ -174,9 +174,9 @@ def _compared(
     from flames.scorers.registry import load_scorer
 
     scorer = load_scorer(spec, ScorerContext(taxonomy=taxonomy))
-    theirs, seconds = judge(scorer, part)
+    theirs, seconds = score_labelled(scorer, part)
     made = evaluate(part, theirs, scorer.info, taxonomy, seconds=seconds, seed=seed)
-    gap = versus(part, theirs, verdicts, seed=seed)
+    gap = compare_scorers(part, theirs, verdicts, seed=seed)
     return made.model_copy(update={"difference": gap})
 
 

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from flames.annotation import adjudication
 from flames.annotation.adjudication import Case
-from flames.annotation.people import Session
+from flames.annotation.people import LoginSession
 from flames.annotation.tasks import MAX_RATIONALE, GoneError
 from flames.annotation.web.guard import checked, only, project_of
 from flames.annotation.web.render import render
@@ -19,8 +19,8 @@ from flames.errors import UsageError
 
 router = APIRouter()
 
-_Reader = Annotated[Session, Depends(only("adjudicator", "lead"))]
-_Sender = Annotated[Session, Depends(checked("adjudicator", "lead"))]
+_Reader = Annotated[LoginSession, Depends(only("adjudicator", "lead"))]
+_Sender = Annotated[LoginSession, Depends(checked("adjudicator", "lead"))]
 
 UNJUDGEABLE = "none"
 
@@ -34,7 +34,7 @@ def adjudicate(request: Request, session: _Reader) -> Response:
 
 def _page(
     request: Request,
-    session: Session,
+    session: LoginSession,
     case: Case | None,
     *,
     problem: str | None = None,
@@ -94,7 +94,7 @@ def decide(
     return RedirectResponse("/adjudicate", 303)
 
 
-def _gone(request: Request, session: Session, why: str, reason: str) -> Response:
+def _gone(request: Request, session: LoginSession, why: str, reason: str) -> Response:
     """The next item, beside a reason that was not saved."""
     unsaved = reason.strip()[:MAX_RATIONALE]
     if not unsaved:

@@ -16,7 +16,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flames.annotation import people
-from flames.annotation.people import Role, Session
+from flames.annotation.people import LoginSession, Role
 from flames.annotation.project import Project
 
 MAX_BODY = 256 * 1024
@@ -141,7 +141,7 @@ def session_token(request: Request) -> str | None:
     return request.cookies.get(cookie_name(request)) or None
 
 
-def maybe_session(request: Request) -> Session | None:
+def maybe_session(request: Request) -> LoginSession | None:
     """Who is signed in, if anybody."""
     token = session_token(request)
     if token is None:
@@ -151,7 +151,7 @@ def maybe_session(request: Request) -> Session | None:
         return people.find_session(connection, project, token)
 
 
-def any_session(session: Annotated[Session | None, Depends(maybe_session)]) -> Session:
+def any_session(session: Annotated[LoginSession | None, Depends(maybe_session)]) -> LoginSession:
     """Whoever is signed in.
 
     Raises:
@@ -162,10 +162,10 @@ def any_session(session: Annotated[Session | None, Depends(maybe_session)]) -> S
     return session
 
 
-def only(*roles: Role) -> Callable[[Session], Session]:
+def only(*roles: Role) -> Callable[[LoginSession], LoginSession]:
     """A dependency that lets only these roles through."""
 
-    def check(session: Annotated[Session, Depends(any_session)]) -> Session:
+    def check(session: Annotated[LoginSession, Depends(any_session)]) -> LoginSession:
         if session.person.role not in roles:
             raise Forbidden("forbidden.role")
         return session
@@ -173,13 +173,13 @@ def only(*roles: Role) -> Callable[[Session], Session]:
     return check
 
 
-def checked(*roles: Role) -> Callable[[Session, str], Session]:
+def checked(*roles: Role) -> Callable[[LoginSession, str], LoginSession]:
     """A dependency for forms: these roles, and our own CSRF token."""
     allowed = only(*roles)
 
     def check(
-        session: Annotated[Session, Depends(any_session)], csrf: Annotated[str, Form()] = ""
-    ) -> Session:
+        session: Annotated[LoginSession, Depends(any_session)], csrf: Annotated[str, Form()] = ""
+    ) -> LoginSession:
         allowed(session)
         if not same(csrf, session.csrf):
             raise Forbidden("forbidden.form")

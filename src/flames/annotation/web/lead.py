@@ -16,7 +16,7 @@ from flames.annotation.insight import Insight, disagreements, insight, status, v
 from flames.annotation.label_studio import label_studio_config
 from flames.annotation.labels_out import FORMATS, WHATS, Format, What, export
 from flames.annotation.ledger import Item, Ledger, read_items
-from flames.annotation.people import Role, Session
+from flames.annotation.people import LoginSession, Role
 from flames.annotation.project import Project
 from flames.annotation.tasks import part_of
 from flames.annotation.web.guard import Forbidden, checked, only, project_of
@@ -26,8 +26,8 @@ from flames.errors import UsageError
 
 router = APIRouter()
 
-_Reader = Annotated[Session, Depends(only("lead"))]
-_Sender = Annotated[Session, Depends(checked("lead"))]
+_Reader = Annotated[LoginSession, Depends(only("lead"))]
+_Sender = Annotated[LoginSession, Depends(checked("lead"))]
 
 _PAGE = 50
 _RESAMPLES = 500
@@ -151,7 +151,7 @@ def people_page(request: Request, session: _Reader) -> Response:
 
 
 def _people_page(
-    request: Request, session: Session, *, status_code: int = 200, **context: Any
+    request: Request, session: LoginSession, *, status_code: int = 200, **context: Any
 ) -> Response:
     project = project_of(request)
     with project.database.read() as connection:

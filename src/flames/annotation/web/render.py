@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from flames import __version__
-from flames.annotation.people import Session
+from flames.annotation.people import LoginSession
 from flames.annotation.project import Project
 from flames.metrics.result import Estimate
 from flames.reports.page import load_strings
@@ -52,7 +52,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         finalize=_shown,
     )
-    env.filters["visible"] = visible
+    env.filters["visible"] = mark_hidden_characters
     return env
 
 
@@ -66,7 +66,7 @@ def words() -> dict[str, Text]:
     return load_strings()
 
 
-def language(request: Request, session: Session | None) -> Language:
+def language(request: Request, session: LoginSession | None) -> Language:
     """The reader's: as they chose, or as their browser asks, or the project's."""
     if session is not None and session.person.lang is not None:
         return session.person.lang
@@ -84,7 +84,7 @@ def render(
     request: Request,
     template: str,
     *,
-    session: Session | None = None,
+    session: LoginSession | None = None,
     status_code: int = 200,
     said: str | None = None,
     unsaved: str = "",
@@ -150,7 +150,7 @@ _MOST = 2_000
 """Marks shown by number; beyond that many a text is an attack, and they become `�`."""
 
 
-def visible(text: str | None) -> Markup:
+def mark_hidden_characters(text: str | None) -> Markup:
     """A text as HTML: escaped, and what cannot be seen made visible.
 
     A joiner between two emoji stays what it is; a run of the same mark is shown once with its

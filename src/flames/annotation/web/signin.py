@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from flames.annotation import people
-from flames.annotation.people import Person, Session, TooManyTriesError
+from flames.annotation.people import LoginSession, Person, TooManyTriesError
 from flames.annotation.web import guard as _guard
 from flames.annotation.web.guard import any_session, checked, maybe_session, project_of
 from flames.annotation.web.render import render
@@ -18,8 +18,8 @@ from flames.errors import UsageError
 router = APIRouter()
 
 HOME = {"annotator": "/work", "adjudicator": "/adjudicate", "lead": "/lead"}
-_Maybe = Annotated[Session | None, Depends(maybe_session)]
-_Anyone = Annotated[Session, Depends(checked("annotator", "adjudicator", "lead"))]
+_Maybe = Annotated[LoginSession | None, Depends(maybe_session)]
+_Anyone = Annotated[LoginSession, Depends(checked("annotator", "adjudicator", "lead"))]
 
 
 @router.get("/")
@@ -135,7 +135,7 @@ def choose_language(
 
 
 @router.get("/account")
-def account(request: Request, session: Annotated[Session, Depends(any_session)]) -> Response:
+def account(request: Request, session: Annotated[LoginSession, Depends(any_session)]) -> Response:
     """Language and password."""
     return render(request, "account.html", session=session, error=None,
                   least=people.MIN_PASSWORD)  # fmt: skip

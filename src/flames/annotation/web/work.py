@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from flames.annotation import work as _work
-from flames.annotation.people import Session
+from flames.annotation.people import LoginSession
 from flames.annotation.tasks import MAX_RATIONALE, Answer, GoneError, Task
 from flames.annotation.web.guard import checked, only, project_of, wants_page
 from flames.annotation.web.render import render
@@ -18,8 +18,8 @@ from flames.taxonomy import Dimension, Subcomponent, Taxonomy
 
 router = APIRouter()
 
-_Reader = Annotated[Session, Depends(only("annotator"))]
-_Sender = Annotated[Session, Depends(checked("annotator"))]
+_Reader = Annotated[LoginSession, Depends(only("annotator"))]
+_Sender = Annotated[LoginSession, Depends(checked("annotator"))]
 
 
 def rubric(
@@ -58,7 +58,7 @@ def work(request: Request, session: _Reader) -> Response:
     return _next(request, session, _work.current(project_of(request), session.person.id))
 
 
-def _next(request: Request, session: Session, task: Task | None, **told: Any) -> Response:
+def _next(request: Request, session: LoginSession, task: Task | None, **told: Any) -> Response:
     progress = _work.progress(project_of(request), session.person.id)
     if task is None:
         return render(request, "done.html", session=session, progress=progress, **told)
@@ -67,7 +67,7 @@ def _next(request: Request, session: Session, task: Task | None, **told: Any) ->
 
 def _item_page(
     request: Request,
-    session: Session,
+    session: LoginSession,
     task: Task,
     progress: _work.Progress,
     *,
@@ -118,7 +118,7 @@ def answer(
 
 def _go_on(
     request: Request,
-    session: Session,
+    session: LoginSession,
     *,
     task: Task | None = None,
     said: str | None = None,

@@ -106,14 +106,14 @@ def init(
     json: JsonOption = False,
 ) -> None:
     """Draw responses for labelling and make personal links for the people who do it."""
-    from flames.annotation import Plan, create_project
+    from flames.annotation import ProjectPlan, create_project
     from flames.cli.annotate._shared import public
     from flames.reports.page import language
     from flames.storage.record_files import ReadOptions
     from flames.storage.rows import parse_mapping
     from flames.taxonomy import load_taxonomy
 
-    plan = Plan(
+    plan = ProjectPlan(
         sources=sources,
         name=name,
         database=database,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from flames.analysis.source import Source
     from flames.leaderboard.attack import AttackTable
-    from flames.leaderboard.entries import Entry
+    from flames.leaderboard.entries import LeaderboardEntry
     from flames.taxonomy import Language
 
 EntriesOption = Annotated[
@@ -107,7 +107,7 @@ def add(
     )
     if name is not None and len(sources) > 1:
         raise UsageError(f"--name is for one row, but {source} holds {len(sources)} results")
-    made: dict[Path, Entry] = {}
+    made: dict[Path, LeaderboardEntry] = {}
     for each in sources:
         entry = entry_of(
             each,
@@ -242,14 +242,14 @@ def attack(
 
 def _named(sources: Sequence[Source]) -> Iterator[tuple[Source, str]]:
     """Sources with names that tell those on the same prompts, by the same scorer, apart."""
-    from flames.analysis.source import names_of
+    from flames.analysis.source import display_names
 
     columns: dict[tuple[str, str], list[Source]] = {}
     for source in sources:
         prompts = source.prompt_set.ids_sha256 or source.prompt_set.sha256
         columns.setdefault((prompts, source.scorer), []).append(source)
     for column in columns.values():
-        yield from zip(column, names_of(column), strict=True)
+        yield from zip(column, display_names(column), strict=True)
 
 
 def _tomorrow() -> str:

@@ -69,7 +69,7 @@ def calibrate(
     from flames.scorers.calibrated import save_calibration
     from flames.scorers.calibration import calibrate as fit
     from flames.scorers.calibration import pairs
-    from flames.scorers.labelled import seen
+    from flames.scorers.labelled import training_overlap
     from flames.taxonomy import load_taxonomy
     from flames.text import for_terminal
 
@@ -92,7 +92,7 @@ def calibrate(
             f"{judge.info.id} gives no probabilities to calibrate; a judge gives them with votes=N"
         )
     given = [response.model for response in material.responses]
-    known = seen(judge.info, material.files, given)
+    known = training_overlap(judge.info, material.files, given)
     verdicts = list(score_stream(judge, material.responses))
     found = fit(
         pairs(verdicts, material.labels),

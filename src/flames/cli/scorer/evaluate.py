@@ -70,8 +70,8 @@ def evaluate(
     quiet: QuietOption = False,
 ) -> None:
     """Judge scorers against labels: accuracy, F1, kappa, calibration, bias, the models' ranking."""
+    from flames.analysis.evaluate import compare_scorers, score_labelled
     from flames.analysis.evaluate import evaluate as measured
-    from flames.analysis.evaluate import judge, versus
     from flames.cli.scorer._labels import read_options
     from flames.cli.scorer._load import load, parse_options
     from flames.errors import UsageError
@@ -92,12 +92,12 @@ def evaluate(
     with _progress(len(labelled.rows), quiet) as told:
         for spec in scorers:
             scorer = load(spec, taxonomy, given, beside=scorers)
-            verdicts, seconds = judge(scorer, labelled, progress=told(spec))
+            verdicts, seconds = score_labelled(scorer, labelled, progress=told(spec))
             each = measured(labelled, verdicts, scorer.info, values, seconds=seconds, seed=seed)
             if first is None:
                 first = verdicts
             else:
-                gap = versus(labelled, verdicts, first, seed=seed)
+                gap = compare_scorers(labelled, verdicts, first, seed=seed)
                 each = each.model_copy(update={"difference": gap})
             found.append(each)
     if form is None:

@@ -73,7 +73,7 @@ def export(
     from flames.errors import UsageError
     from flames.scorers.base import ScorerContext
     from flames.scorers.labelled import read_labelled
-    from flames.scorers.selftest import record
+    from flames.scorers.selftest import record_selftest
     from flames.training.export import PRECISIONS, ExportOptions
     from flames.training.export import export as exported
 
@@ -97,7 +97,7 @@ def export(
         )
         package = exported(scorer, out, context, options)
         status.update("self-test")
-        outcome = record(out, context)
+        outcome = record_selftest(out, context)
     if as_json:
         from flames.records import dump_line
 

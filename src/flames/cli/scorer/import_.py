@@ -76,11 +76,11 @@ def import_(
     if selftest == "off":
         return
     from flames.scorers.base import ScorerContext
-    from flames.scorers.selftest import record
+    from flames.scorers.selftest import record_selftest
 
     values = load_taxonomy(taxonomy)
     given = {} if selftest is None else {"selftest": selftest}
-    outcome = record(folder, ScorerContext(taxonomy=values, options=given))
+    outcome = record_selftest(folder, ScorerContext(taxonomy=values, options=given))
     if outcome is None:
         typer.echo(
             "not self-tested: there are no pairs for this taxonomy (--selftest FILE)", err=True

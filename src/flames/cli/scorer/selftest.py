@@ -11,7 +11,7 @@ from flames.cli._options import JsonOption, TaxonomyOption
 from flames.cli.scorer import app
 
 if TYPE_CHECKING:
-    from flames.scorers.selftest import Outcome
+    from flames.scorers.selftest import SelftestResult
 
 SelftestOption = Annotated[
     Optional[Path],  # noqa: UP045
@@ -45,7 +45,7 @@ def selftest(
     from flames.errors import UsageError
     from flames.records import dump_line
     from flames.scorers.base import ScorerContext
-    from flames.scorers.selftest import pairs_for, run
+    from flames.scorers.selftest import pairs_for, run_selftest
     from flames.taxonomy import load_taxonomy
 
     values = load_taxonomy(taxonomy)
@@ -54,7 +54,7 @@ def selftest(
     if found is None:
         raise UsageError(f"no self-test is bundled for {values.id}; give one with --selftest FILE")
     judge = load(scorer, taxonomy, {**parse_options(scorer_option), "selftest": "off"})
-    outcome = run(judge, found, values)
+    outcome = run_selftest(judge, found, values)
     if as_json:
         typer.echo(dump_line(outcome.to_dict()))
     else:
@@ -63,7 +63,7 @@ def selftest(
         raise typer.Exit(1)
 
 
-def _show(outcome: Outcome) -> None:
+def _show(outcome: SelftestResult) -> None:
     from flames.text import for_terminal
 
     typer.echo(f"{outcome.scorer}: {'passed' if outcome.passed else 'FAILED'}")

@@ -24,10 +24,10 @@ def spent(
     as_json: JsonOption = False,
 ) -> None:
     """Tell who decided how many responses and what it took: requests, tokens, time, cost."""
-    from flames.analysis.cost import spending
+    from flames.analysis.cost import measure_spending
     from flames.errors import InputError
 
-    found = spending(_verdicts(target))
+    found = measure_spending(_verdicts(target))
     if not found:
         raise InputError("holds no verdicts", path=target)
     if as_json:

@@ -9,8 +9,8 @@ from flames.errors import UsageError
 from flames.models.base import ChatModel, Sampling
 from flames.scorers.asking import (
     PLAIN,
-    Asker,
-    Form,
+    AnswerForm,
+    ModelAsker,
     journal_path,
     model_and_settings,
     number,
@@ -75,7 +75,7 @@ def judge_with(model: ChatModel, context: ScorerContext, **asking: Any) -> Judge
         temperature=number(options, "temperature", VOTING_TEMPERATURE if votes > 1 else 0.0),
         max_tokens=int(number(options, "max_tokens", MAX_TOKENS)),
     )
-    asker = Asker(
+    asker = ModelAsker(
         model,
         sampling=sampling,
         journal=journal_path(options, "judge", f"{model.name}@{judge_version(prompt, votes)}"),
@@ -85,7 +85,7 @@ def judge_with(model: ChatModel, context: ScorerContext, **asking: Any) -> Judge
     return JudgeScorer(asker, prompt, context.taxonomy, votes)
 
 
-def _forms(described: Mapping[str, Any], context: ScorerContext) -> tuple[Form, ...]:
+def _forms(described: Mapping[str, Any], context: ScorerContext) -> tuple[AnswerForm, ...]:
     chosen = one_of(context.options, "structured", ("auto", "schema", "tool", "plain"))
     if described.get("api") == "completions" or described.get("provider") in IN_PROCESS:
         return (PLAIN,)  # nothing there would look at the form

@@ -19,7 +19,7 @@ from flames.errors import InputError
 from flames.models.base import Message
 from flames.records import Response
 from flames.taxonomy import Dimension, Language, Taxonomy
-from flames.text import encodable
+from flames.text import utf8_safe
 
 BUILT_IN: Mapping[Language, str] = {"zh": "zh-v1", "en": "en-v1"}
 """The current prompt file of each language."""
@@ -73,8 +73,8 @@ class JudgePrompt:
         dimension = taxonomy.dimension(response.dimension or "")
         part = dimension.subcomponent(response.subcomponent) if response.subcomponent else None
         definition = (part.definition if part else None) or dimension.definition
-        prompt = encodable(response.prompt or "")
-        answer = encodable(response.response or "")
+        prompt = utf8_safe(response.prompt or "")
+        answer = utf8_safe(response.response or "")
         return {
             "dimension": dimension.label(lang),
             "subcomponent": part.label(lang) if part else _UNKNOWN[lang],

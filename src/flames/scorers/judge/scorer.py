@@ -9,7 +9,7 @@ from typing import Any
 
 from flames.models.base import Message
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers.asking import Ask, Asker, Form, Told, spent
+from flames.scorers.asking import AnswerForm, ModelAnswer, ModelAsker, Question, answer_usage
 from flames.scorers.base import ScorerInfo
 from flames.scorers.judge.answers import parse_answer
 from flames.scorers.judge.prompt import JudgePrompt
@@ -34,7 +34,7 @@ class Vote:
 
     answer: Answer
     unscored: str | None
-    asked: tuple[Told, ...]
+    asked: tuple[ModelAnswer, ...]
     note: str | None = None
 
 
@@ -49,7 +49,7 @@ class JudgeScorer:
     """
 
     def __init__(
-        self, asker: Asker, prompt: JudgePrompt, taxonomy: Taxonomy, votes: int = 1
+        self, asker: ModelAsker, prompt: JudgePrompt, taxonomy: Taxonomy, votes: int = 1
     ) -> None:
         self._asker = asker
         self._prompt = prompt
@@ -99,7 +99,7 @@ class JudgeScorer:
         """All votes on each response, reminded ones included."""
         dimensions = [self._taxonomy.dimension(r.dimension or "") for r in responses]
         asks = [
-            Ask(tuple(self._prompt.messages(response, self._taxonomy)), vote)
+            Question(tuple(self._prompt.messages(response, self._taxonomy)), vote)
             for response in responses
             for vote in range(self._votes)
         ]
@@ -112,12 +112,12 @@ class JudgeScorer:
             cast[n] = replace(second, asked=(*cast[n].asked, *second.asked))
         return [cast[n : n + self._votes] for n in range(0, len(cast), self._votes)]
 
-    def _reminded(self, ask: Ask, dimension: Dimension) -> Ask:
+    def _reminded(self, ask: Question, dimension: Dimension) -> Question:
         *before, last = ask.messages
         reminder = self._prompt.reminded(dimension).content
-        return Ask((*before, Message("user", f"{last.content}\n\n{reminder}")), ask.vote)
+        return Question((*before, Message("user", f"{last.content}\n\n{reminder}")), ask.vote)
 
-    def _read(self, told: Told, dimension: Dimension) -> Vote:
+    def _read(self, told: ModelAnswer, dimension: Dimension) -> Vote:
         if told.status in ("blocked", "error"):
             return Vote(Answer(), told.status, (told,), told.note)
         cut = told.status == "truncated"
@@ -130,7 +130,7 @@ class JudgeScorer:
         said = next((v for v in votes if v.answer.score == score), votes[0])
         dimension = self._taxonomy.dimension(response.dimension or "")
         asked = [told for vote in votes for told in vote.asked]
-        extra: dict[str, Any] = {"judging": spent(asked, self._asker.prices)}
+        extra: dict[str, Any] = {"judging": answer_usage(asked, self._asker.prices)}
         if said.note and score is None:
             extra["note"] = said.note
         return verdict_for(
@@ -169,7 +169,7 @@ def shares(scores: Sequence[int], dimension: Dimension) -> dict[str, float]:
     return {str(score): scores.count(score) / len(scores) for score in dimension.scale}
 
 
-def answer_form(dimensions: Iterable[Dimension]) -> list[Form]:
+def answer_form(dimensions: Iterable[Dimension]) -> list[AnswerForm]:
     """The ways to ask for structured output: a JSON schema, a tool, or nothing but the prompt.
 
     The schema allows every score of the taxonomy (one form serves all dimensions); the scale of
@@ -188,13 +188,13 @@ def answer_form(dimensions: Iterable[Dimension]) -> list[Form]:
     named = {"name": "verdict", "strict": True, "schema": schema}
     tool = {"name": "verdict", "description": "The verdict on the response.", "parameters": schema}
     return [
-        Form("schema", {"response_format": {"type": "json_schema", "json_schema": named}}),
-        Form(
+        AnswerForm("schema", {"response_format": {"type": "json_schema", "json_schema": named}}),
+        AnswerForm(
             "tool",
             {
                 "tools": [{"type": "function", "function": tool}],
                 "tool_choice": {"type": "function", "function": {"name": "verdict"}},
             },
         ),
-        Form("plain"),
+        AnswerForm("plain"),
     ]

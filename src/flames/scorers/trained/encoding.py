@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from flames.errors import InputError, MissingExtraError, UsageError
 from flames.scorers.trained.settings import ScorerSettings, Side, read_settings
-from flames.text import encodable
+from flames.text import utf8_safe
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -113,7 +113,7 @@ class Encoder:
         cut = len(text) > 2 * half
         if cut:
             text = text[:half] + ELLIPSIS + text[-half:]
-        text = encodable(text)
+        text = utf8_safe(text)
         if self._breaks:
             text = self._special.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
         return text, cut

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from flames.errors import InputError
+from flames.records import Frozen
 from flames.scorers.base import Scorer, ScorerContext
-from flames.scorers.selftest import ensure
+from flames.scorers.selftest import ensure_selftest
 from flames.scorers.trained.backend import processor
 from flames.scorers.trained.checks import as_asked, check_vocabulary, whole
 from flames.scorers.trained.encoding import TOKENIZER, Encoder
@@ -102,7 +103,9 @@ def load(path: str, context: ScorerContext) -> Scorer:
         notes=tuple(filter(None, (lack, package.doubt(precision)))),
         details=_details(engine, package, backend, precision),
     )
-    return ensure(scorer, context, package.weights(precision) + file_sha256(folder / TOKENIZER))
+    return ensure_selftest(
+        scorer, context, package.weights(precision) + file_sha256(folder / TOKENIZER)
+    )
 
 
 def _details(engine: Engine, package: Package, backend: str, precision: str) -> dict[str, Any]:
@@ -119,11 +122,7 @@ SECTION = "export"
 _FILE_OF = {"fp32": "fp32", "bf16": "fp32", "int8": "int8"}
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
-
-
-class File(_Frozen):
+class File(Frozen, extra="ignore"):
     """A model's file, and the one beside it that holds large weights.
 
     Args:
@@ -137,7 +136,7 @@ class File(_Frozen):
     data: tuple[str, str] | None = None
 
 
-class Check(_Frozen):
+class Check(Frozen, extra="ignore"):
     """How one way of computing compares with the original's logits.
 
     Args:
@@ -160,7 +159,7 @@ class Check(_Frozen):
         return 100 * (self.n - self.changed) / self.n
 
 
-class Package(_Frozen):
+class Package(Frozen, extra="ignore"):
     """An exported scorer.
 
     Args:

@@ -41,7 +41,7 @@ def load(path: str, context: ScorerContext) -> Scorer:
         from flames.scorers.trained.exported import load as load_export
 
         return load_export(path, context)
-    from flames.scorers.selftest import ensure
+    from flames.scorers.selftest import ensure_selftest
     from flames.scorers.trained.backbone import quiet
     from flames.scorers.trained.checks import as_asked, one_of, read_errors, whole
     from flames.scorers.trained.encoding import TOKENIZER
@@ -79,7 +79,7 @@ def load(path: str, context: ScorerContext) -> Scorer:
         },
     )
     files = [*files, Path(path) / TOKENIZER]  # another tokenizer makes another scorer
-    return ensure(scorer, context, "".join(map(file_sha256, files)))
+    return ensure_selftest(scorer, context, "".join(map(file_sha256, files)))
 
 
 def pick_device(name: str | None = None) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers.base import Learnt, ScorerInfo
+from flames.scorers.base import ScorerInfo, TrainingLabels
 from flames.scorers.trained.encoding import Encoded, Encoder
 from flames.scorers.trained.settings import Head, ScorerSettings
 
@@ -132,11 +132,11 @@ class ClassifierScorer:
         ]
 
 
-def _learnt(settings: ScorerSettings) -> tuple[Learnt, ...]:
+def _learnt(settings: ScorerSettings) -> tuple[TrainingLabels, ...]:
     data = settings.training_data
     if data is None:
         return ()
-    return (Learnt(settings.id, tuple(data.files.values()), data.models),)
+    return (TrainingLabels(settings.id, tuple(data.files.values()), data.models),)
 
 
 def _details(settings: ScorerSettings) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from flames.errors import InputError, UsageError
+from flames.records import Frozen
 from flames.taxonomy import Taxonomy
 
 Pooling = Literal["cls", "mean", "last"]
@@ -30,18 +31,14 @@ TEMPLATES: Mapping[str, str] = {"paper": PAPER_TEMPLATE, "released": RELEASED_TE
 CONFIG = "config.json"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Head(_Frozen):
+class Head(Frozen, extra="ignore"):
     """One dimension's classifier: class `i` stands for `scale[i]`, class 0 being the best."""
 
     name: str
     scale: Annotated[tuple[int, ...], Field(min_length=2)]
 
 
-class TrainingData(_Frozen):
+class TrainingData(Frozen, extra="ignore"):
     """What a classifier learnt from.
 
     `sha256` is over the training rows as they were used (ids, texts and targets, in order of
@@ -55,7 +52,7 @@ class TrainingData(_Frozen):
     synthetic: bool = False
 
 
-class ScorerSettings(_Frozen):
+class ScorerSettings(Frozen):
     """Everything about a classifier that its weights do not tell.
 
     Args:
