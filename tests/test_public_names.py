@@ -9,8 +9,8 @@ import pytest
 import flames
 
 NAMES = """
-    AskSettings CallableModel ChatModel FlamesError InputError ModelOptions OutsideError Prompt PromptSet
-    Response RunDir Sampling Scorer Source Taxonomy UsageError Verdict __version__ ask
+    AskSettings CallableModel ChatModel FlamesError InputError ModelOptions OutsideError Prompt
+    PromptSet Response RunDir Sampling Scorer Source Taxonomy UsageError Verdict __version__ ask
     load_model load_prompts load_scorer load_sources load_taxonomy measure open_run score_file
     score_run write_reports
 """.split()

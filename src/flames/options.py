@@ -1,0 +1,162 @@
+"""Options that are declared once: name, type, default, help and rule in one dataclass field.
+
+    @dataclass(frozen=True)
+    class TrainOptions:
+        batch_size: Annotated[int, Opt("Batch size per process.", min=1)] = 16
+
+        def __post_init__(self) -> None:
+            check_options(self)
+
+The command line makes its flags from such a class, and a Python caller passes an instance. Both
+get the same message for a wrong value.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from flames.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Opt:
+    """Describes one option.
+
+    Args:
+        help: What the option does, one or two sentences.
+        flag: The name on the command line, where it is not the field's name: `--map`.
+        short: A one-letter flag: `-q`.
+        metavar: What the help shows as the value: `SET|PATH`. Choices show themselves.
+        min: The smallest value that is allowed.
+        max: The largest value that is allowed.
+        positional: Whether it is an argument instead of a flag.
+    """
+
+    help: str
+    flag: str | None = None
+    short: str | None = None
+    metavar: str | None = None
+    min: float | None = None
+    max: float | None = None
+    positional: bool = False
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One field of an options class, as declared.
+
+    Args:
+        name: The field's name.
+        type: Its type without `None` and without the `Opt`.
+        optional: Whether `None` is allowed.
+        opt: Its description.
+        field: The dataclass field, for the default.
+    """
+
+    name: str
+    type: Any
+    optional: bool
+    opt: Opt
+    field: Field[Any]
+
+    @property
+    def flag(self) -> str:
+        """The name that users type, `--batch-size`; the metavar of an argument."""
+        if self.opt.positional:
+            return self.opt.metavar or self.name.upper()
+        return self.opt.flag or "--" + self.name.replace("_", "-")
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        """The values of a `Literal`; empty for any other type."""
+        return get_args(self.type) if get_origin(self.type) is Literal else ()
+
+    @property
+    def many(self) -> bool:
+        """Whether the option may be repeated."""
+        return get_origin(self.type) in (tuple, list)
+
+    @property
+    def required(self) -> bool:
+        """Whether the option has no default."""
+        return self.field.default is MISSING and self.field.default_factory is MISSING
+
+
+def declared(options: type[Any]) -> tuple[Declared, ...]:
+    """Lists the fields of an options class that carry an `Opt`, in order."""
+    hints = get_type_hints(options, include_extras=True)
+    return tuple(_read(hints, fields(options)))
+
+
+def _read(hints: dict[str, Any], all_fields: Iterable[Field[Any]]) -> Iterator[Declared]:
+    for field in all_fields:
+        hint, *extras = get_args(hints[field.name]) or (hints[field.name],)
+        if get_origin(hints[field.name]) is not Annotated:
+            continue
+        opt = next((each for each in extras if isinstance(each, Opt)), None)
+        if opt is None:
+            continue
+        optional = get_origin(hint) in (Union, types.UnionType) and type(None) in get_args(hint)
+        if optional:
+            [hint] = [each for each in get_args(hint) if each is not type(None)]
+        yield Declared(field.name, hint, optional, opt, field)
+
+
+def check_options(options: Any) -> None:
+    """Checks every value of an options instance against its declaration.
+
+    Raises:
+        UsageError: A value is not one of the choices, or is out of range.
+    """
+    for each in declared(type(options)):
+        value = getattr(options, each.name)
+        if value is None and (each.optional or each.field.default is None):
+            continue
+        if each.choices:
+            check_choice(each.flag, value, each.choices)
+        elif each.opt.min is not None or each.opt.max is not None:
+            check_range(each.flag, value, each.opt.min, each.opt.max)
+
+
+def check_choice(option: str, value: Any, allowed: Sequence[Any]) -> None:
+    """Checks that a value is one of a few.
+
+    Raises:
+        UsageError: It is not; the message lists what is allowed.
+    """
+    if value not in allowed:
+        raise wrong_value(option, listed(allowed), value)
+
+
+def check_range(option: str, value: Any, low: float | None, high: float | None = None) -> None:
+    """Checks that a number lies in a closed range; None means no limit on that side.
+
+    Raises:
+        UsageError: It does not, or it is not a number.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        above = low is None or value >= low
+        below = high is None or value <= high
+        if above and below:
+            return
+    if high is None:
+        takes = f"a number of at least {low:g}"
+    elif low is None:
+        takes = f"a number of at most {high:g}"
+    else:
+        takes = f"a number from {low:g} to {high:g}"
+    raise wrong_value(option, takes, value)
+
+
+def wrong_value(option: str, takes: str, value: Any) -> UsageError:
+    """Builds the error for a wrong option value: what the option takes, and what it was given."""
+    return UsageError(f"{option} takes {takes}, not {value!r}")
+
+
+def listed(values: Iterable[Any], last: str = "or") -> str:
+    """Joins values for a sentence: `a, b or c`."""
+    *head, tail = [str(value) for value in values]
+    return f"{', '.join(head)} {last} {tail}" if head else tail
