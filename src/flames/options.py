@@ -33,6 +33,7 @@ class Opt:
         min: The smallest value that is allowed.
         max: The largest value that is allowed.
         positional: Whether it is an argument instead of a flag.
+        commas: Whether a tuple is given as one value, `A,B`, instead of by repeating the flag.
     """
 
     help: str
@@ -42,6 +43,7 @@ class Opt:
     min: float | None = None
     max: float | None = None
     positional: bool = False
+    commas: bool = False
 
 
 @dataclass(frozen=True)

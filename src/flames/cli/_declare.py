@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 
 from flames.options import Declared, declared
+
+_COMMA = re.compile("[,，、]")
 
 
 def command(app: typer.Typer, name: str | None = None) -> Callable[[Any], Any]:
@@ -62,9 +65,12 @@ def _values(options: type[Any], given: dict[str, Any]) -> Iterator[tuple[str, An
     for each in declared(options):
         value = given[each.name]
         if each.many:
-            if not value and not each.required:
+            if value is None or value == []:
                 continue  # the class has the default
-            value = tuple(value)
+            if each.opt.commas:
+                value = [part.strip() for part in _COMMA.split(value) if part.strip()]
+            item = get_args(each.type)[0]
+            value = tuple(map(item, value) if isinstance(item, type) else value)
         yield each.name, value
 
 
@@ -72,11 +78,13 @@ def _parameter(each: Declared) -> inspect.Parameter:
     """Builds the typer parameter of one field."""
     kind: Any = each.type
     if each.many:
-        kind = list[str]
+        kind = str if each.opt.commas else list[str]
     elif each.choices:
         kind = str  # checked by the class, so that Python and the command line say the same
     default = each.field.default
-    if each.many or (default is MISSING and not each.required):
+    if each.many and each.opt.commas and isinstance(default, tuple):
+        default = ",".join(map(str, default)) or None
+    elif each.many or (default is MISSING and not each.required):
         default = None if not each.required else MISSING
     if default is None:
         kind = kind | None
