@@ -9,21 +9,16 @@ of the turns counts. The bare side parses nothing and keeps nothing.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
-import math
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from asking import DELAY_S, measured
+from _loopback import compete, measured
 
 from flames.records import Response
 
 SERVER = Path(__file__).resolve().parent.parent / "tests" / "scorers" / "judge_server.py"
-MOST_WALL = 1.10
 
 
 def responses(count: int) -> list[Response]:
@@ -91,47 +86,6 @@ def flames(url: str, count: int, concurrency: int) -> None:
     assert [verdict.score for verdict in verdicts] == [3] * count
 
 
-def turn(side: str, *arguments: object) -> tuple[float, float]:
-    command = [sys.executable, __file__, side, *map(str, arguments)]
-    done = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return done["wall"], done["cpu"]
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--responses", type=int, default=1000)
-    parser.add_argument("--concurrency", type=int, default=64)
-    parser.add_argument("--turns", type=int, default=3)
-    options = parser.parse_args()
-    server = subprocess.Popen(
-        [sys.executable, SERVER, str(DELAY_S)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert server.stdout is not None
-        url = f"http://127.0.0.1:{int(server.stdout.readline())}/v1"
-        sides: dict[str, list[tuple[float, float]]] = {"bare": [], "flames": []}
-        for _ in range(options.turns):
-            for side, turns in sides.items():
-                turns.append(turn(side, url, options.responses, options.concurrency))
-    finally:
-        server.terminate()
-        server.wait()
-    ideal = math.ceil(options.responses / options.concurrency) * DELAY_S
-    best = {side: (min(w for w, _ in t), min(c for _, c in t)) for side, t in sides.items()}
-    print(
-        f"{options.responses} responses, {options.concurrency} at once, answers after {DELAY_S} s"
-    )
-    print(f"ideal   {ideal:6.2f} s wall")
-    for side, (wall, cpu) in best.items():
-        print(f"{side:<7} {wall:6.2f} s wall  {cpu:6.2f} s CPU  {wall / ideal:.3f} × the ideal")
-    ratio = best["flames"][0] / best["bare"][0]
-    print(f"flames / bare: {ratio:.3f} × wall (≤ {MOST_WALL})")
-    return 0 if ratio <= MOST_WALL else 1
-
-
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["bare"], ["flames"]):
-        side = bare if sys.argv[1] == "bare" else flames
-        side(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
-    else:
-        sys.exit(main())
+    sides = {"bare": bare, "flames": flames}
+    sys.exit(compete(__file__, SERVER, sides, "responses", 1000, {"wall": 1.10}))
