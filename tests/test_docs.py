@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -151,6 +152,31 @@ def _code(snippet: str) -> list[str]:
     """A snippet without its comments and its language."""
     lines = (line.split("  #")[0].rstrip() for line in snippet.splitlines())
     return [line.replace('"zh"', '"en"') for line in lines if line]
+
+
+def test_printed_install_lines_work_from_a_clone() -> None:
+    """The package is on no index: what is installed by name comes from a folder of wheels."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    found = 0
+    for page in PAGES:
+        for line in re.findall(r"pip install [^`#\n]+", page.read_text("utf-8")):
+            found += 1
+            for word in shlex.split(line)[2:]:
+                named, _, extra = word.rstrip("]").partition("[")
+                assert not set(extra.split(",")) - {"", *extras["optional-dependencies"]}, line
+                assert named != "flames-bench" or "--find-links wheels" in line, line
+                assert named != "torch" or "--index-url" in line, line
+    assert found > 20
+
+
+def test_glossaries_hold_the_same_terms_in_order() -> None:
+    rows = [
+        re.findall(r"^\| (.+?) \| (.+?) \| .+ \|$", (ROOT / page).read_text("utf-8"), re.M)[2:]
+        for page in ("docs/glossary.md", "docs/zh/glossary.md")
+    ]
+    terms = [term for term, _ in rows[0]]
+    assert rows[1] == [(chinese, term) for term, chinese in rows[0]]
+    assert terms == sorted(set(terms))
 
 
 def test_printed_json_is_json() -> None:

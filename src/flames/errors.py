@@ -16,6 +16,9 @@ from __future__ import annotations
 import os
 from typing import ClassVar
 
+# Where the builds of torch without CUDA are; the default build brings several gigabytes of it.
+CPU_TORCH = "https://download.pytorch.org/whl/cpu"
+
 
 class FlamesError(Exception):
     """Base of all errors that are meant to be read by a user."""
@@ -76,9 +79,10 @@ class MissingExtraError(UsageError):
 
     def __init__(self, extra: str, needed_for: str) -> None:
         self.extra = extra
-        super().__init__(
-            f"{needed_for} needs an optional part: pip install 'flames-bench[{extra}]'"
-        )
+        cure = f"pip install '.[{extra}]' in a clone of Flames"
+        if extra in ("train", "hf"):
+            cure += f" (without a GPU, first pip install torch --index-url {CPU_TORCH})"
+        super().__init__(f"{needed_for} needs the extra `{extra}`: {cure}")
 
 
 class CheckFailed(FlamesError):

@@ -298,5 +298,5 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path) -> None
         [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "pip install 'flames-bench[annotate]'" in done.stderr
+    assert "pip install '.[annotate]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -40,9 +40,7 @@ def list_scorers(as_json: JsonOption = False) -> None:
     for entry in entries:
         name = f"{entry.name}:{entry.argument}" if entry.argument else entry.name
         mark = " (default)" if entry.name == DEFAULT else ""
-        table.add_row(
-            name + mark, entry.title, f"flames-bench[{entry.extra}]" if entry.extra else ""
-        )
+        table.add_row(name + mark, entry.title, f"the extra `{entry.extra}`" if entry.extra else "")
     tables().print(table, markup=False)
 
 
