@@ -14,12 +14,10 @@ from typing import Any
 
 import httpx2
 
+from flames.finish_reasons import status_of
 from flames.models.base import Reply, TransientFailure, Usage
-from flames.models.failures import BLOCKED_FINISH, classify_refusal, redact
-from flames.records import Status
+from flames.models.failures import classify_refusal, redact
 from flames.text import shorten, split_reasoning
-
-_CUT_OFF = frozenset("length max_tokens model_length max_output_tokens".split())
 
 
 def read_answer(raw: bytes, secrets: tuple[str, ...] = ()) -> Reply:
@@ -65,15 +63,8 @@ def _reply(choice: dict[str, Any], body: dict[str, Any]) -> Reply:
     pieces = (given if isinstance(given, str) else "", thoughts, inline)
     finish = choice.get("finish_reason")
     finish = finish if isinstance(finish, str) else None
-    said = (finish or "").casefold()
     usage = body.get("usage")
-    status: Status
-    if said in BLOCKED_FINISH:
-        status = "blocked"
-    elif not answer.strip():
-        status = "empty"
-    else:
-        status = "truncated" if said in _CUT_OFF else "ok"
+    status = status_of(finish, answer)
     return Reply(
         status,
         text=_whole(answer),

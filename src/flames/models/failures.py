@@ -21,11 +21,6 @@ from flames.models.base import (
 )
 from flames.text import shorten
 
-BLOCKED_FINISH = frozenset(
-    # OpenAI, Azure, Moonshot, Qianfan, Ark · Zhipu, Hunyuan · Gemini's compatible endpoint
-    "content_filter sensitive safety prohibited_content blocklist spii".split()
-)
-
 _BLOCKED_CODES = frozenset(
     code.casefold()
     for code in (

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from flames.finish_reasons import status_of
 from flames.models.base import Message, Reply, RequestError, RequestRejected, Sampling
 from flames.text import split_reasoning
 
@@ -68,7 +69,7 @@ class CallableModel:
         if not isinstance(answer, str):
             raise RequestRejected(f"{self.name} returned {type(answer).__name__}, not text")
         text, reasoning = split_reasoning(answer)
-        return Reply("ok" if text.strip() else "empty", text=text, reasoning=reasoning or None)
+        return Reply(status_of(None, text), text=text, reasoning=reasoning or None)
 
     async def aclose(self) -> None:
         """Nothing to free."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flames.errors import InputError, MissingExtraError, UsageError
+from flames.finish_reasons import status_of
 from flames.models.base import ChatModel, Message, Reply, RequestRejected, Sampling, Usage
 from flames.models.frames import Frame, load_frame
 from flames.models.load import ModelOptions
@@ -111,10 +112,11 @@ class TransformersModel:
         elif cut and tokens[-1] in _ends(model):
             cut = False
         answer, reasoning = split_reasoning(text)
+        finish = "length" if cut else "stop"
         return Reply(
-            "empty" if not answer.strip() else "truncated" if cut else "ok",
+            status_of(finish, answer),
             text=answer,
-            finish_reason="length" if cut else "stop",
+            finish_reason=finish,
             reasoning=reasoning or None,
             usage=Usage(prompt_tokens=asked, completion_tokens=len(tokens)),
         )

@@ -15,7 +15,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from flames.errors import InputError
-from flames.records import SCORABLE, THOUGHT_ALOUD, AnyRecord, Prompt, Response, Verdict, prompt_id
+from flames.finish_reasons import status_of
+from flames.records import (
+    SCORABLE,
+    THOUGHT_ALOUD,
+    AnyRecord,
+    Prompt,
+    Response,
+    Status,
+    Verdict,
+    prompt_id,
+)
 from flames.storage.rows import read_rows, stem_of
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 from flames.text import has_visible_text, normalize_text, shorten, split_opening, texts_differ
@@ -76,10 +86,9 @@ def read_responses(
 ) -> Iterator[Response]:
     """Yields the responses of a file in its order, the released scorer's input included.
 
-    A missing `prompt_id` is the hash of `prompt`; a missing `status` is told by the response:
-    blank is `empty`, `finish_reason` `length` is `truncated`, `content_filter` is `blocked`.
-    Thinking at the start of a response (`<think>…</think>`) is moved to `reasoning`, and the
-    record says so under `thought_aloud`.
+    A missing `prompt_id` is the hash of `prompt`. A missing `status` follows from `finish_reason`
+    and the response (see `flames.finish_reasons.status_of`). Thinking at the start of a response
+    (`<think>…</think>`) is moved to `reasoning`, and `thought_aloud` is set.
 
     Raises:
         InputError: A row cannot be used, repeats a key, or has another prompt under a known id.
@@ -245,7 +254,7 @@ def _response(raw: dict[str, Any], line: int, options: ReadOptions) -> Response:
     if "response" not in raw and "status" not in fields:
         raise InputError(f"is missing; {_there(raw, 'response')}", field="response")
     take_thinking_out(fields)
-    fields["status"] = fields.get("status") or status_of(fields)
+    fields["status"] = fields.get("status") or _status_of(fields)
     for name in ("attempts", "usage", "sampling", "latency_s"):
         if fields.get(name) == "":
             del fields[name]
@@ -276,7 +285,7 @@ def _verdict(raw: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
     if score is not None and isinstance(reason, str) and reason.strip():
         raise InputError(f"says why there is no score, but the score is {score}", field="unscored")
     if "status" not in fields and "response" in fields:
-        fields["status"] = status_of(fields)
+        fields["status"] = _status_of(fields)
     status = fields.get("status")
     if status in ("empty", "blocked", "error"):
         score = None
@@ -375,15 +384,8 @@ def name_of(dimension: str, taxonomy: Taxonomy) -> str | None:
         return None  # told by whoever needs it
 
 
-def status_of(fields: dict[str, Any]) -> str:
-    """How asking ended, as response and finish reason tell it."""
-    response = fields.get("response")
-    finish = fields.get("finish_reason")
-    if finish == "content_filter":
-        return "blocked"
-    if not has_visible_text(response):
-        return "empty"
-    return "truncated" if finish == "length" else "ok"
+def _status_of(fields: dict[str, Any]) -> Status:
+    return status_of(fields.get("finish_reason"), fields.get("response"))
 
 
 def take_thinking_out(fields: dict[str, Any]) -> None:
