@@ -120,8 +120,8 @@ def make_base(folder: Path, rows: list[dict[str, Any]]) -> None:
     model = FlamesScorer(FlamesScorerConfig(text_config=config, flames=settings)).eval()
     model.encoder = Encoder(tokenizer, settings)
     model.save_pretrained(folder / "original")
-    options = ExportOptions(min_agreement=0.0)
-    export(folder / "original", folder / "exported", ScorerContext(), options)
+    options = ExportOptions(folder / "original", folder / "exported", min_agreement=0.0)
+    export(options, ScorerContext())
 
 
 def opened(way: dict[str, Any], folder: Path) -> Any:
@@ -347,10 +347,9 @@ def fidelity(trained: Path, place: Path) -> None:
     options = ReadOptions(prompts=prompts)
     labels = read_labelled(["labels:silver"], options, skip_incomplete=True)
     package = export(
-        trained,
-        place / "trained",
+        ExportOptions(trained, place / "trained", min_agreement=0.0),
         ScorerContext(prompts=prompts),
-        ExportOptions(labels=labels, min_agreement=0.0),
+        labels,
     )
     print(f"fidelity of {trained.name}, int8 calibrated on {package.calibrated_on}:")
     for check in package.checks:

@@ -39,7 +39,7 @@ spm = pytest.importorskip("sentencepiece")
 pytest.importorskip("transformers")
 
 from flames.training.checkpoint import convert, differing  # noqa: E402
-from flames.training.import_released import ImportOptions, import_checkpoint  # noqa: E402
+from flames.training.import_released import ImportOptions, import_released  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -146,6 +146,10 @@ def responses(pairs: list[tuple[str, str, str]]) -> list[Response]:
     ]
 
 
+def imported_to(source: Path, out: Path | None = None, **options: Any) -> Path:
+    return import_released(ImportOptions(str(source), out, selftest="off", **options))
+
+
 def opened(folder: object, **options: Any) -> Any:
     """A scorer of random weights, which no self-test would let through."""
     return load_scorer(str(folder), ScorerContext(options={"selftest": "off", **options}))
@@ -158,7 +162,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def imported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return import_checkpoint(str(checkpoint), tmp_path_factory.mktemp("imported") / "scorer")
+    return imported_to(checkpoint, tmp_path_factory.mktemp("imported") / "scorer")
 
 
 @pytest.mark.parametrize(("size", "side"), [(1, "right"), (16, "right"), (16, "left")])
@@ -210,7 +214,7 @@ def test_half_precision_is_kept_or_made(
     from safetensors import safe_open
 
     source = released(tmp_path / "in", dtype=getattr(torch, stored), shards=1)
-    out = import_checkpoint(str(source), tmp_path / "out", ImportOptions(dtype=dtype))
+    out = imported_to(source, tmp_path / "out", dtype=dtype)
     with safe_open(out / "model-00001.safetensors", "pt") as tensors:
         assert {tensors.get_slice(name).get_dtype() for name in tensors.keys()} == {kept}  # noqa: SIM118
     scorer = opened(out, truncation="official", dtype="float32")
@@ -225,15 +229,15 @@ def test_score_finds_the_imported_scorer_or_says_how_to_get_it(
     monkeypatch.setenv("FLAMES_HOME", str(tmp_path))
     with pytest.raises(UsageError, match="flames scorer import FOLDER"):
         load_scorer("flames-scorer")
-    import_checkpoint(str(checkpoint))
+    imported_to(checkpoint)
     with pytest.raises(CheckFailed, match=r"fails its self-test: .*likely causes"):
         load_scorer("flames-scorer")
     scorer = opened("flames-scorer")
     assert scorer.info.id.startswith("flames-scorer@")
     assert len(read_settings(tmp_path / "scorers" / "flames-scorer").weights or "") == 64
     with pytest.raises(UsageError, match="is there already"):
-        import_checkpoint(str(checkpoint))
-    import_checkpoint(str(checkpoint), None, ImportOptions(overwrite=True))
+        imported_to(checkpoint)
+    imported_to(checkpoint, overwrite=True)
     assert sorted(each.name for each in (tmp_path / "scorers").iterdir()) == ["flames-scorer"]
 
 
@@ -318,7 +322,7 @@ def test_what_is_not_the_released_scorer_stops_the_import(
     shutil.copytree(checkpoint, source)
     change(source)
     with pytest.raises(InputError, match=told) as caught:
-        import_checkpoint(str(source), tmp_path / "out")
+        imported_to(source, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (source / "harmed").exists()
     assert [each.name for each in tmp_path.iterdir()] == ["changed"]
@@ -331,12 +335,12 @@ def test_a_derived_rotary_buffer_is_no_obstacle(checkpoint: Path, tmp_path: Path
     wanted = 10000.0 ** (-torch.arange(0, each, 2).float() / each)
     name = "model.layers.0.self_attn.rotary_emb.inv_freq"
     write_shards(source, {**read_shards(source), name: wanted.half()})
-    import_checkpoint(str(source), tmp_path / "out")
+    imported_to(source, tmp_path / "out")
 
 
 def test_a_name_that_is_no_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no such folder.*CaasiHUANG/flames-scorer"):
-        import_checkpoint(str(tmp_path / "none"), tmp_path / "out")
+        imported_to(tmp_path / "none", tmp_path / "out")
 
 
 @pytest.mark.parametrize(

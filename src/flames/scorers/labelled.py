@@ -7,15 +7,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from flames.errors import InputError
+from flames.options import Opt
+from flames.prompts.sets import known_prompts, load_prompts
 from flames.records import Key, Response, Status, Verdict, is_on_other_text, response_of
 from flames.scorers.base import ScorerInfo
 from flames.scorers.labels import PREFIX, SILVER, SILVER_ID, labels_path
 from flames.scorers.registry import scorer_notes
 from flames.storage.record_files import ReadOptions, read_verdicts
-from flames.storage.rows import open_binary
+from flames.storage.rows import open_binary, parse_mapping
+from flames.taxonomy import load_taxonomy
 from flames.text import split_opening
 
 SIMULATED = "sim-"
@@ -79,6 +82,60 @@ class LabelledSet:
     def of(self, rows: Iterable[Labelled]) -> LabelledSet:
         """The set with other rows."""
         return replace(self, rows=tuple(rows))
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """Options for reading label files, the same in every command that takes `--labels`."""
+
+    prompts: Annotated[
+        tuple[str, ...],
+        Opt(
+            "Where to find the text of labels that have only a prompt_id, in addition to the "
+            "known prompt sets; may be repeated.",
+            metavar="SET|PATH",
+        ),
+    ] = ()
+    model: Annotated[
+        str | None,
+        Opt("Model of records that name none; the file's stem by default.", metavar="NAME"),
+    ] = None
+    mapping: Annotated[
+        str | None,
+        Opt(
+            "Names of the file's columns, where they differ: prompt=问题,response=回答.",
+            flag="--map",
+            metavar="FIELD=COLUMN,…",
+        ),
+    ] = None
+    encoding: Annotated[
+        str | None, Opt("Encoding of text files; UTF-8 by default.", metavar="NAME")
+    ] = None
+    taxonomy: Annotated[
+        Path | None, Opt("A taxonomy other than Flames' own (JSON).", metavar="FILE")
+    ] = None
+    skip_incomplete: Annotated[
+        bool, Opt("Skip and count labels without a text instead of stopping.")
+    ] = False
+
+    def read_options(self) -> ReadOptions:
+        """Loads the taxonomy and the known prompts for `read_labelled`.
+
+        Raises:
+            InputError: The taxonomy or a prompt set cannot be read.
+            UsageError: The column mapping is malformed.
+        """
+        taxonomy = load_taxonomy(self.taxonomy)
+        prompts = known_prompts(None if self.taxonomy is None else taxonomy)
+        for name in self.prompts:
+            prompts.update(load_prompts(name, taxonomy=taxonomy).by_id)
+        return ReadOptions(
+            taxonomy=taxonomy,
+            mapping=parse_mapping(self.mapping),
+            encoding=self.encoding,
+            model=self.model,
+            prompts=prompts,
+        )
 
 
 def read_labelled(

@@ -1,45 +1,42 @@
-"""Training scorers: splits, a check for leaks, the trainer, the model card.
+"""Training scorers: options, splits, a check for leaks, the trainer, export, import.
 
-Importing this package loads no torch; `train` does.
+Importing this package loads no torch; using `train`, `train_from_files` or `Trained` does.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flames.errors import MissingExtraError
 from flames.training.leaks import Leak, find_leaks, without_leaks
-from flames.training.options import TrainOptions
+from flames.training.options import TrainFiles, TrainOptions
 from flames.training.splits import Split, SplitOptions, split
 
 if TYPE_CHECKING:
-    from flames.training.trainer import Trained, train
+    from flames.training.trainer import Trained, train, train_from_files
 
 __all__ = [
     "Leak",
     "Split",
     "SplitOptions",
+    "TrainFiles",
     "TrainOptions",
     "Trained",
     "find_leaks",
     "split",
     "train",
+    "train_from_files",
     "without_leaks",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Trained":
-        from flames.training.trainer import Trained
-
-        return Trained
-    if name != "train":
+    if name not in ("Trained", "train", "train_from_files"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from flames.errors import MissingExtraError
-
     try:
-        from flames.training import trainer as _trainer
+        from flames.training import trainer
     except ImportError as error:
         if (error.name or "").split(".")[0] in ("torch", "transformers", "accelerate"):
             raise MissingExtraError("train", "training a scorer") from None
         raise
-    return _trainer.train
+    return getattr(trainer, name)

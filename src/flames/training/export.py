@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from flames.errors import CheckFailed, InputError, MissingExtraError, UsageError
+from flames.options import Opt, check_options, wrong_value
 from flames.scorers.base import ScorerContext
-from flames.scorers.labelled import Labelled, LabelledSet
-from flames.scorers.selftest import pairs_for
+from flames.scorers.labelled import Labelled, LabelledSet, LabelOptions, read_labelled
+from flames.scorers.selftest import SelftestResult, pairs_for, record_selftest
 from flames.scorers.trained.backend import Logits, processor
 from flames.scorers.trained.encoding import TOKENIZER, Encoded
 from flames.scorers.trained.engine import Engine, available, open_backend
@@ -23,6 +24,7 @@ from flames.scorers.trained.exported import SECTION, Check, File, Package, read_
 from flames.scorers.trained.settings import CONFIG, ScorerSettings, read_settings
 from flames.storage.atomic import folder_atomic, write_atomic
 from flames.storage.checksums import file_sha256
+from flames.training.splits import comma_list
 
 PRECISIONS = ("fp32", "bf16", "int8")
 USED_FROM = 99.0
@@ -39,33 +41,130 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How a scorer is exported.
+    """Options for exporting a scorer.
 
-    Args:
-        precisions: Any of `fp32`, `bf16` and `int8`; bf16 shares the file of fp32.
-        labels: Responses to calibrate on and to compare on (their labels are not used).
-        min_agreement: Per cent of unchanged labels below which a precision is refused.
-        seed: Of the draw of responses.
-        progress: Told what is being done.
+    bf16 shares the file of fp32. Of `labels` only the responses are used, not the labels.
     """
 
-    precisions: tuple[str, ...] = PRECISIONS
-    labels: LabelledSet | None = None
-    min_agreement: float = REFUSED_BELOW
-    seed: int = 0
-    progress: Progress = lambda what: None
+    scorer: Annotated[
+        Path, Opt("Folder of a trained or imported scorer.", metavar="SCORER", positional=True)
+    ]
+    out: Annotated[Path, Opt("Folder of the package.", metavar="DIR")]
+    precisions: Annotated[
+        tuple[str, ...],
+        Opt(
+            "Any of fp32, bf16 (computed from the same file, where the processor can) and int8; "
+            "all of them by default.",
+            flag="--precision",
+            metavar="A,B",
+        ),
+    ] = PRECISIONS
+    labels: Annotated[
+        tuple[str, ...],
+        Opt(
+            "Responses to calibrate int8 on and to compare on, in addition to the self-test's "
+            "pairs (JSONL, CSV, XLSX, or labels:silver); may be repeated.",
+            metavar="FILE",
+        ),
+    ] = ()
+    min_agreement: Annotated[
+        float,
+        Opt(
+            "Refuse a precision that leaves fewer labels unchanged.",
+            metavar="PERCENT",
+            min=0,
+            max=100,
+        ),
+    ] = REFUSED_BELOW
+    selftest: Annotated[
+        Path | None,
+        Opt("Clear-cut pairs with their scores, for another taxonomy.", metavar="FILE"),
+    ] = None
+    seed: Annotated[int, Opt("Seed of our own random numbers.", metavar="N")] = 0
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        precisions = comma_list(self.precisions)
+        if not precisions or set(precisions) - set(PRECISIONS):
+            given = ",".join(self.precisions)
+            raise wrong_value("--precision", f"any of {', '.join(PRECISIONS)}", given)
+        object.__setattr__(self, "precisions", precisions)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A finished export.
+
+    Args:
+        folder: The folder of the package.
+        package: What was written and how it compares with the original.
+        selftest: The result of its self-test; None if there is none for the taxonomy.
+    """
+
+    folder: Path
+    package: Package
+    selftest: SelftestResult | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The package and its self-test, as JSON."""
+        package = self.package.model_dump(mode="json", by_alias=True)
+        selftest = None if self.selftest is None else self.selftest.to_dict()
+        return {**package, "selftest": selftest}
+
+    def lines(self) -> Iterator[str]:
+        """Describes the export in a few lines of text."""
+        for check in self.package.checks:
+            used = check.precision in self.package.used
+            yield (
+                f"{check.backend} {check.precision}: {check.agreement:.2f} % of {check.n} labels "
+                f"unchanged, logits within {check.max_difference:.2g}"
+                f"{'' if used else ', only used with --scorer-option'}"
+            )
+        if self.selftest is None:
+            yield "self-test: none for this taxonomy (--selftest FILE)"
+        else:
+            passed = "passed" if self.selftest.passed else "FAILED"
+            yield f"self-test: {passed}, {self.selftest.summary}"
+        yield str(self.folder)
+
+
+def export_from_files(
+    options: ExportOptions, reading: LabelOptions, progress: Progress = lambda what: None
+) -> Exported:
+    """Exports a scorer and runs its self-test; what `flames scorer export` does.
+
+    Args:
+        options: See `ExportOptions`.
+        reading: How the label files are read, and the taxonomy.
+        progress: Called with what is being done.
+
+    Raises:
+        FlamesError: See `read_labelled`, `export` and `record_selftest`.
+    """
+    read = reading.read_options()
+    labels = None
+    if options.labels:
+        labels = read_labelled(options.labels, read, skip_incomplete=reading.skip_incomplete)
+    selftest = {} if options.selftest is None else {"selftest": str(options.selftest)}
+    context = ScorerContext(taxonomy=read.taxonomy, prompts=read.prompts, options=selftest)
+    package = export(options, context, labels, progress)
+    progress("self-test")
+    return Exported(options.out, package, record_selftest(options.out, context))
 
 
 def export(
-    folder: str | Path, out: str | Path, context: ScorerContext, options: ExportOptions
+    options: ExportOptions,
+    context: ScorerContext,
+    labels: LabelledSet | None = None,
+    progress: Progress = lambda what: None,
 ) -> Package:
     """Exports a trained scorer; the package appears whole or not at all.
 
     Args:
-        folder: A trained or imported scorer.
-        out: The folder of the package; it must not hold anything.
+        options: See `ExportOptions`; its `labels` are not read, `labels` is used instead.
         context: The taxonomy, and the option `selftest` for another one than Flames' own.
-        options: See `ExportOptions`.
+        labels: Responses to calibrate on and to compare on.
+        progress: Called with what is being done.
 
     Raises:
         CheckFailed: A precision changes too many labels, or fp32 differs from the original.
@@ -73,7 +172,7 @@ def export(
         UsageError: `out` holds something, or there is nothing to compare on.
         MissingExtraError: Something that exporting needs is not installed.
     """
-    source, target = Path(folder), Path(out)
+    source, target = options.scorer, options.out
     settings = read_settings(source)
     settings.check_taxonomy(context.taxonomy)
     if read_package(source) is not None:
@@ -82,12 +181,12 @@ def export(
         raise UsageError(f"{target} holds something already; give another --out")
     if not available():
         raise MissingExtraError("cpu", "comparing an export with its original")
-    calibration, checked, names = _rows(context, options)
+    calibration, checked, names = _rows(context, labels, options.seed)
     model = _load(source)
     with folder_atomic(target) as made:
         encode = model.encoder.encode
-        files = _write(model, made, encode(_pairs(calibration)), options)
-        options.progress("comparing with the original")
+        files = _write(model, made, encode(_pairs(calibration)), options.precisions, progress)
+        progress("comparing with the original")
         checks = _compare(model, made, files, encode(_pairs(checked)), checked, options)
         _judge(checks, options)
         package = Package(
@@ -95,7 +194,7 @@ def export(
             checks=checks,
             used=_used(checks, options.precisions),
             checked_on=names,
-            calibrated_on=_told(calibration, options) if "int8" in files else None,
+            calibrated_on=_calibrated_on(calibration, labels) if "int8" in files else None,
             vocabulary=model.backbone.get_input_embeddings().num_embeddings,
             versions={each: version(each) for each in ("torch", "transformers", "onnx")},
         )
@@ -104,29 +203,29 @@ def export(
 
 
 def _rows(
-    context: ScorerContext, options: ExportOptions
+    context: ScorerContext, labels: LabelledSet | None, seed: int
 ) -> tuple[list[Labelled], list[Labelled], dict[str, str]]:
     """Rows to calibrate on, rows to compare on, and the files that the latter are from."""
     pairs = pairs_for(context)
     names = {} if pairs is None else {pairs.name: pairs.sha256}
     tested = [] if pairs is None else list(pairs.rows)
-    if options.labels is None:
+    if labels is None:
         if not tested:
             raise UsageError(
                 "there is nothing to compare the export on: give --labels FILE, or --selftest FILE"
             )
         return tested, tested, names
-    drawn = np.random.default_rng(options.seed).permutation(len(options.labels.rows))
-    rows = [options.labels.rows[index] for index in drawn]
+    drawn = np.random.default_rng(seed).permutation(len(labels.rows))
+    rows = [labels.rows[index] for index in drawn]
     share = min(_CALIBRATION, max(1, len(rows) // 4))
     rest = rows[share : share + _CHECKED]
-    return rows[:share], tested + rest, {**names, **options.labels.files}
+    return rows[:share], tested + rest, {**names, **labels.files}
 
 
-def _told(calibration: Sequence[Labelled], options: ExportOptions) -> str:
-    if options.labels is None:
+def _calibrated_on(calibration: Sequence[Labelled], labels: LabelledSet | None) -> str:
+    if labels is None:
         return "the self-test pairs, on which it was then compared too"
-    return f"{len(calibration)} responses of {', '.join(options.labels.files)}, not compared on"
+    return f"{len(calibration)} responses of {', '.join(labels.files)}, not compared on"
 
 
 def _pairs(rows: Sequence[Labelled]) -> list[tuple[str, str]]:
@@ -145,22 +244,26 @@ def _load(source: Path) -> Any:
 
 
 def _write(
-    model: Any, made: Path, calibration: Sequence[Encoded], options: ExportOptions
+    model: Any,
+    made: Path,
+    calibration: Sequence[Encoded],
+    precisions: Sequence[str],
+    progress: Progress,
 ) -> dict[str, File]:
     try:
         from flames.training.graph import quantise, write_onnx
     except ImportError:
         raise MissingExtraError("train", "exporting a scorer") from None
-    options.progress("writing the graph")
+    progress("writing the graph")
     exact = made / "model.onnx"
     write_onnx(model, exact)
     files = {"fp32": exact}
-    if "int8" in options.precisions:
-        options.progress("quantising to int8")
+    if "int8" in precisions:
+        progress("quantising to int8")
         files["int8"] = made / "model.int8.onnx"
         whole = ((np.array([row.ids]), np.ones((1, len(row.ids)), np.int64)) for row in calibration)
         quantise(exact, files["int8"], whole)
-        if not {"fp32", "bf16"} & set(options.precisions):
+        if not {"fp32", "bf16"} & set(precisions):
             del files["fp32"]
             exact.unlink()
             exact.with_name(f"{exact.name}.data").unlink(missing_ok=True)

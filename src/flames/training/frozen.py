@@ -42,7 +42,7 @@ class Fold(NamedTuple):
     kept: NDArray[np.bool_]
 
 
-def check_options(options: TrainOptions) -> None:
+def check_frozen(options: TrainOptions) -> None:
     """Makes sure that nothing is asked for which solved heads cannot have.
 
     Raises:

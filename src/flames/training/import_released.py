@@ -8,77 +8,119 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from flames.errors import InputError, MissingExtraError, OutsideError, UsageError
+from flames.options import Opt, check_options
+from flames.scorers.base import ScorerContext
+from flames.scorers.selftest import OFF, record_selftest
 from flames.scorers.trained.encoding import TOKENIZER, Encoder
 from flames.scorers.trained.released import RELEASED, default_folder
 from flames.scorers.trained.settings import RELEASED_TEMPLATE, ScorerSettings, heads_of
 from flames.storage.atomic import folder_atomic
-from flames.taxonomy import Taxonomy, default_taxonomy
+from flames.taxonomy import Taxonomy, load_taxonomy
+from flames.training.options import Progress
 
 _SHARD = 2 << 30  # bytes of a written shard, and about the most that is held in memory
 _NEEDED = ["*.json", "*.bin", "tokenizer.model"]
 
-Progress = Callable[[str, float], None]
-
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """How a checkpoint is imported.
+    """Options for importing the released scorer, or one of the same format."""
 
-    Args:
-        taxonomy: What its heads stand for, in order.
-        dtype: `float32`, `bfloat16` or `float16`; as it is stored unless given.
-        overwrite: Replace an imported scorer that is there.
-        progress: Told what is being done and how far it is, from 0 to 1.
-    """
+    source: Annotated[
+        str,
+        Opt(
+            f"Folder of the released checkpoint, or its name on the model hub ({RELEASED}).",
+            metavar="PATH|NAME",
+            positional=True,
+        ),
+    ]
+    out: Annotated[
+        Path | None,
+        Opt(
+            "Folder of the imported scorer; by default where `--scorer flames-scorer` looks.",
+            metavar="DIR",
+        ),
+    ] = None
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None,
+        Opt("Data type of the weights; as stored by default."),
+    ] = None
+    taxonomy: Annotated[
+        Path | None, Opt("A taxonomy other than Flames' own (JSON).", metavar="FILE")
+    ] = None
+    overwrite: Annotated[bool, Opt("Overwrite an imported scorer that is there.")] = False
+    selftest: Annotated[
+        str | None,
+        Opt(
+            "Pairs for another taxonomy's self-test; off leaves the test to the first use.",
+            metavar="FILE",
+        ),
+    ] = None
 
-    taxonomy: Taxonomy | None = None
-    dtype: str | None = None
-    overwrite: bool = False
-    progress: Progress = lambda what, share: None
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
-def import_checkpoint(
-    source: str, out: Path | None = None, options: ImportOptions | None = None
+def import_released(
+    options: ImportOptions,
+    *,
+    report: Callable[[str], None] = print,
+    progress: Progress = lambda what, share: None,
 ) -> Path:
-    """Imports the released scorer, or one of the same format.
+    """Imports the released scorer and runs its self-test; what `flames scorer import` does.
 
-    Shards are mapped and written on in pieces of two gigabytes, so that memory stays small.
+    Shards are mapped and written in pieces of two gigabytes, so that memory use stays small.
     The result appears whole or not at all.
 
     Args:
-        source: Its folder, or its name on the model hub (`CaasiHUANG/flames-scorer`).
-        out: Where to put it; where `--scorer flames-scorer` looks unless given.
         options: See `ImportOptions`.
+        report: Called with the outcome of the self-test.
+        progress: Called with what is being done and how far it is, from 0 to 1.
 
     Returns:
         The folder of the imported scorer.
 
     Raises:
-        InputError: The checkpoint is not complete or not of the released format; nothing is
+        InputError: The checkpoint is incomplete or not in the released format; nothing is
             written.
         UsageError: There is an imported scorer already.
         OutsideError: The hub cannot be reached.
+        MissingExtraError: The libraries of training are not installed.
     """
+    taxonomy = load_taxonomy(options.taxonomy)
+    folder = _import(options, taxonomy, progress)
+    if options.selftest == OFF:
+        return folder
+    given = {} if options.selftest is None else {"selftest": options.selftest}
+    outcome = record_selftest(folder, ScorerContext(taxonomy=taxonomy, options=given))
+    if outcome is None:
+        report("not self-tested: there are no pairs for this taxonomy (--selftest FILE)")
+    else:
+        result = "passed" if outcome.passed else "FAILED; scoring with it will be refused"
+        report(f"self-test {result}: {outcome.summary}")
+    return folder
+
+
+def _import(options: ImportOptions, taxonomy: Taxonomy, progress: Progress) -> Path:
     try:
         import torch
     except ImportError:
         raise MissingExtraError("train", "importing the released scorer") from None
     from flames.training.checkpoint import Checkpoint
 
-    options = options or ImportOptions()
-    target = out or default_folder()
+    target = options.out or default_folder()
     if target.is_file():
         raise UsageError(f"{target} is a file; a scorer is a folder: give another --out")
     if target.is_dir() and not options.overwrite and any(target.iterdir()):
         raise UsageError(f"{target} is there already; --overwrite replaces it")
-    folder = _folder(source, options.progress)
+    folder = _folder(options.source, progress)
     original = _config(folder)
     settings = ScorerSettings(
         name="flames-scorer",
-        taxonomy=(taxonomy := options.taxonomy or default_taxonomy()).id,
+        taxonomy=taxonomy.id,
         heads=heads_of(taxonomy),
         template=RELEASED_TEMPLATE,
         pooling="last",
@@ -90,11 +132,11 @@ def import_checkpoint(
     Encoder(tokenizer, settings)
     config, expected = _native(original, settings)
     checkpoint = Checkpoint(folder)
-    options.progress("checking the tensors", 0.0)
+    progress("checking the tensors", 0.0)
     checkpoint.check(expected, original["rotary"]["base"])
     dtype = getattr(torch, options.dtype) if options.dtype else None
     with folder_atomic(target) as made:
-        digest = _write(checkpoint, expected, made, dtype, options.progress)
+        digest = _write(checkpoint, expected, made, dtype, progress)
         config.settings = settings.model_copy(update={"version": digest[:8], "weights": digest})
         config.save_pretrained(made)
         tokenizer.save(str(made / TOKENIZER))

@@ -1,83 +1,140 @@
-"""What can be set about a training."""
+"""Options for training a scorer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from flames.scorers.trained.settings import PAPER_TEMPLATE, Pooling
+from flames.options import Opt, check_options, listed, wrong_value
+from flames.scorers.trained.settings import TEMPLATES, Pooling
 
 Progress = Callable[[str, float], None]
-"""Told what is being done and how far it is, from 0 to 1."""
+"""Called with what is being done and how far it is, from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class TrainFiles:
+    """What `flames scorer train` reads and writes."""
+
+    labels: Annotated[
+        tuple[str, ...],
+        Opt(
+            "Verdicts with their responses (JSONL, CSV, XLSX), or labels:silver; may be repeated.",
+            metavar="FILE",
+        ),
+    ]
+    out: Annotated[Path, Opt("Folder of the new scorer.", metavar="DIR")]
+    resume: Annotated[bool, Opt("Continue the unfinished training in --out.")] = False
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a scorer is trained.
+    """Options for training a scorer.
 
-    Args:
-        backbone: A folder, a `.gguf` file, or a name on the model hub.
-        name: What the scorer is called; the output folder's name unless given.
-        template: What the backbone reads: `{response}` once, `{prompt}` at most once.
-        max_length: The longest input in tokens.
-        pooling: `cls`, `mean` or `last`; unless given the first token of an encoder, the last
-            of a decoder.
-        epochs: Passes over the training part, at most.
-        max_steps: Steps, at most; no limit unless positive.
-        batch_size: Rows a step and process.
-        accumulate: Batches whose gradients are added up before a step.
-        learning_rate: The peak; unless given 2e-5, with LoRA or frozen layers 2e-4.
-        weight_decay: Of AdamW.
-        warmup: Share of the steps over which the learning rate rises.
-        label_smoothing: Share of a target that goes to all classes of its head alike.
-        class_weights: Weigh the classes of a dimension so that each counts as much.
-        layers: Keep only so many layers of the backbone, the first ones: faster, and for base
-            language models often no worse.
-        train_layers: Train the last so many layers and the heads only; all unless given.
-        frozen: Leave the backbone as it is, and solve the heads on its states instead of
-            training by gradient steps; what is said of these does not count then.
-        lora_rank: Rank of LoRA adapters in all linear layers; 0 is none. They are merged
-            into the weights at the end.
-        eval_every: Steps between evaluations and checkpoints; once an epoch unless given.
-        patience: Evaluations without improvement after which training stops; 0 never stops.
-        seed: Of everything random.
-        device: `cpu`, `cuda`, …; the first GPU, if any, unless given.
-        bf16: Compute in bfloat16 (weights stay as they are).
-        dtype: What the backbone's weights are loaded as.
-        checkpoint_layers: Recompute activations instead of keeping them (less memory, slower).
-        fsdp: Shard parameters, gradients and optimizer over the processes (several GPUs).
-        compare: Scorers that the model card holds the result against.
+        TrainOptions(backbone="hfl/chinese-roberta-wwm-ext", batch_size=32, seed=1)
+
+    The heads of a `frozen` backbone are solved in closed form, so options of gradient steps have
+    no effect then. LoRA adapters are merged into the weights at the end.
     """
 
-    backbone: str
-    name: str | None = None
-    template: str = PAPER_TEMPLATE
-    max_length: int = 512
-    pooling: Pooling | None = None
-    epochs: float = 3.0
-    max_steps: int = -1
-    batch_size: int = 16
-    accumulate: int = 1
-    learning_rate: float | None = None
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    label_smoothing: float = 0.0
-    class_weights: bool = False
-    layers: int | None = None
-    train_layers: int | None = None
-    frozen: bool = False
-    lora_rank: int = 0
-    eval_every: int | None = None
-    patience: int = 2
-    seed: int = 0
-    device: str | None = None
-    bf16: bool = False
-    dtype: str = "float32"
-    checkpoint_layers: bool = False
-    fsdp: bool = False
-    compare: tuple[str, ...] = ("lexical",)
+    backbone: Annotated[
+        str,
+        Opt(
+            "Pretrained model: a folder, a .gguf file, a name on the model hub "
+            "(hfl/chinese-roberta-wwm-ext, hfl/chinese-roberta-wwm-ext-large), or local, the "
+            "small model of the extra of that name.",
+            metavar="NAME|PATH",
+        ),
+    ]
+    name: Annotated[
+        str | None, Opt("Name of the scorer; the folder's name by default.", metavar="NAME")
+    ] = None
+    template: Annotated[
+        str,
+        Opt(
+            "What the backbone reads: "
+            f"{listed(TEMPLATES)}, or a text with {{prompt}} and {{response}}.",
+            metavar="TEXT",
+        ),
+    ] = "paper"
+    max_length: Annotated[int, Opt("Longest input in tokens.", min=16)] = 512
+    pooling: Annotated[
+        Pooling | None,
+        Opt(
+            "State that the heads read; by default cls (the first token) for an encoder, last for "
+            "a decoder."
+        ),
+    ] = None
+    epochs: Annotated[float, Opt("Maximum number of epochs.", min=0)] = 3.0
+    max_steps: Annotated[int, Opt("Maximum number of steps; no limit unless positive.")] = -1
+    batch_size: Annotated[int, Opt("Batch size per process.", min=1)] = 16
+    accumulate: Annotated[int, Opt("Batches per optimizer step.", min=1)] = 1
+    learning_rate: Annotated[
+        float | None,
+        Opt("Peak learning rate; 2e-5 by default, 2e-4 with --lora-rank or --train-layers.", min=0),
+    ] = None
+    weight_decay: Annotated[float, Opt("Weight decay of AdamW.", min=0)] = 0.01
+    warmup: Annotated[float, Opt("Share of the steps used for warm-up.", min=0, max=0.99)] = 0.1
+    label_smoothing: Annotated[
+        float, Opt("Share of each target that is spread over all classes.", min=0, max=0.99)
+    ] = 0.0
+    class_weights: Annotated[
+        bool, Opt("Weight the classes of each dimension so that all count the same.")
+    ] = False
+    layers: Annotated[
+        int | None, Opt("Keep only the backbone's first N layers.", metavar="N", min=1)
+    ] = None
+    train_layers: Annotated[
+        int | None, Opt("Train only the last N layers and the heads.", metavar="N", min=0)
+    ] = None
+    frozen: Annotated[
+        bool,
+        Opt("Keep the backbone as it is and solve the heads on its states: minutes on a CPU."),
+    ] = False
+    lora_rank: Annotated[
+        int, Opt("Train LoRA adapters of this rank in all linear layers; 0 for none.", min=0)
+    ] = 0
+    eval_every: Annotated[
+        int | None,
+        Opt(
+            "Steps between evaluations and checkpoints; once per epoch by default.",
+            metavar="STEPS",
+            min=1,
+        ),
+    ] = None
+    patience: Annotated[
+        int, Opt("Stop after this many evaluations without improvement; 0 never stops.", min=0)
+    ] = 2
+    seed: Annotated[int, Opt("Seed of our own random numbers.", metavar="N")] = 0
+    device: Annotated[
+        str | None, Opt("cpu, cuda or mps; a GPU by default, if there is one.", metavar="NAME")
+    ] = None
+    bf16: Annotated[bool, Opt("Compute in bfloat16; the weights keep their type.")] = False
+    dtype: Annotated[
+        Literal["float32", "bfloat16"], Opt("Data type the backbone's weights are loaded in.")
+    ] = "float32"
+    checkpoint_layers: Annotated[
+        bool, Opt("Recompute activations instead of keeping them: less memory, slower.")
+    ] = False
+    fsdp: Annotated[bool, Opt("Shard the model over the processes of torchrun.")] = False
+    compare: Annotated[
+        tuple[str, ...] | None,
+        Opt(
+            "Scorers to compare with in the model card; may be repeated. By default lexical, and "
+            "none with --split each.",
+            metavar="SCORER",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        template = TEMPLATES.get(self.template, self.template)
+        if template.count("{response}") != 1 or template.count("{prompt}") > 1:
+            takes = f"{', '.join(TEMPLATES)}, or a text with {{response}} once and {{prompt}} at "
+            raise wrong_value("--template", f"{takes}most once", self.template)
+        object.__setattr__(self, "template", template)
 
     @property
     def rate(self) -> float:
@@ -88,11 +145,11 @@ class TrainOptions:
 
     @property
     def exact(self) -> str | None:
-        """What makes the arithmetic more exact, in words; None where it is exact already."""
+        """Advice on how to compute more exactly; None where that is done already."""
         if self.bf16:
             return "compute without --bf16"
         return None if self.dtype == "float32" else "load it with --dtype float32"
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return {n: str(v) if isinstance(v, Path) else v for n, v in asdict(self).items()}
+        """All options as JSON values."""
+        return asdict(self)

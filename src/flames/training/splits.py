@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from flames.errors import UsageError
+from flames.options import Opt, check_options
 from flames.scorers.labelled import Labelled, LabelledSet
 from flames.taxonomy import Taxonomy
 from flames.text import shorten
@@ -22,26 +23,50 @@ LEFT_OUT: Part = "left out"
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """How rows are split.
+    """Options for splitting labels into a training, a validation and a test part."""
 
-    Args:
-        by: `model` holds back the models that are named, `prompt` a share of the prompts;
-            `both` tests on held-back models' responses to held-back prompts only, trains on
-            the others' responses to the others, and uses nothing else; `each` trains on all
-            rows, and judges each by a training without its model and its prompt.
-        test_models: The models of the test part.
-        val_models: The models of the validation part.
-        test_share: Share of the prompts of the test part, where prompts are split.
-        val_share: Share of the prompts of the validation part, where prompts are split.
-        seed: Of the draw of prompts.
-    """
+    by: Annotated[
+        By,
+        Opt(
+            "What is held back: model (the models named), prompt (a share of the prompts), both "
+            "(held-back models' responses to held-back prompts; train on the other models' "
+            "responses to the other prompts), or each (with --frozen: train on all rows and judge "
+            "each row with heads that were solved without its model and prompt).",
+            flag="--split",
+        ),
+    ] = "model"
+    test_models: Annotated[
+        tuple[str, ...], Opt("Models held back for the test part.", metavar="A,B")
+    ] = ()
+    val_models: Annotated[
+        tuple[str, ...],
+        Opt("Models held back for validation, to choose the best checkpoint.", metavar="A,B"),
+    ] = ()
+    test_share: Annotated[
+        float, Opt("Share of test prompts, with --split prompt or both.", min=0, max=1)
+    ] = 0.1
+    val_share: Annotated[
+        float, Opt("Share of validation prompts, with --split prompt or both.", min=0, max=1)
+    ] = 0.1
+    drop_leaks: Annotated[
+        bool,
+        Opt(
+            "Drop pairs from training that also occur, exactly or nearly, in a held-back part, "
+            "instead of stopping."
+        ),
+    ] = False
+    seed: Annotated[int, Opt("Seed of our own random numbers.", metavar="N")] = 0
 
-    by: By = "model"
-    test_models: tuple[str, ...] = ()
-    val_models: tuple[str, ...] = ()
-    test_share: float = 0.1
-    val_share: float = 0.1
-    seed: int = 0
+    def __post_init__(self) -> None:
+        check_options(self)
+        for name in ("test_models", "val_models"):
+            object.__setattr__(self, name, comma_list(getattr(self, name)))
+
+
+def comma_list(values: Iterable[str]) -> tuple[str, ...]:
+    """Splits each value at its commas: `("a,b", "c")` becomes `("a", "b", "c")`."""
+    names = (name.strip() for value in values for name in value.split(","))
+    return tuple(name for name in names if name)
 
 
 @dataclass(frozen=True)

@@ -6,31 +6,93 @@ What a new scorer reaches on what was held back, and others on the same rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from flames.analysis.evaluate import compare_scorers, evaluate, majority_labels, score_labelled
 from flames.analysis.evaluation import Evaluation
 from flames.errors import FlamesError, UsageError
+from flames.models.local import local_file
 from flames.records import Verdict, dump_line
+from flames.reports.evaluation import print_summary
 from flames.scorers.base import ScorerContext, ScorerInfo
-from flames.scorers.labelled import LabelledSet
-from flames.scorers.trained.backbone import quiet
+from flames.scorers.labelled import LabelledSet, LabelOptions, read_labelled
+from flames.scorers.trained.backbone import quiet as quiet_transformers
 from flames.scorers.trained.load import pick_device
 from flames.scorers.trained.settings import ScorerSettings
 from flames.storage.atomic import write_atomic
-from flames.taxonomy import Taxonomy
+from flames.taxonomy import Language, Taxonomy
 from flames.training.card import card
 from flames.training.folder import begin, claim, finish, model_to_train, plan_of, save, settings_of
-from flames.training.frozen import check_options, folds_of, solve_heads
-from flames.training.options import Progress, TrainOptions
+from flames.training.frozen import check_frozen, folds_of, solve_heads
+from flames.training.leaks import without_leaks
+from flames.training.options import Progress, TrainFiles, TrainOptions
 from flames.training.rows import Rows, class_weights
-from flames.training.splits import LEFT_OUT, Split
+from flames.training.splits import LEFT_OUT, Split, SplitOptions
+from flames.training.splits import split as make_split
 from flames.training.steps import by_steps
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def train_from_files(
+    files: TrainFiles,
+    reading: LabelOptions,
+    splitting: SplitOptions,
+    options: TrainOptions,
+    *,
+    report: Callable[[str], None] = print,
+    progress: Progress = lambda what, share: None,
+    quiet: bool = False,
+) -> Trained | None:
+    """Trains a scorer on label files; what `flames scorer train` does.
+
+    Args:
+        files: The label files and the output folder.
+        reading: How the label files are read.
+        splitting: Which rows are held back.
+        options: How the scorer is trained.
+        report: Called with messages for the user: licence terms, the sizes of the parts,
+            comparisons that were skipped.
+        progress: Called with what is being done and how far it is, from 0 to 1.
+        quiet: Do not report the sizes of the parts.
+
+    Returns:
+        The result; None in processes of torchrun that do not write.
+
+    Raises:
+        FlamesError: See `read_labelled`, `split`, `without_leaks` and `train`.
+    """
+    if int(os.environ.get("RANK", "0")):
+        report = progress = _ignore
+    if options.backbone == "local":
+        options = replace(options, backbone=str(local_file(report)))
+    read = reading.read_options()
+    labelled = read_labelled(
+        files.labels,
+        read,
+        prompt_needed="{prompt}" in options.template,
+        skip_incomplete=reading.skip_incomplete,
+    )
+    parts = make_split(labelled, splitting, read.taxonomy)
+    parts, dropped = without_leaks(parts, drop=splitting.drop_leaks)
+    if not quiet:
+        sizes = ", ".join(f"{name} {len(part.rows):,}" for name, part in parts.parts().items())
+        report(f"rows: {sizes}{f'; {dropped:,} leaking rows dropped' if dropped else ''}")
+    result = train(parts, options, files.out, read.taxonomy, resume=files.resume, progress=progress)
+    for spec, reason in ({} if result is None else result.skipped).items():
+        report(f"not compared with {spec}: {reason}")
+    return result
+
+
+def _ignore(*args: Any) -> None:
+    """Takes a message or progress and does nothing."""
 
 
 def train(
@@ -61,13 +123,15 @@ def train(
         UsageError: The options cannot be met here, the folder is taken, the loss became NaN.
         InputError: There is no usable backbone.
     """
+    if options.compare is None:
+        options = replace(options, compare=() if split.each else ("lexical",))
     device = pick_device(options.device)
     if device.index:
         raise UsageError(
             f"--device {options.device}: choose a GPU with CUDA_VISIBLE_DEVICES and --device cuda"
         )
     if options.frozen:
-        check_options(options)
+        check_frozen(options)
     elif split.each:
         raise UsageError("--split each trains one scorer after the other: only with --frozen")
     settings = settings_of(split, options, out, taxonomy)
@@ -75,7 +139,7 @@ def train(
     resumed = claim(out, plan, resume=resume)
     progress("loading the backbone", 0.0)
     torch.manual_seed(options.seed)
-    with quiet():
+    with quiet_transformers():
         model = model_to_train(options, settings)
     encoder = model.encoder
     assert encoder is not None
@@ -137,6 +201,16 @@ class Trained:
     others: Mapping[str, tuple[Evaluation, ...]]
     skipped: Mapping[str, str] = field(default_factory=dict)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The evaluation of each part, as JSON."""
+        return {name: each.to_dict() for name, each in self.evaluations.items()}
+
+    def print(self, console: Console, lang: Language) -> None:
+        """Prints a table per part: the new scorer and those it is compared with."""
+        for name, each in self.evaluations.items():
+            console.print(f"\n{name} part")
+            print_summary([each, *self.others[name]], console, lang)
+
 
 def judged(
     held: Mapping[str, LabelledSet],
@@ -158,7 +232,7 @@ def judged(
     for name, part in held.items():
         own, beside = verdicts[name], []
         found[name] = evaluate(part, own, info, taxonomy, majority=most, seed=options.seed)
-        for spec in options.compare:
+        for spec in options.compare or ():
             try:
                 beside.append(_compared(spec, part, own, taxonomy, options.seed))
             except FlamesError as error:

@@ -147,8 +147,8 @@ def test_a_decoder_padded_on_the_left_is_exported_as_it_is(tmp_path: Path) -> No
     folder = tiny_models.scorer(
         tmp_path / "qwen3", "qwen3", pooling="last", padding_side="left", max_length=64
     )
-    options = ExportOptions(precisions=("fp32",))
-    package = export(folder, tmp_path / "out", ScorerContext(), options)
+    options = ExportOptions(folder, tmp_path / "out", precisions=("fp32",))
+    package = export(options, ScorerContext())
     assert {check.changed for check in package.checks} == {0}
     assert package.precisions == ("bf16", "fp32")
     assert package.used == ("fp32",)
@@ -165,16 +165,16 @@ def test_a_precision_that_changes_labels_is_refused(
 ) -> None:
     monkeypatch.setattr(quantising, "_LARGEST", 1.0)  # three values are too few
     out = tmp_path / "out"
-    options = ExportOptions(precisions=("int8",))
+    options = ExportOptions(trained, out, precisions=("int8",))
     with pytest.raises(CheckFailed, match=r"int8 changes \d+ of 64 labels .*--precision"):
-        export(trained, out, ScorerContext(), options)
+        export(options, ScorerContext())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_calibration_rows_are_not_compared_on(trained: Path, tmp_path: Path) -> None:
     labels = LabelledSet(PAIRS.rows, {"own.jsonl": "0" * 64})
-    options = ExportOptions(precisions=("int8",), labels=labels)
-    package = export(trained, tmp_path / "out", ScorerContext(), options)
+    options = ExportOptions(trained, tmp_path / "out", precisions=("int8",))
+    package = export(options, ScorerContext(), labels)
     assert package.calibrated_on == "16 responses of own.jsonl, not compared on"
     assert {check.n for check in package.checks} == {64 + 48}
     assert set(package.checked_on) == {PAIRS.name, "own.jsonl"}
@@ -274,13 +274,15 @@ def test_each_kind_is_given_its_own_options_where_both_stand_together(
 def test_what_cannot_be_exported_is_told(
     exported: tuple[Path, Package], trained: Path, tmp_path: Path
 ) -> None:
-    context, options = ScorerContext(), ExportOptions()
+    context = ScorerContext()
     with pytest.raises(UsageError, match="is an export itself"):
-        export(exported[0], tmp_path / "out", context, options)
+        export(ExportOptions(exported[0], tmp_path / "out"), context)
     with pytest.raises(UsageError, match="holds something already"):
-        export(trained, trained, context, options)
+        export(ExportOptions(trained, trained), context)
     with pytest.raises(InputError, match="is no scorer"):
-        export(tmp_path / "none", tmp_path / "out", context, options)
+        export(ExportOptions(tmp_path / "none", tmp_path / "out"), context)
+    with pytest.raises(UsageError, match="--precision takes any of fp32, bf16, int8, not 'int4'"):
+        ExportOptions(trained, tmp_path / "out", precisions=("int4",))
 
 
 def test_another_taxonomy_needs_something_to_compare_on(trained: Path, tmp_path: Path) -> None:
@@ -291,7 +293,7 @@ def test_another_taxonomy_needs_something_to_compare_on(trained: Path, tmp_path:
     ]}  # fmt: skip
     context = ScorerContext(taxonomy=Taxonomy.model_validate(other))
     with pytest.raises(UsageError, match="but the taxonomy other@1 has Kindness 2/1"):
-        export(trained, tmp_path / "out", context, ExportOptions())
+        export(ExportOptions(trained, tmp_path / "out"), context)
     settings = read_settings(trained).model_copy(
         update={"heads": (Head(name="Kindness", scale=(2, 1)),), "taxonomy": "other@1"}
     )
@@ -299,12 +301,13 @@ def test_another_taxonomy_needs_something_to_compare_on(trained: Path, tmp_path:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"flames": settings.model_dump(mode="json")}))
     with pytest.raises(UsageError, match="nothing to compare the export on"):
-        export(folder, tmp_path / "out", context, ExportOptions())
+        export(ExportOptions(folder, tmp_path / "out"), context)
 
 
 def test_quantising_keeps_a_first_token_scorer_as_well(tmp_path: Path) -> None:
     folder = tiny_trained.scorer(tmp_path / "first", pooling="cls")
-    package = export(folder, tmp_path / "out", ScorerContext(), ExportOptions(precisions=("int8",)))
+    options = ExportOptions(folder, tmp_path / "out", precisions=("int8",))
+    package = export(options, ScorerContext())
     assert all(check.agreement >= 95 for check in package.checks)
 
 
