@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from jinja2 import Environment
 
 from flames.errors import UsageError
-from flames.reports.page import language, load_strings, render_page, script_json
+from flames.reports.page import render_page, script_json
+from flames.reports.words import language, load_strings
 from flames.taxonomy import Text
 
 TITLE = Text(zh="标题 <b>", en='Title <b> & "more"')

@@ -93,7 +93,7 @@ def test_the_command_trains_judges_and_describes_a_scorer(
         assert part in card
     assert "Not human" not in card
     [majority] = [line for line in card.splitlines() if line.startswith("| test | majority")]
-    assert float(majority.split("|")[-2].split()[0]) == pytest.approx(
+    assert float(majority.split("|")[-2].split()[0].replace("−", "-")) == pytest.approx(
         -own["gain"]["value"], abs=0.06
     )
     assert str(bert.parent) not in card + (out / "config.json").read_text()

@@ -65,7 +65,7 @@ def compare(
     from flames.analysis.comparison import SHOWN
     from flames.cli._sources import read_sources
     from flames.reports.comparison import print_comparison, render_html
-    from flames.reports.page import language
+    from flames.reports.words import language
     from flames.storage.atomic import write_atomic
 
     shown = language(lang)

@@ -100,7 +100,7 @@ def report(
     """Report rates, scores, intervals and coverage; for a run, (re)write its report as well."""
     from flames.cli._sources import read_sources
     from flames.errors import InputError, UsageError
-    from flames.reports.page import language
+    from flames.reports.words import language
 
     if as_json:
         if form not in (None, "json"):

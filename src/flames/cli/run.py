@@ -39,7 +39,7 @@ def run(
     from flames.cli._asking import ask_plan, plan
     from flames.cli.scorer._load import load, parse_options
     from flames.errors import UsageError
-    from flames.reports.page import language
+    from flames.reports.words import language
     from flames.scorers.scoring import check_reached
 
     shown = language(lang)

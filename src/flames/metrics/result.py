@@ -18,6 +18,34 @@ class Estimate(Frozen):
     method: str
 
 
+def format_number(value: float, digits: int = 1, *, sign: bool = False) -> str:
+    """Returns `12.3`, or `+12.3` and `−12.3` with a sign."""
+    text = f"{value:{'+' if sign else ''},.{digits}f}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def format_interval(estimate: Estimate, digits: int = 1, *, sign: bool = False) -> str:
+    """Returns `[10.1, 14.5]`."""
+    low, high = (format_number(end, digits, sign=sign) for end in (estimate.low, estimate.high))
+    return f"[{low}, {high}]"
+
+
+def format_estimate(
+    estimate: Estimate, digits: int = 1, interval_digits: int | None = None, *, sign: bool = False
+) -> str:
+    """Returns a value with its interval: `12.3 [10.1, 14.5]`.
+
+    Args:
+        estimate: The value and its interval.
+        digits: Decimals of the value.
+        interval_digits: Decimals of the interval; as many as the value's unless given.
+        sign: Show `+` as well as `−`.
+    """
+    ends = digits if interval_digits is None else interval_digits
+    value = format_number(estimate.value, digits, sign=sign)
+    return f"{value} {format_interval(estimate, ends, sign=sign)}"
+
+
 class Bounds(Frozen):
     """The value if every unscored response had been harmful (`low`), or harmless (`high`)."""
 

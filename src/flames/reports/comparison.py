@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text as RichText
 
 from flames.analysis.comparison import SHOWN, Change, Comparison, Difference, PairComparison
-from flames.reports.page import load_strings, render_page
+from flames.reports.page import render_page
 from flames.reports.view import Words, note_text, plain, reason_text, score_tone
+from flames.reports.words import load_strings
 from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy
 from flames.text import for_terminal, shorten
 
@@ -47,7 +48,6 @@ def render_html(
         "compare.html.jinja",
         title=title,
         lang=lang,
-        strings=words,
         styles=("charts.css", "report.css", "compare.css"),
         comparison=comparison,
         notes=list(dict.fromkeys(note for side in sides for note in side.notes)),

@@ -1,190 +1,134 @@
-"""Evaluations on a terminal, as Markdown, and as a page.
-
-What the evaluations' tables hold, for the terminal, Markdown and the page alike.
-"""
+"""Evaluations of scorers: on a terminal, as Markdown, and as a page."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rich import box
-from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text as RichText
 
-from flames.analysis.evaluation import Evaluation, ScorerMetrics
-from flames.metrics.result import Estimate
-from flames.reports.page import load_strings, render_page
+from flames.analysis.evaluation import Evaluation, ModelBias, ScorerMetrics
+from flames.reports.page import render_page
+from flames.reports.tables import (
+    Block,
+    Cell,
+    Column,
+    Heading,
+    Number,
+    Share,
+    Table,
+    line,
+    markdown_document,
+    print_document,
+    print_table,
+)
 from flames.reports.view import note_text
+from flames.reports.words import join, listed, say
 from flames.taxonomy import Language, Taxonomy, Text
-from flames.taxonomy import Text as Words
-from flames.text import for_terminal, utf8_safe
+
+Group = tuple[Text | str, ScorerMetrics]
 
 
 def print_summary(evaluations: Sequence[Evaluation], console: Console, lang: Language) -> None:
-    """Prints one row a scorer."""
-    _print_table(summary(evaluations), console, lang)
+    """Prints one row per scorer."""
+    print_table(summary(evaluations), console, lang, intervals="below")
 
 
 def print_evaluations(
     evaluations: Sequence[Evaluation], console: Console, taxonomy: Taxonomy, lang: Language
 ) -> None:
-    """Prints a table over all scorers, then two a scorer."""
-    if len(evaluations) > 1:
-        print_summary(evaluations, console, lang)
+    """Prints a table over all scorers, then two per scorer."""
+    blocks: list[Block] = [summary(evaluations)] if len(evaluations) > 1 else []
     for each in evaluations:
-        console.print(RichText(for_terminal(each.scorer), style="bold"))
-        for note in each.notes:
-            console.print(RichText(for_terminal(f"! {note}"), style="yellow"))
-        _print_table(dimensions(each, taxonomy), console, lang)
-        if len(each.models) > 1:
-            _print_table(models(each), console, lang)
+        blocks.append(Heading(each.scorer))
+        blocks += [line(note_text(note), kind="note") for note in each.notes]
+        blocks.append(dimensions(each, taxonomy))
+        blocks += [models(each)] if len(each.models) > 1 else []
         if each.rank_agreement is not None:
-            tau = f"{words()['tau'](lang)}: {number(each.rank_agreement, 2)}"
-            console.print(RichText(tau))
+            blocks.append(line(say("eval.tau"), ": ", Number(each.rank_agreement, 2)))
         if each.per_second:
-            told = f"{words()['speed'](lang)}: {each.per_second:,.1f}"
-            console.print(RichText(told))
-        for line in lines(each, taxonomy):
-            console.print(RichText(for_terminal(line(lang)), style="dim"))
-
-
-def _print_table(table: Table, console: Console, lang: Language) -> None:
-    """Prints a table in as many parts as the terminal's width needs, none of them squeezed."""
-    header = [name(lang) for name in table.header]
-    rows = [
-        [for_terminal(said(cell, lang)).replace(" [", "\n[") for cell in row] for row in table.rows
-    ]
-    widths = [
-        max(cell_len(line) for text in (header[i], *(row[i] for row in rows))
-            for line in (text.split() if text == header[i] else text.split("\n")))
-        for i in range(len(header))
-    ]  # fmt: skip
-    widths[0] = min(widths[0], 24)
-    parts: list[list[int]] = [[]]
-    for column in range(1, len(header)):
-        used = widths[0] + sum(widths[i] + 2 for i in [*parts[-1], column])
-        if parts[-1] and used > console.width:
-            parts.append([])
-        parts[-1].append(column)
-    for number, part in enumerate(parts):
-        shown = RichTable(
-            title=None if number else table.title(lang), title_justify="left",
-            box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0),
-        )  # fmt: skip
-        for column in (0, *part):
-            justify: Any = "right" if column else "left"
-            shown.add_column(header[column], justify=justify, width=widths[column], overflow="fold")
-        for row in rows:
-            shown.add_row(*(RichText(row[column]) for column in (0, *part)))
-        console.print(shown)
-        console.print()
-
-
-_FIGURES = re.compile(r"[-+\d.,/\s\[\]×–]*")
-_ESCAPED = str.maketrans({char: "\\" + char for char in "\\`*_[]<>#|~$&@"})
-
-
-def plain(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    return utf8_safe(for_terminal(text)).translate(_ESCAPED)
-
-
-def _cell(text: str) -> str:
-    return text if _FIGURES.fullmatch(text) else plain(text)
-
-
-def markdown_table(table: Table, lang: Language) -> str:
-    """A table in GitHub's dialect."""
-    marks = ["---"] + ["---:"] * (len(table.header) - 1)
-    head = [name(lang) for name in table.header]
-    rows = [[_cell(said(cell, lang)) for cell in row] for row in table.rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, marks, *rows))
+            blocks.append(line(say("eval.speed"), ": ", Number(each.per_second)))
+        blocks += [line(text, kind="soft") for text in explanation(each, taxonomy)]
+    print_document(blocks, console, lang, intervals="below")
 
 
 def markdown(evaluations: Sequence[Evaluation], taxonomy: Taxonomy, lang: Language) -> str:
-    """Everything as one Markdown document."""
-    w = words()
-    title = w["title.many" if len(evaluations) > 1 else "title"](lang)
-    blocks = [f"# {title}", markdown_table(summary(evaluations), lang)]
+    """Returns everything as one Markdown document."""
+    blocks: list[Block] = [Heading(_title(evaluations)), summary(evaluations)]
     for each in evaluations:
-        blocks += [f"## {plain(each.scorer)}", plain(each.title)]
-        blocks += [f"> {plain(note)}" for note in each.notes]
-        blocks += markdown_body(each, taxonomy, lang)
-        blocks.append("\n".join(f"- {plain(line(lang))}" for line in lines(each, taxonomy)))
-    return "\n\n".join(blocks) + "\n"
+        blocks += [Heading(each.scorer, 2), line(each.title, kind="paragraph")]
+        blocks += [line(note_text(note), kind="note") for note in each.notes]
+        blocks += details(each, taxonomy)
+        blocks += [line(text) for text in explanation(each, taxonomy)]
+    return markdown_document(blocks, lang)
 
 
-def markdown_body(evaluation: Evaluation, taxonomy: Taxonomy, lang: Language) -> list[str]:
-    """An evaluation's tables, each with its heading."""
-    w = words()
-    blocks = []
-    for table in (dimensions(evaluation, taxonomy), models(evaluation)):
-        blocks += [f"### {table.title(lang)}", markdown_table(table, lang)]
-    confusions = Table(
-        w["confusions"],
-        (w["dimension"], w["confusion"]),
-        tuple(
-            (taxonomy.dimension(name).label, confusion(found))
-            for name, found in evaluation.dimensions.items()
-        ),
+def _title(evaluations: Sequence[Evaluation]) -> Text:
+    return say("eval.title.many" if len(evaluations) > 1 else "eval.title")
+
+
+def details(evaluation: Evaluation, taxonomy: Taxonomy) -> list[Block]:
+    """Returns an evaluation's tables, each with its heading."""
+    blocks: list[Block] = []
+    confusions = Table.of(
+        say("eval.confusions"),
+        [
+            Column[Group](say("eval.dimension"), lambda group: group[0], text=True),
+            Column[Group](say("eval.confusion"), lambda group: confusion(group[1])),
+        ],
+        _groups(evaluation, taxonomy)[1:],
     )
-    blocks += [f"### {w['confusions'](lang)}", markdown_table(confusions, lang)]
-    calibration = evaluation.overall.calibration
-    if calibration is not None:
-        bins = Table(
-            w["calibration"],
-            (w["calibration.axis"], w["accuracy"], w["n"]),
-            tuple((f"{b.confidence:.0f}", f"{b.accuracy:.0f}", f"{b.n:,}")
-                  for b in calibration.bins),
-        )  # fmt: skip
-        blocks += [f"### {w['calibration'](lang)} (ECE {number(calibration.ece)})",
-                   markdown_table(bins, lang)]  # fmt: skip
+    for table in (dimensions(evaluation, taxonomy), models(evaluation), confusions):
+        blocks += [Heading(table.title, 3), table]
+    if (calibration := evaluation.overall.calibration) is not None:
+        title = say("eval.calibration")
+        blocks.append(Heading(join(title, f" (ECE {Number(calibration.ece)})"), 3))
+        blocks.append(
+            Table.of(
+                title,
+                [
+                    Column(say("eval.calibration.axis"), lambda found: Number(found.confidence, 0)),
+                    Column(say("eval.accuracy"), lambda found: Number(found.accuracy, 0)),
+                    Column(say("eval.n"), lambda found: found.n),
+                ],
+                calibration.bins,
+            )
+        )
     return blocks
 
 
 def page(evaluations: Sequence[Evaluation], taxonomy: Taxonomy, lang: Language) -> str:
-    """Everything as one self-contained page with pictures."""
-    w = words()
+    """Returns everything as one self-contained page with pictures."""
     widest = max(
         (abs(v) for e in evaluations for b in e.bias for v in (b.bias.low, b.bias.high)), default=1
     )
     return render_page(
         "evaluation.html.jinja",
-        title=w["title.many" if len(evaluations) > 1 else "title"],
+        title=_title(evaluations),
         lang=lang,
-        strings=w,
         styles=("charts.css", "report.css", "evaluation.css"),
         note_text=note_text,
-        number=number,
+        number=Number,
         evaluations=evaluations,
         summary=summary(evaluations),
         dimensions_of=lambda each: dimensions(each, taxonomy),
         models_of=models,
-        lines_of=lambda each: lines(each, taxonomy),
-        groups_of=lambda each: _groups(each, taxonomy, w),
+        lines_of=lambda each: explanation(each, taxonomy),
+        groups_of=lambda each: _groups(each, taxonomy),
         reliability=reliability,
-        signed=lambda found: number(found, sign=True),
         span=5 * math.ceil(max(widest, 1) / 5),
-        shade=_shade,
-        is_words=lambda cell: isinstance(cell, Words),
+        shade=lambda row, n: round(9 * n / max(sum(row), 1)),
     )
 
 
-def _groups(
-    evaluation: Evaluation, taxonomy: Taxonomy, w: Mapping[str, Words]
-) -> list[tuple[Words, ScorerMetrics]]:
+def _groups(evaluation: Evaluation, taxonomy: Taxonomy) -> list[Group]:
     named = [(taxonomy.dimension(n).label, found) for n, found in evaluation.dimensions.items()]
-    return [(w["all"], evaluation.overall), *named]
+    return [(say("eval.all"), evaluation.overall), *named]
 
 
 def reliability(found: ScorerMetrics) -> list[dict[str, Any]]:
-    """The points of a reliability picture on a 100 × 100 field, the origin below left."""
+    """Returns the points of a reliability diagram on a 100 × 100 field, origin below left."""
     if found.calibration is None:
         return []
     most = max(each.n for each in found.calibration.bins)
@@ -198,175 +142,117 @@ def reliability(found: ScorerMetrics) -> list[dict[str, Any]]:
     ]
 
 
-def _shade(row: Sequence[int], n: int) -> int:
-    """How dark a cell of a confusion matrix is, from 0 to 9."""
-    return round(9 * n / max(sum(row), 1))
-
-
-DASH = "–"
-Cell = Text | str
-
-
-def words() -> dict[str, Text]:
-    """The words of everything that shows evaluations."""
-    return {k[5:]: text for k, text in load_strings().items() if k.startswith("eval.")}
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table: what it is about, its header, its rows; the first column is text."""
-
-    title: Text
-    header: tuple[Text, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
-
-def said(cell: Cell, lang: Language) -> str:
-    """A cell in one language."""
-    return cell(lang) if isinstance(cell, Text) else cell
-
-
-def number(found: Estimate | None, digits: int = 1, *, sign: bool = False) -> str:
-    """An estimate with its interval."""
-    if found is None:
-        return DASH
-    plus = "+" if sign else ""
-    return (
-        f"{found.value:{plus}.{digits}f} "
-        f"[{found.low:{plus}.{digits}f}, {found.high:{plus}.{digits}f}]"
-    )
-
-
-def _share(found: ScorerMetrics) -> str:
-    return f"{found.scored:,} / {found.n:,}"
-
-
-def _ece(found: ScorerMetrics) -> str:
-    return number(found.calibration.ece if found.calibration else None)
-
-
-def _cost(evaluation: Evaluation) -> str:
+def _cost(evaluation: Evaluation) -> Cell:
     """Money where prices are known, or else requests, of a scorer that asked somebody."""
     taken = evaluation.cost
     if taken is None:
-        return DASH
+        return None
     return f"{taken['requests']:,} req" if taken["cost"] is None else f"{taken['cost']:,.4g}"
 
 
+def metric_columns(metrics_of: Callable[[Any], ScorerMetrics], *keys: str) -> list[Column[Any]]:
+    """Returns the columns that tables of scorers have in common."""
+    cells: dict[str, Callable[[ScorerMetrics], Cell]] = {
+        "scored": lambda m: Share(m.scored, m.n),
+        "accuracy": lambda m: Number(m.accuracy),
+        "majority": lambda m: Number(m.majority),
+        "macro_f1": lambda m: Number(m.macro_f1),
+        "kappa": lambda m: Number(m.kappa_quadratic, 2),
+        "gain": lambda m: Number(m.gain, sign=True),
+        "ece": lambda m: Number(m.calibration.ece if m.calibration else None),
+    }
+
+    def column(key: str) -> Column[Any]:
+        return Column(say(f"eval.{key}"), lambda item: cells[key](metrics_of(item)))
+
+    return [column(key) for key in keys]
+
+
 def summary(evaluations: Sequence[Evaluation]) -> Table:
-    """One row a scorer."""
-    w = words()
-    keys = ["scorer", "scored", "accuracy", "macro_f1", "kappa", "gain", "ece", "tau"]
-    keys += ["speed", "cost"]
-    several = len(evaluations) > 1
-    header = tuple(w[key] for key in keys) + ((w["versus"],) if several else ())
-    rows = []
-    for each in evaluations:
-        found = each.overall
-        row: list[Cell] = [
-            each.scorer,
-            _share(found),
-            number(found.accuracy),
-            number(found.macro_f1),
-            number(found.kappa_quadratic, 2),
-            number(found.gain, sign=True),
-            _ece(found),
-            number(each.rank_agreement, 2),
-            DASH if each.per_second is None else f"{each.per_second:,.1f}",
-            _cost(each),
-        ]
-        if several:
-            gap = each.difference.accuracy if each.difference else None
-            row.append(number(gap, sign=True))
-        rows.append(tuple(row))
-    return Table(w["summary"], header, tuple(rows))
+    """Returns a table with one row per scorer."""
+    columns = [
+        Column[Evaluation](say("eval.scorer"), lambda each: each.scorer, text=True),
+        *metric_columns(
+            lambda each: each.overall, "scored", "accuracy", "macro_f1", "kappa", "gain", "ece"
+        ),
+        Column[Evaluation](say("eval.tau"), lambda each: Number(each.rank_agreement, 2)),
+        Column[Evaluation](say("eval.speed"), lambda each: Number(each.per_second)),
+        Column[Evaluation](say("eval.cost"), _cost),
+    ]
+    if len(evaluations) > 1:
+        columns.append(Column(say("eval.versus"), accuracy_difference))
+    return Table.of(say("eval.summary"), columns, evaluations)
+
+
+def accuracy_difference(evaluation: Evaluation) -> Number:
+    """Returns the accuracy less that of the scorer compared with."""
+    gap = evaluation.difference
+    return Number(gap.accuracy if gap else None, sign=True)
 
 
 def dimensions(evaluation: Evaluation, taxonomy: Taxonomy) -> Table:
-    """One row a dimension, the last over all."""
-    w = words()
-    groups: list[tuple[Cell, ScorerMetrics]] = [
-        (taxonomy.dimension(name).label, found) for name, found in evaluation.dimensions.items()
+    """Returns a table with one row per dimension, the last over all."""
+    overall, *named = _groups(evaluation, taxonomy)
+    keys = ("scored", "accuracy", "majority", "macro_f1", "kappa", "ece")
+    columns = [
+        Column[Group](say("eval.dimension"), lambda group: group[0], text=True),
+        *metric_columns(lambda group: group[1], *keys),
     ]
-    groups.append((w["all"], evaluation.overall))
-    several = any(found.annotators for _, found in groups)
-    keys = ["dimension", "scored", "accuracy", "majority", "macro_f1", "kappa", "ece"]
-    keys += ["annotators", "annotators.scorer"] if several else []
-    rows = []
-    for name, found in groups:
-        row: list[Cell] = [
-            name,
-            _share(found),
-            number(found.accuracy),
-            number(found.majority),
-            number(found.macro_f1),
-            number(found.kappa_quadratic, 2),
-            _ece(found),
+    if evaluation.overall.annotators or any(m.annotators for _, m in named):
+        columns += [
+            Column(say("eval.annotators"), lambda g: _people(g[1], "agreement")),
+            Column(say("eval.annotators.scorer"), lambda g: _people(g[1], "scorer")),
         ]
-        if several:
-            people = found.annotators
-            row += [number(people.agreement), number(people.scorer)] if people else [DASH, DASH]
-        rows.append(tuple(row))
-    return Table(w["dimensions"], tuple(w[key] for key in keys), tuple(rows))
+    return Table.of(say("eval.dimensions"), columns, [*named, overall])
+
+
+def _people(metrics: ScorerMetrics, name: str) -> Number:
+    return Number(getattr(metrics.annotators, name) if metrics.annotators else None)
 
 
 def models(evaluation: Evaluation) -> Table:
-    """One row a model."""
-    w = words()
-    bias = {each.model: each for each in evaluation.bias}
-    keys = ["model", "scored", "accuracy", "macro_f1", "rate.labels", "rate.scorer", "bias"]
-    rows = []
-    for model, found in evaluation.models.items():
-        rated = bias.get(model)
-        rows.append(
-            (
-                model,
-                _share(found),
-                number(found.accuracy),
-                number(found.macro_f1),
-                f"{rated.labels:.1f}" if rated else DASH,
-                f"{rated.scorer:.1f}" if rated else DASH,
-                number(rated.bias, sign=True) if rated else DASH,
-            )
-        )
-    return Table(w["models"], tuple(w[key] for key in keys), tuple(rows))
+    """Returns a table with one row per model."""
+    bias: dict[str, ModelBias] = {each.model: each for each in evaluation.bias}
+
+    def rated(name: str, *, sign: bool = False) -> Any:
+        return lambda item: Number(getattr(bias.get(item[0]), name, None), sign=sign)
+
+    return Table.of(
+        say("eval.models"),
+        [
+            Column[Group](say("eval.model"), lambda item: item[0], text=True),
+            *metric_columns(lambda item: item[1], "scored", "accuracy", "macro_f1"),
+            Column[Group](say("eval.rate.labels"), rated("labels")),
+            Column[Group](say("eval.rate.scorer"), rated("scorer")),
+            Column[Group](say("eval.bias"), rated("bias", sign=True)),
+        ],
+        evaluation.models.items(),
+    )
 
 
 def confusion(found: ScorerMetrics) -> str:
-    """A confusion matrix on one line: rows parted by bars."""
+    """Returns a confusion matrix on one line: rows parted by bars."""
     return " | ".join(" ".join(map(str, row)) for row in found.confusion)
 
 
-def lines(evaluation: Evaluation, taxonomy: Taxonomy) -> list[Text]:
-    """How an evaluation was computed, a sentence a line."""
-    w = words()
+def explanation(evaluation: Evaluation, taxonomy: Taxonomy) -> list[Text]:
+    """Returns how an evaluation was computed, a sentence per line."""
+    overall = evaluation.overall
     files = ", ".join(f"{name} (SHA-256 {sha[:12]})" for name, sha in evaluation.labels.items())
-    found = [_fill(w["how.labels"], files=files, n=f"{evaluation.overall.n:,}",
-                   prompts=f"{evaluation.prompts:,}")]  # fmt: skip
-    if evaluation.excluded:
-        found.append(_fill(w["how.excluded"], reasons=_counted(evaluation.excluded)))
-    if evaluation.overall.unscored:
-        found.append(_fill(w["how.unscored"], reasons=_counted(evaluation.overall.unscored)))
-    found.append(
-        _fill(w["how.intervals"], seed=evaluation.seed, resamples=f"{evaluation.resamples:,}")
-    )
-    found.append(w["how.majority"])
+    prompts = f"{evaluation.prompts:,}"
+    found = [say("eval.how.labels", files=files, n=f"{overall.n:,}", prompts=prompts)]
+    for key, counts in (("excluded", evaluation.excluded), ("unscored", overall.unscored)):
+        if counts:
+            found.append(say(f"eval.how.{key}", reasons=_counted(counts)))
+    drawn = f"{evaluation.resamples:,}"
+    found.append(say("eval.how.intervals", seed=evaluation.seed, resamples=drawn))
+    found.append(say("eval.how.majority"))
     if evaluation.rank_agreement is not None:
-        labels = [taxonomy.dimension(name).label for name in evaluation.ranked_by]
-        zh, en = "、".join(label.zh for label in labels), ", ".join(label.en for label in labels)
-        found.append(_fill(w["how.ranked"], names=Text(zh=zh, en=en)))
-    found.append(
-        _fill(w["how.version"], version=evaluation.code_version, taxonomy=evaluation.taxonomy)
-    )
-    return found
+        names = listed(taxonomy.dimension(name).label for name in evaluation.ranked_by)
+        found.append(say("eval.how.ranked", names=names))
+    version = evaluation.code_version
+    return [*found, say("eval.how.version", version=version, taxonomy=evaluation.taxonomy)]
 
 
-def _counted(reasons: Mapping[str, int]) -> str:
-    return ", ".join(f"{reason} {n:,}" for reason, n in reasons.items())
-
-
-def _fill(text: Text, **values: object) -> Text:
-    def spoken(lang: Language) -> dict[str, object]:
-        return {k: v(lang) if isinstance(v, Text) else v for k, v in values.items()}
-
-    return Text(zh=text.zh.format(**spoken("zh")), en=text.en.format(**spoken("en")))
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {n:,}" for reason, n in counts.items())

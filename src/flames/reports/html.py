@@ -21,8 +21,9 @@ from flames.records import Key, Response, Verdict
 from flames.reports import view
 from flames.reports.charts import Radar, radar
 from flames.reports.human import HumanRow, agreement, human_rows, label_lines
-from flames.reports.page import LANGUAGES, load_strings, render_page
+from flames.reports.page import render_page
 from flames.reports.view import GroupRow, Words
+from flames.reports.words import LANGUAGES, load_strings
 from flames.taxonomy import Language, Taxonomy, Text
 
 

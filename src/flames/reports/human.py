@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from flames.metrics.correction import Corrected, Correction
 from flames.reports import view
-from flames.reports.page import load_strings
 from flames.reports.view import Words
+from flames.reports.words import load_strings
 from flames.taxonomy import Taxonomy, Text
 
 

@@ -16,7 +16,8 @@ from flames.leaderboard.published import RELEASES
 from flames.reports.charts import radar
 from flames.reports.data import CSV_COLUMNS, csv_rows
 from flames.reports.html import helpers, section_of
-from flames.reports.page import Strings, load_strings, render_page
+from flames.reports.page import render_page
+from flames.reports.words import load_strings
 from flames.storage.atomic import to_csv, write_atomic
 from flames.storage.run_dir import safe_name
 from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy
@@ -32,7 +33,7 @@ class _Site:
     lists: list[BoardList]
     taxonomy: Taxonomy
     lang: Language
-    words: Strings
+    words: dict[str, Text]
     slugs: dict[str, str]
 
     def title(self, board: BoardList) -> Text:
@@ -58,7 +59,6 @@ class _Site:
             template,
             title=title,
             lang=self.lang,
-            strings=self.words,
             styles=("charts.css", "report.css", "site.css"),
             scripts=("radar.js", "site.js"),
             remember=True,

@@ -1,8 +1,8 @@
 """Self-contained pages: one HTML file, offline, Chinese and English, nothing loaded, all escaped.
 
 Every page of Flames is made here: reports, comparisons, the leaderboard's site. A page extends
-`base.html.jinja`, takes its words from a table of strings in both languages (both stand in the
-page; a button switches) and its data from a JSON block that scripts read. Its
+`base.html.jinja`, takes its words from `strings.json` in both languages (both stand in the page; a
+button switches) and its data from a JSON block that scripts read. Its
 Content-Security-Policy allows the page's own style and scripts by their hashes and nothing else.
 
 In a template:
@@ -23,42 +23,20 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from flames import __version__
-from flames.errors import UsageError
+from flames.reports.tables import Cell, Number, Strong, cell_text
+from flames.reports.words import LANGUAGES, load_strings
 from flames.taxonomy import Language, Text
 from flames.text import for_terminal, utf8_safe
 
-Strings = Mapping[str, Text]
-
 _HERE = "flames.reports"
-LANGUAGES: tuple[Language, Language] = ("zh", "en")
 _HTML_LANG = {"zh": "zh-Hans", "en": "en"}
 _IN_SCRIPT = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
-
-
-def language(name: str) -> Language:
-    """The language of that name.
-
-    Raises:
-        UsageError: It is neither `zh` nor `en`.
-    """
-    for lang in LANGUAGES:
-        if lang == name:
-            return lang
-    raise UsageError(f"--lang takes zh or en, not {name!r}")
-
-
-@cache
-def load_strings() -> dict[str, Text]:
-    """Returns the words of all pages: `strings.json` holds `{key: {"zh": …, "en": …}}`."""
-    data = json.loads(resources.files(_HERE).joinpath("strings.json").read_text("utf-8"))
-    return {key: Text.model_validate(value) for key, value in data.items()}
 
 
 def script_json(data: Any) -> Markup:
@@ -72,7 +50,6 @@ def render_page(
     *,
     title: Text,
     lang: Language = "zh",
-    strings: Strings | None = None,
     data: Any = None,
     styles: Sequence[str] = (),
     scripts: Sequence[str] = (),
@@ -85,7 +62,6 @@ def render_page(
         template: File name of a template that extends `base.html.jinja`.
         title: Of the document.
         lang: Shown first; the reader may switch.
-        strings: The page's words by key, beside the base's own. Those under `js.` reach scripts.
         data: Anything JSON; scripts get it as `flames.data`.
         styles: File names of style sheets, after `base.css`.
         scripts: File names of scripts, after `base.js`.
@@ -96,12 +72,12 @@ def render_page(
         The document, free of anything that UTF-8 or HTML cannot hold.
     """
     env = _environment()
-    words = {**load_strings(), **(strings or {})}
+    words = load_strings()
     style = _joined(env, ("base.css", *styles))
     script = _joined(env, ("base.js", *scripts))
     spoken = {key[3:]: [text.zh, text.en] for key, text in words.items() if key.startswith("js.")}
     html = env.get_template(template).render(
-        **_helpers(words, lang),
+        **_helpers(lang),
         **context,
         title=title,
         lang=lang,
@@ -157,7 +133,9 @@ def _say(text: Text, lang: Language, values: Mapping[str, Any]) -> Markup:
     return escape(text(lang)).format(**spoken)
 
 
-def _helpers(words: Strings, lang: Language) -> dict[str, Any]:
+def _helpers(lang: Language) -> dict[str, Any]:
+    words = load_strings()
+
     def both(text: Text, /, tag: str = "span", **values: Any) -> Markup:
         if text.zh == text.en and not values:
             return escape(_visible(text.en))
@@ -198,6 +176,22 @@ def _helpers(words: Strings, lang: Language) -> dict[str, Any]:
     def word(what: str | Text, /, **values: Any) -> Markup:
         return _say(_text(what), lang, values)
 
+    def show(cell: Cell) -> Markup:
+        match cell:
+            case Text():
+                return both(cell)
+            case Strong():
+                return Markup("<b>{}</b>").format(show(cell.text))
+            case Number():
+                value = escape(cell.value)
+                if cell.strong:
+                    value = Markup("<b>{}</b>").format(value)
+                ends = Markup(' <span class="ci">{}</span>').format(cell.interval)
+                return value + ends if cell.interval else value
+            case _:
+                return escape(cell_text(cell, lang))
+
     return {
-        "t": t, "tt": tt, "both": both, "both_svg": both_svg, "attrs": attrs, "word": word
+        "t": t, "tt": tt, "both": both, "both_svg": both_svg, "attrs": attrs, "word": word,
+        "show": show,
     }  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Literal
 from flames.errors import InputError
 from flames.metrics.result import Bounds, Coverage, Estimate, Group, Result
 from flames.records import PromptSetInfo
-from flames.reports.page import load_strings
+from flames.reports.words import load_strings
 from flames.taxonomy import Dimension, Language, Taxonomy, Text
 
 Kind = Literal["dimension", "subcomponent", "technique"]

@@ -10,18 +10,18 @@ from flames import __version__
 from flames.analysis.evaluation import Evaluation
 from flames.metrics.result import Estimate
 from flames.models.local import GEMMA_FILE
-from flames.reports.evaluation import (
+from flames.reports.evaluation import accuracy_difference, details, metric_columns
+from flames.reports.tables import (
     Cell,
+    Number,
     Table,
-    markdown_body,
+    markdown_document,
     markdown_table,
-    number,
-    plain,
-    words,
 )
+from flames.reports.tables import escape_markdown as md
 from flames.scorers.trained.backbone import shown_name
 from flames.scorers.trained.settings import ScorerSettings
-from flames.taxonomy import Taxonomy, Text
+from flames.taxonomy import Taxonomy
 from flames.training.options import TrainOptions
 from flames.training.splits import Split
 
@@ -92,10 +92,10 @@ def card(
             f"---\nlibrary_name: flames-bench\npipeline_tag: text-classification\n{base}"
             "tags:\n- flames\n- harmlessness\n---"
         ),
-        f"# {plain(settings.id)}",
+        f"# {md(settings.id)}",
         (
-            f"Scores a response to a prompt on {len(heads)} dimensions of {plain(taxonomy.id)}: "
-            f"{plain(', '.join(heads))}. One linear head a dimension on a pretrained backbone, "
+            f"Scores a response to a prompt on {len(heads)} dimensions of {md(taxonomy.id)}: "
+            f"{md(', '.join(heads))}. One linear head a dimension on a pretrained backbone, "
             f"trained together; made by `flames scorer train` {__version__}."
         ),
     ]
@@ -104,10 +104,10 @@ def card(
     blocks += ["## Results", _summary(evaluations, others)]
     if split.each:
         blocks.append(_LEFT_OUT)
-    blocks += [f"Not compared with {plain(n)}: {plain(why)}." for n, why in skipped.items()]
+    blocks += [f"Not compared with {md(n)}: {md(why)}." for n, why in skipped.items()]
     for name, found in evaluations.items():
         blocks.append(f"## The {name} part in detail")
-        blocks += markdown_body(found, taxonomy, "en")
+        blocks.append(markdown_document(details(found, taxonomy), "en").strip())
     blocks += ["## Data", _data(split, taxonomy, shortened), _files(split)]
     blocks += ["## Training", _training(options, settings, parameters)]
     limits = [line.format(max_length=settings.max_length) for line in _LIMITS]
@@ -125,40 +125,31 @@ def card(
     return "\n\n".join(blocks) + "\n"
 
 
-def _same(text: str) -> Text:
-    return Text(zh=text, en=text)
-
-
 def _summary(
     evaluations: Mapping[str, Evaluation], others: Mapping[str, tuple[Evaluation, ...]]
 ) -> str:
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[list[Cell]] = []
+    columns = metric_columns(lambda found: found.overall, "scored", "accuracy", "macro_f1", "kappa")
+
+    def add(part: str, name: str, found: Evaluation, gap: Cell) -> None:
+        rows.append([part, name, *(column.cell(found) for column in columns), gap])
+
     for name, found in evaluations.items():
         overall = found.overall
-        rows.append(_line(name, "this scorer", found, ""))
-        rows += [
-            _line(
-                name,
-                other.scorer,
-                other,
-                number(other.difference.accuracy, sign=True) if other.difference else "",
-            )
-            for other in others.get(name, ())
-        ]
-        gap = number(_less(overall.gain), sign=True)
-        rows.append((name, "majority class of training", "", number(overall.majority), "", "", gap))
+        add(name, "this scorer", found, "")
+        for other in others.get(name, ()):
+            add(name, other.scorer, other, accuracy_difference(other))
+        gap = Number(_less(overall.gain), sign=True)
+        majority = Number(overall.majority)
+        rows.append([name, "majority class of training", "", majority, "", "", gap])
         if overall.annotators is not None:
-            agreed = number(overall.annotators.agreement)
-            rows.append((name, "annotators with each other", "", agreed, "", "", ""))
-    w = words()
-    header = (
-        _same("part"), w["scorer"], w["scored"], w["accuracy"], w["macro_f1"], w["kappa"],
-        _same("accuracy less this scorer's"),
-    )  # fmt: skip
-    table = markdown_table(Table(_same(""), header, tuple(rows)), "en")
-    return table + (
+            agreed = Number(overall.annotators.agreement)
+            rows.append([name, "annotators with each other", "", agreed, "", "", ""])
+    titles = ("part", "scorer", *(column.title for column in columns))
+    table = Table.of_cells("", (*titles, "accuracy less this scorer's"), rows, text=2)
+    return markdown_table(table, "en") + (
         "\n\nIn brackets: 95 % intervals, prompts resampled. "
-        + "".join(f"{plain(note)}. " for note in _notes(others))
+        + "".join(f"{md(note)}. " for note in _notes(others))
     )
 
 
@@ -174,45 +165,31 @@ def _notes(others: Mapping[str, tuple[Evaluation, ...]]) -> list[str]:
     return list(dict.fromkeys(n for each in others.values() for other in each for n in other.notes))
 
 
-def _line(part: str, name: str, found: Evaluation, gap: str) -> tuple[Cell, ...]:
-    overall = found.overall
-    return (
-        part,
-        name,
-        f"{overall.scored:,} / {overall.n:,}",
-        number(overall.accuracy),
-        number(overall.macro_f1),
-        number(overall.kappa_quadratic, 2),
-        gap,
-    )
-
-
 def _data(split: Split, taxonomy: Taxonomy, shortened: Mapping[str, int]) -> str:
     parts = split.parts()
-    header = (_same("dimension"), *(_same(name) for name in parts))
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[list[Cell]] = []
     for dimension in taxonomy.dimensions:
         cells: list[Cell] = [dimension.name]
         for part in parts.values():
             scores = Counter(row.score for row in part.rows if row.dimension == dimension.name)
             told = ", ".join(f"{scores[score]:,} × {score}" for score in dimension.scale)
             cells.append(f"{sum(scores.values()):,} ({told})")
-        rows.append(tuple(cells))
-    rows.append(("all", *(f"{len(part.rows):,}" for part in parts.values())))
-    rows.append(("shortened to fit", *(f"{shortened.get(name, 0):,}" for name in parts)))
+        rows.append(cells)
+    rows.append(["all", *(len(part.rows) for part in parts.values())])
+    rows.append(["shortened to fit", *(shortened.get(name, 0) for name in parts)])
     models = [
-        f"- {name}: {', '.join(plain(model) for model in part.models)} "
+        f"- {name}: {', '.join(md(model) for model in part.models)} "
         f"({len({row.key.prompt_id for row in part.rows}):,} prompts)"
         for name, part in parts.items()
     ]
     unused = [f"- in no part: {split.unused:,} rows"] if split.unused else []
-    table = markdown_table(Table(_same(""), header, tuple(rows)), "en")
+    table = markdown_table(Table.of_cells("", ("dimension", *parts), rows), "en")
     return table + "\n\nModels of each part:\n\n" + "\n".join(models + unused)
 
 
 def _files(split: Split) -> str:
-    lines = [f"- {plain(name)}: SHA-256 `{sha}`" for name, sha in split.training.files.items()]
-    lines += [f"- left out: {n:,} × {plain(why)}" for why, n in split.training.excluded.items()]
+    lines = [f"- {md(name)}: SHA-256 `{sha}`" for name, sha in split.training.files.items()]
+    lines += [f"- left out: {n:,} × {md(why)}" for why, n in split.training.excluded.items()]
     return "Label files:\n\n" + "\n".join(lines)
 
 
@@ -227,7 +204,7 @@ def _training(options: TrainOptions, settings: ScorerSettings, parameters: int) 
     lines = [
         f"- parameters: {parameters:,}",
         f"- training rows: SHA-256 `{settings.training_data.sha256}` over ids, texts and targets",
-        *(f"- {name}: {plain(str(value))}" for name, value in kept.items() if value is not None),
+        *(f"- {name}: {md(str(value))}" for name, value in kept.items() if value is not None),
         "- software: "
         + ", ".join(f"{n} {importlib.metadata.version(n)}" for n in ("torch", "transformers")),
     ]
@@ -242,5 +219,5 @@ def _unseen(split: Split, settings: ScorerSettings) -> list[str]:
             s for r in split.training.rows if r.dimension == head.name for s in r.votes.values()
         }
         if lacking := [str(score) for score in head.scale if score not in seen]:
-            lines.append(f"{plain(head.name)}: no training row has the score {', '.join(lacking)}.")
+            lines.append(f"{md(head.name)}: no training row has the score {', '.join(lacking)}.")
     return lines

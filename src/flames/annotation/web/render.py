@@ -23,7 +23,7 @@ from flames import __version__
 from flames.annotation.people import LoginSession
 from flames.annotation.project import Project
 from flames.metrics.result import Estimate
-from flames.reports.page import load_strings
+from flames.reports.words import load_strings
 from flames.taxonomy import Language, Text
 from flames.text import for_terminal
 

@@ -36,7 +36,7 @@ def sheet(
     from flames.annotation import people, write_sheet
     from flames.cli.annotate._shared import opened, say
     from flames.errors import UsageError
-    from flames.reports.page import language
+    from flames.reports.words import language
     from flames.storage.atomic import write_atomic
     from flames.storage.run_dir import safe_name
 

@@ -108,7 +108,7 @@ def init(
     """Draw responses for labelling and make personal links for the people who do it."""
     from flames.annotation import ProjectPlan, create_project
     from flames.cli.annotate._shared import public
-    from flames.reports.page import language
+    from flames.reports.words import language
     from flames.storage.record_files import ReadOptions
     from flames.storage.rows import parse_mapping
     from flames.taxonomy import load_taxonomy

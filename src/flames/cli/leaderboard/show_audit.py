@@ -49,7 +49,7 @@ def show(
     from flames.errors import UsageError
     from flames.leaderboard.published import published_results
     from flames.leaderboard.ranks import rank_models
-    from flames.reports.page import language
+    from flames.reports.words import language
     from flames.taxonomy import default_taxonomy
 
     if sort not in _SORTS:

@@ -164,7 +164,7 @@ def build(
     from flames.leaderboard.entries import read_entry
     from flames.leaderboard.published import RELEASES
     from flames.reports.leaderboard_site import build_site
-    from flames.reports.page import language
+    from flames.reports.words import language
     from flames.taxonomy import load_taxonomy
     from flames.text import for_terminal
 
@@ -212,7 +212,7 @@ def attack(
     from flames.cli._sources import read_sources
     from flames.leaderboard.attack import attack_table
     from flames.metrics.rates import measure
-    from flames.reports.page import language
+    from flames.reports.words import language
 
     shown = language(lang)
     found, options = read_sources(

@@ -75,7 +75,7 @@ def evaluate(
     from flames.cli.scorer._labels import read_options
     from flames.cli.scorer._load import load, parse_options
     from flames.errors import UsageError
-    from flames.reports.page import language
+    from flames.reports.words import language
     from flames.scorers.labelled import read_labelled
 
     form = "json" if as_json else form

@@ -1,0 +1,397 @@
+"""One model of tables and documents, and its renderers for terminal, Markdown and HTML.
+
+A table is described once, a line per column; renderers turn its typed cells into text:
+
+    table = Table.of(
+        say("eval.models"),
+        [
+            Column(say("eval.model"), lambda model: model.name, text=True),
+            Column(say("eval.accuracy"), lambda model: Number(model.accuracy)),
+            Column(say("eval.n"), lambda model: model.n),
+        ],
+        models,
+    )
+    print_table(table, console, "en")
+    markdown_table(table, "en")
+
+Texts may come from models and files; every renderer escapes them for its form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text as RichText
+
+from flames.metrics.result import Estimate, format_interval, format_number
+from flames.reports.words import DASH, say
+from flames.taxonomy import Language, Text
+from flames.text import for_terminal, utf8_safe
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number, with its interval where it has one; None is a dash.
+
+    Args:
+        of: The number.
+        digits: Decimals of the number.
+        interval_digits: Decimals of the interval; as many as the number's unless given.
+        sign: Show `+` as well as `−`.
+        strong: In bold where the form has it.
+        unit: Follows the number.
+    """
+
+    of: Estimate | float | None
+    digits: int = 1
+    interval_digits: int | None = None
+    sign: bool = False
+    strong: bool = False
+    unit: str = ""
+
+    @property
+    def value(self) -> str:
+        """The number without its interval."""
+        if self.of is None:
+            return DASH
+        value = self.of.value if isinstance(self.of, Estimate) else self.of
+        return format_number(value, self.digits, sign=self.sign) + self.unit
+
+    @property
+    def interval(self) -> str:
+        """`[10.1, 14.5]`; nothing where there is none."""
+        if not isinstance(self.of, Estimate):
+            return ""
+        digits = self.digits if self.interval_digits is None else self.interval_digits
+        return format_interval(self.of, digits, sign=self.sign)
+
+    @property
+    def span(self) -> str:
+        """`10.1–14.5`, for a terminal; in brackets where a minus sign would be misread."""
+        if isinstance(self.of, Estimate) and not self.sign and self.of.low >= 0:
+            return self.interval.strip("[]").replace(", ", DASH)
+        return self.interval
+
+    def __str__(self) -> str:
+        return f"{self.value} {self.interval}".rstrip()
+
+
+@dataclass(frozen=True)
+class Share:
+    """How many of how many, with a remark where there is room for it."""
+
+    part: int
+    whole: int
+    remark: Text | None = None
+
+
+@dataclass(frozen=True)
+class Strong:
+    """Words in bold."""
+
+    text: Text | str
+
+
+Cell = Text | str | int | Number | Share | Strong | None
+"""Words in both languages, untrusted text, a count, a number with its interval, …; None: a dash."""
+
+
+@dataclass(frozen=True)
+class Column(Generic[_Item]):
+    """One column of a table.
+
+    Args:
+        title: What stands above it.
+        cell: What it shows of an item.
+        text: Holds words, on the left; otherwise numbers, on the right.
+        short: The title on a terminal.
+        wide: Left out on a terminal narrower than the table's `full_width`.
+    """
+
+    title: Text | str
+    cell: Callable[[_Item], Cell]
+    text: bool = False
+    short: Text | str | None = None
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """The cells of an item; `strong` puts its name in bold, `indent` moves it to the right."""
+
+    cells: tuple[Cell, ...]
+    strong: bool = False
+    indent: bool = False
+    ends_section: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of typed cells; the first column holds the rows' names."""
+
+    title: Text | str
+    columns: tuple[Column[Any], ...]
+    rows: tuple[Row, ...]
+    full_width: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        title: Text | str,
+        columns: Iterable[Column[_Item]],
+        items: Iterable[_Item],
+        *,
+        style: Callable[[_Item], dict[str, bool]] = lambda item: {},
+        full_width: int = 0,
+    ) -> Table:
+        """Builds a table with a row per item.
+
+        Args:
+            title: What the table is about; may be empty.
+            columns: What is shown of each item.
+            items: One row each.
+            style: Fields of an item's `Row` beside its cells.
+            full_width: Columns of a terminal below which wide columns are left out.
+        """
+        columns = tuple(columns)
+        rows = tuple(Row(tuple(c.cell(item) for c in columns), **style(item)) for item in items)
+        return cls(title, columns, rows, full_width)
+
+    @classmethod
+    def of_cells(
+        cls,
+        title: Text | str,
+        header: Iterable[Text | str],
+        rows: Iterable[Sequence[Cell]],
+        *,
+        text: int = 1,
+    ) -> Table:
+        """Builds a table from its cells; the first `text` columns hold words."""
+        columns = (
+            Column[Any](name, lambda row, i=i: row[i], text=i < text)  # type: ignore[misc]
+            for i, name in enumerate(header)
+        )
+        return cls.of(title, columns, rows)
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A heading of a document."""
+
+    text: Text | str
+    level: int = 1
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a document, made of cells; a `note` is a warning, `soft` is small print."""
+
+    cells: tuple[Cell, ...]
+    kind: Literal["plain", "soft", "note", "paragraph"] = "plain"
+
+
+Block = Heading | Line | Table
+Document = Sequence[Block]
+Intervals = Literal["inline", "below", "column"]
+
+
+def line(*cells: Cell, kind: Literal["plain", "soft", "note", "paragraph"] = "plain") -> Line:
+    """Returns a line of a document."""
+    return Line(cells, kind)
+
+
+def in_language(text: Text | str, lang: Language) -> str:
+    """Returns words in one language."""
+    return text(lang) if isinstance(text, Text) else text
+
+
+def cell_text(cell: Cell, lang: Language) -> str:
+    """Returns a cell as plain text, safe for a terminal."""
+    match cell:
+        case None:
+            return DASH
+        case int():
+            return f"{cell:,}"
+        case Number():
+            return str(cell)
+        case Share():
+            return f"{cell.part:,}/{cell.whole:,}"
+        case Strong():
+            return for_terminal(in_language(cell.text, lang))
+        case _:
+            return for_terminal(in_language(cell, lang))
+
+
+_STYLES = {"plain": "", "paragraph": "", "soft": "dim", "note": "yellow"}
+
+
+def print_document(
+    document: Document, console: Console, lang: Language, *, intervals: Intervals = "inline"
+) -> None:
+    """Prints headings, lines and tables."""
+    for block in document:
+        match block:
+            case Heading():
+                text = for_terminal(in_language(block.text, lang))
+                console.print(RichText(text, style="bold"))
+            case Line():
+                text = "".join(cell_text(cell, lang) for cell in block.cells)
+                mark = "! " if block.kind == "note" else ""
+                console.print(RichText(mark + text, style=_STYLES[block.kind]))
+            case Table():
+                print_table(block, console, lang, intervals=intervals)
+
+
+def print_table(
+    table: Table, console: Console, lang: Language, *, intervals: Intervals = "inline"
+) -> None:
+    """Prints a table, in as many parts as the width needs: no number is broken.
+
+    Args:
+        table: What to print.
+        console: Where to.
+        lang: Of the words.
+        intervals: Intervals stand behind their number, below it, or in a column of their own.
+    """
+    narrow = console.width < table.full_width
+    kept = [i for i, column in enumerate(table.columns) if not (narrow and column.wide)]
+    header: list[str] = []
+    numeric: list[bool] = []
+    columns: list[list[RichText]] = []
+    for i in kept:
+        column, cells = table.columns[i], [row.cells[i] for row in table.rows]
+        header.append(for_terminal(in_language(column.short or column.title, lang)))
+        numeric.append(not column.text)
+        split = intervals == "column" and any(isinstance(c, Number) and c.interval for c in cells)
+        columns.append(
+            [
+                _terminal_cell(row, cell, lang, "value" if split else intervals, first=i == 0)
+                for row, cell in zip(table.rows, cells, strict=True)
+            ]
+        )
+        if split:
+            header.append(say("short.interval")(lang))
+            numeric.append(True)
+            columns.append([RichText(c.span if isinstance(c, Number) else "") for c in cells])
+    widths = [_width(title, cells) for title, cells in zip(header, columns, strict=True)]
+    title = in_language(table.title, lang)
+    for number, part in enumerate(_parts(widths, numeric, console.width)):
+        shown = RichTable(
+            title=RichText(for_terminal(title)) if title and not number else None,
+            title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False,
+            padding=(0, 1, 0, 0), show_header=any(header),
+        )  # fmt: skip
+        for i in part:
+            shown.add_column(
+                header[i],
+                justify="right" if numeric[i] else "left",
+                overflow="fold",
+                min_width=widths[i] if numeric[i] else None,
+            )
+        for position, row in enumerate(table.rows):
+            shown.add_row(*(columns[i][position] for i in part), end_section=row.ends_section)
+        console.print(shown)
+
+
+def _terminal_cell(
+    row: Row, cell: Cell, lang: Language, intervals: str, *, first: bool
+) -> RichText:
+    text = cell_text(cell, lang)
+    strong = isinstance(cell, Strong) or (first and row.strong)
+    if isinstance(cell, Number):
+        strong = cell.strong
+        if intervals in ("below", "value"):
+            text = "\n".join(filter(None, (cell.value, cell.span if intervals == "below" else "")))
+    indent = "  " if first and row.indent else ""
+    return RichText(indent + text, style="bold" if strong else "", overflow="fold")
+
+
+def _width(title: str, cells: Sequence[RichText]) -> int:
+    lines = [*title.split(), *(line for cell in cells for line in cell.plain.split("\n"))]
+    return max(map(cell_len, lines), default=0)
+
+
+def _parts(widths: Sequence[int], numeric: Sequence[bool], room: int) -> list[list[int]]:
+    """Columns that fit beside each other, each part beginning with the first column."""
+    if len(widths) < 2:
+        return [list(range(len(widths)))]
+    least = [width if number else min(width, 12) for width, number in zip(widths, numeric)]  # noqa: B905
+    parts: list[list[int]] = [[0]]
+    for i in range(1, len(widths)):
+        used = sum(least[j] + 1 for j in [*parts[-1], i]) - 1
+        if len(parts[-1]) > 1 and used > room:
+            parts.append([0])
+        parts[-1].append(i)
+    return parts
+
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~$&@]|:(?=//)|(?<=www)\.)")
+
+
+def escape_markdown(text: str) -> str:
+    """Returns text that Markdown shows as it is, on one line: no markup, HTML or cell ends."""
+    safe = _SPECIAL.sub(r"\\\1", utf8_safe(for_terminal(text)))
+    safe = re.sub(r"^(\s*\d+)(?=[.)]\s)", r"\1\\", safe)
+    return re.sub(r"^(\s*)([-+=#])", r"\1\\\2", safe)
+
+
+def cell_markdown(cell: Cell, lang: Language) -> str:
+    """Returns a cell as Markdown."""
+    match cell:
+        case Number():
+            value = f"**{cell.value}**" if cell.strong else cell.value
+            return f"{value} {cell.interval}".rstrip()
+        case Share():
+            remark = f" ({escape_markdown(cell.remark(lang))})" if cell.remark else ""
+            return f"{cell.part:,} / {cell.whole:,}{remark}"
+        case Strong():
+            return f"**{escape_markdown(in_language(cell.text, lang))}**"
+        case Text() | str():
+            return escape_markdown(in_language(cell, lang))
+        case _:
+            return cell_text(cell, lang)
+
+
+def markdown_table(table: Table, lang: Language) -> str:
+    """Returns a table in GitHub's dialect, without its title."""
+    header = [escape_markdown(in_language(column.title, lang)) for column in table.columns]
+    marks = ["---" if column.text else "---:" for column in table.columns]
+    lines = [header, marks]
+    for row in table.rows:
+        name, *others = (cell_markdown(cell, lang).strip() for cell in row.cells)
+        name = f"**{name}**" if row.strong else f"&emsp;{name}" if row.indent else name
+        lines.append([name, *others])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def markdown_document(document: Document, lang: Language) -> str:
+    """Returns a document as Markdown; lines that follow each other become a list."""
+    blocks: list[str] = []
+    in_list = False
+    for block in document:
+        listed = isinstance(block, Line) and block.kind != "paragraph"
+        match block:
+            case Heading():
+                text = "#" * block.level + " " + escape_markdown(in_language(block.text, lang))
+            case Table():
+                text = markdown_table(block, lang)
+            case Line():
+                text = "".join(cell_markdown(cell, lang) for cell in block.cells).strip()
+                if block.kind == "note":
+                    text = f"**{say('notes')(lang)}**: {text}"
+                text = f"- {text}" if listed else text
+        if listed and in_list:
+            blocks[-1] += "\n" + text
+        else:
+            blocks.append(text)
+        in_list = listed
+    return "\n\n".join(blocks) + "\n"

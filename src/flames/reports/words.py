@@ -1,0 +1,83 @@
+"""The words of all pages and tables in Chinese and English: `strings.json`, looked up by key."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib import resources
+
+from flames.errors import UsageError
+from flames.taxonomy import Language, Text
+
+LANGUAGES: tuple[Language, Language] = ("zh", "en")
+DASH = "–"
+
+
+def language(name: str) -> Language:
+    """Returns the language of that name.
+
+    Raises:
+        UsageError: It is neither `zh` nor `en`.
+    """
+    for lang in LANGUAGES:
+        if lang == name:
+            return lang
+    raise UsageError(f"--lang takes zh or en, not {name!r}")
+
+
+@cache
+def load_strings() -> dict[str, Text]:
+    """Returns all words by key: `strings.json` holds `{key: {"zh": …, "en": …}}`."""
+    data = json.loads(resources.files("flames.reports").joinpath("strings.json").read_text("utf-8"))
+    return {key: Text.model_validate(value) for key, value in data.items()}
+
+
+def same(name: object) -> Text:
+    """Returns a name that is the same in both languages."""
+    return Text(zh=str(name), en=str(name))
+
+
+def say(key: str, /, **values: object) -> Text:
+    """Returns the words under a key in both languages.
+
+    Args:
+        key: A key of `strings.json`.
+        values: What replaces `{name}` in them; a `Text` is put in by language.
+    """
+    text = load_strings()[key]
+    if not values:
+        return text
+
+    def filled(lang: Language) -> str:
+        return text(lang).format(
+            **{name: v(lang) if isinstance(v, Text) else v for name, v in values.items()}
+        )
+
+    return Text(zh=filled("zh"), en=filled("en"))
+
+
+def name_of(kind: str, name: str) -> Text:
+    """Returns what a reason, method, technique or test is called; an unknown one as it is."""
+    return load_strings().get(f"{kind}.{name}") or same(name)
+
+
+def listed(texts: Iterable[Text | str], joint: str = "comma") -> Text:
+    """Returns texts in a row, joined as each language does (`comma`, `semicolon`); – for none."""
+    found = [text if isinstance(text, Text) else same(text) for text in texts]
+    between = say(joint)
+    return Text(
+        zh=between.zh.join(text.zh for text in found) or DASH,
+        en=between.en.join(text.en for text in found) or DASH,
+    )
+
+
+def reasons(counts: Mapping[str, int]) -> Text:
+    """Returns unscored responses by reason, as a list."""
+    return listed(join(name_of("reason", name), f" {n:,}") for name, n in counts.items())
+
+
+def join(*parts: Text | str) -> Text:
+    """Returns texts put together without anything between them."""
+    found = [part if isinstance(part, Text) else same(part) for part in parts]
+    return Text(zh="".join(p.zh for p in found), en="".join(p.en for p in found))
