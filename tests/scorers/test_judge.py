@@ -374,5 +374,5 @@ def test_a_callable_judges(tmp_path: Path) -> None:
 
 
 def test_a_journal_that_cannot_be_used_is_a_clear_error(endpoint: Any, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be used as a journal"):
+    with pytest.raises(UsageError, match="cannot be written: Is a directory"):
         judge(endpoint, journal=str(tmp_path))

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from flames.errors import InputError, OutsideError, UsageError
 from flames.prompts.sets import PromptSet, load_prompts
-from flames.records import Key, Response
-from flames.storage.journal import Journal, RequestLog, read_journal
+from flames.records import Key, Response, Status
+from flames.storage.journal import Journal, JournalLine, read_journal, response_reader
 from flames.storage.manifest import Manifest, without_secrets
 from flames.storage.run_dir import RunDir, create_run, is_run, open_run, safe_name
 
@@ -44,6 +44,11 @@ def run(tmp_path: Path, prompts: PromptSet) -> RunDir:
     return create_run(tmp_path / "run", manifest(prompts), prompts.prompts)
 
 
+def keep(journal: Journal[Key, Status], *responses: Response) -> None:
+    for each in responses:
+        journal.keep(each.key, each.status, each.to_line())
+
+
 def response(run: RunDir, number: int, status: str = "ok", **more: object) -> Response:
     prompt = list(run.prompts().values())[number]
     fields = {"prompt_id": prompt.id, "model": "m", "response": f"答{number}", "status": status}
@@ -62,7 +67,7 @@ def test_a_run_is_opened_with_what_it_was_made_of(run: RunDir, prompts: PromptSe
 def test_responses_come_in_the_order_of_asking_with_their_prompts(run: RunDir) -> None:
     with run.writing() as journal:
         for number in (3, 1, 2):
-            journal.append(response(run, number))
+            keep(journal, response(run, number))
     found = list(run.responses())
     assert [r.response for r in found] == ["答1", "答2", "答3"]
     assert all(r.prompt and r.dimension and r.subcomponent for r in found)
@@ -70,15 +75,25 @@ def test_responses_come_in_the_order_of_asking_with_their_prompts(run: RunDir) -
 
 def test_an_answer_takes_the_place_of_errors_and_a_later_error_of_an_earlier(run: RunDir) -> None:
     with run.writing() as journal:
-        journal.append(response(run, 0, "error", error="first"))
-        journal.append(response(run, 1, "error", error="first"))
-        journal.append(response(run, 0, "error", error="second"))
-        journal.append(response(run, 1))
+        keep(journal, response(run, 0, "error", error="first"))
+        keep(journal, response(run, 1, "error", error="first"))
+        keep(journal, response(run, 0, "error", error="second"))
+        keep(journal, response(run, 1))
     first, second = run.responses()
     assert (first.status, first.error) == ("error", "second")
     assert (second.status, second.response) == ("ok", "答1")
     assert run.settled() == {second.key}
     assert run.check()["ok"] == 1
+
+
+def open_journal(path: Path) -> Journal[Key, Status]:
+    read = response_reader(path)
+
+    def entry(line: JournalLine) -> tuple[Key, Status]:
+        response = read(line)
+        return response.key, response.status
+
+    return Journal(path, entry)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -87,10 +102,8 @@ def test_a_journal_cut_anywhere_loses_at_most_its_last_line(run: RunDir, cut: in
     path = run.path / f"cut-{cut}.jsonl"
     lines = [response(run, n, note="问\u2028\ud800") for n in range(4)]
     path.unlink(missing_ok=True)
-    journal = Journal(path)
-    for line in lines:
-        journal.append(line)
-    journal.close()
+    with closing(open_journal(path)) as journal:
+        keep(journal, *lines)
     whole = path.read_bytes()
     cut %= len(whole) + 1
     path.write_bytes(whole[:cut])
@@ -98,18 +111,16 @@ def test_a_journal_cut_anywhere_loses_at_most_its_last_line(run: RunDir, cut: in
     ended = cut == 0 or whole[:cut].endswith(b"\n")
     # a line that lacks nothing but its line break is whole
     kept += whole[cut : cut + 1] == b"\n" and not ended
-    journal = Journal(path)
-    assert len(journal.statuses) == kept
-    for line in lines[kept:]:
-        journal.append(line)
-    journal.close()
-    assert [line.response for line in read_journal(path)] == lines
+    with closing(open_journal(path)) as journal:
+        assert len(journal.entries) == kept
+        keep(journal, *lines[kept:])
+    assert [response for _, response in read_journal(path)] == lines
     path.unlink()
 
 
 def test_a_broken_line_elsewhere_is_not_passed_over(run: RunDir) -> None:
     with run.writing() as journal:
-        journal.append(response(run, 0))
+        keep(journal, response(run, 0))
     good = run.responses_path.read_bytes()
     for broken in (b"{\n", b'{"prompt_id": 3, "model": "m"}\n', b"\xff\n"):
         for data in (broken + good, good + broken):
@@ -139,7 +150,7 @@ def test_two_processes_cannot_write_to_one_run(run: RunDir) -> None:
 
 def test_what_is_there_is_gone_on_with_only_on_request(run: RunDir, prompts: PromptSet) -> None:
     with run.writing() as journal:
-        journal.append(response(run, 0))
+        keep(journal, response(run, 0))
     with pytest.raises(UsageError, match=r"1 of 24 responses; add --resume"):
         create_run(run.path, manifest(prompts), prompts.prompts)
     create_run(run.path, manifest(prompts), prompts.prompts, resume=True)
@@ -182,8 +193,8 @@ def test_a_beginning_that_was_killed_is_begun_again(tmp_path: Path, prompts: Pro
 
 def test_the_check_finds_what_other_hands_did(run: RunDir) -> None:
     with run.writing() as journal:
-        journal.append(response(run, 0))
-        statuses = dict(journal.statuses)
+        keep(journal, response(run, 0))
+        statuses = dict(journal.entries)
     assert run.check(statuses)["missing"] == 23
     with pytest.raises(OutsideError, match="was written as ok, but nothing is there"):
         run.check({**statuses, Key("other", "m", 0): "ok"})
@@ -210,7 +221,7 @@ def test_prompts_that_other_hands_changed_are_told_before_anything_is_asked(
     run: RunDir, prompts: PromptSet, broken: str
 ) -> None:
     with run.writing() as journal:
-        journal.append(response(run, 0))
+        keep(journal, response(run, 0))
     path = run.path / "prompts.jsonl"
     lines = path.read_text("utf-8").splitlines(keepends=True)
     path.unlink()
@@ -248,19 +259,19 @@ def test_any_name_is_made_safe_for_a_path(text: str) -> None:
     assert len(name.encode("utf-8", "replace")) <= 255
 
 
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(known=st.integers(0, 9), sent=st.lists(st.integers(0, 5), max_size=4))
-def test_requests_are_counted_whoever_ends_when(known: int, sent: list[int]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "requests.log"
-        expected = known
-        for session in sent:
-            log = RequestLog(path, known)
-            assert log.count == expected
+def test_requests_are_counted_whoever_ends_when(run: RunDir, known: int, sent: list[int]) -> None:
+    (run.path / "requests.log").unlink(missing_ok=True)
+    expected = known
+    for session in sent:
+        with closing(run.request_log(known)) as log:
+            assert log.size == expected
             for _ in range(session):
-                log.add()
-            log.close()
-            expected += session
-        assert RequestLog(path, known + 100).count == max(expected, known + 100)
+                log.write(b".")
+        expected += session
+    with closing(run.request_log(known + 100)) as log:
+        assert log.size == max(expected, known + 100)
 
 
 def test_secrets_are_taken_out_by_their_names() -> None:

@@ -25,7 +25,6 @@ from flames.models.function import CallableModel
 from flames.models.load import ModelOptions, load_model
 from flames.prompts.sets import PromptSet, load_prompts
 from flames.records import Key, Prompt, Response
-from flames.storage.journal import RequestLog
 from flames.storage.manifest import Manifest, RunSession, without_secrets
 from flames.storage.run_dir import RunDir, create_run, file_sha256, safe_name
 from flames.taxonomy import Taxonomy, default_taxonomy
@@ -162,13 +161,12 @@ class Asking:
         meter = self.collector.meter
         with ExitStack() as stack:  # let go of the lock where the log cannot be opened
             self._journal = stack.enter_context(self.run.writing(self._take_up))
-            log = RequestLog(self.run.requests_path, meter.requests)
-            self._requests = stack.enter_context(closing(log))
+            self._requests = stack.enter_context(closing(self.run.request_log(meter.requests)))
             self._stack = stack.pop_all()
-        self.counts.update(self._journal.statuses.values())
+        self.counts.update(self._journal.entries.values())
         self.collector.answered = bool(self.counts.total() - self.counts["error"])
         self.dropped = self._journal.dropped
-        self._lost = log.count - meter.requests
+        self._lost = self._requests.size - meter.requests
         longest = max(tokens_of_messages(self.plan.messages(p)) for p in self.plan.prompts.prompts)
         self._lost_cost = meter.lose(self._lost, longest)
         self._earlier = meter.requests
@@ -179,7 +177,7 @@ class Asking:
         self._stack.close()
 
     def _count(self) -> None:
-        self._requests.add()
+        self._requests.write(b".")
 
     def _take_up(self, response: Response) -> None:
         """Counts what an earlier session used: budgets are for the whole run."""
@@ -195,7 +193,7 @@ class Asking:
         """What is missing or ended in an error, in the order of asking."""
         for prompt, sample in self.run.planned():
             key = Key(prompt.id, self.run.model, sample)
-            if self._journal.statuses.get(key, "error") == "error":
+            if self._journal.entries.get(key, "error") == "error":
                 yield Request((prompt, sample), self.plan.messages(prompt))
 
     def estimate(self) -> CostEstimate | None:
@@ -259,8 +257,8 @@ class Asking:
             await self.plan.model.aclose()
 
     def _keep(self, response: Response) -> None:
-        before = self._journal.statuses.get(response.key)
-        self._journal.append(response)
+        before = self._journal.entries.get(response.key)
+        self._journal.keep(response.key, response.status, response.to_line())
         if before is not None:
             self.counts[before] -= 1
         self.counts[response.status] += 1
@@ -301,7 +299,7 @@ class Asking:
 
     def _end(self, outcome: str) -> None:
         """Checks what the disk holds, and says in the manifest how this session ended."""
-        counts = self.run.check(self._journal.statuses)
+        counts = self.run.check(self._journal.entries)
         if outcome == "complete" and counts["error"] + counts["missing"]:
             outcome = "errors left"
         *sessions, session = self.run.manifest.sessions

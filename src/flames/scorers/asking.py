@@ -9,24 +9,23 @@ The options of scorers that ask a model, as a scorer's context holds them.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flames.collect.ask import now
 from flames.collect.engine import AskSettings, Collector, Request
 from flames.collect.limits import Prices
 from flames.collect.sync import PrivateLoop
-from flames.errors import OutsideError, UsageError
+from flames.errors import UsageError
 from flames.models.base import ChatModel, Message, Reply, RequestRejected, Sampling, Usage
 from flames.models.load import ModelOptions, load_model
 from flames.records import Status, dump_line
 from flames.scorers.base import ScorerContext
 from flames.storage.home import home
+from flames.storage.journal import Journal, JournalLine
 from flames.storage.run_dir import safe_name
 
 
@@ -62,69 +61,14 @@ PLAIN = AnswerForm("plain")
 _KEPT = ("ok", "truncated", "empty", "blocked")
 
 
-class AnswerJournal:
-    """Answers by the content of their questions: append-only JSON Lines, safe for many writers.
-
-    A line that a kill tore is passed over; its question is asked again.
-
-    Args:
-        path: The file; without one nothing is kept.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        self._told: dict[str, ModelAnswer] = {}
-        self._file: int | None = None
-        if path is None:
-            return
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            with open(path, "rb") as file:
-                raw = b""
-                for raw in file:
-                    self._take(raw)
-                if raw and not raw.endswith(b"\n"):
-                    os.write(self._file, b"\n")
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be used as a journal: {error.strerror}") from None
-
-    def _take(self, raw: bytes) -> None:
-        try:
-            line = json.loads(raw)
-            if line["status"] in _KEPT and isinstance(line.get("text", ""), str):
-                self._told[line["key"]] = ModelAnswer(
-                    **{k: line.get(k) for k in ModelAnswer.__slots__}
-                )
-        except (ValueError, KeyError, TypeError, AttributeError):
-            return
-
-    def get(self, key: str) -> ModelAnswer | None:
-        """What came of that question, if it was asked."""
-        return self._told.get(key)
-
-    def put(self, key: str, told: ModelAnswer) -> None:
-        """Keeps an answer; once this returns, a kill cannot lose it.
-
-        Raises:
-            OutsideError: The disk did not take it.
-        """
-        self._told[key] = told
-        if self._file is None:
-            return
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        kept = {name: value for name, value in asdict(told).items() if value is not None}
-        line = dump_line({"key": key, **kept, "created": now}).encode("utf-8") + b"\n"
-        try:
-            whole = os.write(self._file, line) == len(line)
-        except OSError as error:
-            raise OutsideError(f"{self.path}: cannot be written: {error.strerror}") from None
-        if not whole:
-            raise OutsideError(f"{self.path}: the disk is full; what was done so far is kept")
-
-    def __del__(self) -> None:
-        if getattr(self, "_file", None) is not None:
-            os.close(self._file)  # type: ignore[arg-type]
+def _journal_entry(line: JournalLine) -> tuple[str, ModelAnswer] | None:
+    """Returns the answer in a line of the journal; None for a torn or foreign one."""
+    fields = line.fields or {}
+    key, text = fields.get("key"), fields.get("text", "")
+    if not isinstance(key, str) or not isinstance(text, str) or fields.get("status") not in _KEPT:
+        return None
+    kept: dict[str, Any] = {name: fields.get(name) for name in ModelAnswer.__slots__}
+    return key, ModelAnswer(**kept)
 
 
 class ModelAsker:
@@ -156,7 +100,10 @@ class ModelAsker:
         self.forms = tuple(forms)
         self._sampling = self.collector.sampling
         self.journal_path = journal
-        self._journal = AnswerJournal(journal)
+        self._journal: Journal[str, ModelAnswer] | None = None
+        if journal is not None:
+            self._journal = Journal(journal, _journal_entry, shared=True, mode=0o600)
+        self._answers = {} if self._journal is None else self._journal.entries
         self.described = model.describe()  # once: it may take checksums of large files
         self._identity = dump_line([self.described, self._sampling.to_dict()])
         self._works = False
@@ -187,7 +134,7 @@ class ModelAsker:
                 so far are in the journal.
         """
         keys = [self._key(ask) for ask in asks]
-        wanted = {k: a for k, a in zip(keys, asks, strict=True) if self._journal.get(k) is None}
+        wanted = {k: a for k, a in zip(keys, asks, strict=True) if k not in self._answers}
         failed: dict[str, ModelAnswer] = {}
         if wanted:
             if len(wanted) < len(set(keys)):
@@ -195,7 +142,14 @@ class ModelAsker:
             if self._loop is None:
                 raise RuntimeError("an Asker asks under `with`")
             self._loop.run(self._ask(wanted, failed))
-        return [self._journal.get(key) or failed[key] for key in keys]
+        return [self._answers.get(key) or failed[key] for key in keys]
+
+    def _keep(self, key: str, answer: ModelAnswer) -> None:
+        if self._journal is None:
+            self._answers[key] = answer
+            return
+        kept = {name: value for name, value in asdict(answer).items() if value is not None}
+        self._journal.keep(key, answer, dump_line({"key": key, **kept, "created": now()}))
 
     def _key(self, ask: Question) -> str:
         said = [[message.role, message.content] for message in ask.messages]
@@ -221,7 +175,7 @@ class ModelAsker:
                     if reply is not None:
                         if not self._works:
                             self._works, self.forms = True, forms[position:]
-                        self._journal.put(key, _told(reply, outcome.latency_s))
+                        self._keep(key, _told(reply, outcome.latency_s))
                     elif isinstance(failure, RequestRejected) and position + 1 < len(forms):
                         rejected.append(outcome.request)
                     else:

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from flames.errors import InputError, OutsideError, UsageError
 from flames.records import SCORABLE, Key, Response, Verdict, carry, dump_line
 from flames.scorers.base import Scorer, score_stream
 from flames.scorers.registry import NOTES, scorer_notes
-from flames.storage.lock import lock
+from flames.storage.journal import Journal, read_lines
 from flames.storage.record_files import ReadOptions, read_responses
 from flames.storage.rows import read_rows
 
@@ -246,42 +246,30 @@ class VerdictJournal:
         self._progress = progress
 
     def __enter__(self) -> VerdictJournal:
-        try:
-            self.target.parent.mkdir(parents=True, exist_ok=True)
-            self._file: IO[bytes] = open(self.part, "a+b")
-        except OSError as error:
-            raise UsageError(f"{self.part}: cannot be written: {error.strerror}") from None
-        try:
-            if not lock(self._file.fileno(), self.part):
-                raise UsageError(f"{self.part}: another process is writing it")
-        except UsageError:
-            self._file.close()
-            raise
+        self._journal: Journal[None, None] = Journal(self.part)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if os.fstat(self._file.fileno()).st_size == 0:
+        if self._journal.size == 0:
             self.part.unlink(missing_ok=True)
-        self._file.close()
+        self._journal.close()
 
     def finish(self, lines: Iterable[Line] | None = None) -> None:
         """Puts the whole journal, or these lines in its stead, where the file is to stand.
 
         A file whose name ends in `.gz` is packed; its journal is not.
         """
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._journal.sync()
         if lines is None and not self._packed:
             os.replace(self.part, self.target)
             return
-        self._file.seek(0)
-        raw: Iterable[bytes] = (
-            self._file
-            if lines is None
-            else ((dump_line(line) + "\n").encode("utf-8") for line in lines)
-        )
         neighbour = self.target.with_name(self.target.name + ".new")
-        with open(neighbour, "wb") as file:
+        with open(self.part, "rb") as part, open(neighbour, "wb") as file:
+            raw: Iterable[bytes] = (
+                part
+                if lines is None
+                else ((dump_line(line) + "\n").encode("utf-8") for line in lines)
+            )
             if self._packed:
                 with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
                     packed.writelines(raw)
@@ -315,24 +303,21 @@ class VerdictJournal:
             self._append([lines[response.key] for response in batch])
 
     def _resume(self, responses: Iterator[Response]) -> None:
-        """Passes over the responses that the journal answers; drops a torn last line."""
-        self._file.seek(0)
-        sound = 0
-        for raw in self._file:
-            line = _parsed(raw)
-            if line is None:
+        """Skips the responses that have a verdict in the journal; drops a torn last line."""
+        end = 0
+        for line in read_lines(self.part):
+            if line.fields is None:
                 break
             response = next(responses, None)
-            if response is None or not self._holds(response, line, strict=False):
+            if response is None or not self._holds(response, line.fields, strict=False):
                 raise UsageError(
                     f"{self.part}: was begun with other responses, another scorer or other "
                     "options; delete it to start afresh"
                 )
-            sound += len(raw)
+            end = line.end
             if self._progress is not None:
-                self._progress(line)
-        self._file.truncate(sound)
-        self._file.seek(sound)
+                self._progress(line.fields)
+        self._journal.cut(end)
 
     def _holds(self, response: Response, line: Line | None, *, strict: bool = True) -> bool:
         """Whether a line is this scorer's verdict on this response.
@@ -356,11 +341,7 @@ class VerdictJournal:
         return True
 
     def _append(self, lines: list[Line]) -> None:
-        try:
-            self._file.write("".join(dump_line(line) + "\n" for line in lines).encode("utf-8"))
-            self._file.flush()
-        except OSError as error:
-            raise UsageError(f"{self.part}: cannot be written: {error.strerror}") from None
+        self._journal.append(*map(dump_line, lines))
         if self._progress is not None:
             for line in lines:
                 self._progress(line)
@@ -368,14 +349,3 @@ class VerdictJournal:
 
 def _key(line: Mapping[str, Any]) -> Key:
     return Key(str(line.get("prompt_id")), str(line.get("model")), line.get("sample", 0))
-
-
-def _parsed(raw: bytes) -> Line | None:
-    """A whole line of the journal; None for a torn one."""
-    if not raw.endswith(b"\n"):
-        return None
-    try:
-        line = json.loads(raw)
-    except ValueError:
-        return None
-    return line if isinstance(line, dict) else None

@@ -1,181 +1,234 @@
-"""The append-only files of a run: responses and requests, safe from a kill at any moment."""
+"""The append-only file behind responses, requests, verdicts and a judge's answers.
+
+Every append is one write, so a kill at any moment loses at most the line it interrupts.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import weakref
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
-from flames.errors import InputError, OutsideError
+from flames.errors import InputError, OutsideError, UsageError
 from flames.records import Key, Response
+from flames.storage.lock import lock
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class JournalLine(NamedTuple):
-    """A line of the journal: number (from 1), offset in bytes, length in bytes, its record."""
+    """A line of a journal: number (from 1), offset and length in bytes, and its JSON object.
+
+    `fields` is None where the line holds no JSON object.
+    """
 
     number: int
     offset: int
     length: int
-    response: Response
+    fields: dict[str, Any] | None
+
+    @property
+    def end(self) -> int:
+        """Where the next line begins, in bytes."""
+        return self.offset + self.length
 
 
-def read_journal(path: Path, asked: Container[Key] | None = None) -> Iterator[JournalLine]:
-    """Yields the whole lines of a journal in their order; a torn last line is passed over.
+def read_lines(path: Path) -> Iterator[JournalLine]:
+    """Yields the lines of a journal, without blank ones and a torn last one.
 
     Args:
-        path: The file; a missing one holds nothing.
-        asked: What is to be asked in its run; anything unless given.
-
-    Raises:
-        InputError: Another line than the last cannot be read, or one is of a response that is
-            there already or was not to be asked.
+        path: The file; a missing one has no lines.
     """
     if not path.exists():
         return
-    answered: dict[Key, int] = {}
     offset = 0
     with path.open("rb") as file:
-        held: tuple[int, int, bytes, str] | None = None
         for number, raw in enumerate(file, start=1):
-            if held is not None:
-                _broken(path, held)
             start, offset = offset, offset + len(raw)
             if not raw.strip():
                 continue
-            try:  # not pydantic's own JSON: it knows no lone surrogates
-                response = Response.model_validate(json.loads(raw))
-            except ValidationError as error:
-                held = (number, start, raw, error.errors(include_url=False)[0]["msg"])
-                continue
+            try:  # not pydantic's own JSON, which refuses lone surrogates
+                value = json.loads(raw)
             except (ValueError, RecursionError):
-                held = (number, start, raw, "no JSON")
-                continue
-            key = response.key
-            if problem := _misplaced(key, answered.get(key), asked):
-                raise InputError(problem, path=path, line=number)
-            if response.status != "error":
-                answered[key] = number
-            yield JournalLine(number, start, len(raw), response)
-        # only a line that was never ended can be torn
-        if held is not None and held[2].endswith(b"\n"):
-            _broken(path, held)
+                value = None
+            fields = value if isinstance(value, dict) else None
+            if fields is None and not raw.endswith(b"\n"):
+                return  # only a line that was never ended can be torn
+            yield JournalLine(number, start, len(raw), fields)
 
 
-def _broken(path: Path, held: tuple[int, int, bytes, str]) -> None:
-    message = f"is no response: {held[3]}; delete the line, and --resume asks it again"
-    raise InputError(message, path=path, line=held[0])
+class Journal(Generic[K, V]):
+    """An append-only file of lines, open for writing.
 
-
-def _misplaced(key: Key, answered: int | None, asked: Container[Key] | None) -> str | None:
-    """Why a response cannot stand in a journal, if it cannot."""
-    what = f"prompt {key.prompt_id!r}, model {key.model!r}, sample {key.sample}"
-    if asked is not None and key not in asked:
-        return f"{what} was not to be asked in this run; delete the line"
-    if answered is not None:
-        return f"{what} is answered twice, here and on line {answered}; delete one of the two"
-    return None
-
-
-class Journal:
-    """A journal open for appending. Its lines are written whole, each in one call.
-
-    Opening drops a torn last line, so that the next one starts on a line of its own; `dropped`
-    is its length in bytes. `statuses` tells of every key what its last line says.
+    A journal has one writer, which holds its lock; opening it drops a torn last line. A shared
+    journal takes lines from many processes at once; a torn line stays there and is ended.
 
     Args:
-        path: The file; made where it is missing.
-        seen: Told of every response that is there.
-        asked: See `read_journal`.
+        path: The file; made with its parents where it is missing.
+        entry: Returns the key and the value of a line that is there, or None to ignore it. Left
+            out, the file is not read.
+        shared: Let many processes append.
+        mode: Permissions of a new file.
+
+    Attributes:
+        entries: The value of the last line of every key.
+        dropped: Length of the torn last line that was dropped, in bytes.
 
     Raises:
-        InputError: See `read_journal`.
+        UsageError: The file cannot be written, or another process is writing it.
     """
 
     def __init__(
         self,
         path: Path,
-        seen: Callable[[Response], None] | None = None,
-        asked: Container[Key] | None = None,
+        entry: Callable[[JournalLine], tuple[K, V] | None] | None = None,
+        *,
+        shared: bool = False,
+        mode: int = 0o666,
     ) -> None:
         self.path = path
+        self.entries: dict[K, V] = {}
         self.dropped = 0
-        self.statuses: dict[Key, str] = {}
-        end, unended = 0, False
-        for line in read_journal(path, asked):
-            end = line.offset + line.length
-            self.statuses[line.response.key] = line.response.status
-            if seen is not None:
-                seen(line.response)
-        size = path.stat().st_size if path.exists() else 0
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-        if end:
-            unended = os.pread(self._file, 1, end - 1) != b"\n"
-        tail = os.pread(self._file, size - end, end) if size > end else b""
-        if tail.strip():
-            self.dropped = len(tail)
-        if tail:
-            os.ftruncate(self._file, end)
-        if unended:
-            os.write(self._file, b"\n")
+        self._shared = shared
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+            self._file = os.open(path, flags, mode)
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
+        self._closing = weakref.finalize(self, os.close, self._file)
+        try:
+            if not shared and not lock(self._file, path):
+                raise UsageError(f"{path}: another process is writing it")
+            if entry is not None:
+                self._resume(entry)
+        except BaseException:
+            self._closing()
+            raise
 
-    def append(self, response: Response) -> None:
-        """Adds a record; once it returns, a kill of this process cannot lose it.
+    def _resume(self, entry: Callable[[JournalLine], tuple[K, V] | None]) -> None:
+        end = 0
+        for line in read_lines(self.path):
+            end = line.end
+            if (found := entry(line)) is not None:
+                self.entries[found[0]] = found[1]
+        self.cut(end)
+
+    @property
+    def size(self) -> int:
+        """Length of the file in bytes."""
+        return os.fstat(self._file).st_size
+
+    def cut(self, end: int) -> None:
+        """Drops what stands after a line, and ends that line where its line break is missing.
+
+        Args:
+            end: Where the line ends, in bytes. A shared journal keeps what follows.
+        """
+        size = self.size
+        if size > end and not self._shared:
+            torn = os.pread(self._file, size - end, end)
+            self.dropped = len(torn) if torn.strip() else 0
+            os.ftruncate(self._file, end)
+            size = end
+        if size and os.pread(self._file, 1, size - 1) != b"\n":
+            self.write(b"\n")
+
+    def append(self, *lines: str) -> None:
+        """Adds lines; once it returns, a kill of this process cannot lose them.
 
         Raises:
-            OutsideError: The disk did not take it.
+            OutsideError: The disk did not take them.
         """
-        data = response.to_line().encode("utf-8") + b"\n"
-        start = os.fstat(self._file).st_size
+        self.write("".join(line + "\n" for line in lines).encode("utf-8"))
+
+    def keep(self, key: K, value: V, line: str) -> None:
+        """Adds a line, and its value to the entries."""
+        self.append(line)
+        self.entries[key] = value
+
+    def write(self, data: bytes) -> None:
+        """Adds bytes as they are, all or none.
+
+        Raises:
+            OutsideError: The disk did not take them.
+        """
         try:
             written = os.write(self._file, data)
         except OSError as error:
             raise OutsideError(f"{self.path}: cannot be written: {error.strerror}") from None
         if written != len(data):
-            os.ftruncate(self._file, start)
+            if not self._shared:
+                os.ftruncate(self._file, self.size - written)
             raise OutsideError(f"{self.path}: the disk is full; what was done so far is kept")
-        self.statuses[response.key] = response.status
+
+    def sync(self) -> None:
+        """Waits until the disk has everything."""
+        os.fsync(self._file)
 
     def close(self) -> None:
-        """Makes sure that the disk has everything."""
-        os.fsync(self._file)
-        os.close(self._file)
+        """Closes the file; the disk then has everything that a single writer wrote."""
+        if self._closing.alive:
+            if not self._shared:
+                self.sync()
+            self._closing()
 
 
-class RequestLog:
-    """How many requests a run has made: a file with a dot for each, written before it is sent.
-
-    So a kill can hide none: those without an outcome in the journal were cut off.
+def response_reader(
+    path: Path, asked: Container[Key] | None = None
+) -> Callable[[JournalLine], Response]:
+    """Returns a function from the lines of a run's journal, in order, to their responses.
 
     Args:
-        path: The file; made where it is missing.
-        known: How many the journal tells of; there were never fewer.
+        path: The journal, for messages.
+        asked: The keys of its run; any unless given.
+
+    Raises:
+        InputError: By the function: a line is no response, answers a key that is answered
+            already, or was not to be asked.
     """
+    answered: dict[Key, int] = {}
 
-    def __init__(self, path: Path, known: int = 0) -> None:
-        self.path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
-        self.count = os.fstat(self._file).st_size
-        if self.count < known:
-            self.add(known - self.count)
+    def read(line: JournalLine) -> Response:
+        problem = "no JSON object"
+        response = None
+        if line.fields is not None:
+            try:
+                response = Response.model_validate(line.fields)
+            except ValidationError as error:
+                problem = error.errors(include_url=False)[0]["msg"]
+        if response is None:
+            problem = f"is no response: {problem}; delete the line, and --resume asks it again"
+            raise InputError(problem, path=path, line=line.number)
+        key = response.key
+        what = f"prompt {key.prompt_id!r}, model {key.model!r}, sample {key.sample}"
+        if asked is not None and key not in asked:
+            problem = f"{what} was not to be asked in this run; delete the line"
+            raise InputError(problem, path=path, line=line.number)
+        if key in answered:
+            problem = f"{what} is answered twice, here and on line {answered[key]}"
+            raise InputError(f"{problem}; delete one of the two", path=path, line=line.number)
+        if response.status != "error":
+            answered[key] = line.number
+        return response
 
-    def add(self, requests: int = 1) -> None:
-        """Counts requests that are about to be made.
+    return read
 
-        Raises:
-            OutsideError: The disk did not take it.
-        """
-        try:
-            written = os.write(self._file, b"." * requests)
-        except OSError as error:
-            raise OutsideError(f"{self.path}: cannot be written: {error.strerror}") from None
-        if written != requests:
-            raise OutsideError(f"{self.path}: the disk is full; what was done so far is kept")
-        self.count += requests
 
-    def close(self) -> None:
-        """Closes the file."""
-        os.close(self._file)
+def read_journal(
+    path: Path, asked: Container[Key] | None = None
+) -> Iterator[tuple[JournalLine, Response]]:
+    """Yields the lines of a run's journal with their responses; see `response_reader`.
+
+    Raises:
+        InputError: A line cannot be read, or does not belong there.
+    """
+    read = response_reader(path, asked)
+    for line in read_lines(path):
+        yield line, read(line)

@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -21,9 +21,9 @@ from typing import Literal
 from pydantic import ValidationError
 
 from flames.errors import InputError, OutsideError, UsageError
-from flames.records import Key, Prompt, PromptSetInfo, Response
+from flames.records import Key, Prompt, PromptSetInfo, Response, Status
 from flames.storage.atomic import to_jsonl, write_atomic
-from flames.storage.journal import Journal, read_journal
+from flames.storage.journal import Journal, JournalLine, read_journal, response_reader
 from flames.storage.lock import locked
 from flames.storage.manifest import Manifest, differences
 from flames.storage.rows import parse_json
@@ -122,11 +122,6 @@ class RunDir:
         """The journal of responses."""
         return self.path / RESPONSES
 
-    @property
-    def requests_path(self) -> Path:
-        """The log of requests; see `flames.storage.journal.RequestLog`."""
-        return self.path / REQUESTS
-
     def prompts(self) -> dict[str, Prompt]:
         """The prompts as asked, by id, in their order.
 
@@ -170,7 +165,7 @@ class RunDir:
                 prompts were changed.
         """
         lines = read_journal(self.responses_path, self._keys())
-        places = {line.response.key: (line.offset, line.length) for line in lines}
+        places = {response.key: (line.offset, line.length) for line, response in lines}
         if not places:
             return
         with self.responses_path.open("rb") as file:
@@ -183,7 +178,7 @@ class RunDir:
     def settled(self) -> set[Key]:
         """The keys that need no asking any more."""
         lines = read_journal(self.responses_path)
-        return {line.response.key for line in lines if line.response.status != "error"}
+        return {response.key for _, response in lines if response.status != "error"}
 
     def verdict_files(self) -> dict[str, Path]:
         """The files of verdicts by scorer id."""
@@ -221,23 +216,47 @@ class RunDir:
         return self.path / f"report.{form}"
 
     @contextmanager
-    def writing(self, seen: Callable[[Response], None] | None = None) -> Iterator[Journal]:
-        """The journal, open for appending, with the run locked against a second writer.
+    def writing(
+        self, seen: Callable[[Response], None] | None = None
+    ) -> Iterator[Journal[Key, Status]]:
+        """Opens the journal for appending and locks the run against a second writer.
 
         Args:
-            seen: Told of every response that is there.
+            seen: Called with every response that is there.
+
+        Yields:
+            The journal; its entries are the status of every key.
 
         Raises:
             UsageError: Another process is writing to the run.
             InputError: The journal cannot be read, or holds what does not belong in it; or the
                 prompts were changed.
         """
-        with locked(self.path):
-            journal = Journal(self.responses_path, seen, self._keys())
-            try:
-                yield journal
-            finally:
-                journal.close()
+        read = response_reader(self.responses_path, self._keys())
+
+        def entry(line: JournalLine) -> tuple[Key, Status]:
+            response = read(line)
+            if seen is not None:
+                seen(response)
+            return response.key, response.status
+
+        with locked(self.path), closing(Journal(self.responses_path, entry)) as journal:
+            yield journal
+
+    def request_log(self, known: int = 0) -> Journal[None, None]:
+        """Opens the log of requests: a dot for each, written before it is sent.
+
+        So a kill can hide none: requests without an outcome in the journal were cut off.
+
+        Args:
+            known: How many the journal of responses knows; there were never fewer.
+
+        Returns:
+            The log; its size is the number of requests.
+        """
+        log: Journal[None, None] = Journal(self.path / REQUESTS)
+        log.write(b"." * (known - log.size))
+        return log
 
     def update(self, **changes: object) -> None:
         """Changes fields of the manifest, on disk too.
@@ -264,7 +283,7 @@ class RunDir:
         try:
             plan = self._keys()
             lines = read_journal(self.responses_path, plan)
-            statuses = {line.response.key: line.response.status for line in lines}
+            statuses = {response.key: response.status for _, response in lines}
         except InputError as error:
             raise OutsideError(str(error)) from None
         for key, status in (expected or {}).items():
