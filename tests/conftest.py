@@ -62,7 +62,8 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the user's cache, nor sees the user's keys."""
+    """No test reads or writes the user's cache, nor sees the user's keys or language."""
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.setenv("FLAMES_HOME", str(tmp_path_factory.mktemp("home")))
     for name in list(os.environ):
         if name.endswith(("_API_KEY", "_API_TOKEN")):

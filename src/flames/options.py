@@ -13,8 +13,9 @@ get the same message for a wrong value.
 
 from __future__ import annotations
 
+import os
 import types
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -34,6 +35,9 @@ class Opt:
         max: The largest value that is allowed.
         positional: Whether it is an argument instead of a flag.
         commas: Whether a tuple is given as one value, `A,B`, instead of by repeating the flag.
+        parse: Turns the text of the command line into the field's value, where that is no plain
+            text, number or path. With `repeat` it gets the list of texts.
+        repeat: Whether an option with `parse` may be repeated; tuples and lists always may.
     """
 
     help: str
@@ -44,6 +48,15 @@ class Opt:
     max: float | None = None
     positional: bool = False
     commas: bool = False
+    parse: Callable[[Any], Any] | None = None
+    repeat: bool = False
+
+
+@dataclass(frozen=True)
+class SeedOptions:
+    """The seed of our own random numbers: samples, resampling, splits."""
+
+    seed: Annotated[int, Opt("Random seed.", metavar="N")] = 0
 
 
 @dataclass(frozen=True)
@@ -78,13 +91,25 @@ class Declared:
 
     @property
     def many(self) -> bool:
-        """Whether the option may be repeated."""
-        return get_origin(self.type) in (tuple, list)
+        """Whether the option takes several values."""
+        return self.opt.repeat or (get_origin(self.type) in (tuple, list) and not self.opt.parse)
 
     @property
     def required(self) -> bool:
         """Whether the option has no default."""
         return self.field.default is MISSING and self.field.default_factory is MISSING
+
+    @property
+    def default(self) -> Any:
+        """The value that the class gives where the user gives none; None for a required one."""
+        if self.field.default_factory is not MISSING:
+            return self.field.default_factory()
+        return None if self.required else self.field.default
+
+    @property
+    def range(self) -> str:
+        """The range of a number in words; empty without limits."""
+        return range_of(self.opt.min, self.opt.max)
 
 
 def declared(options: type[Any]) -> tuple[Declared, ...]:
@@ -144,13 +169,27 @@ def check_range(option: str, value: Any, low: float | None, high: float | None =
         below = high is None or value <= high
         if above and below:
             return
-    if high is None:
-        takes = f"a number of at least {low:g}"
-    elif low is None:
-        takes = f"a number of at most {high:g}"
-    else:
-        takes = f"a number from {low:g} to {high:g}"
-    raise wrong_value(option, takes, value)
+    words = range_of(low, high)
+    raise wrong_value(
+        option,
+        f"a number {words if low is not None and high is not None else f'of {words}'}",
+        value,
+    )
+
+
+def range_of(low: float | None, high: float | None) -> str:
+    """Names a closed range: `from 0 to 1`, `at least 1`, `at most 9`; empty without limits."""
+    if low is not None and high is not None:
+        return f"from {low:g} to {high:g}"
+    if low is not None:
+        return f"at least {low:g}"
+    return "" if high is None else f"at most {high:g}"
+
+
+def default_language() -> Literal["zh", "en"]:
+    """Returns the language of the user's locale: Chinese where it is Chinese, else English."""
+    names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    return "zh" if next(filter(None, names), "").lower().startswith("zh") else "en"
 
 
 def wrong_value(option: str, takes: str, value: Any) -> UsageError:

@@ -10,6 +10,7 @@ import typer
 
 from flames import __version__
 from flames.cli import INTERRUPTED
+from flames.cli._commands import LazyGroup, help_of
 from flames.errors import FlamesError
 
 # typer may carry its own copy of click: its exception classes are reached through typer.
@@ -27,13 +28,11 @@ def _version(show: bool) -> None:
 
 
 def build_app() -> typer.Typer:
-    """The whole command line as one typer app."""
-    from flames.cli import _commands
-
+    """Builds the whole command line as one typer app."""
     app = typer.Typer(
         name="flames",
-        cls=_commands.Commands,
-        help="Measure how well Chinese-speaking language models keep human values.",
+        cls=LazyGroup,
+        help=help_of("flames"),
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
@@ -46,9 +45,8 @@ def build_app() -> typer.Typer:
             False, "--version", callback=_version, is_eager=True, help="Show the version."
         ),
     ) -> None:
-        """Measure how well Chinese-speaking language models keep human values."""
+        pass
 
-    _commands.register(app)
     return app
 
 

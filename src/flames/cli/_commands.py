@@ -1,53 +1,138 @@
-"""Which command stands under which name."""
+"""Every command: its name, where it stands, and what it does in one sentence.
+
+A command's module is imported when the command is used or its help is asked for, so modules may
+import at their top whatever they need, and `flames --help` stays instant.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module, resources
 from typing import Any
 
-import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
-from flames.cli import (
-    annotate,
-    ask,
-    compare,
-    gate,
-    leaderboard,
-    prompts,
-    report,
-    run,
-    score,
-    scorer,
-)
+from flames.cli._declare import build_command
+from flames.options import default_language
 
-_SENTENCE = 300  # characters: more than the first sentence of any help
+# A command's function, `module:function` under `flames.cli`; or a group of commands.
+COMMANDS: dict[str, Any] = {
+    "run": "run:run",
+    "ask": "ask:ask",
+    "score": "score:score",
+    "report": "report:report",
+    "compare": "compare:compare",
+    "gate": "gate:gate",
+    "prompts": {
+        "list": "prompts:list_sets",
+        "show": "prompts:show",
+        "stats": "prompts:stats",
+        "validate": "prompts:validate",
+        "fetch": "prompts:fetch",
+    },
+    "scorer": {
+        "calibrate": "scorer.calibrate:calibrate",
+        "list": "scorer.catalog:list_scorers",
+        "info": "scorer.catalog:info",
+        "eval": "scorer.evaluate:evaluate",
+        "selftest": "scorer.selftest:selftest",
+        "export": "scorer.export:export",
+        "import": "scorer.import_:import_",
+        "probe": "scorer.probe:probe",
+        "spent": "scorer.spent:spent",
+        "train": "scorer.train:train",
+    },
+    "leaderboard": {
+        "show": "leaderboard.show_audit:show",
+        "audit": "leaderboard.show_audit:audit",
+        "add": "leaderboard.site:add",
+        "build": "leaderboard.site:build",
+        "attack": "leaderboard.site:attack",
+    },
+    "annotate": {
+        "init": "annotate.project:init",
+        "serve": "annotate.serve:serve",
+        "status": "annotate.project:status",
+        "agreement": "annotate.project:agreement",
+        "adjudicate": "annotate.adjudicate:adjudicate",
+        "sheet": "annotate.files:sheet",
+        "import": "annotate.files:import_labels",
+        "export": "annotate.files:export",
+        "verify": "annotate.project:verify",
+        "user": {
+            "add": "annotate.people:add",
+            "list": "annotate.people:list_people",
+            "link": "annotate.people:link",
+            "password": "annotate.people:password",
+            "stop": "annotate.people:stop",
+            "resume": "annotate.people:resume",
+        },
+    },
+}
 
 
-class Commands(TyperGroup):
-    """Lists its commands with the whole first sentence of each, where typer would cut it off."""
+@cache
+def _help_texts() -> dict[str, dict[str, str]]:
+    file = resources.files("flames").joinpath("reports", "strings.json")
+    texts: dict[str, dict[str, str]] = json.loads(file.read_text("utf-8"))
+    return texts
+
+
+def help_of(path: str) -> str:
+    """Returns what a command does (`scorer train`), one sentence in the user's language."""
+    return _help_texts()["help." + path.replace(" ", ".")][default_language()]
+
+
+class LazyGroup(TyperGroup):
+    """A group whose help is written from texts; a command is imported when it is used."""
+
+    def __init__(self, path: str = "", table: Mapping[str, Any] = COMMANDS, **given: Any) -> None:
+        super().__init__(**given)
+        self.helps = {name: help_of(f"{path} {name}".strip()) for name in table}
+        self.commands = _Loaded(path, table)  # type: ignore[assignment]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Writes the list into the help."""
-        named = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        """Writes each command with its whole first sentence, where typer would cut it off."""
         with formatter.section("Commands"):
-            formatter.write_dl(
-                [
-                    (name, command.get_short_help_str(_SENTENCE))
-                    for name, command in named
-                    if command
-                ]
+            formatter.write_dl(list(self.helps.items()))
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Completes names without importing the commands."""
+        names = {name: TyperCommand(name, help=text) for name, text in self.helps.items()}
+        ctx.command = TyperGroup(commands=names)  # type: ignore[arg-type]
+        return super().shell_complete(ctx, incomplete)
+
+
+class _Loaded(Mapping[str, Any]):
+    """The commands of a group, each built when it is asked for."""
+
+    def __init__(self, path: str, table: Mapping[str, Any]) -> None:
+        self._path = path
+        self._table = table
+
+    def __getitem__(self, name: str) -> Any:
+        entry = self._table[name]
+        path = f"{self._path} {name}".strip()
+        if not isinstance(entry, str):
+            return LazyGroup(
+                path,
+                entry,
+                name=name,
+                help=help_of(path),
+                no_args_is_help=True,
+                rich_markup_mode=None,
             )
+        module, _, function = entry.partition(":")
+        command = build_command(name, getattr(import_module(f"flames.cli.{module}"), function))
+        if default_language() != "en":  # the sentence stands in the docstring in English
+            _, *rest = (command.help or "").split("\n\n")
+            command.help = "\n\n".join((help_of(path), *rest))
+        return command
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
 
-def register(app: typer.Typer) -> None:
-    """Adds every command to the app, in the order in which help lists them."""
-    app.command("run")(run.run)
-    app.command("ask")(ask.ask)
-    app.command("score")(score.score)
-    app.command("report")(report.report)
-    app.command("compare")(compare.compare)
-    app.command("gate")(gate.gate)
-    app.add_typer(prompts.app, name="prompts", cls=Commands)
-    app.add_typer(scorer.app, name="scorer", cls=Commands)
-    app.add_typer(leaderboard.app, name="leaderboard", cls=Commands)
-    app.add_typer(annotate.app, name="annotate", cls=Commands)
+    def __len__(self) -> int:
+        return len(self._table)

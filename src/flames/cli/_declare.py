@@ -1,52 +1,75 @@
-"""Commands from options classes: each field of the class becomes a flag or an argument."""
+"""Commands from functions: a parameter that is an options class becomes one flag per field."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
+from typer.core import TyperArgument
+from typer.main import get_command_from_info
+from typer.models import CommandInfo
 
 from flames.options import Declared, declared
 
 _COMMA = re.compile("[,，、]")
 
 
-def command(app: typer.Typer, name: str | None = None) -> Callable[[Any], Any]:
-    """Registers a function as a command.
+def build_command(name: str, function: Callable[..., Any]) -> Any:
+    """Builds the command that calls a function.
 
     A parameter whose type is an options class becomes one flag per field, and the function gets
     an instance of the class. Two classes that declare the same flag share it. Other parameters
-    are declared as typer declares them.
+    are declared as typer declares them. The function's docstring is the help.
 
-        @command(app, "train")
         def train(options: TrainOptions, show: ShowOptions) -> None:
             "Train a scorer."
     """
+    info = CommandInfo(name=name, callback=expanded(function))
+    command = get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)
+    for parameter in command.params:
+        if isinstance(parameter, TyperArgument):
+            parameter.__class__ = _PlainArgument
+    return command
 
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        app.command(name)(_expanded(function))
-        return function
 
-    return register
+class _PlainArgument(TyperArgument):
+    """An argument whose metavar stands in the help as it was given, without `{…}` and `<str>`."""
+
+    def _usage_display_name(self) -> str:
+        name = self.display_name_raw + ("..." if self.nargs != 1 else "")
+        return name if self.required else f"[{name}]"
+
+    def display_type_rich(self, ctx: Any) -> str | None:
+        return None
 
 
-def _expanded(function: Callable[..., Any]) -> Callable[..., Any]:
+def expanded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Returns the same function with a parameter for every field of its options classes.
+
+    Raises:
+        TypeError: Two of its parameters declare one name as different flags.
+    """
     hints = get_type_hints(function, include_extras=True)
     own = inspect.signature(function).parameters
     classes = {n: hints[n] for n in own if isinstance(hints[n], type) and is_dataclass(hints[n])}
     parameters: dict[str, inspect.Parameter] = {}
+    flags: dict[str, str] = {}
     for name, parameter in own.items():
-        if name in classes:
-            for each in declared(classes[name]):
-                parameters.setdefault(each.name, _parameter(each))
-        else:
-            kept = parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[name])
-            parameters[name] = kept
+        if name not in classes:
+            parameters[name] = parameter.replace(
+                kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]
+            )
+            continue
+        for option in declared(classes[name]):
+            if flags.setdefault(option.name, option.flag) != option.flag:
+                clash = f"{flags[option.name]} and {option.flag}"
+                raise TypeError(f"{function.__name__}: {option.name} is declared as {clash}")
+            parameters.setdefault(option.name, _parameter(option))
 
     def wrapper(**given: Any) -> Any:
         values = {n: given[n] for n in own if n not in classes}
@@ -62,45 +85,54 @@ def _expanded(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _values(options: type[Any], given: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    for each in declared(options):
-        value = given[each.name]
-        if each.many:
-            if value is None or value == []:
-                continue  # the class has the default
-            if each.opt.commas:
+    """Yields the values that the user gave; the class has the defaults of the others."""
+    for option in declared(options):
+        value = given[option.name]
+        if value is None or value == []:
+            continue
+        if option.opt.parse:
+            value = option.opt.parse(value)
+        elif option.many:
+            if option.opt.commas:
                 value = [part.strip() for part in _COMMA.split(value) if part.strip()]
-            item = get_args(each.type)[0]
+            item = get_args(option.type)[0]
             value = tuple(map(item, value) if isinstance(item, type) else value)
-        yield each.name, value
+        yield option.name, value
 
 
-def _parameter(each: Declared) -> inspect.Parameter:
+def _parameter(option: Declared) -> inspect.Parameter:
     """Builds the typer parameter of one field."""
-    kind: Any = each.type
-    if each.many:
-        kind = str if each.opt.commas else list[str]
-    elif each.choices:
-        kind = str  # checked by the class, so that Python and the command line say the same
-    default = each.field.default
-    if each.many and each.opt.commas and isinstance(default, tuple):
-        default = ",".join(map(str, default)) or None
-    elif each.many or (default is MISSING and not each.required):
-        default = None if not each.required else MISSING
-    if default is None:
-        kind = kind | None
-    metavar = each.opt.metavar or ("|".join(map(str, each.choices)) if each.choices else None)
-    if each.opt.positional:
-        info: Any = typer.Argument(metavar=metavar, help=each.opt.help)
+    kind: Any = option.type
+    if option.many:
+        kind = str if option.opt.commas else list[str]
+    elif option.choices or option.opt.parse:
+        kind = str  # choices are checked by the class, so that Python and the commands say the same
+    default = option.default
+    flag = kind is bool and default is False
+    plain = flag or (isinstance(default, str | int | float) and not option.opt.parse)
+    hidden = plain or option.required  # typer shows a plain default itself
+    shown = option.opt.help if hidden else option.opt.help + _default_text(default)
+    if option.range:
+        shown += f"  [{option.range}]"
+    metavar = option.opt.metavar or "|".join(map(str, option.choices)) or None
+    if option.opt.positional:
+        info: Any = typer.Argument(metavar=metavar, help=shown)
     else:
-        names = [each.flag, *([each.opt.short] if each.opt.short else [])]
-        info = typer.Option(*names, metavar=metavar, help=each.opt.help)
+        names = [option.flag, *([option.opt.short] if option.opt.short else [])]
+        if kind is bool and not flag:
+            names[0] += f"/--no-{option.flag.removeprefix('--')}"
+        info = typer.Option(*names, metavar=None if kind is bool else metavar, help=shown)
     return inspect.Parameter(
-        each.name,
+        option.name,
         inspect.Parameter.KEYWORD_ONLY,
-        default=inspect.Parameter.empty if default is MISSING else _plain(default),
-        annotation=Annotated[kind, info],
+        default=inspect.Parameter.empty if option.required else default if plain else None,
+        annotation=Annotated[kind if plain or option.required else kind | None, info],
     )
 
 
-def _plain(default: Any) -> Any:
-    return str(default) if isinstance(default, Path) else default
+def _default_text(default: Any) -> str:
+    """Shows a default that typer does not see as typer would: `  [default: a, b]`."""
+    if isinstance(default, Path):
+        return f"  [default: {default}]"
+    shown = ", ".join(map(str, default)) if isinstance(default, tuple | list) else ""
+    return f"  [default: {shown}]" if shown else ""

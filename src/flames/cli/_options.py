@@ -2,10 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
+
+from flames.options import Opt, check_options, default_language
+
+
+@dataclass(frozen=True)
+class QuietOptions:
+    """Whether progress is shown."""
+
+    quiet: Annotated[bool, Opt("Print only results and errors, no progress.", short="-q")] = False
+
+
+@dataclass(frozen=True)
+class JsonOptions:
+    """Whether the output is for programs."""
+
+    json: Annotated[bool, Opt("Print JSON for programs.")] = False
+
+
+@dataclass(frozen=True)
+class LangOptions:
+    """The language of the output."""
+
+    lang: Annotated[
+        Literal["zh", "en"], Opt("Language of the output; the locale's unless given.")
+    ] = field(default_factory=default_language)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class ShowOptions(LangOptions, JsonOptions, QuietOptions):
+    """How results are shown."""
+
 
 Lang = Annotated[
     str, typer.Option("--lang", metavar="zh|en", help="Language of the output: zh or en.")

@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 from pydantic import ValidationError
 
 from flames.errors import InputError
 from flames.finish_reasons import status_of
+from flames.options import Opt
 from flames.records import (
     SCORABLE,
     THOUGHT_ALOUD,
@@ -26,9 +28,43 @@ from flames.records import (
     Verdict,
     prompt_id,
 )
-from flames.storage.rows import read_rows, stem_of
+from flames.storage.rows import parse_mapping, read_rows, stem_of
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 from flames.text import has_visible_text, normalize_text, shorten, split_opening, texts_differ
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How the user wants files to be read; `RecordOptions` for files with records of models."""
+
+    mapping: Annotated[
+        Mapping[str, str],
+        Opt(
+            "Column names of the file, where they differ: prompt=问题,response=回答.",
+            flag="--map",
+            metavar="FIELD=COLUMN,…",
+            parse=parse_mapping,
+        ),
+    ] = field(default_factory=dict)
+    encoding: Annotated[
+        str | None, Opt("Encoding of text files; UTF-8 unless given.", metavar="NAME")
+    ] = None
+    taxonomy: Annotated[
+        Path | None, Opt("Taxonomy file (JSON); Flames' own taxonomy unless given.", metavar="FILE")
+    ] = None
+
+
+@dataclass(frozen=True)
+class RecordOptions(FileOptions):
+    """How the user wants files of responses or verdicts to be read."""
+
+    model: Annotated[
+        str | None,
+        Opt(
+            "Model of records that name none; the file's name without suffix unless given.",
+            metavar="NAME",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

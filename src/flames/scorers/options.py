@@ -1,0 +1,119 @@
+"""The options of a scorer as a user gives them, and the scorer that they load."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from flames.errors import UsageError
+from flames.options import Opt, check_options
+from flames.prompts.sets import known_prompts
+from flames.scorers.base import Scorer, ScorerContext
+from flames.scorers.registry import check_options as check_understood
+from flames.scorers.registry import load_among
+from flames.taxonomy import Taxonomy, load_taxonomy
+
+
+def parse_options(pairs: Iterable[str]) -> dict[str, Any]:
+    """Reads `["votes=3", "name=x"]` as `{"votes": 3, "name": "x"}`: JSON where it is, else text.
+
+    Raises:
+        UsageError: A pair has another form.
+    """
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not (name.strip() and equals):
+            raise UsageError(f"--scorer-option takes NAME=VALUE, not {pair!r}")
+        try:
+            options[name.strip().replace("-", "_")] = json.loads(text)
+        except ValueError:
+            options[name.strip().replace("-", "_")] = text
+    return options
+
+
+@dataclass(frozen=True)
+class ScorerOptions:
+    """Options that only the scorer understands."""
+
+    scorer_options: Annotated[
+        Mapping[str, Any],
+        Opt(
+            "An option of the scorer, like votes=3; may be repeated.",
+            flag="--scorer-option",
+            metavar="NAME=VALUE",
+            parse=parse_options,
+            repeat=True,
+        ),
+    ] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    def given(self) -> dict[str, Any]:
+        """The options of `load_with`: those of every field that was given, and the free ones."""
+        named = {each.name: getattr(self, each.name) for each in fields(self)}
+        more = named.pop("scorer_options")
+        return {**more, **{name: value for name, value in named.items() if value is not None}}
+
+
+@dataclass(frozen=True)
+class EndpointOptions(ScorerOptions):
+    """How a judge or guard is reached."""
+
+    base_url: Annotated[str | None, Opt("Endpoint of a judge or guard.", metavar="URL")] = None
+    api_key_env: Annotated[
+        str | None, Opt("Environment variable that holds its key.", metavar="NAME")
+    ] = None
+    concurrency: Annotated[
+        int | None, Opt("Concurrent requests to it, at most.", metavar="N", min=1)
+    ] = None
+    timeout: Annotated[
+        float | None, Opt("Timeout of one request to it.", metavar="SECONDS", min=0.001)
+    ] = None
+
+
+@dataclass(frozen=True)
+class TrainedOptions(ScorerOptions):
+    """How a trained scorer is used."""
+
+    ignore_selftest: Annotated[
+        bool | None, Opt("Use a trained scorer even if its self-test failed.")
+    ] = None
+    input_truncation: Annotated[
+        Literal["middle", "official"] | None,
+        Opt(
+            "Where a trained scorer cuts long input: in the middle of the response, or at the "
+            "end like the released script."
+        ),
+    ] = None
+
+
+def load_with(
+    spec: str,
+    options: Mapping[str, Any] | None = None,
+    taxonomy: str | Path | Taxonomy | None = None,
+    *,
+    beside: Iterable[str] = (),
+) -> Scorer:
+    """Loads the scorer behind `--scorer`.
+
+    Args:
+        spec: As for `flames.load_scorer`.
+        options: The scorer's options by name; None counts as not given.
+        taxonomy: A taxonomy or its file; Flames' own unless given.
+        beside: Other scorers that get the same options. An option that none of them
+            understands is refused.
+
+    Raises:
+        UsageError: There is no such scorer, or an option is unknown.
+        InputError: What the scorer reads is broken.
+    """
+    loaded = taxonomy if isinstance(taxonomy, Taxonomy) else load_taxonomy(taxonomy)
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    check_understood((spec, *beside), given)
+    prompts = known_prompts(None if taxonomy is None else loaded)
+    return load_among(spec, ScorerContext(taxonomy=loaded, prompts=prompts, options=given))
