@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from flames.cli._declare import command
 from flames.cli._options import JsonOption, QuietOption
-from flames.cli.scorer import app
 from flames.records import dump_line
 from flames.scorers.labelled import LabelOptions
 from flames.training.export import ExportOptions, export_from_files
 
 
-@command(app, "export")
 def export(
     options: ExportOptions,
     reading: LabelOptions,

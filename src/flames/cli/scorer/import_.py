@@ -6,13 +6,10 @@ from functools import partial
 
 import typer
 
-from flames.cli._declare import command
 from flames.cli._options import QuietOption
-from flames.cli.scorer import app
 from flames.training.import_released import ImportOptions, import_released
 
 
-@command(app, "import")
 def import_(options: ImportOptions, quiet: QuietOption = False) -> None:
     """Import the released scorer: no remote code, any transformers 5, GPU or CPU; self-test it."""
     from rich.console import Console

@@ -9,15 +9,12 @@ from functools import partial
 import typer
 
 from flames import training
-from flames.cli._declare import command
 from flames.cli._options import JsonOption, QuietOption
-from flames.cli.scorer import app
 from flames.records import dump_line
 from flames.scorers.labelled import LabelOptions
 from flames.training import SplitOptions, TrainFiles, TrainOptions
 
 
-@command(app, "train")
 def train(
     files: TrainFiles,
     reading: LabelOptions,
