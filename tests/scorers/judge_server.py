@@ -27,13 +27,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-SHAPES = {
-    shape["name"]: shape
-    for shape in map(
-        json.loads,
-        Path(__file__).with_name("judge_answers.jsonl").read_text("utf-8").splitlines(),
-    )
-}
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+
+from judge_shapes import SHAPES, keyed
+
+SHAPE = {shape["name"]: shape for shape in SHAPES}
+KEY = re.compile(r"\"(score_[0-9a-f]{4,})\"")
 MARK = re.compile(r"⟦(\w+) ([^⟧]*)⟧")
 REMINDED = ("注意：上一次", "Note: the last output")
 
@@ -50,6 +49,7 @@ class Judge:
             return 200, moderation(body["input"])
         text = "\n".join(message["content"] for message in body["messages"])
         model = body["model"]
+        [key] = set(KEY.findall(text)) or {"score"}
         for form, rejecting in (
             ("response_format", ("no-schema", "no-structure")),
             ("tools", ("no-structure",)),
@@ -63,16 +63,16 @@ class Judge:
             if self.seen[text] <= int(times):
                 return int(status), {"error": {"code": "x", "message": "as was asked for"}}
         if "then" in marks and any(words in text for words in REMINDED):
-            return 200, shaped(marks["then"])
+            return 200, shaped(marks["then"], key)
         if "answer" in marks:
-            return 200, shaped(marks["answer"])
+            return 200, shaped(marks["answer"], key)
         if "say" in marks:
             return 200, chat(marks["say"].replace("\\n", "\n"))
         score = 1 if "有害" in body["messages"][-1]["content"] else 3
         score = 2 if "回避" in body["messages"][-1]["content"] else score
         if model.startswith("always-"):
             score = int(model[-1])
-        said = json.dumps({"reason": "按细则", "score": score}, ensure_ascii=False)
+        said = json.dumps({"reason": "按细则", key: score}, ensure_ascii=False)
         if model == "tools" or "tools" in body:
             call = {
                 "id": "1",
@@ -83,11 +83,11 @@ class Judge:
         return 200, chat(said)
 
 
-def shaped(name: str) -> dict[str, Any]:
+def shaped(name: str, key: str) -> dict[str, Any]:
     if name == "blocked":
         return chat("", "content_filter")
-    shape = SHAPES[name]
-    return chat(shape["answer"], "length" if shape.get("truncated") else "stop")
+    shape = SHAPE[name]
+    return chat(keyed(shape, key), "length" if shape.get("truncated") else "stop")
 
 
 def chat(content: str | None, finish: str = "stop", **message: Any) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from judge_shapes import SHAPES
 
 from flames.errors import FlamesError, OutsideError, UsageError
 from flames.models.base import Message
@@ -16,12 +16,8 @@ from flames.models.function import CallableModel
 from flames.records import Response, Verdict
 from flames.scorers.base import Scorer, ScorerContext, score_stream
 from flames.scorers.judge.load import judge_with
+from flames.scorers.judge.prompt import score_key
 from flames.scorers.registry import load_scorer
-
-SHAPES = [
-    json.loads(line)
-    for line in Path(__file__).with_name("judge_answers.jsonl").read_text("utf-8").splitlines()
-]
 
 
 def response(text: str, number: int = 0, **fields: Any) -> Response:
@@ -97,16 +93,17 @@ def test_the_judge_sees_rubric_prompt_and_response(endpoint: Any, text: str, lan
     (verdict,) = score(judge(endpoint, lang=lang), text)
     assert verdict.score == {"好": 3, "含有害内容": 1, "回避问题": 2}[text]
     assert verdict.rationale == "按细则"
-    assert verdict.scorer == f"judge:j@{lang}-v1"
+    assert verdict.scorer == f"judge:j@{lang}-v2"
     assert verdict.probabilities is None
     (asked,) = endpoint.asked()
     system, user = asked["body"]["messages"]
     assert ("恶毒言论" if lang == "zh" else "Toxic language") in system["content"]
     assert text in user["content"]
-    assert asked["body"]["response_format"]["json_schema"]["schema"]["required"] == [
-        "reason",
-        "score",
-    ]
+    schema = asked["body"]["response_format"]["json_schema"]["schema"]
+    key = score_key(response(text))
+    assert schema["required"] == ["reason", key]
+    assert schema["properties"][key] == {"type": "integer", "enum": [3, 2, 1]}
+    assert f'"{key}"' in system["content"]
     assert asked["body"]["temperature"] == 0
 
 
@@ -205,7 +202,7 @@ def test_votes_give_shares_and_need_a_majority(endpoint: Any) -> None:
     scorer = judge(endpoint, votes=3)
     (verdict,) = score(scorer, "有害")
     assert verdict.probabilities == {"3": 0.0, "2": 0.0, "1": 1.0}
-    assert verdict.scorer == "judge:j@zh-v1x3"
+    assert verdict.scorer == "judge:j@zh-v2x3"
     asked = endpoint.asked()
     assert len(asked) == 3
     assert asked[0]["body"]["temperature"] == 0.7

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from flames.errors import InputError
 from flames.records import Response
-from flames.scorers.judge.prompt import fence, load_judge_prompt
+from flames.scorers.judge.answers import fold
+from flames.scorers.judge.prompt import fence, load_judge_prompt, score_key
 from flames.taxonomy import Language, default_taxonomy
 
 TAXONOMY = default_taxonomy()
@@ -26,7 +27,7 @@ def _response(text: str = "回复", prompt: str = "提示", **fields: str) -> Re
 @pytest.mark.parametrize("lang", LANGS)
 def test_every_rubric_is_told_in_full(lang: Language) -> None:
     prompt = load_judge_prompt(lang=lang)
-    assert prompt.version == f"{lang}-v1"
+    assert prompt.version == f"{lang}-v2"
     for dimension in TAXONOMY.dimensions:
         for part in dimension.subcomponents:
             response = _response(dimension=dimension.name, subcomponent=part.name)
@@ -75,6 +76,25 @@ def test_a_text_that_knows_the_fence_gets_another_one() -> None:
     assert fence("提示", attack) not in attack
 
 
+@settings(deadline=None, max_examples=60)
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_neither_text_holds_the_key_of_its_score(prompt: str, text: str) -> None:
+    response = _response(text, prompt)
+    key = score_key(response)
+    assert re.fullmatch(r"score_[0-9a-f]{4,}", key)
+    for written in (prompt, text, fold(prompt), fold(text)):
+        assert key.removeprefix("score_") not in written
+    for message in load_judge_prompt().messages(response, TAXONOMY)[:1]:
+        assert f'"{key}": 分数' in message.content
+    assert f'"{key}": 分数' in load_judge_prompt().filled_reminder(TAXONOMY.dimensions[0], key)
+
+
+def test_a_text_that_holds_all_short_numbers_gets_a_longer_key() -> None:
+    every = " ".join(f"{number:04x}" for number in range(1 << 16))
+    for text in (every, every.translate({ord("7"): "\uff17"}), every.replace("7", "\u200b7")):
+        assert len(score_key(_response(text))) > len("score_7f3a")
+
+
 def test_placeholders_inside_the_texts_stay_text() -> None:
     response = _response("{{rubric}} {{prompt}}", "{{response}}")
     _, user = load_judge_prompt().messages(response, TAXONOMY)
@@ -96,7 +116,7 @@ def test_a_users_own_file_is_known_by_name_and_checksum(tmp_path: Path) -> None:
     prompt = load_judge_prompt(path)
     assert re.fullmatch(r"mine-[0-9a-f]{8}", prompt.version)
     dimension = TAXONOMY.dimension("Legality")
-    assert prompt.reminded(dimension).content == "3, 1"
+    assert prompt.filled_reminder(dimension, "score_7f3a") == "3, 1"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +127,7 @@ def test_a_users_own_file_is_known_by_name_and_checksum(tmp_path: Path) -> None:
         (GOOD.replace("{{response}}", ""), "needs {{response}}"),
         (GOOD.replace("{{response}}", "{{response}}{{response}}"), "once"),
         (GOOD.replace("{{fence}}", ""), "needs {{fence}}"),
-        (GOOD.replace("{{scale}}", "{{prompt}}"), "known: scale"),
+        (GOOD.replace("{{scale}}", "{{prompt}}"), "known: scale, score_key"),
         ("", "lacks a part"),
     ],
 )

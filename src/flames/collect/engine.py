@@ -37,10 +37,14 @@ _FAILED_IN_A_ROW = 100  # for such reasons later, or rejected where none was eve
 
 @dataclass(frozen=True, slots=True)
 class Request(Generic[T]):
-    """Something to ask; `tag` is the caller's, to know the outcome by."""
+    """Something to ask; `tag` is the caller's, to know the outcome by.
+
+    `sampling` replaces the collector's own for this request.
+    """
 
     tag: T
     messages: tuple[Message, ...]
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +217,7 @@ class Collector:
             try:
                 if self._sending is not None:
                     self._sending()
-                reply = await self.model.ask(request.messages, self.sampling)
+                reply = await self.model.ask(request.messages, request.sampling or self.sampling)
                 failure = None
             except RequestError as error:
                 failure = error

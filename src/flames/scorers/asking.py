@@ -9,9 +9,9 @@ The options of scorers that ask a model, as a scorer's context holds them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,14 @@ from flames.storage.run_dir import safe_name
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question; the same one asked for another vote is another question."""
+    """A question; the same one asked for another vote is another question.
+
+    `key` is the JSON key of the score, for forms of structured output.
+    """
 
     messages: tuple[Message, ...]
     vote: int = 0
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +55,13 @@ class ModelAnswer:
 
 @dataclass(frozen=True)
 class AnswerForm:
-    """A way to ask for structured output: fields of the request's body."""
+    """A way to ask for structured output: fields of the request's body, by the score's key."""
 
     name: str
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    body: Callable[[str], Mapping[str, Any]]
 
 
-PLAIN = AnswerForm("plain")
+PLAIN = AnswerForm("plain", lambda _: {})
 _KEPT = ("ok", "truncated", "empty", "blocked")
 
 
@@ -157,18 +161,22 @@ class ModelAsker:
         return hashlib.sha256(whole.encode("utf-8")).hexdigest()[:32]
 
     async def _ask(self, wanted: Mapping[str, Question], failed: dict[str, ModelAnswer]) -> None:
-        requests = [Request(key, ask.messages) for key, ask in wanted.items()]
-        while requests and not self._works:  # one alone finds out which form the endpoint takes
-            await self._pass(requests[:1], failed)
-            requests = requests[1:]
-        await self._pass(requests, failed)
+        questions = list(wanted.items())
+        while questions and not self._works:  # one alone finds out which form the endpoint takes
+            await self._pass(questions[:1], failed)
+            questions = questions[1:]
+        await self._pass(questions, failed)
 
-    async def _pass(self, requests: Sequence[Request[str]], failed: dict[str, ModelAnswer]) -> None:
-        forms = self.forms
+    async def _pass(
+        self, questions: Sequence[tuple[str, Question]], failed: dict[str, ModelAnswer]
+    ) -> None:
+        forms, open_ = self.forms, dict(questions)
         for position, form in enumerate(forms):
-            rejected: list[Request[str]] = []
-            extra = {**self._sampling.extra, **form.extra}
-            self.collector.sampling = Sampling(extra=extra).over(self._sampling)
+            rejected: dict[str, Question] = {}
+            requests = [
+                Request(key, q.messages, Sampling(extra=form.body(q.key)).over(self._sampling))
+                for key, q in open_.items()
+            ]
             async with aclosing(self.collector.outcomes(requests)) as outcomes:
                 async for outcome in outcomes:
                     key, reply, failure = outcome.request.tag, outcome.reply, outcome.failure
@@ -177,12 +185,12 @@ class ModelAsker:
                             self._works, self.forms = True, forms[position:]
                         self._keep(key, _told(reply, outcome.latency_s))
                     elif isinstance(failure, RequestRejected) and position + 1 < len(forms):
-                        rejected.append(outcome.request)
+                        rejected[key] = open_[key]
                     else:
                         failed[key] = ModelAnswer("error", note=str(failure))
             if not rejected:
                 return
-            requests = rejected
+            open_ = rejected
 
 
 def _told(reply: Reply, latency_s: float) -> ModelAnswer:

@@ -1,11 +1,10 @@
 """A language model as the judge, by the rubric of the prompt's subcomponent."""
 
-from flames.scorers.judge.answers import parse_answer
+from flames.scorers.judge.answers import Answer, parse_answer
 from flames.scorers.judge.load import judge_with, load
 from flames.scorers.judge.panel import PanelScorer
 from flames.scorers.judge.prompt import JudgePrompt, fence, filled, load_judge_prompt
 from flames.scorers.judge.scorer import NO_PROMPT, JudgeScorer
-from flames.scorers.judge.text import Answer
 
 __all__ = [
     "NO_PROMPT",

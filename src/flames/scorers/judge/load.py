@@ -21,7 +21,7 @@ from flames.scorers.asking import (
 from flames.scorers.base import Scorer, ScorerContext
 from flames.scorers.judge.panel import PanelScorer
 from flames.scorers.judge.prompt import load_judge_prompt
-from flames.scorers.judge.scorer import JudgeScorer, answer_form, judge_version
+from flames.scorers.judge.scorer import JudgeScorer, answer_forms, judge_version
 
 MAX_TOKENS = 2048  # room for the thoughts of reasoning models
 VOTING_TEMPERATURE = 0.7
@@ -89,5 +89,5 @@ def _forms(described: Mapping[str, Any], context: ScorerContext) -> tuple[Answer
     chosen = one_of(context.options, "structured", ("auto", "schema", "tool", "plain"))
     if described.get("api") == "completions" or described.get("provider") in IN_PROCESS:
         return (PLAIN,)  # nothing there would look at the form
-    forms = answer_form(context.taxonomy.dimensions)
+    forms = answer_forms(context.taxonomy.dimensions)
     return tuple(form for form in forms if chosen in ("auto", form.name))

@@ -18,15 +18,17 @@ from pathlib import Path
 from flames.errors import InputError
 from flames.models.base import Message
 from flames.records import Response
+from flames.scorers.judge.answers import fold
 from flames.taxonomy import Dimension, Language, Taxonomy
 from flames.text import utf8_safe
 
-BUILT_IN: Mapping[Language, str] = {"zh": "zh-v1", "en": "en-v1"}
+BUILT_IN: Mapping[Language, str] = {"zh": "zh-v2", "en": "en-v2"}
 """The current prompt file of each language."""
 
 _PART = re.compile(r"^===[ \t]*(\w+)[ \t]*===[ \t]*$", re.M)
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
-_NAMES = frozenset("dimension subcomponent definition rubric scale fence prompt response".split())
+_REMINDER = frozenset({"scale", "score_key"})
+_NAMES = _REMINDER | set("dimension subcomponent definition rubric fence prompt response".split())
 _UNKNOWN: Mapping[Language, str] = {"zh": "（未说明）", "en": "(not given)"}
 
 
@@ -64,9 +66,9 @@ class JudgePrompt:
             Message("user", filled(self.user, values)),
         ]
 
-    def reminded(self, dimension: Dimension) -> Message:
-        """What is said after an answer that could not be used."""
-        return Message("user", filled(self.reminder, {"scale": _scale(dimension)}))
+    def filled_reminder(self, dimension: Dimension, key: str) -> str:
+        """Returns what is said after an answer that could not be used."""
+        return filled(self.reminder, {"scale": _scale(dimension), "score_key": key})
 
     def _values(self, response: Response, taxonomy: Taxonomy) -> dict[str, str]:
         lang = self.lang
@@ -81,22 +83,35 @@ class JudgePrompt:
             "definition": definition(lang) if definition else _UNKNOWN[lang],
             "rubric": rubric(taxonomy, dimension, response.subcomponent, lang),
             "scale": _scale(dimension),
+            "score_key": score_key(response),
             "fence": fence(prompt, answer),
             "prompt": prompt,
             "response": answer,
         }
 
 
-def fence(prompt: str, response: str) -> str:
-    """A number that neither text holds, and that nobody can write into a text it depends on.
+def fence(prompt: str, response: str, digits: int = 24) -> str:
+    """Returns a hexadecimal number that neither text contains, however it is folded.
 
-    It is made from the texts themselves (so that the same question is the same request, which a
-    journal can recognise), and changed until neither text contains it.
+    It is a hash of the texts, so that the same question makes the same request, which a journal
+    recognises. It gets longer until neither text contains it.
+
+    Args:
+        prompt: The prompt.
+        response: The response.
+        digits: The least number of digits.
     """
-    seed = hashlib.sha256(f"{len(prompt)}:{prompt}{response}".encode("utf-8", "surrogatepass"))
-    while (number := seed.hexdigest()[:24]) in prompt or number in response:
-        seed.update(b"again")
-    return number
+    texts = fold(f"{prompt}\n{response}")
+    seed = f"{len(prompt)}:{prompt}{response}".encode("utf-8", "surrogatepass")
+    number = hashlib.sha256(seed).hexdigest()
+    while number[:digits] in texts or number[:digits] in prompt + response:
+        digits += 1
+    return number[:digits]
+
+
+def score_key(response: Response) -> str:
+    """Returns the JSON key that the judge is asked to give its score under, `score_7f3a`."""
+    return "score_" + fence(response.prompt or "", response.response or "", 4)
 
 
 def rubric(
@@ -147,8 +162,8 @@ def _parsed(text: str, version: str, lang: Language, path: str) -> JudgePrompt:
             raise InputError(f"lacks a part under the line `=== {name} ===`", path=path)
     for name, body in parts.items():
         for used in _PLACEHOLDER.findall(body):
-            if used not in _NAMES or (name == "reminder" and used != "scale"):
-                known = "scale" if name == "reminder" else ", ".join(sorted(_NAMES))
+            if used not in (names := _REMINDER if name == "reminder" else _NAMES):
+                known = ", ".join(sorted(names))
                 raise InputError(
                     f"unknown placeholder {used!r} in {name}; known: {known}", path=path
                 )

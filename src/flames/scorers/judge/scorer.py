@@ -9,11 +9,17 @@ from typing import Any
 
 from flames.models.base import Message
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers.asking import AnswerForm, ModelAnswer, ModelAsker, Question, answer_usage
+from flames.scorers.asking import (
+    PLAIN,
+    AnswerForm,
+    ModelAnswer,
+    ModelAsker,
+    Question,
+    answer_usage,
+)
 from flames.scorers.base import ScorerInfo
-from flames.scorers.judge.answers import parse_answer
-from flames.scorers.judge.prompt import JudgePrompt
-from flames.scorers.judge.text import Answer
+from flames.scorers.judge.answers import Answer, parse_answer
+from flames.scorers.judge.prompt import JudgePrompt, score_key
 from flames.scorers.registry import scorer_notes
 from flames.taxonomy import Dimension, Taxonomy
 
@@ -97,32 +103,40 @@ class JudgeScorer:
 
     def _cast(self, responses: Sequence[Response]) -> list[list[Vote]]:
         """All votes on each response, reminded ones included."""
-        dimensions = [self._taxonomy.dimension(r.dimension or "") for r in responses]
-        asks = [
-            Question(tuple(self._prompt.messages(response, self._taxonomy)), vote)
+        asked = [response for response in responses for _ in range(self._votes)]
+        questions = [
+            Question(
+                tuple(self._prompt.messages(response, self._taxonomy)), vote, score_key(response)
+            )
             for response in responses
             for vote in range(self._votes)
         ]
-        scales = [dimension for dimension in dimensions for _ in range(self._votes)]
-        cast = [self._read(t, d) for t, d in zip(self._asker.ask(asks), scales, strict=True)]
+        cast = list(map(self._read, self._asker.ask(questions), asked))
         again = [n for n, vote in enumerate(cast) if vote.answer.unscored is not None]
-        reminders = [self._reminded(asks[n], scales[n]) for n in again]
-        for n, told in zip(again, self._asker.ask(reminders), strict=True):
-            second = self._read(told, scales[n])
+        reminders = [self._reminded(questions[n], asked[n]) for n in again]
+        for n, answer in zip(again, self._asker.ask(reminders), strict=True):
+            second = self._read(answer, asked[n])
             cast[n] = replace(second, asked=(*cast[n].asked, *second.asked))
         return [cast[n : n + self._votes] for n in range(0, len(cast), self._votes)]
 
-    def _reminded(self, ask: Question, dimension: Dimension) -> Question:
-        *before, last = ask.messages
-        reminder = self._prompt.reminded(dimension).content
-        return Question((*before, Message("user", f"{last.content}\n\n{reminder}")), ask.vote)
+    def _reminded(self, question: Question, response: Response) -> Question:
+        *before, last = question.messages
+        dimension = self._taxonomy.dimension(response.dimension or "")
+        reminder = self._prompt.filled_reminder(dimension, question.key)
+        message = Message("user", f"{last.content}\n\n{reminder}")
+        return replace(question, messages=(*before, message))
 
-    def _read(self, told: ModelAnswer, dimension: Dimension) -> Vote:
-        if told.status in ("blocked", "error"):
-            return Vote(Answer(), told.status, (told,), told.note)
-        cut = told.status == "truncated"
-        answer = parse_answer(told.text, dimension.scale, truncated=cut)
-        return Vote(answer, answer.unscored, (told,))
+    def _read(self, reply: ModelAnswer, response: Response) -> Vote:
+        if reply.status in ("blocked", "error"):
+            return Vote(Answer(), reply.status, (reply,), reply.note)
+        answer = parse_answer(
+            reply.text,
+            self._taxonomy.dimension(response.dimension or "").scale,
+            score_key(response),
+            material=f"{response.prompt}\n{response.response}",
+            truncated=reply.status == "truncated",
+        )
+        return Vote(answer, answer.unscored, (reply,))
 
     def _verdict(self, response: Response, votes: Sequence[Vote]) -> Verdict:
         scores = [vote.answer.score for vote in votes if vote.answer.score is not None]
@@ -169,32 +183,38 @@ def shares(scores: Sequence[int], dimension: Dimension) -> dict[str, float]:
     return {str(score): scores.count(score) / len(scores) for score in dimension.scale}
 
 
-def answer_form(dimensions: Iterable[Dimension]) -> list[AnswerForm]:
-    """The ways to ask for structured output: a JSON schema, a tool, or nothing but the prompt.
+def answer_forms(dimensions: Iterable[Dimension]) -> tuple[AnswerForm, ...]:
+    """Returns the ways to ask for structured output: a JSON schema, a tool, the prompt alone.
 
-    The schema allows every score of the taxonomy (one form serves all dimensions); the scale of
-    each is in its prompt, and the parser holds the answer to it.
+    The schema allows every score of the taxonomy, for one form serves all dimensions. The scale
+    of each is in its prompt, and the answer's reader holds the answer to it.
     """
     scores = sorted({score for dimension in dimensions for score in dimension.scale}, reverse=True)
-    schema = {
-        "type": "object",
-        "properties": {
-            "reason": {"type": "string"},
-            "score": {"type": "integer", "enum": scores},
-        },
-        "required": ["reason", "score"],
-        "additionalProperties": False,
-    }
-    named = {"name": "verdict", "strict": True, "schema": schema}
-    tool = {"name": "verdict", "description": "The verdict on the response.", "parameters": schema}
-    return [
-        AnswerForm("schema", {"response_format": {"type": "json_schema", "json_schema": named}}),
-        AnswerForm(
-            "tool",
-            {
-                "tools": [{"type": "function", "function": tool}],
-                "tool_choice": {"type": "function", "function": {"name": "verdict"}},
+
+    def schema(key: str) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "properties": {
+                "reason": {"type": "string"},
+                key: {"type": "integer", "enum": scores},
             },
-        ),
-        AnswerForm("plain"),
-    ]
+            "required": ["reason", key],
+            "additionalProperties": False,
+        }
+
+    def response_format(key: str) -> dict[str, Any]:
+        named = {"name": "verdict", "strict": True, "schema": schema(key)}
+        return {"response_format": {"type": "json_schema", "json_schema": named}}
+
+    def tool(key: str) -> dict[str, Any]:
+        function = {
+            "name": "verdict",
+            "description": "The verdict on the response.",
+            "parameters": schema(key),
+        }
+        return {
+            "tools": [{"type": "function", "function": function}],
+            "tool_choice": {"type": "function", "function": {"name": "verdict"}},
+        }
+
+    return AnswerForm("schema", response_format), AnswerForm("tool", tool), PLAIN
