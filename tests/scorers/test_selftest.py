@@ -20,7 +20,6 @@ from flames.scorers.selftest import (
     pairs_for,
     run_selftest,
 )
-from flames.storage.checksums import file_sha256
 from flames.taxonomy import Taxonomy, default_taxonomy
 
 PAIRS = load_pairs()
@@ -175,17 +174,3 @@ def test_broken_pairs_are_one_clear_line(tmp_path: Path) -> None:
     path.write_text('{"dimension": "Safety", "prompt": "a", "response": "b", "score": 4}\n')
     with pytest.raises(InputError, match=r"pairs\.jsonl:1.*must be 3 or 2 or 1.*got 4"):
         load_pairs(path)
-
-
-def test_checksum_follows_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "w.bin"
-    path.write_bytes(b"one")
-    first = file_sha256(path)
-    assert first == file_sha256(path)
-    path.write_bytes(b"two")
-    assert file_sha256(path) != first
-    other = tmp_path / "a.bin"
-    other.write_bytes(b"one")
-    assert file_sha256(other) == first
-    with pytest.raises(InputError):
-        file_sha256(tmp_path / "none")

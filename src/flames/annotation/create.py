@@ -34,8 +34,9 @@ from flames.errors import InputError, UsageError
 from flames.prompts.sets import known_prompts
 from flames.records import Key, Response, Verdict, response_of
 from flames.scorers.labels import PREFIX, SILVER, labels_path
+from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, read_responses, read_verdicts
-from flames.storage.run_dir import file_sha256, is_run, open_run
+from flames.storage.run_dir import is_run, open_run
 from flames.taxonomy import Language, Taxonomy, Text
 from flames.text import split_opening
 

@@ -31,9 +31,9 @@ from flames.annotation.tasks import Answer, clean_text
 from flames.annotation.work import record_answer
 from flames.errors import InputError, UsageError
 from flames.records import Key, Prompt, prompt_id
+from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, read_verdicts
 from flames.storage.rows import read_rows
-from flames.storage.run_dir import file_sha256
 from flames.text import from_cell, shorten, split_opening
 
 _ANSWERS: dict[str, Answer] = {"flagged": "flag", "skipped": "skip"}

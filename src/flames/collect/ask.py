@@ -25,8 +25,9 @@ from flames.models.function import CallableModel
 from flames.models.load import ModelOptions, load_model
 from flames.prompts.sets import PromptSet, load_prompts
 from flames.records import Key, Prompt, Response
+from flames.storage.checksums import file_sha256
 from flames.storage.manifest import Manifest, RunSession, without_secrets
-from flames.storage.run_dir import RunDir, create_run, file_sha256, safe_name
+from flames.storage.run_dir import RunDir, create_run, safe_name
 from flames.taxonomy import Taxonomy, default_taxonomy
 
 Progress = Callable[["AskState"], None]

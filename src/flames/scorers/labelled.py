@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,8 +15,9 @@ from flames.records import Key, Response, Status, Verdict, is_on_other_text, res
 from flames.scorers.base import ScorerInfo
 from flames.scorers.labels import PREFIX, SILVER, SILVER_ID, labels_path
 from flames.scorers.registry import scorer_notes
+from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, read_verdicts
-from flames.storage.rows import open_binary, parse_mapping
+from flames.storage.rows import parse_mapping
 from flames.taxonomy import load_taxonomy
 from flames.text import split_opening
 
@@ -168,7 +168,7 @@ def read_labelled(
     for name in files:
         path = labels_path(name)
         silver = name == PREFIX + SILVER
-        checksums[path.name] = _sha256(path)
+        checksums[path.name] = file_sha256(path)
         own = replace(options, model=SILVER) if silver else options
         for number, verdict in enumerate(read_verdicts(path, own), start=1):
             where = f"{path.name}, label {number}"
@@ -279,8 +279,3 @@ def _votes(verdict: Verdict, name: str) -> dict[str, int]:
             return scores
     assert verdict.score is not None
     return {name: verdict.score}
-
-
-def _sha256(path: Path) -> str:
-    with open_binary(str(path)) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,8 +12,8 @@ from flames.errors import InputError
 from flames.records import Key, Response, Verdict, is_on_other_text, verdict_for
 from flames.scorers.base import ScorerContext, ScorerInfo
 from flames.scorers.registry import scorer_notes
+from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, read_verdicts
-from flames.storage.rows import open_binary
 from flames.text import shorten
 
 PREFIX = "labels:"
@@ -104,8 +103,7 @@ def load(argument: str, context: ScorerContext) -> LabelScorer:
         labels.setdefault(verdict.key, []).append(verdict)
     if not labels:
         raise InputError("holds no labels", path=path)
-    with open_binary(str(path)) as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    sha256 = file_sha256(path)
     votes = [vote for given in labels.values() for vote in given]
     scorers = Counter(vote.scorer for vote in votes)
     details = {

@@ -1,38 +1,51 @@
-"""Checksums of large files, taken once as long as a file does not change."""
+"""Checksums of files; that of a large file is taken once as long as the file does not change."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
+import os
 from pathlib import Path
 
-from flames.errors import InputError, UsageError
+from flames.errors import UsageError
 from flames.storage.atomic import write_atomic
 from flames.storage.home import home
+from flames.storage.rows import open_binary
+
+LARGE = 2**24
+"""Files of that many bytes and more are worth remembering."""
 
 
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file; remembered in the cache by place, size, inode and time of change.
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Returns the SHA-256 of a file, in hex.
+
+    The checksum of a large file is kept in the user's cache, with the file's size, inode and
+    times of change.
 
     Raises:
         InputError: The file cannot be read.
     """
-    place = Path(path).resolve()
-    try:
-        found = place.stat()
+    with open_binary(os.fspath(path)) as file:
+        found = os.fstat(file.fileno())
         stamp = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
-        note = home() / "checksums" / f"{hashlib.sha256(str(place).encode()).hexdigest()[:32]}.json"
-        try:
-            known = json.loads(note.read_bytes())
-            if known["stamp"] == stamp:
-                return str(known["sha256"])
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        with open(place, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=path) from None
-    with contextlib.suppress(UsageError):  # a cache that cannot be written only costs time
-        write_atomic(note, json.dumps({"stamp": stamp, "sha256": digest}))
+        note = _note(path) if found.st_size >= LARGE else None
+        if note is not None:
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                known = json.loads(note.read_bytes())
+                if known["stamp"] == stamp:
+                    return str(known["sha256"])
+        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+    if note is not None:
+        with contextlib.suppress(UsageError):  # a cache that cannot be written only costs time
+            write_atomic(note, json.dumps({"stamp": stamp, "sha256": digest}))
     return digest
+
+
+def _note(path: str | os.PathLike[str]) -> Path | None:
+    """Returns where the checksum of a file is kept; None for a user without a cache."""
+    name = hashlib.sha256(str(Path(path).resolve()).encode("utf-8", "surrogateescape")).hexdigest()
+    try:
+        return home() / "checksums" / f"{name[:32]}.json"
+    except UsageError:
+        return None

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from flames.errors import InputError, OutsideError, UsageError
 from flames.records import Key, Prompt, PromptSetInfo, Response, Status
 from flames.storage.atomic import to_jsonl, write_atomic
+from flames.storage.checksums import file_sha256
 from flames.storage.journal import Journal, JournalLine, read_journal, response_reader
 from flames.storage.lock import locked
 from flames.storage.manifest import Manifest, differences
@@ -43,12 +44,6 @@ def safe_name(text: str) -> str:
     """The text as a file name: letters, digits and `._@+-` kept, the rest made `-`."""
     name = _UNSAFE.sub("-", text).strip("-.")[:80].strip("-.")
     return name or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-
-
-def file_sha256(path: Path) -> str:
-    """Checksum of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_run(path: str | os.PathLike[str]) -> bool:
@@ -138,8 +133,6 @@ class RunDir:
                 for number, line in enumerate(file, start=1):
                     prompt = Prompt.model_validate(parse_json(line, str(path), number))
                     found[prompt.id] = prompt
-        except FileNotFoundError:
-            raise InputError("no such file", path=path) from None
         except (ValidationError, UnicodeDecodeError) as error:
             raise InputError(f"is no file of prompts: {error}", path=path) from None
         return found

@@ -19,6 +19,7 @@ from flames.scorers.trained.backbone import is_encoder, layers_of, model_type_of
 from flames.scorers.trained.model import FlamesScorer
 from flames.scorers.trained.settings import ScorerSettings, heads_of, write_settings
 from flames.storage.atomic import write_atomic
+from flames.storage.checksums import file_sha256
 from flames.taxonomy import Taxonomy
 from flames.training.options import TrainOptions
 from flames.training.rows import training_data
@@ -112,8 +113,7 @@ def save(model: Any, out: Path) -> ScorerSettings:
         model.to("cpu").save_pretrained(made)
     digest = hashlib.sha256()
     for shard in sorted(made.glob("*.safetensors")):
-        with open(shard, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(file_sha256(shard)))
     known: ScorerSettings = model.settings.model_copy(
         update={"version": digest.hexdigest()[:8], "weights": digest.hexdigest()}
     )

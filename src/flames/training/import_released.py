@@ -18,6 +18,7 @@ from flames.scorers.trained.encoding import TOKENIZER, Encoder
 from flames.scorers.trained.released import RELEASED, default_folder
 from flames.scorers.trained.settings import RELEASED_TEMPLATE, ScorerSettings, heads_of
 from flames.storage.atomic import folder_atomic
+from flames.storage.checksums import file_sha256
 from flames.taxonomy import Taxonomy, load_taxonomy
 from flames.training.options import Progress
 
@@ -282,8 +283,7 @@ def _write(
     for number, group in enumerate(_groups(checkpoint, dtype), start=1):
         shard = f"model-{number:05}.safetensors"
         save_file(group, out / shard, metadata={"format": "pt"})
-        with open(out / shard, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        digest.update(bytes.fromhex(file_sha256(out / shard)))
         total += sum(tensor.nbytes for tensor in group.values())
         placed.update(dict.fromkeys(group, shard))
         progress("writing the tensors", len(placed) / len(expected))
