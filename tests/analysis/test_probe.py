@@ -156,7 +156,7 @@ def test_what_was_unscored_before_is_not_tried() -> None:
     found = report(lambda t: 1 if "坏" in t else None, responses("坏", "嗯"), "padding")
     assert (found.responses, found.scored, found.unscored) == (2, 1, {"refused": 1})
     assert found.probes[0].tried == 1
-    assert found.notes == ("a note",)
+    assert list(map(str, found.notes)) == ["a note"]
 
 
 def test_a_refusal_is_glued_only_to_what_is_harmful() -> None:

@@ -233,7 +233,7 @@ def test_models_of_one_name_are_told_apart_in_every_form(flames: Any, tmp_path: 
     assert [each["model"] for each in found] == ["qwen", "qwen"]
     assert [each["name"] for each in found] == names
     note = "1 prompts have another text under the same id in another file of this report, like p2"
-    assert [each["notes"] for each in found] == [[note], [note]]
+    assert [[n["text"] for n in each["notes"]] for each in found] == [[note], [note]]
     table = list(csv.DictReader(io.StringIO(flames(*files, "--format", "csv")[1])))
     assert list(dict.fromkeys(row["model"] for row in table)) == names
     markdown, shown = flames(*files, "--format", "md")[1], flames(*files)[1]
@@ -272,7 +272,9 @@ def test_a_set_is_not_named_where_its_prompts_were_reworded(flames: Any, tmp_pat
     assert json.loads(flames("v.jsonl", "--format", "json")[1])["prompt_set"]["name"] == "v"
     over = json.loads(flames("v.jsonl", "--format", "json", "--prompts", "quick")[1])
     assert over["overall"]["coverage"]["unscored"] == {"not asked": 1}
-    assert over["notes"] == ["1 verdicts on prompts outside of quick were left out"]
+    assert [note["text"] for note in over["notes"]] == [
+        "1 verdicts on prompts outside of quick were left out"
+    ]
     page = flames("v.jsonl", "--format", "html", "--prompts", "quick")[1]
     assert "？？" not in page
 

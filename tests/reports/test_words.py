@@ -1,10 +1,15 @@
-"""The words: notes that Flames writes are known in Chinese, others are left alone."""
+"""The words: notes are sentences in both languages, chosen by a code; others stay as they are."""
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+from pydantic import TypeAdapter
+
+from flames.metrics.result import Note
 from flames.reports.view import note_text
+from flames.reports.words import load_strings
 from flames.scorers.registry import scorer_notes
 
 
@@ -12,12 +17,64 @@ from flames.scorers.registry import scorer_notes
     "scorer", ["lexical@1", "lexical-plus@1", "labels:silver@1", "judge:x@1", "guard:x@1"]
 )
 def test_the_notes_of_our_scorers_are_told_in_chinese(scorer: str) -> None:
-    for note in scorer_notes(scorer):
-        assert note_text(note).en == note
-        assert note_text(note).zh != note
+    for note in map(Note.read, scorer_notes(scorer)):
+        assert note_text(note).en == str(note)
+        assert note_text(note).zh != str(note)
 
 
 def test_numbers_and_names_stay_in_a_note() -> None:
-    text = note_text("1,207 of the 2,000 prompts of set {0} <b>")
-    assert text.zh == "提示集 set {0} <b> 共 2,000 条提示，此处为其中 1,207 条"
-    assert note_text("anything else {0}").zh == "anything else {0}"
+    note = Note("part_of_set", n=1207, total=2000, name="set {0} <b>")
+    assert str(note) == "1,207 of the 2,000 prompts of set {0} <b>"
+    assert note.words.zh == "提示集 set {0} <b> 共 2,000 条提示，此处为其中 1,207 条"
+    assert Note.text("anything else {0}").words.zh == "anything else {0}"
+    with pytest.raises(KeyError):
+        Note("no_such_note")
+    with pytest.raises(KeyError):
+        Note("part_of_set", n=1)
+
+
+def test_a_note_is_written_with_its_sentence_and_read_again() -> None:
+    kept = TypeAdapter(tuple[Note, ...])
+    notes = (Note("outside_set", n=3, name="open"), Note.text("mine"))
+    written = kept.dump_python(notes)
+    assert written[0] == {
+        "code": "outside_set",
+        "n": 3,
+        "name": "open",
+        "text": "3 verdicts on prompts outside of open were left out",
+    }
+    assert kept.validate_python(written) == notes
+    assert len({*notes, *kept.validate_json(kept.dump_json(notes))}) == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a sentence",
+        {"text": "a sentence"},
+        {"code": "of a later version", "n": 1, "text": "a sentence"},
+        {"code": "outside_set", "n": "three", "name": "open", "text": "a sentence"},
+        {"code": "outside_set", "text": "a sentence"},
+        {"code": 7, "text": "a sentence"},
+    ],
+)
+def test_a_note_without_words_here_keeps_its_sentence(value: Any) -> None:
+    assert Note.read(value) == Note.text("a sentence")
+
+
+@pytest.mark.parametrize("value", [7, None, {}, {"code": "silver"}, ["a"]])
+def test_what_is_no_note_is_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="a sentence, or an object"):
+        Note.read(value)
+
+
+def test_both_languages_take_the_same_values() -> None:
+    for key, text in load_strings().items():
+        zh, en = (sorted(set(_fields(words))) for words in (text.zh, text.en))
+        assert zh == en, key
+
+
+def _fields(words: str) -> list[str]:
+    from string import Formatter
+
+    return [name for _, name, _, _ in Formatter().parse(words) if name]

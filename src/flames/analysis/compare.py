@@ -29,7 +29,7 @@ from flames.metrics.paired import (
     sign_flip_test,
 )
 from flames.metrics.rates import RESAMPLES
-from flames.metrics.result import Estimate
+from flames.metrics.result import Estimate, Note
 from flames.records import Verdict
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 from flames.text import normalize_text, shorten
@@ -100,9 +100,9 @@ def _ids(source: Source) -> frozenset[str]:
 
 def _remarks(
     first: Source, second: Source, shared: Set[str], other: Sequence[str], common: bool
-) -> tuple[str, ...]:
+) -> tuple[Note, ...]:
     """What a reader must know of how these two were narrowed; refuses what was not asked for."""
-    remarks = []
+    remarks: list[Note] = []
     if first.scorer != second.scorer:
         if not common:
             raise UsageError(
@@ -110,10 +110,13 @@ def _remarks(
                 f"{second.scorer}; score both with one scorer, choose one with --scorer, or give "
                 "--common to compare them all the same"
             )
-        remarks.append(
-            f"different scorers ({first.scorer}, {second.scorer}): a difference may be theirs"
-        )
+        remarks.append(Note("different_scorers", first=first.scorer, second=second.scorer))
     ours, theirs = _ids(first), _ids(second)
+    different = []
+    if other:
+        texts = (shorten(side.prompts[other[0]].text, 40) for side in (first, second))
+        values = {"id": shorten(other[0], 40), **dict(zip(("first", "second"), texts, strict=True))}
+        different.append(Note("other_text", n=len(other), **values))
     if not shared or (ours != theirs and not common):
         how = "--common compares on these alone" if shared else "nothing can be compared"
         if renamed := _renamed(first, second):
@@ -121,25 +124,20 @@ def _remarks(
         raise UsageError(
             f"different prompt sets: {first.model} on {_set(first, ours)}, {second.model} on "
             f"{_set(second, theirs)}, {len(shared):,} in common"
-            f"{f' ({_example(first, second, other)})' if other else ''}; {how}"
+            f"{''.join(f' ({note})' for note in different)}; {how}"
         )
     if ours != theirs:
         remarks.append(
-            f"narrowed to the {len(shared):,} prompts in common of {_set(first, ours)} and "
-            f"{_set(second, theirs)}"
+            Note(
+                "narrowed",
+                n=len(shared),
+                first=first.prompt_set.name,
+                first_n=len(ours),
+                second=second.prompt_set.name,
+                second_n=len(theirs),
+            )
         )
-    if other:
-        remarks.append(f"left out: {_example(first, second, other)}")
-    return tuple(remarks)
-
-
-def _example(first: Source, second: Source, other: Sequence[str]) -> str:
-    """How many prompts are no pairs for their texts, and one of them."""
-    texts = (shorten(side.prompts[other[0]].text, 40) for side in (first, second))
-    return (
-        f"{len(other):,} with another text under the same id, like {shorten(other[0], 40)}: "
-        f"{' | '.join(texts)}"
-    )
+    return (*remarks, *different)
 
 
 def _renamed(first: Source, second: Source) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from flames import __version__
-from flames.metrics.result import Estimate
+from flames.metrics.result import Estimate, Note
 from flames.records import Frozen, PromptSetInfo
 from flames.text import for_terminal
 
@@ -24,7 +24,7 @@ class Side(Frozen):
     scorer: str
     prompt_set: PromptSetInfo
     origin: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 class Difference(Frozen):
@@ -82,7 +82,7 @@ class PairComparison(Frozen):
     second: str
     n: int
     left_out: dict[str, int] = Field(default_factory=dict)
-    remarks: tuple[str, ...] = ()
+    remarks: tuple[Note, ...] = ()
     partial: bool
     harmless_rate: Difference | None = None
     harmless_score: Difference | None = None

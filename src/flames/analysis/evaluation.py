@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from flames.metrics.result import Estimate
+from flames.metrics.result import Estimate, Note
 from flames.records import Frozen
 
 
@@ -106,7 +106,7 @@ class Evaluation(Frozen):
     labels: dict[str, str]
     ids_sha256: str
     excluded: dict[str, int] = Field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     prompts: int
     overall: ScorerMetrics
     dimensions: dict[str, ScorerMetrics]

@@ -222,7 +222,7 @@ def _drop(
     if found is None:
         where = " of every dimension" if name == OVERALL else ""
         why = f"not measured: no prompt{where} that both were scored on"
-        return RuleResult(model, rule, False, "; ".join((why, *pair.remarks)))
+        return RuleResult(model, rule, False, "; ".join((why, *map(str, pair.remarks))))
     near = found.difference
     p = found.p if found.p_holm is None else found.p_holm
     shown = "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
@@ -230,7 +230,7 @@ def _drop(
         f"{near.value:+.2f} [{near.low:+.1f}, {near.high:+.1f}], {shown}, "
         f"{found.first:.2f} → {found.second:.2f}"
     )
-    text = "; ".join((text, *pair.remarks))
+    text = "; ".join((text, *map(str, pair.remarks)))
     fell = -near.value > most + 1e-9
     return RuleResult(model, rule, not fell or (significant and not found.significant), text)
 

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from flames.analysis.source import CarriedResponses, Source, reworded_ids, scorer_matches
 from flames.errors import InputError, UsageError
 from flames.metrics.correction_labels import probability_of
+from flames.metrics.result import Note
 from flames.prompts.sets import PromptSet, identify, known_prompts
 from flames.records import (
     SCORABLE,
@@ -186,7 +187,7 @@ def _from_file(path: Path, options: ReadOptions) -> Iterator[Source]:
             scorer = f"{scorer}:{annotator}"
         ids = list(dict.fromkeys(verdict.prompt_id for verdict in verdicts))
         prompts = dict(_prompts(verdicts, options.prompts, shared))
-        prompt_set, more = _prompt_set(ids, prompts, stem_of(path), known_set(frozenset(ids)))
+        prompt_set, part = _prompt_set(ids, prompts, stem_of(path), known_set(frozenset(ids)))
         samples = max(Counter(verdict.prompt_id for verdict in verdicts).values())
         yield Source(
             model=model,
@@ -195,26 +196,30 @@ def _from_file(path: Path, options: ReadOptions) -> Iterator[Source]:
             prompts=prompts,
             verdicts=tuple(verdicts),
             responses=CarriedResponses(verdicts),
-            notes=notes_of(verdicts, scorer) + more + tuple(_thinking(verdicts)),
+            notes=(*_scorer_notes(verdicts, scorer), *part, *_thinking(verdicts)),
             origin=path,
             samples=samples,
         )
 
 
-def _thinking(verdicts: Sequence[Verdict]) -> Iterator[str]:
+def _scorer_notes(verdicts: Sequence[Verdict], scorer: str) -> tuple[Note, ...]:
+    return tuple(map(Note.read, notes_of(verdicts, scorer)))
+
+
+def _thinking(verdicts: Sequence[Verdict]) -> Iterator[Note]:
     """What became of thinking that stood before answers."""
     apart = sum(verdict.extra.get(THOUGHT_ALOUD) is True for verdict in verdicts)
     if apart:
-        yield f"{apart:,} responses began with thinking, which was taken out and not scored"
+        yield Note("thinking", n=apart)
     scored = (verdict for verdict in verdicts if verdict.score is not None)
     texts = (str(verdict.extra.get("response") or "") for verdict in scored)
     if within := sum(split_opening(text)[0] != text for text in texts):
-        yield f"{within:,} responses begin with thinking, which was scored as part of them"
+        yield Note("thinking_scored", n=within)
 
 
 def _prompt_set(
     ids: list[str], prompts: Mapping[str, Prompt], stem: str, known: PromptSet | None
-) -> tuple[PromptSetInfo, tuple[str, ...]]:
+) -> tuple[PromptSetInfo, tuple[Note, ...]]:
     """What set these prompts are, and a note where they are only a part of it."""
     texts = {known: prompt.text for known, prompt in prompts.items()}
     digest = ids_sha256({own: texts.get(own) for own in ids})
@@ -231,7 +236,7 @@ def _prompt_set(
             "limit": None if whole else len(ids),
         }
     )
-    note = f"{len(ids):,} of the {len(known.prompts):,} prompts of {known.name}"
+    note = Note("part_of_set", n=len(ids), total=len(known.prompts), name=known.name)
     return info, () if whole else (note,)
 
 
@@ -301,7 +306,7 @@ def from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
         prompts=prompts,
         verdicts=tuple(verdicts),
         responses=responses,
-        notes=notes_of(verdicts, scorer_id),
+        notes=_scorer_notes(verdicts, scorer_id),
         origin=run.path,
         samples=run.samples,
     )

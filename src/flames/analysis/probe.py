@@ -19,7 +19,7 @@ from pydantic import Field
 
 from flames.errors import MissingExtraError, UsageError
 from flames.metrics.intervals import wilson
-from flames.metrics.result import Estimate
+from flames.metrics.result import Estimate, Note
 from flames.records import Frozen, Key, Response, Verdict
 from flames.scorers.base import Scorer, score_stream
 from flames.taxonomy import Dimension, Taxonomy
@@ -67,7 +67,7 @@ class ProbeReport(Frozen):
 
     schema_: int = Field(default=1, alias="schema")
     scorer: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     source: str
     responses: int
     scored: int
@@ -122,7 +122,7 @@ def probe_scorer(
     return ProbeReport(
         schema=1,
         scorer=scorer.info.id,
-        notes=scorer.info.notes,
+        notes=tuple(map(Note.read, scorer.info.notes)),
         source=source,
         responses=len(given),
         scored=len(given) - unscored.total(),

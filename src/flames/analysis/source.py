@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flames.errors import InputError
+from flames.metrics.result import Note
 from flames.prompts.sets import PromptSet
 from flames.records import (
     Key,
@@ -81,7 +82,7 @@ class Source:
     prompts: Mapping[str, Prompt]
     verdicts: tuple[Verdict, ...]
     responses: Mapping[Key, Response]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     origin: Path
     samples: int = 1
 
@@ -134,21 +135,17 @@ def reworded_ids(first: Mapping[str, Prompt], second: Mapping[str, Prompt]) -> l
     ]
 
 
-def reworded_notes(sources: Sequence[Source]) -> list[tuple[str, ...]]:
-    """For each source a note where its ids stand for prompts of another text in another one."""
+def reworded_notes(sources: Sequence[Source]) -> list[tuple[Note, ...]]:
+    """Returns for each source a note where its ids mean prompts of another text in another one."""
     texts: dict[str, set[str]] = defaultdict(set)
     for source in sources:
         for known, prompt in source.prompts.items():
             texts[known].add(normalize_text(prompt.text))
     apart = {known for known, found in texts.items() if len(found - {""}) > 1}
-    return [_note([known for known in source.prompts if known in apart]) for source in sources]
-
-
-def _note(ids: Sequence[str]) -> tuple[str, ...]:
-    if not ids:
-        return ()
-    what = f"{len(ids):,} prompts have another text under the same id in another file"
-    return (f"{what} of this report, like {shorten(ids[0])}",)
+    found = [[known for known in source.prompts if known in apart] for source in sources]
+    return [
+        (Note("reworded", n=len(ids), example=shorten(ids[0])),) if ids else () for ids in found
+    ]
 
 
 def fill_unasked(source: Source, prompts: PromptSet) -> Source:
@@ -173,7 +170,7 @@ def fill_unasked(source: Source, prompts: PromptSet) -> Source:
     if not given:
         message = f"none of the {outside:,} verdicts is on a prompt of the set {prompts.name}"
         raise InputError(message, path=source.origin)
-    note = f"{outside:,} verdicts on prompts outside of {prompts.name} were left out"
+    note = Note("outside_set", n=outside, name=prompts.name)
     return replace(
         source,
         prompt_set=prompts.info,

@@ -23,12 +23,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from flames import __version__
 from flames.analysis.source import Source
 from flames.errors import InputError
+from flames.metrics.result import Note
 from flames.records import Verdict
 from flames.storage.rows import open_binary, parse_json
 from flames.storage.run_dir import safe_name
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 from flames.text import for_terminal, has_visible_text, shorten
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _Count = Annotated[int, Field(ge=0)]
 _Line = Annotated[str, Field(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
@@ -99,14 +101,17 @@ class LeaderboardEntry(_Part):
     samples: Annotated[int, Field(ge=1)] = 1
     truncated: _Count = 0
     dimensions: Annotated[dict[str, DimensionCounts], Field(min_length=1)]
-    notes: tuple[_Line, ...] = ()
+    notes: tuple[Note, ...] = ()
     link: _Line | None = None
     contact: _Line | None = None
 
     @field_validator("notes", mode="before")
     @classmethod
     def _listed(cls, notes: Any) -> Any:
-        return tuple(notes) if isinstance(notes, list) else notes
+        for note in map(Note.read, notes):
+            if len(str(note)) > 300 or _CONTROL.search(str(note)):
+                raise ValueError("must be at most 300 characters without control characters")
+        return tuple(notes)
 
     @field_validator("name")
     @classmethod
@@ -196,7 +201,10 @@ def entry_of(
             for dimension in taxonomy.dimensions
             if dimension.name in by_place
         },
-        "notes": tuple(shorten(note, 300) for note in source.notes),
+        "notes": tuple(
+            note if len(str(note)) <= 300 else Note.text(shorten(str(note), 300))
+            for note in source.notes
+        ),
         "link": link,
         "contact": contact,
     }

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from flames.errors import UsageError
 from flames.leaderboard.possible import best_counts, possible_counts, score_of
 from flames.metrics.rates import RESAMPLES, measure
-from flames.metrics.result import Result
+from flames.metrics.result import Note, Result
 from flames.records import PromptSetInfo, Verdict
 from flames.taxonomy import Taxonomy, default_taxonomy
 
@@ -73,7 +73,7 @@ class _Published:
     model: str
     prompt_set: PromptSetInfo
     verdicts: tuple[Verdict, ...]
-    notes: tuple[str, ...]
+    notes: tuple[Note, ...]
     scorer: str = "as published"
     samples: int = 1
 
@@ -87,8 +87,7 @@ def published_results(
         n = sum(map(sum, dimensions.values()))
         info = PromptSetInfo(name=f"flames, as published {release}", sha256="unknown", n=n)
         notes = tuple(
-            f"{row.dimension}: no counts give the published score {row.harmless_score}; it is "
-            "shown as the rate implies it"
+            Note("published_score", dimension=row.dimension, score=row.harmless_score or 0)
             for row in published(release)
             if row.model == model and not row.exact
         )

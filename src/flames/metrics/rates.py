@@ -25,7 +25,7 @@ from flames.metrics.intervals import (
     stream,
     wilson,
 )
-from flames.metrics.result import Bounds, Coverage, Estimate, Group, Overall, Result
+from flames.metrics.result import Bounds, Coverage, Estimate, Group, Note, Overall, Result
 from flames.records import PromptSetInfo, Verdict
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 
@@ -64,7 +64,7 @@ class Measurable(Protocol):
         ...
 
     @property
-    def notes(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[Note, ...]:
         """What a reader of the numbers must know."""
         ...
 

@@ -2,11 +2,96 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from flames.records import Frozen, PromptSetInfo
+from flames.taxonomy import Text
+
+
+@cache
+def _sentences() -> dict[str, Text]:
+    """The sentences of notes by code, from the file that holds the words of all pages."""
+    file = resources.files("flames").joinpath("reports/strings.json")
+    words = json.loads(file.read_text("utf-8"))
+    notes = {key: text for key, text in words.items() if key.startswith("note.")}
+    return {key.removeprefix("note."): Text.model_validate(text) for key, text in notes.items()}
+
+
+@dataclass(frozen=True, init=False)
+class Note:
+    """Something that a reader of numbers must know: `Note("outside_set", n=3, name="open")`.
+
+    `code` and parameters choose and fill a sentence in `strings.json` (`note.outside_set`), which
+    is there in Chinese and English. `Note.text("…")` holds a sentence of its own.
+    """
+
+    code: str
+    params: tuple[tuple[str, str | int | float], ...]
+
+    def __init__(self, code: str, /, **params: str | int | float) -> None:
+        object.__setattr__(self, "code", code)
+        object.__setattr__(self, "params", tuple(params.items()))
+        _ = self.words  # an unknown code or a missing parameter fails here
+
+    @classmethod
+    def text(cls, sentence: str) -> Note:
+        """Returns a note with a sentence of its own, the same in both languages."""
+        return cls("text", text=sentence)
+
+    @classmethod
+    def read(cls, value: object) -> Note:
+        """Reads a note from JSON: an object as `to_dict` gives it, or a sentence.
+
+        A note that this version has no sentence for keeps the one that it was written with.
+
+        Raises:
+            ValueError: It is neither.
+        """
+        if isinstance(value, Note):
+            return value
+        if isinstance(value, str):
+            return cls.text(value)
+        if not isinstance(value, dict) or not isinstance(value.get("text"), str):
+            raise ValueError("must be a sentence, or an object with a `code` and a `text`")
+        params = {k: v for k, v in value.items() if isinstance(v, str | int | float)}
+        sentence, code = params.pop("text"), params.pop("code", "text")
+        try:
+            note = cls(str(code), **params)
+        except (LookupError, ValueError, TypeError):
+            return cls.text(str(sentence))
+        return note
+
+    @property
+    def words(self) -> Text:
+        """The sentence in both languages."""
+        params: dict[str, Any] = dict(self.params)
+        if self.code == "text":
+            return Text(zh=params["text"], en=params["text"])
+        form = _sentences()[self.code]
+        return Text(zh=form.zh.format(**params), en=form.en.format(**params))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the note as it is written: code, parameters, and the English sentence."""
+        return {"code": self.code, **dict(self.params), "text": str(self)}
+
+    def __str__(self) -> str:
+        return self.words.en
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            cls.read,
+            serialization=core_schema.plain_serializer_function_ser_schema(cls.to_dict),
+        )
 
 
 class Estimate(Frozen):
@@ -109,7 +194,7 @@ class Result(Frozen):
     prompt_set: PromptSetInfo
     partial: bool
     samples: int = 1
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     overall: Overall
     dimensions: dict[str, Group]
     subcomponents: dict[str, Group]

@@ -114,11 +114,15 @@ def _print_heading(comparison: Comparison, console: Console, lang: Language) -> 
     console.print(_text(f"{_say('compare.set', lang)}: {', '.join(sets)}", "dim"))
     console.print(_text(f"{_say('compare.scorer', lang)}: {', '.join(scorers)}", "dim"))
     for note in dict.fromkeys(note for side in sides for note in side.notes):
-        console.print(_text(f"! {note}", "yellow"))
+        console.print(_text(f"! {note_text(note)(lang)}", "yellow"))
     narrowed = [pair for pair in comparison.pairs if pair.remarks]
     if narrowed and len(sides) > 2:
         one = narrowed[0]
-        values = {"first": one.first, "second": one.second, "remark": one.remarks[-1]}
+        values = {
+            "first": one.first,
+            "second": one.second,
+            "remark": note_text(one.remarks[-1])(lang),
+        }
         line = _say("compare.narrowed", lang, n=len(narrowed), **values)
         console.print(_text(f"! {line}", "yellow"))
 
@@ -178,7 +182,7 @@ def _print_pair(
     pair: PairComparison, console: Console, lang: Language, taxonomy: Taxonomy, changes: int
 ) -> None:
     for remark in pair.remarks:
-        console.print(_text(f"! {remark}", "yellow"))
+        console.print(_text(f"! {note_text(remark)(lang)}", "yellow"))
     console.print(_text(_say("compare.paired", lang, n=f"{pair.n:,}")))
     if pair.left_out:
         console.print(_text(_say("compare.left_out", lang, list=left_out(pair, lang))))

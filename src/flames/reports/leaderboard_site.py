@@ -13,6 +13,7 @@ from flames.leaderboard.attack import attack_table
 from flames.leaderboard.entries import LeaderboardEntry
 from flames.leaderboard.lists import RESAMPLES, BoardList, ListRow, board_lists
 from flames.leaderboard.published import RELEASES
+from flames.metrics.result import Note
 from flames.reports.charts import radar
 from flames.reports.data import CSV_COLUMNS, csv_rows
 from flames.reports.html import helpers, section_of
@@ -209,7 +210,7 @@ def _pages(site: _Site) -> Iterator[tuple[str, str]]:
     )
 
 
-def _shared_notes(board: BoardList) -> list[str]:
+def _shared_notes(board: BoardList) -> list[Note]:
     """What holds for every line; what holds for one stands on the model's page."""
     first, *others = board.lines
     return [n for n in first.result.notes if all(n in line.result.notes for line in others)]

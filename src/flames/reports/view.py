@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from flames.errors import InputError
-from flames.metrics.result import Bounds, Coverage, Estimate, Group, Result
+from flames.metrics.result import Bounds, Coverage, Estimate, Group, Note, Result
 from flames.records import PromptSetInfo
 from flames.reports.words import load_strings
 from flames.taxonomy import Dimension, Language, Taxonomy, Text
@@ -70,18 +69,11 @@ def technique_text(name: str) -> Text:
     return load_strings().get(f"technique.{name}") or plain(name)
 
 
-def note_text(note: str) -> Text:
-    """A note in both languages, where it is one that Flames itself writes; else as it is.
-
-    The strings under `note.` hold such notes; a number or name in them is a `{0}` or `{1}`.
-    """
-    for key, text in load_strings().items():
-        if not key.startswith("note."):
-            continue
-        parts = [re.escape(part) for part in re.split(r"\{\d\}", text.en)]
-        if found := re.fullmatch("(.+)".join(parts), note):
-            return Text(zh=text.zh.format(*found.groups()), en=note)
-    return plain(note)
+def note_text(note: Note) -> Text:
+    """A note in both languages. Until scorers give codes, their sentences are looked up."""
+    known = load_strings().items()
+    same = (t for key, t in known if key.startswith("note.") and t.en == str(note))
+    return next(same, note.words)
 
 
 def dimension_of(taxonomy: Taxonomy, name: str) -> Dimension | None:

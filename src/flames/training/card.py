@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from flames import __version__
 from flames.analysis.evaluation import Evaluation
-from flames.metrics.result import Estimate
+from flames.metrics.result import Estimate, Note
 from flames.models.local import GEMMA_FILE
 from flames.reports.evaluation import accuracy_difference, details, metric_columns
 from flames.reports.tables import (
@@ -149,7 +149,7 @@ def _summary(
     table = Table.of_cells("", (*titles, "accuracy less this scorer's"), rows, text=2)
     return markdown_table(table, "en") + (
         "\n\nIn brackets: 95 % intervals, prompts resampled. "
-        + "".join(f"{md(note)}. " for note in _notes(others))
+        + "".join(f"{md(str(note))}. " for note in _notes(others))
     )
 
 
@@ -161,7 +161,7 @@ def _less(found: Estimate | None) -> Estimate | None:
     return found.model_copy(update=turned)
 
 
-def _notes(others: Mapping[str, tuple[Evaluation, ...]]) -> list[str]:
+def _notes(others: Mapping[str, tuple[Evaluation, ...]]) -> list[Note]:
     return list(dict.fromkeys(n for each in others.values() for other in each for n in other.notes))
 
 

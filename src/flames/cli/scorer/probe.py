@@ -123,7 +123,7 @@ def _show(report: ProbeReport) -> None:
         highlight=False,
     )
     for note in report.notes:
-        console.print(f"note: {for_terminal(note)}", markup=False, highlight=False)
+        console.print(f"note: {for_terminal(str(note))}", markup=False, highlight=False)
     console.print(_directions(report))
     console.print(_dimensions(report))
     console.print("95 % intervals (Wilson) in brackets", markup=False, highlight=False)
