@@ -17,9 +17,11 @@ import os
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from flames.errors import UsageError
+from flames.text import utf8_safe
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,11 @@ class Declared:
         if self.opt.positional:
             return self.opt.metavar or self.name.upper()
         return self.opt.flag or "--" + self.name.replace("_", "-")
+
+    @property
+    def key(self) -> str:
+        """The name that is unique in a command: what the flag is called, whatever the field is."""
+        return self.name + "_" if self.opt.positional else self.flag.strip("-").replace("-", "_")
 
     @property
     def choices(self) -> tuple[Any, ...]:
@@ -190,6 +197,23 @@ def default_language() -> Literal["zh", "en"]:
     """Returns the language of the user's locale: Chinese where it is Chinese, else English."""
     names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
     return "zh" if next(filter(None, names), "").lower().startswith("zh") else "en"
+
+
+def text_or_file(given: str, option: str) -> str:
+    """Returns the text that an option gives, or the content of the file that it names: `@FILE`.
+
+    Raises:
+        UsageError: The file cannot be read, or the text is not valid UTF-8.
+    """
+    if utf8_safe(given) != given:
+        raise UsageError(f"{option} is not valid UTF-8 text")
+    if not given.startswith("@"):
+        return given
+    try:
+        return Path(given[1:]).read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "is not text in UTF-8"
+        raise UsageError(f"{option}: {given[1:]}: {reason}") from None
 
 
 def wrong_value(option: str, takes: str, value: Any) -> UsageError:

@@ -55,6 +55,11 @@ class Sharing:
 
 @dataclass(frozen=True)
 class Clashing:
+    top: Annotated[str | None, Opt("The top.")] = None
+
+
+@dataclass(frozen=True)
+class Renamed:
     top: Annotated[int | None, Opt("The top.", flag="--summit")] = None
 
 
@@ -154,13 +159,21 @@ def _group(command: Any) -> typer.Typer:
     return app
 
 
-def test_one_name_stands_for_one_flag() -> None:
+def test_one_flag_means_one_thing() -> None:
     def clash(options: Sharing, other: Clashing) -> None:
         """Clash."""
 
-    clash.__annotations__ = {"options": Sharing, "other": Clashing}
-    with pytest.raises(TypeError, match="top is declared as --top and --summit"):
+    with pytest.raises(TypeError, match="--top is declared with two types"):
         build_command("clash", clash)
+
+
+def test_fields_of_one_name_may_have_flags_of_their_own() -> None:
+    def tell(options: Sharing, other: Renamed) -> None:
+        """Tell."""
+        seen[:] = [options.top, other.top]
+
+    build_command("tell", tell).main(["--top", "1", "--summit", "2"], standalone_mode=False)
+    assert seen == [1, 2]
 
 
 def _all(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -189,7 +202,7 @@ def test_help_of_a_group_imports_no_command(words: list[str]) -> None:
     loaded = done.stdout.splitlines()[-1].split()
     assert set(loaded) <= {
         "flames", "flames.cli", "flames.cli._app", "flames.cli._commands", "flames.cli._declare",
-        "flames.errors", "flames.options",
+        "flames.errors", "flames.options", "flames.text",
     }  # fmt: skip
     assert "Commands:" in done.stdout
 

@@ -226,7 +226,7 @@ def test_money_is_never_more_than_the_budget_but_for_what_was_under_way(
         usage = Usage(prompt_tokens=10, completion_tokens=answers[int(prompt) % len(answers)])
         return Reply("ok", text="好", usage=usage)
 
-    settings = AskSettings(concurrency=concurrency, max_cost=budget, prices=prices)
+    settings = AskSettings(concurrency=concurrency, max_cost=budget, price_in=1.0, price_out=10.0)
     found, stopped, collector = collect(answer, 30, settings)
     assert collector.meter.cost is not None
     most = prices.cost(10, max(answers))
@@ -252,14 +252,14 @@ def test_the_estimate_counts_chinese_by_character() -> None:
 
 
 def test_tokens_that_nobody_counted_are_estimated() -> None:
-    settings = AskSettings(concurrency=2, prices=Prices(1.0, 1.0))
+    settings = AskSettings(concurrency=2, price_in=1.0, price_out=1.0)
     _, _, collector = collect(lambda _: "好" * 100, 3, settings)
     assert collector.meter.tokens_out == 300
 
 
 def test_what_nobody_counted_costs_the_same_after_a_resume(tmp_path: Path) -> None:
     plan = Plan(CallableModel(lambda _: "好" * 100), load_prompts("quick"), system="简短。")
-    settings = AskSettings(prices=Prices(1.0, 1.0), max_requests=9)
+    settings = AskSettings(price_in=1.0, price_out=1.0, max_requests=9)
     with Asking(plan, prepare(plan, tmp_path / "run"), settings) as asking:
         with pytest.raises(BudgetSpent):
             asking.ask()

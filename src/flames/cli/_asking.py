@@ -98,20 +98,14 @@ def settings(options: AskOptions) -> AskSettings:
         UsageError: Only one price was given, or a price is none.
     """
     from flames.collect.engine import AskSettings
-    from flames.collect.limits import Prices
-    from flames.errors import UsageError
 
-    prices = None
-    if options.price_in is not None and options.price_out is not None:
-        prices = Prices(options.price_in, options.price_out)
-    elif options.price_in is not None or options.price_out is not None:
-        raise UsageError("--price-in and --price-out go together")
     return AskSettings(
         concurrency=options.concurrency,
         retries=options.retries,
         max_requests=options.max_requests,
         max_cost=options.max_cost,
-        prices=prices,
+        price_in=options.price_in,
+        price_out=options.price_out,
     )
 
 

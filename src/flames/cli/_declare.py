@@ -52,24 +52,22 @@ def expanded(function: Callable[..., Any]) -> Callable[..., Any]:
     """Returns the same function with a parameter for every field of its options classes.
 
     Raises:
-        TypeError: Two of its parameters declare one name as different flags.
+        TypeError: Two of its parameters declare one flag with different types.
     """
     hints = get_type_hints(function, include_extras=True)
     own = inspect.signature(function).parameters
     classes = {n: hints[n] for n in own if isinstance(hints[n], type) and is_dataclass(hints[n])}
     parameters: dict[str, inspect.Parameter] = {}
-    flags: dict[str, str] = {}
     for name, parameter in own.items():
         if name not in classes:
-            parameters[name] = parameter.replace(
-                kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name]
-            )
+            kept = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[name])
+            parameters[name] = kept
             continue
         for option in declared(classes[name]):
-            if flags.setdefault(option.name, option.flag) != option.flag:
-                clash = f"{flags[option.name]} and {option.flag}"
-                raise TypeError(f"{function.__name__}: {option.name} is declared as {clash}")
-            parameters.setdefault(option.name, _parameter(option))
+            new = _parameter(option)
+            known = parameters.setdefault(option.key, new)
+            if get_args(known.annotation)[0] != get_args(new.annotation)[0]:
+                raise TypeError(f"{function.__name__}: {option.flag} is declared with two types")
 
     def wrapper(**given: Any) -> Any:
         values = {n: given[n] for n in own if n not in classes}
@@ -87,7 +85,7 @@ def expanded(function: Callable[..., Any]) -> Callable[..., Any]:
 def _values(options: type[Any], given: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yields the values that the user gave; the class has the defaults of the others."""
     for option in declared(options):
-        value = given[option.name]
+        value = given[option.key]
         if value is None or value == []:
             continue
         if option.opt.parse:
@@ -123,7 +121,7 @@ def _parameter(option: Declared) -> inspect.Parameter:
             names[0] += f"/--no-{option.flag.removeprefix('--')}"
         info = typer.Option(*names, metavar=None if kind is bool else metavar, help=shown)
     return inspect.Parameter(
-        option.name,
+        option.key,
         inspect.Parameter.KEYWORD_ONLY,
         default=inspect.Parameter.empty if option.required else default if plain else None,
         annotation=Annotated[kind if plain or option.required else kind | None, info],

@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 from flames.collect.limits import AdaptiveLimit, BudgetSpent, Meter, Prices
 from flames.errors import FlamesError, UsageError
@@ -25,6 +25,7 @@ from flames.models.base import (
     Sampling,
     Unreachable,
 )
+from flames.options import Opt, check_options
 
 T = TypeVar("T")
 
@@ -63,37 +64,65 @@ class AskOutcome(Generic[T]):
 
 @dataclass(frozen=True)
 class AskSettings:
-    """How hard to try, and how much may be used.
+    """How hard to try, and how much may be used by all sessions of a run together.
 
     Args:
-        concurrency: Requests at once at most; what suits the model unless given.
-        retries: Further attempts after a failure that may pass.
         patience: Attempts of one request that the endpoint may turn away for its rate.
         backoff_s: The first wait before trying again, in seconds; each further one doubles.
         longest_wait_s: The longest wait that is made; an endpoint that asks for more is
             given up.
-        max_requests: The most requests, retries included.
-        max_cost: The most money, in the prices' currency.
-        prices: What tokens cost.
 
     Raises:
-        UsageError: A limit of money was given without prices, or is none.
+        UsageError: A limit is out of range, or one of money was given without prices.
     """
 
-    concurrency: int | None = None
-    retries: int = 4
+    concurrency: Annotated[
+        int | None,
+        Opt(
+            "Maximum number of concurrent requests; fewer where the endpoint asks for it.",
+            metavar="N",
+            min=1,
+        ),
+    ] = None
+    retries: Annotated[int, Opt("Further attempts after a failure.", metavar="N", min=0)] = 4
+    max_requests: Annotated[
+        int | None,
+        Opt(
+            "Maximum number of requests of the whole run, with retries and earlier sessions.",
+            metavar="N",
+            min=1,
+        ),
+    ] = None
+    max_cost: Annotated[
+        float | None,
+        Opt("Maximum cost of the whole run, with earlier sessions; needs prices.", metavar="MONEY"),
+    ] = None
+    price_in: Annotated[float | None, Opt("Price of a million input tokens.", metavar="MONEY")] = (
+        None
+    )
+    price_out: Annotated[
+        float | None, Opt("Price of a million output tokens.", metavar="MONEY")
+    ] = None
     patience: int = 8
     backoff_s: float = 0.5
     longest_wait_s: float = 120.0
-    max_requests: int | None = None
-    max_cost: float | None = None
-    prices: Prices | None = None
 
     def __post_init__(self) -> None:
-        if self.max_cost is not None and self.prices is None:
+        check_options(self)
+        if (self.price_in is None) != (self.price_out is None):
+            raise UsageError("--price-in and --price-out go together")
+        prices = self.prices
+        if self.max_cost is not None and prices is None:
             raise UsageError("--max-cost needs prices: give --price-in and --price-out")
         if self.max_cost is not None and not (math.isfinite(self.max_cost) and self.max_cost >= 0):
             raise UsageError(f"--max-cost must be a number of at least 0, not {self.max_cost}")
+
+    @property
+    def prices(self) -> Prices | None:
+        """What tokens cost, where that was given."""
+        if self.price_in is None or self.price_out is None:
+            return None
+        return Prices(self.price_in, self.price_out)
 
 
 class Collector:

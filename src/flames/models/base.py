@@ -14,10 +14,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
-from flames.errors import ModelError, UsageError
+from flames.errors import InputError, ModelError, UsageError
+from flames.options import Opt, text_or_file
 from flames.records import Status
+from flames.storage.rows import parse_json
 
 _MOST = 10**12  # tokens; what claims more is no count
 _OURS = frozenset({"model", "messages", "prompt", "stream", "n"})
@@ -31,24 +33,48 @@ class Message:
     content: str
 
 
+def parse_body(given: str) -> dict[str, Any]:
+    """Reads the further fields of a request's body from JSON, or from the file of `@FILE`.
+
+    Raises:
+        UsageError: It is not a JSON object.
+    """
+    text = text_or_file(given, "--extra-body")
+    try:
+        value = parse_json(text, None, None)
+    except InputError as error:
+        raise UsageError(f"--extra-body {error}") from None
+    if not isinstance(value, dict):
+        raise UsageError('--extra-body takes a JSON object like {"top_p": 0.9}')
+    return value
+
+
 @dataclass(frozen=True)
 class Sampling:
-    """How an answer is to be drawn. None leaves a parameter to the provider.
-
-    Args:
-        temperature: 0 is greedy.
-        max_tokens: The longest answer, in tokens.
-        seed: The provider's seed, where it has one.
-        extra: Further fields of the request's body, sent as they are.
+    """How a response is drawn. None leaves a parameter to the provider.
 
     Raises:
         UsageError: A parameter is out of range, or `extra` names a field that asking needs.
     """
 
-    temperature: float | None = None
-    max_tokens: int | None = None
-    seed: int | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    temperature: Annotated[
+        float | None, Opt("Sampling temperature; the provider's unless given.", metavar="T")
+    ] = None
+    max_tokens: Annotated[
+        int | None, Opt("Maximum length of a response in tokens.", metavar="N")
+    ] = None
+    seed: Annotated[
+        int | None, Opt("The provider's random seed.", flag="--sampling-seed", metavar="N")
+    ] = None
+    extra: Annotated[
+        Mapping[str, Any],
+        Opt(
+            "Further fields of the request body.",
+            flag="--extra-body",
+            metavar="JSON|@FILE",
+            parse=parse_body,
+        ),
+    ] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         value = self.temperature

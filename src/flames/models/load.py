@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 from urllib.parse import urlsplit
 
 from flames.errors import UsageError
@@ -15,30 +15,59 @@ from flames.models.base import ChatModel
 from flames.models.frames import load_frame
 from flames.models.openai_client import OpenAIModel
 from flames.models.providers import PRESETS
+from flames.options import Opt
 from flames.text import utf8_safe
 
 ENTRY_POINTS = "flames.models"
 
 
+def parse_headers(texts: Iterable[str]) -> dict[str, str]:
+    """Reads request headers of the form `NAME: VALUE`.
+
+    Raises:
+        UsageError: A header has another form; its value is not repeated.
+    """
+    headers = {}
+    for text in texts:
+        name, colon, value = text.partition(":")
+        if not (colon and name.strip() and text.isascii() and text.isprintable()):
+            raise UsageError("--header takes NAME: VALUE in plain ASCII")
+        headers[name.strip()] = value.strip()
+    return headers
+
+
 @dataclass(frozen=True)
 class ModelOptions:
-    """How a model is to be reached.
+    """How a model is reached.
 
     Args:
-        base_url: Any OpenAI-compatible endpoint; the model's name is then sent as it is.
-        api_key_env: Environment variable that holds the key; the preset's unless given.
-        headers: Further request headers; their values are never written anywhere.
-        timeout: Seconds that one request may take in all.
-        frame: `chat` or `qa`, for models that only complete texts.
         name: The name that responses are recorded under.
         say: Receives a line for people (licence terms, what is being loaded).
     """
 
-    base_url: str | None = None
-    api_key_env: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    timeout: float = 180.0
-    frame: str | None = None
+    base_url: Annotated[
+        str | None,
+        Opt("OpenAI-compatible endpoint; the model's name is sent to it as is.", metavar="URL"),
+    ] = None
+    api_key_env: Annotated[
+        str | None,
+        Opt("Environment variable that holds the key; the preset's unless given.", metavar="NAME"),
+    ] = None
+    headers: Annotated[
+        Mapping[str, str],
+        Opt(
+            "Further request header; its value is never written anywhere. May be repeated.",
+            flag="--header",
+            metavar="NAME: VALUE",
+            parse=parse_headers,
+            repeat=True,
+        ),
+    ] = field(default_factory=dict)
+    timeout: Annotated[float, Opt("Timeout of one request in all.", metavar="SECONDS")] = 180.0
+    frame: Annotated[
+        str | None,
+        Opt("chat, or qa: a question-and-answer text that a base model completes.", metavar="NAME"),
+    ] = None
     name: str | None = None
     say: Callable[[str], None] = lambda line: None
 

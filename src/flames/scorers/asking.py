@@ -244,9 +244,6 @@ def model_and_settings(spec: str, context: ScorerContext) -> tuple[ChatModel, As
     said: dict[str, Any] = {n: text(options, n) for n in ("base_url", "api_key_env", "frame")}
     if "timeout" in options:
         said["timeout"] = number(options, "timeout", 0.0)
-    prices = None
-    if "price_in" in options or "price_out" in options:
-        prices = Prices(number(options, "price_in", 0.0), number(options, "price_out", 0.0))
     limits: dict[str, Any] = {
         name: whole(options, name, least)
         for name, least in (("concurrency", 1), ("retries", 0), ("max_requests", 1))
@@ -254,7 +251,9 @@ def model_and_settings(spec: str, context: ScorerContext) -> tuple[ChatModel, As
     }
     if "max_cost" in options:
         limits["max_cost"] = number(options, "max_cost", 0.0)
-    return load_model(spec, ModelOptions(**said)), AskSettings(prices=prices, **limits)
+    if "price_in" in options or "price_out" in options:
+        limits |= {name: number(options, name, 0.0) for name in ("price_in", "price_out")}
+    return load_model(spec, ModelOptions(**said)), AskSettings(**limits)
 
 
 def text(options: Mapping[str, Any], name: str) -> str | None:
