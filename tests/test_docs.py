@@ -1,4 +1,4 @@
-"""What the documentation prints works: every command line parses, every Python snippet runs."""
+"""Checks the documentation: command lines parse, Python snippets run, every option is named."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ each_page = pytest.mark.parametrize(
 
 
 def _printed(page: Path) -> Iterator[list[str]]:
-    """The words behind every `flames` of the page's blocks of code."""
+    """Yields the arguments of every `flames` command in the page's code blocks."""
     whole = re.sub(r"\\\n\s*", " ", page.read_text("utf-8"))
     for line in re.findall(r"^ {4,}(.*\bflames .*)$", whole, re.MULTILINE):
         if not re.match(r"(?:cat |torchrun .* -m )?\S*flames |- run:", line):
-            continue  # what a command prints
+            continue  # output of a command
         words = shlex.split(line, comments=True)
         for start in (n for n, word in enumerate(words) if word == "flames"):
             rest = words[start + 1 :]
@@ -81,6 +81,16 @@ def test_options_in_running_text_are_those_of_the_command(page: Path) -> None:
             assert option in known | {"--help"}, code
 
 
+@pytest.mark.parametrize("folder", ["docs", "docs/zh"])
+def test_every_option_is_named_on_a_page(folder: str) -> None:
+    pages = "".join(page.read_text("utf-8") for page in (ROOT / folder).glob("*.md"))
+    named = set(re.findall(r"--[a-z][a-z0-9-]*", pages)) | {"--help"}
+    for command in _walk(APP):
+        for option in command.params:
+            names = {name for name in (*option.opts, *option.secondary_opts) if name[:2] == "--"}
+            assert not names or names & named, f"{command.name}: {names} are on no page"
+
+
 def _options(command: Any) -> set[str]:
     return {name for o in command.params for name in (*o.opts, *o.secondary_opts)}
 
@@ -107,7 +117,7 @@ TRAINING = [name for name in ENGLISH if re.search("training|trained", SNIPPETS[n
 def folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chat_server: Callable[..., Any]
 ) -> Path:
-    """Files of the names that the pages use, and their provider on loopback."""
+    """Writes the files that the snippets read, and serves their provider on loopback."""
     from flames.models.providers import PRESETS
     from flames.prompts.sets import load_prompts
 
@@ -149,7 +159,7 @@ def test_snippets_are_the_same_in_both_languages() -> None:
 
 
 def _code(snippet: str) -> list[str]:
-    """A snippet without its comments and its language."""
+    """Returns the lines of a snippet without comments, in one language."""
     lines = (line.split("  #")[0].rstrip() for line in snippet.splitlines())
     return [line.replace('"zh"', '"en"') for line in lines if line]
 
