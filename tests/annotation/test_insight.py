@@ -9,6 +9,7 @@ import pytest
 from annotating import Clock, known, person_id, responses, write
 
 from flames.annotation import (
+    AgreementOptions,
     Project,
     ProjectPlan,
     create_project,
@@ -61,7 +62,7 @@ def test_people_are_told_apart(project: Project) -> None:
 
 
 def test_agreement_is_that_of_the_metrics(project: Project, tmp_path: Any) -> None:
-    found = project_agreement(project, resamples=200)
+    found = project_agreement(project, AgreementOptions(resamples=200))
     path = tmp_path / "labels.jsonl"
     path.write_text(export(project).text, "utf-8")
     verdicts = list(read_verdicts(path, ReadOptions()))

@@ -16,6 +16,7 @@ from flames.analysis.loading import load_sources
 from flames.annotation import (
     Project,
     ProjectPlan,
+    SheetOptions,
     create_project,
     export,
     import_labels,
@@ -152,7 +153,7 @@ def test_labels_move_to_another_project_and_back(project: Project, tmp_path: Pat
     first = lines(export(project).text)
     for form in ("jsonl", "csv"):
         path = tmp_path / f"labels.{form}"
-        path.write_text(export(project, "labels", form).text, "utf-8")  # type: ignore[arg-type]
+        path.write_text(export(project, "all", form).text, "utf-8")  # type: ignore[arg-type]
         plan = ProjectPlan(
             sources=[tmp_path / "responses.jsonl"], training=(), annotators=("Bob",), sample=None
         )
@@ -305,7 +306,7 @@ def ann(project: Project) -> people.Person:
 
 
 def test_a_sheet_goes_out_and_comes_back(project: Project, tmp_path: Path, clock: Clock) -> None:
-    sheet = write_sheet(project, ann(project), 6, 14, "zh")
+    sheet = write_sheet(project, "Ann", SheetOptions(6, 14, "zh"))
     assert (sheet.items, sheet.new) == (6, 6)
     for hidden in ("alpha", "known", "control"):
         assert hidden not in sheet.text
@@ -322,7 +323,7 @@ def test_a_sheet_goes_out_and_comes_back(project: Project, tmp_path: Path, clock
     result = import_labels(project, path)
     assert (result.new, result.changed, result.unchanged, result.open) == (1, 1, 2, 2)
     # Written again, it holds what is still open, and new items after it.
-    again = write_sheet(project, ann(project), 2, 14, "en")
+    again = write_sheet(project, "Ann", SheetOptions(2, 14, "en"))
     assert (again.items, again.new) == (4, 2)
     assert verify(project).problems == ()
 
@@ -331,7 +332,7 @@ def test_a_sheet_that_comes_late_still_counts(
     project: Project, tmp_path: Path, clock: Clock
 ) -> None:
     path = tmp_path / "ann.csv"
-    sheet = write_sheet(project, ann(project), 10, 1, "zh")
+    sheet = write_sheet(project, "Ann", SheetOptions(10, 1, "zh"))
     path.write_text(fill(sheet.text, {n: {"score": "3"} for n in range(sheet.items)}), "utf-8")
     clock.pass_(days=2)
     with project.database.write() as connection:
@@ -348,7 +349,7 @@ def test_a_sheet_that_comes_late_still_counts(
 
 def test_a_sheet_saved_as_a_workbook(project: Project, tmp_path: Path) -> None:
     openpyxl = pytest.importorskip("openpyxl")
-    sheet = write_sheet(project, ann(project), 3, 14, "zh")
+    sheet = write_sheet(project, "Ann", SheetOptions(3, 14, "zh"))
     book = openpyxl.Workbook()
     filled = fill(sheet.text, {0: {"score": "3"}, 2: {"score": "1"}}).removeprefix("\ufeff")
     for row in csv.reader(io.StringIO(filled)):
@@ -374,7 +375,7 @@ def test_a_sheet_saved_as_a_workbook(project: Project, tmp_path: Path) -> None:
 def test_a_bad_row_keeps_the_whole_sheet_out(
     project: Project, tmp_path: Path, change: dict[str, str], said: str
 ) -> None:
-    sheet = write_sheet(project, ann(project), 3, 14, "zh")
+    sheet = write_sheet(project, "Ann", SheetOptions(3, 14, "zh"))
     path = tmp_path / "ann.csv"
     path.write_text(fill(sheet.text, {0: {"score": "3"}, 1: change}), "utf-8")
     with pytest.raises((InputError, UsageError), match=said):

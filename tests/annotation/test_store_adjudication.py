@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 from annotating import Clock, person_id, responses
 
-from flames.annotation import Project, adjudication, people, project_status, verify, work
+from flames.annotation import (
+    DecisionOptions,
+    Project,
+    adjudication,
+    people,
+    project_status,
+    verify,
+    work,
+)
 from flames.annotation.tasks import GoneError
 from flames.errors import UsageError
 
@@ -150,17 +158,17 @@ def test_flags_and_items_nobody_can_complete_come_up(make_project: Any) -> None:
 
 
 def test_the_command_line_decides_by_reference(disputed: Project) -> None:
-    cat, lead = person_id(disputed, "Cat"), person_id(disputed, "lead")
+    cat = person_id(disputed, "Cat")
     cases = adjudication.open_cases(disputed)
     assert len(cases) == 2
     held = adjudication.current_case(disputed, cat)
     assert held is not None
     with pytest.raises(UsageError, match="somebody else"):
-        adjudication.decide_item(disputed, lead, held.ref, score=3, reason="细则")
+        adjudication.decide_item(disputed, DecisionOptions("lead", held.ref, "3", "细则"))
     other = next(case.ref for case in cases if case.ref != held.ref)
-    adjudication.decide_item(disputed, lead, other, score=1, reason="细则")
+    adjudication.decide_item(disputed, DecisionOptions("lead", other, "1", "细则"))
     for ref in (other, "nothing"):
         with pytest.raises(UsageError, match="no item"):
-            adjudication.decide_item(disputed, lead, ref, score=3, reason="细则")
+            adjudication.decide_item(disputed, DecisionOptions("lead", ref, "3", "细则"))
     assert "model" not in cases[0].to_dict()
     assert verify(disputed).problems == ()

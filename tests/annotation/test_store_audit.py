@@ -81,7 +81,7 @@ def test_an_export_up_to_a_moment_never_changes(make_project: Any, clock: Clock)
     label(project, "Ann", 6)
     label(project, "Bob", 3, score=1)
     then = clock().isoformat()
-    made = {what: export(project, what) for what in ("labels", "majority", "dawid-skene")}
+    made = {what: export(project, what) for what in ("all", "majority", "dawid-skene")}
     clock.pass_(days=2)
     for _ in range(3):
         work.undo(project, person_id(project, "Ann"))
@@ -93,7 +93,7 @@ def test_an_export_up_to_a_moment_never_changes(make_project: Any, clock: Clock)
             assert again.text == before.text
             assert (again.seq, again.hash) == (before.seq, before.hash)
     day = clock.now - timedelta(days=1)
-    assert export(project, until=f"{day:%Y-%m-%d}").text == made["labels"].text
+    assert export(project, until=f"{day:%Y-%m-%d}").text == made["all"].text
 
 
 @pytest.mark.parametrize(

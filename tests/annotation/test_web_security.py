@@ -96,7 +96,7 @@ def test_an_annotator_cannot_reach_other_items_by_guessing(enter: Any, project: 
     assert project_status(project).labels == 0
     bob.get("/work")
     bob.post("/work", do="3", rationale="nur für den Lead")
-    for path in ("/work", "/guide", "/account", "/lead", "/adjudicate", "/lead/export?what=labels"):
+    for path in ("/work", "/guide", "/account", "/lead", "/adjudicate", "/lead/export?what=all"):
         ann.get(path)
         assert "nur für den Lead" not in ann.page
         assert "Bob" not in ann.page
@@ -384,7 +384,7 @@ def test_a_database_that_went_away_is_told_and_comes_back(postgres_url: str, tmp
 
 @pytest.mark.parametrize("url", ["labels.example.org", "ftp://x", "https://", "https://x/path"])
 def test_public_addresses_are_checked(url: str) -> None:
-    from flames.annotation.web.app import checked_url
+    from flames.annotation.options import checked_url
 
     with pytest.raises(UsageError, match="--url takes"):
         checked_url(url)

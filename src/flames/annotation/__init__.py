@@ -13,24 +13,37 @@ from flames.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from flames.annotation import adjudication, people, web
-    from flames.annotation.create import Created, ProjectPlan, create_project
+    from flames.annotation.create import Created, create_project
     from flames.annotation.insight import Insight, Status, project_agreement, project_status
     from flames.annotation.label_studio import label_studio_config
     from flames.annotation.labels_in import Imported, import_labels
     from flames.annotation.labels_out import Export, export
+    from flames.annotation.options import (
+        AgreementOptions,
+        DecisionOptions,
+        LabelExportOptions,
+        ProjectPlan,
+        ServeOptions,
+        SheetOptions,
+    )
     from flames.annotation.project import Project, ProjectSettings, open_project
     from flames.annotation.sheets import Sheet, write_sheet
     from flames.annotation.verification import Verification, verify
 
 _WHERE = {
+    "AgreementOptions": "options",
     "Created": "create",
+    "DecisionOptions": "options",
     "Export": "labels_out",
     "Imported": "labels_in",
     "Insight": "insight",
-    "ProjectPlan": "create",
+    "LabelExportOptions": "options",
     "Project": "project",
+    "ProjectPlan": "options",
     "ProjectSettings": "project",
+    "ServeOptions": "options",
     "Sheet": "sheets",
+    "SheetOptions": "options",
     "Status": "insight",
     "Verification": "verification",
     "create_project": "create",
@@ -47,14 +60,19 @@ _MODULES = {"adjudication", "people", "web"}
 _EXTRA = {"alembic", "argon2", "fastapi", "psycopg", "python_multipart", "sqlalchemy", "uvicorn"}
 
 __all__ = [
+    "AgreementOptions",
     "Created",
+    "DecisionOptions",
     "Export",
     "Imported",
     "Insight",
+    "LabelExportOptions",
     "Project",
     "ProjectPlan",
     "ProjectSettings",
+    "ServeOptions",
     "Sheet",
+    "SheetOptions",
     "Status",
     "Verification",
     "adjudication",

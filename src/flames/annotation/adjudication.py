@@ -26,6 +26,8 @@ from sqlalchemy import (
 
 from flames.annotation import events as _events
 from flames.annotation.events import NewEvent
+from flames.annotation.options import DecisionOptions
+from flames.annotation.people import get_person
 from flames.annotation.project import Project
 from flames.annotation.queue import fresh_lease, held_by, lock_person
 from flames.annotation.schema import adjudications, assignments, events, items, people, settings
@@ -174,13 +176,20 @@ def decide(project: Project, person: int, ticket: str, *, score: int | None, rea
         _settle(connection, project, row, score, reason)
 
 
-def decide_item(project: Project, person: int, ref: str, *, score: int | None, reason: str) -> None:
-    """Settles an item by its reference, as the command line does.
+def decide_item(project: Project, decision: DecisionOptions) -> None:
+    """Settles an item by its reference, for an adjudicator or lead by their name.
 
     Raises:
-        UsageError: The item does not wait for a decision, or somebody else has it.
+        InputError: Nobody has that name.
+        UsageError: The person may not adjudicate, the item does not wait for a decision, or
+            somebody else has it.
     """
-    reason = clean_text(reason)
+    ref, reason = str(decision.item), clean_text(decision.reason or "")
+    with project.database.read() as connection:
+        found = get_person(connection, decision.person or "")
+    if found.role == "annotator" or not found.active:
+        raise UsageError(f"{found.name} may not adjudicate")
+    person = found.id
     now = _events.stamp(project.clock())
     with project.database.write() as connection:
         lock_person(connection, person)
@@ -195,7 +204,7 @@ def decide_item(project: Project, person: int, ref: str, *, score: int | None, r
         if mine is None:
             _lease(connection, project, person, item)
         row = connection.execute(_joined(adjudications.c.item == item)).one()
-        _settle(connection, project, row, score, reason)
+        _settle(connection, project, row, decision.number, reason)
 
 
 def put_aside(project: Project, person: int, ticket: str) -> None:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -19,7 +19,8 @@ from sqlalchemy import Connection, insert
 
 from flames.annotation import events as _events
 from flames.annotation.events import NewEvent
-from flames.annotation.people import Role, add_person, new_link
+from flames.annotation.options import ProjectPlan
+from flames.annotation.people import add_person, new_link
 from flames.annotation.project import (
     Project,
     ProjectSettings,
@@ -30,7 +31,7 @@ from flames.annotation.project import (
 from flames.annotation.sampling import Drawn, draw
 from flames.annotation.schema import items
 from flames.annotation.schema import settings as settings_table
-from flames.errors import InputError, UsageError
+from flames.errors import InputError
 from flames.prompts.sets import known_prompts
 from flames.records import Key, Response, Verdict, response_of
 from flames.scorers.labels import PREFIX, SILVER, labels_path
@@ -40,54 +41,6 @@ from flames.storage.run_dir import is_run, open_run
 from flames.taxonomy import Language, Taxonomy, Text
 from flames.text import split_opening
 
-STRATA = ("dimension", "subcomponent", "technique", "model", "sample", "status")
-
-
-@dataclass(frozen=True)
-class ProjectPlan:
-    """What a project is to be.
-
-    Args:
-        sources: Runs, files of responses, or `labels:silver` (the bundled simulated responses, as
-            far as their prompts are known).
-        name: What the project is called; its folder's name unless given.
-        database: URL of a PostgreSQL (or other SQLite) database; a file in the folder if None.
-        public_url: How people reach the server; later personal links begin with it.
-        per_item: Labels each item gets.
-        sample: Items to draw; all responses that hold text if None.
-        stratify: Fields that make the strata: dimension, subcomponent, technique, model, sample,
-            status.
-        seed: Of the draw and of everybody's order.
-        training: Files of items with known answers for the training round; the bundled ones if
-            None, no training if empty.
-        controls: Files of items with known answers that are mixed into everybody's queue.
-        control_rate: Share of controls in a queue, at most 0.5.
-        lease_minutes: How long an item stays with somebody who does not answer.
-        lang: Language of pages for people who did not choose one.
-        annotators: Names.
-        adjudicators: Names.
-        leads: Names.
-        options: How files are read; its taxonomy is what labels are judged by.
-    """
-
-    sources: Sequence[str | Path]
-    name: str | None = None
-    database: str | None = None
-    public_url: str | None = None
-    per_item: int = 2
-    sample: int | None = None
-    stratify: tuple[str, ...] = ("dimension",)
-    seed: int = 0
-    training: Sequence[Path] | None = None
-    controls: Sequence[Path] = ()
-    control_rate: float = 0.1
-    lease_minutes: float = 30
-    lang: Language = "zh"
-    annotators: Sequence[str] = ()
-    adjudicators: Sequence[str] = ()
-    leads: Sequence[str] = ("lead",)
-    options: ReadOptions = field(default_factory=ReadOptions)
-
 
 @dataclass(frozen=True)
 class Created:
@@ -95,7 +48,7 @@ class Created:
 
     Args:
         project: The project, open.
-        links: Name and token of everybody's personal link. They are told this once.
+        links: Everybody's name and the token of their personal link. Shown only once.
         repeated_controls: Controls left out because the same response is among the items already.
     """
 
@@ -114,7 +67,6 @@ def create_project(
         UsageError: The plan cannot be carried out, or there is a project already.
         OutsideError: The database cannot be reached.
     """
-    _check(plan)
     taxonomy = plan.options.taxonomy
     known = plan.options.prompts or known_prompts(taxonomy)
     options = replace(plan.options, prompts=known)
@@ -158,34 +110,9 @@ def create_project(
         _write(connection, project, rows)
         links = {
             name: new_link(connection, project, add_person(connection, project, name, role))
-            for name, role in _cast(plan)
+            for name, role in plan.people
         }
     return Created(project, links, len(answers) - len(controls))
-
-
-def _check(plan: ProjectPlan) -> None:
-    if not plan.sources:
-        raise UsageError("needs runs or files of responses: --from RUN|FILE")
-    if plan.per_item < 1:
-        raise UsageError("--per-item takes at least 1")
-    if not 0 <= plan.control_rate <= 0.5:
-        raise UsageError("--control-rate takes a share from 0 to 0.5")
-    if not 0 < plan.lease_minutes <= 60 * 24 * 30:
-        raise UsageError("--lease-minutes takes a time of more than 0 minutes, 30 days at most")
-    unknown = [name for name in plan.stratify if name not in STRATA]
-    if unknown:
-        raise UsageError(f"--stratify takes {', '.join(STRATA)}, not {unknown[0]!r}")
-    if not plan.leads:
-        raise UsageError("a project needs a lead")
-
-
-def _cast(plan: ProjectPlan) -> Iterator[tuple[str, Role]]:
-    for name in plan.leads:
-        yield name, "lead"
-    for name in plan.adjudicators:
-        yield name, "adjudicator"
-    for name in plan.annotators:
-        yield name, "annotator"
 
 
 def _work_row(drawn: Drawn[Response], quota: int) -> dict[str, Any]:
@@ -319,9 +246,9 @@ def _plain(value: object) -> str:
 Known = tuple[Verdict, Response, Text | None]
 
 
-def known_items(paths: Sequence[Path], options: ReadOptions) -> Iterator[Known]:
+def known_items(paths: Sequence[str | Path], options: ReadOptions) -> Iterator[Known]:
     """Items with known answers: labels whose lines carry prompt and response."""
-    for path in paths:
+    for path in map(Path, paths):
         for verdict in read_verdicts(path, options):
             text, prompt = verdict.extra.get("response"), verdict.extra.get("prompt")
             answer = split_opening(text)[0] if isinstance(text, str) else ""
@@ -348,11 +275,11 @@ def _explanation(verdict: Verdict, path: Path) -> Text | None:
 
 
 def training_items(
-    paths: Sequence[Path] | None, options: ReadOptions, lang: Language
+    paths: Sequence[str | Path] | None, options: ReadOptions, lang: Language
 ) -> list[Known]:
     """The training round: files of known answers, else the bundled ones of the taxonomy."""
     if paths is not None:
-        return list(known_items(paths, options))
+        return list(known_items([path for path in paths if path != "none"], options))
     if options.taxonomy.name == "flames":
         with resources.as_file(
             resources.files("flames.annotation").joinpath("data/training.jsonl")

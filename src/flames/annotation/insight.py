@@ -12,6 +12,7 @@ from flames.annotation.adjudication import count_open
 from flames.annotation.aggregate import answers_by_item, unanimous
 from flames.annotation.labels_out import labels
 from flames.annotation.ledger import GivenLabel, Item, Ledger, read_items, read_ledger
+from flames.annotation.options import AgreementOptions
 from flames.annotation.project import Project
 from flames.metrics.agreement import Agreement, GroupAgreement, measure_agreement
 from flames.metrics.intervals import wilson
@@ -137,14 +138,13 @@ def project_status(project: Project) -> Status:
         return status(project, ledger, read_items(connection), count_open(connection))
 
 
-def project_agreement(
-    project: Project, until: str | int | None = None, *, resamples: int = 2_000, seed: int = 0
-) -> Insight:
+def project_agreement(project: Project, options: AgreementOptions | None = None) -> Insight:
     """Agreement as it was after an event or at a time; now if `until` is None."""
+    options = options or AgreementOptions()
     with project.database.read() as connection:
-        ledger = read_ledger(project, connection, until)
+        ledger = read_ledger(project, connection, options.until)
         items = read_items(connection)
-    return insight(ledger, items, project.taxonomy, resamples=resamples, seed=seed)
+    return insight(ledger, items, project.taxonomy, resamples=options.resamples, seed=options.seed)
 
 
 def status(project: Project, ledger: Ledger, items: Mapping[int, Item], disputed: int) -> Status:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from flames.annotation.aggregate import AggregatedLabel, Method, aggregate, answers_by_item
 from flames.annotation.label_studio import label_studio_tasks
 from flames.annotation.ledger import GivenLabel, Item, Ledger, read_items, read_ledger
+from flames.annotation.options import Format, Labels
 from flames.annotation.project import Project
 from flames.records import Verdict, carry, dump_line, verdict_for
 from flames.storage.atomic import to_csv, to_jsonl
 
-What = Literal["labels", "adjudicated", "majority", "dawid-skene", "known"]
-Format = Literal["jsonl", "csv", "label-studio"]
-
-WHATS: tuple[What, ...] = ("labels", "adjudicated", "majority", "dawid-skene", "known")
-FORMATS: tuple[Format, ...] = ("jsonl", "csv", "label-studio")
 AGGREGATED = tuple(f"human:{method}" for method in ("adjudicated", "majority", "dawid-skene"))
 
 
@@ -35,15 +31,22 @@ class Export(NamedTuple):
     at: str
     hash: str
 
-    @property
-    def sha256(self) -> str:
-        """Checksum of the file."""
-        return hashlib.sha256(self.text.encode("utf-8")).hexdigest()
+    def to_dict(self) -> dict[str, Any]:
+        """Describes the file for programs, with its checksum."""
+        sha256 = hashlib.sha256(self.text.encode("utf-8")).hexdigest()
+        return {
+            "rows": self.rows,
+            "scored": self.scored,
+            "event": self.seq,
+            "at": self.at,
+            "hash": self.hash,
+            "sha256": sha256,
+        }
 
 
 def export(
     project: Project,
-    what: What = "labels",
+    what: Labels = "all",
     form: Format = "jsonl",
     until: str | int | None = None,
 ) -> Export:
@@ -51,7 +54,7 @@ def export(
 
     Args:
         project: The project.
-        what: `labels` (every one, skips and flags too, unscored), `adjudicated`, `majority`,
+        what: `all` (every one, skips and flags too, unscored), `adjudicated`, `majority`,
             `dawid-skene` (one verdict for every item of the sample), or `known` (answers to
             control and training items, with the right ones).
         form: `label-studio` holds every single label of every item, whatever `what` is.
@@ -87,10 +90,10 @@ def _on(ledger: Ledger, items: Mapping[int, Item], kinds: set[str]) -> Iterator[
 
 
 def _lines(
-    project: Project, what: What, ledger: Ledger, items: Mapping[int, Item]
+    project: Project, what: Labels, ledger: Ledger, items: Mapping[int, Item]
 ) -> Iterator[dict[str, Any]]:
-    if what == "labels" or what == "known":
-        kinds = {"work"} if what == "labels" else {"control", "training"}
+    if what == "all" or what == "known":
+        kinds = {"work"} if what == "all" else {"control", "training"}
         for given in _on(ledger, items, kinds):
             item = items[given.item]
             line = carry(item.response, _verdict(given, item, ledger))

@@ -12,7 +12,7 @@ import secrets
 import threading
 import unicodedata
 from functools import cache
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 from argon2 import PasswordHasher
@@ -22,13 +22,13 @@ from sqlalchemy.exc import IntegrityError
 
 from flames.annotation import events as _events
 from flames.annotation.events import NewEvent
+from flames.annotation.options import ROLES, Role
 from flames.annotation.project import Project
 from flames.annotation.schema import assignments, failures, items, people, sessions
 from flames.errors import InputError, UsageError
+from flames.options import check_choice
 from flames.taxonomy import Language
 from flames.text import for_terminal, has_visible_text, shorten
-
-Role = Literal["annotator", "adjudicator", "lead"]
 
 SESSION_SECONDS = 14 * 24 * 3600
 MIN_PASSWORD = 10
@@ -69,8 +69,7 @@ def add_person(
         UsageError: The name is empty, too long or taken, or there is no such role.
     """
     name = checked_name(name)
-    if role not in get_args(Role):
-        raise UsageError(f"a role is {', '.join(get_args(Role))}, not {role!r}")
+    check_choice("--role", role, ROLES)
     if find_person(connection, name) is not None:
         raise UsageError(f"there is a {shorten(name)!r} already")
     values = {"name": name, "name_key": person_key(name), "role": role, "active": int(active)}
@@ -84,6 +83,42 @@ def add_person(
     data = {"name": name, "role": role, "active": active}
     _events.append(connection, [NewEvent("person", person.id, None, data)], project.clock())
     return person
+
+
+def invite(project: Project, name: str, role: Role, url: str | None = None) -> str:
+    """Adds somebody and returns their personal link, which begins with `url`."""
+    with project.database.write() as connection:
+        token = new_link(connection, project, add_person(connection, project, name, role))
+        return project.link(token, url)
+
+
+def renew_link(project: Project, name: str, url: str | None = None) -> str:
+    """Returns a new personal link for somebody; the old one stops working."""
+    with project.database.write() as connection:
+        token = new_link(connection, project, get_person(connection, name))
+        return project.link(token, url)
+
+
+def give_password(project: Project, name: str, password: str) -> Person:
+    """Sets the password of the person of that name."""
+    with project.database.write() as connection:
+        person = get_person(connection, name)
+        set_password(connection, project, person, password)
+    return person
+
+
+def admit(project: Project, name: str, active: bool) -> Person:
+    """Lets the person of that name in again, or keeps them out."""
+    with project.database.write() as connection:
+        person = get_person(connection, name)
+        set_active(connection, project, person, active)
+    return person
+
+
+def list_people(project: Project) -> list[Person]:
+    """Lists everybody who takes part, in the order in which they were added."""
+    with project.database.read() as connection:
+        return all_people(connection)
 
 
 def checked_name(name: str) -> str:

@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL
 
 from flames.annotation import events as _events
 from flames.annotation.database import Database, parse_url, sqlite_url
+from flames.annotation.options import DEFAULT_URL, checked_url
 from flames.annotation.schema import settings as settings_table
 from flames.errors import InputError, UsageError
 from flames.storage.atomic import write_atomic
@@ -103,6 +104,11 @@ class Project:
         """How people reach the server, if that was said when the project was made."""
         url = _noted(self.path).get("url")
         return None if url is None else str(url)
+
+    def link(self, token: str, url: str | None = None) -> str:
+        """A personal link; `url` is the server's public address if it is not the project's."""
+        base = self.public_url or DEFAULT_URL if url is None else checked_url(url)
+        return f"{base}/join/{token}"
 
     def close(self) -> None:
         """Closes the database."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from flames.annotation.people import Person
+from flames.annotation.options import SheetOptions
+from flames.annotation.people import Person, get_person
 from flames.annotation.project import Project
 from flames.annotation.tasks import Task
 from flames.annotation.work import lease_offline, offline_tasks
-from flames.errors import InputError
+from flames.errors import InputError, UsageError
 from flames.storage.atomic import to_csv
 from flames.storage.rows import Row
 from flames.taxonomy import Language
@@ -21,24 +22,35 @@ MARK = "item"
 class Sheet(NamedTuple):
     """A sheet for one person: its CSV text, and how many items it holds, new ones among them."""
 
+    person: str
     text: str
     items: int
     new: int
 
 
-def write_sheet(project: Project, person: Person, count: int, days: float, lang: Language) -> Sheet:
-    """Gives somebody items for a number of days, and writes what they have so far as CSV.
+def write_sheet(project: Project, name: str, options: SheetOptions | None = None) -> Sheet:
+    """Gives an annotator items for a number of days, and writes what they have so far as CSV.
 
     The sheet names neither models nor which items have known answers. Items that the person has
     in a sheet already stand in it again, so that a lost file is no loss.
+
+    Raises:
+        InputError: Nobody has that name.
+        UsageError: The person is not an annotator, or was stopped.
     """
-    new = lease_offline(project, person.id, count, days)
+    options = options or SheetOptions()
+    lang = options.lang or project.settings.lang
+    with project.database.read() as connection:
+        person = get_person(connection, name)
+    if person.role != "annotator" or not person.active:
+        raise UsageError(f"{person.name} is no active annotator")
+    new = lease_offline(project, person.id, options.items, options.days)
     tasks = offline_tasks(project, person.id)
     rows = [_row(task, person, project, lang) for task in tasks]
     scores = sorted({s for d in project.taxonomy.dimensions for s in d.scale}, reverse=True)
     columns = [MARK, "annotator", "score", "flag", "rationale", "dimension", "subcomponent",
                "prompt", "response", *(f"rubric_{score}" for score in scores)]  # fmt: skip
-    return Sheet("\ufeff" + to_csv(rows, columns), len(rows), len(new))
+    return Sheet(person.name, "\ufeff" + to_csv(rows, columns), len(rows), len(new))
 
 
 def _row(task: Task, person: Person, project: Project, lang: Language) -> dict[str, Any]:

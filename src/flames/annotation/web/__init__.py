@@ -1,5 +1,5 @@
 """The web application for annotators, adjudicators and leads. Rendered on the server."""
 
-from flames.annotation.web.app import checked_url, create_app, is_local, serve
+from flames.annotation.web.app import create_app, serve
 
-__all__ = ["checked_url", "create_app", "is_local", "serve"]
+__all__ = ["create_app", "serve"]

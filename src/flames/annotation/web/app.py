@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 
+from flames.annotation.options import ServeOptions, checked_url
 from flames.annotation.project import Project
 from flames.annotation.tasks import MAX_RATIONALE
 from flames.annotation.web import adjudicate as _adjudicate
@@ -55,18 +54,6 @@ def create_app(project: Project, *, public_url: str | None = None, https: bool =
     for kind, handler in _HANDLERS:
         app.add_exception_handler(kind, handler)
     return Guard(app, https=app.state.https)  # around everything, its own failures included
-
-
-def checked_url(url: str) -> str:
-    """A server's public address without a slash at its end.
-
-    Raises:
-        UsageError: It is none.
-    """
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
-        raise UsageError(f"--url takes an address like https://labels.example.org, not {url!r}")
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _static(name: str) -> Response:
@@ -140,65 +127,43 @@ _HANDLERS: tuple[tuple[type[Exception], _Handler], ...] = (
 )
 
 
-def is_local(host: str) -> bool:
-    """Whether only this machine reaches a server that listens there."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def serve(
-    project: Project,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 8400,
-    public_url: str | None = None,
-    proxies: str | None = None,
-    certificate: str | None = None,
-    key: str | None = None,
-    ready: Callable[[str], None] | None = None,
+    project: Project, options: ServeOptions, *, ready: Callable[[str], None] | None = None
 ) -> None:
     """Serves a project until it is interrupted.
 
     Args:
         project: The project.
-        host: Where to listen.
-        port: Where to listen; 0 takes a free one.
-        public_url: How people reach the server, where that differs.
-        proxies: Addresses of proxies whose `X-Forwarded-*` headers are believed.
-        certificate: A TLS certificate (PEM), for HTTPS without a proxy.
-        key: Its key.
+        options: Where it listens, and how people reach it.
         ready: Called with the address once the server listens.
 
     Raises:
         UsageError: The address cannot be listened on.
     """
-    app = create_app(project, public_url=public_url, https=certificate is not None)
+    host, url = options.host, options.public_url
+    app = create_app(project, public_url=url, https=options.certificate is not None)
     try:
-        sock = socket.create_server((host, port), family=_family(host), backlog=2048)
+        sock = socket.create_server((host, options.port), family=_family(host), backlog=2048)
     except OSError as error:
-        raise UsageError(f"cannot listen on {host}:{port}: {error.strerror}") from None
+        raise UsageError(f"cannot listen on {host}:{options.port}: {error.strerror}") from None
     config = uvicorn.Config(
         app,
         log_level="warning",
         access_log=False,  # paths hold personal links
         server_header=False,
         date_header=False,
-        proxy_headers=proxies is not None,
-        forwarded_allow_ips=proxies or "",
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
+        proxy_headers=options.proxies is not None,
+        forwarded_allow_ips=options.proxies or "",
+        ssl_certfile=options.certificate,
+        ssl_keyfile=options.key,
         timeout_keep_alive=75,  # people read for a while between two answers
         timeout_graceful_shutdown=5,
     )
-    scheme = "https" if certificate is not None else "http"
+    scheme = "https" if options.certificate is not None else "http"
     shown = f"[{host}]" if ":" in host else host
     with sock:
         if ready is not None:
-            ready(public_url or f"{scheme}://{shown}:{sock.getsockname()[1]}")
+            ready(url or f"{scheme}://{shown}:{sock.getsockname()[1]}")
         uvicorn.Server(config).run(sockets=[sock])
 
 

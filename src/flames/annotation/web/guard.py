@@ -16,7 +16,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flames.annotation import people
-from flames.annotation.people import LoginSession, Role
+from flames.annotation.options import Role
+from flames.annotation.people import LoginSession
 from flames.annotation.project import Project
 
 MAX_BODY = 256 * 1024

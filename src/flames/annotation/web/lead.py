@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form
 from starlette.requests import Request
@@ -14,9 +14,10 @@ from flames.annotation import adjudication, events, people
 from flames.annotation.aggregate import answers_by_item
 from flames.annotation.insight import Insight, disagreements, insight, status, voices_on
 from flames.annotation.label_studio import label_studio_config
-from flames.annotation.labels_out import FORMATS, WHATS, Format, What, export
+from flames.annotation.labels_out import export
 from flames.annotation.ledger import Item, Ledger, read_items
-from flames.annotation.people import LoginSession, Role
+from flames.annotation.options import FORMATS, LABELS, ROLES, Format, Labels
+from flames.annotation.people import LoginSession
 from flames.annotation.project import Project
 from flames.annotation.tasks import part_of
 from flames.annotation.web.guard import Forbidden, checked, only, project_of
@@ -109,7 +110,7 @@ def dashboard(request: Request, session: _Reader) -> Response:
             (each.start, each.agreement.percent if each.agreement else None)
             for each in found.over_time
         ]),
-        whats=WHATS, forms=FORMATS,
+        whats=LABELS, forms=FORMATS,
     )  # fmt: skip
 
 
@@ -159,7 +160,7 @@ def _people_page(
     context = {"error": None, "link": None, "link_of": None, **context}
     return render(
         request, "people.html", session=session, status_code=status_code, everybody=everybody,
-        roles=get_args(Role), **context,
+        roles=ROLES, **context,
     )  # fmt: skip
 
 
@@ -198,15 +199,15 @@ def change_people(
 
 @router.get("/lead/export")
 def download(
-    request: Request, session: _Reader, what: str = "labels", form: str = "jsonl"
+    request: Request, session: _Reader, what: str = "all", form: str = "jsonl"
 ) -> Response:
     """Labels as a file."""
-    if what not in WHATS or form not in FORMATS:
+    if what not in LABELS or form not in FORMATS:
         raise Forbidden("forbidden.missing")
-    chosen_what: What = next(each for each in WHATS if each == what)
+    chosen_what: Labels = next(each for each in LABELS if each == what)
     chosen_form: Format = next(each for each in FORMATS if each == form)
     made = export(project_of(request), chosen_what, chosen_form)
-    name = f"{what}.{_SUFFIX[form]}"
+    name = f"labels-{what}.{_SUFFIX[form]}"
     return Response(
         made.text.encode("utf-8"),
         media_type=_KINDS[form],

@@ -1,0 +1,268 @@
+"""What can be set about a project, its server and its files. Needs no extra to be imported."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
+
+from flames.errors import UsageError
+from flames.options import Opt, check_choice, check_options, wrong_value
+from flames.storage.record_files import ReadOptions
+from flames.taxonomy import Language
+
+Role = Literal["annotator", "adjudicator", "lead"]
+Labels = Literal["all", "adjudicated", "majority", "dawid-skene", "known"]
+Format = Literal["jsonl", "csv", "label-studio"]
+
+ROLES: tuple[Role, ...] = get_args(Role)
+LABELS: tuple[Labels, ...] = get_args(Labels)
+FORMATS: tuple[Format, ...] = get_args(Format)
+DEFAULT_URL = "http://127.0.0.1:8400"
+STRATA = ("dimension", "subcomponent", "technique", "model", "sample", "status")
+
+
+@dataclass(frozen=True)
+class ProjectPlan:
+    """Settings of a new project. Paths in `sources` may be runs, files or `labels:silver`.
+
+    Args:
+        options: How files are read; labels follow its taxonomy.
+    """
+
+    sources: Annotated[
+        tuple[str | Path, ...],
+        Opt(
+            "Responses to label: a run, a file, or labels:silver (bundled, simulated); may be "
+            "repeated.",
+            flag="--from",
+            metavar="RUN|FILE",
+        ),
+    ]
+    per_item: Annotated[int, Opt("Labels per response.", metavar="N", min=1)] = 2
+    sample: Annotated[
+        int | None, Opt("Number of responses to draw; all by default.", metavar="N", min=1)
+    ] = None
+    stratify: Annotated[
+        tuple[str, ...],
+        Opt(
+            f"Draw the same number from each value of these fields: {', '.join(STRATA)}.",
+            metavar="FIELD,…",
+            commas=True,
+        ),
+    ] = ("dimension",)
+    annotators: Annotated[
+        tuple[str, ...], Opt("How many annotators, or their names.", metavar="N|NAMES", commas=True)
+    ] = ("2",)
+    adjudicators: Annotated[
+        tuple[str, ...],
+        Opt("How many adjudicators, or their names.", metavar="N|NAMES", commas=True),
+    ] = ("1",)
+    lead: Annotated[str, Opt("Name of the project lead.", metavar="NAME")] = "lead"
+    training: Annotated[
+        tuple[str | Path, ...] | None,
+        Opt(
+            "Items with known answers for the training round, instead of the bundled ones; none "
+            "for no training. May be repeated.",
+            metavar="FILE",
+        ),
+    ] = None
+    controls: Annotated[
+        tuple[str | Path, ...],
+        Opt(
+            "Items with known answers that are mixed into every queue; may be repeated.",
+            metavar="FILE",
+        ),
+    ] = ()
+    control_rate: Annotated[
+        float, Opt("Share of control items in a queue.", metavar="SHARE", min=0, max=0.5)
+    ] = 0.1
+    lease_minutes: Annotated[
+        float,
+        Opt(
+            "Minutes after which an unanswered item goes to somebody else.",
+            metavar="N",
+            min=0.01,
+            max=30 * 24 * 60,
+        ),
+    ] = 30
+    database: Annotated[
+        str | None,
+        Opt(
+            "postgresql://USER@HOST/NAME for a team; by default a SQLite file in the project. "
+            "Put the password into PGPASSWORD or FLAMES_ANNOTATE_DATABASE.",
+            metavar="URL",
+        ),
+    ] = None
+    name: Annotated[
+        str | None, Opt("Name of the project; by default the name of its folder.", metavar="NAME")
+    ] = None
+    public_url: Annotated[
+        str | None,
+        Opt("Public address of the server, used in personal links.", flag="--url", metavar="URL"),
+    ] = None
+    lang: Annotated[Language, Opt("Language of the pages for people who have not chosen one.")] = (
+        "zh"
+    )
+    seed: Annotated[int, Opt("Seed of the sample and of every queue's order.", metavar="N")] = 0
+    options: ReadOptions = field(default_factory=ReadOptions)
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if not self.sources:
+            raise UsageError("a project needs runs or files of responses: --from RUN|FILE")
+        for name in self.stratify:
+            check_choice("--stratify", name, STRATA)
+        if self.public_url is not None:
+            object.__setattr__(self, "public_url", checked_url(self.public_url))
+
+    @property
+    def people(self) -> tuple[tuple[str, Role], ...]:
+        """Names and roles of everybody; `3` annotators are annotator-1 to annotator-3."""
+        return (
+            (self.lead, "lead"),
+            *((name, "adjudicator") for name in _names(self.adjudicators, "adjudicator")),
+            *((name, "annotator") for name in _names(self.annotators, "annotator")),
+        )
+
+
+def _names(given: tuple[str, ...], role: Role) -> tuple[str, ...]:
+    if len(given) == 1 and given[0].isdecimal():
+        return tuple(f"{role}-{number}" for number in range(1, int(given[0]) + 1))
+    return given
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """Where the labelling pages are served."""
+
+    host: Annotated[str, Opt("Address to listen on.", metavar="ADDRESS")] = "127.0.0.1"
+    port: Annotated[
+        int, Opt("Port to listen on; 0 picks a free one.", metavar="N", min=0, max=65535)
+    ] = 8400
+    public_url: Annotated[
+        str | None,
+        Opt(
+            "Public address of the server if it differs, for example behind a proxy.",
+            flag="--url",
+            metavar="URL",
+        ),
+    ] = None
+    proxies: Annotated[
+        str | None, Opt("Proxies whose X-Forwarded headers are trusted.", metavar="ADDRESS,…")
+    ] = None
+    certificate: Annotated[
+        str | None, Opt("TLS certificate (PEM), to serve HTTPS.", metavar="FILE")
+    ] = None
+    key: Annotated[str | None, Opt("Private key of the certificate.", metavar="FILE")] = None
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def exposed(self) -> bool:
+        """Whether other machines reach the server without encryption."""
+        secure = self.certificate is not None or (self.public_url or "").startswith("https://")
+        return not secure and not _is_local(self.host)
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def checked_url(url: str) -> str:
+    """Returns a server's public address without a slash at its end.
+
+    Raises:
+        UsageError: It is not an http or https address.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
+        raise wrong_value("--url", "an address like https://labels.example.org", url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+@dataclass(frozen=True)
+class SheetOptions:
+    """What goes into a sheet that is filled in offline."""
+
+    items: Annotated[int, Opt("Number of new items in the sheet.", metavar="N", min=0)] = 50
+    days: Annotated[float, Opt("Days after which others get the items.", metavar="N", min=0.01)] = (
+        14
+    )
+    lang: Annotated[Language | None, Opt("Language of the rubric; by default the project's.")] = (
+        None
+    )
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class LabelExportOptions:
+    """Which labels are exported, and as what."""
+
+    labels: Annotated[
+        Labels,
+        Opt(
+            "all: every label; adjudicated, majority or dawid-skene: one label per item; known: "
+            "answers to control and training items."
+        ),
+    ] = "all"
+    format: Annotated[Format, Opt("File format.")] = "jsonl"
+    until: Annotated[
+        str | None,
+        Opt(
+            "Labels as they were after an event (its number) or at a time (UTC).",
+            metavar="EVENT|TIME",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class DecisionOptions:
+    """An adjudicator's decision on one item; empty to list the open items instead."""
+
+    person: Annotated[
+        str | None, Opt("The adjudicator or lead who decides.", flag="--as", metavar="NAME")
+    ] = None
+    item: Annotated[str | None, Opt("The item to decide, as listed.", metavar="ITEM")] = None
+    score: Annotated[str | None, Opt("The decision: a score, or none.", metavar="N")] = None
+    reason: Annotated[str | None, Opt("Why.", metavar="TEXT")] = None
+
+    def __post_init__(self) -> None:
+        given = [value is not None for value in (self.person, self.item, self.score, self.reason)]
+        if any(given) and not all(given):
+            raise UsageError("a decision needs --as, --item, --score and --reason")
+        if self.score not in (None, "none") and not self.score.isdecimal():
+            raise wrong_value("--score", "a number or none", self.score)
+
+    @property
+    def number(self) -> int | None:
+        """The score; None if the item cannot be judged."""
+        return None if self.score in (None, "none") else int(self.score)
+
+
+@dataclass(frozen=True)
+class AgreementOptions:
+    """How agreement is computed."""
+
+    until: Annotated[
+        str | None,
+        Opt("Labels up to an event (its number) or a time (UTC).", metavar="EVENT|TIME"),
+    ] = None
+    resamples: Annotated[int, Opt("Number of bootstrap resamples.", metavar="N", min=100)] = 2_000
+    seed: Annotated[int, Opt("Seed of the bootstrap.", metavar="N")] = 0
+
+    def __post_init__(self) -> None:
+        check_options(self)

@@ -1,0 +1,277 @@
+"""`flames annotate`: human labels, from drawing responses to exports."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.cells import cell_len
+
+from flames import annotation
+from flames.annotation.options import (
+    AgreementOptions,
+    DecisionOptions,
+    LabelExportOptions,
+    ProjectPlan,
+    ServeOptions,
+    SheetOptions,
+)
+from flames.annotation.tables import agreement_tables, case_table, people_table, status_tables
+from flames.cli._console import say, show
+from flames.cli._options import JsonOption
+from flames.errors import CheckFailed
+from flames.records import dump_line
+from flames.storage.atomic import write_atomic
+from flames.storage.record_files import ReadOptions
+from flames.storage.run_dir import safe_name
+from flames.text import for_terminal
+
+ProjectArgument = Annotated[
+    Path, typer.Argument(metavar="PROJECT", help="The project's folder.", show_default=False)
+]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="The person's name.", show_default=False)
+]
+UrlOption = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        metavar="URL",
+        help="Public address of the server, used in the link; by default the one given to init, "
+        f"else {annotation.options.DEFAULT_URL}.",
+    ),
+]
+
+
+def init(
+    project: ProjectArgument, plan: ProjectPlan, read: ReadOptions, json: JsonOption = False
+) -> None:
+    """Draw responses for labelling and make a personal link for each person."""
+    created = annotation.create_project(project, replace(plan, options=read))
+    with created.project as opened:
+        settings, links = opened.settings, {n: opened.link(t) for n, t in created.links.items()}
+    drawn = settings.sample or settings.population
+    if json:
+        line = {"project": str(project), "items": drawn, "population": settings.population,
+                "without_text": settings.without_text,
+                "repeated_controls": created.repeated_controls, "links": links}  # fmt: skip
+        typer.echo(dump_line(line))
+        return
+    parts = [
+        f"{drawn} of {settings.population} responses drawn, {settings.per_item} labels each",
+        f"{settings.without_text} without text left out" if settings.without_text else "",
+        f"{created.repeated_controls} controls left out because they are in the sample"
+        if created.repeated_controls
+        else "",
+    ]
+    say("; ".join(filter(None, parts)))
+    say("Personal links (shown only once; `flames annotate user link` makes new ones):")
+    width = max(map(cell_len, links))
+    for person, link in links.items():
+        typer.echo(f"{for_terminal(person)}{' ' * (width - cell_len(person))}  {link}")
+    say(f"Next: flames annotate serve {project}")
+
+
+def serve(project: ProjectArgument, options: ServeOptions) -> None:
+    """Serve the labelling pages until interrupted."""
+    with annotation.open_project(project) as opened:
+        if options.exposed:
+            say(
+                "Warning: other machines reach this address without encryption; use "
+                "--certificate, or a proxy with HTTPS and --url."
+            )
+        name = opened.settings.name
+        annotation.web.serve(opened, options, ready=lambda url: say(f"Serving {name} on {url}"))
+
+
+def status(project: ProjectArgument, json: JsonOption = False) -> None:
+    """Show progress, people and their answers to control items."""
+    with annotation.open_project(project) as opened:
+        state = annotation.project_status(opened)
+    if json:
+        typer.echo(state.model_dump_json())
+    else:
+        show(*status_tables(state))
+
+
+def agreement(
+    project: ProjectArgument, options: AgreementOptions, json: JsonOption = False
+) -> None:
+    """Show agreement (alpha, kappa, per cent) by dimension, subcomponent, pair and person."""
+    with annotation.open_project(project) as opened:
+        result = annotation.project_agreement(opened, options)
+    if json:
+        typer.echo(result.model_dump_json())
+    else:
+        show(*agreement_tables(result))
+
+
+def adjudicate(
+    project: ProjectArgument, decision: DecisionOptions, json: JsonOption = False
+) -> None:
+    """List the items that people disagree on, without names, or decide one of them."""
+    with annotation.open_project(project) as opened:
+        if decision.item is not None:
+            annotation.adjudication.decide_item(opened, decision)
+            say(f"{decision.item}: {decision.score}")
+            return
+        cases = annotation.adjudication.open_cases(opened)
+    if json:
+        typer.echo(dump_line([case.to_dict() for case in cases]))
+    else:
+        show(case_table(cases))
+
+
+def sheet(
+    project: ProjectArgument,
+    name: NameArgument,
+    options: SheetOptions,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="CSV file; by default NAME.csv.")
+    ] = None,
+) -> None:
+    """Write a person's sheet to fill in offline: CSV, without model names."""
+    with annotation.open_project(project) as opened:
+        made = annotation.write_sheet(opened, name, options)
+    target = out or Path(f"{safe_name(made.person)}.csv")
+    write_atomic(target, made.text)
+    say(f"{target}: {made.items} items, {made.new} of them new")
+
+
+def import_labels(
+    project: ProjectArgument,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="A filled-in sheet (CSV, XLSX), a Label Studio export (JSON), or verdicts "
+            "(JSONL, CSV, XLSX).",
+            show_default=False,
+        ),
+    ],
+    read: ReadOptions,
+    annotator: Annotated[
+        str | None,
+        typer.Option("--annotator", metavar="NAME", help="Annotator of labels that name none."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Import labels: all of a file or none. Importing a file twice changes nothing."""
+    with annotation.open_project(project) as opened:
+        result = annotation.import_labels(opened, file, annotator=annotator, options=read)
+    if json:
+        typer.echo(result.model_dump_json())
+        return
+    parts = [f"{result.new} new", f"{result.changed} changed", f"{result.unchanged} unchanged"]
+    if result.open:
+        parts.append(f"{result.open} left open")
+    if result.beyond_quota:
+        parts.append(f"{result.beyond_quota} items have more labels than wanted")
+    say(f"{file} ({result.kind}): {', '.join(parts)}")
+    if result.added_people:
+        say(f"new annotators, who cannot sign in: {', '.join(result.added_people)}")
+
+
+def export(
+    project: ProjectArgument,
+    options: LabelExportOptions,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Output file; by default standard output."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="Also write a Label Studio config here."),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print what was written, as JSON, to standard error.")
+    ] = False,
+) -> None:
+    """Export labels as verdicts, with each item's inclusion probability."""
+    with annotation.open_project(project) as opened:
+        made = annotation.export(opened, options.labels, options.format, options.until)
+        if config is not None:
+            write_atomic(config, annotation.label_studio_config(opened.settings.lang))
+    if out is None:
+        typer.echo(made.text, nl=False)
+    else:
+        write_atomic(out, made.text)
+    if json:
+        typer.echo(dump_line(made.to_dict()), err=True)
+    else:
+        say(
+            f"{made.rows} lines, {made.scored} with a score, as of event {made.seq}; "
+            f"--until {made.seq} reproduces this file"
+        )
+
+
+def verify(project: ProjectArgument, json: JsonOption = False) -> None:
+    """Check the store: the chain of events, and everything that is derived from it."""
+    with annotation.open_project(project) as opened:
+        result = annotation.verify(opened)
+    if json:
+        typer.echo(result.model_dump_json())
+    else:
+        typer.echo(
+            f"{result.events} events, {result.items} items, {result.labels} labels, "
+            f"{result.decisions} decisions; last event {result.last}, hash {result.hash}"
+        )
+        for problem in result.problems:
+            say(problem)
+    if result.problems:
+        raise CheckFailed(f"{project}: the store is not sound: {len(result.problems)} problems")
+
+
+def add_person(
+    project: ProjectArgument,
+    name: NameArgument,
+    role: Annotated[
+        str, typer.Option("--role", metavar="ROLE", help="annotator, adjudicator or lead.")
+    ] = "annotator",
+    url: UrlOption = None,
+) -> None:
+    """Add a person and print their personal link."""
+    with annotation.open_project(project) as opened:
+        typer.echo(annotation.people.invite(opened, name, role, url))
+
+
+def list_people(project: ProjectArgument, json: JsonOption = False) -> None:
+    """List the people of a project."""
+    with annotation.open_project(project) as opened:
+        everybody = annotation.people.list_people(opened)
+    if json:
+        typer.echo(dump_line([person._asdict() for person in everybody]))
+    else:
+        show(people_table(everybody))
+
+
+def renew_link(project: ProjectArgument, name: NameArgument, url: UrlOption = None) -> None:
+    """Print a new personal link; the old one stops working."""
+    with annotation.open_project(project) as opened:
+        typer.echo(annotation.people.renew_link(opened, name, url))
+
+
+def set_password(project: ProjectArgument, name: NameArgument) -> None:
+    """Set a password, asked for on a terminal or read from standard input."""
+    if sys.stdin.isatty():
+        text = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+    else:
+        text = sys.stdin.readline().rstrip("\r\n")
+    with annotation.open_project(project) as opened:
+        person = annotation.people.give_password(opened, name, text)
+    say(f"{person.name} has a password now")
+
+
+def stop(project: ProjectArgument, name: NameArgument) -> None:
+    """Keep a person out; their labels stay."""
+    with annotation.open_project(project) as opened:
+        say(f"{annotation.people.admit(opened, name, False).name} is kept out")
+
+
+def resume(project: ProjectArgument, name: NameArgument) -> None:
+    """Let a person in again."""
+    with annotation.open_project(project) as opened:
+        say(f"{annotation.people.admit(opened, name, True).name} may sign in again")
