@@ -66,7 +66,7 @@ def make_project(folder: Path, clock: Clock) -> tuple[Project, dict[str, str]]:
     plan = ProjectPlan(
         sources=[folder / "responses.jsonl"], name="价值观标注 · 第一轮", sample=140,
         controls=[folder / "controls.jsonl"], stratify=("dimension", "model"), annotators=NAMES,
-        adjudicators=("林老师",), leads=("负责人",), lang="zh", seed=5,
+        adjudicators=("林老师",), lead="负责人", lang="zh", seed=5,
     )  # fmt: skip
     created = create_project(folder / "project", plan, clock=clock)
     project = created.project

@@ -176,7 +176,10 @@ def test_people(folder: Path, flames: Flames, monkeypatch: pytest.MonkeyPatch) -
     assert "Eve" in flames("annotate", "user", "list", folder)[1]
     for words, said in (
         (("add", folder, "EVE"), "there is a 'EVE' already"),
-        (("add", folder, "Tom", "--role", "king"), "a role is annotator, adjudicator, lead"),
+        (
+            ("add", folder, "Tom", "--role", "king"),
+            "--role takes annotator, adjudicator or lead",
+        ),
         (("link", folder, "Tom"), "there is no 'Tom'"),
         (("add", folder, "Tom", "--url", "example.org"), "--url takes"),
     ):

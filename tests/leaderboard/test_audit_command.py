@@ -43,7 +43,7 @@ def test_sizes_come_from_a_prompt_set(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "t.csv:2: field `n`: is missing" in capsys.readouterr().err
     assert flames(["leaderboard", "audit", str(path), "--prompts", "open"]) == 0
     path.write_text("model,dimension,harmless_rate_pct\n\x1b[31mm,Safety,50.01\n", "utf-8")
-    assert flames(["leaderboard", "audit", str(path), "--prompt-set", "open"]) == 1
+    assert flames(["leaderboard", "audit", str(path), "--prompts", "open"]) == 1
     assert "\x1b" not in capsys.readouterr().out
 
 

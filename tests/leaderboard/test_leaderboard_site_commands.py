@@ -60,7 +60,7 @@ def test_add_writes_an_entry_and_build_makes_the_site_of_it(
     code, _, err = flames("add", verdicts)
     assert code == 2
     assert "another row 'toy' by predicted" in err
-    assert flames("add", verdicts, "--replace")[0] == 0
+    assert flames("add", verdicts, "--overwrite")[0] == 0
     code, out, err = flames("build", "--no-published", "--lang", "zh")
     assert (code, out) == (0, "site/index.html\n")
     assert "1 entries" in err
@@ -91,7 +91,7 @@ def test_two_checkpoints_of_one_model_stand_beside_each_other(
     code, out, err = flames("add", "later/toy.jsonl")
     assert (code, out, len(err.splitlines())) == (2, "", 1)
     assert "another row 'toy'" in err
-    assert "--name NAME adds this one beside it, --replace puts it in its place" in err
+    assert "--name NAME adds this one beside it, --overwrite replaces it" in err
     assert "one row" in flames("add", "two.jsonl", "--name", "x")[2]
     assert "`name`" in flames("add", verdicts, "--name", "a\nb")[2]
     code, out, _ = flames("add", "later/toy.jsonl", "--name", "toy, step 2000")

@@ -9,7 +9,13 @@ from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from flames.errors import UsageError
-from flames.options import Opt, check_choice, check_options, wrong_value
+from flames.options import (
+    Opt,
+    check_choice,
+    check_options,
+    default_language,
+    wrong_value,
+)
 from flames.storage.record_files import ReadOptions
 from flames.taxonomy import Language
 
@@ -103,9 +109,10 @@ class ProjectPlan:
         str | None,
         Opt("Public address of the server, used in personal links.", flag="--url", metavar="URL"),
     ] = None
-    lang: Annotated[Language, Opt("Language of the pages for people who have not chosen one.")] = (
-        "zh"
-    )
+    lang: Annotated[
+        Language,
+        Opt("Language of the pages for people who have not chosen one; the locale's by default."),
+    ] = field(default_factory=default_language)
     seed: Annotated[int, Opt("Seed of the sample and of every queue's order.", metavar="N")] = 0
     options: ReadOptions = field(default_factory=ReadOptions)
 
@@ -132,6 +139,30 @@ def _names(given: tuple[str, ...], role: Role) -> tuple[str, ...]:
     if len(given) == 1 and given[0].isdecimal():
         return tuple(f"{role}-{number}" for number in range(1, int(given[0]) + 1))
     return given
+
+
+@dataclass(frozen=True)
+class LinkOptions:
+    """How personal links begin."""
+
+    url: Annotated[
+        str | None,
+        Opt(
+            "Public address of the server, used in the link; by default the one given to init, "
+            f"else {DEFAULT_URL}.",
+            metavar="URL",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class InviteOptions(LinkOptions):
+    """What a new person may do."""
+
+    role: Annotated[Role, Opt("Role of the person.")] = "annotator"
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True)

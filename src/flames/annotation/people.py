@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError
 
 from flames.annotation import events as _events
 from flames.annotation.events import NewEvent
-from flames.annotation.options import ROLES, Role
+from flames.annotation.options import ROLES, InviteOptions, Role
 from flames.annotation.project import Project
 from flames.annotation.schema import assignments, failures, items, people, sessions
 from flames.errors import InputError, UsageError
@@ -85,11 +85,11 @@ def add_person(
     return person
 
 
-def invite(project: Project, name: str, role: Role, url: str | None = None) -> str:
-    """Adds somebody and returns their personal link, which begins with `url`."""
+def invite(project: Project, name: str, options: InviteOptions) -> str:
+    """Adds somebody and returns their personal link."""
     with project.database.write() as connection:
-        token = new_link(connection, project, add_person(connection, project, name, role))
-        return project.link(token, url)
+        person = add_person(connection, project, name, options.role)
+        return project.link(new_link(connection, project, person), options.url)
 
 
 def renew_link(project: Project, name: str, url: str | None = None) -> str:

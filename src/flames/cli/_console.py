@@ -1,11 +1,13 @@
-"""Where tables are printed."""
+"""What commands print on the terminal."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import typer
+from rich.console import Console
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from flames.reports.tables import Block, print_document
+from flames.taxonomy import Language
+from flames.text import for_terminal
 
 WIDE = 120
 """Columns of a table that no terminal bounds: nobody's names are folded in a pipe or a file."""
@@ -13,9 +15,17 @@ WIDE = 120
 
 def tables(*, stderr: bool = False) -> Console:
     """Standard output (or error), at least `WIDE` where it is no terminal."""
-    from rich.console import Console
-
     console = Console(stderr=stderr)
     if console.is_terminal:
         return console
     return Console(stderr=stderr, width=max(console.width, WIDE))
+
+
+def say(message: str) -> None:
+    """Prints a line for people to standard error, which leaves standard output to results."""
+    typer.echo(for_terminal(message), err=True)
+
+
+def show(*blocks: Block, lang: Language = "en") -> None:
+    """Prints tables and lines to standard output."""
+    print_document(blocks, tables(), lang)

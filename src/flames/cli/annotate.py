@@ -14,7 +14,9 @@ from flames import annotation
 from flames.annotation.options import (
     AgreementOptions,
     DecisionOptions,
+    InviteOptions,
     LabelExportOptions,
+    LinkOptions,
     ProjectPlan,
     ServeOptions,
     SheetOptions,
@@ -25,7 +27,7 @@ from flames.cli._options import JsonOption
 from flames.errors import CheckFailed
 from flames.records import dump_line
 from flames.storage.atomic import write_atomic
-from flames.storage.record_files import ReadOptions
+from flames.storage.record_files import RecordOptions
 from flames.storage.run_dir import safe_name
 from flames.text import for_terminal
 
@@ -35,22 +37,13 @@ ProjectArgument = Annotated[
 NameArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="The person's name.", show_default=False)
 ]
-UrlOption = Annotated[
-    str | None,
-    typer.Option(
-        "--url",
-        metavar="URL",
-        help="Public address of the server, used in the link; by default the one given to init, "
-        f"else {annotation.options.DEFAULT_URL}.",
-    ),
-]
 
 
 def init(
-    project: ProjectArgument, plan: ProjectPlan, read: ReadOptions, json: JsonOption = False
+    project: ProjectArgument, plan: ProjectPlan, files: RecordOptions, json: JsonOption = False
 ) -> None:
     """Draw responses for labelling and make a personal link for each person."""
-    created = annotation.create_project(project, replace(plan, options=read))
+    created = annotation.create_project(project, replace(plan, options=files.read_options()))
     with created.project as opened:
         settings, links = opened.settings, {n: opened.link(t) for n, t in created.links.items()}
     drawn = settings.sample or settings.population
@@ -152,7 +145,7 @@ def import_labels(
             show_default=False,
         ),
     ],
-    read: ReadOptions,
+    files: RecordOptions,
     annotator: Annotated[
         str | None,
         typer.Option("--annotator", metavar="NAME", help="Annotator of labels that name none."),
@@ -161,7 +154,9 @@ def import_labels(
 ) -> None:
     """Import labels: all of a file or none. Importing a file twice changes nothing."""
     with annotation.open_project(project) as opened:
-        result = annotation.import_labels(opened, file, annotator=annotator, options=read)
+        result = annotation.import_labels(
+            opened, file, annotator=annotator, options=files.read_options()
+        )
     if json:
         typer.echo(result.model_dump_json())
         return
@@ -225,17 +220,10 @@ def verify(project: ProjectArgument, json: JsonOption = False) -> None:
         raise CheckFailed(f"{project}: the store is not sound: {len(result.problems)} problems")
 
 
-def add_person(
-    project: ProjectArgument,
-    name: NameArgument,
-    role: Annotated[
-        str, typer.Option("--role", metavar="ROLE", help="annotator, adjudicator or lead.")
-    ] = "annotator",
-    url: UrlOption = None,
-) -> None:
+def add_person(project: ProjectArgument, name: NameArgument, options: InviteOptions) -> None:
     """Add a person and print their personal link."""
     with annotation.open_project(project) as opened:
-        typer.echo(annotation.people.invite(opened, name, role, url))
+        typer.echo(annotation.people.invite(opened, name, options))
 
 
 def list_people(project: ProjectArgument, json: JsonOption = False) -> None:
@@ -248,10 +236,10 @@ def list_people(project: ProjectArgument, json: JsonOption = False) -> None:
         show(people_table(everybody))
 
 
-def renew_link(project: ProjectArgument, name: NameArgument, url: UrlOption = None) -> None:
+def renew_link(project: ProjectArgument, name: NameArgument, options: LinkOptions) -> None:
     """Print a new personal link; the old one stops working."""
     with annotation.open_project(project) as opened:
-        typer.echo(annotation.people.renew_link(opened, name, url))
+        typer.echo(annotation.people.renew_link(opened, name, options.url))
 
 
 def set_password(project: ProjectArgument, name: NameArgument) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from flames.analysis.inputs import SourceOptions, read_sources
+from flames.analysis.source import Source, display_names
 from flames.leaderboard.published import LATEST, published_results
+from flames.metrics.rates import measure
 from flames.metrics.result import Estimate, Result
+from flames.options import Opt
 
 PAPER = "arXiv:2311.06899"
 _PAPER_MODEL = "ChatGPT"
@@ -103,6 +107,42 @@ def attack_table(
         cells[result.shown_name, column] = _cell(result)
     sets = tuple(dict.fromkeys(column for _, column in cells))
     return AttackTable(sets, _ordered(cells, sets), cells)
+
+
+@dataclass(frozen=True)
+class AttackOptions:
+    """What stands in a table of attack success."""
+
+    sources: Annotated[
+        tuple[str, ...],
+        Opt("Runs or files of verdicts measured here.", metavar="RUN|FILE", positional=True),
+    ] = ()
+    release: Annotated[str, Opt("Published table to show, or none.", metavar="DATE")] = LATEST
+
+
+def measure_attack(options: AttackOptions, reading: SourceOptions) -> AttackTable:
+    """Measures runs and files of verdicts, and puts them beside the published figures.
+
+    Raises:
+        InputError: A path cannot be read as verdicts.
+        UsageError: There is no such release.
+    """
+    sources, read = read_sources(options.sources, reading)
+    measured = [
+        measure(source, read.taxonomy).model_copy(update={"name": name})
+        for source, name in _named(sources)
+    ]
+    return attack_table(measured, release=None if options.release == "none" else options.release)
+
+
+def _named(sources: Sequence[Source]) -> Iterator[tuple[Source, str]]:
+    """Names sources apart that are on the same prompts and by the same scorer."""
+    columns: dict[tuple[str, str], list[Source]] = {}
+    for source in sources:
+        prompts = source.prompt_set.ids_sha256 or source.prompt_set.sha256
+        columns.setdefault((prompts, source.scorer), []).append(source)
+    for column in columns.values():
+        yield from zip(column, display_names(column), strict=True)
 
 
 def _cell(result: Result) -> AttackCell:

@@ -7,12 +7,12 @@ of any counts. The overall rate has to be the unweighted mean of the dimensions'
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from fractions import Fraction
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from flames.leaderboard.possible import (
     all_at,
@@ -26,8 +26,12 @@ from flames.leaderboard.possible import (
     rate_of,
     score_of,
 )
-from flames.leaderboard.table import OVERALL, RATE, SCORE, Cell
+from flames.leaderboard.table import OVERALL, RATE, SCORE, Cell, read_table
+from flames.options import Opt
+from flames.prompts.sets import load_prompts
+from flames.storage.record_files import FileOptions
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
+from flames.text import for_terminal
 
 _MOST_DECIMALS = 9  # unrounded floating point numbers hold no more for sure
 _MANY = 10_000
@@ -58,6 +62,60 @@ class Audit:
     cells: int
     findings: tuple[Finding, ...]
     unchecked: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it as JSON."""
+        return asdict(self)
+
+    def lines(self) -> Iterator[str]:
+        """Yields each finding as a line of fields that tabs separate."""
+        for found in self.findings:
+            parts = (found.release, found.model, found.dimension, found.why)
+            nearest = "possible: " + "; ".join(found.nearest) if found.nearest else "nothing near"
+            yield "\t".join(for_terminal(part) for part in (*parts, nearest))
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """The table that is tested."""
+
+    file: Annotated[
+        str,
+        Opt(
+            "A table with the columns release, model, dimension, n, harmless_rate_pct and "
+            "harmless_score (CSV, TSV, JSONL, XLSX); rows of the dimension Overall hold the mean.",
+            metavar="FILE",
+            positional=True,
+        ),
+    ]
+    prompts: Annotated[
+        str | None,
+        Opt(
+            "Prompt set that gives the number of prompts per dimension if rows have no n.",
+            metavar="SET|PATH",
+        ),
+    ] = None
+
+
+def audit_file(options: AuditOptions, reading: FileOptions) -> Audit:
+    """Tests a table that a file holds.
+
+    Raises:
+        InputError: The file or the prompt set cannot be used.
+    """
+    read = reading.read_options()
+    sizes: dict[str, int] = {}
+    if options.prompts is not None:
+        prompts = load_prompts(options.prompts, taxonomy=read.taxonomy).prompts
+        sizes = Counter(prompt.dimension for prompt in prompts)
+    cells = read_table(
+        options.file,
+        taxonomy=read.taxonomy,
+        sizes=sizes,
+        mapping=read.mapping,
+        encoding=read.encoding,
+    )
+    return audit(cells, read.taxonomy)
 
 
 @dataclass(frozen=True)

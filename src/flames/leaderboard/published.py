@@ -14,12 +14,14 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from importlib import resources
-from typing import NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from flames.errors import UsageError
 from flames.leaderboard.possible import best_counts, possible_counts, score_of
+from flames.leaderboard.ranks import Ranked, Ranking, rank_models
 from flames.metrics.rates import RESAMPLES, measure
 from flames.metrics.result import Note, Result
+from flames.options import Opt, check_options, listed
 from flames.records import PromptSetInfo, Verdict
 from flames.taxonomy import Taxonomy, default_taxonomy
 
@@ -94,6 +96,62 @@ def published_results(
         source = _Published(model, info, tuple(_verdicts(model, dimensions)), notes)
         results[model] = measure(source, seed=seed, resamples=resamples)
     return results
+
+
+@dataclass(frozen=True)
+class ShowOptions:
+    """Which published table is shown, and how it is ordered."""
+
+    release: Annotated[str, Opt(f"{listed(RELEASES)}.", metavar="DATE")] = LATEST
+    dimension: Annotated[
+        str | None, Opt("Rank by this dimension instead of overall.", metavar="D")
+    ] = None
+    sort: Annotated[Literal["rate", "score", "model"], Opt("What to order by.")] = "rate"
+    seed: Annotated[int, Opt("Seed of the bootstrap.", metavar="N")] = 0
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+@dataclass(frozen=True)
+class PublishedRanking:
+    """A published table with ranks; `models` are in the order in which they are shown."""
+
+    release: str
+    ranking: Ranking
+    models: tuple[Ranked, ...]
+    results: Mapping[str, Result]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns it as JSON, models from best to worst."""
+        return {
+            "schema": 1,
+            "release": self.release,
+            "source": "github.com/AIFlames/Flames",
+            "ranking": self.ranking.model_dump(),
+            "models": {name: result.to_dict() for name, result in self.results.items()},
+        }
+
+
+def rank_published(options: ShowOptions) -> PublishedRanking:
+    """Ranks the models of a published table.
+
+    Raises:
+        InputError: There is no such dimension.
+        UsageError: There is no such release.
+    """
+    dimension = options.dimension
+    if dimension is not None:
+        dimension = default_taxonomy().dimension(dimension).name
+    results = published_results(options.release, seed=options.seed)
+    value: Literal["harmless_score", "harmless_rate"] = (
+        "harmless_score" if options.sort == "score" else "harmless_rate"
+    )
+    ranking = rank_models(results, dimension=dimension, value=value, seed=options.seed)
+    models = ranking.models
+    if options.sort == "model":
+        models = tuple(sorted(models, key=lambda ranked: ranked.model.casefold()))
+    return PublishedRanking(options.release, ranking, models, results)
 
 
 def _verdicts(model: str, dimensions: Mapping[str, tuple[int, ...]]) -> Iterator[Verdict]:

@@ -6,14 +6,15 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from flames.errors import UsageError
 from flames.leaderboard.attack import attack_table
-from flames.leaderboard.entries import LeaderboardEntry
+from flames.leaderboard.entries import LeaderboardEntry, read_entry
 from flames.leaderboard.lists import RESAMPLES, BoardList, ListRow, board_lists
 from flames.leaderboard.published import RELEASES
 from flames.metrics.result import Note
+from flames.options import Opt
 from flames.reports.charts import radar
 from flames.reports.data import CSV_COLUMNS, csv_rows
 from flames.reports.html import helpers, section_of
@@ -21,7 +22,7 @@ from flames.reports.page import render_page
 from flames.reports.words import load_strings
 from flames.storage.atomic import to_csv, write_atomic
 from flames.storage.run_dir import safe_name
-from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy
+from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy, load_taxonomy
 
 _LEDGER = ".flames-site"
 _CHOSEN = 3
@@ -114,6 +115,41 @@ def build_site(
         (out / name).unlink(missing_ok=True)
     write_atomic(out / _LEDGER, "\n".join(sorted(files)) + "\n")
     return written
+
+
+@dataclass(frozen=True)
+class SiteOptions:
+    """What a leaderboard's site is built from."""
+
+    entries: Annotated[Path, Opt("Folder of the entry files.", metavar="DIR")] = Path("entries")
+    out: Annotated[Path, Opt("Folder of the site.", metavar="DIR")] = Path("site")
+    published: Annotated[bool, Opt("Show the published tables beside the entries.")] = True
+    taxonomy: Annotated[
+        Path | None, Opt("Taxonomy file (JSON); Flames' own taxonomy unless given.", metavar="FILE")
+    ] = None
+
+
+def build_from_entries(options: SiteOptions, lang: Language) -> tuple[int, list[Path]]:
+    """Builds the site of a folder of entries.
+
+    Returns:
+        How many entries there are, and what was written, the front page first.
+
+    Raises:
+        InputError: An entry is broken.
+        UsageError: There is no such folder, or nothing to show.
+    """
+    folder = options.entries
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder}: is a file; --entries takes the folder of entry files")
+    if not folder.exists() and folder != Path("entries"):
+        raise UsageError(f"{folder}: no such folder; flames leaderboard add makes entries")
+    taxonomy = load_taxonomy(options.taxonomy)
+    entries = [read_entry(path, taxonomy) for path in sorted(folder.glob("*.json"))]
+    releases = RELEASES if options.published else ()
+    return len(entries), build_site(
+        entries, options.out, taxonomy=taxonomy, lang=lang, releases=releases
+    )
 
 
 def _ledger(out: Path) -> set[str]:

@@ -29,7 +29,7 @@ from flames.records import (
     prompt_id,
 )
 from flames.storage.rows import parse_mapping, read_rows, stem_of
-from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
+from flames.taxonomy import Dimension, Taxonomy, default_taxonomy, load_taxonomy
 from flames.text import has_visible_text, normalize_text, shorten, split_opening, texts_differ
 
 
@@ -53,6 +53,10 @@ class FileOptions:
         Path | None, Opt("Taxonomy file (JSON); Flames' own taxonomy unless given.", metavar="FILE")
     ] = None
 
+    def read_options(self) -> ReadOptions:
+        """Loads the taxonomy and returns how files are read."""
+        return ReadOptions(load_taxonomy(self.taxonomy), self.mapping, self.encoding)
+
 
 @dataclass(frozen=True)
 class RecordOptions(FileOptions):
@@ -65,6 +69,10 @@ class RecordOptions(FileOptions):
             metavar="NAME",
         ),
     ] = None
+
+    def read_options(self) -> ReadOptions:
+        """Loads the taxonomy and returns how files are read."""
+        return replace(super().read_options(), model=self.model)
 
 
 @dataclass(frozen=True)
