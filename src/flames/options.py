@@ -17,6 +17,7 @@ import os
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
+from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -89,7 +90,10 @@ class Declared:
     @property
     def key(self) -> str:
         """The name that is unique in a command: what the flag is called, whatever the field is."""
-        return self.name + "_" if self.opt.positional else self.flag.strip("-").replace("-", "_")
+        if self.opt.positional:
+            return self.name + "_"
+        key = self.flag.strip("-").replace("-", "_")
+        return key + "_" if iskeyword(key) else key
 
     @property
     def choices(self) -> tuple[Any, ...]:
