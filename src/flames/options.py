@@ -13,13 +13,15 @@ get the same message for a wrong value.
 
 from __future__ import annotations
 
+import collections.abc
+import math
 import os
 import types
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
 from keyword import iskeyword
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from flames.errors import UsageError
 from flames.text import utf8_safe
@@ -159,6 +161,43 @@ def check_options(options: Any) -> None:
             check_range(each.flag, value, each.opt.min, each.opt.max)
 
 
+T = TypeVar("T")
+_TAKES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
+def read_options(options: type[T], values: Mapping[str, Any], label: str = "{}") -> T:
+    """Builds an options instance from named values, each checked against its declaration.
+
+    Args:
+        options: The options class.
+        values: Values by field name, as JSON or a Python caller has them. Names that the class
+            does not declare are ignored, and None counts as not given.
+        label: What messages call an option, with `{}` for its name.
+
+    Raises:
+        UsageError: A value has the wrong type, is not one of the choices, or is out of range.
+    """
+    given = [each for each in declared(options) if values.get(each.name) is not None]
+    for each in given:
+        _check_value(label.format(each.name), each, values[each.name])
+    return options(**{each.name: values[each.name] for each in given})
+
+
+def _check_value(label: str, option: Declared, value: Any) -> None:
+    if option.choices:
+        check_choice(label, value, option.choices)
+    elif option.type in _TAKES:
+        wanted = (int, float) if option.type is float else option.type
+        right = isinstance(value, wanted) and isinstance(value, bool) == (option.type is bool)
+        if right and option.type in (int, float):
+            right = math.isfinite(value) and _within(value, option.opt.min, option.opt.max)
+        if not right:
+            takes = _number_of(_TAKES[option.type], option.opt.min, option.opt.max)
+            raise wrong_value(label, takes, value)
+    elif get_origin(option.type) is collections.abc.Mapping and not isinstance(value, Mapping):
+        raise wrong_value(label, "names with their values", value)
+
+
 def check_choice(option: str, value: Any, allowed: Sequence[Any]) -> None:
     """Checks that a value is one of a few.
 
@@ -175,17 +214,18 @@ def check_range(option: str, value: Any, low: float | None, high: float | None =
     Raises:
         UsageError: It does not, or it is not a number.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        above = low is None or value >= low
-        below = high is None or value <= high
-        if above and below:
-            return
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not _within(value, low, high):
+        raise wrong_value(option, _number_of("a number", low, high), value)
+
+
+def _within(value: float, low: float | None, high: float | None) -> bool:
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def _number_of(kind: str, low: float | None, high: float | None) -> str:
     words = range_of(low, high)
-    raise wrong_value(
-        option,
-        f"a number {words if low is not None and high is not None else f'of {words}'}",
-        value,
-    )
+    return f"{kind} of {words}" if words.startswith("at") else f"{kind} {words}".strip()
 
 
 def range_of(low: float | None, high: float | None) -> str:

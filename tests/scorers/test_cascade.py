@@ -134,8 +134,8 @@ def test_a_file_gives_each_step_its_own(endpoint: Any, tmp_path: Path) -> None:
     [
         ("cascade:lexical>", {}, "no scorer ''"),
         ("cascade:lexical>nobody", {}, "no scorer 'nobody'"),
-        ("cascade:lexical>lexical", {"threshold": 2}, "between 0 and 1"),
-        ("cascade:lexical>lexical", {"threshold": "high"}, "must be a number"),
+        ("cascade:lexical>lexical", {"threshold": 2}, "threshold takes a number from 0 to 1, not"),
+        ("cascade:lexical>lexical", {"threshold": "high"}, "takes a number from 0 to 1, not"),
         ("cascade:lexical>lexical", {"votes": 3}, "has no option 'votes'"),
         ("cascade:nowhere.json", {}, "no such file, and no A>B"),
     ],

@@ -108,7 +108,7 @@ def test_saved_and_loaded_it_scores_the_same_and_travels_whole(
         ({}, ""),
         ({"dtype": "float32"}, ""),
         ({"dtype": "bfloat16"}, "+bf16"),
-        ({"dtype": "float16", "truncation": "official"}, "+fp16+official"),
+        ({"dtype": "float16", "input_truncation": "official"}, "+fp16+official"),
     ],
 )
 def test_what_is_not_computed_in_fp32_has_an_id_of_its_own(
@@ -214,8 +214,8 @@ def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
             opened(folder, device="cuda")
     with pytest.raises(UsageError, match="unknown device 'gpu7'"):
         opened(folder, device="gpu7")
-    with pytest.raises(UsageError, match="truncation is middle or official"):
-        opened(folder, truncation="none")
+    with pytest.raises(UsageError, match="input_truncation takes middle or official"):
+        opened(folder, input_truncation="none")
 
 
 def test_memory_that_runs_out_on_a_gpu_only_makes_batches_smaller(

@@ -161,7 +161,11 @@ def test_another_taxonomy_that_it_covers_nothing_of_is_refused(endpoint: Any) ->
     [
         ("gpt-5", {}, "is no guard that Flames can read"),
         ("Qwen3Guard-Stream-4B", {}, "is no guard that Flames can read"),
-        ("qwen3guard:g", {"controversial": "maybe"}, "unscored or unsafe or safe"),
+        (
+            "qwen3guard:g",
+            {"controversial": "maybe"},
+            "controversial takes unscored, unsafe or safe",
+        ),
         ("shieldlm:g", {"prompt": "/nowhere"}, "cannot be read"),
         ("qwen3guard:g", {"language": "zh"}, "no option 'language'"),
     ],

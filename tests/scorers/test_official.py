@@ -170,7 +170,7 @@ def test_imported_labels_are_those_of_the_original(
     checkpoint: Path, imported: Path, size: int, side: str
 ) -> None:
     original = Original(checkpoint)
-    scorer = opened(imported, truncation="official")
+    scorer = opened(imported, input_truncation="official")
     pairs = PAIRS + LONG
     wanted = original.labels(pairs, size, side)
     verdicts = scorer.score(responses(pairs))
@@ -217,7 +217,7 @@ def test_half_precision_is_kept_or_made(
     out = imported_to(source, tmp_path / "out", dtype=dtype)
     with safe_open(out / "model-00001.safetensors", "pt") as tensors:
         assert {tensors.get_slice(name).get_dtype() for name in tensors.keys()} == {kept}  # noqa: SIM118
-    scorer = opened(out, truncation="official", dtype="float32")
+    scorer = opened(out, input_truncation="official", dtype="float32")
     verdicts = scorer.score(responses(PAIRS))
     same = [v.score for v in verdicts] == Original(source).labels(PAIRS, 16, "right")
     assert same or dtype == "bfloat16"
@@ -428,4 +428,4 @@ def test_the_commands_import_and_score_as_the_released_script_did(
     )
     assert [json.loads(line)["predicted"] for line in written] == wanted
     assert run(*command[:4], "--truncation", "end") == 2
-    assert "truncation is middle or official" in capsys.readouterr().err
+    assert "input_truncation takes middle or official" in capsys.readouterr().err

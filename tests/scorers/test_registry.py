@@ -4,12 +4,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import pytest
 
 from flames.errors import UsageError
+from flames.options import Opt, declared, read_options
 from flames.records import Response, Verdict, verdict_for
 from flames.scorers import registry
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, score_stream
@@ -50,7 +54,7 @@ def test_notes_are_told_from_an_id_alone() -> None:
         (["labels:silver"], "device", True),
         (["some/folder"], "precission", True),
         (["some/folder"], "precision", False),
-        (["some/folder"], "force", False),
+        (["some/folder"], "ignore_selftest", False),
         (["lexical", "some/folder"], "precision", False),
         (["lexical", "judge:m"], "votes", False),
         (["cascade:lexical>judge:m"], "votes", False),
@@ -210,3 +214,46 @@ def test_a_stream_keeps_order_and_never_scores_what_holds_nothing(
         else:
             assert verdict.score is None
             assert verdict.unscored == response.status
+
+
+def test_every_option_of_a_scorer_has_a_help() -> None:
+    for entry in known_scorers().values():
+        for path in entry.options or ():
+            module, _, name = path.partition(":")
+            options = getattr(import_module(module), name)
+            helps = [option.opt.help for option in declared(options)]
+            assert helps
+            assert all(text.endswith(".") for text in helps)
+
+
+@dataclass(frozen=True)
+class _Options:
+    votes: Annotated[int, Opt("Votes.", min=1)] = 1
+    share: Annotated[float | None, Opt("Share.", min=0, max=1)] = None
+    lang: Annotated[Literal["zh", "en"], Opt("Language.")] = "zh"
+    file: Annotated[str | None, Opt("File.")] = None
+    quick: Annotated[bool, Opt("Quick.")] = False
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"votes": 0}, "the option votes takes a whole number of at least 1, not 0"),
+        ({"votes": True}, "takes a whole number"),
+        ({"votes": 2.0}, "takes a whole number"),
+        ({"share": float("nan")}, "the option share takes a number from 0 to 1, not nan"),
+        ({"share": "1"}, "takes a number from 0 to 1, not '1'"),
+        ({"lang": "de"}, "the option lang takes zh or en, not 'de'"),
+        ({"file": 5}, "the option file takes text, not 5"),
+        ({"quick": 1}, "the option quick takes true or false, not 1"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_declaration(values: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read_options(_Options, values, "the option {}")
+    assert said in str(caught.value)
+
+
+def test_values_are_read_into_the_options_that_are_declared() -> None:
+    values = {"votes": 3, "share": 1, "lang": None, "quick": True, "of another scorer": 1}
+    assert read_options(_Options, values) == _Options(votes=3, share=1, quick=True)

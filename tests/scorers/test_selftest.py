@@ -138,10 +138,12 @@ def test_outcome_that_cannot_be_read_is_taken_again(tmp_path: Path) -> None:
 
 
 def test_failed_scorer_is_refused_unless_forced() -> None:
-    with pytest.raises(CheckFailed, match=r"50 %.*100 %.*likely causes.*--force") as caught:
+    with pytest.raises(CheckFailed, match=r"50 %.*100 %.*likely causes.*--ignore-self") as caught:
         ensure_selftest(Ruled(lambda r: 3), ScorerContext(), "a")
     assert caught.value.exit_code == 1
-    scorer = ensure_selftest(Ruled(lambda r: 3), ScorerContext(options={"force": True}), "a")
+    scorer = ensure_selftest(
+        Ruled(lambda r: 3), ScorerContext(options={"ignore_selftest": True}), "a"
+    )
     (verdict,) = score_stream(scorer, [PAIRS.rows[0].response])
     assert verdict.to_dict()["selftest"] == "self-test failed"
     assert any("50 %" in note for note in scorer.info.notes)

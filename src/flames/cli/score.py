@@ -124,8 +124,8 @@ def score(
         "votes": votes,
         "lang": judge_lang,
         "prompt": None if judge_prompt is None else str(judge_prompt),
-        "force": force or None,
-        "truncation": truncation,
+        "ignore_selftest": force or None,
+        "input_truncation": truncation,
     }
     given = {name: value for name, value in named.items() if value is not None}
     options = {**parse_options(scorer_option), **given}

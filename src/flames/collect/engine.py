@@ -95,13 +95,17 @@ class AskSettings:
     ] = None
     max_cost: Annotated[
         float | None,
-        Opt("Maximum cost of the whole run, with earlier sessions; needs prices.", metavar="MONEY"),
+        Opt(
+            "Maximum cost of the whole run, with earlier sessions; needs prices.",
+            metavar="MONEY",
+            min=0,
+        ),
     ] = None
-    price_in: Annotated[float | None, Opt("Price of a million input tokens.", metavar="MONEY")] = (
-        None
-    )
+    price_in: Annotated[
+        float | None, Opt("Price of a million input tokens.", metavar="MONEY", min=0)
+    ] = None
     price_out: Annotated[
-        float | None, Opt("Price of a million output tokens.", metavar="MONEY")
+        float | None, Opt("Price of a million output tokens.", metavar="MONEY", min=0)
     ] = None
     patience: int = 8
     backoff_s: float = 0.5

@@ -58,10 +58,10 @@ class Sampling:
     """
 
     temperature: Annotated[
-        float | None, Opt("Sampling temperature; the provider's unless given.", metavar="T")
+        float | None, Opt("Sampling temperature; the provider's unless given.", metavar="T", min=0)
     ] = None
     max_tokens: Annotated[
-        int | None, Opt("Maximum length of a response in tokens.", metavar="N")
+        int | None, Opt("Maximum length of a response in tokens.", metavar="N", min=1)
     ] = None
     seed: Annotated[
         int | None, Opt("The provider's random seed.", flag="--sampling-seed", metavar="N")

@@ -2,8 +2,6 @@
 
 The journal knows a question by its content (model, messages, sampling, vote). A scoring that was
 killed, or is done again, asks nothing that it already has an answer to.
-
-The options of scorers that ask a model, as a scorer's context holds them.
 """
 
 from __future__ import annotations
@@ -11,17 +9,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from flames.collect.ask import now
 from flames.collect.engine import AskSettings, Collector, Request
 from flames.collect.limits import Prices
 from flames.collect.sync import PrivateLoop
-from flames.errors import UsageError
 from flames.models.base import ChatModel, Message, Reply, RequestRejected, Sampling, Usage
 from flames.models.load import ModelOptions, load_model
+from flames.options import Opt
 from flames.records import Status, dump_line
 from flames.scorers.base import ScorerContext
 from flames.storage.home import home
@@ -234,82 +232,47 @@ def together(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: round(sum(part.get(name, 0) for part in parts), 8) for name in known}
 
 
-def model_and_settings(spec: str, context: ScorerContext) -> tuple[ChatModel, AskSettings]:
-    """The model that a scorer asks, and how hard to try, from the context's options.
+@dataclass(frozen=True)
+class JournalOptions:
+    """Where the answers to a scorer's questions are kept."""
+
+    journal: Annotated[
+        str | None, Opt("File that keeps the answers, or `none`.", metavar="FILE")
+    ] = None
+
+
+def open_model(spec: str, context: ScorerContext) -> ChatModel:
+    """Loads the model that a scorer asks.
 
     Raises:
-        UsageError: There is no such model, or an option is not what it should be.
+        UsageError: There is no such model, or an option is wrong.
     """
-    options = context.options
-    said: dict[str, Any] = {n: text(options, n) for n in ("base_url", "api_key_env", "frame")}
-    if "timeout" in options:
-        said["timeout"] = number(options, "timeout", 0.0)
-    limits: dict[str, Any] = {
-        name: whole(options, name, least)
-        for name, least in (("concurrency", 1), ("retries", 0), ("max_requests", 1))
-        if name in options
-    }
-    if "max_cost" in options:
-        limits["max_cost"] = number(options, "max_cost", 0.0)
-    if "price_in" in options or "price_out" in options:
-        limits |= {name: number(options, name, 0.0) for name in ("price_in", "price_out")}
-    return load_model(spec, ModelOptions(**said)), AskSettings(**limits)
+    return load_model(spec, context.read(ModelOptions))
 
 
-def text(options: Mapping[str, Any], name: str) -> str | None:
-    """An option that is text, or None where it is not given.
+def open_asker(
+    model: ChatModel, context: ScorerContext, defaults: Sampling, folder: str, scorer_id: str
+) -> ModelAsker:
+    """Makes the asker of a scorer, from its options.
+
+    Args:
+        model: The model to ask.
+        context: The options.
+        defaults: How answers are drawn where the options leave it open.
+        folder: The folder of the journal in Flames' own, unless the options name a file.
+        scorer_id: The name of the journal there.
 
     Raises:
-        UsageError: It is something else.
+        UsageError: An option is wrong.
     """
-    value = options.get(name)
-    if value is not None and not isinstance(value, str):
-        raise UsageError(f"the scorer option {name} must be text, not {value!r}")
-    return value
-
-
-def whole(options: Mapping[str, Any], name: str, least: int) -> int:
-    """An option that is a whole number, `least` unless given.
-
-    Raises:
-        UsageError: It is none, or too small.
-    """
-    value = options.get(name, least)
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UsageError(
-            f"the scorer option {name} must be a whole number of at least {least}, not {value!r}"
-        )
-    return value
-
-
-def number(options: Mapping[str, Any], name: str, default: float) -> float:
-    """An option that is a number of at least 0.
-
-    Raises:
-        UsageError: It is none.
-    """
-    value = options.get(name, default)
-    usable = isinstance(value, int | float) and not isinstance(value, bool)
-    if not usable or not 0 <= value < float("inf"):
-        raise UsageError(f"the scorer option {name} must be a number of at least 0, not {value!r}")
-    return float(value)
-
-
-def one_of(options: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> Any:
-    """An option that is one of a few words, the first unless given.
-
-    Raises:
-        UsageError: It is none of them.
-    """
-    value = options.get(name, choices[0])
-    if value not in choices:
-        raise UsageError(f"the scorer option {name} is {' or '.join(choices)}, not {value!r}")
-    return value
-
-
-def journal_path(options: Mapping[str, Any], folder: str, scorer_id: str) -> Path | None:
-    """Where a scorer keeps its answers: `journal=PATH`, nowhere (`none`), or Flames' own folder."""
-    chosen = options.get("journal")
-    if chosen in ("none", False):
-        return None
-    return Path(str(chosen)) if chosen else home() / folder / f"{safe_name(scorer_id)}.jsonl"
+    prices = {"price_in", "price_out"} & context.options.keys()
+    free = dict.fromkeys(("price_in", "price_out"), 0.0) if prices else {}
+    priced = replace(context, options={**free, **context.options})
+    journal = context.read(JournalOptions).journal
+    own = home() / folder / f"{safe_name(scorer_id)}.jsonl"
+    return ModelAsker(
+        model,
+        sampling=context.read(Sampling).over(defaults),
+        settings=priced.read(AskSettings),
+        journal=None if journal == "none" else Path(journal) if journal else own,
+    )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from flames.errors import UsageError
+from flames.options import Opt, read_options
 from flames.records import Prompt, Response, Verdict, verdict_for
 from flames.taxonomy import Taxonomy, default_taxonomy
 
@@ -73,19 +74,51 @@ class Scorer(Protocol):
         ...
 
 
+IgnoreSelftest = Annotated[bool | None, Opt("Use a trained scorer even if its self-test failed.")]
+InputTruncation = Annotated[
+    Literal["middle", "official"] | None,
+    Opt(
+        "Where a trained scorer cuts long input: in the middle of the response, or at the "
+        "end like the released script."
+    ),
+]
+
+
+@dataclass(frozen=True)
+class CommonOptions:
+    """Options that every scorer takes, since one that it is made of may need them."""
+
+    ignore_selftest: IgnoreSelftest = None
+    selftest: Annotated[
+        str | None, Opt("File of pairs for the self-test of a trained scorer, or `off`.")
+    ] = None
+    read_labels: Annotated[Any, Opt("How the rows of a file of labels are read.")] = None
+
+
+Options = TypeVar("Options")
+
+
 @dataclass(frozen=True)
 class ScorerContext:
     """What a scorer is made from, beside its own name.
 
     Args:
-        taxonomy: What to judge by.
+        taxonomy: The taxonomy to judge by.
         prompts: Known prompts by id, for scorers that read files.
-        options: Anything a particular scorer understands (`force`, `base_url`, …).
+        options: The options of the scorer by name (`votes`, `base_url`, …).
     """
 
     taxonomy: Taxonomy = field(default_factory=default_taxonomy)
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def read(self, options: type[Options]) -> Options:
+        """Builds an instance of an options class from the options that it declares.
+
+        Raises:
+            UsageError: A value has the wrong type, or is not allowed.
+        """
+        return read_options(options, self.options, "the scorer option {}")
 
 
 def score_stream(

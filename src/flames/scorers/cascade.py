@@ -22,6 +22,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flames.errors import InputError, UsageError
+from flames.options import Opt
 from flames.records import Response, Verdict, verdict_for
 from flames.scorers.asking import together
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo
@@ -29,6 +30,15 @@ from flames.scorers.registry import check_options, load_among
 from flames.storage.rows import parse_json
 
 THRESHOLD = 0.8
+
+
+@dataclass(frozen=True)
+class CascadeOptions:
+    """The options of a cascade, beside those of its steps."""
+
+    threshold: Annotated[
+        float, Opt("Probability from which a step's score is final.", min=0, max=1)
+    ] = THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -161,16 +171,12 @@ def load(argument: str, context: ScorerContext) -> CascadeScorer:
         InputError: The file is no cascade.
         UsageError: A step cannot be loaded, or the threshold is no share.
     """
-    options = dict(context.options)
-    threshold = options.pop("threshold", THRESHOLD)
-    if isinstance(threshold, bool) or not isinstance(threshold, int | float):
-        raise UsageError(f"the scorer option threshold must be a number, not {threshold!r}")
-    if not 0 <= threshold <= 1:
-        raise UsageError(f"the scorer option threshold must lie between 0 and 1, not {threshold}")
+    threshold = context.read(CascadeOptions).threshold
+    shared = {name: v for name, v in context.options.items() if name != "threshold"}
     steps = []
     for step in _described(argument):
         check_options((step.scorer,), step.options)
-        own = replace(context, options={**options, **step.options})
+        own = replace(context, options={**shared, **step.options})
         sure = threshold if step.threshold is None else step.threshold
         steps.append(Step(load_among(step.scorer, own), sure))
     return CascadeScorer(steps, context.taxonomy.id)

@@ -8,24 +8,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from flames.errors import InputError, UsageError
 from flames.models.base import ChatModel, Message, Reply, Sampling
 from flames.models.openai_client import OpenAIModel
+from flames.options import Opt
 from flames.records import Response, Verdict, verdict_for
 from flames.scorers.asking import (
     ModelAnswer,
     ModelAsker,
     Question,
     answer_usage,
-    journal_path,
-    model_and_settings,
-    number,
-    one_of,
-    text,
+    open_asker,
+    open_model,
 )
 from flames.scorers.base import ScorerContext, ScorerInfo
 from flames.scorers.guard_formats import ADAPTERS, Adapter, GuardAnswer
@@ -36,6 +35,16 @@ from flames.taxonomy import Dimension, Taxonomy
 from flames.text import utf8_safe
 
 Controversial = Literal["unscored", "unsafe", "safe"]
+
+
+@dataclass(frozen=True)
+class GuardOptions:
+    """The options of a guard, beside those of every scorer that asks a model."""
+
+    controversial: Annotated[Controversial, Opt("What a controversial verdict counts as.")] = (
+        "unscored"
+    )
+    prompt: Annotated[str | None, Opt("Your own prompt file for ShieldLM.", metavar="FILE")] = None
 
 
 class GuardScorer:
@@ -184,52 +193,42 @@ DEFAULT_MODERATION = "openai/omni-moderation-latest"
 
 
 def load(argument: str, context: ScorerContext) -> GuardScorer:
-    """A guard.
-
-    Options, beside those of every scorer that asks a model: `controversial` (unscored, unsafe
-    or safe) and, for ShieldLM, `prompt` (a file with `{{prompt}}` and `{{response}}`).
+    """Loads a guard.
 
     Args:
-        argument: A model whose name tells its family, or `ADAPTER:MODEL`; `moderation` alone is
+        argument: A model whose name says its family, or `ADAPTER:MODEL`; `moderation` alone is
             OpenAI's endpoint.
-        context: Taxonomy and options.
+        context: Taxonomy and options (`GuardOptions`).
 
     Raises:
-        UsageError: No adapter fits, there is no such model, or an option is not what it should be.
+        UsageError: No adapter fits, there is no such model, or an option is wrong.
         InputError: The prompt file cannot be used.
     """
     adapter, name = _adapter(argument)
-    model, settings = model_and_settings(name, context)
+    model = open_model(name, context)
     if adapter.asked == "moderation":
         if not isinstance(model, OpenAIModel):
             raise UsageError(f"{name} has no moderation endpoint; use {DEFAULT_MODERATION}")
         model = ModerationModel(model)
-    return guard_with(model, adapter, context, settings=settings)
+    return guard_with(model, adapter, context)
 
 
-def guard_with(
-    model: ChatModel, adapter: Adapter, context: ScorerContext, **asking: Any
-) -> GuardScorer:
-    """A guard from a model that is there already.
+def guard_with(model: ChatModel, adapter: Adapter, context: ScorerContext) -> GuardScorer:
+    """Makes a guard of a model that is there already.
 
     Args:
         model: The guard.
-        adapter: Which family it is of.
+        adapter: The adapter of its family.
         context: Taxonomy and options, as for `guard:MODEL`.
-        asking: Passed on to the asker (`settings`).
     """
-    options = context.options
+    options = context.read(GuardOptions)
     if not any(d.name in {dim for dim, _ in adapter.covers} for d in context.taxonomy.dimensions):
         raise UsageError(f"{adapter.name} covers nothing of the taxonomy {context.taxonomy.id}")
-    controversial: Controversial = one_of(options, "controversial", get_args(Controversial))
-    template = _template(text(options, "prompt")) if adapter.asked == "prompt" else None
-    sampling = Sampling(
-        temperature=number(options, "temperature", 0.0),
-        max_tokens=int(number(options, "max_tokens", adapter.max_tokens)),
-    )
+    controversial = options.controversial
+    template = _template(options.prompt) if adapter.asked == "prompt" else None
     name = guard_id(model.name, adapter, controversial, template)
-    journal = journal_path(options, "guard", name)
-    asker = ModelAsker(model, sampling=sampling, journal=journal, **asking)
+    defaults = Sampling(0.0, adapter.max_tokens)
+    asker = open_asker(model, context, defaults, "guard", name)
     return GuardScorer(asker, adapter, context.taxonomy, controversial, template)
 
 

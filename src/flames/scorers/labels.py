@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flames.errors import InputError
 from flames.records import Key, Response, Verdict, is_on_other_text, verdict_for
-from flames.scorers.base import ScorerContext, ScorerInfo
+from flames.scorers.base import CommonOptions, ScorerContext, ScorerInfo
 from flames.scorers.registry import scorer_notes
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, read_verdicts
@@ -96,7 +96,7 @@ def load(argument: str, context: ScorerContext) -> LabelScorer:
     """
     path = labels_path(argument)
     silver = argument == SILVER
-    options = context.options.get("read_labels") or ReadOptions()
+    options = context.read(CommonOptions).read_labels or ReadOptions()
     options = replace(options, taxonomy=context.taxonomy, prompts=context.prompts)
     labels: dict[Key, list[Verdict]] = {}
     for verdict in read_verdicts(path, options):

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from flames.errors import UsageError
 from flames.options import Opt, check_options
 from flames.prompts.sets import known_prompts
-from flames.scorers.base import Scorer, ScorerContext
+from flames.scorers.base import IgnoreSelftest, InputTruncation, Scorer, ScorerContext
 from flames.scorers.registry import check_options as check_understood
 from flames.scorers.registry import load_among
 from flames.taxonomy import Taxonomy, load_taxonomy
@@ -78,18 +78,10 @@ class EndpointOptions(ScorerOptions):
 
 @dataclass(frozen=True)
 class TrainedOptions(ScorerOptions):
-    """How a trained scorer is used."""
+    """How a trained scorer is used, as flags of a command."""
 
-    ignore_selftest: Annotated[
-        bool | None, Opt("Use a trained scorer even if its self-test failed.")
-    ] = None
-    input_truncation: Annotated[
-        Literal["middle", "official"] | None,
-        Opt(
-            "Where a trained scorer cuts long input: in the middle of the response, or at the "
-            "end like the released script."
-        ),
-    ] = None
+    ignore_selftest: IgnoreSelftest = None
+    input_truncation: InputTruncation = None
 
 
 def load_with(

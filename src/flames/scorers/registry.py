@@ -11,8 +11,9 @@ from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 from flames.errors import UsageError
+from flames.options import declared
 from flames.records import Verdict
-from flames.scorers.base import Scorer, ScorerContext
+from flames.scorers.base import CommonOptions, Scorer, ScorerContext
 from flames.text import shorten
 
 Factory = Callable[[str, ScorerContext], Scorer]
@@ -24,6 +25,14 @@ NOTES = "scorer_notes"
 
 _MOST = 8
 _TRAINED = "flames.scorers.trained.load:load"
+_ASKING = (
+    "flames.models.load:ModelOptions",
+    "flames.collect.engine:AskSettings",
+    "flames.models.base:Sampling",
+    "flames.scorers.asking:JournalOptions",
+)
+_TORCH = "flames.scorers.trained.load:TorchOptions"
+_EXPORTED = "flames.scorers.trained.exported:ExportedOptions"
 _NOTES = {
     "lexical": "lexical is a baseline trained on synthetic labels: a linear model over character "
     "n-grams that has never been compared with people's judgement",
@@ -38,11 +47,21 @@ _NOTES = {
 }
 
 
-class ScorerEntry(NamedTuple):
-    """A kind of scorer: its name, what may follow it, where its factory is, what it is.
+_COMMON = frozenset(each.name for each in declared(CommonOptions))
 
-    `options` are the names of those that it understands; None where only it knows. `parts`
-    tells, from its argument, the scorers that it is made of; theirs it understands as well.
+
+class ScorerEntry(NamedTuple):
+    """A kind of scorer.
+
+    Args:
+        name: The name before the colon.
+        argument: What follows the colon; empty where nothing may.
+        factory: Where its factory is, `module:name`.
+        title: What it is, in one line.
+        extra: The extra that it needs.
+        options: Where its options classes are; None where only it knows its options.
+        parts: Where the function is that lists, from the argument, the scorers that it is made
+            of. Their options are its options as well.
     """
 
     name: str
@@ -50,35 +69,24 @@ class ScorerEntry(NamedTuple):
     factory: str
     title: str
     extra: str | None = None
-    options: frozenset[str] | None = None
+    options: tuple[str, ...] | None = None
     parts: str | None = None
 
-
-_OF_ASKING = frozenset(
-    "base_url api_key_env timeout frame concurrency retries price_in price_out max_cost "
-    "max_requests journal temperature max_tokens".split()
-)
-
-_OF_BOTH = frozenset({"batch_tokens", "truncation"})
-_OF_ORIGINAL = _OF_BOTH | {"device", "dtype"}
-_OF_EXPORTED = _OF_BOTH | {"backend", "precision", "threads"}
-_OF_TRAINED = _OF_ORIGINAL | _OF_EXPORTED
-_ANY = frozenset({"force", "selftest", "read_labels"})
 
 _OURS = (
     ScorerEntry(
         "lexical",
         "",
         "flames.scorers.lexical:load",
-        "Baseline: character n-grams and one linear head a dimension, synthetic training labels",
-        options=frozenset(),
+        "Baseline: character n-grams and one linear head per dimension, synthetic training labels",
+        options=(),
     ),
     ScorerEntry(
         "lexical-plus",
         "",
         "flames.scorers.lexical:load_plus",
-        "The same with heads a subcomponent and more training data, synthetic training labels",
-        options=frozenset(),
+        "The same with heads per subcomponent and more training data, synthetic training labels",
+        options=(),
     ),
     ScorerEntry(
         "PATH",
@@ -86,7 +94,7 @@ _OURS = (
         _TRAINED,
         "A trained or exported scorer: the folder that train or export wrote",
         "cpu",
-        _OF_TRAINED,
+        (_TORCH, _EXPORTED),
     ),
     ScorerEntry(
         "flames-scorer",
@@ -94,7 +102,7 @@ _OURS = (
         "flames.scorers.trained.released:load",
         "The released InternLM-7B scorer of the benchmark's authors, once imported",
         "train",
-        frozenset(),
+        (),
         "flames.scorers.trained.released:parts",
     ),
     ScorerEntry(
@@ -102,21 +110,21 @@ _OURS = (
         "MODEL",
         "flames.scorers.judge:load",
         "A language model as the judge, by rubric",
-        options=_OF_ASKING | frozenset("lang prompt votes rule structured".split()),
+        options=(*_ASKING, "flames.scorers.judge.load:JudgeOptions"),
     ),
     ScorerEntry(
         "guard",
         "MODEL",
         "flames.scorers.guard:load",
         "A guard model, its verdict put on the scale",
-        options=_OF_ASKING | frozenset({"controversial", "prompt"}),
+        options=(*_ASKING, "flames.scorers.guard:GuardOptions"),
     ),
     ScorerEntry(
         "cascade",
         "A>B",
         "flames.scorers.cascade:load",
         "A cheap scorer first, an expensive one where it is not sure; also cascade:FILE",
-        options=frozenset({"threshold"}),
+        options=("flames.scorers.cascade:CascadeOptions",),
         parts="flames.scorers.cascade:parts",
     ),
     ScorerEntry(
@@ -124,7 +132,7 @@ _OURS = (
         "A+B",
         "flames.scorers.ensemble:load",
         "The mean of several scorers' probabilities",
-        options=frozenset(),
+        options=(),
         parts="flames.scorers.ensemble:parts",
     ),
     ScorerEntry(
@@ -132,15 +140,15 @@ _OURS = (
         "FILE",
         "flames.scorers.calibrated:load",
         "A scorer with calibrated probabilities that may abstain: what calibrate wrote",
-        options=frozenset(),
+        options=(),
         parts="flames.scorers.calibrated:parts",
     ),
     ScorerEntry(
         "labels",
         "FILE",
         "flames.scorers.labels:load",
-        "Human or foreign verdicts, joined by id; labels:silver are bundled",
-        options=frozenset(),
+        "Verdicts of people or of other systems, joined by id; labels:silver are bundled",
+        options=(),
     ),
 )
 
@@ -173,10 +181,10 @@ def options_of(spec: str, within: tuple[str, ...] = ()) -> frozenset[str] | None
         raise UsageError(f"the scorer {spec!r} is made of itself")
     entry, argument = _entry(spec)
     if entry is None:
-        return _ANY | _of_folder(spec)
+        return _COMMON | _names(_classes_of_folder(spec))
     if entry.options is None:
         return None
-    found = _ANY | entry.options
+    found = _COMMON | _names(entry.options)
     if entry.parts and bool(argument) == bool(entry.argument):
         for part in _named(entry.parts)(argument):
             own = options_of(part, (*within, spec))
@@ -186,13 +194,16 @@ def options_of(spec: str, within: tuple[str, ...] = ()) -> frozenset[str] | None
     return found
 
 
-def _of_folder(path: str) -> frozenset[str]:
-    """What a trained scorer takes: one with its original weights, or an exported one."""
+def _names(classes: Iterable[str]) -> frozenset[str]:
+    return frozenset(each.name for path in classes for each in declared(_named(path)))
+
+
+def _classes_of_folder(path: str) -> tuple[str, ...]:
     if not os.path.isdir(path):
-        return _OF_TRAINED
+        return (_TORCH, _EXPORTED)
     from flames.scorers.trained.exported import read_package
 
-    return _OF_ORIGINAL if read_package(path) is None else _OF_EXPORTED
+    return (_TORCH,) if read_package(path) is None else (_EXPORTED,)
 
 
 def check_options(specs: Iterable[str], options: Iterable[str]) -> None:
@@ -201,7 +212,7 @@ def check_options(specs: Iterable[str], options: Iterable[str]) -> None:
     Raises:
         UsageError: One does not.
     """
-    specs, understood = tuple(specs), _ANY
+    specs, understood = tuple(specs), _COMMON
     for spec in specs:
         own = options_of(spec)
         if own is None:
@@ -209,7 +220,7 @@ def check_options(specs: Iterable[str], options: Iterable[str]) -> None:
         understood |= own
     for option in options:
         if option not in understood:
-            told = ", ".join(sorted(understood - _ANY)) or "none"
+            told = ", ".join(sorted(understood - _COMMON)) or "none"
             who = " or ".join(dict.fromkeys(shorten(spec, 60) for spec in specs))
             raise UsageError(f"the scorer {who} has no option {option!r}; it has: {told}")
 

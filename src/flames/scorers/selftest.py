@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flames.errors import CheckFailed, UsageError
 from flames.records import Prompt, Response, Verdict
-from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, score_stream
+from flames.scorers.base import CommonOptions, Scorer, ScorerContext, ScorerInfo, score_stream
 from flames.scorers.labelled import Labelled, read_labelled
 from flames.storage.atomic import write_atomic
 from flames.storage.home import home
@@ -197,8 +197,8 @@ def ensure_selftest(scorer: Scorer, context: ScorerContext, weights: str) -> Sco
     """Lets only a scorer through that passed its self-test.
 
     The test runs once for the same weights, settings and pairs; its outcome is kept in the
-    cache. Options of the context: `selftest`, a file of pairs, or `off`; `force`, to score
-    although it failed. What was not tested, or was forced, says so in every verdict.
+    cache. Options of the context: `selftest`, a file of pairs, or `off`; `ignore_selftest`, to
+    score although it failed. Every verdict says if the test failed or was not done.
 
     Args:
         scorer: The scorer as it was loaded.
@@ -206,10 +206,10 @@ def ensure_selftest(scorer: Scorer, context: ScorerContext, weights: str) -> Sco
         weights: Checksum of its weights.
 
     Raises:
-        CheckFailed: The test failed and `force` is not set.
+        CheckFailed: The test failed and `ignore_selftest` is not set.
         InputError: The file of pairs cannot be used.
     """
-    if context.options.get("selftest") == OFF:
+    if context.read(CommonOptions).selftest == OFF:
         return Marked(scorer, NOT_TESTED)
     pairs = pairs_for(context)
     if pairs is None:
@@ -222,11 +222,11 @@ def ensure_selftest(scorer: Scorer, context: ScorerContext, weights: str) -> Sco
             write_atomic(path, json.dumps(outcome.to_dict(), ensure_ascii=False, indent=1))
     if outcome.passed:
         return scorer
-    if context.options.get("force"):
+    if context.read(CommonOptions).ignore_selftest:
         return Marked(scorer, "self-test failed", f"self-test failed: {outcome.summary}")
     raise CheckFailed(
         f"{scorer.info.id} fails its self-test: {outcome.summary}; likely causes: "
-        f"{'; '.join(outcome.causes)}; --force scores all the same"
+        f"{'; '.join(outcome.causes)}; --ignore-selftest scores all the same"
     )
 
 
@@ -334,7 +334,7 @@ def pairs_for(context: ScorerContext) -> SelftestSet | None:
     Raises:
         InputError: That file cannot be used.
     """
-    if path := context.options.get("selftest"):
+    if path := context.read(CommonOptions).selftest:
         return load_pairs(path, context.taxonomy, prompts=context.prompts)
     if _scales(context.taxonomy) != _scales(default_taxonomy()):
         return None

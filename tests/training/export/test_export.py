@@ -245,9 +245,12 @@ def test_a_model_that_is_none_is_one_clear_line(tmp_path: Path, backend: str) ->
     [
         ({"backend": "tvm"}, "unknown backend 'tvm'"),
         ({"precision": "int4"}, "computes int8, bf16, fp32, not 'int4'"),
-        ({"threads": 0}, "threads is a whole number from 1 on, not 0"),
-        ({"device": "cpu"}, "has no option 'device'; it has: backend, batch_tokens, precision"),
-        ({"truncation": "left"}, "truncation is middle or official"),
+        ({"threads": 0}, "threads takes a whole number of at least 1, not 0"),
+        (
+            {"device": "cpu"},
+            "has no option 'device'; it has: backend, batch_tokens, input_trunc",
+        ),
+        ({"input_truncation": "left"}, "input_truncation takes middle or official"),
     ],
 )
 def test_options_that_cannot_be_met_are_told(

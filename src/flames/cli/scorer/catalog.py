@@ -66,7 +66,9 @@ def info(
         return
     from flames.cli.scorer._load import load
 
-    found = load(scorer, taxonomy, {"force": True}).info  # a note tells of a failed self-test
+    found = load(
+        scorer, taxonomy, {"ignore_selftest": True}
+    ).info  # a note tells of a failed self-test
     if as_json:
         from dataclasses import asdict
 

@@ -57,8 +57,8 @@ def evaluate(
         typer.Option(
             "--scorer-option",
             metavar="NAME=VALUE",
-            help="Anything that the scorers understand (truncation=official, device=cuda); may "
-            "be repeated.",
+            help="An option of the scorers (input_truncation=official, device=cuda); may be "
+            "repeated.",
         ),
     ] = None,
     force: Annotated[
@@ -86,7 +86,7 @@ def evaluate(
     shown = language(lang)
     values, options = read_options(taxonomy, prompts, mapping, encoding, model)
     labelled = read_labelled(labels, options, prompt_needed=False, skip_incomplete=skip_incomplete)
-    given = {**parse_options(scorer_option), "force": force or None}
+    given = {**parse_options(scorer_option), "ignore_selftest": force or None}
     found: list[Evaluation] = []
     first = None
     with _progress(len(labelled.rows), quiet) as told:

@@ -3,91 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from flames.errors import UsageError
 from flames.models.base import ChatModel, Sampling
-from flames.scorers.asking import (
-    PLAIN,
-    AnswerForm,
-    ModelAsker,
-    journal_path,
-    model_and_settings,
-    number,
-    one_of,
-    text,
-    whole,
-)
+from flames.options import Opt
+from flames.scorers.asking import PLAIN, AnswerForm, open_asker, open_model
 from flames.scorers.base import Scorer, ScorerContext
-from flames.scorers.judge.panel import PanelScorer
+from flames.scorers.judge.panel import PanelScorer, Rule
 from flames.scorers.judge.prompt import load_judge_prompt
 from flames.scorers.judge.scorer import JudgeScorer, answer_forms, judge_version
+from flames.taxonomy import Language, Taxonomy
 
 MAX_TOKENS = 2048  # room for the thoughts of reasoning models
 VOTING_TEMPERATURE = 0.7
 IN_PROCESS = ("python", "transformers")
 
 
-def load(argument: str, context: ScorerContext) -> Scorer:
-    """A judge, or a panel of them.
+@dataclass(frozen=True)
+class JudgeOptions:
+    """The options of a judge or a panel, beside those of every scorer that asks a model."""
 
-    Options, beside those of every scorer that asks a model: `lang` (zh or en), `prompt` (a
-    prompt file), `votes`, `rule` (majority or mean, of a panel), `structured` (auto, schema,
-    tool or plain).
+    lang: Annotated[Language, Opt("Language of the prompt and rubric.")] = "zh"
+    prompt: Annotated[str | None, Opt("Your own prompt file.", metavar="FILE")] = None
+    votes: Annotated[int, Opt("Votes per response.", min=1)] = 1
+    rule: Annotated[Rule, Opt("How a panel decides.")] = "majority"
+    structured: Annotated[
+        Literal["auto", "schema", "tool", "plain"], Opt("How the form of the answer is enforced.")
+    ] = "auto"
+
+
+def load(argument: str, context: ScorerContext) -> Scorer:
+    """Loads a judge, or a panel of them.
 
     Args:
-        argument: A model as the asking stage names it, or several with `+` between them.
-        context: Taxonomy and options.
+        argument: A model as for asking, or several with `+` between them.
+        context: Taxonomy and options (`JudgeOptions`).
 
     Raises:
-        UsageError: There is no such model, or an option is not what it should be.
+        UsageError: There is no such model, or an option is wrong.
         InputError: The prompt file cannot be used.
     """
-    options = context.options
+    options = context.read(JudgeOptions)
     names = [name.strip() for name in argument.split("+")]
     if not all(names):
         raise UsageError(f"judge:{argument} names no model; use judge:MODEL or judge:A+B")
-    rule = one_of(options, "rule", ("majority", "mean"))
-    judges = [_judge(name, context) for name in names]
-    if len(judges) == 1:
-        return judges[0]
-    return PanelScorer(judges, context.taxonomy, rule)
+    judges = [judge_with(open_model(name, context), context) for name in names]
+    return judges[0] if len(judges) == 1 else PanelScorer(judges, context.taxonomy, options.rule)
 
 
-def _judge(name: str, context: ScorerContext) -> JudgeScorer:
-    model, settings = model_and_settings(name, context)
-    return judge_with(model, context, settings=settings)
-
-
-def judge_with(model: ChatModel, context: ScorerContext, **asking: Any) -> JudgeScorer:
-    """A judge from a model that is there already (a Python callable, say).
+def judge_with(model: ChatModel, context: ScorerContext) -> JudgeScorer:
+    """Makes a judge of a model that is there already (a Python callable, say).
 
     Args:
-        model: Who judges.
+        model: The model that judges.
         context: Taxonomy and options, as for `judge:MODEL`.
-        asking: Passed on to the asker (`settings`).
     """
-    options = context.options
-    lang = one_of(options, "lang", ("zh", "en"))
-    prompt = load_judge_prompt(text(options, "prompt"), lang)
-    votes = whole(options, "votes", 1)
-    sampling = Sampling(
-        temperature=number(options, "temperature", VOTING_TEMPERATURE if votes > 1 else 0.0),
-        max_tokens=int(number(options, "max_tokens", MAX_TOKENS)),
-    )
-    asker = ModelAsker(
-        model,
-        sampling=sampling,
-        journal=journal_path(options, "judge", f"{model.name}@{judge_version(prompt, votes)}"),
-        **asking,
-    )
-    asker.forms = _forms(asker.described, context)
-    return JudgeScorer(asker, prompt, context.taxonomy, votes)
+    options = context.read(JudgeOptions)
+    prompt = load_judge_prompt(options.prompt, options.lang)
+    name = f"{model.name}@{judge_version(prompt, options.votes)}"
+    defaults = Sampling(VOTING_TEMPERATURE if options.votes > 1 else 0.0, MAX_TOKENS)
+    asker = open_asker(model, context, defaults, "judge", name)
+    asker.forms = _forms(asker.described, context.taxonomy, options.structured)
+    return JudgeScorer(asker, prompt, context.taxonomy, options.votes)
 
 
-def _forms(described: Mapping[str, Any], context: ScorerContext) -> tuple[AnswerForm, ...]:
-    chosen = one_of(context.options, "structured", ("auto", "schema", "tool", "plain"))
+def _forms(described: Mapping[str, Any], taxonomy: Taxonomy, chosen: str) -> tuple[AnswerForm, ...]:
     if described.get("api") == "completions" or described.get("provider") in IN_PROCESS:
         return (PLAIN,)  # nothing there would look at the form
-    forms = answer_forms(context.taxonomy.dimensions)
+    forms = answer_forms(taxonomy.dimensions)
     return tuple(form for form in forms if chosen in ("auto", form.name))

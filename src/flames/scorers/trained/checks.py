@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
-from flames.errors import FlamesError, InputError, UsageError
-from flames.scorers.trained.settings import ScorerSettings, Truncation
+from flames.errors import FlamesError, InputError
+from flames.options import Opt
+from flames.scorers.base import InputTruncation
+from flames.scorers.trained.settings import ScorerSettings
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -63,35 +66,15 @@ def check_vocabulary(tokenizer: Tokenizer, rows: int, path: str | os.PathLike[st
         raise InputError(f"is broken: {message}", path=path)
 
 
-def one_of(options: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> Any:
-    """An option that is one of a few words, or None where it is not given.
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How a trained scorer reads its input, whatever computes it."""
 
-    Raises:
-        UsageError: It is none of them.
-    """
-    value = options.get(name)
-    if value is not None and value not in choices:
-        raise UsageError(f"the scorer option {name} is {' or '.join(choices)}, not {value!r}")
-    return value
+    batch_tokens: Annotated[int | None, Opt("Tokens per batch, padding included.", min=1)] = None
+    input_truncation: InputTruncation = None
 
-
-def whole(options: Mapping[str, Any], name: str) -> int | None:
-    """An option that is a whole number from 1 on, or None where it is not given.
-
-    Raises:
-        UsageError: It is something else.
-    """
-    value = options.get(name)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise UsageError(f"the scorer option {name} is a whole number from 1 on, not {value!r}")
-    return value
-
-
-def as_asked(settings: ScorerSettings, options: Mapping[str, Any]) -> ScorerSettings:
-    """The settings with the truncation that the options ask for.
-
-    Raises:
-        UsageError: There is no such truncation.
-    """
-    chosen = one_of(options, "truncation", get_args(Truncation))
-    return settings if chosen is None else settings.model_copy(update={"truncation": chosen})
+    def applied(self, settings: ScorerSettings) -> ScorerSettings:
+        """Returns the settings with the truncation that the options ask for."""
+        if self.input_truncation is None:
+            return settings
+        return settings.model_copy(update={"truncation": self.input_truncation})

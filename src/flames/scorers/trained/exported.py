@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from flames.errors import InputError
+from flames.options import Opt
 from flames.records import Frozen
 from flames.scorers.base import Scorer, ScorerContext
 from flames.scorers.selftest import ensure_selftest
 from flames.scorers.trained.backend import processor
-from flames.scorers.trained.checks import as_asked, check_vocabulary, whole
+from flames.scorers.trained.checks import ReadingOptions, check_vocabulary
 from flames.scorers.trained.encoding import TOKENIZER, Encoder
 from flames.scorers.trained.engine import TOKENS, Engine, choose, open_backend
 from flames.scorers.trained.scorer import ClassifierScorer, Logits
@@ -25,6 +27,19 @@ from flames.scorers.trained.settings import CONFIG, read_settings
 from flames.storage.checksums import file_sha256
 
 EXACT = "fp32"
+
+
+@dataclass(frozen=True)
+class ExportedOptions(ReadingOptions):
+    """The options of an exported scorer."""
+
+    backend: Annotated[
+        str | None, Opt("Inference engine: openvino or onnxruntime; unless given the fastest.")
+    ] = None
+    precision: Annotated[
+        str | None, Opt("int8, bf16 or fp32; unless given the fastest in hardware.")
+    ] = None
+    threads: Annotated[int | None, Opt("CPU threads.", min=1)] = None
 
 
 class ExportedScorer(ClassifierScorer):
@@ -61,9 +76,8 @@ class ExportedScorer(ClassifierScorer):
 def load(path: str, context: ScorerContext) -> Scorer:
     """The exported scorer of a folder, self-tested before its first use.
 
-    Options of the context: `backend` (`openvino` or `onnxruntime`), `precision` (`int8`,
-    `bf16`, `fp32`), `threads`, `batch_tokens`, `truncation`, and those of the self-test. The
-    scorer's id tells its precision where that is not fp32, for labels may differ.
+    Options of the context: `ExportedOptions`, and those of the self-test. The scorer's id says
+    its precision where that is not fp32, since labels may differ.
 
     Raises:
         InputError: The folder holds no export, or a damaged one.
@@ -76,23 +90,23 @@ def load(path: str, context: ScorerContext) -> Scorer:
     package = read_package(folder)
     if package is None:
         raise InputError("is no exported scorer (no `export` entry)", path=folder)
-    options = context.options
+    options = context.read(ExportedOptions)
     backend, precision, lack = choose(
         package.used,
         package.precisions,
-        backend=options.get("backend"),
-        precision=options.get("precision"),
+        backend=options.backend,
+        precision=options.precision,
     )
     model = package.model(folder, precision)
-    settings = as_asked(settings, options)
+    settings = options.applied(settings)
     if precision != EXACT:
         settings = settings.model_copy(update={"version": f"{settings.version}+{precision}"})
     engine = Engine(
-        open_backend(backend, model, precision, whole(options, "threads")),
+        open_backend(backend, model, precision, options.threads),
         sum(settings.sizes),
         pad_id=settings.pad_id,
         padding_side=settings.padding_side,
-        tokens=whole(options, "batch_tokens") or TOKENS,
+        tokens=options.batch_tokens or TOKENS,
     )
     encoder = Encoder.from_folder(folder, settings)
     if package.vocabulary is not None:

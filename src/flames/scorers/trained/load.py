@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from flames.errors import InputError, UsageError
+from flames.options import Opt
 from flames.scorers.base import Scorer, ScorerContext
+from flames.scorers.trained.checks import ReadingOptions
 from flames.scorers.trained.encoding import Encoder
 from flames.scorers.trained.scorer import ClassifierScorer
 
-DTYPES = ("float32", "bfloat16", "float16")
 _LARGE = 2 << 30  # bytes of weights
+
+
+@dataclass(frozen=True)
+class TorchOptions(ReadingOptions):
+    """The options of a scorer that torch computes with its original weights."""
+
+    device: Annotated[
+        str | None, Opt("cpu, cuda, cuda:N or mps; unless given the first GPU, if any.")
+    ] = None
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"] | None,
+        Opt(
+            "Number format; unless given as stored on a GPU, float32 on a CPU, or bfloat16 "
+            "there for weights above 2 GB."
+        ),
+    ] = None
 
 
 def load(path: str, context: ScorerContext) -> Scorer:
@@ -20,11 +38,8 @@ def load(path: str, context: ScorerContext) -> Scorer:
     The first use runs the self-test. An export runs on an inference engine, the others run on
     torch with their original weights.
 
-    Options of the context: `truncation` (`middle` or `official`), `device` (`cpu`, `cuda`,
-    `cuda:1`; the first GPU, if any, unless given), `dtype` (`float32`, `bfloat16`, `float16`;
-    unless given as stored on a GPU, on a CPU `float32`, or `bfloat16` for weights above two
-    gigabytes), `batch_tokens`. The scorer's id tells in what it is computed where that is not
-    float32 (`+bf16`, `+fp16`), for labels may differ.
+    Options of the context: `TorchOptions`, and those of the self-test. The scorer's id says in
+    what it is computed where that is not float32 (`+bf16`, `+fp16`), since labels may differ.
 
     Args:
         path: The folder.
@@ -43,7 +58,7 @@ def load(path: str, context: ScorerContext) -> Scorer:
         return load_export(path, context)
     from flames.scorers.selftest import ensure_selftest
     from flames.scorers.trained.backbone import quiet
-    from flames.scorers.trained.checks import as_asked, one_of, read_errors, whole
+    from flames.scorers.trained.checks import read_errors
     from flames.scorers.trained.encoding import TOKENIZER
     from flames.scorers.trained.model import FlamesScorer
     from flames.scorers.trained.settings import read_settings
@@ -51,18 +66,16 @@ def load(path: str, context: ScorerContext) -> Scorer:
 
     settings = read_settings(path)
     settings.check_taxonomy(context.taxonomy)
-    options = context.options
-    asked = as_asked(settings, options)
-    batch_tokens = whole(options, "batch_tokens")
-    dtype = one_of(options, "dtype", DTYPES)
-    device = pick_device(options.get("device"))
+    options = context.read(TorchOptions)
+    asked = options.applied(settings)
+    device = pick_device(options.device)
     files = sorted(Path(path).glob("*.safetensors"))
     size = sum(each.stat().st_size for each in files)
     if not size:
         raise InputError("is no complete scorer: it holds no weights (*.safetensors)", path=path)
     usual = "auto" if device.type != "cpu" else "float32" if size < _LARGE else "bfloat16"
     with quiet(), read_errors(path):
-        model: Any = FlamesScorer.from_pretrained(path, dtype=dtype or usual)
+        model: Any = FlamesScorer.from_pretrained(path, dtype=options.dtype or usual)
     model = model.to(device).eval()
     computed = str(model.dtype).removeprefix("torch.")
     if computed != "float32":
@@ -70,7 +83,7 @@ def load(path: str, context: ScorerContext) -> Scorer:
         asked = asked.model_copy(update={"version": f"{asked.version}+{short}"})
     scorer = ClassifierScorer(
         Encoder(model.encoder.tokenizer, asked),
-        lambda rows: model.compute(rows, batch_tokens=batch_tokens),
+        lambda rows: model.compute(rows, batch_tokens=options.batch_tokens),
         details={
             "backbone": model.config.text_config.model_type,
             "parameters": model.num_parameters(),
