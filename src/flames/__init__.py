@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from flames.models.load import ModelOptions, load_model
     from flames.prompts.sets import PromptSet, load_prompts
     from flames.records import Prompt, Response, Verdict
-    from flames.reports import write_reports
+    from flames.reports.report import write_reports
     from flames.scorers.base import Scorer
     from flames.scorers.registry import load_scorer
     from flames.scorers.scoring import score_file, score_run
@@ -46,7 +46,7 @@ _PLACES = {
     "models": ("CallableModel", "ChatModel", "ModelOptions", "Sampling", "load_model"),
     "prompts": ("PromptSet", "load_prompts"),
     "records": ("Prompt", "Response", "Verdict"),
-    "reports": ("write_reports",),
+    "reports.report": ("write_reports",),
     "scorers": ("Scorer", "load_scorer"),
     "scorers.scoring": ("score_file", "score_run"),
     "storage.run_dir": ("RunDir", "open_run"),

@@ -15,9 +15,7 @@ from rich.console import Console
 
 from flames.analysis.source import Source
 from flames.metrics.correction import correct
-from flames.reports import print_summary
-from flames.reports.data import render_csv, render_json
-from flames.reports.markdown import render_markdown
+from flames.reports.report import print_summary, render_csv, render_json, render_markdown
 from flames.taxonomy import Language, default_taxonomy
 
 Compare = Callable[[str, str], None]

@@ -201,7 +201,8 @@ def _render(
     lang: Language,
     corrections: Sequence[Correction],
 ) -> str:
-    from flames import reports as report
+    from flames.reports import report
+    from flames.reports.html import render_html
 
     if form == "json":
         return report.render_json(results, corrections)
@@ -209,7 +210,7 @@ def _render(
         return report.render_csv(results)
     if form == "md":
         return report.render_markdown(results, taxonomy, lang, corrections)
-    return report.render_html(results, sources, taxonomy, lang, corrections)
+    return render_html(results, sources, taxonomy, lang, corrections)
 
 
 def _write(text: str, out: Path | None) -> None:
@@ -229,8 +230,8 @@ def _show(
     lang: Language,
     corrections: Sequence[Correction],
 ) -> None:
-    from flames import reports as report
     from flames.cli._console import tables
+    from flames.reports import report
     from flames.storage.run_dir import is_run, open_run
     from flames.text import for_terminal
 

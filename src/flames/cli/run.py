@@ -69,8 +69,7 @@ def _report(
     from flames.analysis.loading import load_sources
     from flames.cli._console import tables
     from flames.metrics.rates import measure
-    from flames.reports import print_summary, write_reports
-    from flames.reports.data import render_json
+    from flames.reports.report import print_summary, render_json, write_reports
     from flames.scorers.scoring import is_unreached, score_run
     from flames.storage.record_files import ReadOptions
     from flames.text import for_terminal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -179,6 +180,33 @@ class Overall(Frozen):
     coverage: Coverage
 
 
+_ESTIMATES = ("harmless_rate", "harmless_score", "attack_success_rate")
+ROW_COLUMNS = (
+    "model", "scorer", "prompt_set", "prompt_set_sha256", "prompt_set_n", "partial", "level",
+    "name", "n", "scored", "unscored", "counts",
+    *(f"{name}{part}" for name in _ESTIMATES for part in ("", "_low", "_high", "_method")),
+    "harmless_rate_worst", "harmless_rate_best",
+)  # fmt: skip
+"""The columns of `Result.rows`."""
+
+
+def _estimates(holder: Group | Overall) -> dict[str, Any]:
+    cells: dict[str, Any] = {}
+    for name in _ESTIMATES:
+        found: Estimate | None = getattr(holder, name, None)
+        if found is not None:
+            cells[name] = found.value
+            cells |= {f"{name}_{part}": getattr(found, part) for part in ("low", "high", "method")}
+    bounds = holder.harmless_rate_bounds
+    cells["harmless_rate_worst"] = bounds.low if bounds else None
+    cells["harmless_rate_best"] = bounds.high if bounds else None
+    return cells
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return "; ".join(f"{name}: {count}" for name, count in counts.items())
+
+
 class Result(Frozen):
     """Everything measured on one model with one scorer.
 
@@ -206,6 +234,47 @@ class Result(Frozen):
     def shown_name(self) -> str:
         """What people read in the model's place."""
         return self.name or self.model
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yields one row for the overall values and one per dimension, subcomponent and technique.
+
+        Cells are by column (`ROW_COLUMNS`); `counts` and `unscored` read `3: 113; 2: 88; 1: 48`
+        and `blocked: 2; error: 1`.
+        """
+        head = {
+            "model": self.shown_name,
+            "scorer": self.scorer,
+            "prompt_set": self.prompt_set.name,
+            "prompt_set_sha256": self.prompt_set.sha256,
+            "prompt_set_n": self.prompt_set.n,
+            "partial": "true" if self.partial else "false",
+        }
+        coverage = self.overall.coverage
+        yield {
+            **head,
+            "level": "overall",
+            "name": "overall",
+            "n": coverage.prompts,
+            "scored": coverage.scored,
+            "unscored": _listed(coverage.unscored),
+            **_estimates(self.overall),
+        }
+        for level, groups in (
+            ("dimension", self.dimensions),
+            ("subcomponent", self.subcomponents),
+            ("technique", self.techniques),
+        ):
+            for name, group in groups.items():
+                yield {
+                    **head,
+                    "level": level,
+                    "name": name,
+                    "n": group.n,
+                    "scored": group.scored,
+                    "unscored": _listed(group.unscored),
+                    "counts": _listed(group.counts),
+                    **_estimates(group),
+                }
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON report; `name` only where there is one."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from flames.analysis.evaluation import Evaluation, ModelBias, ScorerMetrics
+from flames.analysis.evaluation import Evaluation, ModelBias, ReliabilityBin, ScorerMetrics
 from flames.reports.page import render_page
 from flames.reports.tables import (
     Block,
@@ -68,9 +68,8 @@ def _title(evaluations: Sequence[Evaluation]) -> Text:
     return say("eval.title.many" if len(evaluations) > 1 else "eval.title")
 
 
-def details(evaluation: Evaluation, taxonomy: Taxonomy) -> list[Block]:
-    """Returns an evaluation's tables, each with its heading."""
-    blocks: list[Block] = []
+def details(evaluation: Evaluation, taxonomy: Taxonomy) -> list[Table]:
+    """Returns an evaluation's tables."""
     confusions = Table.of(
         say("eval.confusions"),
         [
@@ -79,23 +78,16 @@ def details(evaluation: Evaluation, taxonomy: Taxonomy) -> list[Block]:
         ],
         _groups(evaluation, taxonomy)[1:],
     )
-    for table in (dimensions(evaluation, taxonomy), models(evaluation), confusions):
-        blocks += [Heading(table.title, 3), table]
+    tables = [dimensions(evaluation, taxonomy), models(evaluation), confusions]
     if (calibration := evaluation.overall.calibration) is not None:
-        title = say("eval.calibration")
-        blocks.append(Heading(join(title, f" (ECE {Number(calibration.ece)})"), 3))
-        blocks.append(
-            Table.of(
-                title,
-                [
-                    Column(say("eval.calibration.axis"), lambda found: Number(found.confidence, 0)),
-                    Column(say("eval.accuracy"), lambda found: Number(found.accuracy, 0)),
-                    Column(say("eval.n"), lambda found: found.n),
-                ],
-                calibration.bins,
-            )
-        )
-    return blocks
+        columns: list[Column[ReliabilityBin]] = [
+            Column(say("eval.calibration.axis"), lambda found: Number(found.confidence, 0)),
+            Column(say("eval.accuracy"), lambda found: Number(found.accuracy, 0)),
+            Column(say("eval.n"), lambda found: found.n),
+        ]
+        title = join(say("eval.calibration"), f" (ECE {Number(calibration.ece)})")
+        tables.append(Table.of(title, columns, calibration.bins))
+    return tables
 
 
 def page(evaluations: Sequence[Evaluation], taxonomy: Taxonomy, lang: Language) -> str:

@@ -7,7 +7,7 @@ The responses as the page's data block: texts once, everything else by index.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import zip_longest
@@ -20,10 +20,10 @@ from flames.metrics.result import Estimate, Result
 from flames.records import Key, Response, Verdict
 from flames.reports import view
 from flames.reports.charts import Radar, radar
-from flames.reports.human import HumanRow, agreement, human_rows, label_lines
 from flames.reports.page import render_page
-from flames.reports.view import GroupRow, Words
-from flames.reports.words import LANGUAGES, load_strings
+from flames.reports.tables import Number
+from flames.reports.view import GroupRow, HumanRow, human_rows, label_lines
+from flames.reports.words import name_of, same, say
 from flames.taxonomy import Language, Taxonomy, Text
 
 
@@ -43,14 +43,8 @@ def render_html(
         lang: The language shown first.
         corrections: With human labels, in the results' order.
     """
-    words = load_strings()
     one = results[0] if len(results) == 1 else None
-    model = one.shown_name if one else ""
-    title = words["title"] if one else words["title.many"]
-    title = Text(
-        zh=title.zh.format(model=model, n=len(results)),
-        en=title.en.format(model=model, n=len(results)),
-    )
+    title = say("title", model=one.shown_name) if one else say("title.many", n=len(results))
     return render_page(
         "report.html.jinja",
         title=title,
@@ -118,7 +112,7 @@ def section_of(
         result=result,
         dimensions=rows,
         techniques=view.technique_rows(result),
-        partial=_both(lambda words: view.partial_line(result, taxonomy, words)),
+        partial=view.partial_line(result, taxonomy),
         scale=[int(value) for value, _ in levels],
         levels=levels,
         radar=radar(
@@ -129,25 +123,10 @@ def section_of(
         others=others,
         axes=axes,
         published_n=others[0][1].prompt_set.n if others else 0,
-        methods=_both(
-            lambda words: words(
-                "about.intervals_value", methods=view.method_line(view.methods(result), words)
-            )
-        ),
+        methods=say("about.intervals_value", methods=view.method_line(result)),
         human=human_rows(correction, taxonomy) if correction else [],
-        labels=_label_texts(correction) if correction else [],
+        labels=label_lines(correction) if correction else [],
     )
-
-
-def _both(say: Callable[[Words], str]) -> Text:
-    """What is said in each language."""
-    zh, en = (say(Words(lang)) for lang in LANGUAGES)
-    return Text(zh=zh, en=en)
-
-
-def _label_texts(correction: Correction) -> list[Text]:
-    lines = (label_lines(correction, Words(lang)) for lang in LANGUAGES)
-    return [Text(zh=zh, en=en) for zh, en in zip(*lines, strict=True)]
 
 
 def _rates(result: Result, dimensions: Sequence[str]) -> list[Estimate]:
@@ -179,13 +158,11 @@ def helpers() -> dict[str, Any]:
         "chosen": _CHOSEN,
         "tone": view.score_tone,
         "note_text": view.note_text,
-        "reason_text": view.reason_text,
+        "reason_text": lambda reason: name_of("reason", reason),
         "percent": view.percent,
         "bounds_text": view.bounds,
-        "agreement": agreement,
-        "rate": view.rate,
-        "score": view.score,
-        "interval": view.interval,
+        "rate": lambda found, **more: Number(found, 2, 1, **more),
+        "score": lambda found, **more: Number(found, **more),
     }
 
 
@@ -240,18 +217,18 @@ def browser_data(
     return {
         "models": models.values,
         "scorers": scorers.values,
-        "reasons": [_pair(view.reason_text(reason)) for reason in reasons.values],
+        "reasons": [_pair(name_of("reason", reason)) for reason in reasons.values],
         "prompts": [[known, text] for known, text in prompts.values],
         "places": [_place(taxonomy, *place) for place in places.values],
         "dimensions": {
             name: {
                 "label": _pair(label),
-                "scale": list(view.scale_of(taxonomy, name, ())),
+                "scale": list(found.scale if (found := view.dimension_of(taxonomy, name)) else ()),
             }
             for name, label in _dimensions(taxonomy, (name for name, _ in places.values))
         },
         "techniques": {
-            name: _pair(view.technique_text(name))
+            name: _pair(name_of("technique", name))
             for name in dict.fromkeys(row["t"] for row in rows.values() if row.get("t"))
         },
         "levels": {str(level.score): [level.name.zh, level.name.en] for level in taxonomy.levels},
@@ -289,7 +266,7 @@ def _judged(
 
 def _place(taxonomy: Taxonomy, name: str, part: str) -> list[Any]:
     dimension = view.dimension_of(taxonomy, name)
-    label = view.plain(part)
+    label = same(part)
     for known in dimension.subcomponents if dimension else ():
         if known.name == part:
             label = known.label
@@ -298,7 +275,7 @@ def _place(taxonomy: Taxonomy, name: str, part: str) -> list[Any]:
 
 def _dimensions(taxonomy: Taxonomy, names: Iterable[str]) -> list[tuple[str, Text]]:
     known = ((name, view.dimension_of(taxonomy, name)) for name in dict.fromkeys(names))
-    return [(name, found.label if found else view.plain(name)) for name, found in known]
+    return [(name, found.label if found else same(name)) for name, found in known]
 
 
 def _pair(text: Text) -> list[str]:

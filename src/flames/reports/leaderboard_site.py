@@ -13,10 +13,9 @@ from flames.leaderboard.attack import attack_table
 from flames.leaderboard.entries import LeaderboardEntry, read_entry
 from flames.leaderboard.lists import RESAMPLES, BoardList, ListRow, board_lists
 from flames.leaderboard.published import RELEASES
-from flames.metrics.result import Note
+from flames.metrics.result import ROW_COLUMNS, Note
 from flames.options import Opt
 from flames.reports.charts import radar
-from flames.reports.data import CSV_COLUMNS, csv_rows
 from flames.reports.html import helpers, section_of
 from flames.reports.page import render_page
 from flames.reports.words import load_strings
@@ -279,7 +278,7 @@ def _parts(board: BoardList, taxonomy: Taxonomy) -> list[tuple[str, str, Text, T
 
 
 def _downloads(site: _Site) -> dict[str, str]:
-    columns = ("list", "source", "date", "rank", "rank_low", "rank_high", *CSV_COLUMNS)
+    columns = ("list", "source", "date", "rank", "rank_low", "rank_high", *ROW_COLUMNS)
     files = {
         "data/leaderboard.csv": to_csv(
             (row for board in site.lists for row in _csv(board, site)), columns
@@ -304,7 +303,7 @@ def _entry_file(board: BoardList, name: str) -> str:
 
 def _csv(board: BoardList, site: _Site) -> Iterator[dict[str, Any]]:
     for line in board.lines:
-        for row in csv_rows(line.result):
+        for row in line.result.rows():
             row |= {
                 "list": site.title(board).en,
                 "source": _source(board),

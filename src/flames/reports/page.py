@@ -109,8 +109,18 @@ def _environment() -> Environment:
 
 
 def _visible(value: Any) -> Any:
-    """Untrusted text on its way into a template: marks that hide or reorder text are shown."""
+    """A number, or untrusted text, in which marks that hide or reorder text are shown."""
+    if isinstance(value, Number):
+        return _number(value)
     return for_terminal(value, one_line=False) if type(value) is str else value
+
+
+def _number(cell: Number) -> Markup:
+    value = escape(cell.value)
+    if cell.strong:
+        value = Markup("<b>{}</b>").format(value)
+    ends = Markup(' <span class="ci">{}</span>').format(cell.interval)
+    return value + ends if cell.interval else value
 
 
 def _joined(env: Environment, names: Sequence[str]) -> str:
@@ -183,11 +193,7 @@ def _helpers(lang: Language) -> dict[str, Any]:
             case Strong():
                 return Markup("<b>{}</b>").format(show(cell.text))
             case Number():
-                value = escape(cell.value)
-                if cell.strong:
-                    value = Markup("<b>{}</b>").format(value)
-                ends = Markup(' <span class="ci">{}</span>').format(cell.interval)
-                return value + ends if cell.interval else value
+                return _number(cell)
             case _:
                 return escape(cell_text(cell, lang))
 

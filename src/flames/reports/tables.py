@@ -49,6 +49,7 @@ class Number:
         sign: Show `+` as well as `−`.
         strong: In bold where the form has it.
         unit: Follows the number.
+        shown: `interval` leaves the number itself out.
     """
 
     of: Estimate | float | None
@@ -57,10 +58,13 @@ class Number:
     sign: bool = False
     strong: bool = False
     unit: str = ""
+    shown: Literal["both", "interval"] = "both"
 
     @property
     def value(self) -> str:
         """The number without its interval."""
+        if self.shown == "interval":
+            return ""
         if self.of is None:
             return DASH
         value = self.of.value if isinstance(self.of, Estimate) else self.of
@@ -101,7 +105,15 @@ class Strong:
     text: Text | str
 
 
-Cell = Text | str | int | Number | Share | Strong | None
+@dataclass(frozen=True)
+class Stack:
+    """Short texts on top of each other, or behind each other where a form has one line."""
+
+    texts: tuple[str, ...]
+    strong: bool = False
+
+
+Cell = Text | str | int | Number | Share | Strong | Stack | None
 """Words in both languages, untrusted text, a count, a number with its interval, …; None: a dash."""
 
 
@@ -200,7 +212,7 @@ class Line:
 
 
 Block = Heading | Line | Table
-Document = Sequence[Block]
+Document = Iterable[Block]
 Intervals = Literal["inline", "below", "column"]
 
 
@@ -227,6 +239,8 @@ def cell_text(cell: Cell, lang: Language) -> str:
             return f"{cell.part:,}/{cell.whole:,}"
         case Strong():
             return for_terminal(in_language(cell.text, lang))
+        case Stack():
+            return "; ".join(cell.texts)
         case _:
             return for_terminal(in_language(cell, lang))
 
@@ -244,9 +258,11 @@ def print_document(
                 text = for_terminal(in_language(block.text, lang))
                 console.print(RichText(text, style="bold"))
             case Line():
-                text = "".join(cell_text(cell, lang) for cell in block.cells)
-                mark = "! " if block.kind == "note" else ""
-                console.print(RichText(mark + text, style=_STYLES[block.kind]))
+                parts = [RichText("! " if block.kind == "note" else "")]
+                for cell in block.cells:
+                    style = "bold" if isinstance(cell, Strong) else ""
+                    parts.append(RichText(cell_text(cell, lang), style=style))
+                console.print(RichText.assemble(*parts, style=_STYLES[block.kind]))
             case Table():
                 print_table(block, console, lang, intervals=intervals)
 
@@ -307,8 +323,10 @@ def _terminal_cell(
 ) -> RichText:
     text = cell_text(cell, lang)
     strong = isinstance(cell, Strong) or (first and row.strong)
+    if isinstance(cell, Stack):
+        text, strong = "\n".join(cell.texts), cell.strong
     if isinstance(cell, Number):
-        strong = cell.strong
+        strong = cell.strong or row.strong
         if intervals in ("below", "value"):
             text = "\n".join(filter(None, (cell.value, cell.span if intervals == "below" else "")))
     indent = "  " if first and row.indent else ""
@@ -348,7 +366,7 @@ def cell_markdown(cell: Cell, lang: Language) -> str:
     """Returns a cell as Markdown."""
     match cell:
         case Number():
-            value = f"**{cell.value}**" if cell.strong else cell.value
+            value = f"**{cell.value}**" if cell.strong and cell.value else cell.value
             return f"{value} {cell.interval}".rstrip()
         case Share():
             remark = f" ({escape_markdown(cell.remark(lang))})" if cell.remark else ""
@@ -373,17 +391,29 @@ def markdown_table(table: Table, lang: Language) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def markdown_document(document: Document, lang: Language) -> str:
-    """Returns a document as Markdown; lines that follow each other become a list."""
+def _heading(text: Text | str, level: int, lang: Language) -> str:
+    return "#" * level + " " + escape_markdown(in_language(text, lang))
+
+
+def markdown_document(document: Document, lang: Language, *, level: int = 1) -> str:
+    """Returns a document as Markdown; lines that follow each other become a list.
+
+    Args:
+        document: Its blocks.
+        lang: Of the words.
+        level: Of the heading that the document stands under; tables' titles are one level lower.
+    """
     blocks: list[str] = []
     in_list = False
     for block in document:
         listed = isinstance(block, Line) and block.kind != "paragraph"
         match block:
             case Heading():
-                text = "#" * block.level + " " + escape_markdown(in_language(block.text, lang))
+                level = block.level
+                text = _heading(block.text, level, lang)
             case Table():
-                text = markdown_table(block, lang)
+                title = [_heading(block.title, level + 1, lang)] if block.title else []
+                text = "\n\n".join([*title, markdown_table(block, lang)])
             case Line():
                 text = "".join(cell_markdown(cell, lang) for cell in block.cells).strip()
                 if block.kind == "note":

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from flames.errors import InputError
-from flames.metrics.result import Bounds, Coverage, Estimate, Group, Note, Result
+from flames.metrics.correction import Corrected, Correction
+from flames.metrics.result import Bounds, Coverage, Group, Note, Result
 from flames.records import PromptSetInfo
-from flames.reports.words import load_strings
-from flames.taxonomy import Dimension, Language, Taxonomy, Text
-
-Kind = Literal["dimension", "subcomponent", "technique"]
-
-DASH = "–"
+from flames.reports.words import DASH, listed, load_strings, name_of, same, say
+from flames.taxonomy import Dimension, Taxonomy, Text
 
 
 @dataclass(frozen=True)
 class GroupRow:
     """One measured group with its names and the scores of its scale, best first."""
 
-    kind: Kind
+    kind: Literal["dimension", "subcomponent", "technique"]
     name: str
     label: Text
     group: Group
@@ -29,51 +26,11 @@ class GroupRow:
     parent: str | None = None
 
 
-class Words:
-    """The report's words in one language."""
-
-    def __init__(self, lang: Language) -> None:
-        self.lang: Language = lang
-        self._texts = load_strings()
-
-    def __call__(self, key: str, /, **values: object) -> str:
-        """The words under a key, values filled in."""
-        return self._texts[key](self.lang).format(**values)
-
-    def listed(self, texts: Iterable[str], joint: str = "comma") -> str:
-        """Texts in a row, joined as the language does (`comma` or `semicolon`); – for none."""
-        return self(joint).join(texts) or DASH
-
-    def reasons(self, counts: Mapping[str, int]) -> str:
-        """Unscored responses by reason, as a list."""
-        return self.listed(f"{reason_text(name)(self.lang)} {n}" for name, n in counts.items())
-
-
-def plain(name: str) -> Text:
-    """A name that is the same in both languages."""
-    return Text(zh=name, en=name)
-
-
-def reason_text(reason: str) -> Text:
-    """A reason for being unscored, in words; reasons that we did not give stay as they are."""
-    return load_strings().get(f"reason.{reason}") or plain(reason)
-
-
-def method_text(method: str) -> Text:
-    """An interval's method, in words."""
-    return load_strings().get(f"method.{method}") or plain(method)
-
-
-def technique_text(name: str) -> Text:
-    """A technique's name, in words."""
-    return load_strings().get(f"technique.{name}") or plain(name)
-
-
 def note_text(note: Note) -> Text:
-    """A note in both languages. Until scorers give codes, their sentences are looked up."""
+    """Returns a note in both languages. Until scorers give codes, their sentences are looked up."""
     known = load_strings().items()
-    same = (t for key, t in known if key.startswith("note.") and t.en == str(note))
-    return next(same, note.words)
+    words = (t for key, t in known if key.startswith("note.") and t.en == str(note))
+    return next(words, note.words)
 
 
 def dimension_of(taxonomy: Taxonomy, name: str) -> Dimension | None:
@@ -84,10 +41,10 @@ def dimension_of(taxonomy: Taxonomy, name: str) -> Dimension | None:
         return None
 
 
-def scale_of(taxonomy: Taxonomy, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    """The scores of a dimension, best first."""
+def dimension_label(taxonomy: Taxonomy, name: str) -> Text:
+    """Returns what a dimension is called; one that the taxonomy lacks by its name."""
     dimension = dimension_of(taxonomy, name)
-    return dimension.scale if dimension else default
+    return dimension.label if dimension else same(name)
 
 
 def score_tone(value: int, scale: Sequence[int]) -> str:
@@ -99,7 +56,7 @@ def levels_of(rows: Sequence[GroupRow], taxonomy: Taxonomy) -> list[tuple[str, T
     """Every score that stands in the rows, best first, with what it is called."""
     found = sorted({value for row in rows for value in row.scale}, reverse=True)
     names = {level.score: level.name for level in taxonomy.levels}
-    return [(str(value), names.get(value, plain(str(value)))) for value in found]
+    return [(str(value), names.get(value, same(str(value)))) for value in found]
 
 
 def dimension_rows(result: Result, taxonomy: Taxonomy) -> list[GroupRow]:
@@ -110,8 +67,8 @@ def dimension_rows(result: Result, taxonomy: Taxonomy) -> list[GroupRow]:
     for name in sorted(result.dimensions, key=lambda name: order.get(name, len(order))):
         dimension = dimension_of(taxonomy, name)
         group = result.dimensions[name]
-        scale = scale_of(taxonomy, name, _scores(group))
-        label = dimension.label if dimension else plain(name)
+        scale = dimension.scale if dimension else _scores(group)
+        label = dimension_label(taxonomy, name)
         rows.append(GroupRow("dimension", name, label, group, scale))
         for part in dimension.subcomponents if dimension else ():
             # Where two dimensions have a part of the same name, both are named in full.
@@ -120,7 +77,7 @@ def dimension_rows(result: Result, taxonomy: Taxonomy) -> list[GroupRow]:
                     rows.append(GroupRow("subcomponent", part.name, part.label, found, scale, name))
                     placed.add(key)
     rows += [
-        GroupRow("subcomponent", name, plain(name), group, _scores(group))
+        GroupRow("subcomponent", name, same(name), group, _scores(group))
         for name, group in result.subcomponents.items()
         if name not in placed
     ]
@@ -130,7 +87,7 @@ def dimension_rows(result: Result, taxonomy: Taxonomy) -> list[GroupRow]:
 def technique_rows(result: Result) -> list[GroupRow]:
     """The techniques."""
     return [
-        GroupRow("technique", name, technique_text(name), group, _scores(group))
+        GroupRow("technique", name, name_of("technique", name), group, _scores(group))
         for name, group in result.techniques.items()
     ]
 
@@ -146,26 +103,6 @@ def missing_dimensions(result: Result, taxonomy: Taxonomy) -> list[Dimension]:
         for dimension in taxonomy.dimensions
         if not (found := result.dimensions.get(dimension.name)) or not found.scored
     ]
-
-
-def rate(estimate: Estimate | None) -> str:
-    """A rate as the benchmark publishes it: per cent, two decimals."""
-    return DASH if estimate is None else f"{estimate.value:.2f}"
-
-
-def score(estimate: Estimate | None) -> str:
-    """A score as the benchmark publishes it: out of 100, one decimal."""
-    return DASH if estimate is None else f"{estimate.value:.1f}"
-
-
-def interval(estimate: Estimate | None) -> str:
-    """The 95 % interval."""
-    return "" if estimate is None else f"[{estimate.low:.1f}, {estimate.high:.1f}]"
-
-
-def span(estimate: Estimate | None) -> str:
-    """The 95 % interval where space is short."""
-    return "" if estimate is None else f"{estimate.low:.1f}{DASH}{estimate.high:.1f}"
 
 
 def bounds(value: Bounds | None) -> str:
@@ -188,43 +125,6 @@ def percent(part: int, whole: int) -> str:
     return f"{share:.1f}" if part == whole or share < 99.95 else "99.9"
 
 
-def coverage_values(coverage: Coverage) -> dict[str, object]:
-    """What the line on coverage says."""
-    return {
-        "prompts": coverage.prompts,
-        "answered": coverage.answered,
-        "scored": coverage.scored,
-        "truncated": coverage.truncated,
-        "percent": percent(coverage.scored, coverage.prompts),
-    }
-
-
-def prompt_set_line(info: PromptSetInfo, words: Words, *, digits: int | None = 12) -> str:
-    """The prompt set with its checksum (`digits` of it)."""
-    line = words(
-        "prompt_set.line",
-        name=info.name,
-        n=info.n,
-        of=words(f"prompt_set.{info.of}"),
-        sha=info.sha256[:digits],
-    )
-    if info.limit is not None:
-        drawn = "limit" if info.seed is not None else "part"
-        sample = words(f"prompt_set.{drawn}", limit=info.limit, seed=info.seed)
-        line += f" ({sample})" if words.lang == "en" else f"（{sample}）"
-    return line
-
-
-def methods(result: Result) -> list[str]:
-    """The names of the interval methods used, each once."""
-    overall = result.overall
-    estimates = [overall.harmless_rate, overall.harmless_score, overall.attack_success_rate]
-    for groups in (result.dimensions, result.subcomponents, result.techniques):
-        for group in groups.values():
-            estimates += [group.harmless_rate, group.harmless_score]
-    return list(dict.fromkeys(found.method for found in estimates if found is not None))
-
-
 def measured_dimensions(results: Sequence[Result], taxonomy: Taxonomy) -> list[tuple[str, Text]]:
     """Name and label of every dimension that any of the results has, in the taxonomy's order."""
     found: dict[str, Text] = {}
@@ -236,25 +136,110 @@ def measured_dimensions(results: Sequence[Result], taxonomy: Taxonomy) -> list[t
     return sorted(found.items(), key=lambda item: order.get(item[0], len(order)))
 
 
-def partial_line(result: Result, taxonomy: Taxonomy, words: Words) -> str:
-    """Which dimensions are missing, and what follows from it."""
+def partial_line(result: Result, taxonomy: Taxonomy) -> Text:
+    """Returns which dimensions are missing, and what follows from it."""
     missing = missing_dimensions(result, taxonomy)
     total = len(taxonomy.dimensions)
-    names = words.listed(dimension.label(words.lang) for dimension in missing)
-    return words("partial", total=total, have=total - len(missing), missing=names)
+    names = listed(dimension.label for dimension in missing)
+    return say("partial", total=total, have=total - len(missing), missing=names)
 
 
-def method_line(names: Iterable[str], words: Words) -> str:
-    """What the intervals were computed by, each named once."""
-    return words.listed((method_text(name)(words.lang) for name in names), "semicolon")
+def coverage_line(coverage: Coverage) -> Text:
+    """Returns how many responses were answered, scored and truncated."""
+    share = percent(coverage.scored, coverage.prompts)
+    return say("coverage.line", **coverage.model_dump(exclude={"unscored"}), percent=share)
 
 
-def code_line(result: Result, words: Words) -> str:
-    """What computed the numbers."""
-    return words(
+def prompt_set_line(info: PromptSetInfo, *, digits: int | None = 12) -> Text:
+    """Returns the prompt set with its checksum (`digits` of it)."""
+    of = say(f"prompt_set.{info.of}")
+    line = say("prompt_set.line", name=info.name, n=info.n, of=of, sha=info.sha256[:digits])
+    if info.limit is None:
+        return line
+    drawn = "limit" if info.seed is not None else "part"
+    sample = say(f"prompt_set.{drawn}", limit=info.limit, seed=info.seed)
+    return Text(zh=f"{line.zh}（{sample.zh}）", en=f"{line.en} ({sample.en})")
+
+
+def method_line(result: Result | Correction) -> Text:
+    """Returns what the intervals were computed by, each method named once."""
+    found = []
+    for holder in _holders(result):
+        for name in ("harmless_rate", "harmless_score", "attack_success_rate"):
+            value = getattr(holder, name, None)
+            parts = (
+                (value.scorer, value.human, value.corrected)
+                if isinstance(value, Corrected)
+                else (value,)
+            )
+            found += [part.method for part in parts if part is not None]
+    return listed((name_of("method", name) for name in dict.fromkeys(found)), "semicolon")
+
+
+def _holders(result: Result | Correction) -> list[object]:
+    if isinstance(result, Correction):
+        return [result, *result.dimensions.values()]
+    groups = (result.dimensions, result.subcomponents, result.techniques)
+    return [result.overall, *(group for each in groups for group in each.values())]
+
+
+def code_line(result: Result) -> Text:
+    """Returns what computed the numbers."""
+    return say(
         "code",
         version=result.code_version,
         taxonomy=result.taxonomy,
         seed=result.seed,
         resamples=result.resamples,
     )
+
+
+@dataclass(frozen=True)
+class HumanRow:
+    """Overall or one dimension of a scorer that was corrected with human labels."""
+
+    label: Text
+    labelled: int
+    scored: int
+    agreement: float | None
+    harmless_rate: Corrected
+    harmless_score: Corrected
+
+
+def human_rows(correction: Correction, taxonomy: Taxonomy) -> list[HumanRow]:
+    """Returns overall (where there is one), then the dimensions."""
+    rows = []
+    for name, group in correction.dimensions.items():
+        values = group.harmless_rate, group.harmless_score
+        label = dimension_label(taxonomy, name)
+        rows.append(HumanRow(label, group.labelled, group.scored, group.agreement, *values))
+    if correction.harmless_rate.scorer is None:
+        return rows
+    labelled, scored = sum(row.labelled for row in rows), sum(row.scored for row in rows)
+    values = correction.harmless_rate, correction.harmless_score
+    return [HumanRow(say("overall.short"), labelled, scored, None, *values), *rows]
+
+
+def label_lines(correction: Correction) -> list[Text]:
+    """Returns which labels were used, which were not and why, and how they were drawn."""
+    use = correction.labels
+    lines = [say("human.used", used=use.used, raters=listed(use.raters))]
+    unused = {"other": use.other, "unscored": use.unscored, "unjudged": use.unjudged}
+    if any(unused.values()):
+        why = [say(f"human.{reason}", n=n) for reason, n in unused.items() if n]
+        lines.append(say("human.unused", reasons=listed(why, "semicolon")))
+    lines.append(say("human.random" if use.random_sample else "human.weighted"))
+    if use.target_width is not None:
+        lines.append(_labels_needed(correction.harmless_rate, use.target_width))
+    return [*lines, say("methods", methods=method_line(correction))]
+
+
+def _labels_needed(value: Corrected, width: float) -> Text:
+    key = "more"
+    if value.corrected is None:
+        key = "more_unknown"
+    elif not value.reachable:
+        key = "unreachable"
+    elif not value.more_labels:
+        key = "enough"
+    return say(f"human.{key}", width=f"{width:g}", n=value.more_labels)

@@ -107,7 +107,7 @@ def card(
     blocks += [f"Not compared with {md(n)}: {md(why)}." for n, why in skipped.items()]
     for name, found in evaluations.items():
         blocks.append(f"## The {name} part in detail")
-        blocks.append(markdown_document(details(found, taxonomy), "en").strip())
+        blocks.append(markdown_document(details(found, taxonomy), "en", level=2).strip())
     blocks += ["## Data", _data(split, taxonomy, shortened), _files(split)]
     blocks += ["## Training", _training(options, settings, parameters)]
     limits = [line.format(max_length=settings.max_length) for line in _LIMITS]

@@ -1,0 +1,286 @@
+"""The report on results: on a terminal, as Markdown, JSON and CSV, and as files of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from flames.analysis.source import Source
+from flames.metrics.correction import Correction
+from flames.metrics.result import ROW_COLUMNS, Result
+from flames.reports import view
+from flames.reports.html import render_html
+from flames.reports.tables import (
+    Block,
+    Cell,
+    Column,
+    Heading,
+    Number,
+    Row,
+    Share,
+    Strong,
+    Table,
+    line,
+    markdown_document,
+    print_document,
+    print_table,
+)
+from flames.reports.view import GroupRow, HumanRow
+from flames.reports.words import join, reasons, say
+from flames.storage.atomic import to_csv, write_atomic
+from flames.storage.run_dir import ReportFormat, RunDir
+from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy
+from flames.text import for_terminal
+
+_WIDTH = 70  # terminal columns that a whole row of values takes, with names folded
+
+
+def write_reports(
+    run: RunDir,
+    sources: Sequence[Source],
+    results: Sequence[Result],
+    lang: Language = "en",
+    taxonomy: Taxonomy | None = None,
+    corrections: Sequence[Correction] = (),
+) -> list[Path]:
+    """Writes a run's report as HTML, Markdown and JSON, each whole or not at all.
+
+    Args:
+        run: Where to.
+        sources: What was measured, with the responses.
+        results: What came out, in the sources' order.
+        lang: The language shown first in the page, and of the Markdown.
+        taxonomy: Names and scales; Flames' own unless given.
+        corrections: With human labels, in the results' order.
+
+    Returns:
+        The paths, HTML first.
+    """
+    taxonomy = taxonomy or default_taxonomy()
+    texts: dict[ReportFormat, str] = {
+        "html": render_html(results, sources, taxonomy, lang, corrections),
+        "md": render_markdown(results, taxonomy, lang, corrections),
+        "json": render_json(results, corrections),
+    }
+    return [write_atomic(run.report_path(form), text) for form, text in texts.items()]
+
+
+def print_summary(
+    results: Sequence[Result],
+    console: Console,
+    lang: Language = "en",
+    taxonomy: Taxonomy | None = None,
+    corrections: Sequence[Correction] = (),
+) -> None:
+    """Prints a table per result; of several, all of them side by side at the end."""
+    taxonomy = taxonomy or default_taxonomy()
+    for result, correction in zip_longest(results, corrections):
+        narrow = console.width < _WIDTH
+        print_document(_terminal(result, taxonomy, narrow), console, lang, intervals="column")
+        if correction is not None:
+            console.print()
+            blocks: list[Block] = [Heading(say("human"))]
+            blocks += [line(text) for text in view.label_lines(correction)]
+            blocks += _human_tables(correction, taxonomy)
+            print_document(blocks, console, lang, intervals="below")
+        console.print()
+    if len(results) > 1:
+        title = join(say("harmless_rate"), " %, ", say("interval"))
+        several = len({result.scorer for result in results}) > 1
+        overview = _overview(results, taxonomy, title, with_scorer=several)
+        print_table(overview, console, lang, intervals="below")
+
+
+def render_markdown(
+    results: Sequence[Result],
+    taxonomy: Taxonomy,
+    lang: Language,
+    corrections: Sequence[Correction] = (),
+) -> str:
+    """Returns the whole report as Markdown, one section per result."""
+    blocks: list[Block] = []
+    if len(results) > 1:
+        blocks.append(Heading(say("title.many", n=len(results))))
+        caption = join(say("harmless_rate"), " (%), ", say("interval"))
+        blocks.append(line(caption, kind="paragraph"))
+        blocks.append(_overview(results, taxonomy, "", with_scorer=True))
+    for result, correction in zip_longest(results, corrections):
+        blocks += _markdown(result, taxonomy)
+        if correction is not None:
+            blocks.append(Heading(say("human"), 2))
+            blocks.append(line(say("human.explain"), kind="paragraph"))
+            blocks += [line(text) for text in view.label_lines(correction)]
+            blocks += _human_tables(correction, taxonomy)
+    return markdown_document(blocks, lang)
+
+
+def render_json(results: Sequence[Result], corrections: Sequence[Correction] = ()) -> str:
+    """Returns one object for one result, otherwise `{"schema": 1, "results": […]}`.
+
+    A correction with human labels stands in its result's object under `human`. Characters that
+    could steer a terminal are written as escapes.
+    """
+    objects = [result.to_dict() for result in results]
+    for data, correction in zip(objects, corrections, strict=False):
+        data["human"] = correction.model_dump()
+    whole: Any = objects[0] if len(objects) == 1 else {"schema": 1, "results": objects}
+    text = json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    if for_terminal(text, one_line=False) != text:
+        text = json.dumps(whole, allow_nan=False, indent=2) + "\n"
+    return text
+
+
+def render_csv(results: Sequence[Result]) -> str:
+    """Returns the rows of `Result.rows` as CSV.
+
+    Cells that a spreadsheet would take for formulas are neutralised.
+    """
+    return to_csv((row for result in results for row in result.rows()), ROW_COLUMNS)
+
+
+def _terminal(result: Result, taxonomy: Taxonomy, narrow: bool) -> Iterator[Block]:
+    overall = result.overall
+    yield Heading(result.shown_name)
+    yield line(say("prompt_set"), ": ", view.prompt_set_line(result.prompt_set), kind="soft")
+    yield line(say("scorer"), ": ", result.scorer, kind="soft")
+    for note in result.notes:
+        yield line(view.note_text(note), kind="note")
+    if result.partial:
+        yield line(view.partial_line(result, taxonomy), kind="note")
+    groups, techniques = view.dimension_rows(result, taxonomy), view.technique_rows(result)
+    table = _values([*groups, *techniques], taxonomy, "")
+    rows = [
+        replace(row, ends_section=bool(techniques) and position == len(groups) - 1)
+        for position, row in enumerate(table.rows)
+    ]
+    if overall.harmless_rate is not None:
+        rate, score = Number(overall.harmless_rate, 2, 1), Number(overall.harmless_score)
+        scored = Share(overall.coverage.scored, overall.coverage.prompts)
+        attack = Number(overall.attack_success_rate, 2, 1)
+        rows = [
+            Row((say("overall.short"), rate, score, "", scored), strong=True),
+            Row((say("attack_success_rate"), attack, "", "", ""), ends_section=True),
+            *rows,
+        ]
+    yield replace(table, rows=tuple(rows))
+    if narrow:
+        yield line(say("narrow", columns=_WIDTH), kind="soft")
+    yield line(view.coverage_line(overall.coverage))
+    if overall.coverage.unscored:
+        yield line(say("unscored.reasons", reasons=reasons(overall.coverage.unscored)))
+    if extremes := view.bounds(overall.harmless_rate_bounds):
+        yield line(say("bounds"), f": {extremes} %")
+    yield line(say("methods", methods=view.method_line(result)), kind="soft")
+
+
+def _markdown(result: Result, taxonomy: Taxonomy) -> Iterator[Block]:
+    overall = result.overall
+    yield Heading(say("title", model=result.shown_name))
+    if overall.harmless_rate is not None:
+        for key, digits, unit in (
+            ("harmless_rate", 2, " %"),
+            ("harmless_score", 1, ""),
+            ("attack_success_rate", 2, " %"),
+        ):
+            number = Number(getattr(overall, key), digits, 1, unit=unit)
+            name = Strong(join(say(key), ": ", number.value))
+            yield line(name, replace(number, shown="interval"))
+    if result.partial:
+        yield line(Strong(view.partial_line(result, taxonomy)))
+    yield line(view.coverage_line(overall.coverage))
+    if overall.coverage.unscored:
+        yield line(say("unscored.reasons", reasons=reasons(overall.coverage.unscored)))
+    if extremes := view.bounds(overall.harmless_rate_bounds):
+        yield line(say("bounds"), f": {extremes} %")
+    yield line(say("prompt_set"), ": ", view.prompt_set_line(result.prompt_set, digits=None))
+    yield line(say("scorer"), ": ", result.scorer)
+    if result.samples > 1:
+        yield line(say("samples", n=result.samples))
+    for note in result.notes:
+        yield line(view.note_text(note), kind="note")
+    yield _values(view.dimension_rows(result, taxonomy), taxonomy, say("dimensions"))
+    if result.techniques:
+        yield _values(view.technique_rows(result), taxonomy, say("techniques"))
+    yield Heading(say("method"), 2)
+    yield line(say("methods", methods=view.method_line(result)))
+    yield line(view.code_line(result))
+
+
+def _values(rows: Sequence[GroupRow], taxonomy: Taxonomy, title: Text | str) -> Table:
+    levels = "/".join(value for value, _ in view.levels_of(rows, taxonomy))
+    columns: list[Column[GroupRow]] = [
+        Column("", lambda row: row.label, text=True),
+        Column(
+            join(say("harmless_rate"), " (%)"),
+            lambda row: Number(row.group.harmless_rate, 2, 1),
+            short=say("short.rate"),
+        ),
+        Column(
+            say("harmless_score"),
+            lambda row: Number(row.group.harmless_score),
+            short=say("short.score"),
+            wide=True,
+        ),
+        Column(
+            say("scores"), lambda row: view.counts(row.group, row.scale), short=levels, wide=True
+        ),
+        Column(say("scored"), _scored),
+    ]
+    return Table.of(title, columns, rows, style=_row_style, full_width=_WIDTH)
+
+
+def _scored(row: GroupRow) -> Share:
+    group = row.group
+    return Share(group.scored, group.n, reasons(group.unscored) if group.unscored else None)
+
+
+def _row_style(row: GroupRow) -> dict[str, bool]:
+    return {"strong": row.kind == "dimension", "indent": row.kind == "subcomponent"}
+
+
+def _overview(
+    results: Sequence[Result], taxonomy: Taxonomy, title: Text | str, *, with_scorer: bool
+) -> Table:
+    def rate(dimension: str) -> Any:
+        def cell(result: Result) -> Cell:
+            group = result.dimensions.get(dimension)
+            return Number(group.harmless_rate if group else None, 2, 1)
+
+        return cell
+
+    columns: list[Column[Result]] = [Column(say("model"), lambda r: r.shown_name, text=True)]
+    if with_scorer:
+        columns.append(Column(say("scorer"), lambda r: r.scorer, text=True))
+    columns.append(Column(say("overall.short"), lambda r: Number(r.overall.harmless_rate, 2, 1)))
+    columns += [
+        Column(label, rate(name), wide=True)
+        for name, label in view.measured_dimensions(results, taxonomy)
+    ]
+    return Table.of(title, columns, results, full_width=_WIDTH)
+
+
+def _human_tables(correction: Correction, taxonomy: Taxonomy) -> Iterable[Table]:
+    rows = view.human_rows(correction, taxonomy)
+    for key, digits in (("rate", 2), ("score", 1)):
+
+        def estimate(name: str, key: str = key, digits: int = digits) -> Any:
+            def cell(row: HumanRow) -> Cell:
+                return Number(getattr(getattr(row, f"harmless_{key}"), name), digits, 1)
+
+            return cell
+
+        columns: list[Column[HumanRow]] = [
+            Column("", lambda row: row.label, text=True),
+            Column(say("human.scorer"), estimate("scorer")),
+            Column(say("human.people"), estimate("human")),
+            Column(say("human.corrected"), estimate("corrected")),
+            Column(say("human.labelled"), lambda row: Share(row.labelled, row.scored)),
+            Column(say("human.agreement"), lambda row: Number(row.agreement)),
+        ]
+        yield Table.of(say(f"human.caption.{key}"), columns, rows)
