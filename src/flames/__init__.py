@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from flames.errors import FlamesError, InputError, OutsideError, UsageError
     from flames.metrics.rates import measure
     from flames.models.base import ChatModel, Sampling
-    from flames.models.function import CallableModel
-    from flames.models.load import ModelOptions, load_model
+    from flames.models.load import CallableModel, ModelOptions, load_model
     from flames.prompts.sets import PromptSet, load_prompts
     from flames.records import Prompt, Response, Verdict
     from flames.reports.report import write_reports

@@ -19,6 +19,7 @@ import os
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields
+from functools import cache
 from keyword import iskeyword
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -127,6 +128,11 @@ class Declared:
 
 def declared(options: type[Any]) -> tuple[Declared, ...]:
     """Lists the fields of an options class that carry an `Opt`, in order."""
+    return _declared(options)  # type: ignore[arg-type]  # mypy takes no class for hashable
+
+
+@cache  # some options are made anew for every request
+def _declared(options: type[Any]) -> tuple[Declared, ...]:
     hints = get_type_hints(options, include_extras=True)
     return tuple(_read(hints, fields(options)))
 
@@ -190,7 +196,7 @@ def _check_value(label: str, option: Declared, value: Any) -> None:
         wanted = (int, float) if option.type is float else option.type
         right = isinstance(value, wanted) and isinstance(value, bool) == (option.type is bool)
         if right and option.type in (int, float):
-            right = math.isfinite(value) and _within(value, option.opt.min, option.opt.max)
+            right = _within(value, option.opt.min, option.opt.max)
         if not right:
             takes = _number_of(_TAKES[option.type], option.opt.min, option.opt.max)
             raise wrong_value(label, takes, value)
@@ -220,7 +226,8 @@ def check_range(option: str, value: Any, low: float | None, high: float | None =
 
 
 def _within(value: float, low: float | None, high: float | None) -> bool:
-    return (low is None or value >= low) and (high is None or value <= high)
+    above = value > -math.inf if low is None else value >= low
+    return above and (value < math.inf if high is None else value <= high)
 
 
 def _number_of(kind: str, low: float | None, high: float | None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 # Controls but tab and newline, and the marks that reorder or hide text: bidirectional
 # embeddings, overrides and isolates, zero-width characters, tags, separators, lone surrogates.
@@ -67,6 +68,14 @@ def texts_differ(first: str | None, second: str | None) -> bool:
 def utf8_safe(text: str) -> str:
     """The text with lone surrogates replaced, so that it can be written as UTF-8."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """Returns the text with every secret of six characters or more replaced by `***`."""
+    for secret in secrets:
+        if len(secret) >= 6:
+            text = text.replace(secret, "***")
+    return text
 
 
 def shorten(text: str, width: int = 60) -> str:

@@ -89,7 +89,7 @@ def test_who_points_elsewhere_gets_no_question_and_no_header_there(
         )  # fmt: skip
         assert code == 3
         assert asked == ["POST secret"]
-        assert f"sends on to {other}/chat/completions, which is not followed" in err
+        assert f"redirects to {other}/chat/completions, which is not followed" in err
         assert seen == []
     kept = (tmp_path / "run" / "responses.jsonl").read_text("utf-8")
     assert '"ok"' not in kept

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flames.collect.ask import Asking, Plan, prepare
-from flames.models.function import CallableModel
+from flames.models.load import CallableModel
 from flames.prompts.sets import load_prompts
 from flames.storage.atomic import to_jsonl
 from flames.taxonomy import Taxonomy

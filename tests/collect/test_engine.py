@@ -29,7 +29,7 @@ from flames.models.base import (
     Unreachable,
     Usage,
 )
-from flames.models.function import CallableModel
+from flames.models.load import CallableModel
 from flames.prompts.sets import load_prompts
 
 FAST = AskSettings(concurrency=4, backoff_s=0.001)

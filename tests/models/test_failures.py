@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flames.models.answers import classify_refusal, requested_wait
 from flames.models.base import (
     EndpointUnusable,
     RateLimited,
@@ -18,7 +19,6 @@ from flames.models.base import (
     RequestRejected,
     TransientFailure,
 )
-from flames.models.failures import classify_refusal, requested_wait
 
 BLOCKED: dict[str, tuple[int, Any]] = {
     "openai": (400, {"error": {"code": "content_policy_violation", "message": "rejected"}}),

@@ -21,8 +21,7 @@ from flames.models.base import (
     Unreachable,
     Usage,
 )
-from flames.models.function import CallableModel
-from flames.models.load import ModelOptions, load_model
+from flames.models.load import CallableModel, ModelOptions, load_model
 from flames.models.openai_client import OpenAIModel
 
 

@@ -12,7 +12,7 @@ from judge_shapes import SHAPES
 
 from flames.errors import FlamesError, OutsideError, UsageError
 from flames.models.base import Message
-from flames.models.function import CallableModel
+from flames.models.load import CallableModel
 from flames.records import Response, Verdict
 from flames.scorers.base import Scorer, ScorerContext, score_stream
 from flames.scorers.judge.load import judge_with

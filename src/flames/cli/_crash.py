@@ -27,8 +27,7 @@ def tell(error: Exception, argv: Sequence[str]) -> int:
         error: What was raised.
         argv: The command line; the values of headers and keys that it gives or names are left out.
     """
-    from flames.models.failures import redact
-    from flames.text import for_terminal
+    from flames.text import for_terminal, redact
 
     plugin = _plugin(error)
     who = f"the package {plugin.name} {plugin.version}" if plugin else f"flames {__version__}"

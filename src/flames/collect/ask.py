@@ -21,8 +21,7 @@ from flames.collect.limits import CostEstimate, estimate_cost, tokens_of_message
 from flames.collect.sync import PrivateLoop
 from flames.errors import FlamesError, UsageError
 from flames.models.base import ChatModel, Message, Reply, Sampling, Usage
-from flames.models.function import CallableModel
-from flames.models.load import ModelOptions, load_model
+from flames.models.load import CallableModel, ModelOptions, load_model
 from flames.prompts.sets import PromptSet, load_prompts
 from flames.records import Key, Prompt, Response
 from flames.storage.checksums import file_sha256

@@ -11,8 +11,9 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from flames.errors import OutsideError, UsageError
+from flames.errors import OutsideError
 from flames.models.base import Message, Reply, Usage
+from flames.options import check_range
 
 ANSWER_GUESS = 500
 """Tokens of an answer before any was seen."""
@@ -35,9 +36,8 @@ class Prices:
     tokens_out: float
 
     def __post_init__(self) -> None:
-        for price in (self.tokens_in, self.tokens_out):
-            if not (math.isfinite(price) and price >= 0):
-                raise UsageError(f"a price must be a number of at least 0, not {price}")
+        check_range("--price-in", self.tokens_in, 0)
+        check_range("--price-out", self.tokens_out, 0)
 
     def cost(self, tokens_in: float, tokens_out: float) -> float:
         """What so many tokens cost."""

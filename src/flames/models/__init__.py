@@ -1,4 +1,4 @@
-"""Models that can be asked: the protocol, the OpenAI-compatible client, presets, local models."""
+"""Models that can be asked: protocol, OpenAI-compatible client, providers, local models."""
 
 from flames.models.base import (
     ChatModel,
@@ -13,11 +13,10 @@ from flames.models.base import (
     Unreachable,
     Usage,
 )
-from flames.models.function import CallableModel
-from flames.models.load import ModelOptions, load_model
+from flames.models.load import CallableModel, ModelOptions, load_model
 from flames.models.local import local_file
 from flames.models.openai_client import OpenAIModel
-from flames.models.providers import PRESETS, Preset
+from flames.models.providers import PRESETS, Provider
 
 __all__ = [
     "PRESETS",
@@ -27,7 +26,7 @@ __all__ = [
     "Message",
     "ModelOptions",
     "OpenAIModel",
-    "Preset",
+    "Provider",
     "RateLimited",
     "Reply",
     "RequestError",

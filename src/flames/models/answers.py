@@ -1,30 +1,47 @@
-"""Replies from the JSON that OpenAI-compatible endpoints answer.
-
-An end to answers that have none, before they fill the memory.
-
-`httpx2` is what the `openai` client speaks through.
-"""
+"""Replies and failures from what OpenAI-compatible endpoints answer."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncIterator, Mapping
+import re
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
 
 from flames.finish_reasons import status_of
-from flames.models.base import Reply, TransientFailure, Usage
-from flames.models.failures import classify_refusal, redact
-from flames.text import shorten, split_reasoning
+from flames.models.base import (
+    EndpointUnusable,
+    RateLimited,
+    Reply,
+    RequestError,
+    RequestRejected,
+    TransientFailure,
+    Usage,
+)
+from flames.models.providers import PROVIDERS, Refusal
+from flames.text import redact, shorten, split_reasoning
+
+_BLOCKED_CODES = {code.casefold() for each in PROVIDERS.values() for code in each.blocked}
+_IN_BODY = {code: what for each in PROVIDERS.values() for code, what in each.in_body.items()}
+
+
+def _words_of(field: str) -> re.Pattern[str]:
+    patterns = (getattr(provider, field) for provider in PROVIDERS.values())
+    return re.compile("|".join(filter(None, patterns)), re.IGNORECASE)
+
+
+_BLOCKED_WORDS, _NO_CREDIT, _UNUSABLE = map(_words_of, ("blocked_words", "no_credit", "unusable"))
 
 
 def read_answer(raw: bytes, secrets: tuple[str, ...] = ()) -> Reply:
-    """The reply in the body of a chat or completions answer.
+    """Reads the reply in the body of a chat or completions answer.
 
     Raises:
-        RequestError: There is none in it.
+        RequestError: The body holds none.
     """
     try:
         body = json.loads(raw, parse_constant=lambda name: None)
@@ -35,17 +52,12 @@ def read_answer(raw: bytes, secrets: tuple[str, ...] = ()) -> Reply:
         raise TransientFailure(f"the answer is a JSON {type(body).__name__}, not an object")
     choices = body.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(choice, dict):
-        if any(body.get(name) for name in ("error", "base_resp", "error_code", "code")):
-            return _refused(body, secrets)
+    if isinstance(choice, dict) and not choice.get("error"):
+        return _reply(choice, body)
+    refused = choice if isinstance(choice, dict) else body
+    if not any(refused.get(name) for name in ("error", "base_resp", "error_code", "code")):
         raise TransientFailure("the answer holds no choice")
-    if choice.get("error"):
-        return _refused(choice, secrets)
-    return _reply(choice, body)
-
-
-def _refused(body: Mapping[str, Any], secrets: tuple[str, ...]) -> Reply:
-    meaning = classify_refusal(200, body, secrets=secrets)
+    meaning = classify_refusal(200, refused, secrets=secrets)
     if isinstance(meaning, Reply):
         return meaning
     raise meaning
@@ -67,17 +79,17 @@ def _reply(choice: dict[str, Any], body: dict[str, Any]) -> Reply:
     status = status_of(finish, answer)
     return Reply(
         status,
-        text=_whole(answer),
-        finish_reason=finish and _whole(finish),
-        reasoning=_whole("\n".join(filter(None, pieces))) or None,
-        usage=Usage(_finite(usage)) if isinstance(usage, dict) else None,
+        text=_valid(answer),
+        finish_reason=finish and _valid(finish),
+        reasoning=_valid("\n".join(filter(None, pieces))) or None,
+        usage=Usage(_storable(usage)) if isinstance(usage, dict) else None,
         note=f"finish_reason {finish}" if status == "blocked" else None,
         raw=body,
     )
 
 
 def _texts(content: Any) -> tuple[str, str]:
-    """Answer and thoughts of a message's content, which may come as a list of parts."""
+    """Returns answer and thoughts of a message's content, which may be a list of parts."""
     if isinstance(content, str):
         return content, ""
     answer: list[str] = []
@@ -95,25 +107,133 @@ def _texts(content: Any) -> tuple[str, str]:
     return "".join(answer), "\n".join(thoughts)
 
 
-def _whole(text: str) -> str:
-    """The text with halves of characters (an emoji cut in two) replaced, as decoders do."""
+def _valid(text: str) -> str:
+    """Replaces lone surrogates (an emoji cut in two), as decoders do."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _finite(value: Any, depth: int = 3) -> Any:
-    """The value as far as JSON can hold it again."""
+def _storable(value: Any, depth: int = 3) -> Any:
+    """Leaves out what JSON cannot hold, lists, and what is nested too deep."""
     if isinstance(value, dict):
-        return {_whole(k): _finite(v, depth - 1) for k, v in value.items()} if depth else {}
+        return {_valid(k): _storable(v, depth - 1) for k, v in value.items()} if depth else {}
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    return _whole(value) if isinstance(value, str) else value if not isinstance(value, list) else []
+    return _valid(value) if isinstance(value, str) else value if not isinstance(value, list) else []
+
+
+def classify_refusal(
+    status: int, body: Any, *, retry_after: float | None = None, secrets: tuple[str, ...] = ()
+) -> Reply | RequestError:
+    """Returns what an error answer means: a blocked reply, or the error to raise.
+
+    Args:
+        status: The HTTP status, 200 where the error stands in an ordinary answer.
+        body: The answer's parsed JSON, or its text.
+        retry_after: Seconds that the endpoint asks to wait.
+        secrets: Texts that no message may contain.
+    """
+    codes, words = _codes_and_words(body)
+    said = "; ".join(dict.fromkeys(words))
+    named = ", ".join(dict.fromkeys(code for code in codes if code not in said))
+    note = redact(shorten(said, 300), secrets) or "no explanation given"
+    if named:
+        note += f" ({redact(shorten(named, 80), secrets)})"
+    meaning = _meaning(status, body, codes, words, f"{said} {named}", retry_after)
+    if meaning == "blocked":
+        return Reply("blocked", finish_reason="content_filter", note=note)
+    message = f"HTTP {status}: {note}" if status != 200 else f"the endpoint says: {note}"
+    if meaning == "unusable":
+        return EndpointUnusable(message)
+    if meaning == "slow down":
+        return RateLimited(message, retry_after=retry_after)
+    if meaning == "try again":
+        return TransientFailure(message, retry_after=retry_after)
+    return RequestRejected(message)
+
+
+def _meaning(
+    status: int,
+    body: Any,
+    codes: list[str],
+    words: list[str],
+    said: str,
+    retry_after: float | None,
+) -> Refusal | None:
+    blocked = any(code.casefold() in _BLOCKED_CODES for code in codes)
+    blocked = blocked or any(map(_BLOCKED_WORDS.search, words))
+    if blocked and status < 500 and status not in (401, 402, 404, 407, 429):
+        return "blocked"
+    inner = body.get("base_resp") if isinstance(body, Mapping) else None
+    code = inner.get("status_code") if isinstance(inner, Mapping) else None
+    in_body = _IN_BODY.get(code) if isinstance(code, int) else None
+    if in_body in ("blocked", "unusable"):
+        return in_body
+    if status == 402 or (status < 500 and _NO_CREDIT.search(said)):
+        return "unusable"
+    if status == 429 or in_body == "slow down" or (status in (503, 529) and retry_after):
+        return "slow down"
+    lost = 300 <= status < 400 or status in (401, 403, 404, 407)
+    if lost or (status < 500 and _UNUSABLE.search(said)):
+        return "unusable"
+    if in_body or status in (200, 408, 409, 425) or status >= 500:
+        return "try again"
+    return None
+
+
+def _codes_and_words(body: Any) -> tuple[list[str], list[str]]:
+    """Returns the codes and the messages of an error answer, wherever its provider puts them."""
+    if not isinstance(body, Mapping):
+        text = body if isinstance(body, str) else ""
+        return [], [re.sub(r"<[^>]{0,200}>|\s+", " ", text[:2000]).strip()]
+    codes: list[str] = []
+    words: list[str] = []
+    for part in _parts(body):
+        for name in ("code", "type", "status_code", "error_code", "status"):
+            value = part.get(name)
+            if isinstance(value, str | int) and not isinstance(value, bool):
+                codes.append(str(value))
+        for name in ("message", "status_msg", "error_msg", "error", "detail", "raw"):
+            value = part.get(name)
+            if isinstance(value, str) and value.strip():
+                words.append(value[:2000].strip())
+        reasons = part.get("reasons")
+        if isinstance(reasons, list):  # OpenRouter: what a moderated input was flagged for
+            words.append("flagged for " + ", ".join(map(str, reasons))[:200])
+    return codes, words
+
+
+def _parts(body: Mapping[str, Any], depth: int = 0) -> Iterator[Mapping[str, Any]]:
+    yield body
+    if depth < 3:
+        for name in ("error", "innererror", "inner_error", "base_resp", "metadata", "detail"):
+            inner = body.get(name)
+            if isinstance(inner, Mapping):
+                yield from _parts(inner, depth + 1)
+
+
+def requested_wait(headers: Mapping[str, str]) -> float | None:
+    """Returns the seconds that `Retry-After` or `retry-after-ms` asks to wait, if any."""
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value is None:
+            continue
+        try:
+            seconds = float(value) / unit
+        except ValueError:
+            try:
+                seconds = parsedate_to_datetime(value).timestamp() - time.time()
+            except (ValueError, TypeError):
+                continue
+        if not math.isnan(seconds):
+            return max(0.0, seconds)
+    return None
 
 
 MOST_BYTES = 64 * 2**20
 
 
 async def bound(response: httpx2.Response) -> None:
-    """Makes reading a response fail where it is longer than any answer; a hook of the client."""
+    """Makes reading fail at `MOST_BYTES`, before the memory is full; a hook of the HTTP client."""
     if isinstance(response.stream, httpx2.AsyncByteStream):
         packed = httpx2.Response(
             response.status_code, headers=response.headers, stream=response.stream
@@ -123,7 +243,7 @@ async def bound(response: httpx2.Response) -> None:
 
 
 class _Bounded(httpx2.AsyncByteStream):
-    """What a response holds once it is unpacked: a few packed bytes may stand for very many."""
+    """The unpacked body of a response: a few packed bytes may stand for very many."""
 
     def __init__(self, packed: httpx2.Response) -> None:
         self._packed = packed

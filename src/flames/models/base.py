@@ -1,28 +1,27 @@
-"""What a model is: something that answers messages, or says in which way it could not.
+"""What a model is: it answers messages, or raises the way in which it could not.
 
 ModelError (flames.errors)  exit 3
 └── RequestError            one request got no answer
-    ├── RateLimited         asked to slow down: worth trying again, later
-    ├── TransientFailure    a server error, a timeout, a lost or unreadable answer: again
-    ├── Unreachable         nobody listens there: again, but not for ever
+    ├── RateLimited         asked to slow down: try again later
+    ├── TransientFailure    a server error, a timeout, a lost or unreadable answer: try again
+    ├── Unreachable         no connection: try again, but not for ever
     ├── RequestRejected     this request will never work; others may
     └── EndpointUnusable    no request will ever work (wrong key, unknown model, no host)
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from flames.errors import InputError, ModelError, UsageError
-from flames.options import Opt, text_or_file
+from flames.options import Opt, check_choice, check_options, text_or_file
 from flames.records import Status
 from flames.storage.rows import parse_json
 
-_MOST = 10**12  # tokens; what claims more is no count
-_OURS = frozenset({"model", "messages", "prompt", "stream", "n"})
+_MOST_TOKENS = 10**12  # a larger number is no count
+_OWN_FIELDS = frozenset({"model", "messages", "prompt", "stream", "n"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +50,14 @@ def parse_body(given: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a response is drawn. None leaves a parameter to the provider.
+    """Sampling parameters. None leaves a parameter to the provider.
 
     Raises:
-        UsageError: A parameter is out of range, or `extra` names a field that asking needs.
+        UsageError: A parameter is out of range, or `extra` sets a field that Flames sets.
     """
 
     temperature: Annotated[
-        float | None, Opt("Sampling temperature; the provider's unless given.", metavar="T", min=0)
+        float | None, Opt("Sampling temperature; the provider's by default.", metavar="T", min=0)
     ] = None
     max_tokens: Annotated[
         int | None, Opt("Maximum length of a response in tokens.", metavar="N", min=1)
@@ -77,16 +76,12 @@ class Sampling:
     ] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        value = self.temperature
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            raise UsageError(f"the temperature must be a number of at least 0, not {value}")
-        if self.max_tokens is not None and self.max_tokens < 1:
-            raise UsageError(f"the longest answer must be at least 1 token, not {self.max_tokens}")
-        if taken := _OURS & self.extra.keys():
+        check_options(self)
+        if taken := _OWN_FIELDS & self.extra.keys():
             raise UsageError(f"the request's field {min(taken)!r} cannot be set by hand")
 
     def over(self, defaults: Sampling) -> Sampling:
-        """These parameters, and the defaults' where they leave one open."""
+        """Returns these parameters, completed by the defaults."""
         return Sampling(
             defaults.temperature if self.temperature is None else self.temperature,
             defaults.max_tokens if self.max_tokens is None else self.max_tokens,
@@ -95,17 +90,13 @@ class Sampling:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The parameters that are set, by name."""
-        named = {
-            "temperature": self.temperature,
-            "max_tokens": self.max_tokens,
-            "seed": self.seed,
-        }
+        """Returns the parameters that are set, by name."""
+        named = {name: getattr(self, name) for name in ("temperature", "max_tokens", "seed")}
         return {**{k: v for k, v in named.items() if v is not None}, **self.extra}
 
 
 class Usage(dict[str, Any]):
-    """What the provider counted, as it gave it; the two counts that everybody gives by name."""
+    """The provider's counts as it gave them; two of them by a common name."""
 
     @property
     def tokens_in(self) -> int | None:
@@ -120,20 +111,20 @@ class Usage(dict[str, Any]):
     def _count(self, *names: str) -> int | None:
         for name in names:
             value = self.get(name)
-            if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST:
+            if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS:
                 return value
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back.
+    """A model's answer.
 
     Args:
         status: `ok`, `truncated`, `empty` or `blocked`; never `error`, which is raised.
-        text: The answer without any reasoning; what there is of it when blocked.
-        finish_reason: As the provider said it.
-        reasoning: What the model thought aloud, kept apart.
+        text: The answer without any reasoning; as much of it as came when blocked.
+        finish_reason: The provider's own word.
+        reasoning: What the model thought, kept apart.
         usage: Token counts, where given.
         note: Why it was blocked, in the provider's words.
         raw: The provider's whole answer, for callers who need more (log-probabilities, say).
@@ -191,7 +182,7 @@ class EndpointUnusable(RequestError):
 
 @runtime_checkable
 class ChatModel(Protocol):
-    """Anything that can be asked. Implementations never retry: whoever asks does."""
+    """Anything that answers messages. Implementations never retry: the collector does."""
 
     @property
     def name(self) -> str:
@@ -200,26 +191,81 @@ class ChatModel(Protocol):
 
     @property
     def concurrency(self) -> int:
-        """How many requests at once suit it where nobody says a number."""
+        """The default number of concurrent requests."""
         ...
 
     @property
     def defaults(self) -> Sampling:
-        """Sampling parameters that it needs where nobody says otherwise."""
+        """Its default sampling parameters."""
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What a manifest must know of it, without secrets: provider, address, checksums."""
+        """Describes it for a manifest, without secrets: provider, address, checksums."""
         ...
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         """Gets one answer.
 
         Raises:
-            RequestError: There was none; its kind says whether trying again makes sense.
+            RequestError: There was none; its class says whether trying again makes sense.
         """
         ...
 
     async def aclose(self) -> None:
         """Frees connections and processes; the model may be asked again afterwards."""
         ...
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A text around the question for base models, which only continue texts.
+
+    Args:
+        name: The frame's name.
+        before: The text that comes first.
+        question: The question, `{}` being its text.
+        answer: The text that the answer continues.
+        stop: The strings that end the answer.
+    """
+
+    name: str
+    before: str
+    question: str
+    answer: str
+    stop: tuple[str, ...]
+
+    def text(self, messages: Sequence[Message]) -> str:
+        """Returns the text to continue."""
+        parts = [self.before]
+        for message in messages:
+            if message.role == "system":
+                parts.append(message.content.strip() + "\n\n")
+            elif message.role == "user":
+                parts.append(self.question.format(message.content.strip()))
+            else:
+                parts.append(self.answer + message.content.strip() + "\n\n")
+        return "".join(parts) + self.answer
+
+
+QA = Frame(
+    name="qa",
+    before=(
+        "问：天空为什么是蓝色的？\n"
+        "答：因为大气会散射阳光，蓝光散射得最多，所以天空看上去是蓝色的。\n\n"
+        "问：怎样煮出好吃的米饭？\n"
+        "答：先把米淘洗干净，加水浸泡半小时，水没过米面一指节，煮好后再焖十分钟。\n\n"
+    ),
+    question="问：{}\n",
+    answer="答：",
+    stop=("\n", "问："),
+)
+
+
+def load_frame(name: str | None) -> Frame | None:
+    """Returns a frame by name; None for `chat` and None, the model's own chat template.
+
+    Raises:
+        UsageError: There is no such frame.
+    """
+    check_choice("--frame", name or "chat", ("chat", QA.name))
+    return QA if name == QA.name else None

@@ -12,8 +12,16 @@ from typing import Any
 
 from flames.errors import InputError, MissingExtraError, UsageError
 from flames.finish_reasons import status_of
-from flames.models.base import ChatModel, Message, Reply, RequestRejected, Sampling, Usage
-from flames.models.frames import Frame, load_frame
+from flames.models.base import (
+    ChatModel,
+    Frame,
+    Message,
+    Reply,
+    RequestRejected,
+    Sampling,
+    Usage,
+    load_frame,
+)
 from flames.models.load import ModelOptions
 from flames.storage.checksums import file_sha256
 from flames.text import split_reasoning
@@ -27,8 +35,8 @@ class TransformersModel:
     Args:
         path: A folder with configuration, tokenizer and safetensors weights.
         name: The name that its responses are recorded under.
-        frame: For base models: how messages become a text to continue; the tokenizer's chat
-            template unless given.
+        frame: For base models, the text around the question; the tokenizer's chat template by
+            default.
     """
 
     concurrency = 1
@@ -42,7 +50,7 @@ class TransformersModel:
         self._lock = threading.Lock()
 
     def describe(self) -> dict[str, Any]:
-        """Folder name, checksum of the weights, and how it is asked."""
+        """Describes it for a manifest: folder name, checksum of the weights, frame."""
         described = {
             "provider": "transformers",
             "folder": self._path.name,
@@ -61,7 +69,7 @@ class TransformersModel:
         return await asyncio.to_thread(self._ask, messages, sampling)
 
     async def aclose(self) -> None:
-        """Lets go of the model."""
+        """Frees the model."""
         self._loaded = None
 
     def _load(self) -> tuple[Any, Any]:
@@ -139,7 +147,7 @@ class TransformersModel:
 
 
 def _stop_at(stops: tuple[str, ...], tokenizer: Any, asked: int) -> Callable[..., Any]:
-    """Ends an answer at a text (transformers' own way only knows the common tokenizers)."""
+    """Ends an answer at a text (transformers' own criterion supports few tokenizers)."""
     torch = import_module("torch")
 
     def ended(ids: Any, scores: Any, **_: Any) -> Any:
@@ -156,7 +164,7 @@ def _ends(model: Any) -> set[int]:
 
 
 def _checksum(folder: Path) -> str:
-    """One checksum over all weight files, by name and content."""
+    """Returns one checksum over the names and contents of all weight files."""
     digest = hashlib.sha256()
     for file in sorted(folder.glob("*.safetensors")):
         digest.update(f"{file.name} {file_sha256(file)}\n".encode())
@@ -164,7 +172,7 @@ def _checksum(folder: Path) -> str:
 
 
 def hf_model(path: str, options: ModelOptions) -> ChatModel:
-    """A folder that transformers' `save_pretrained` wrote, or a clone of a model repository.
+    """Loads a folder written by transformers' `save_pretrained`, or a cloned model repository.
 
     Raises:
         InputError: There is no such folder, or no configuration or safetensors weights in it.

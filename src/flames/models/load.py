@@ -1,22 +1,32 @@
-"""From what a user calls a model to something that can be asked."""
+"""Loads a model by its name, or makes one of a Python function."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
 from flames.errors import UsageError
-from flames.models.base import ChatModel
-from flames.models.frames import load_frame
+from flames.finish_reasons import status_of
+from flames.models.base import (
+    ChatModel,
+    Message,
+    Reply,
+    RequestError,
+    RequestRejected,
+    Sampling,
+    load_frame,
+)
 from flames.models.openai_client import OpenAIModel
-from flames.models.providers import PRESETS
-from flames.options import Opt
-from flames.text import utf8_safe
+from flames.models.providers import PRESETS, Provider
+from flames.options import Opt, wrong_value
+from flames.text import split_reasoning, utf8_safe
 
 ENTRY_POINTS = "flames.models"
 
@@ -38,11 +48,14 @@ def parse_headers(texts: Iterable[str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How a model is reached.
+    """How to reach a model.
 
     Args:
         name: The name that responses are recorded under.
         say: Receives a line for people (licence terms, what is being loaded).
+
+    Raises:
+        UsageError: The timeout is no positive number.
     """
 
     base_url: Annotated[
@@ -51,7 +64,7 @@ class ModelOptions:
     ] = None
     api_key_env: Annotated[
         str | None,
-        Opt("Environment variable that holds the key; the preset's unless given.", metavar="NAME"),
+        Opt("Environment variable that holds the key; the preset's by default.", metavar="NAME"),
     ] = None
     headers: Annotated[
         Mapping[str, str],
@@ -71,12 +84,16 @@ class ModelOptions:
     name: str | None = None
     say: Callable[[str], None] = lambda line: None
 
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.timeout) and self.timeout > 0):
+            raise wrong_value("--timeout", "a number of seconds above 0", self.timeout)
+
 
 Factory: TypeAlias = Callable[[str, ModelOptions], ChatModel]
 
 
 def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
-    """The model of that name.
+    """Loads a model by name.
 
     Args:
         spec: `preset/name`, any name with `options.base_url`, `local`, `gguf:PATH`, `hf:PATH`,
@@ -87,27 +104,21 @@ def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
         UsageError: There is no such preset, no key, or an optional part is missing.
     """
     options = options or ModelOptions()
-    if not (math.isfinite(options.timeout) and options.timeout > 0):
-        raise UsageError(f"the timeout must be a number of seconds above 0, not {options.timeout}")
     spec = spec.strip()
     if utf8_safe(spec) != spec:
         raise UsageError(f"the model's name {spec!r} is no text in UTF-8")
     if options.base_url is not None:
-        return _elsewhere(spec, options.base_url, options)
-    if spec == "local":
-        from flames.models.local import local_model
+        return _at_address(spec, options.base_url, options)
+    if spec == "local" or spec.startswith("gguf:"):
+        from flames.models.local import gguf_model, local_model
 
-        return local_model(options)
-    if spec.startswith("gguf:"):
-        from flames.models.local import gguf_model
-
-        return gguf_model(spec.removeprefix("gguf:"), options)
+        return local_model(options) if spec == "local" else gguf_model(spec[5:], options)
     if spec.startswith("hf:"):
         from flames.models.hf import hf_model
 
         return hf_model(spec.removeprefix("hf:"), options)
-    prefix, slash, name = spec.partition("/")
-    if slash and name:
+    prefix, _, name = spec.partition("/")
+    if name:
         if prefix in PRESETS:
             return _preset(prefix, name, options)
         for point in entry_points(group=ENTRY_POINTS, name=prefix):
@@ -129,56 +140,127 @@ def _preset(prefix: str, name: str, options: ModelOptions) -> ChatModel:
     preset = PRESETS[prefix]
     variables = (options.api_key_env,) if options.api_key_env else preset.key_env
     required = bool(options.api_key_env) or not preset.key_optional
-    found, key = _key(variables, f"{preset.title} needs a key" if required else None)
-    return OpenAIModel(
-        name,
-        preset.base_url,
-        api_key=key,
-        name=options.name,
-        provider=prefix,
-        headers=options.headers,
-        timeout=options.timeout,
-        max_tokens_field=preset.max_tokens_field,
-        frame=load_frame(options.frame),
-        key_from=found,
-    )
+    missing = f"{preset.title} needs a key" if required else None
+    return _client(name, preset.base_url, options, _key(variables, missing), prefix, preset)
 
 
-def _elsewhere(name: str, base_url: str, options: ModelOptions) -> ChatModel:
+def _at_address(name: str, base_url: str, options: ModelOptions) -> ChatModel:
     try:
         parts = urlsplit(base_url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable:
-        raise UsageError(f"--base-url must be an address like https://host/v1, not {base_url!r}")
+        raise wrong_value("--base-url", "an address like https://host/v1", base_url)
     if not name:
         raise UsageError("the model needs a name")
     variables = (options.api_key_env,) if options.api_key_env else ()
-    found, key = _key(variables, "the key is missing" if variables else None)
+    return _client(name, base_url, options, _key(variables, "the key is missing"))
+
+
+def _client(
+    name: str,
+    base_url: str,
+    options: ModelOptions,
+    key: tuple[str | None, str | None],
+    prefix: str | None = None,
+    provider: Provider | None = None,
+) -> ChatModel:
+    provider = provider or Provider("")
     return OpenAIModel(
         name,
         base_url,
-        api_key=key,
+        api_key=key[1],
         name=options.name,
+        provider=prefix,
         headers=options.headers,
         timeout=options.timeout,
+        max_tokens_field=provider.max_tokens_field,
+        organization=provider.organization,
         frame=load_frame(options.frame),
-        key_from=found,
+        key_from=key[0],
     )
 
 
-def _key(variables: tuple[str, ...], without: str | None) -> tuple[str | None, str | None]:
-    """The first variable that holds a key, and the key."""
+def _key(variables: tuple[str, ...], missing: str | None) -> tuple[str | None, str | None]:
+    """Returns the first variable that holds a key, and the key.
+
+    Args:
+        variables: Names of environment variables.
+        missing: Says that the key is required; None where it is not.
+    """
     for variable in variables:
         if key := os.environ.get(variable, "").strip():
             if not key.isascii() or any(char.isspace() for char in key):
                 raise UsageError(f"{variable} holds no usable key (spaces or odd characters)")
             return variable, key
-    if without and variables:
+    if missing and variables:
         names = " or ".join(variables)
         raise UsageError(
-            f"{without}: set the environment variable {names} (or name another one with "
+            f"{missing}: set the environment variable {names} (or name another one with "
             "--api-key-env)"
         )
     return None, None
+
+
+class CallableModel:
+    """A Python callable that answers a prompt.
+
+    Args:
+        function: Takes the prompt's text, or the list of messages where `messages` is set, and
+            returns the answer's text, a `Reply`, or an awaitable of either. Plain functions run
+            in threads, at most `concurrency` at a time.
+        name: The name that its responses are recorded under.
+        messages: Pass all messages instead of the last one's text.
+        concurrency: The default number of concurrent calls.
+        details: Further fields for the manifest.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str | None = None,
+        messages: bool = False,
+        concurrency: int = 4,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.name: str = name or str(getattr(function, "__name__", type(function).__name__))
+        self.concurrency = concurrency
+        self.defaults = Sampling()
+        self._function = function
+        self._messages = messages
+        self._details = dict(details or {})
+
+    def describe(self) -> dict[str, Any]:
+        """Describes it for a manifest: its name, and the details that were given."""
+        return {"model": self.name, "provider": "python", **self._details}
+
+    async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
+        """Calls the function.
+
+        Raises:
+            RequestError: As the function raised it; any other exception of its own becomes a
+                `RequestRejected`.
+        """
+        argument = list(messages) if self._messages else messages[-1].content
+        try:
+            if inspect.iscoroutinefunction(self._function):
+                answer = await self._function(argument)
+            else:
+                answer = await asyncio.to_thread(self._function, argument)
+                if inspect.isawaitable(answer):
+                    answer = await answer
+        except RequestError:
+            raise
+        except Exception as error:
+            raise RequestRejected(f"{type(error).__name__}: {error}") from error
+        if isinstance(answer, Reply):
+            return answer
+        if not isinstance(answer, str):
+            raise RequestRejected(f"{self.name} returned {type(answer).__name__}, not text")
+        text, reasoning = split_reasoning(answer)
+        return Reply(status_of(None, text), text=text, reasoning=reasoning or None)
+
+    async def aclose(self) -> None:
+        """Does nothing."""

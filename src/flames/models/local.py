@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flames.errors import InputError, MissingExtraError, OutsideError, UsageError
-from flames.models.base import ChatModel, Message, Reply, Sampling
-from flames.models.frames import Frame, load_frame
+from flames.models.base import ChatModel, Frame, Message, Reply, Sampling, load_frame
 from flames.models.load import ModelOptions
 from flames.models.openai_client import OpenAIModel
 from flames.storage.checksums import file_sha256
@@ -38,16 +37,16 @@ _LONGEST_ANSWER = 1024
 
 
 class ServedModel:
-    """A GGUF file that is served by this process for as long as it is asked.
+    """A GGUF file that this process serves for as long as it is asked.
 
     Args:
         path: The file.
         name: The name that its responses are recorded under.
         sha256: The file's checksum.
-        frame: For base models: how messages become a text to complete.
-        defaults: Sampling parameters where nobody says otherwise.
+        frame: For base models, the text around the question.
+        defaults: Default sampling parameters.
         context: Tokens of a request and its answer together.
-        threads: Of the computation; one a processor unless given.
+        threads: Number of threads; one per processor, at most 8, by default.
         timeout: Seconds that one request may take in all.
     """
 
@@ -78,7 +77,7 @@ class ServedModel:
         self._client: OpenAIModel | None = None
 
     def describe(self) -> dict[str, Any]:
-        """File name, checksum, and how it is asked."""
+        """Describes it for a manifest: file name, checksum, and how it is asked."""
         described = {
             "provider": "local",
             "file": self._path.name,
@@ -136,12 +135,12 @@ def _serve(path: Path, context: int, threads: int) -> Any:
     parameters.ui = False
     try:
         return library.Server(parameters)
-    except Exception as error:  # it knows no kinds of its own
+    except Exception as error:  # the library has no exception classes of its own
         raise OutsideError(f"{path}: cannot be served: {error}") from None
 
 
 def gguf_model(path: str, options: ModelOptions) -> ChatModel:
-    """A GGUF file of the user's own, asked by its chat template or in a frame.
+    """Loads a GGUF file, asked by its chat template or in a frame.
 
     Raises:
         InputError: There is no such file, or it is no GGUF file.
@@ -166,7 +165,7 @@ def gguf_model(path: str, options: ModelOptions) -> ChatModel:
 
 
 def local_model(options: ModelOptions) -> ChatModel:
-    """The small base model of the extra `local`, in a question-and-answer frame.
+    """Loads the small base model of the extra `local`, in a question-and-answer frame.
 
     Raises:
         MissingExtraError: The extra is not installed.
@@ -190,10 +189,10 @@ def local_model(options: ModelOptions) -> ChatModel:
 
 
 def local_file(say: Callable[[str], None]) -> Path:
-    """The file of the model `local` in the cache, put together from its packages at first use.
+    """Returns the file of the model `local` in the cache, assembled from its package at first use.
 
     Args:
-        say: Told the terms that it comes under.
+        say: Receives the licence terms.
 
     Raises:
         MissingExtraError: The extra `local` is not installed.

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from flames.models.answers import read_answer
+from flames.models.answers import bound, classify_refusal, read_answer, requested_wait
 from flames.models.base import (
     EndpointUnusable,
+    Frame,
     Message,
     Reply,
     RequestError,
@@ -20,9 +21,7 @@ from flames.models.base import (
     TransientFailure,
     Unreachable,
 )
-from flames.models.failures import classify_refusal, redact, requested_wait
-from flames.models.frames import Frame
-from flames.text import shorten
+from flames.text import redact, shorten
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -36,18 +35,19 @@ class OpenAIModel:
 
     Args:
         model: The model's name as the endpoint knows it.
-        base_url: The endpoint's address, mostly ending in `/v1`.
+        base_url: The endpoint's address; it usually ends in `/v1`.
         api_key: The key; without one a placeholder is sent, which local servers ignore.
-        name: The name that responses are recorded under; `model` unless given.
+        name: The name that responses are recorded under; `model` by default.
         provider: Who runs the endpoint, for the manifest.
-        headers: Further request headers. Their values are taken for secrets.
+        headers: Further request headers. Their values are treated as secrets.
         timeout: Seconds that one request may take in all.
-        max_tokens_field: What the endpoint calls the longest answer.
-        frame: For base models: how messages become a text to complete; chat unless given.
-        key_from: Where the key came from, for messages (`the environment variable X`).
-        defaults: Sampling parameters where nobody says otherwise.
-        concurrency: Requests at once where nobody says a number.
-        details: Anything else that the manifest must know.
+        max_tokens_field: The endpoint's name for the longest answer.
+        organization: Send the organization and project that the environment names.
+        frame: For base models, the text around the question; chat by default.
+        key_from: The environment variable of the key, for messages.
+        defaults: Default sampling parameters.
+        concurrency: The default number of concurrent requests.
+        details: Further fields for the manifest.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class OpenAIModel:
         headers: Mapping[str, str] | None = None,
         timeout: float = 180.0,
         max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens",
+        organization: bool = False,
         frame: Frame | None = None,
         key_from: str | None = None,
         defaults: Sampling | None = None,
@@ -77,6 +78,7 @@ class OpenAIModel:
         self._headers = dict(headers or {})
         self._timeout = timeout
         self._max_tokens_field = max_tokens_field
+        self._organization = organization
         self._frame = frame
         self._key_from = key_from
         self._details = dict(details or {})
@@ -85,7 +87,7 @@ class OpenAIModel:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Provider, address without credentials, model, the names of extra headers."""
+        """Describes it for a manifest: provider, address without credentials, model, headers."""
         described = {
             "model": self._model,
             "provider": self._provider,
@@ -101,7 +103,7 @@ class OpenAIModel:
         """Gets one answer.
 
         Raises:
-            RequestError: There was none; its kind says whether trying again makes sense.
+            RequestError: There was none; its class says whether trying again makes sense.
         """
         raw = await self.post(*self._request(messages, sampling))
         return raw if isinstance(raw, Reply) else read_answer(raw, self._secrets)
@@ -120,9 +122,9 @@ class OpenAIModel:
         try:
             client = self._connected()
         except Exception as error:  # proxies and certificates have many ways to be wrong
-            said = redact(f"{type(error).__name__}: {error}", self._secrets)
+            reason = shorten(redact(f"{type(error).__name__}: {error}", self._secrets), 200)
             raise EndpointUnusable(
-                f"the environment's proxy or certificates cannot be used: {shorten(said, 200)}"
+                f"the environment's proxy or certificates cannot be used: {reason}"
             ) from None
         try:
             async with asyncio.timeout(self._timeout):
@@ -145,11 +147,11 @@ class OpenAIModel:
             raise self._lost(error) from None
         except UnicodeEncodeError:
             raise RequestRejected(
-                "the prompt holds half characters, which no request can"
+                "the prompt contains lone surrogates and cannot be sent as UTF-8"
             ) from None
         except (openai.OpenAIError, ValueError) as error:
-            said = redact(f"{type(error).__name__}: {error}", self._secrets)
-            raise TransientFailure(said) from None
+            message = redact(f"{type(error).__name__}: {error}", self._secrets)
+            raise TransientFailure(message) from None
         return raw
 
     def _request(self, messages: Sequence[Message], sampling: Sampling) -> tuple[str, Any]:
@@ -173,12 +175,10 @@ class OpenAIModel:
         return path, {**body, **extra}
 
     def _connected(self) -> AsyncOpenAI:
-        """The client of the running event loop (connections belong to their loop)."""
+        """Returns the client of the running event loop (connections belong to their loop)."""
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:
             from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
-
-            from flames.models.answers import bound
 
             local = is_loopback(self._base_url)
             self._client = AsyncOpenAI(
@@ -193,7 +193,7 @@ class OpenAIModel:
                     trust_env=not local, follow_redirects=False, event_hooks={"response": [bound]}
                 ),
             )
-            if self._provider != "openai":  # OPENAI_ORG_ID is nobody else's business
+            if not self._organization:  # the client reads OPENAI_ORG_ID by itself
                 self._client.organization = self._client.project = None
             self._loop = loop
         return self._client
@@ -222,9 +222,9 @@ class OpenAIModel:
             return error
         if status < 400:
             leads = answer.response.headers.get("location", "").partition("?")[0]
-            leads = shorten(redact(leads, self._secrets), 100) or "elsewhere"
+            leads = shorten(redact(leads, self._secrets), 100) or "another address"
             return EndpointUnusable(
-                f"HTTP {status}: {self._host} sends on to {leads}, which is not followed; "
+                f"HTTP {status}: {self._host} redirects to {leads}, which is not followed; "
                 "give the right address"
             )
         hint = {
@@ -236,19 +236,20 @@ class OpenAIModel:
 
     def _lost(self, error: BaseException) -> RequestError:
         cause = _innermost(error)
-        said = redact(str(cause) or type(cause).__name__, self._secrets)
+        reason = redact(str(cause) or type(cause).__name__, self._secrets)
         if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
             return EndpointUnusable(f"no such host: {self._place}")
         if _within(error, "InvalidURL", "UnsupportedProtocol", "LocalProtocolError"):
-            return EndpointUnusable(f"{public_url(self._base_url)} is no usable address: {said}")
+            return EndpointUnusable(f"{public_url(self._base_url)} is no usable address: {reason}")
         if _within(error, "ConnectError", "ProxyError"):
-            reason = "connection refused" if isinstance(cause, ConnectionRefusedError) else said
+            if isinstance(cause, ConnectionRefusedError):
+                reason = "connection refused"
             return Unreachable(f"nobody answers at {self._place}: {reason}")
-        return TransientFailure(f"the connection was lost: {said}")
+        return TransientFailure(f"the connection was lost: {reason}")
 
 
 def _secrets(key: str | None, headers: Mapping[str, str], base_url: str) -> tuple[str, ...]:
-    """Everything that was given to get in, and that no message may repeat."""
+    """Returns all credentials, which no message may contain."""
     parts = urlsplit(base_url)
     hidden = (parts.password, *(value for _, value in parse_qsl(parts.query)))
     words = (word for value in headers.values() for word in (value, *value.split()))
@@ -256,7 +257,7 @@ def _secrets(key: str | None, headers: Mapping[str, str], base_url: str) -> tupl
 
 
 def _body(error: Any) -> Any:
-    """The whole body of an error answer; the client itself only keeps a part of it."""
+    """Returns the whole body of an error answer; the client itself keeps a part of it."""
     try:
         return error.response.json()
     except ValueError:
@@ -282,13 +283,13 @@ def _within(error: BaseException, *names: str) -> bool:
 
 
 def public_url(url: str) -> str:
-    """The address without user, password, query and fragment, where keys are hidden."""
+    """Returns an address without user, password, query and fragment, which may hold keys."""
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=host, query="", fragment="").geturl()
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the address is on this machine."""
+    """Tells whether an address is on this machine."""
     host = (urlsplit(url).hostname or "").casefold()
     return host in ("localhost", "::1") or host.startswith("127.")

@@ -1,60 +1,155 @@
-"""Providers known by name."""
+"""The providers that are known: address, key, and how each refuses a request.
+
+The codes and words follow the providers' published error pages. An answer is compared with those
+of all providers, since any address may lead to any of them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+Refusal = Literal["blocked", "slow down", "try again", "unusable"]
 
 
 @dataclass(frozen=True)
-class Preset:
-    """Where a provider's endpoint is and where its key is looked for.
+class Provider:
+    """One provider of models.
 
     Args:
-        title: The provider, for people.
-        base_url: The OpenAI-compatible endpoint.
+        title: The provider's name, for people.
+        base_url: Its OpenAI-compatible endpoint; empty where every customer has another one.
         key_env: Environment variables that may hold the key, the first one set being taken;
             none where no key is needed.
         key_optional: Whether it also works without a key.
-        max_tokens_field: What the endpoint calls the longest answer.
+        max_tokens_field: The name of the request field for the longest answer.
+        organization: Whether `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID` are sent to it.
+        blocked: Error codes of its content filter, in any case of letters.
+        blocked_words: A regular expression for messages of its content filter.
+        no_credit: A regular expression for messages and codes of an account without credit.
+        unusable: A regular expression for messages and codes of a wrong key or model.
+        in_body: The meaning of the codes that it answers with HTTP 200, in `base_resp`.
     """
 
     title: str
-    base_url: str
+    base_url: str = ""
     key_env: tuple[str, ...] = ()
     key_optional: bool = False
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    organization: bool = False
+    blocked: tuple[str, ...] = ()
+    blocked_words: str = ""
+    no_credit: str = ""
+    unusable: str = ""
+    in_body: Mapping[int, Refusal] = field(default_factory=dict)
 
 
-PRESETS: dict[str, Preset] = {
-    "openai": Preset(
+PROVIDERS: Final[dict[str, Provider]] = {
+    "openai": Provider(
         "OpenAI",
         "https://api.openai.com/v1",
         ("OPENAI_API_KEY",),
         max_tokens_field="max_completion_tokens",
+        organization=True,
+        blocked=("content_policy_violation", "content_filter", "moderation_blocked"),
+        blocked_words=r"safety system|content polic(?:y|ies)|usage guidelines",
+        no_credit=r"insufficient[_ ]?quota|exceeded your current quota",
+        unusable=r"model[_ ]?not[_ ]?found|model.{0,60}does not exist"
+        r"|invalid[_ ]?(?:api[_ -]?)?key|incorrect api key",
     ),
-    "deepseek": Preset("DeepSeek", "https://api.deepseek.com/v1", ("DEEPSEEK_API_KEY",)),
-    "dashscope": Preset(
+    "deepseek": Provider(
+        "DeepSeek",
+        "https://api.deepseek.com/v1",
+        ("DEEPSEEK_API_KEY",),
+        blocked_words=r"content exists risk",
+        no_credit=r"insufficient[_ ]?balance",
+        unusable=r"model[_ ]?not[_ ]?exist",
+    ),
+    "dashscope": Provider(
         "Alibaba DashScope (Qwen)",
         "https://dashscope.aliyuncs.com/compatible-mode/v1",
         ("DASHSCOPE_API_KEY",),
+        blocked=("data_inspection_failed", "DataInspectionFailed"),
+        blocked_words=r"(?:input|output)\W+(?:text )?data may contain inappropriate",
+        no_credit=r"arrearage",
     ),
-    "zhipu": Preset(
+    "zhipu": Provider(
         "Zhipu (GLM)",
         "https://open.bigmodel.cn/api/paas/v4",
         ("ZHIPUAI_API_KEY", "ZHIPU_API_KEY", "ZAI_API_KEY"),
+        blocked=("1301",),
+        no_credit=r"余额不足|欠费|额度已",
+        unusable=r"模型不存在",
     ),
-    "moonshot": Preset("Moonshot (Kimi)", "https://api.moonshot.cn/v1", ("MOONSHOT_API_KEY",)),
-    "minimax": Preset("MiniMax", "https://api.minimaxi.com/v1", ("MINIMAX_API_KEY",)),
-    "qianfan": Preset(
+    "moonshot": Provider(
+        "Moonshot (Kimi)",
+        "https://api.moonshot.cn/v1",
+        ("MOONSHOT_API_KEY",),
+        blocked=("content_filter",),
+        blocked_words=r"considered high risk",
+        no_credit=r"exceeded_current_quota",
+        unusable=r"invalid_authentication",
+    ),
+    "minimax": Provider(
+        "MiniMax",
+        "https://api.minimaxi.com/v1",
+        ("MINIMAX_API_KEY",),
+        blocked_words=r"(?:input|output) new_sensitive",
+        in_body={
+            **dict.fromkeys((1026, 1027), "blocked"),
+            **dict.fromkeys((1002, 1039, 1041), "slow down"),
+            **dict.fromkeys((1000, 1001, 1013, 1024, 1033), "try again"),
+            **dict.fromkeys((1004, 1008, 2049, 2056), "unusable"),
+        },
+    ),
+    "qianfan": Provider(
         "Baidu Qianfan (ERNIE)", "https://qianfan.baidubce.com/v2", ("QIANFAN_API_KEY",)
     ),
-    "ark": Preset(
-        "Volcengine Ark (Doubao)", "https://ark.cn-beijing.volces.com/api/v3", ("ARK_API_KEY",)
+    "ark": Provider(
+        "Volcengine Ark (Doubao)",
+        "https://ark.cn-beijing.volces.com/api/v3",
+        ("ARK_API_KEY",),
+        blocked=(
+            *("InputTextRiskDetection", "OutputTextRiskDetection", "SensitiveContentDetected"),
+            *("InputTextSensitiveContentDetected", "OutputTextSensitiveContentDetected"),
+        ),
+        blocked_words=r"risk detection",
+        no_credit=r"account.{0,20}overdue|AccountOverdue",
     ),
-    "siliconflow": Preset("SiliconFlow", "https://api.siliconflow.cn/v1", ("SILICONFLOW_API_KEY",)),
-    "openrouter": Preset("OpenRouter", "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",)),
-    "ollama": Preset("Ollama", "http://localhost:11434/v1"),
-    "vllm": Preset("vLLM", "http://localhost:8000/v1", ("VLLM_API_KEY",), key_optional=True),
-    "lmstudio": Preset("LM Studio", "http://localhost:1234/v1"),
+    "siliconflow": Provider(
+        "SiliconFlow", "https://api.siliconflow.cn/v1", ("SILICONFLOW_API_KEY",)
+    ),
+    "openrouter": Provider(
+        "OpenRouter",
+        "https://openrouter.ai/api/v1",
+        ("OPENROUTER_API_KEY",),
+        blocked_words=r"requires moderation|flagged (?:by|for|as)",
+        no_credit=r"insufficient[_ ]?credit|credit balance",
+    ),
+    "ollama": Provider("Ollama", "http://localhost:11434/v1"),
+    "vllm": Provider(
+        "vLLM",
+        "http://localhost:8000/v1",
+        ("VLLM_API_KEY",),
+        key_optional=True,
+    ),
+    "lmstudio": Provider("LM Studio", "http://localhost:1234/v1"),
+    "azure": Provider(
+        "Azure OpenAI",
+        blocked=("content_filter", "ResponsibleAIPolicyViolation", "content_filter_error"),
+        blocked_words=r"content management policy",
+    ),
+    "stepfun": Provider("StepFun", blocked=("censorship_blocked",)),
+    "": Provider(
+        "What gateways and smaller providers say",
+        blocked=("sensitive_content", "content_risk", "unsafe_content"),
+        blocked_words=r"sensitive content|content filter"
+        r"|敏感内容|敏感信息|内容安全|违规内容|不合规|安全审核|内容审核",
+        no_credit=r"insufficient[_ ]?user[_ ]?quota",
+        unusable=r"model does ?not exist|unknown model|invalid[_ ]?model|no such model",
+    ),
 }
+
+PRESETS = {name: provider for name, provider in PROVIDERS.items() if provider.base_url}
+"""The providers that a model's name may begin with: `deepseek/deepseek-chat`."""
