@@ -12,7 +12,7 @@ NAMES = """
     AskSettings CallableModel ChatModel FlamesError InputError ModelOptions OutsideError Prompt
     PromptSet Response RunDir Sampling Scorer Source Taxonomy UsageError Verdict __version__ ask
     load_model load_prompts load_scorer load_sources load_taxonomy measure open_run score_file
-    score_run write_reports
+    score_run to_frame write_reports
 """.split()
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flames.collect.ask import ask
     from flames.collect.engine import AskSettings
     from flames.errors import FlamesError, InputError, OutsideError, UsageError
+    from flames.metrics.frames import to_frame
     from flames.metrics.rates import measure
     from flames.models.base import ChatModel, Sampling
     from flames.models.load import CallableModel, ModelOptions, load_model
@@ -42,6 +43,7 @@ _PLACES = {
     "collect.engine": ("AskSettings",),
     "errors": ("FlamesError", "InputError", "OutsideError", "UsageError"),
     "metrics": ("measure",),
+    "metrics.frames": ("to_frame",),
     "models": ("CallableModel", "ChatModel", "ModelOptions", "Sampling", "load_model"),
     "prompts": ("PromptSet", "load_prompts"),
     "records": ("Prompt", "Response", "Verdict"),
@@ -82,6 +84,7 @@ __all__ = [
     "open_run",
     "score_file",
     "score_run",
+    "to_frame",
     "write_reports",
 ]
 

@@ -98,17 +98,16 @@ def make_run(path: Path, prompts: int = 24) -> Any:
     status = {3: "blocked", 5: "truncated"}
     with run.writing() as journal:
         for number, prompt in enumerate(whole.prompts[:prompts]):
-            journal.append(
-                Response(
-                    prompt_id=prompt.id,
-                    model="toy",
-                    dimension=prompt.dimension,
-                    subcomponent=prompt.subcomponent,
-                    prompt=prompt.text,
-                    response=None if number == 3 else "这样做不合适，请尊重他人。",
-                    status=status.get(number, "ok"),  # type: ignore[arg-type]
-                )
+            response = Response(
+                prompt_id=prompt.id,
+                model="toy",
+                dimension=prompt.dimension,
+                subcomponent=prompt.subcomponent,
+                prompt=prompt.text,
+                response=None if number == 3 else "这样做不合适，请尊重他人。",
+                status=status.get(number, "ok"),  # type: ignore[arg-type]
             )
+            journal.keep(response.key, response.status, response.to_line())
     return run
 
 

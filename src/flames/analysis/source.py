@@ -12,8 +12,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flames.errors import InputError
+from flames.metrics.frames import html_table, to_frame
 from flames.metrics.result import Note
 from flames.prompts.sets import PromptSet
 from flames.records import (
@@ -26,6 +28,9 @@ from flames.records import (
     unasked_verdict,
 )
 from flames.text import normalize_text, shorten, texts_differ
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 LINE_ID = re.compile(r"line-\d+")
 """The ids that readers give to rows that have nothing to be known by."""
@@ -95,6 +100,19 @@ class Source:
     def joinable(self) -> bool:
         """Whether the verdicts say what prompt they are on, not only their line in the file."""
         return not any(LINE_ID.fullmatch(verdict.prompt_id) for verdict in self.verdicts[:1])
+
+    def to_frame(self) -> DataFrame:
+        """Returns the verdicts as a pandas DataFrame, one row each.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return to_frame(self.verdicts)
+
+    def _repr_html_(self) -> str:
+        columns = ("prompt_id", "sample", "dimension", "score", "unscored", "rationale")
+        rows = [[getattr(verdict, name) for name in columns] for verdict in self.verdicts]
+        return html_table(columns, rows, f"{self.label} on {self.prompt_set.name}")
 
 
 def scorer_matches(scorer_id: str, wanted: str) -> bool:

@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from flames.metrics.frames import html_table, to_frame
 from flames.records import Frozen, PromptSetInfo
 from flames.taxonomy import Text
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @cache
@@ -203,6 +207,10 @@ def _estimates(holder: Group | Overall) -> dict[str, Any]:
     return cells
 
 
+def _shown(estimate: Estimate | None, digits: int) -> str:
+    return "–" if estimate is None else format_estimate(estimate, digits, 1)
+
+
 def _listed(counts: dict[str, int]) -> str:
     return "; ".join(f"{name}: {count}" for name, count in counts.items())
 
@@ -275,6 +283,30 @@ class Result(Frozen):
                     "counts": _listed(group.counts),
                     **_estimates(group),
                 }
+
+    def to_frame(self) -> DataFrame:
+        """Returns `rows` as a pandas DataFrame.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return to_frame([self], ROW_COLUMNS)
+
+    def _repr_html_(self) -> str:
+        columns = ("", "harmless rate %", "harmless score", "scored", "n")
+        overall = self.overall
+        groups = {**self.dimensions, **self.subcomponents, **self.techniques}
+        coverage = overall.coverage
+        rows: list[tuple[str, Group | Overall, int, int]] = [
+            ("overall", overall, coverage.scored, coverage.prompts)
+        ]
+        rows += [(name, group, group.scored, group.n) for name, group in groups.items()]
+        cells = [
+            (name, _shown(found.harmless_rate, 2), _shown(found.harmless_score, 1), scored, n)
+            for name, found, scored, n in rows
+        ]
+        caption = f"{self.shown_name} by {self.scorer} on {self.prompt_set.name}"
+        return html_table(columns, cells, caption)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON report; `name` only where there is one."""
