@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from command import run
 from postgres_server import NoServerError, throw_away_server
 
 if TYPE_CHECKING:
     from annotating import Clock
-
-    from flames.annotation import Project
 
 
 @pytest.fixture(scope="session")
@@ -58,43 +56,30 @@ def clock() -> Clock:
     return Clock()
 
 
-MakeProject = Callable[..., "Project"]
+@pytest.fixture
+def make_project(tmp_path: Path, database_url: str | None, clock: Clock) -> Iterator[Any]:
+    """Makes projects on the test's database (see `annotating.projects`)."""
+    from annotating import projects
+
+    with projects(tmp_path, clock, database_url) as make:
+        yield make
 
 
 @pytest.fixture
-def make_project(tmp_path: Path, database_url: str | None, clock: Clock) -> Iterator[MakeProject]:
-    """Makes a project on the test's database, by default without training and controls."""
-    from annotating import responses, write
+def make_local(tmp_path: Path, clock: Clock) -> Iterator[Any]:
+    """Makes projects on SQLite alone (see `annotating.projects`)."""
+    from annotating import projects
 
-    from flames.annotation import ProjectPlan, create_project
-
-    made: list[Project] = []
-
-    def make(rows: list[dict[str, Any]] | None = None, **changes: Any) -> Project:
-        source = write(tmp_path / "responses.jsonl", responses() if rows is None else rows)
-        plan = ProjectPlan(
-            sources=[source], database=database_url, training=(), annotators=("Ann", "Bob"),
-            adjudicators=("Cat",),
-        )  # fmt: skip
-        created = create_project(tmp_path / "project", replace(plan, **changes), clock=clock)
-        created.project.links = created.links  # type: ignore[attr-defined]
-        made.append(created.project)
-        return created.project
-
-    yield make
-    for project in made:
-        project.close()
+    with projects(tmp_path, clock) as make:
+        yield make
 
 
 @pytest.fixture
 def flames(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Runs `flames WORD …`: exit code, standard output, standard error."""
-    from flames.cli import main
 
-    def run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return int(caught.value.code or 0), captured.out, captured.err
+    def captured(*words: object) -> tuple[int, str, str]:
+        code = run(*words)
+        return code, *capsys.readouterr()
 
-    return run
+    return captured

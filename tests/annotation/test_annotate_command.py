@@ -175,7 +175,7 @@ def test_people(folder: Path, flames: Flames, monkeypatch: pytest.MonkeyPatch) -
     assert flames("annotate", "user", "resume", folder, "Eve")[0] == 0
     assert "Eve" in flames("annotate", "user", "list", folder)[1]
     for words, said in (
-        (("add", folder, "EVE"), "there is a 'EVE' already"),
+        (("add", folder, "EVE"), "there is already a 'EVE'"),
         (
             ("add", folder, "Tom", "--role", "king"),
             "--role takes annotator, adjudicator or lead",
@@ -196,7 +196,7 @@ def test_people(folder: Path, flames: Flames, monkeypatch: pytest.MonkeyPatch) -
         (("--stratify", "colour"), "--stratify takes"),
         (("--control-rate", 0.9), "--control-rate takes"),
         (("--lease-minutes", 0), "--lease-minutes takes"),
-        (("--annotators", "Ann,ann"), "there is a 'ann' already"),
+        (("--annotators", "Ann,ann"), "there is already a 'ann'"),
         (("--lead", " "), "a name has 1 to 80 visible characters"),
         (("--lead", "\u202elead"), "a name has 1 to 80 visible characters"),
         (("--lead", "\u200b"), "a name has 1 to 80 visible characters"),
@@ -261,8 +261,8 @@ def test_blank_responses_and_repeated_controls_are_counted(tmp_path: Path, flame
 def test_a_control_item_looks_like_any_other(tmp_path: Path) -> None:
     [row] = known(1)
     path = write(tmp_path / "c.jsonl", [{**row, "response": f"<think>想</think>{row['response']}"}])
-    [(_, response, _)] = known_items([path], ReadOptions())
-    assert response.response == row["response"]
+    [control] = known_items([path], ReadOptions())
+    assert control.response.response == row["response"]
 
 
 def test_bundled_responses_can_be_tried(tmp_path: Path, flames: Flames) -> None:

@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import annotating  # noqa: F401  (skips without the extra)
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -66,7 +67,7 @@ def test_it_gives_what_crowd_kit_gives(case: Any) -> None:
         case["items"], case["annotators"], case["labels"], classes=case["classes"],
         iterations=case["iterations"], tolerance=-np.inf,
     )  # fmt: skip
-    assert model.iterations == case["iterations"]
+    assert not model.converged
     np.testing.assert_allclose(model.posteriors, case["posteriors"], atol=2e-7)
     np.testing.assert_allclose(model.priors, case["priors"], atol=2e-7)
 

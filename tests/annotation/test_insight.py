@@ -2,48 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from annotating import Clock, known, person_id, responses, write
+from annotating import Clock, known, label, responses, write
 
 from flames.annotation import (
-    AgreementOptions,
     Project,
-    ProjectPlan,
-    create_project,
     export,
     people,
     project_agreement,
     project_status,
-    work,
 )
 from flames.annotation.insight import disagreements
 from flames.annotation.ledger import read_items, read_ledger
+from flames.annotation.options import AgreementOptions
+from flames.annotation.tasks import Task
 from flames.annotation.web.lead import Watch
 from flames.metrics.agreement import measure_agreement
 from flames.storage.record_files import ReadOptions, read_verdicts
 
 
 @pytest.fixture
-def project(tmp_path: Any, clock: Clock) -> Iterator[Project]:
+def project(tmp_path: Any, clock: Clock, make_local: Any) -> Project:
     """Ann is always right and slow, Bob always harsh and quick; a day lies between them."""
-    plan = ProjectPlan(
-        sources=[write(tmp_path / "responses.jsonl", responses(12, ("alpha",)))],
-        controls=[write(tmp_path / "controls.jsonl", known(6))], control_rate=0.25,
-        training=[write(tmp_path / "training.jsonl", known(3, "train"))],
-        annotators=("Ann", "Bob"), adjudicators=("Cat",),
+    made: Project = make_local(
+        responses(12, ("alpha",)),
+        controls=(write(tmp_path / "controls.jsonl", known(6)),), control_rate=0.25,
+        training=(write(tmp_path / "training.jsonl", known(3, "train")),),
     )  # fmt: skip
-    made = create_project(tmp_path / "project", plan, clock=clock).project
     for name, seconds, place in (("Ann", 30, 0), ("Bob", 5, -1)):
-        me = person_id(made, name)
-        while (task := work.current(made, me)) is not None:
+
+        def score(task: Task, seconds: int = seconds, place: int = place) -> int:
             clock.pass_(seconds=seconds)
-            work.answer(made, me, task.ticket, "label", score=task.dimension.scale[place])
+            return task.dimension.scale[place]
+
+        label(made, name, score)
         clock.pass_(days=1)
-    yield made
-    made.close()
+    return made
 
 
 def test_people_are_told_apart(project: Project) -> None:
@@ -85,7 +81,7 @@ def test_disagreements_come_widest_first(project: Project) -> None:
     assert len(found) == 12
     spreads = [each.spread for each in found]
     assert spreads == sorted(spreads, reverse=True)
-    assert {voice.annotator for voice in found[0].voices} == {"Ann", "Bob"}
+    assert {ledger.people[answer.person].name for answer in found[0].answers} == {"Ann", "Bob"}
 
 
 def test_the_dashboard_follows_the_events(project: Project) -> None:

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from annotating import Clock, known, person_id, responses, write
+from annotating import Clock, known, label, person_id, responses, write
 
 from flames.analysis.loading import load_sources
 from flames.annotation import (
     Project,
     ProjectPlan,
-    SheetOptions,
     create_project,
     export,
     import_labels,
@@ -28,6 +27,7 @@ from flames.annotation import (
     write_sheet,
 )
 from flames.annotation.adjudication import current_case, decide
+from flames.annotation.options import SheetOptions
 from flames.errors import InputError, UsageError
 from flames.storage.record_files import read_verdicts
 from flames.storage.rows import read_rows
@@ -39,36 +39,14 @@ NASTY = [
 DIFFER = ("p1", "p3", "p5", "p6", "p8", "p11")
 
 
-def put(project: Project, name: str, *answers: Any) -> list[str]:
-    """Gives answers in turn: a score, `skip`, `flag`, each with a rationale."""
-    me = person_id(project, name)
-    seen = []
-    for number, given in enumerate(answers):
-        task = work.current(project, me)
-        assert task is not None
-        what, score = ("label", given) if isinstance(given, int) else (given, None)
-        work.answer(
-            project, me, task.ticket, what, score=score, rationale=NASTY[number % len(NASTY)]
-        )
-        seen.append(task.response.prompt_id)
-    return seen
-
-
 def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
 @pytest.fixture
-def project(tmp_path: Path, clock: Clock) -> Any:
-    source = write(tmp_path / "responses.jsonl", responses(12, ("alpha",)))
+def project(tmp_path: Path, make_local: Any) -> Any:
     controls = write(tmp_path / "controls.jsonl", known(4))
-    plan = ProjectPlan(
-        sources=[source], training=(), annotators=("Ann", "Bob"), adjudicators=("Cat",),
-        sample=10, stratify=("dimension",), controls=[controls],
-    )  # fmt: skip
-    made = create_project(tmp_path / "project", plan, clock=clock).project
-    yield made
-    made.close()
+    return make_local(responses(12, ("alpha",)), sample=10, controls=(controls,))
 
 
 def label_everything(project: Project) -> None:
@@ -281,7 +259,8 @@ def test_the_labelling_config_fits_the_tasks(project: Project) -> None:
 
 
 def test_cells_are_neutralised(project: Project) -> None:
-    put(project, "Ann", *[3] * 10)
+    for text in NASTY[:10]:
+        label(project, "Ann", count=1, rationale=text)
     text = export(project, form="csv").text
     for row in csv.reader(io.StringIO(text)):
         for cell in row:
@@ -298,11 +277,6 @@ def fill(text: str, answers: dict[int, dict[str, str]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return "\ufeff" + out.getvalue()
-
-
-def ann(project: Project) -> people.Person:
-    with project.database.read() as connection:
-        return people.get_person(connection, "Ann")
 
 
 def test_a_sheet_goes_out_and_comes_back(project: Project, tmp_path: Path, clock: Clock) -> None:
@@ -337,9 +311,8 @@ def test_a_sheet_that_comes_late_still_counts(
     clock.pass_(days=2)
     with project.database.write() as connection:
         dan = people.add_person(connection, project, "Dan", "annotator")
-    for me in (person_id(project, "Bob"), dan.id):
-        while (task := work.current(project, me)) is not None:
-            work.answer(project, me, task.ticket, "label", score=3)
+    for name in ("Bob", dan.name):
+        label(project, name)
     assert project_status(project).open == 0
     result = import_labels(project, path)
     assert result.new == sheet.items
@@ -363,7 +336,7 @@ def test_a_sheet_saved_as_a_workbook(project: Project, tmp_path: Path) -> None:
     ("change", "said"),
     [
         ({"score": "2.5"}, "field `score`: must be a whole number"),
-        ({"score": "7"}, "field `score`: must be 3 or"),
+        ({"score": "7"}, "a score in .* is 3.* or 1, not 7"),
         ({"score": "3", "flag": "x"}, "has a score and a flag"),
         ({"rationale": "nur so"}, "has a rationale but no score"),
         ({"score": "3", "item": "ffffffffffff"}, "item 'ffffffffffff' is not in this project"),

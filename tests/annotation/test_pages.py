@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from annotating import Clock, person_id, responses, served, write
+from annotating import label, responses, served
 from pages import overflow, serious
 
 from flames.annotation import (
     Project,
-    ProjectPlan,
-    create_project,
     people,
     project_status,
     verify,
-    work,
 )
 from flames.annotation.web.render import mark_hidden_characters
 
@@ -40,20 +36,12 @@ HOSTILE = [
 
 
 @pytest.fixture
-def make(tmp_path: Any, clock: Clock) -> Iterator[Any]:
-    made: list[Project] = []
-
+def make(make_local: Any) -> Any:
     def project(rows: list[dict[str, Any]], **changes: Any) -> tuple[Project, dict[str, str]]:
-        source = write(tmp_path / "responses.jsonl", rows)
-        options: dict[str, Any] = {"training": (), "annotators": ("Ann", "Bob")} | changes
-        plan = ProjectPlan(sources=[source], adjudicators=("Cat",), **options)
-        created = create_project(tmp_path / "project", plan, clock=clock)
-        made.append(created.project)
-        return created.project, created.links
+        made = make_local(rows, **changes)
+        return made, made.links
 
-    yield project
-    for each in made:
-        each.close()
+    return project
 
 
 def enter(page: Any, base: str, token: str) -> None:
@@ -244,10 +232,7 @@ def test_two_tabs_on_one_item_cost_no_text(make: Any, browser: Any) -> None:
         assert first.locator("#unsaved").count() == 0
         assert second.locator(".said-so").count() == 1
         assert second.input_value("#unsaved") == long
-        me = person_id(project, "Bob")
-        task = work.current(project, me)
-        assert task is not None
-        work.answer(project, me, task.ticket, "label", score=1)
+        label(project, "Bob", 1, count=1)
         enter(first, base, links["Cat"])
         for page in (first, second):
             page.goto(f"{base}/adjudicate")
@@ -305,9 +290,7 @@ def test_somebody_who_is_signed_out_keeps_what_they_wrote(
 def test_screen_readers_and_contrast(make: Any, browser: Any, scheme: str) -> None:
     project, links = make(responses(6, ("alpha",)), lang="en")
     for name, score in (("Ann", 1), ("Bob", 3)):
-        me = person_id(project, name)
-        while task := work.current(project, me):
-            work.answer(project, me, task.ticket, "label", score=score, rationale="because")
+        label(project, name, score, rationale="because")
     with project.database.write() as connection:
         new = people.add_person(connection, project, "Dan", "annotator")
         links["Dan"] = people.new_link(connection, project, new)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from annotating import Clock, person_id, responses
+from annotating import Clock, label, person_id, responses
 
 from flames.annotation import (
-    DecisionOptions,
     Project,
     adjudication,
     people,
@@ -16,23 +15,18 @@ from flames.annotation import (
     verify,
     work,
 )
+from flames.annotation.options import DecisionOptions
 from flames.annotation.tasks import GoneError
 from flames.errors import UsageError
-
-
-def label_all(project: Project, name: str, scores: dict[str, int], note: str = "") -> None:
-    me = person_id(project, name)
-    while (task := work.current(project, me)) is not None:
-        score = scores.get(task.response.prompt_id, 3)
-        work.answer(project, me, task.ticket, "label", score=score, rationale=note)
 
 
 @pytest.fixture
 def disputed(make_project: Any) -> Project:
     """Six items of which p1 and p4 are disputed."""
     project: Project = make_project(responses(6, ("alpha",)))
-    label_all(project, "Ann", {"p1": 1}, note="Ann 的理由")
-    label_all(project, "Bob", {"p4": 1})
+    for name, low in (("Ann", "p1"), ("Bob", "p4")):
+        score = {low: 1}.get
+        label(project, name, lambda t, s=score: s(t.response.prompt_id, 3), rationale="理由")
     return project
 
 

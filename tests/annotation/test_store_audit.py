@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from annotating import Clock, person_id, responses, write
+from annotating import Clock, label, person_id, responses, write
 from sqlalchemy import text
 
 from flames.annotation import (
@@ -18,17 +18,8 @@ from flames.annotation import (
     verify,
     work,
 )
-from flames.annotation.database import Database
-from flames.annotation.schema import metadata
+from flames.annotation.database import Database, metadata
 from flames.errors import InputError, OutsideError, UsageError
-
-
-def label(project: Project, name: str, count: int, score: int = 3) -> None:
-    me = person_id(project, name)
-    for _ in range(count):
-        task = work.current(project, me)
-        assert task is not None
-        work.answer(project, me, task.ticket, "label", score=score)
 
 
 def change(project: Project, statement: str) -> None:
@@ -57,7 +48,7 @@ def change(project: Project, statement: str) -> None:
 )  # fmt: skip
 def test_verify_finds_what_was_tampered_with(make_project: Any, statement: str, said: str) -> None:
     project = make_project()
-    label(project, "Ann", 5)
+    label(project, "Ann", count=5)
     assert verify(project).problems == ()
     change(project, statement)
     with open_project(project.path) as again:
@@ -67,9 +58,9 @@ def test_verify_finds_what_was_tampered_with(make_project: Any, statement: str, 
 
 def test_a_rewritten_history_shows_in_its_hash(make_project: Any) -> None:
     project = make_project()
-    label(project, "Ann", 2)
+    label(project, "Ann", count=2)
     before = verify(project)
-    label(project, "Ann", 1)
+    label(project, "Ann", count=1)
     after = verify(project)
     assert after.events == before.events + 2
     assert after.hash != before.hash
@@ -78,14 +69,14 @@ def test_a_rewritten_history_shows_in_its_hash(make_project: Any) -> None:
 
 def test_an_export_up_to_a_moment_never_changes(make_project: Any, clock: Clock) -> None:
     project = make_project()
-    label(project, "Ann", 6)
-    label(project, "Bob", 3, score=1)
+    label(project, "Ann", count=6)
+    label(project, "Bob", 1, count=3)
     then = clock().isoformat()
     made = {what: export(project, what) for what in ("all", "majority", "dawid-skene")}
     clock.pass_(days=2)
     for _ in range(3):
         work.undo(project, person_id(project, "Ann"))
-    label(project, "Bob", 4)
+    label(project, "Bob", count=4)
     for what, before in made.items():
         assert export(project, what).text != before.text
         for until in (before.seq, str(before.seq), then, before.at):
@@ -100,10 +91,10 @@ def test_an_export_up_to_a_moment_never_changes(make_project: Any, clock: Clock)
     ("until", "said"),
     [
         ("9999", "the last event so far is number"),
-        ("0", "nothing had happened"),
-        ("2020-01-01", "nothing had happened"),
+        ("0", "there was no event"),
+        ("2020-01-01", "there was no event"),
         ("2030-01-01", "not over yet"),
-        ("yesterday", "takes an event's number or a time"),
+        ("yesterday", "takes an event number or a time"),
     ],
 )
 def test_moments_that_cannot_be_reproduced_are_refused(
@@ -116,20 +107,20 @@ def test_moments_that_cannot_be_reproduced_are_refused(
 
 def test_time_never_runs_backwards(make_project: Any, clock: Clock) -> None:
     project = make_project()
-    label(project, "Ann", 1)
+    label(project, "Ann", count=1)
     clock.pass_(days=-3)
-    label(project, "Ann", 2)
+    label(project, "Ann", count=2)
     assert verify(project).problems == ()
 
 
 def test_a_project_is_made_once(make_project: Any, tmp_path: Any, database_url: Any) -> None:
     project = make_project()
-    label(project, "Ann", 1)
+    label(project, "Ann", count=1)
     plan = ProjectPlan(sources=[tmp_path / "responses.jsonl"], database=database_url)
-    with pytest.raises(UsageError, match="holds the project 'project' already"):
+    with pytest.raises(UsageError, match="already holds the project 'project'"):
         create_project(project.path, plan)
     if database_url is not None:
-        with pytest.raises(UsageError, match="holds the project 'project' already"):
+        with pytest.raises(UsageError, match="already holds the project 'project'"):
             create_project(tmp_path / "elsewhere", plan)
     assert verify(project).problems == ()
 
@@ -139,7 +130,7 @@ def test_an_init_that_failed_leaves_no_half_project(
 ) -> None:
     source = write(tmp_path / "responses.jsonl", responses())
     broken = ProjectPlan(sources=[source], database=database_url, annotators=("Ann", "ann"))
-    with pytest.raises(UsageError, match="there is a 'ann' already"):
+    with pytest.raises(UsageError, match="there is already a 'ann'"):
         create_project(tmp_path / "project", broken)
     with pytest.raises(InputError, match="cut short"):
         open_project(tmp_path / "project")
@@ -190,7 +181,7 @@ def test_a_database_that_is_away_is_told(tmp_path: Any) -> None:
 
 
 def test_folders_that_are_no_projects_are_told(tmp_path: Any) -> None:
-    with pytest.raises(InputError, match="is no annotation project"):
+    with pytest.raises(InputError, match="is not an annotation project"):
         open_project(tmp_path)
     (tmp_path / "project.json").write_text("{", "utf-8")
     with pytest.raises(InputError, match="is damaged"):

@@ -11,9 +11,21 @@ from functools import partial
 from typing import Any
 
 import pytest
-from annotating import person_id, responses, write
+from annotating import label, person_id, responses, write
 
-from flames.annotation import Project, adjudication, export, people, project_status, verify, work
+from flames.annotation import (
+    Project,
+    ProjectPlan,
+    adjudication,
+    create_project,
+    export,
+    import_labels,
+    open_project,
+    people,
+    project_status,
+    verify,
+    work,
+)
 from flames.annotation.queue import sweep
 from flames.annotation.tasks import GoneError
 
@@ -69,9 +81,7 @@ def test_a_rush_on_few_items_fills_each_to_its_quota(make_project: Any) -> None:
     assert result.problems == ()
     assert result.labels == sum(done.values())
     for name in names:  # a place that came free after others had left is filled by those who may
-        me = person_id(project, name)
-        while (task := work.current(project, me)) is not None:
-            work.answer(project, me, task.ticket, "label", score=3)
+        label(project, name)
     state = project_status(project)
     assert state.filled <= state.places == 18
     assert state.filled == 18 or state.skips >= 6
@@ -142,8 +152,6 @@ def test_everything_at_once(make_project: Any, tmp_path: Any, clock: Any) -> Non
         return job
 
     def others() -> None:
-        from flames.annotation import import_labels
-
         import_labels(project, foreign)
         for n in range(3):
             with project.database.write() as connection:
@@ -157,8 +165,6 @@ def test_everything_at_once(make_project: Any, tmp_path: Any, clock: Any) -> Non
 
 @pytest.mark.postgres
 def test_two_servers_share_one_database(postgres_url: str, tmp_path: Any, clock: Any) -> None:
-    from flames.annotation import ProjectPlan, create_project, open_project
-
     names = tuple("abcd")
     source = write(tmp_path / "r.jsonl", responses(8))
     plan = ProjectPlan(
@@ -167,17 +173,8 @@ def test_two_servers_share_one_database(postgres_url: str, tmp_path: Any, clock:
     first = create_project(tmp_path / "p", plan).project
     second = open_project(tmp_path / "p")
 
-    def job(project: Project, me: int) -> None:
-        while (task := work.current(project, me)) is not None:
-            work.answer(project, me, task.ticket, "label", score=3)
-
     servers = [first, second, first, second]
-    all_at_once(
-        [
-            partial(job, server, person_id(first, name))
-            for server, name in zip(servers, names, strict=True)
-        ]
-    )
+    all_at_once([partial(label, *each) for each in zip(servers, names, strict=True)])
     assert verify(first).problems == ()
     assert project_status(second).labels == 32
     first.close()

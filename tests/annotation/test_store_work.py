@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from annotating import Clock, known, person_id, responses, write
+from annotating import Clock, known, label, person_id, responses, write
 
 from flames.annotation import Project, people, project_status, verify, work
 from flames.annotation.ledger import read_ledger
@@ -24,22 +24,13 @@ def do(project: Project, name: str, what: Any = "label", score: Any = 3, **more:
     return task
 
 
-def do_all(project: Project, name: str, score: int = 3) -> list[Task]:
-    me = person_id(project, name)
-    done = []
-    while (task := work.current(project, me)) is not None:
-        work.answer(project, me, task.ticket, "label", score=score)
-        done.append(task)
-    return done
-
-
 def sound(project: Project) -> None:
     assert verify(project).problems == ()
 
 
 def test_everybody_gets_every_item_once_until_it_is_full(make_project: Any) -> None:
     project = make_project(annotators=("Ann", "Bob", "Eve"), per_item=2)
-    shares = {name: do_all(project, name) for name in ("Ann", "Bob", "Eve")}
+    shares = {name: label(project, name) for name in ("Ann", "Bob", "Eve")}
     assert [len(done) for done in shares.values()] == [24, 24, 0]
     for done in shares.values():
         assert len({task.response.key for task in done}) == len(done)
@@ -53,8 +44,8 @@ def test_orders_differ_between_people_and_repeat_with_the_seed(
     make_project: Any, clock: Clock
 ) -> None:
     project = make_project(seed=7)
-    ann = [task.response.key for task in do_all(project, "Ann")]
-    bob = [task.response.key for task in do_all(project, "Bob")]
+    ann = [task.response.key for task in label(project, "Ann")]
+    bob = [task.response.key for task in label(project, "Bob")]
     assert sorted(ann) == sorted(bob)
     assert ann != bob
     assert ann != sorted(ann)
@@ -154,7 +145,7 @@ def test_a_skip_leaves_the_place_to_others_and_a_flag_takes_it(make_project: Any
     skipped = do(project, "Ann", "skip")
     flagged = do(project, "Ann", "flag", rationale="乱码")
     assert work.current(project, person_id(project, "Ann")) is None
-    mine = do_all(project, "Bob")
+    mine = label(project, "Bob")
     assert [task.response.key for task in mine] == [skipped.response.key]
     state = project_status(project)
     assert (state.labels, state.flags, state.skips) == (1, 1, 1)
@@ -202,7 +193,7 @@ def test_undo_goes_further_back(make_project: Any) -> None:
         assert task.response.key == expected.response.key
     with pytest.raises(GoneError, match="nothing to undo"):
         work.undo(project, me)
-    assert len(do_all(project, "Ann")) == 24
+    assert len(label(project, "Ann")) == 24
     sound(project)
 
 
@@ -293,7 +284,7 @@ def test_somebody_new_gets_a_queue_of_their_own(make_project: Any) -> None:
     project = make_project(per_item=3)
     with project.database.write() as connection:
         people.add_person(connection, project, "Dan", "annotator")
-    assert len(do_all(project, "Dan")) == 24
+    assert len(label(project, "Dan")) == 24
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a" * 81, "a\nb", "ANN", "Ａnn"])

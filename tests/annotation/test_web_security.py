@@ -31,17 +31,12 @@ NAMES = {"annotator": "Ann", "adjudicator": "Cat", "lead": "lead"}
 
 
 @pytest.fixture
-def project(tmp_path: Any, clock: Clock) -> Iterator[Project]:
-    source = write(tmp_path / "responses.jsonl", responses(12, ("secret-model-1",)))
+def project(tmp_path: Any, make_local: Any) -> Project:
     controls = write(tmp_path / "controls.jsonl", known(4, "control-model"))
-    plan = ProjectPlan(
-        sources=[source], training=(), annotators=("Ann", "Bob"), adjudicators=("Cat",),
-        controls=[controls], control_rate=0.5,
-    )  # fmt: skip
-    created = create_project(tmp_path / "project", plan, clock=clock)
-    created.project.links = created.links  # type: ignore[attr-defined]
-    yield created.project
-    created.project.close()
+    made: Project = make_local(
+        responses(12, ("secret-model-1",)), controls=(controls,), control_rate=0.5
+    )
+    return made
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import pytest
 from flames.storage.atomic import to_jsonl
 from flames.taxonomy import default_taxonomy
 
-for _part in ("sqlalchemy", "alembic", "argon2", "fastapi", "uvicorn"):
+for _part in ("sqlalchemy alembic argon2 fastapi uvicorn psycopg python_multipart").split():
     pytest.importorskip(_part, reason="needs the extra `annotate`")
 
 if TYPE_CHECKING:
@@ -67,6 +68,52 @@ def known(count: int = 6, name: str = "known") -> list[dict[str, Any]]:
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     path.write_text(to_jsonl(rows), "utf-8")
     return path
+
+
+@contextmanager
+def projects(
+    folder: Path, clock: Clock, database: str | None = None
+) -> Iterator[Callable[..., Project]]:
+    """Yields a function that makes a project, by default without training and controls.
+
+    The project's `links` are the tokens of the personal links by name.
+    """
+    from flames.annotation import ProjectPlan, create_project
+
+    def make(rows: list[dict[str, Any]] | None = None, **changes: Any) -> Project:
+        source = write(folder / "responses.jsonl", responses() if rows is None else rows)
+        plan = ProjectPlan(
+            sources=(source,), database=database, training=(), annotators=("Ann", "Bob"),
+            adjudicators=("Cat",),
+        )  # fmt: skip
+        created = create_project(folder / "project", replace(plan, **changes), clock=clock)
+        created.project.links = created.links  # type: ignore[attr-defined]
+        return stack.enter_context(created.project)
+
+    with ExitStack() as stack:
+        yield make
+
+
+def label(
+    project: Project, name: str, score: Any = 3, *, count: int = 1000, **more: Any
+) -> list[Any]:
+    """Labels the person's items until there are none left, at most `count`; returns them.
+
+    Args:
+        project: The project.
+        name: The person.
+        score: The score, or a function of the item.
+        count: How many to label.
+        **more: Passed to `work.answer`.
+    """
+    from flames.annotation import work
+
+    me, done = person_id(project, name), []
+    while len(done) < count and (task := work.current(project, me)) is not None:
+        chosen = score(task) if callable(score) else score
+        work.answer(project, me, task.ticket, "label", score=chosen, **more)
+        done.append(task)
+    return done
 
 
 def person_id(project: Project, name: str) -> int:

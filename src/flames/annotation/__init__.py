@@ -1,7 +1,7 @@
 """Human annotation: projects, the web application, and files in and out.
 
-Needs the extra `annotate`. Names are found when they are first used, so that importing this
-package costs nothing and says what to install where the extra is missing.
+Needs the extra `annotate`. Names are imported on first use, so importing this package costs
+nothing, and a missing extra is reported with what to install.
 """
 
 from __future__ import annotations
@@ -13,68 +13,32 @@ from flames.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from flames.annotation import adjudication, people, web
-    from flames.annotation.create import Created, create_project
-    from flames.annotation.insight import Insight, Status, project_agreement, project_status
-    from flames.annotation.label_studio import label_studio_config
-    from flames.annotation.labels_in import Imported, import_labels
-    from flames.annotation.labels_out import Export, export
-    from flames.annotation.options import (
-        AgreementOptions,
-        DecisionOptions,
-        LabelExportOptions,
-        ProjectPlan,
-        ServeOptions,
-        SheetOptions,
-    )
-    from flames.annotation.project import Project, ProjectSettings, open_project
-    from flames.annotation.sheets import Sheet, write_sheet
-    from flames.annotation.verification import Verification, verify
+    from flames.annotation.create import create_project
+    from flames.annotation.formats import label_studio_config, write_sheet
+    from flames.annotation.insight import project_agreement, project_status
+    from flames.annotation.labels_in import import_labels
+    from flames.annotation.labels_out import export
+    from flames.annotation.options import ProjectPlan
+    from flames.annotation.project import Project, open_project
+    from flames.annotation.verification import verify
 
-_WHERE = {
-    "AgreementOptions": "options",
-    "Created": "create",
-    "DecisionOptions": "options",
-    "Export": "labels_out",
-    "Imported": "labels_in",
-    "Insight": "insight",
-    "LabelExportOptions": "options",
-    "Project": "project",
-    "ProjectPlan": "options",
-    "ProjectSettings": "project",
-    "ServeOptions": "options",
-    "Sheet": "sheets",
-    "SheetOptions": "options",
-    "Status": "insight",
-    "Verification": "verification",
-    "create_project": "create",
-    "export": "labels_out",
-    "import_labels": "labels_in",
-    "label_studio_config": "label_studio",
-    "open_project": "project",
-    "project_agreement": "insight",
-    "project_status": "insight",
-    "verify": "verification",
-    "write_sheet": "sheets",
+_MODULES = ("adjudication", "people", "web")
+_NAMES = {
+    "create": "create_project",
+    "formats": "label_studio_config write_sheet",
+    "insight": "project_agreement project_status",
+    "labels_in": "import_labels",
+    "labels_out": "export",
+    "options": "ProjectPlan",
+    "project": "Project open_project",
+    "verification": "verify",
 }
-_MODULES = {"adjudication", "people", "web"}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 _EXTRA = {"alembic", "argon2", "fastapi", "psycopg", "python_multipart", "sqlalchemy", "uvicorn"}
 
 __all__ = [
-    "AgreementOptions",
-    "Created",
-    "DecisionOptions",
-    "Export",
-    "Imported",
-    "Insight",
-    "LabelExportOptions",
     "Project",
     "ProjectPlan",
-    "ProjectSettings",
-    "ServeOptions",
-    "Sheet",
-    "SheetOptions",
-    "Status",
-    "Verification",
     "adjudication",
     "create_project",
     "export",
@@ -91,10 +55,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name not in _WHERE and name not in _MODULES:
+    if name not in _MODULES and name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        module = import_module(f"{__name__}.{_WHERE.get(name, name)}")
+        module = import_module(f"{__name__}.{_MODULE_OF.get(name, name)}")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in _EXTRA:
             raise MissingExtraError("annotate", "annotating") from None

@@ -1,7 +1,6 @@
-"""One label an item from several: by decision, by majority, by Dawid and Skene's model.
+"""One label per item from several: by decision, by majority, or by Dawid and Skene's model.
 
-Dawid and Skene's model of annotators who err, each in a way of their own.
-
+The model estimates how often each annotator gives which label to an item of which true class.
 A. P. Dawid and A. M. Skene, Maximum Likelihood Estimation of Observer Error-Rates Using the EM
 Algorithm, Applied Statistics 28 (1979) 20-28.
 """
@@ -20,14 +19,18 @@ from flames.annotation.ledger import GivenLabel, Item, Ledger
 from flames.taxonomy import Taxonomy
 
 Method = Literal["adjudicated", "majority", "dawid-skene"]
+Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 _EVEN = 1e-9
+_TINY = 1e-10  # keeps the probability of a class that nobody ever saw above zero
 
 
 class AggregatedLabel(NamedTuple):
-    """What an item's labels come to: a score, or the reason why there is none.
+    """The aggregated label of an item: a score, or the reason why there is none.
 
-    `probabilities` are shares of the votes, or posteriors; `adjudicator` is who decided.
+    `probabilities` are shares of the votes, or posteriors; `adjudicator` is the person who
+    decided.
     """
 
     score: int | None
@@ -38,7 +41,7 @@ class AggregatedLabel(NamedTuple):
 
 
 def answers_by_item(ledger: Ledger) -> dict[int, list[GivenLabel]]:
-    """Labels and flags of each item; skips say nothing of it."""
+    """Returns the labels and flags of each item; skips say nothing about it."""
     found: dict[int, list[GivenLabel]] = defaultdict(list)
     for key in sorted(ledger.answers):
         given = ledger.answers[key]
@@ -50,7 +53,7 @@ def answers_by_item(ledger: Ledger) -> dict[int, list[GivenLabel]]:
 def aggregate(
     method: Method, ledger: Ledger, items: Mapping[int, Item], taxonomy: Taxonomy
 ) -> dict[int, AggregatedLabel]:
-    """One outcome for every item of the sample, by item.
+    """Returns one label for every item of the sample, by item.
 
     `adjudicated` takes decisions, and unanimous labels where there are as many as there should
     be; everything else is unscored with its reason. `majority` takes the most frequent answer (a
@@ -61,27 +64,29 @@ def aggregate(
     work = {number: item for number, item in items.items() if item.kind == "work"}
     if method == "dawid-skene":
         return _dawid_skene(answers, work, taxonomy)
-    outcome: dict[int, AggregatedLabel] = {}
+    aggregated: dict[int, AggregatedLabel] = {}
     for number, item in work.items():
         given = answers.get(number, [])
-        scale = taxonomy.dimension(item.dimension).scale
+        shares = _shares(given, taxonomy.dimension(item.dimension).scale)
         if method == "majority":
-            outcome[number] = _majority(given, scale)
+            aggregated[number] = _majority(given, shares)
         else:
-            outcome[number] = _adjudicated(ledger, item, given, scale)
-    return outcome
+            aggregated[number] = _adjudicated(ledger, item, given, shares)
+    return aggregated
 
 
 def unanimous(given: list[GivenLabel], quota: int | None) -> bool:
-    """Whether an item needs no adjudicator: enough labels, all the same, no flag."""
+    """Returns whether an item needs no adjudicator: enough labels, all the same, no flag."""
     scores = {each.score for each in given}
     return len(given) >= (quota or 1) and len(scores) == 1 and None not in scores
 
 
+Shares = dict[str, float] | None
+
+
 def _adjudicated(
-    ledger: Ledger, item: Item, given: list[GivenLabel], scale: tuple[int, ...]
+    ledger: Ledger, item: Item, given: list[GivenLabel], shares: Shares
 ) -> AggregatedLabel:
-    shares = _shares(given, scale)
     decision = ledger.decisions.get(item.id)
     if decision is not None:
         unscored = "unjudgeable" if decision.score is None else None
@@ -94,39 +99,36 @@ def _adjudicated(
     return AggregatedLabel(None, "incomplete" if incomplete else "not adjudicated", shares)
 
 
-def _majority(given: list[GivenLabel], scale: tuple[int, ...]) -> AggregatedLabel:
+def _majority(given: list[GivenLabel], shares: Shares) -> AggregatedLabel:
     if not given:
         return AggregatedLabel(None, "no label", None)
     votes = Counter(each.score for each in given).most_common()
     if len(votes) > 1 and votes[0][1] == votes[1][1]:
-        return AggregatedLabel(None, "tie", _shares(given, scale))
+        return AggregatedLabel(None, "tie", shares)
     score = votes[0][0]
-    return AggregatedLabel(score, "flagged" if score is None else None, _shares(given, scale))
+    return AggregatedLabel(score, "flagged" if score is None else None, shares)
 
 
-def _shares(given: list[GivenLabel], scale: tuple[int, ...]) -> dict[str, float] | None:
+def _shares(given: list[GivenLabel], scale: tuple[int, ...]) -> Shares:
     scores = [each.score for each in given if each.score is not None]
-    if not scores:
-        return None
-    return {str(score): scores.count(score) / len(scores) for score in scale}
+    return {str(score): scores.count(score) / len(scores) for score in scale} if scores else None
 
 
 def _dawid_skene(
     answers: Mapping[int, list[GivenLabel]], work: Mapping[int, Item], taxonomy: Taxonomy
 ) -> dict[int, AggregatedLabel]:
-    outcome: dict[int, AggregatedLabel] = {}
+    aggregated: dict[int, AggregatedLabel] = {}
     by_scale: dict[tuple[int, ...], list[GivenLabel]] = defaultdict(list)
     for number, item in work.items():
         labels = [each for each in answers.get(number, []) if each.score is not None]
         by_scale[taxonomy.dimension(item.dimension).scale] += labels
         if not labels:
-            outcome[number] = AggregatedLabel(
-                None, "flagged" if number in answers else "no label", None
-            )
+            reason = "flagged" if number in answers else "no label"
+            aggregated[number] = AggregatedLabel(None, reason, None)
     for scale, labels in by_scale.items():
         if labels:
-            outcome |= _fitted(labels, scale)
-    return {number: outcome[number] for number in work}
+            aggregated |= _fitted(labels, scale)
+    return {number: aggregated[number] for number in work}
 
 
 def _fitted(labels: list[GivenLabel], scale: tuple[int, ...]) -> dict[int, AggregatedLabel]:
@@ -138,22 +140,15 @@ def _fitted(labels: list[GivenLabel], scale: tuple[int, ...]) -> dict[int, Aggre
         [scale.index(each.score) for each in labels if each.score is not None],
         classes=len(scale),
     )
-    outcome: dict[int, AggregatedLabel] = {}
+    aggregated: dict[int, AggregatedLabel] = {}
     for item, index in numbers.items():
         posterior = [float(value) for value in model.posteriors[index]]
         best, second = sorted(posterior, reverse=True)[:2]
         probabilities = {str(s): round(p, 9) for s, p in zip(scale, posterior, strict=True)}
-        if best - second < _EVEN:
-            outcome[item] = AggregatedLabel(None, "tie", probabilities)
-        else:
-            score = scale[posterior.index(best)]
-            outcome[item] = AggregatedLabel(score, None, probabilities)
-    return outcome
-
-
-Floats = NDArray[np.float64]
-
-_TINY = 1e-10  # keeps a class that nobody ever saw from a probability of nought
+        tie = best - second < _EVEN
+        score = None if tie else scale[posterior.index(best)]
+        aggregated[item] = AggregatedLabel(score, "tie" if tie else None, probabilities)
+    return aggregated
 
 
 @dataclass(frozen=True)
@@ -165,15 +160,21 @@ class DawidSkene:
         priors: Share of each class, classes.
         confusion: Probability that an annotator gives a label to an item of a class,
             annotators × true classes × labels; rows sum to 1.
-        iterations: Of the expectation-maximisation algorithm.
-        converged: Whether it stopped because nothing moved any more.
+        converged: Whether the algorithm stopped because the bound no longer grew.
     """
 
     posteriors: Floats
     priors: Floats
     confusion: Floats
-    iterations: int
     converged: bool
+
+
+class _Labels(NamedTuple):
+    """Item, annotator and label of each label given; shape (labels,)."""
+
+    item: Indices
+    annotator: Indices
+    label: Indices
 
 
 def dawid_skene(
@@ -189,84 +190,55 @@ def dawid_skene(
 
     Args:
         items: Item of each label, numbered from 0 without gaps; shape (labels,).
-        annotators: Who gave it, numbered from 0 without gaps; shape (labels,).
-        labels: The label given, 0 … classes − 1; shape (labels,).
-        classes: How many classes there are.
-        iterations: At most that many.
-        tolerance: Stops when the mean evidence lower bound of a label grows by less.
+        annotators: Annotator of each label, numbered from 0 without gaps; shape (labels,).
+        labels: The labels, 0 … classes − 1; shape (labels,).
+        classes: Number of classes.
+        iterations: Maximum number of iterations.
+        tolerance: Stops when the mean evidence lower bound per label grows by less.
 
     Raises:
         ValueError: There is no label, or the arrays do not fit each other.
     """
-    item, annotator, label = (
-        np.asarray(each, dtype=np.intp) for each in (items, annotators, labels)
-    )
-    if not item.size or not item.shape == annotator.shape == label.shape:
+    given = _Labels(*(np.asarray(each, dtype=np.intp) for each in (items, annotators, labels)))
+    if not given.item.size or not given.item.shape == given.annotator.shape == given.label.shape:
         raise ValueError("needs as many items as annotators and labels, at least one of each")
-    if label.min() < 0 or label.max() >= classes:
+    if given.label.min() < 0 or given.label.max() >= classes:
         raise ValueError("labels are numbered from 0 to classes - 1")
-    n_items, n_annotators = int(item.max()) + 1, int(annotator.max()) + 1
-    # One row a label given, so that sums over items and annotators are single calls.
-    one_hot = np.eye(classes)[label]
-    votes = np.zeros((n_items, classes))
-    np.add.at(votes, item, one_hot)
+    votes = np.zeros((int(given.item.max()) + 1, classes))
+    np.add.at(votes, given.item, np.eye(classes)[given.label])
     posteriors = votes / votes.sum(axis=1, keepdims=True)
-    bound, done, converged = -np.inf, 0, False
-    priors, confusion = _maximise(posteriors, item, annotator, label, n_annotators, classes)
-    for done in range(1, iterations + 1):  # noqa: B007  (told in the result)
-        posteriors = _expect(priors, confusion, item, annotator, label, n_items)
-        priors, confusion = _maximise(posteriors, item, annotator, label, n_annotators, classes)
-        new = _bound(posteriors, priors, confusion, item, annotator, label)
-        if new - bound < tolerance:
-            converged = True
-            break
-        bound = new
-    return DawidSkene(posteriors, priors, confusion, done, converged)
+    priors, confusion = _maximise(posteriors, given)
+    bound = -np.inf
+    for _ in range(iterations):
+        posteriors = _expect(priors, confusion, given, len(posteriors))
+        priors, confusion = _maximise(posteriors, given)
+        previous, bound = bound, _bound(posteriors, priors, confusion, given)
+        if bound - previous < tolerance:
+            return DawidSkene(posteriors, priors, confusion, converged=True)
+    return DawidSkene(posteriors, priors, confusion, converged=False)
 
 
-Indices = NDArray[np.intp]
-
-
-def _maximise(
-    posteriors: Floats,
-    item: Indices,
-    annotator: Indices,
-    label: Indices,
-    n_annotators: int,
-    classes: int,
-) -> tuple[Floats, Floats]:
-    counts = np.zeros((n_annotators, classes, classes))
-    np.add.at(counts.transpose(0, 2, 1), (annotator, label), posteriors[item])
+def _maximise(posteriors: Floats, given: _Labels) -> tuple[Floats, Floats]:
+    classes = posteriors.shape[1]
+    counts = np.zeros((int(given.annotator.max()) + 1, classes, classes))
+    np.add.at(counts.transpose(0, 2, 1), (given.annotator, given.label), posteriors[given.item])
     counts = np.maximum(counts, _TINY)
     return posteriors.mean(axis=0), counts / counts.sum(axis=2, keepdims=True)
 
 
-def _expect(
-    priors: Floats,
-    confusion: Floats,
-    item: Indices,
-    annotator: Indices,
-    label: Indices,
-    n_items: int,
-) -> Floats:
+def _expect(priors: Floats, confusion: Floats, given: _Labels, n_items: int) -> Floats:
     log = np.tile(np.log(np.maximum(priors, _TINY)), (n_items, 1))
-    np.add.at(log, item, np.log(confusion[annotator, :, label]))
+    np.add.at(log, given.item, np.log(confusion[given.annotator, :, given.label]))
     log -= log.max(axis=1, keepdims=True)
     likelihood = np.exp(log)
     posteriors: Floats = likelihood / likelihood.sum(axis=1, keepdims=True)
     return posteriors
 
 
-def _bound(
-    posteriors: Floats,
-    priors: Floats,
-    confusion: Floats,
-    item: Indices,
-    annotator: Indices,
-    label: Indices,
-) -> float:
-    """The evidence lower bound, a label: it never falls from one iteration to the next."""
+def _bound(posteriors: Floats, priors: Floats, confusion: Floats, given: _Labels) -> float:
+    """The evidence lower bound per label: it never falls from one iteration to the next."""
     joint = (posteriors * np.log(np.maximum(priors, _TINY))).sum()
-    joint += (posteriors[item] * np.log(confusion[annotator, :, label])).sum()
+    likelihood = np.log(confusion[given.annotator, :, given.label])
+    joint += (posteriors[given.item] * likelihood).sum()
     sure = np.maximum(posteriors, _TINY)
-    return float((joint - (sure * np.log(sure)).sum()) / len(item))
+    return float((joint - (sure * np.log(sure)).sum()) / len(given.item))

@@ -1,24 +1,25 @@
-"""Making a project: drawing its items, adding its people.
-
-What a project is made of: the responses to draw from, and items with known answers.
-"""
+"""Makes a project: reads its sources, draws its items, adds its people."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import Connection, insert
+import numpy as np
+from sqlalchemy import insert
 
-from flames.annotation import events as _events
-from flames.annotation.events import NewEvent
+from flames.annotation.database import items
+from flames.annotation.database import settings as settings_table
+from flames.annotation.events import NewEvent, append_events, start_chain, utc_now
+from flames.annotation.ledger import Item, items_digest
 from flames.annotation.options import ProjectPlan
 from flames.annotation.people import add_person, new_link
 from flames.annotation.project import (
@@ -28,10 +29,7 @@ from flames.annotation.project import (
     closed_on_failure,
     prepare_database,
 )
-from flames.annotation.sampling import Drawn, draw
-from flames.annotation.schema import items
-from flames.annotation.schema import settings as settings_table
-from flames.errors import InputError
+from flames.errors import InputError, UsageError
 from flames.prompts.sets import known_prompts
 from flames.records import Key, Response, Verdict, response_of
 from flames.scorers.labels import PREFIX, SILVER, labels_path
@@ -41,6 +39,8 @@ from flames.storage.run_dir import is_run, open_run
 from flames.taxonomy import Language, Taxonomy, Text
 from flames.text import split_opening
 
+_Item = TypeVar("_Item")
+
 
 @dataclass(frozen=True)
 class Created:
@@ -48,8 +48,8 @@ class Created:
 
     Args:
         project: The project, open.
-        links: Everybody's name and the token of their personal link. Shown only once.
-        repeated_controls: Controls left out because the same response is among the items already.
+        links: Each person's name and the token of their personal link. Shown only once.
+        repeated_controls: Controls left out because the same response is among the items.
     """
 
     project: Project
@@ -58,40 +58,51 @@ class Created:
 
 
 def create_project(
-    path: Path, plan: ProjectPlan, *, clock: Callable[[], datetime] = _events.now
+    path: Path, plan: ProjectPlan, *, clock: Callable[[], datetime] = utc_now
 ) -> Created:
     """Makes a project: all of it, or nothing that a second attempt would stumble over.
 
     Raises:
         InputError: A source cannot be used.
-        UsageError: The plan cannot be carried out, or there is a project already.
+        UsageError: The plan cannot be carried out, or there is already a project.
         OutsideError: The database cannot be reached.
     """
     taxonomy = plan.options.taxonomy
-    known = plan.options.prompts or known_prompts(taxonomy)
-    options = replace(plan.options, prompts=known)
+    options = replace(plan.options, prompts=plan.options.prompts or known_prompts(taxonomy))
     responses, sources = population(plan.sources, options)
-    drawn = draw(responses, stratum(plan.stratify), plan.sample, plan.seed)
-    work = [_work_row(each, plan.per_item) for each in drawn]
+
+    def stratum(response: Response) -> str:
+        values = response.model_dump(include=set(plan.stratify))
+        named = {name: "none" if values[name] is None else values[name] for name in plan.stratify}
+        return ", ".join(f"{name}={value}" for name, value in named.items())
+
+    drawn = draw(responses, stratum, plan.sample, plan.seed)
     used = {each.item.key for each in drawn}
+    given = list(known_items(plan.controls, options))
+    controls = {known.response.key: known for known in given if known.response.key not in used}
     dimensions = {each.item.dimension for each in drawn}
-    answers = list(known_items(plan.controls, options))
-    controls = list({known[1].key: known for known in answers if known[1].key not in used}.values())
-    training = [
-        row
-        for row in training_items(plan.training, options, plan.lang)
-        if row[1].dimension in dimensions
-    ]
-    rows = [*work, *(_known_row("control", *each) for each in controls)]
-    rows += [_known_row("training", *each) for each in training]
+    training = training_items(plan.training, options, plan.lang)
+    rows = [
+        *(
+            _row("work", each.item, quota=plan.per_item, stratum=each.stratum,
+                 stratum_drawn=each.drawn, stratum_size=each.size)
+            for each in drawn
+        ),
+        *(_known_row("control", known) for known in controls.values()),
+        *(
+            _known_row("training", known)
+            for known in training
+            if known.response.dimension in dimensions
+        ),
+    ]  # fmt: skip
     for number, row in enumerate(rows, start=1):
-        row |= {"id": number, "ref": secrets.token_hex(6), "taken": 0}
+        row |= {"id": number, "ref": secrets.token_hex(6)}
 
     database = prepare_database(path, plan.database, plan.public_url)
     project = Project(path, database, clock)
     project.settings = ProjectSettings(
         name=plan.name or path.resolve().name,
-        created=_events.stamp(clock()),
+        created=project.now(),
         seed=plan.seed,
         per_item=plan.per_item,
         sample=plan.sample,
@@ -105,76 +116,47 @@ def create_project(
         without_text=sum(source.without_text for source in sources),
         items_sha256=items_digest(rows),
     )
-    with closed_on_failure(database), database.write() as connection:
-        _events.start(connection)
-        _write(connection, project, rows)
-        links = {
-            name: new_link(connection, project, add_person(connection, project, name, role))
-            for name, role in plan.people
-        }
-    return Created(project, links, len(answers) - len(controls))
+    with closed_on_failure(database):
+        links = _store(project, rows, plan)
+    return Created(project, links, len(given) - len(controls))
 
 
-def _work_row(drawn: Drawn[Response], quota: int) -> dict[str, Any]:
-    return _row("work", drawn.item) | {
-        "quota": quota,
-        "stratum": drawn.stratum,
-        "stratum_drawn": drawn.drawn,
-        "stratum_size": drawn.size,
-    }
-
-
-def _known_row(
-    kind: str, verdict: Verdict, response: Response, explanation: Text | None
-) -> dict[str, Any]:
-    return _row(kind, response) | {
-        "gold": verdict.score,
-        "explanation": None if explanation is None else explanation.model_dump_json(),
-    }
-
-
-def _row(kind: str, response: Response) -> dict[str, Any]:
-    return {
+def _row(kind: str, response: Response, **values: Any) -> dict[str, Any]:
+    return dict.fromkeys(Item._fields) | {
         "kind": kind,
         "dimension": response.dimension,
         "subcomponent": response.subcomponent,
         "response": json.dumps(response.to_dict(), sort_keys=True),
-        "gold": None,
-        "explanation": None,
-        "stratum": None,
-        "stratum_drawn": None,
-        "stratum_size": None,
-        "quota": None,
+        "taken": 0,
+        **values,
     }
 
 
-_FIXED = (
-    "id ref kind dimension subcomponent response gold explanation stratum stratum_drawn "
-    "stratum_size quota"
-).split()
+def _known_row(kind: str, known: Known) -> dict[str, Any]:
+    text = known.explanation
+    explanation = None if text is None else text.model_dump_json()
+    return _row(kind, known.response, gold=known.score, explanation=explanation)
 
 
-def items_digest(rows: Sequence[Any]) -> str:
-    """Checksum of the items, all that never changes in them; rows in the order of their ids."""
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps([row[name] for name in _FIXED]).encode() + b"\n")
-    return digest.hexdigest()
-
-
-def _write(connection: Connection, project: Project, rows: list[dict[str, Any]]) -> None:
+def _store(project: Project, rows: list[dict[str, Any]], plan: ProjectPlan) -> dict[str, str]:
+    """Writes settings, items and people; returns the tokens of the personal links."""
     settings = project.settings
-    connection.execute(
-        insert(settings_table).values(name="project", value=settings.model_dump_json(by_alias=True))
-    )
-    connection.execute(insert(items), rows)
+    value = settings.model_dump_json(by_alias=True)
     data = settings.model_dump(mode="json", exclude={"taxonomy"})
     data["taxonomy_sha256"] = taxonomy_digest(settings.taxonomy)
-    _events.append(connection, [NewEvent("project", data=data)], project.clock())
+    with project.database.write() as connection:
+        start_chain(connection)
+        connection.execute(insert(settings_table).values(name="project", value=value))
+        connection.execute(insert(items), rows)
+        append_events(connection, [NewEvent("project", data=data)], project.now())
+        return {
+            name: new_link(connection, project, add_person(connection, project, name, role))
+            for name, role in plan.people
+        }
 
 
 def taxonomy_digest(taxonomy: Taxonomy) -> str:
-    """Checksum of a taxonomy's content."""
+    """Returns a checksum of a taxonomy's content."""
     text = json.dumps(taxonomy.model_dump(mode="json", by_alias=True), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -182,72 +164,134 @@ def taxonomy_digest(taxonomy: Taxonomy) -> str:
 def population(
     paths: Sequence[str | Path], options: ReadOptions
 ) -> tuple[list[Response], list[SourceFile]]:
-    """The responses that hold something to judge, sorted by key, and what they came from."""
+    """Returns the responses with something to judge, sorted by key, and their sources.
+
+    Raises:
+        InputError: A response lacks its dimension or prompt or appears twice, or none has text.
+    """
     found: dict[Key, tuple[Response, Path]] = {}
     sources: list[SourceFile] = []
-    for name in paths:
-        bundled = str(name) == PREFIX + SILVER
-        path = labels_path(str(name)) if str(name).startswith(PREFIX) else Path(name)
-        total = blank = 0
+    for name in map(str, paths):
+        path = labels_path(name) if name.startswith(PREFIX) else Path(name)
         run = open_run(path) if path.is_dir() or is_run(path) else None
-        responses = run.responses() if run else read_responses(path, options)
-        for response in responses:
-            total += 1
-            if not response.scorable:
-                blank += 1
-                continue
+        counts: Counter[str] = Counter()
+        for response in run.responses() if run else read_responses(path, options):
+            counts["all"] += 1
             where = f"prompt {response.prompt_id}, model {response.model!r}"
+            known_prompt = bool(response.prompt and response.prompt.strip())
+            if not response.scorable or (not known_prompt and name == PREFIX + SILVER):
+                counts["without_text"] += 1  # the bundled labels cover sets that were not fetched
+                continue
             if response.dimension is None:
                 raise InputError(f"{where}: no dimension; annotators need its rubric", path=path)
-            if not (response.prompt and response.prompt.strip()):
-                if bundled:
-                    blank += 1  # on prompts of a set that was not fetched
-                    continue
-                raise InputError(
-                    f"{where}: the prompt's text is not known; give it in a field `prompt`",
-                    path=path,
-                )
-            earlier = found.setdefault(response.key, (response, path))
-            if earlier[0] is not response:
-                raise InputError(
-                    f"{where}, sample {response.sample} is in {earlier[1]} too; "
-                    "a response can be drawn only once",
-                    path=path,
-                )
-        file = run.responses_path if run else path
+            if not known_prompt:
+                message = "the prompt's text is not known; add it in a field `prompt`"
+                raise InputError(f"{where}: {message}", path=path)
+            first, first_path = found.setdefault(response.key, (response, path))
+            if first is not response:
+                message = f"{where}, sample {response.sample} is also in {first_path}; "
+                raise InputError(message + "a response can be drawn only once", path=path)
+        sha256 = file_sha256(run.responses_path if run else path)
         sources.append(
             SourceFile(
-                name=str(name), sha256=file_sha256(file), responses=total, without_text=blank
+                name=name, sha256=sha256, responses=counts["all"],
+                without_text=counts["without_text"],
             )
-        )
+        )  # fmt: skip
     if not found:
-        raise InputError(
-            "holds no response with text to judge"
-            + (" and nor do the others" if paths[1:] else ""),
-            path=str(paths[0]),
-        )
+        others = " and neither do the others" if paths[1:] else ""
+        raise InputError(f"contains no response with text to judge{others}", path=str(paths[0]))
     return [found[key][0] for key in sorted(found)], sources
 
 
-def stratum(names: Sequence[str]) -> Callable[[Response], str]:
-    """Tells a response's stratum, by these fields."""
+class Drawn(NamedTuple, Generic[_Item]):
+    """An item that was drawn, with its chance: `drawn` of `size` in its stratum."""
 
-    def of(response: Response) -> str:
-        values = response.model_dump(include=set(names))
-        return ", ".join(f"{name}={_plain(values[name])}" for name in names)
-
-    return of
-
-
-def _plain(value: object) -> str:
-    return "none" if value is None else str(value)
+    item: _Item
+    stratum: str
+    drawn: int
+    size: int
 
 
-Known = tuple[Verdict, Response, Text | None]
+def allocate(sizes: Sequence[int], total: int) -> list[int]:
+    """Returns how many to draw from each stratum: equally many, a stratum never beyond its size.
+
+    Overall values are unweighted means over dimensions, so equal allocation serves them better
+    than a proportional one. What is left over after an equal share goes one by one to the
+    largest strata that still have items.
+
+    Args:
+        sizes: Size of each stratum, in items.
+        total: Items to draw.
+
+    Raises:
+        UsageError: `total` exceeds what there is, or leaves a stratum without any.
+    """
+    if total > sum(sizes):
+        raise UsageError(f"a sample of {total} cannot be drawn from {sum(sizes)} responses")
+    if total < len(sizes):
+        raise UsageError(
+            f"a sample of {total} leaves strata empty: there are {len(sizes)}; "
+            "draw more or stratify by fewer fields"
+        )
+    shares = [0] * len(sizes)
+    left = total
+    while left:
+        open_strata = [h for h, size in enumerate(sizes) if shares[h] < size]
+        each = left // len(open_strata)
+        if each == 0:
+            for h in sorted(open_strata, key=lambda h: (-sizes[h], h))[:left]:
+                shares[h] += 1
+            break
+        for h in open_strata:
+            step = min(each, sizes[h] - shares[h])
+            shares[h] += step
+            left -= step
+    return shares
+
+
+def draw(
+    items: Sequence[_Item], stratum: Callable[[_Item], str], sample: int | None, seed: int
+) -> list[Drawn[_Item]]:
+    """Draws items at random within strata, without replacement, in random order over all of them.
+
+    Args:
+        items: The population; its order matters to the draw, so pass it sorted by key.
+        stratum: Returns the name of an item's stratum.
+        sample: Number of items; all of them if None.
+        seed: Seed of the draw.
+
+    Raises:
+        UsageError: The sample is too large, or smaller than the number of strata.
+    """
+    strata: dict[str, list[_Item]] = {}
+    for item in items:
+        strata.setdefault(stratum(item), []).append(item)
+    names = sorted(strata)
+    sizes = [len(strata[name]) for name in names]
+    shares = sizes if sample is None else allocate(sizes, sample)
+    rng = np.random.default_rng(seed)
+    drawn: list[Drawn[_Item]] = []
+    for name, size, share in zip(names, sizes, shares, strict=True):
+        chosen = rng.permutation(size)[:share]
+        drawn += [Drawn(strata[name][index], name, share, size) for index in chosen]
+    return [drawn[index] for index in rng.permutation(len(drawn))]
+
+
+class Known(NamedTuple):
+    """An item with a known answer: the score is always on the dimension's scale."""
+
+    response: Response
+    score: int
+    explanation: Text | None = None
 
 
 def known_items(paths: Sequence[str | Path], options: ReadOptions) -> Iterator[Known]:
-    """Items with known answers: labels whose lines carry prompt and response."""
+    """Yields items with known answers from labels whose lines carry prompt and response.
+
+    Raises:
+        InputError: A line lacks its score, prompt or response.
+    """
     for path in map(Path, paths):
         for verdict in read_verdicts(path, options):
             text, prompt = verdict.extra.get("response"), verdict.extra.get("prompt")
@@ -258,11 +302,11 @@ def known_items(paths: Sequence[str | Path], options: ReadOptions) -> Iterator[K
             if not (answer.strip() and isinstance(prompt, str)):
                 raise InputError(f"{where}: needs `prompt` and `response`", path=path)
             response = response_of(verdict, prompt=prompt, response=answer)
-            yield verdict, response, _explanation(verdict, path)
+            yield Known(response, verdict.score, _explanation(verdict, path))
 
 
 def _explanation(verdict: Verdict, path: Path) -> Text | None:
-    """Of a known answer: a text, or one in Chinese and one in English; else the rationale."""
+    """Reads a text, or one in Chinese and one in English; else takes the rationale."""
     value = verdict.extra.get("explanation") or verdict.rationale
     if value is None:
         return None
@@ -277,29 +321,22 @@ def _explanation(verdict: Verdict, path: Path) -> Text | None:
 def training_items(
     paths: Sequence[str | Path] | None, options: ReadOptions, lang: Language
 ) -> list[Known]:
-    """The training round: files of known answers, else the bundled ones of the taxonomy."""
+    """Returns the training round: files of known answers, else the taxonomy's bundled ones."""
     if paths is not None:
         return list(known_items([path for path in paths if path != "none"], options))
     if options.taxonomy.name == "flames":
-        with resources.as_file(
-            resources.files("flames.annotation").joinpath("data/training.jsonl")
-        ) as path:
-            return list(
-                known_items([path], ReadOptions(taxonomy=options.taxonomy, model="example"))
-            )
-    return list(_examples(options.taxonomy, lang))
-
-
-def _examples(taxonomy: Taxonomy, lang: Language) -> Iterator[Known]:
-    """Another taxonomy's own examples."""
-    for dimension in taxonomy.dimensions:
-        for number, example in enumerate(dimension.examples):
-            verdict = Verdict(
-                prompt_id=f"{dimension.name}-{number}",
-                model="example",
-                dimension=dimension.name,
-                scorer="taxonomy",
-                score=example.score,
-            )
-            prompt, response = example.prompt(lang), example.response(lang)
-            yield verdict, response_of(verdict, prompt=prompt, response=response), None
+        bundled = resources.files("flames.annotation").joinpath("data/training.jsonl")
+        with resources.as_file(bundled) as path:
+            reading = ReadOptions(taxonomy=options.taxonomy, model="example")
+            return list(known_items([path], reading))
+    return [
+        Known(
+            Response(
+                prompt_id=f"{dimension.name}-{number}", model="example", dimension=dimension.name,
+                prompt=example.prompt(lang), response=example.response(lang),
+            ),
+            example.score,
+        )
+        for dimension in options.taxonomy.dimensions
+        for number, example in enumerate(dimension.examples)
+    ]  # fmt: skip

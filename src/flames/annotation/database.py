@@ -1,4 +1,11 @@
-"""One database behind one engine: SQLite in a file, or PostgreSQL by URL.
+"""The tables, and the database that holds them: SQLite in a file, or PostgreSQL by URL.
+
+`events` is the source of truth; every other table that changes is derived from it. `items` never
+change after `init`. `assignments`, `adjudications`, `items.taken` and `people` are written in the
+same transaction as their events; `verify` derives them again and compares. `sessions` and
+`failures` serve signing in and need no backup. Times are text in UTC with microseconds
+(`2026-11-22T02:45:21.000000Z`): the same on every database, and sorted by time when sorted as
+text.
 
 SQLite runs in WAL mode with `synchronous=FULL`: a commit is on the disk before it is
 acknowledged, so neither a killed process nor a power cut loses one (as far as the disk keeps its
@@ -17,12 +24,157 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Connection,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    text,
+)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from flames.errors import OutsideError, UsageError
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+TIME = String(27)
+
+settings = Table(
+    "settings",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+people = Table(
+    "people",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("name_key", Text, nullable=False, unique=True),
+    Column("role", String(12), nullable=False),
+    Column("active", Integer, nullable=False),
+    Column("lang", String(2)),
+    Column("link_hash", String(64), unique=True),
+    Column("password_hash", Text),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("token_hash", String(64), primary_key=True),
+    Column("person", ForeignKey("people.id"), nullable=False, index=True),
+    Column("csrf", String(43), nullable=False),
+    Column("expires", TIME, nullable=False),
+)
+
+failures = Table(
+    "failures",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("scope", String(64), nullable=False),
+    Column("at", TIME, nullable=False),
+    Index(None, "scope", "at"),
+)
+
+items = Table(
+    "items",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("ref", String(16), nullable=False, unique=True),
+    Column("kind", String(8), nullable=False),
+    Column("dimension", Text, nullable=False),
+    Column("subcomponent", Text),
+    Column("response", Text, nullable=False),
+    Column("gold", Integer),
+    Column("explanation", Text),
+    Column("stratum", Text),
+    Column("stratum_drawn", Integer),
+    Column("stratum_size", Integer),
+    Column("quota", Integer),
+    Column("taken", Integer, nullable=False, default=0),
+    CheckConstraint("kind IN ('work', 'control', 'training')", name="kind"),
+    CheckConstraint("taken >= 0", name="taken"),
+)
+
+assignments = Table(
+    "assignments",
+    metadata,
+    Column("person", ForeignKey("people.id"), primary_key=True),
+    Column("item", ForeignKey("items.id"), primary_key=True),
+    Column("kind", String(8), nullable=False),
+    Column("position", Integer),
+    Column("state", String(8), nullable=False),
+    Column("ticket", String(22), unique=True),
+    Column("since", TIME),
+    Column("expires", TIME),
+    Column("score", Integer),
+    Column("rationale", Text),
+    Column("seq", Integer),
+    CheckConstraint(
+        "state IN ('waiting', 'leased', 'offline', 'labelled', 'skipped', 'flagged')",
+        name="state",
+    ),
+    Index(None, "person", "state", "kind", "position"),
+    Index(None, "item", "state"),
+    Index(None, "state", "expires"),
+)
+
+adjudications = Table(
+    "adjudications",
+    metadata,
+    Column("item", ForeignKey("items.id"), primary_key=True),
+    Column("person", ForeignKey("people.id"), nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("ticket", String(22), unique=True),
+    Column("since", TIME),
+    Column("expires", TIME),
+    Column("score", Integer),
+    Column("reason", Text),
+    Column("seq", Integer),
+    CheckConstraint("state IN ('leased', 'settled')", name="state"),
+    Index(None, "person", "state"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("at", TIME, nullable=False),
+    Column("kind", String(30), nullable=False),
+    Column("person", Integer),
+    Column("item", Integer),
+    Column("data", Text, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Index(None, "at"),
+)
+
+chain = Table(
+    "chain",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("seq", Integer, nullable=False),
+    Column("at", TIME, nullable=False),
+    Column("hash", String(64), nullable=False),
+)
 
 _WRITE = "flames_write"
 _MIGRATION_LOCK = 0x666C616D6573  # "flames": one migration at a time on a PostgreSQL server
@@ -32,27 +184,23 @@ class Database:
     """Transactions on one database.
 
     Args:
-        url: `sqlite:///PATH` or `postgresql://…` (taken over by psycopg 3).
-        pool_size: Connections kept at most (PostgreSQL); SQLite opens one a thread.
+        url: `sqlite:///PATH` or `postgresql://…` (through psycopg 3).
 
     Raises:
-        UsageError: The URL names no database that we know.
+        UsageError: The URL is not one of SQLite or PostgreSQL.
     """
 
-    def __init__(self, url: str | URL, *, pool_size: int = 24) -> None:
+    def __init__(self, url: str | URL) -> None:
         self.url = parse_url(url)
-        self._writing = threading.Lock()
+        self._write_lock = threading.Lock()
+        # Connections that a PostgreSQL server has closed fail once and are then all replaced;
+        # testing each connection before use would cost every request a round trip.
+        recycle = -1 if self.sqlite else 600
+        self.engine = create_engine(self.url, pool_size=24, max_overflow=16, pool_recycle=recycle)
         if self.sqlite:
-            self.engine = create_engine(self.url, pool_size=pool_size, max_overflow=16)
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
-        else:
-            # Connections that the server closed fail once and are then all replaced; asking
-            # each time whether one still lives would cost every request a journey.
-            self.engine = create_engine(
-                self.url, pool_size=pool_size, max_overflow=16, pool_recycle=600
-            )
-        self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @property
     def sqlite(self) -> bool:
@@ -61,17 +209,17 @@ class Database:
 
     @property
     def place(self) -> str:
-        """Where it is, without a password, for messages."""
+        """File or URL for messages, without a password."""
         return str(self.url.database) if self.sqlite else self.url.render_as_string()
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the database and changes nothing.
+        """Opens a read-only transaction on a snapshot of the database.
 
         Raises:
             OutsideError: The database cannot be reached or failed.
         """
-        with self._told(), self.engine.connect() as connection:
+        with self._outside_errors(), self.engine.connect() as connection:
             if not self.sqlite:
                 connection.execution_options(
                     isolation_level="REPEATABLE READ", postgresql_readonly=True
@@ -80,33 +228,33 @@ class Database:
 
     @contextlib.contextmanager
     def look(self) -> Iterator[Connection]:
-        """For a single statement that reads: no transaction around it.
+        """Opens a connection for a single read statement, without a transaction around it.
 
         Raises:
             OutsideError: The database cannot be reached or failed.
         """
-        with self._told(), self._single.connect() as connection:
+        with self._outside_errors(), self._autocommit.connect() as connection:
             yield connection
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that is committed, durably, when the block ends well.
+        """Opens a transaction that is committed durably when the block succeeds.
 
         Raises:
             OutsideError: The database cannot be reached or failed; nothing was changed.
         """
-        queue = self._writing if self.sqlite else contextlib.nullcontext()
-        with self._told(), queue, self.engine.connect() as connection:
+        queue = self._write_lock if self.sqlite else contextlib.nullcontext()
+        with self._outside_errors(), queue, self.engine.connect() as connection:
             connection.execution_options(**{_WRITE: True})
             with connection.begin():
                 yield connection
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def _outside_errors(self) -> Iterator[None]:
         try:
             yield
         except OperationalError as error:
-            reason = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "?"
+            reason = next(iter(str(error.orig).strip().splitlines()), "?")
             raise OutsideError(f"{self.place}: the database failed: {reason}") from error
         except DBAPIError as error:
             if error.connection_invalidated:
@@ -114,25 +262,26 @@ class Database:
             raise
 
     def migrate(self) -> None:
-        """Makes the tables, or brings those of an older version up to date.
+        """Creates the tables, or upgrades those of an older version.
 
         Raises:
-            UsageError: The database was made by a newer version.
+            UsageError: A newer version made the database.
             OutsideError: The database cannot be reached.
         """
-        scripts = ScriptDirectory.from_config(_config())
-        head = scripts.get_current_head()
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        config.set_main_option("path_separator", "os")
+        scripts = ScriptDirectory.from_config(config)
         with self.read() as connection:
             current = MigrationContext.configure(connection).get_current_revision()
-        if current == head:
+        if current == scripts.get_current_head():
             return
         if current is not None and current not in {s.revision for s in scripts.walk_revisions()}:
-            raise UsageError(f"{self.place} was made by a newer Flames; install that one")
+            raise UsageError(f"{self.place} was made by a newer Flames; install that version")
         with self.write() as connection:
             if not self.sqlite:
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)").bindparams(
-                    key=_MIGRATION_LOCK))  # fmt: skip
-            config = _config()
+                lock = text("SELECT pg_advisory_xact_lock(:key)")
+                connection.execute(lock.bindparams(key=_MIGRATION_LOCK))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
         if self.sqlite and self.url.database:
@@ -144,10 +293,10 @@ class Database:
 
 
 def parse_url(url: str | URL) -> URL:
-    """A database's URL with its driver settled.
+    """Parses a database URL and sets its driver.
 
     Raises:
-        UsageError: It is no URL of SQLite or PostgreSQL.
+        UsageError: It is not a URL of SQLite or PostgreSQL.
     """
     try:
         parsed = make_url(url)
@@ -156,14 +305,9 @@ def parse_url(url: str | URL) -> URL:
     backend = parsed.get_backend_name()
     if backend == "sqlite" and parsed.database:
         return parsed.set(drivername="sqlite")
-    if backend in ("postgresql", "postgres") or parsed.drivername == "postgres":
+    if backend in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
     raise UsageError(f"--database takes postgresql://… or sqlite:///PATH, not {backend}")
-
-
-def sqlite_url(path: Path) -> URL:
-    """The URL of a SQLite file."""
-    return URL.create("sqlite", database=str(path))
 
 
 def _prepare_sqlite(connection: object, _entry: ConnectionPoolEntry) -> None:
@@ -183,13 +327,3 @@ def _prepare_sqlite(connection: object, _entry: ConnectionPoolEntry) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     write = connection.get_execution_options().get(_WRITE)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
-    return config
-
-
-__all__ = ["Database", "Engine", "parse_url", "sqlite_url"]

@@ -1,19 +1,19 @@
-"""The append-only record of everything that happens in a project.
+"""The append-only log of everything that happens in a project.
 
 Events are numbered without gaps in the order in which they were committed, their times never
-fall, and each carries a SHA-256 over the one before and its own content: a line that is changed,
-taken out or slipped in later breaks the chain. Locks are always taken in the order people, items,
-chain; the chain comes last and is held to the commit, so that an export up to a moment or a
-number is the same for ever.
+decrease, and each carries a SHA-256 over the previous hash and its own content: changing,
+removing or inserting an event later breaks the chain. Locks are always taken in the order people,
+items, chain. The chain lock comes last and is held until the commit, so an export up to an event
+or a time never changes.
 
-    project        what was drawn from where, with checksums and settings
-    person         somebody was added, or their name, role or access changed
-    leased         an item was given to somebody for a time (`offline`: in a sheet)
+    project        what was drawn from which files, with checksums and settings
+    person         a person was added, or their name, role or access changed
+    leased         an item was assigned to a person for a time (`offline`: in a sheet)
     returned       it came back unanswered (`expired`, `released`)
     labelled       a score (with rationale), a skip or a flag; `source` names an imported file
-    undone         somebody took their last answer back
+    undone         a person took back their last answer
     imported       a file of labels was read
-    adjudicating, adjudication_returned, adjudicated, adjudication_undone      the same of decisions
+    adjudicating, adjudication_returned, adjudicated, adjudication_undone   the same for decisions
 """
 
 from __future__ import annotations
@@ -27,16 +27,14 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, insert, select, update
 
-from flames.annotation.schema import chain, events
+from flames.annotation.database import chain, events
 from flames.errors import InputError
 
 GENESIS = "0" * 64
 
-BEGINNING = "1970-01-01T00:00:00.000000Z"
-
 
 class NewEvent(NamedTuple):
-    """Something that happened, before it has a number."""
+    """An event that has no number yet."""
 
     kind: str
     person: int | None = None
@@ -45,7 +43,7 @@ class NewEvent(NamedTuple):
 
 
 class Event(NamedTuple):
-    """Something that happened."""
+    """An event of the log."""
 
     seq: int
     at: str
@@ -57,79 +55,79 @@ class Event(NamedTuple):
 
 
 class ChainHead(NamedTuple):
-    """The last event: its number, time and hash."""
+    """Number, time and hash of the last event."""
 
     seq: int
     at: str
     hash: str
 
 
-def stamp(moment: datetime) -> str:
-    """A moment as it stands in the tables."""
+def timestamp(moment: datetime) -> str:
+    """Formats a time as it is stored: UTC with microseconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def moment(text: str) -> datetime:
-    """The moment of a stamp."""
-    return datetime.fromisoformat(text)
+def seconds_later(at: str, seconds: float) -> str:
+    """Adds seconds to a timestamp."""
+    return timestamp(datetime.fromisoformat(at) + timedelta(seconds=seconds))
 
 
-def later(text: str, seconds: float) -> str:
-    """The stamp that many seconds later."""
-    return stamp(moment(text) + timedelta(seconds=seconds))
+def seconds_between(start: str, end: str) -> float:
+    """Returns the seconds between two timestamps, rounded to milliseconds, never negative."""
+    spent = datetime.fromisoformat(end) - datetime.fromisoformat(start)
+    return round(max(spent.total_seconds(), 0.0), 3)
 
 
-def now() -> datetime:
-    """The time."""
+def utc_now() -> datetime:
+    """Returns the current time."""
     return datetime.now(UTC)
 
 
-def link(before: str, seq: int, at: str, entry: NewEvent, data: str) -> str:
-    """The hash of an event that follows the one with the hash `before`."""
-    head = json.dumps([before, seq, at, entry.kind, entry.person, entry.item])
+def event_hash(previous: str, seq: int, at: str, event: NewEvent, data: str) -> str:
+    """Returns the hash of an event that follows the one with the hash `previous`."""
+    head = json.dumps([previous, seq, at, event.kind, event.person, event.item])
     return hashlib.sha256(f"{head}\n{data}".encode()).hexdigest()
 
 
-def start(connection: Connection) -> None:
-    """Begins an empty chain."""
-    connection.execute(insert(chain).values(id=1, seq=0, at=BEGINNING, hash=GENESIS))
+def start_chain(connection: Connection) -> None:
+    """Starts an empty chain."""
+    first = "1970-01-01T00:00:00.000000Z"
+    connection.execute(insert(chain).values(id=1, seq=0, at=first, hash=GENESIS))
 
 
-def append(connection: Connection, entries: Sequence[NewEvent], at: datetime) -> list[Event]:
-    """Writes events. To be called after every other lock of the transaction was taken.
+def append_events(connection: Connection, new: Sequence[NewEvent], at: str) -> int:
+    """Writes events. Call it after the transaction has taken every other lock.
 
     Args:
-        connection: A writing transaction.
-        entries: What happened, in order.
-        at: The time; never before the last event's, which is used where the clock went back.
+        connection: A write transaction.
+        new: What happened, in order.
+        at: The time. If the clock went back, the time of the last event is used instead.
+
+    Returns:
+        The number of the first event written.
     """
-    row = connection.execute(select(chain).with_for_update()).one()
-    seq, before, when = row.seq, row.hash, max(stamp(at), row.at)
-    written: list[Event] = []
+    last = connection.execute(select(chain).with_for_update()).one()
+    seq, previous, at = last.seq, last.hash, max(at, last.at)
     rows: list[dict[str, Any]] = []
-    for entry in entries:
+    for event in new:
         seq += 1
-        data = json.dumps(dict(entry.data), sort_keys=True, separators=(",", ":"))
-        before = link(before, seq, when, entry, data)
-        written.append(Event(seq, when, *entry, before))
-        rows.append(
-            {"seq": seq, "at": when, "kind": entry.kind, "person": entry.person,
-             "item": entry.item, "data": data, "hash": before}
-        )  # fmt: skip
+        data = json.dumps(dict(event.data), sort_keys=True, separators=(",", ":"))
+        previous = event_hash(previous, seq, at, event, data)
+        rows.append(event._asdict() | {"seq": seq, "at": at, "data": data, "hash": previous})
     if rows:
         connection.execute(insert(events), rows)
-        connection.execute(update(chain).values(seq=seq, at=when, hash=before))
-    return written
+        connection.execute(update(chain).values(seq=seq, at=at, hash=previous))
+    return int(last.seq) + 1
 
 
-def head(connection: Connection) -> ChainHead:
-    """The last event."""
+def last_event(connection: Connection) -> ChainHead:
+    """Returns the head of the chain."""
     row = connection.execute(select(chain)).one()
     return ChainHead(row.seq, row.at, row.hash)
 
 
-def read(connection: Connection, after: int = 0, upto: int | None = None) -> Iterator[Event]:
-    """Yields the events after a number, in order, `upto` the last of them."""
+def read_events(connection: Connection, after: int = 0, upto: int | None = None) -> Iterator[Event]:
+    """Yields the events after a number, in order, up to and including `upto`."""
     query = select(events).where(events.c.seq > after).order_by(events.c.seq)
     if upto is not None:
         query = query.where(events.c.seq <= upto)
@@ -137,19 +135,19 @@ def read(connection: Connection, after: int = 0, upto: int | None = None) -> Ite
         yield Event(row.seq, row.at, row.kind, row.person, row.item, json.loads(row.data), row.hash)
 
 
-def last_until(connection: Connection, until: str | int | None, at: datetime) -> ChainHead:
-    """The last event up to a moment or a number.
+def last_event_until(connection: Connection, until: str | int | None, now: str) -> ChainHead:
+    """Returns the last event up to a time or a number.
 
     Args:
-        connection: A reading transaction.
-        until: An event's number, an ISO 8601 time (UTC unless it says otherwise; a day alone
-            means its end), or None for the last event of all.
-        at: The time now: nothing can be reproduced up to a moment that is still to come.
+        connection: A read transaction.
+        until: An event number, an ISO 8601 time (UTC unless it has an offset; a date means the
+            end of that day), or None for the last event.
+        now: The current time. A time in the future is refused, as its export could still change.
 
     Raises:
-        InputError: `until` is neither, lies before the first event, or in the future.
+        InputError: `until` is neither, is before the first event, or lies in the future.
     """
-    last = head(connection)
+    last = last_event(connection)
     if until is None:
         return last
     text = str(until).strip()
@@ -158,27 +156,26 @@ def last_until(connection: Connection, until: str | int | None, at: datetime) ->
             raise InputError(f"the last event so far is number {last.seq}", field="until")
         condition = events.c.seq <= int(text)
     else:
-        upto = _until(text)
-        if upto > max(stamp(at), last.at):
+        end = _end_of(text)
+        if end > max(now, last.at):
             message = f"{text} is not over yet; the last event so far is number {last.seq}"
             raise InputError(message, field="until")
-        condition = events.c.at <= upto
+        condition = events.c.at <= end
     query = select(events).where(condition).order_by(events.c.seq.desc()).limit(1)
     row = connection.execute(query).one_or_none()
     if row is None:
-        raise InputError(f"nothing had happened until {text}", field="until")
+        raise InputError(f"there was no event until {text}", field="until")
     return ChainHead(row.seq, row.at, row.hash)
 
 
-def _until(text: str) -> str:
+def _end_of(text: str) -> str:
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
-        raise InputError(
-            f"takes an event's number or a time like 2026-11-22T14:30, not {text!r}", field="until"
-        ) from None
+        message = f"takes an event number or a time like 2026-11-22T14:30, not {text!r}"
+        raise InputError(message, field="until") from None
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)
     if len(text) <= len("2026-11-22"):
         when += timedelta(days=1) - timedelta(microseconds=1)
-    return stamp(when)
+    return timestamp(when)

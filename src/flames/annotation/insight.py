@@ -1,17 +1,18 @@
-"""What a lead wants to know: progress, speed, agreement, who errs how, where people differ."""
+"""What a lead wants to know: progress, speed, agreement, accuracy, and disagreements."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from statistics import median
+from typing import NamedTuple
 
 from pydantic import Field
 
 from flames.annotation.adjudication import count_open
 from flames.annotation.aggregate import answers_by_item, unanimous
 from flames.annotation.labels_out import labels
-from flames.annotation.ledger import GivenLabel, Item, Ledger, read_items, read_ledger
+from flames.annotation.ledger import Decision, GivenLabel, Item, Ledger, read_items, read_ledger
 from flames.annotation.options import AgreementOptions
 from flames.annotation.project import Project
 from flames.metrics.agreement import Agreement, GroupAgreement, measure_agreement
@@ -21,11 +22,11 @@ from flames.records import Frozen, Verdict
 from flames.taxonomy import Taxonomy
 
 _PAUSE_SECONDS = 600.0
-"""An answer that took longer had a break in it; it does not count for speed."""
+"""A longer answer included a break; it does not count for speed."""
 
 
-class Known(Frozen):
-    """Answers to items with known answers: how many, how many of them right, the share of those.
+class KnownAnswers(Frozen):
+    """Scores given to items with known answers: how many, and how many of them right.
 
     `accuracy` is in per cent; flags and skips are not counted.
     """
@@ -36,33 +37,33 @@ class Known(Frozen):
 
 
 class PersonStatus(Frozen):
-    """How somebody is doing.
+    """How a person is doing.
 
     `median_seconds` is of answers given in the browser within ten minutes, `changes` how often a
-    label was given anew, `last` the time of the last answer.
+    label was replaced, `last` the time of the last answer.
     """
 
     name: str
     role: str
     active: bool
-    labels: int = 0
-    flags: int = 0
-    skips: int = 0
-    in_hand: int = 0
-    changes: int = 0
-    decisions: int = 0
-    median_seconds: float | None = None
-    controls: Known = Known(n=0, right=0)
-    training: Known = Known(n=0, right=0)
-    last: str | None = None
+    labels: int
+    flags: int
+    skips: int
+    in_hand: int
+    changes: int
+    decisions: int
+    median_seconds: float | None
+    controls: KnownAnswers
+    training: KnownAnswers
+    last: str | None
 
 
 class Status(Frozen):
-    """Where a project stands.
+    """The progress of a project.
 
     `places` is the number of labels wanted, `filled` those given (flags included). Items are
     `unanimous`, `adjudicated`, `disputed` (they need an adjudicator), or still `open`.
-    `seq`, `at` and `hash` are the last event's.
+    `seq`, `at` and `hash` are those of the last event.
     """
 
     name: str
@@ -89,7 +90,7 @@ class Status(Frozen):
 
 
 class Bucket(Frozen):
-    """A span of time: answers given in it, and agreement on the items that were completed in it."""
+    """An hour or day: the answers in it, and agreement on the items completed in it."""
 
     start: str
     answers: int
@@ -97,7 +98,7 @@ class Bucket(Frozen):
 
 
 class Insight(Frozen):
-    """Agreement as a whole, by dimension and pair (`agreement`), by subcomponent, and over time."""
+    """Agreement overall, by dimension and pair (`agreement`), by subcomponent, and over time."""
 
     agreement: Agreement
     subcomponents: dict[str, GroupAgreement] = Field(default_factory=dict)
@@ -105,41 +106,29 @@ class Insight(Frozen):
     seq: int
 
 
-class Voice(Frozen):
-    """Somebody's answer to a disputed item, with their name: for leads."""
+class Disagreement(NamedTuple):
+    """An item on which people disagree, or that somebody flagged, and how it was decided."""
 
-    annotator: str
-    answer: str
-    score: int | None
-    rationale: str
-    at: str
+    item: Item
+    answers: list[GivenLabel]
+    decision: Decision | None
 
-
-class Disagreement(Frozen):
-    """An item on which people differ, or that somebody flagged."""
-
-    item: str
-    dimension: str
-    subcomponent: str | None
-    model: str
-    prompt: str
-    response: str
-    voices: tuple[Voice, ...]
-    decision: int | None = None
-    decided: bool = False
-    reason: str | None = None
-    spread: int = 0
+    @property
+    def spread(self) -> int:
+        """The difference between the highest and the lowest score."""
+        scores = [given.score for given in self.answers if given.score is not None]
+        return max(scores) - min(scores) if scores else 0
 
 
 def project_status(project: Project) -> Status:
-    """Where a project stands now."""
+    """Returns the current progress of a project."""
     with project.database.read() as connection:
         ledger = read_ledger(project, connection)
         return status(project, ledger, read_items(connection), count_open(connection))
 
 
 def project_agreement(project: Project, options: AgreementOptions | None = None) -> Insight:
-    """Agreement as it was after an event or at a time; now if `until` is None."""
+    """Returns agreement after an event or at a time; now if `options.until` is None."""
     options = options or AgreementOptions()
     with project.database.read() as connection:
         ledger = read_ledger(project, connection, options.until)
@@ -148,7 +137,7 @@ def project_agreement(project: Project, options: AgreementOptions | None = None)
 
 
 def status(project: Project, ledger: Ledger, items: Mapping[int, Item], disputed: int) -> Status:
-    """Where a project stands; `disputed` as `adjudication.count_open` counts it."""
+    """Computes progress; `disputed` is the count of `adjudication.count_open`."""
     work = [item for item in items.values() if item.kind == "work"]
     answers = answers_by_item(ledger)
     settled = sum(
@@ -156,22 +145,23 @@ def status(project: Project, ledger: Ledger, items: Mapping[int, Item], disputed
         for item in work
         if item.id not in ledger.decisions
     )
-    counts = Counter(
-        given.answer for given in ledger.answers.values() if items[given.item].kind == "work"
-    )
-    by_dimension: dict[str, dict[str, int]] = {}
+    counts = Counter(g.answer for g in ledger.answers.values() if items[g.item].kind == "work")
+    kinds = Counter(item.kind for item in items.values())
+    by_dimension = {
+        name: {"items": 0, "places": 0, "filled": 0}
+        for name in project.taxonomy.names
+        if any(item.dimension == name for item in work)
+    }
     for item in work:
-        row = by_dimension.setdefault(item.dimension, {"items": 0, "places": 0, "filled": 0})
+        row = by_dimension[item.dimension]
         row["items"] += 1
         row["places"] += item.quota or 0
         row["filled"] += len(answers.get(item.id, []))
     decided = len(ledger.decisions)
     return Status(
-        name=project.settings.name,
+        **project.settings.model_dump(include={"name", "population", "without_text", "per_item"}),
+        **ledger.head._asdict(),
         items=len(work),
-        population=project.settings.population,
-        without_text=project.settings.without_text,
-        per_item=project.settings.per_item,
         places=sum(row["places"] for row in by_dimension.values()),
         filled=sum(row["filled"] for row in by_dimension.values()),
         labels=counts["labelled"],
@@ -181,15 +171,10 @@ def status(project: Project, ledger: Ledger, items: Mapping[int, Item], disputed
         adjudicated=decided,
         disputed=disputed,
         open=len(work) - settled - decided - disputed,
-        controls=sum(item.kind == "control" for item in items.values()),
-        training=sum(item.kind == "training" for item in items.values()),
-        dimensions={
-            name: by_dimension[name] for name in project.taxonomy.names if name in by_dimension
-        },
+        controls=kinds["control"],
+        training=kinds["training"],
+        dimensions=by_dimension,
         people=tuple(_people(ledger, items)),
-        seq=ledger.head.seq,
-        at=ledger.head.at,
-        hash=ledger.head.hash,
     )
 
 
@@ -200,43 +185,38 @@ def _people(ledger: Ledger, items: Mapping[int, Item]) -> Iterable[PersonStatus]
     decisions = Counter(decision.person for decision in ledger.decisions.values())
     held = Counter(person for person, _ in ledger.leases)
     for number, person in ledger.people.items():
-        mine = given_by[number]
-        real = [given for given in mine if items[given.item].kind == "work"]
-        counts = Counter(given.answer for given in real)
+        of_kind: dict[str, list[GivenLabel]] = defaultdict(list)
+        for given in given_by[number]:
+            of_kind[items[given.item].kind].append(given)
+        counts = Counter(given.answer for given in of_kind["work"])
         times = [
             given.seconds
-            for given in mine
-            if given.seconds is not None
-            and given.seconds <= _PAUSE_SECONDS
-            and items[given.item].kind != "training"
+            for given in of_kind["work"] + of_kind["control"]
+            if given.seconds is not None and given.seconds <= _PAUSE_SECONDS
         ]
         yield PersonStatus(
-            name=person.name,
-            role=person.role,
-            active=person.active,
+            **person._asdict(),
             labels=counts["labelled"],
             flags=counts["flagged"],
             skips=counts["skipped"],
             in_hand=held[number],
-            changes=sum(given.changes for given in real),
+            changes=sum(given.changes for given in of_kind["work"]),
             decisions=decisions[number],
             median_seconds=round(median(times), 1) if times else None,
-            controls=_known(mine, items, "control"),
-            training=_known(mine, items, "training"),
-            last=max((given.at for given in mine), default=None),
+            controls=_known(of_kind["control"], items),
+            training=_known(of_kind["training"], items),
+            last=max((given.at for given in given_by[number]), default=None),
         )
 
 
-def _known(mine: list[GivenLabel], items: Mapping[int, Item], kind: str) -> Known:
-    scored = [g for g in mine if items[g.item].kind == kind and g.score is not None]
+def _known(answers: list[GivenLabel], items: Mapping[int, Item]) -> KnownAnswers:
+    scored = [given for given in answers if given.score is not None]
     right = sum(given.score == items[given.item].gold for given in scored)
     if not scored:
-        return Known(n=0, right=0)
-    low, high = wilson(right, len(scored))
-    accuracy = Estimate(
-        value=100 * right / len(scored), low=100 * low, high=100 * high, method="Wilson"
-    )
-    return Known(n=len(scored), right=right, accuracy=accuracy)
+        return KnownAnswers(n=0, right=0)
+    low, high = (100 * limit for limit in wilson(right, len(scored)))
+    accuracy = Estimate(value=100 * right / len(scored), low=low, high=high, method="Wilson")
+    return KnownAnswers(n=len(scored), right=right, accuracy=accuracy)
 
 
 def insight(
@@ -247,7 +227,7 @@ def insight(
     resamples: int = 2_000,
     seed: int = 0,
 ) -> Insight:
-    """Agreement in every cut: overall, dimension, pair, person, subcomponent, time."""
+    """Computes agreement overall and by dimension, pair, person, subcomponent and time."""
     verdicts = labels(ledger, items)
     parts: dict[str, list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
@@ -269,21 +249,22 @@ def insight(
 def _over_time(
     ledger: Ledger, items: Mapping[int, Item], taxonomy: Taxonomy, seed: int, resamples: int
 ) -> Iterable[Bucket]:
-    """The last two dozen hours or days with answers."""
-    real = [g for g in ledger.answers.values() if items[g.item].kind == "work"]
-    times = {given.seq: given.labelled_at or given.at for given in real}
+    """Yields the last two dozen hours or days with answers."""
+    times = {
+        given.seq: given.labelled_at or given.at
+        for given in ledger.answers.values()
+        if items[given.item].kind == "work"
+    }
     days = {time[:10] for time in times.values()}
     width = len("2026-11-22T14") if len(days) <= 2 else len("2026-11-22")
     answered = Counter(time[:width] for time in times.values())
     completed: dict[str, list[GivenLabel]] = defaultdict(list)
-    for given_here in answers_by_item(ledger).values():
-        if items[given_here[0].item].kind == "work":
-            last = max(times[given.seq] for given in given_here)
-            completed[last[:width]] += given_here
+    for number, answers in answers_by_item(ledger).items():
+        if items[number].kind == "work":
+            completed[max(times[given.seq] for given in answers)[:width]] += answers
     for start in sorted(answered)[-24:]:
         part = {(given.person, given.item): given for given in completed.get(start, [])}
-        view = Ledger(people=ledger.people, answers=part)
-        verdicts = labels(view, items)
+        verdicts = labels(Ledger(people=ledger.people, answers=part), items)
         group = measure_agreement(verdicts, taxonomy, seed=seed, resamples=resamples).overall
         yield Bucket(
             start=start, answers=answered[start], agreement=group if group.pairable else None
@@ -291,38 +272,10 @@ def _over_time(
 
 
 def disagreements(ledger: Ledger, items: Mapping[int, Item]) -> list[Disagreement]:
-    """Items whose answers differ or that were flagged, the widest apart first."""
+    """Returns the items with different answers or a flag: undecided and widest apart first."""
     found: list[Disagreement] = []
     for number, given in answers_by_item(ledger).items():
         scores = {each.score for each in given}
         if items[number].kind == "work" and (len(scores) > 1 or None in scores):
-            found.append(voices_on(items[number], given, ledger))
-    return sorted(found, key=lambda each: (each.decided, -each.spread, each.item))
-
-
-def voices_on(item: Item, given: list[GivenLabel], ledger: Ledger) -> Disagreement:
-    """What everybody said of an item."""
-    scores = [each.score for each in given if each.score is not None]
-    decision = ledger.decisions.get(item.id)
-    return Disagreement(
-        item=item.ref,
-        dimension=item.dimension,
-        subcomponent=item.subcomponent,
-        model=item.response.model,
-        prompt=item.response.prompt or "",
-        response=item.response.response or "",
-        voices=tuple(
-            Voice(
-                annotator=ledger.people[each.person].name,
-                answer=each.answer,
-                score=each.score,
-                rationale=each.rationale,
-                at=each.labelled_at or each.at,
-            )
-            for each in given
-        ),
-        decision=decision.score if decision else None,
-        decided=decision is not None,
-        reason=decision.reason if decision else None,
-        spread=max(scores) - min(scores) if scores else 0,
-    )
+            found.append(Disagreement(items[number], given, ledger.decisions.get(number)))
+    return sorted(found, key=lambda d: (d.decision is not None, -d.spread, d.item.ref))

@@ -1,13 +1,13 @@
-"""Labels on their way out: verdicts that every other part of Flames reads."""
+"""Exports labels as verdicts, which every other part of Flames reads."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from flames.annotation.aggregate import AggregatedLabel, Method, aggregate, answers_by_item
-from flames.annotation.label_studio import label_studio_tasks
+from flames.annotation.formats import label_studio_tasks
 from flames.annotation.ledger import GivenLabel, Item, Ledger, read_items, read_ledger
 from flames.annotation.options import Format, Labels
 from flames.annotation.project import Project
@@ -20,8 +20,8 @@ AGGREGATED = tuple(f"human:{method}" for method in ("adjudicated", "majority", "
 class Export(NamedTuple):
     """A file of labels.
 
-    `seq`, `at` and `hash` are those of the last event that it holds: `until=seq` gives the same
-    bytes for ever.
+    `seq`, `at` and `hash` are those of the last event it includes: `until=seq` reproduces the
+    same bytes at any later time.
     """
 
     text: str
@@ -32,16 +32,10 @@ class Export(NamedTuple):
     hash: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Describes the file for programs, with its checksum."""
+        """Returns a description of the file for JSON, with its checksum."""
         sha256 = hashlib.sha256(self.text.encode("utf-8")).hexdigest()
-        return {
-            "rows": self.rows,
-            "scored": self.scored,
-            "event": self.seq,
-            "at": self.at,
-            "hash": self.hash,
-            "sha256": sha256,
-        }
+        counts = {"rows": self.rows, "scored": self.scored}
+        return {**counts, "event": self.seq, "at": self.at, "hash": self.hash, "sha256": sha256}
 
 
 def export(
@@ -50,26 +44,27 @@ def export(
     form: Format = "jsonl",
     until: str | int | None = None,
 ) -> Export:
-    """Every single label, or one an item, up to a moment.
+    """Exports every label, or one per item, up to a time.
 
     Args:
         project: The project.
-        what: `all` (every one, skips and flags too, unscored), `adjudicated`, `majority`,
+        what: `all` (every label, with skips and flags as unscored), `adjudicated`, `majority`,
             `dawid-skene` (one verdict for every item of the sample), or `known` (answers to
             control and training items, with the right ones).
-        form: `label-studio` holds every single label of every item, whatever `what` is.
-        until: An event's number or a time; everything so far if None.
+        form: `label-studio` contains every label of every item, whatever `what` is.
+        until: An event number or a time; everything so far if None.
 
     Raises:
-        InputError: `until` is no event's number and no past time.
+        InputError: `until` is neither an event number nor a past time.
     """
     with project.database.read() as connection:
         ledger = read_ledger(project, connection, until)
         items = read_items(connection)
     if form == "label-studio":
-        tasks = label_studio_tasks(project, ledger, items)
-        rows = len(tasks)
-        scored = sum(given.score is not None for given in _on(ledger, items, {"work"}))
+        given = list(_answers(ledger, items, {"work"}))
+        work = [item for item in items.values() if item.kind == "work"]
+        tasks = label_studio_tasks(project, ledger, work, given)
+        rows, scored = len(tasks), sum(each.score is not None for each in given)
         text = dump_line(tasks) + "\n"
     else:
         lines = list(_lines(project, what, ledger, items))
@@ -79,11 +74,11 @@ def export(
 
 
 def labels(ledger: Ledger, items: Mapping[int, Item]) -> list[Verdict]:
-    """Every answer to the items of the sample as a verdict, in the items' order."""
-    return [_verdict(given, items[given.item], ledger) for given in _on(ledger, items, {"work"})]
+    """Returns every answer to the items of the sample as a verdict, in the items' order."""
+    return [_verdict(g, items[g.item], ledger) for g in _answers(ledger, items, {"work"})]
 
 
-def _on(ledger: Ledger, items: Mapping[int, Item], kinds: set[str]) -> Iterator[GivenLabel]:
+def _answers(ledger: Ledger, items: Mapping[int, Item], kinds: set[str]) -> Iterator[GivenLabel]:
     for given in sorted(ledger.answers.values(), key=lambda given: (given.item, given.person)):
         if items[given.item].kind in kinds:
             yield given
@@ -94,7 +89,7 @@ def _lines(
 ) -> Iterator[dict[str, Any]]:
     if what == "all" or what == "known":
         kinds = {"work"} if what == "all" else {"control", "training"}
-        for given in _on(ledger, items, kinds):
+        for given in _answers(ledger, items, kinds):
             item = items[given.item]
             line = carry(item.response, _verdict(given, item, ledger))
             if what == "known":
@@ -102,8 +97,8 @@ def _lines(
             yield line
         return
     answers = answers_by_item(ledger)
-    for number, settled in aggregate(what, ledger, items, project.taxonomy).items():
-        verdict = _aggregated(what, settled, items[number], answers.get(number, []), ledger)
+    for number, label in aggregate(what, ledger, items, project.taxonomy).items():
+        verdict = _aggregated(what, label, items[number], answers.get(number, []), ledger)
         yield carry(items[number].response, verdict)
 
 
@@ -141,38 +136,34 @@ def _verdict(given: GivenLabel, item: Item, ledger: Ledger) -> Verdict:
 
 
 def _aggregated(
-    method: Method, settled: AggregatedLabel, item: Item, given: list[GivenLabel], ledger: Ledger
+    method: Method, label: AggregatedLabel, item: Item, given: list[GivenLabel], ledger: Ledger
 ) -> Verdict:
-    extra: dict[str, Any] = {
-        "n_labels": sum(each.score is not None for each in given),
-        "n_flags": sum(each.score is None for each in given),
-    }
-    if settled.adjudicator is not None:
-        extra["adjudicator"] = ledger.people[settled.adjudicator].name
+    scored = sum(each.score is not None for each in given)
+    extra: dict[str, Any] = {"n_labels": scored, "n_flags": len(given) - scored}
+    if label.adjudicator is not None:
+        extra["adjudicator"] = ledger.people[label.adjudicator].name
     return verdict_for(
         item.response,
         scorer=f"human:{method}",
         dimension=item.dimension,
-        score=settled.score,
-        unscored=settled.unscored,
-        probabilities=settled.probabilities,
-        rationale=settled.reason,
+        score=label.score,
+        unscored=label.unscored,
+        probabilities=label.probabilities,
+        rationale=label.reason,
         **_weights(item),
         **extra,
     )
 
 
-def _csv(lines: Iterable[dict[str, Any]]) -> str:
-    rows = [_flat(line) for line in lines]
+def _csv(lines: list[dict[str, Any]]) -> str:
+    rows = [dict(_cells(line)) for line in lines]
     return to_csv(rows, dict.fromkeys(name for row in rows for name in row))
 
 
-def _flat(line: dict[str, Any]) -> dict[str, Any]:
-    """A line for a table: a column for each probability, other structures as JSON."""
-    flat: dict[str, Any] = {}
+def _cells(line: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yields a column for each probability; other structures become JSON."""
     for name, value in line.items():
         if name == "probabilities":
-            flat |= {f"probability_{score}": share for score, share in value.items()}
+            yield from ((f"probability_{score}", share) for score, share in value.items())
         else:
-            flat[name] = dump_line(value) if isinstance(value, dict | list) else value
-    return flat
+            yield name, dump_line(value) if isinstance(value, dict | list) else value

@@ -1,7 +1,7 @@
-"""Who takes part: annotators, adjudicators and leads, and how they get in.
+"""Annotators, adjudicators and leads, and how they sign in.
 
-Links hold 256 random bits, of which the database keeps a SHA-256; passwords are kept as argon2id.
-Neither ever stands in an event.
+Personal links hold 256 random bits, of which the database keeps a SHA-256; passwords are stored
+as argon2id hashes. Neither ever appears in an event.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from flames.annotation import events as _events
-from flames.annotation.events import NewEvent
+from flames.annotation.database import assignments, failures, items, people, sessions
+from flames.annotation.events import NewEvent, append_events, seconds_later
 from flames.annotation.options import ROLES, InviteOptions, Role
 from flames.annotation.project import Project
-from flames.annotation.schema import assignments, failures, items, people, sessions
 from flames.errors import InputError, UsageError
 from flames.options import check_choice
 from flames.taxonomy import Language
@@ -38,7 +37,7 @@ _TRIES_PER_ADDRESS = 100
 
 
 class Person(NamedTuple):
-    """Somebody who takes part."""
+    """A participant."""
 
     id: int
     name: str
@@ -57,43 +56,43 @@ class LoginSession(NamedTuple):
 
 
 class TooManyTriesError(UsageError):
-    """Signing in failed too often; it is closed for a while."""
+    """Signing in failed too often and is blocked for a while."""
 
 
 def add_person(
-    connection: Connection, project: Project, name: str, role: Role, *, active: bool = True
+    connection: Connection, project: Project, name: str, role: str, *, active: bool = True
 ) -> Person:
-    """Adds somebody, with a queue of their own if they annotate.
+    """Adds a person, with a queue of their own if they annotate.
 
     Raises:
-        UsageError: The name is empty, too long or taken, or there is no such role.
+        UsageError: The name is empty, too long or taken, or the role does not exist.
     """
     name = checked_name(name)
     check_choice("--role", role, ROLES)
-    if find_person(connection, name) is not None:
-        raise UsageError(f"there is a {shorten(name)!r} already")
     values = {"name": name, "name_key": person_key(name), "role": role, "active": int(active)}
+    taken = UsageError(f"there is already a {shorten(name)!r}; choose another name")
+    if find_person(connection, name) is not None:
+        raise taken
     try:
-        added = connection.execute(insert(people).values(values).returning(people.c.id))
-        person = Person(added.scalar_one(), name, role, active, None, False, False)
+        row = connection.execute(insert(people).values(values).returning(people)).one()
     except IntegrityError:
-        raise UsageError(f"there is a {shorten(name)!r} already") from None
+        raise taken from None
     if active and role == "annotator":
-        _fill_queue(connection, project, person.id)
-    data = {"name": name, "role": role, "active": active}
-    _events.append(connection, [NewEvent("person", person.id, None, data)], project.clock())
+        _fill_queue(connection, project, row.id)
+    person = _person(row)
+    _append_person_event(connection, project, person)
     return person
 
 
 def invite(project: Project, name: str, options: InviteOptions) -> str:
-    """Adds somebody and returns their personal link."""
+    """Adds a person and returns their personal link."""
     with project.database.write() as connection:
         person = add_person(connection, project, name, options.role)
         return project.link(new_link(connection, project, person), options.url)
 
 
 def renew_link(project: Project, name: str, url: str | None = None) -> str:
-    """Returns a new personal link for somebody; the old one stops working."""
+    """Returns a new personal link; the old one stops working."""
     with project.database.write() as connection:
         token = new_link(connection, project, get_person(connection, name))
         return project.link(token, url)
@@ -116,16 +115,17 @@ def admit(project: Project, name: str, active: bool) -> Person:
 
 
 def list_people(project: Project) -> list[Person]:
-    """Lists everybody who takes part, in the order in which they were added."""
+    """Returns all people, in the order in which they were added."""
     with project.database.read() as connection:
         return all_people(connection)
 
 
 def checked_name(name: str) -> str:
-    """A person's name in its normal form.
+    """Normalises a person's name.
 
     Raises:
-        UsageError: It is empty, too long, or holds line breaks or marks that hide or reorder text.
+        UsageError: It is empty, too long, or contains line breaks or characters that hide or
+            reorder text.
     """
     plain = unicodedata.normalize("NFC", name).strip()
     if not has_visible_text(plain) or len(plain) > 80 or for_terminal(plain) != plain:
@@ -134,7 +134,7 @@ def checked_name(name: str) -> str:
 
 
 def person_key(name: str) -> str:
-    """The form under which names are compared."""
+    """Returns the form in which names are compared."""
     return unicodedata.normalize("NFKC", name).casefold()
 
 
@@ -166,14 +166,14 @@ def _person(row: Any) -> Person:
 
 
 def find_person(connection: Connection, name: str) -> Person | None:
-    """The person of that name; upper and lower case are the same."""
+    """Returns the person of that name, ignoring case, or None."""
     row = connection.execute(select(people).where(people.c.name_key == person_key(name.strip())))
     found = row.one_or_none()
     return None if found is None else _person(found)
 
 
 def get_person(connection: Connection, name: str) -> Person:
-    """The person of that name.
+    """Returns the person of that name, ignoring case.
 
     Raises:
         InputError: There is none.
@@ -186,37 +186,43 @@ def get_person(connection: Connection, name: str) -> Person:
 
 
 def all_people(connection: Connection) -> list[Person]:
-    """Everybody, in the order in which they were added."""
+    """Returns all people, in the order in which they were added."""
     return [_person(row) for row in connection.execute(select(people).order_by(people.c.id))]
 
 
-def set_active(connection: Connection, project: Project, person: Person, active: bool) -> None:
-    """Lets somebody in or keeps them out; their labels stay, open leases run out."""
+def lock_person(connection: Connection, person: int) -> None:
+    """Allows one transaction per person at a time: two tabs cannot get two items."""
     connection.execute(
-        select(people.c.id).where(people.c.id == person.id).with_for_update(key_share=True)
+        select(people.c.id).where(people.c.id == person).with_for_update(key_share=True)
     )
-    connection.execute(update(people).where(people.c.id == person.id).values(active=int(active)))
+
+
+def set_active(connection: Connection, project: Project, person: Person, active: bool) -> None:
+    """Lets a person in or keeps them out; their labels stay, open leases run out."""
+    lock_person(connection, person.id)
+    _update(connection, person.id, active=int(active))
     if not active:
-        connection.execute(delete(sessions).where(sessions.c.person == person.id))
+        _close_sessions(connection, person)
     elif person.role == "annotator":
         _fill_queue(connection, project, person.id)
-    data = {"name": person.name, "role": person.role, "active": active}
-    _events.append(connection, [NewEvent("person", person.id, None, data)], project.clock())
+    _append_person_event(connection, project, person._replace(active=active))
 
 
 def set_language(connection: Connection, person: int, lang: Language) -> None:
-    """The language in which somebody sees the pages."""
-    connection.execute(update(people).where(people.c.id == person).values(lang=lang))
+    """Stores the language in which a person sees the pages."""
+    _update(connection, person, lang=lang)
 
 
 def new_link(connection: Connection, project: Project, person: Person) -> str:
-    """A fresh personal link's token; the one before stops working, and so do open sessions."""
+    """Makes a new personal link; the old one and all open sessions stop working.
+
+    Returns:
+        The token of the link. It is not stored.
+    """
     token = secrets.token_urlsafe(32)
-    connection.execute(
-        update(people).where(people.c.id == person.id).values(link_hash=_digest(token))
-    )
-    connection.execute(delete(sessions).where(sessions.c.person == person.id))
-    _access_changed(connection, project, person, "link")
+    _update(connection, person.id, link_hash=_digest(token))
+    _close_sessions(connection, person)
+    _append_person_event(connection, project, person, changed="link")
     return token
 
 
@@ -224,19 +230,28 @@ def set_password(connection: Connection, project: Project, person: Person, passw
     """Sets a password; open sessions end.
 
     Raises:
-        UsageError: It is too short, or longer than anybody types.
+        UsageError: It is too short, or longer than 1,000 characters.
     """
     if not MIN_PASSWORD <= len(password) <= 1000:
         raise UsageError(f"a password has at least {MIN_PASSWORD} characters")
-    hashed = _hasher().hash(password)
-    connection.execute(update(people).where(people.c.id == person.id).values(password_hash=hashed))
+    _update(connection, person.id, password_hash=_hasher().hash(password))
+    _close_sessions(connection, person)
+    _append_person_event(connection, project, person, changed="password")
+
+
+def _update(connection: Connection, person: int, **values: Any) -> None:
+    connection.execute(update(people).where(people.c.id == person).values(**values))
+
+
+def _close_sessions(connection: Connection, person: Person) -> None:
     connection.execute(delete(sessions).where(sessions.c.person == person.id))
-    _access_changed(connection, project, person, "password")
 
 
-def _access_changed(connection: Connection, project: Project, person: Person, what: str) -> None:
-    data = {"name": person.name, "role": person.role, "active": person.active, "changed": what}
-    _events.append(connection, [NewEvent("person", person.id, None, data)], project.clock())
+def _append_person_event(
+    connection: Connection, project: Project, person: Person, **changed: str
+) -> None:
+    data = {"name": person.name, "role": person.role, "active": person.active, **changed}
+    append_events(connection, [NewEvent("person", person.id, None, data)], project.now())
 
 
 @cache
@@ -246,7 +261,7 @@ def _hasher() -> PasswordHasher:
 
 @cache
 def _few_at_a_time() -> threading.BoundedSemaphore:
-    """Checking a password takes 64 MiB; a flood of them must not take all there is."""
+    """Limits concurrent password checks: each takes 64 MiB, and a flood must not use it all."""
     return threading.BoundedSemaphore(4)
 
 
@@ -260,7 +275,7 @@ def _digest(token: str) -> str:
 
 
 def person_of_link(connection: Connection, token: str) -> Person | None:
-    """Whose personal link that is; nobody's if it was replaced or its owner is kept out."""
+    """Returns the owner of a personal link; None if it was replaced or its owner is kept out."""
     digest = _digest(token)
     row = connection.execute(select(people).where(people.c.link_hash == digest)).one_or_none()
     if row is None or not row.active or not hmac.compare_digest(row.link_hash, digest):
@@ -269,7 +284,7 @@ def person_of_link(connection: Connection, token: str) -> Person | None:
 
 
 def check_password(project: Project, name: str, password: str) -> Person | None:
-    """Who that is, if the password is theirs. Takes as long for names that nobody has."""
+    """Returns the person if the password is theirs. Takes as long for names that do not exist."""
     with project.database.read() as connection:
         query = select(people).where(people.c.name_key == person_key(name.strip()[:200]))
         row = connection.execute(query).one_or_none()
@@ -283,74 +298,68 @@ def check_password(project: Project, name: str, password: str) -> Person | None:
 
 
 def admit_try(project: Project, address: str, name: str | None = None) -> list[int]:
-    """Notes an attempt to sign in, before it is looked at; `forgive` takes it off again.
+    """Counts an attempt to sign in, before it is checked; `forgive` takes it off again.
 
-    Each attempt is noted first and counted then, so that none of those made at the same moment
-    slips through.
+    Each attempt is stored first and counted then, so that no attempt made at the same moment
+    escapes the limit.
 
     Args:
         project: The project.
-        address: Where it comes from.
-        name: Whose password is tried; None for a personal link.
+        address: The network address that it comes from.
+        name: The name whose password is tried; None for a personal link.
 
     Returns:
-        What to give to `forgive` after a success.
+        The rows to pass to `forgive` after a success.
 
     Raises:
-        TooManyTriesError: There were too many for that name or from that address of late.
+        TooManyTriesError: There were too many recent attempts for that name or address.
     """
     limits = {_digest(f"address {address}"): _TRIES_PER_ADDRESS}
     if name is not None:
         limits[_digest(f"name {person_key(name.strip()[:200])}")] = _TRIES_PER_NAME
-    now = _events.stamp(project.clock())
+    now = project.now()
     with project.database.write() as connection:
-        begin, end = (_events.later(now, span) for span in (-_WINDOW_SECONDS, _WINDOW_SECONDS))
+        begin, end = (seconds_later(now, span) for span in (-_WINDOW_SECONDS, _WINDOW_SECONDS))
         connection.execute(delete(failures).where(~failures.c.at.between(begin, end)))
         query = insert(failures).returning(failures.c.id)
-        noted = list(connection.scalars(query, [{"scope": s, "at": now} for s in limits]))
+        rows = list(connection.scalars(query, [{"scope": s, "at": now} for s in limits]))
     with project.database.read() as connection:
         counted = connection.execute(
             select(failures.c.scope, func.count())
             .where(failures.c.scope.in_(limits))
             .group_by(failures.c.scope)
         )
-        closed = any(row[1] > limits[row[0]] for row in counted)
+        closed = any(count > limits[scope] for scope, count in counted)
     if closed:
-        forgive(project, noted)
+        forgive(project, rows)
         raise TooManyTriesError("too many attempts to sign in; try again in a quarter of an hour")
-    return noted
+    return rows
 
 
-def forgive(project: Project, noted: list[int]) -> None:
+def forgive(project: Project, rows: list[int]) -> None:
     """Takes an attempt off the count."""
     with project.database.write() as connection:
-        connection.execute(delete(failures).where(failures.c.id.in_(noted)))
+        connection.execute(delete(failures).where(failures.c.id.in_(rows)))
 
 
 def open_session(connection: Connection, project: Project, person: Person) -> str:
-    """Signs a browser in; returns the secret for its cookie. Always a fresh one."""
-    token = secrets.token_urlsafe(32)
-    now = _events.stamp(project.clock())
+    """Signs a browser in and returns a new secret for its cookie."""
+    token, now = secrets.token_urlsafe(32), project.now()
+    values = {"token_hash": _digest(token), "person": person.id, "csrf": secrets.token_urlsafe(32),
+              "expires": seconds_later(now, SESSION_SECONDS)}  # fmt: skip
     connection.execute(delete(sessions).where(sessions.c.expires < now))
-    connection.execute(
-        insert(sessions).values(
-            token_hash=_digest(token),
-            person=person.id,
-            csrf=secrets.token_urlsafe(32),
-            expires=_events.later(now, SESSION_SECONDS),
-        )
-    )
+    connection.execute(insert(sessions).values(values))
     return token
 
 
 def find_session(connection: Connection, project: Project, token: str) -> LoginSession | None:
-    """The session of a cookie, if it is one of ours, not over, and its owner may come in."""
+    """Returns the session of a cookie; None if it is unknown, expired, or its owner is kept out."""
     row = connection.execute(
         select(people, sessions.c.csrf, sessions.c.expires)
         .join(sessions, sessions.c.person == people.c.id)
         .where(sessions.c.token_hash == _digest(token))
     ).one_or_none()
-    if row is None or not row.active or row.expires <= _events.stamp(project.clock()):
+    if row is None or not row.active or row.expires <= project.now():
         return None
     return LoginSession(_person(row), row.csrf)
 

@@ -11,15 +11,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 from sqlalchemy.engine import URL
 
-from flames.annotation import events as _events
-from flames.annotation.database import Database, parse_url, sqlite_url
+from flames.annotation.database import Database, parse_url
+from flames.annotation.database import settings as settings_table
+from flames.annotation.events import timestamp, utc_now
 from flames.annotation.options import DEFAULT_URL, checked_url
-from flames.annotation.schema import settings as settings_table
 from flames.errors import InputError, UsageError
+from flames.records import Frozen
 from flames.storage.atomic import write_atomic
 from flames.taxonomy import Language, Taxonomy
 
@@ -28,10 +28,8 @@ DATABASE_FILE = "labels.db"
 DATABASE_VARIABLE = "FLAMES_ANNOTATE_DATABASE"
 
 
-class SourceFile(BaseModel):
-    """Where responses came from; those `without_text` (of response or prompt) were left out."""
-
-    model_config = ConfigDict(frozen=True)
+class SourceFile(Frozen):
+    """A source of responses; those `without_text` (of response or prompt) were left out."""
 
     name: str
     sha256: str
@@ -39,15 +37,13 @@ class SourceFile(BaseModel):
     without_text: int
 
 
-class ProjectSettings(BaseModel):
+class ProjectSettings(Frozen):
     """What was fixed when the project was made.
 
     `population` counts the responses with text that could have been drawn, `without_text` those
-    that hold nothing to judge (blocked, empty, failed) and were left out. `lease_minutes` is how
-    long an item stays with somebody who does not answer.
+    with nothing to judge (blocked, empty, failed), which were left out. `lease_minutes` is how
+    long an item stays with a person who does not answer.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     version: Literal[1] = 1
     name: str
@@ -72,41 +68,42 @@ class Project:
     Args:
         path: Its folder.
         database: Its database, already up to date.
-        clock: Tells the time.
+        clock: Returns the current time.
     """
 
     def __init__(
-        self, path: Path, database: Database, clock: Callable[[], datetime] = _events.now
+        self, path: Path, database: Database, clock: Callable[[], datetime] = utc_now
     ) -> None:
         self.path = path
         self.database = database
         self.clock = clock
+
+    def now(self) -> str:
+        """Returns the current time as it is stored."""
+        return timestamp(self.clock())
 
     @cached_property
     def settings(self) -> ProjectSettings:
         """What was fixed when the project was made."""
         found = stored_settings(self.database)
         if found is None:
-            raise InputError(
-                "has no project in its database; was `flames annotate init` cut short? "
-                "Run it again",
-                path=self.path,
-            )
+            message = "has no project in its database; was `flames annotate init` cut short? "
+            raise InputError(message + "Run it again", path=self.path)
         return found
 
     @property
     def taxonomy(self) -> Taxonomy:
-        """The values that labels are judged by."""
+        """The taxonomy whose rubric the annotators apply."""
         return self.settings.taxonomy
 
     @property
     def public_url(self) -> str | None:
-        """How people reach the server, if that was said when the project was made."""
-        url = _noted(self.path).get("url")
+        """The server's public address, if it was given when the project was made."""
+        url = _project_file(self.path).get("url")
         return None if url is None else str(url)
 
     def link(self, token: str, url: str | None = None) -> str:
-        """A personal link; `url` is the server's public address if it is not the project's."""
+        """Returns a personal link; `url` overrides the project's public address."""
         base = self.public_url or DEFAULT_URL if url is None else checked_url(url)
         return f"{base}/join/{token}"
 
@@ -122,32 +119,30 @@ class Project:
 
 
 def stored_settings(database: Database) -> ProjectSettings | None:
-    """The settings that the database holds, if a project was made in it."""
+    """Returns the settings in a database, or None if it holds no project."""
+    query = select(settings_table.c.value).where(settings_table.c.name == "project")
     with database.read() as connection:
-        text = connection.execute(
-            select(settings_table.c.value).where(settings_table.c.name == "project")
-        ).scalar_one_or_none()
+        text = connection.execute(query).scalar_one_or_none()
     return None if text is None else ProjectSettings.model_validate_json(text)
 
 
 def open_project(
-    path: str | os.PathLike[str], *, clock: Callable[[], datetime] = _events.now
+    path: str | os.PathLike[str], *, clock: Callable[[], datetime] = utc_now
 ) -> Project:
-    """Opens a project, its database brought up to date.
+    """Opens a project and brings its database up to date.
 
     Args:
         path: The folder that `init` made. The environment variable `FLAMES_ANNOTATE_DATABASE`
-            replaces the database that it names (to add a password, say).
-        clock: Tells the time.
+            overrides the database named in it (to add a password, for example).
+        clock: Returns the current time.
 
     Raises:
-        InputError: The folder is no project.
-        UsageError: Its database was made by a newer version.
+        InputError: The folder is not a project.
+        UsageError: A newer version made its database.
         OutsideError: Its database cannot be reached.
     """
     folder = Path(path)
-    url = _database_url(folder)
-    database = Database(url)
+    database = Database(_database_url(folder))
     if database.sqlite and not Path(str(database.url.database)).exists():
         raise InputError(f"its database {DATABASE_FILE} is missing", path=folder)
     project = Project(folder, database, clock)
@@ -159,7 +154,7 @@ def open_project(
 
 @contextmanager
 def closed_on_failure(database: Database) -> Iterator[None]:
-    """Closes the database where the block fails."""
+    """Closes the database if the block fails."""
     try:
         yield
     except BaseException:
@@ -167,16 +162,14 @@ def closed_on_failure(database: Database) -> Iterator[None]:
         raise
 
 
-def _noted(folder: Path) -> dict[str, Any]:
-    """What the folder's file says of the project."""
+def _project_file(folder: Path) -> dict[str, Any]:
     file = folder / PROJECT_FILE
     try:
         data: dict[str, Any] = json.loads(file.read_text("utf-8"))
         return {**data, "database": str(data["database"])}
     except FileNotFoundError:
-        raise InputError(
-            "is no annotation project; `flames annotate init` makes one", path=folder
-        ) from None
+        message = "is not an annotation project; `flames annotate init` makes one"
+        raise InputError(message, path=folder) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=file) from None
     except (ValueError, KeyError, TypeError):
@@ -184,44 +177,45 @@ def _noted(folder: Path) -> dict[str, Any]:
 
 
 def _database_url(folder: Path) -> URL:
-    named: str = _noted(folder)["database"]
+    named: str = _project_file(folder)["database"]
     if chosen := os.environ.get(DATABASE_VARIABLE):
         return parse_url(chosen)
-    return sqlite_url(folder / DATABASE_FILE) if named == DATABASE_FILE else parse_url(named)
+    return _sqlite_url(folder) if named == DATABASE_FILE else parse_url(named)
+
+
+def _sqlite_url(folder: Path) -> URL:
+    return URL.create("sqlite", database=str(folder / DATABASE_FILE))
 
 
 def prepare_database(folder: Path, url: str | None, public_url: str | None) -> Database:
-    """The database of a project that is about to be made; its place is noted in the folder, and
-    how people reach the server.
+    """Opens the database of a project that is about to be made, and writes the project file.
 
-    A password in the URL is not written down: it is to be found in `FLAMES_ANNOTATE_DATABASE`,
-    `PGPASSWORD` or a `.pgpass` file when the project is opened.
+    The file names the database and the server's public address. A password in the URL is not
+    written to it: opening the project takes the password from `FLAMES_ANNOTATE_DATABASE`,
+    `PGPASSWORD` or a `.pgpass` file.
 
     Raises:
-        UsageError: The folder or the database holds a project already.
+        UsageError: The folder or the database already holds a project.
     """
     chosen = os.environ.get(DATABASE_VARIABLE) or url
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; a project is a folder")
-    noted = DATABASE_FILE
-    target = sqlite_url(folder / DATABASE_FILE)
-    if chosen is not None:
-        target = parse_url(chosen)
-        noted = _without_password(target).render_as_string(hide_password=False)
+    target = _sqlite_url(folder) if chosen is None else parse_url(chosen)
     if (folder / PROJECT_FILE).exists():
         _refuse_second(Database(_database_url(folder)), folder).close()
-    told = {"version": 1, "database": noted}
+    content = {"version": 1, "database": DATABASE_FILE}
+    if chosen is not None:
+        content["database"] = _without_password(target).render_as_string(hide_password=False)
     if public_url is not None:
-        told["url"] = public_url
-    write_atomic(folder / PROJECT_FILE, json.dumps(told) + "\n")
+        content["url"] = public_url
+    write_atomic(folder / PROJECT_FILE, json.dumps(content) + "\n")
     return _refuse_second(Database(target), folder)
 
 
 def _without_password(url: URL) -> URL:
-    bare = URL.create(
-        url.drivername, url.username, None, url.host, url.port, url.database, url.query
-    )
-    return bare.difference_update_query(["password"])
+    parts = (url.host, url.port, url.database, url.query)
+    kept = URL.create(url.drivername, url.username, None, *parts)
+    return kept.difference_update_query(["password"])
 
 
 def _refuse_second(database: Database, folder: Path) -> Database:
@@ -229,8 +223,8 @@ def _refuse_second(database: Database, folder: Path) -> Database:
         database.migrate()
         found = stored_settings(database)
         if found is not None:
-            where = f"{folder}" if database.sqlite else database.place
+            where = folder if database.sqlite else database.place
             raise UsageError(
-                f"{where} holds the project {found.name!r} already; a project is never made twice"
+                f"{where} already holds the project {found.name!r}; choose another folder"
             )
     return database

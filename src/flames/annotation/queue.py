@@ -1,56 +1,62 @@
-"""Which item is whose, and which comes next: leases, quotas, everybody's own order.
+"""Which item comes next for each annotator: leases, quotas, and the order of their queue.
 
 An item never has more assignments at a time (open leases and answers together) than its quota.
-Row locks see to it on PostgreSQL, one writer at a time on SQLite. The order of locks is people,
-assignments, items, chain; a transaction that holds an item never waits for another.
+PostgreSQL ensures this with row locks, SQLite with one writer at a time. The order of locks is
+people, assignments, items, chain; a transaction that holds an item never waits for another.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, Select, Table, and_, exists, func, select, update
 
-from flames.annotation import events as _events
-from flames.annotation.events import NewEvent
+from flames.annotation.database import assignments, items
+from flames.annotation.events import NewEvent, append_events, seconds_later
 from flames.annotation.project import Project
-from flames.annotation.schema import assignments, items, people
 from flames.annotation.tasks import GoneError, Kind, task_query
 
 
-def lock_person(connection: Connection, person: int) -> None:
-    """One transaction a person at a time: two tabs cannot get two items."""
-    connection.execute(
-        select(people.c.id).where(people.c.id == person).with_for_update(key_share=True)
-    )
+def lock_items(connection: Connection, ids: Iterable[int]) -> Sequence[Any]:
+    """Waits for items, in the order of their ids, and keeps them until the transaction ends."""
+    query = select(items.c.id, items.c.quota, items.c.taken).order_by(items.c.id)
+    locked = query.where(items.c.id.in_(sorted(set(ids)))).with_for_update(key_share=True)
+    return connection.execute(locked).all()
 
 
-def lock_item(connection: Connection, item: int) -> Row[Any]:
-    """Waits for an item and keeps it to the end of the transaction."""
-    query = select(items).where(items.c.id == item).with_for_update(key_share=True)
-    return connection.execute(query).one()
+def change_taken(connection: Connection, item: int, step: int) -> None:
+    """Changes the number of places taken of an item."""
+    connection.execute(update(items).where(items.c.id == item).values(taken=items.c.taken + step))
+
+
+def change_assignment(connection: Connection, person: int, item: int, **values: Any) -> None:
+    """Changes columns of an assignment."""
+    mine = (assignments.c.person == person, assignments.c.item == item)
+    connection.execute(update(assignments).where(*mine).values(**values))
 
 
 def retake_place(connection: Connection, item: int) -> None:
-    """Takes a place of an item again whose lease ran out, if there is one left."""
-    row = lock_item(connection, item)
+    """Takes a place again of an item whose lease ran out.
+
+    Raises:
+        GoneError: All its places are taken.
+    """
+    [row] = lock_items(connection, [item])
     if row.quota is not None and row.taken >= row.quota:
         raise GoneError("expired")
-    connection.execute(update(items).where(items.c.id == item).values(taken=items.c.taken + 1))
+    change_taken(connection, item, 1)
 
 
-def free_place(connection: Connection, person: int, item: int) -> None:
-    """Puts a leased item back into the person's queue, and its place at others' disposal."""
-    connection.execute(
-        update(assignments)
-        .where(assignments.c.person == person, assignments.c.item == item)
-        .values(state="waiting", expires=None)
-    )
-    connection.execute(update(items).where(items.c.id == item).values(taken=items.c.taken - 1))
+def return_leases(connection: Connection, project: Project, rows: Sequence[Any], why: str) -> None:
+    """Puts locked assignments back into their queues and gives their places to others."""
+    entries = [NewEvent("returned", row.person, row.item, {"why": why}) for row in rows]
+    append_events(connection, entries, project.now())
+    for row in rows:
+        change_assignment(connection, row.person, row.item, state="waiting", expires=None)
+        change_taken(connection, row.item, -1)
 
 
 def held_by(
@@ -58,61 +64,54 @@ def held_by(
     person: int,
     now: str,
     leases: Table = assignments,
-    rows: Callable[..., Select[Any]] = task_query,
+    query: Callable[..., Select[Any]] = task_query,
 ) -> Row[Any] | None:
-    """What the person has in the browser, if its time is not up.
+    """Returns what a person has open in the browser, unless its time ran out.
 
     Args:
         connection: Any transaction.
-        person: Who.
+        person: The person's id.
         now: The time.
-        leases: The table of what people have.
-        rows: Selects from it what pages show.
+        leases: The table of leases: `assignments` or `adjudications`.
+        query: Builds the query on it.
     """
     mine = (leases.c.person == person, leases.c.state == "leased", leases.c.expires > now)
-    return connection.execute(rows(*mine).limit(1)).one_or_none()
+    return connection.execute(query(*mine).limit(1)).one_or_none()
 
 
 class Lease(NamedTuple):
-    """An item that is about to be in somebody's hands."""
+    """An item that is about to be leased: its row, the event, and the assignment's new values."""
 
     row: Row[Any]
-    entry: NewEvent
+    event: NewEvent
     values: dict[str, str]
 
 
-def fresh_lease(project: Project, now: str, seconds: float | None = None) -> dict[str, str]:
-    """A new ticket and the time until which it holds.
+def lease_values(project: Project, now: str, offline: float | None = None) -> dict[str, str]:
+    """Returns the columns of a new lease, in the browser or for some seconds in a sheet.
 
-    Tickets stay between server and browser: events tell only when a lease ends.
+    Tickets stay between server and browser: events only record when a lease ends.
     """
-    span = project.settings.lease_minutes * 60 if seconds is None else seconds
-    return {"ticket": secrets.token_urlsafe(16), "expires": _events.later(now, span)}
+    seconds = project.settings.lease_minutes * 60 if offline is None else offline
+    return {
+        "state": "leased" if offline is None else "offline",
+        "since": now,
+        "ticket": secrets.token_urlsafe(16),
+        "expires": seconds_later(now, seconds),
+    }
 
 
-def new_lease(
-    project: Project, row: Row[Any], moment: datetime, offline: float | None = None
-) -> Lease:
-    """A lease to be: in the browser, or for some seconds in a sheet (`offline`)."""
-    now = _events.stamp(moment)
-    fresh = fresh_lease(project, now, offline)
-    told: dict[str, Any] = {"expires": fresh["expires"]}
-    state = "leased"
-    if offline is not None:
-        told["offline"], state = True, "offline"
-    entry = NewEvent("leased", row.person, row.item, told)
-    return Lease(row, entry, {"state": state, "since": now, **fresh})
+def new_lease(project: Project, row: Row[Any], now: str, offline: float | None = None) -> Lease:
+    """Prepares a lease, in the browser or for some seconds in a sheet."""
+    values = lease_values(project, now, offline)
+    data = {"expires": values["expires"]} | ({} if offline is None else {"offline": True})
+    return Lease(row, NewEvent("leased", row.person, row.item, data), values)
 
 
-def give(connection: Connection, lease: Lease) -> None:
-    """Puts an item into somebody's hands, after the event that says so."""
-    row = lease.row
-    connection.execute(update(items).where(items.c.id == row.item).values(taken=items.c.taken + 1))
-    connection.execute(
-        update(assignments)
-        .where(assignments.c.person == row.person, assignments.c.item == row.item)
-        .values(lease.values)
-    )
+def store_lease(connection: Connection, lease: Lease) -> None:
+    """Writes a lease to the tables, after its event."""
+    change_taken(connection, lease.row.item, 1)
+    change_assignment(connection, lease.row.person, lease.row.item, **lease.values)
 
 
 def lease_next(
@@ -123,26 +122,26 @@ def lease_next(
     offline: float | None = None,
     training: bool = True,
 ) -> Lease | None:
-    """Leases the next item of the person's own order; the person must be locked."""
+    """Leases the next item in the person's queue; the person must be locked."""
     row = choose(connection, project, person, training=training)
     if row is None:
         return None
-    moment = project.clock()
-    lease = new_lease(project, row, moment, offline)
-    _events.append(connection, [lease.entry], moment)
-    give(connection, lease)
+    now = project.now()
+    lease = new_lease(project, row, now, offline)
+    append_events(connection, [lease.event], now)
+    store_lease(connection, lease)
     return lease
 
 
 def choose(
     connection: Connection, project: Project, person: int, *, training: bool = True
 ) -> Row[Any] | None:
-    """The next item of the person's own order, locked; None if others hold all that are left.
+    """Locks the next item in the person's queue; None if others hold all that are left.
 
     Args:
-        connection: A writing transaction.
+        connection: A write transaction.
         project: The project.
-        person: Whose item it will be.
+        person: The person's id.
         training: Whether training items come first.
     """
     if training:
@@ -152,79 +151,70 @@ def choose(
     free = candidates(person, "work").with_for_update(of=items, key_share=True, skip_locked=True)
     row = connection.execute(free).first()
     if row is None:
-        return None  # a control alone would stand out, and serve nobody
-    if _block(project) and _control_due(
-        project, person, served_of(count_states(connection, person))
-    ):
-        row = connection.execute(candidates(person, "control")).first() or row
+        return None  # a control at the end would stand out, and serve nobody
+    if size := _block_size(project):
+        served = count_served(count_states(connection, person))
+        if served % size == _control_slot(project, person, served // size):
+            row = connection.execute(candidates(person, "control")).first() or row
     return row
 
 
 def candidates(person: int, kind: Kind) -> Select[Any]:
-    """The first item of a kind in the person's order that they may have."""
-    conditions = [
-        assignments.c.person == person,
-        assignments.c.state == "waiting",
-        assignments.c.kind == kind,
-    ]
-    if kind == "work":
-        conditions.append(items.c.taken < items.c.quota)
-    return task_query(*conditions).order_by(assignments.c.position).limit(1)
+    """Selects the first item of a kind in the person's queue that they may have."""
+    mine = (assignments.c.person == person, assignments.c.state == "waiting")
+    free = [items.c.taken < items.c.quota] if kind == "work" else []
+    query = task_query(*mine, assignments.c.kind == kind, *free)
+    return query.order_by(assignments.c.position).limit(1)
 
 
 Counts = dict[tuple[str, str], int]
 
 
 def count_states(connection: Connection, person: int) -> Counts:
-    """The person's assignments by kind and state."""
-    rows = connection.execute(
-        select(assignments.c.kind, assignments.c.state, func.count())
-        .where(assignments.c.person == person)
-        .group_by(assignments.c.kind, assignments.c.state)
-    )
-    return {(row[0], row[1]): row[2] for row in rows}
+    """Counts the person's assignments by kind and state."""
+    by = (assignments.c.kind, assignments.c.state)
+    query = select(*by, func.count()).where(assignments.c.person == person).group_by(*by)
+    return {(kind, state): n for kind, state, n in connection.execute(query)}
 
 
-def served_of(counts: Counts) -> int:
-    """How many items of the real queue were put before the person, answered or in hand."""
+def count_served(counts: Counts) -> int:
+    """Counts the work and control items that the person has answered or holds."""
     return sum(
         n for (kind, state), n in counts.items() if kind != "training" and state != "waiting"
     )
 
 
-def _block(project: Project) -> int:
-    """Items in a block of the real queue that holds one control; 0 without controls."""
+def _block_size(project: Project) -> int:
+    """Returns the length of a block that holds one control; 0 without controls."""
     rate = project.settings.control_rate
     return round(1 / rate) if rate else 0
 
 
 def _control_slot(project: Project, person: int, block: int) -> int:
-    size = _block(project)
     text = f"{project.settings.seed} {person} {block}"
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) % size
-
-
-def _control_due(project: Project, person: int, served: int) -> bool:
-    size = _block(project)
-    return served % size == _control_slot(project, person, served // size)
+    digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
+    return int.from_bytes(digest) % _block_size(project)
 
 
 def controls_ahead(project: Project, person: int, served: int, work: int, left: int) -> int:
-    """How many controls will come among the next `work` items of the real queue."""
-    size = _block(project)
-    if not size or not work:
-        return 0
-    ahead = 0
-    position = served
-    while work and ahead < left:
+    """Counts the controls that will come among the person's next `work` work items.
+
+    Args:
+        project: The project.
+        person: The person's id.
+        served: Work and control items that they have had.
+        work: Work items that are still to come.
+        left: Controls that are left.
+    """
+    size = _block_size(project)
+    ahead, position = 0, served
+    while size and work and ahead < left:
         block, offset = divmod(position, size)
         if offset == 0 and work >= 2 * size:  # whole blocks hold one control each
             whole = min(work // (size - 1) - 1, left - ahead)
-            ahead, position, work = (
-                ahead + whole,
-                position + whole * size,
-                work - whole * (size - 1),
-            )
+            ahead += whole
+            position += whole * size
+            work -= whole * (size - 1)
         elif offset == _control_slot(project, person, block):
             ahead, position = ahead + 1, position + 1
         else:
@@ -233,26 +223,20 @@ def controls_ahead(project: Project, person: int, served: int, work: int, left: 
 
 
 def sweep(project: Project) -> int:
-    """Returns leases that ran out to the queue; tells how many."""
-    now = _events.stamp(project.clock())
-    over = and_(assignments.c.state.in_(("leased", "offline")), assignments.c.expires <= now)
+    """Returns expired leases to the queues, and how many there were."""
+    expired = and_(
+        assignments.c.state.in_(("leased", "offline")), assignments.c.expires <= project.now()
+    )
     with project.database.look() as connection:
-        if not connection.execute(select(exists().where(over))).scalar_one():
+        if not connection.execute(select(exists().where(expired))).scalar_one():
             return 0
     with project.database.write() as connection:
         rows = connection.execute(
             select(assignments.c.person, assignments.c.item)
-            .where(over)
+            .where(expired)
             .order_by(assignments.c.item, assignments.c.person)
             .with_for_update(skip_locked=True, key_share=True)
         ).all()
-        ids = sorted({row.item for row in rows})
-        connection.execute(
-            select(items.c.id).where(items.c.id.in_(ids)).order_by(items.c.id)
-            .with_for_update(key_share=True)
-        )  # fmt: skip
-        entries = [NewEvent("returned", row.person, row.item, {"why": "expired"}) for row in rows]
-        _events.append(connection, entries, project.clock())
-        for row in rows:
-            free_place(connection, row.person, row.item)
+        lock_items(connection, [row.item for row in rows])
+        return_leases(connection, project, rows, "expired")
         return len(rows)

@@ -1,27 +1,32 @@
-"""An item in somebody's hands, and what may go wrong with it."""
+"""An item as annotators and adjudicators see it, and what they may answer."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Row, Select, select
 
+from flames.annotation.database import assignments, items
 from flames.annotation.project import Project
-from flames.annotation.schema import assignments, items
 from flames.errors import UsageError
+from flames.options import listed
 from flames.records import Response
-from flames.taxonomy import Dimension, Subcomponent
+from flames.taxonomy import Dimension, Subcomponent, Taxonomy, Text
+from flames.text import utf8_safe
 
 Kind = Literal["work", "control", "training"]
 Answer = Literal["label", "skip", "flag"]
 
+STATES: dict[Answer, str] = {"label": "labelled", "skip": "skipped", "flag": "flagged"}
+"""The state of an assignment after each answer."""
+UNSCORED: dict[str, Answer] = {"flagged": "flag", "skipped": "skip"}
 MAX_RATIONALE = 4000
 
 
 class Task(NamedTuple):
-    """An item in somebody's hands. Nothing in it tells which model answered."""
+    """An item in an annotator's hands. Nothing in it reveals which model responded."""
 
     ticket: str
     ref: str
@@ -30,13 +35,12 @@ class Task(NamedTuple):
     subcomponent: Subcomponent | None
     response: Response
     rationale: str
-    since: str
 
 
 _GONE = {
     "gone": "this item is no longer yours; here is the next one",
     "answered": "this item was answered already; undo takes the answer back",
-    "expired": "this item's time ran out and somebody else has it now; here is the next one",
+    "expired": "your time for this item ran out and somebody else has it; here is the next one",
     "no-undo": "there is nothing to undo",
     "adjudicating": "your last answer went to an adjudicator in the meantime",
 }
@@ -46,7 +50,8 @@ class GoneError(UsageError):
     """The item is no longer in the person's hands; nothing was recorded.
 
     Args:
-        why: `gone`, `answered`, `expired`, `no-undo` or `adjudicating`; pages say it in words.
+        why: `gone`, `answered`, `expired`, `no-undo` or `adjudicating`; pages have a sentence
+            for each.
     """
 
     def __init__(self, why: str) -> None:
@@ -55,53 +60,73 @@ class GoneError(UsageError):
 
 
 def clean_text(text: str) -> str:
-    """What somebody typed, with what no database or file can hold replaced.
+    """Replaces what a database or file cannot hold in a rationale.
 
     Raises:
         UsageError: It is too long.
     """
     text = text.replace("\r\n", "\n").replace("\x00", "\N{REPLACEMENT CHARACTER}").strip()
-    text = text.encode("utf-8", "replace").decode("utf-8")
     if len(text) > MAX_RATIONALE:
         raise UsageError(f"a rationale has at most {MAX_RATIONALE} characters, not {len(text)}")
-    return text
+    return utf8_safe(text)
 
 
-_COLUMNS = (
-    assignments.c.person,
-    assignments.c.item,
-    assignments.c.kind,
-    assignments.c.state,
-    assignments.c.ticket,
-    assignments.c.since,
-    assignments.c.score,
-    assignments.c.rationale,
-    assignments.c.seq,
-    items.c.ref,
-    items.c.dimension,
-    items.c.subcomponent,
-    items.c.response,
-    items.c.gold,
-    items.c.explanation,
-)
+def check_score(taxonomy: Taxonomy, dimension: str, score: int | None) -> None:
+    """Checks that a score is on the scale of a dimension.
+
+    Raises:
+        UsageError: It is not.
+    """
+    scale = taxonomy.dimension(dimension).scale
+    if score not in scale:
+        raise UsageError(f"a score in {dimension} is {listed(scale)}, not {score}")
 
 
 def part_of(dimension: Dimension, name: str | None) -> Subcomponent | None:
-    """The subcomponent of that name, where there is one and the taxonomy has any."""
+    """Returns the subcomponent of that name; None without a name or subcomponents."""
     return dimension.subcomponent(name) if name is not None and dimension.subcomponents else None
 
 
+class RubricRow(NamedTuple):
+    """A score of an item's scale: its name and what deserves it, where the taxonomy has them."""
+
+    score: int
+    name: Text | None
+    rule: Text | None
+
+
+def rubric(
+    taxonomy: Taxonomy, dimension: Dimension, part: Subcomponent | None
+) -> Iterator[RubricRow]:
+    """Yields the rubric of an item, best score first."""
+    levels = {level.score: level for level in taxonomy.levels}
+    for score in dimension.scale:
+        level = levels.get(score)
+        rule = part.rubric.get(score) if part is not None else None
+        yield RubricRow(
+            score, level.name if level else None, rule or (level.definition if level else None)
+        )
+
+
 def task_query(*where: Any) -> Select[Any]:
-    """Assignments with what their items show."""
+    """Selects assignments with what is shown of their items."""
+    shown = (items.c.ref, items.c.dimension, items.c.subcomponent, items.c.response)
     source = assignments.join(items, items.c.id == assignments.c.item)
-    return select(*_COLUMNS).select_from(source).where(*where)
+    columns = (assignments, *shown, items.c.gold, items.c.explanation)
+    return select(*columns).select_from(source).where(*where)
+
+
+def item_parts(
+    taxonomy: Taxonomy, row: Row[Any]
+) -> tuple[Dimension, Subcomponent | None, Response]:
+    """Reads dimension, subcomponent and response of a row with the item's columns."""
+    dimension = taxonomy.dimension(row.dimension)
+    part = part_of(dimension, row.subcomponent)
+    return dimension, part, Response.model_validate(json.loads(row.response))
 
 
 def task_of(project: Project, row: Row[Any], lease: Mapping[str, str] | None = None) -> Task:
-    """The task of an assignment's row, or of one that has just been leased."""
-    dimension = project.taxonomy.dimension(row.dimension)
-    part = part_of(dimension, row.subcomponent)
-    response = Response.model_validate(json.loads(row.response))
+    """Builds the task of an assignment's row, or of one that has just been leased."""
+    parts = item_parts(project.taxonomy, row)
     ticket = row.ticket if lease is None else lease["ticket"]
-    since = row.since if lease is None else lease["since"]
-    return Task(ticket, row.ref, row.kind, dimension, part, response, row.rationale or "", since)
+    return Task(ticket, row.ref, row.kind, *parts, row.rationale or "")

@@ -1,42 +1,52 @@
-"""The annotators' work: the item in hand, answers to it, taking them back."""
+"""The annotators' work: the current item, answers to it, and undo."""
 
 from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Row, case, func, select, update
+from sqlalchemy import Connection, Row, case, func, select
 
-from flames.annotation import events as _events
-from flames.annotation.events import NewEvent
-from flames.annotation.ledger import STATES
+from flames.annotation.database import adjudications, assignments, items
+from flames.annotation.events import NewEvent, append_events, seconds_between
+from flames.annotation.people import lock_person
 from flames.annotation.project import Project
 from flames.annotation.queue import (
     Counts,
     Lease,
     candidates,
+    change_assignment,
+    change_taken,
     choose,
     controls_ahead,
+    count_served,
     count_states,
-    free_place,
-    fresh_lease,
-    give,
     held_by,
     lease_next,
-    lock_item,
-    lock_person,
+    lease_values,
+    lock_items,
     new_lease,
     retake_place,
-    served_of,
+    return_leases,
+    store_lease,
     sweep,
 )
-from flames.annotation.schema import adjudications, assignments, items
-from flames.annotation.tasks import Answer, GoneError, Kind, Task, clean_text, task_of, task_query
+from flames.annotation.tasks import (
+    STATES,
+    Answer,
+    GoneError,
+    Kind,
+    Task,
+    check_score,
+    clean_text,
+    task_of,
+    task_query,
+)
 from flames.errors import UsageError
 from flames.taxonomy import Text
 
 
 class Feedback(NamedTuple):
-    """What a training item teaches once it was answered."""
+    """What a training item teaches after its answer."""
 
     task: Task
     given: int | None
@@ -47,15 +57,15 @@ class Feedback(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """What came of an answer: the item's kind (a lesson follows on training), and the next item
-    where it could be leased in the same transaction."""
+    """The kind of the answered item (a training item has a lesson), and the next item if the
+    same transaction could lease it."""
 
     kind: Kind
     following: Task | None
 
 
 class Progress(NamedTuple):
-    """How far somebody is: answers given, and answers given plus still to give."""
+    """A person's progress: answers given, and answers given plus those still to give."""
 
     phase: Literal["training", "work"]
     done: int
@@ -65,16 +75,16 @@ class Progress(NamedTuple):
 
 
 def current(project: Project, person: int) -> Task | None:
-    """The item that the person has, or the next one, leased to them now; None when all is done."""
+    """Returns the person's current item, or leases the next one; None when all is done."""
     with project.database.look() as connection:
-        row = held_by(connection, person, _events.stamp(project.clock()))
+        row = held_by(connection, person, project.now())
     if row is not None:
         return task_of(project, row)
     sweep(project)
     while True:
         with project.database.write() as connection:
             lock_person(connection, person)
-            row = held_by(connection, person, _events.stamp(project.clock()))
+            row = held_by(connection, person, project.now())
             if row is not None:
                 return task_of(project, row)
             lease = lease_next(connection, project, person)
@@ -83,10 +93,10 @@ def current(project: Project, person: int) -> Task | None:
             locked = connection.execute(candidates(person, "work")).first()
             if locked is None:
                 return None
-        # All items that are left are in other transactions' hands. Waiting for one of them while
-        # holding nothing cannot end in a deadlock; then everything is looked at anew.
+        # All items that are left are locked by other transactions. Waiting for one of them while
+        # holding nothing cannot end in a deadlock; then everything is read again.
         with project.database.write() as connection:
-            lock_item(connection, locked.item)
+            lock_items(connection, [locked.item])
 
 
 def answer(
@@ -98,13 +108,13 @@ def answer(
     score: int | None = None,
     rationale: str = "",
 ) -> Answered:
-    """Takes an answer to a leased item, and leases the next one in the same transaction.
+    """Records an answer to a leased item, and leases the next one in the same transaction.
 
     The same answer given twice (a double click, a repeated request) counts once. An answer that
     comes after the lease ran out still counts while the item has a place left.
 
     Raises:
-        GoneError: The ticket is not the person's, was answered otherwise, or ran out and somebody
+        GoneError: The ticket is not the person's, has another answer, or expired and somebody
             else has the item now.
         UsageError: The score is not on the item's scale, or the rationale is too long.
     """
@@ -117,7 +127,12 @@ def answer(
         ).one_or_none()  # fmt: skip
         if row is None or row.state == "offline":
             raise GoneError("gone")
-        _check_score(project, row, what, score)
+        if what not in STATES:
+            raise UsageError("an answer is a label, a skip or a flag")
+        if what == "label":
+            check_score(project.taxonomy, row.dimension, score)
+        elif score is not None:
+            raise UsageError("only a label has a score")
         if row.state not in ("leased", "waiting"):
             if (row.state, row.score, row.rationale) == (STATES[what], score, rationale):
                 return Answered(row.kind, None)
@@ -125,22 +140,12 @@ def answer(
         if row.state == "waiting":
             retake_place(connection, row.item)
         # After a skip the item itself is locked: the next one waits for its own transaction.
-        hurry = row.state == "leased" and what != "skip" and row.kind != "training"
-        following = choose(connection, project, person, training=False) if hurry else None
+        at_once = row.state == "leased" and what != "skip" and row.kind != "training"
+        following = choose(connection, project, person, training=False) if at_once else None
         lease = record_answer(connection, project, row, what, score, rationale, following=following)
     if lease is None:
         return Answered(row.kind, None)
     return Answered(row.kind, task_of(project, lease.row, lease.values))
-
-
-def _check_score(project: Project, row: Row[Any], what: Answer, score: int | None) -> None:
-    if what not in STATES:
-        raise UsageError("an answer is a label, a skip or a flag")
-    if what != "label" and score is not None:
-        raise UsageError("only a label has a score")
-    scale = project.taxonomy.dimension(row.dimension).scale
-    if what == "label" and score not in scale:
-        raise UsageError(f"a score in {row.dimension} is {' or '.join(map(str, scale))}")
 
 
 def record_answer(
@@ -154,46 +159,43 @@ def record_answer(
     following: Row[Any] | None = None,
     **extra: Any,
 ) -> Lease | None:
-    """Writes an answer to an assignment that takes a place: event and tables.
+    """Writes the event and the table rows of an answer to an assignment that takes a place.
 
     Args:
-        connection: A writing transaction that has locked the assignment.
+        connection: A write transaction that has locked the assignment.
         project: The project.
-        row: The assignment (with `person`, `item`, `ticket`, `since`).
+        row: The assignment (with `person`, `item`, `since`).
         what: Label, skip or flag.
-        score: A label's score.
+        score: The score of a label.
         rationale: May be empty.
         following: The next item, locked, to be leased at the same time.
-        **extra: More for the event (`source`, `labelled_at`).
+        **extra: Further fields of the event (`source`, `labelled_at`).
+
+    Returns:
+        The lease of the next item.
     """
     if what == "skip":
-        connection.execute(
-            update(items).where(items.c.id == row.item).values(taken=items.c.taken - 1)
-        )
-    moment = project.clock()
+        change_taken(connection, row.item, -1)
+    now = project.now()
     data: dict[str, Any] = {"answer": what, "score": score, "rationale": rationale, **extra}
     if row.since is not None and "source" not in extra:
-        seconds = (moment - _events.moment(row.since)).total_seconds()
-        data["seconds"] = round(max(seconds, 0.0), 3)
-    entries = [NewEvent("labelled", row.person, row.item, data)]
-    lease = new_lease(project, following, moment) if following is not None else None
+        data["seconds"] = seconds_between(row.since, now)
+    lease = new_lease(project, following, now) if following is not None else None
+    answered = NewEvent("labelled", row.person, row.item, data)
+    seq = append_events(connection, [answered, *([lease.event] if lease else [])], now)
+    change_assignment(
+        connection, row.person, row.item,
+        state=STATES[what], score=score, rationale=rationale, seq=seq, expires=None,
+    )  # fmt: skip
     if lease is not None:
-        entries.append(lease.entry)
-    event = _events.append(connection, entries, moment)[0]
-    connection.execute(
-        update(assignments)
-        .where(assignments.c.person == row.person, assignments.c.item == row.item)
-        .values(state=STATES[what], score=score, rationale=rationale, seq=event.seq, expires=None)
-    )
-    if lease is not None:
-        give(connection, lease)
+        store_lease(connection, lease)
     return lease
 
 
 def undo(project: Project, person: int) -> None:
-    """Takes the person's last answer back: the item is in their hands again, text kept.
+    """Takes the person's last answer back: they hold the item again, with its rationale.
 
-    An item that they had not answered yet goes back to the queue.
+    An item that they have not answered yet goes back to the queue.
 
     Raises:
         GoneError: There is no answer to take back, an adjudicator has the item, or (after a skip)
@@ -212,106 +214,89 @@ def undo(project: Project, person: int) -> None:
         ).one_or_none()
         if last is None or last.kind == "training":
             raise GoneError("no-undo")
-        taken_up = select(adjudications.c.item).where(adjudications.c.item == last.item)
-        if connection.execute(taken_up).first() is not None:
+        adjudicated = select(adjudications.c.item).where(adjudications.c.item == last.item)
+        if connection.execute(adjudicated).first() is not None:
             raise GoneError("adjudicating")
-        open_leases = connection.execute(
+        held = connection.execute(
             task_query(assignments.c.person == person, assignments.c.state == "leased")
             .with_for_update(of=assignments, key_share=True)
         ).all()  # fmt: skip
-        freed = [row.item for row in open_leases]
-        changed = sorted({*freed, *([last.item] if last.state == "skipped" else [])})
-        connection.execute(
-            select(items.c.id).where(items.c.id.in_(changed)).order_by(items.c.id)
-            .with_for_update(key_share=True)
-        )  # fmt: skip
-        if last.state == "skipped":
-            retake_place(connection, last.item)
-        entries = [NewEvent("returned", person, item, {"why": "released"}) for item in freed]
-        moment = project.clock()
-        now = _events.stamp(moment)
-        lease = fresh_lease(project, now)
-        told = {"expires": lease["expires"], "seq": last.seq}
-        entries.append(NewEvent("undone", person, last.item, told))
-        _events.append(connection, entries, moment)
-        for item in freed:
-            free_place(connection, person, item)
-        connection.execute(
-            update(assignments)
-            .where(assignments.c.person == person, assignments.c.item == last.item)
-            .values(state="leased", since=now, seq=None, score=None, **lease)
-        )
+        skipped = [last.item] if last.state == "skipped" else []
+        lock_items(connection, [*(row.item for row in held), *skipped])
+        for item in skipped:
+            retake_place(connection, item)
+        return_leases(connection, project, held, "released")
+        now = project.now()
+        lease = lease_values(project, now)
+        data = {"expires": lease["expires"], "seq": last.seq}
+        append_events(connection, [NewEvent("undone", person, last.item, data)], now)
+        change_assignment(connection, person, last.item, seq=None, score=None, **lease)
 
 
-def lease_offline(project: Project, person: int, count: int, days: float) -> list[Task]:
-    """Gives somebody items for a sheet, at most `count`, for a number of days."""
+def lease_offline(project: Project, person: int, count: int, days: float) -> int:
+    """Leases items for a person's sheet for some days: at most `count`; returns how many."""
     sweep(project)
-    given: list[Task] = []
+    leased = 0
     with project.database.write() as connection:
         lock_person(connection, person)
-        while len(given) < count:
-            lease = lease_next(connection, project, person, offline=days * 86_400, training=False)
-            if lease is None:
-                break
-            given.append(task_of(project, lease.row, lease.values))
-    return given
+        while leased < count and lease_next(
+            connection, project, person, offline=days * 86_400, training=False
+        ):
+            leased += 1
+    return leased
 
 
 def offline_tasks(project: Project, person: int) -> list[Task]:
-    """What somebody has in sheets, in the order in which it was given."""
+    """Returns what a person has in sheets, in the order in which it was leased."""
+    query = task_query(assignments.c.person == person, assignments.c.state == "offline")
     with project.database.read() as connection:
-        rows = connection.execute(
-            task_query(assignments.c.person == person, assignments.c.state == "offline").order_by(
-                assignments.c.since, assignments.c.position
-            )
-        ).all()
-    return [task_of(project, row) for row in rows]
+        rows = connection.execute(query.order_by(assignments.c.since, assignments.c.position))
+        return [task_of(project, row) for row in rows]
 
 
 def feedback(project: Project, person: int, ticket: str) -> Feedback | None:
-    """What an answered training item teaches; None if the ticket is none of the person's."""
+    """Returns what an answered training item teaches; None if the ticket is not the person's."""
+    query = task_query(
+        assignments.c.person == person,
+        assignments.c.ticket == ticket,
+        assignments.c.kind == "training",
+        assignments.c.state != "leased",
+    )
     with project.database.read() as connection:
-        row = connection.execute(
-            task_query(
-                assignments.c.person == person,
-                assignments.c.ticket == ticket,
-                assignments.c.kind == "training",
-                assignments.c.state != "leased",
-            )
-        ).one_or_none()
+        row = connection.execute(query).one_or_none()
         if row is None:
             return None
-        counts = count_states(connection, person)
-    total = sum(n for (kind, _), n in counts.items() if kind == "training")
+        total, left = _training(count_states(connection, person))
     explanation = Text.model_validate_json(row.explanation) if row.explanation else None
-    answered = (
-        total - counts.get(("training", "waiting"), 0) - counts.get(("training", "leased"), 0)
-    )
-    return Feedback(task_of(project, row), row.score, row.gold, explanation, answered, total)
+    return Feedback(task_of(project, row), row.score, row.gold, explanation, total - left, total)
+
+
+def _training(counts: Counts) -> tuple[int, int]:
+    """Training items in all, and those still to answer."""
+    training = {state: n for (kind, state), n in counts.items() if kind == "training"}
+    return sum(training.values()), training.get("waiting", 0) + training.get("leased", 0)
 
 
 def progress(project: Project, person: int) -> Progress:
-    """How far somebody is. It grows by one an answer, whatever the kind of the item."""
-    right = case((assignments.c.score == items.c.gold, 1), else_=0)
-    free = case((items.c.taken < items.c.quota, 1), else_=0)
+    """Returns a person's progress. It grows by one per answer, whatever the kind of the item."""
+    right = func.sum(case((assignments.c.score == items.c.gold, 1), else_=0))
+    free = func.sum(case((items.c.taken < items.c.quota, 1), else_=0))
+    by = (assignments.c.kind, assignments.c.state)
     query = (
-        select(
-            assignments.c.kind, assignments.c.state, func.count(), func.sum(right), func.sum(free)
-        )
+        select(*by, func.count(), right, free)
         .select_from(assignments.join(items, items.c.id == assignments.c.item))
         .where(assignments.c.person == person)
-        .group_by(assignments.c.kind, assignments.c.state)
+        .group_by(*by)
     )
     with project.database.look() as connection:
         rows = connection.execute(query).all()
     counts: Counts = {(row[0], row[1]): row[2] for row in rows}
     known = sum(row[3] for row in rows if row[0] == "training")
-    training = sum(n for (kind, _), n in counts.items() if kind == "training")
-    left = sum(counts.get(("training", state), 0) for state in ("waiting", "leased"))
+    training, left = _training(counts)
     if left:
         return Progress("training", training - left, training, known, training - left)
     work = sum(row[4] for row in rows if row[:2] == ("work", "waiting"))
-    served = served_of(counts)
+    served = count_served(counts)
     in_hand = sum(counts.get((kind, "leased"), 0) for kind in ("work", "control"))
     controls = controls_ahead(project, person, served, work, counts.get(("control", "waiting"), 0))
     return Progress("work", served - in_hand, served + work + controls, known, training)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from flames.annotation.schema import metadata
+from flames.annotation.database import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

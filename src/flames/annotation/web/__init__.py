@@ -1,4 +1,4 @@
-"""The web application for annotators, adjudicators and leads. Rendered on the server."""
+"""The web application for annotators, adjudicators and leads, rendered on the server."""
 
 from flames.annotation.web.app import create_app, serve
 

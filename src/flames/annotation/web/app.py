@@ -1,44 +1,117 @@
-"""The application, and the server that it runs on."""
+"""The application: security headers and limits around the pages, and the server that runs it."""
 
 from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Awaitable, Callable
+from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flames.annotation.options import ServeOptions, checked_url
 from flames.annotation.project import Project
 from flames.annotation.tasks import MAX_RATIONALE
-from flames.annotation.web import adjudicate as _adjudicate
-from flames.annotation.web import lead as _lead
-from flames.annotation.web import signin as _signin
-from flames.annotation.web import work as _work
-from flames.annotation.web.guard import Forbidden, Guard, SignInNeeded, maybe_session
+from flames.annotation.web import labelling, lead, session
 from flames.annotation.web.render import render, static_file
+from flames.annotation.web.session import Forbidden, SignInNeeded, maybe_session
 from flames.errors import FlamesError, OutsideError, UsageError
 
+MAX_BODY = 256 * 1024
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",  # stricter, and POST requests would come without an Origin
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
 _log = logging.getLogger(__name__)
 
 
+class Guard:
+    """ASGI middleware that adds security headers and checks what comes in.
+
+    Requests that change something must come from our own pages, as far as the browser says, and
+    declare at most `MAX_BODY` bytes; the server reads no more than declared. `Server-Timing`
+    reports how long a request took on the server, in milliseconds.
+    """
+
+    def __init__(self, app: ASGIApp, *, https: bool) -> None:
+        self.app = app
+        self.https = https
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handles one connection."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = time.perf_counter()
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(_HEADERS)
+                if self.https or scope.get("scheme") == "https":
+                    headers["Strict-Transport-Security"] = "max-age=31536000"
+                headers.setdefault("Cache-Control", "no-store")
+                spent = (time.perf_counter() - begun) * 1000
+                headers["Server-Timing"] = f"app;dur={spent:.2f}"
+            await send(message)
+
+        handler = _refusal(scope) or self.app
+        await handler(scope, receive, answer)
+
+
+def _refusal(scope: Scope) -> Response | None:
+    if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        return None
+    headers = Headers(scope=scope)
+    if not _from_our_pages(headers):
+        return PlainTextResponse("This request does not come from one of our pages.", 403)
+    length = headers.get("content-length")
+    if length is None or not length.isdecimal():
+        return PlainTextResponse("The request must declare its length.", 411)
+    if int(length) > MAX_BODY:
+        return PlainTextResponse("The request is too large.", 413)
+    return None
+
+
+def _from_our_pages(headers: Headers) -> bool:
+    """Checks what browsers say about a request; other programs say nothing (CSRF tokens remain)."""
+    site = headers.get("sec-fetch-site")
+    if site is not None and site not in ("same-origin", "none"):
+        return False
+    origin = headers.get("origin")
+    if origin is None or site is not None:
+        return True
+    return urlsplit(origin).netloc == headers.get("host")
+
+
 def create_app(project: Project, *, public_url: str | None = None, https: bool = False) -> ASGIApp:
-    """The web application of a project.
+    """Builds the web application of a project.
 
     Args:
         project: The project, open. Requests run in threads and share it.
-        public_url: How people reach the server, where that differs from how they seem to
-            (`https://labels.example.org` behind a proxy); personal links begin with it.
-        https: Whether the server itself speaks TLS; an `https` address says so, too.
+        public_url: Public address of the server if it differs (`https://labels.example.org`
+            behind a proxy); personal links begin with it.
+        https: Whether the server itself speaks TLS; an `https` address implies it.
 
     Raises:
-        UsageError: The URL is none.
+        UsageError: The URL is not an http or https address.
     """
     if public_url is not None:
         public_url = checked_url(public_url)
@@ -46,12 +119,12 @@ def create_app(project: Project, *, public_url: str | None = None, https: bool =
     app.state.project = project
     app.state.public_url = public_url
     app.state.https = https or (public_url or "").startswith("https://")
-    app.state.watch = _lead.Watch(project)
-    for part in (_signin, _work, _adjudicate, _lead):
-        app.include_router(part.router)
+    app.state.watch = lead.Watch(project)
+    for router in (session.router, labelling.router, lead.router):
+        app.include_router(router)
     app.add_api_route("/static/{name}", _static, methods=["GET"])
     app.add_api_route("/health", _health, methods=["GET"])
-    for kind, handler in _HANDLERS:
+    for kind, handler in _HANDLERS.items():
         app.add_exception_handler(kind, handler)
     return Guard(app, https=app.state.https)  # around everything, its own failures included
 
@@ -69,19 +142,19 @@ def _health() -> Response:
 
 
 async def _to_signin(request: Request, _: Exception) -> Response:
-    if unsaved := await _written(request):
-        return _signin.form_page(request, "signin.html", 401, unsaved=unsaved)
+    if unsaved := await _unsaved_text(request):
+        return session.form_page(request, "signin.html", 401, unsaved=unsaved)
     return RedirectResponse("/signin", 303)
 
 
 async def _forbidden(request: Request, error: Exception) -> Response:
     assert isinstance(error, Forbidden)
     code = 404 if error.why == "forbidden.missing" else 403
-    return _error(request, code, error.why, unsaved=await _written(request))
+    return _error(request, code, error.why, unsaved=await _unsaved_text(request))
 
 
-async def _written(request: Request) -> str:
-    """What somebody wrote in a form that is refused because they may no longer send it."""
+async def _unsaved_text(request: Request) -> str:
+    """Returns the text in a form that is refused because its sender may no longer send it."""
     if request.method != "POST":
         return ""
     form = await request.form()
@@ -105,26 +178,25 @@ async def _bug(request: Request, error: Exception) -> Response:
     return _error(request, 500, "error.bug")
 
 
-def _error(request: Request, code: int, words: str, unsaved: str = "") -> Response:
+def _error(request: Request, code: int, why: str, unsaved: str = "") -> Response:
     try:
-        session = maybe_session(request)
+        reader = maybe_session(request)
     except FlamesError:
-        session = None  # the database is away: the page can do without a name
+        reader = None  # the database is away: the page can do without a name
     return render(
-        request, "error.html", session=session, status_code=code, code=code, why=words,
+        request, "error.html", session=reader, status_code=code, code=code, why=why,
         unsaved=unsaved,
     )  # fmt: skip
 
 
-_Handler = Callable[[Request, Exception], Awaitable[Response]]
-_HANDLERS: tuple[tuple[type[Exception], _Handler], ...] = (
-    (SignInNeeded, _to_signin),
-    (Forbidden, _forbidden),
-    (HTTPException, _http),
-    (RequestValidationError, _http),
-    (FlamesError, _flames),
-    (Exception, _bug),
-)
+_HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
+    SignInNeeded: _to_signin,
+    Forbidden: _forbidden,
+    HTTPException: _http,
+    RequestValidationError: _http,
+    FlamesError: _flames,
+    Exception: _bug,
+}
 
 
 def serve(
@@ -134,16 +206,17 @@ def serve(
 
     Args:
         project: The project.
-        options: Where it listens, and how people reach it.
+        options: Where it listens, and its public address.
         ready: Called with the address once the server listens.
 
     Raises:
-        UsageError: The address cannot be listened on.
+        UsageError: The server cannot listen on the address.
     """
     host, url = options.host, options.public_url
     app = create_app(project, public_url=url, https=options.certificate is not None)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        sock = socket.create_server((host, options.port), family=_family(host), backlog=2048)
+        sock = socket.create_server((host, options.port), family=family, backlog=2048)
     except OSError as error:
         raise UsageError(f"cannot listen on {host}:{options.port}: {error.strerror}") from None
     config = uvicorn.Config(
@@ -160,12 +233,8 @@ def serve(
         timeout_graceful_shutdown=5,
     )
     scheme = "https" if options.certificate is not None else "http"
-    shown = f"[{host}]" if ":" in host else host
+    shown_host = f"[{host}]" if ":" in host else host
     with sock:
         if ready is not None:
-            ready(url or f"{scheme}://{shown}:{sock.getsockname()[1]}")
+            ready(url or f"{scheme}://{shown_host}:{sock.getsockname()[1]}")
         uvicorn.Server(config).run(sockets=[sock])
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET

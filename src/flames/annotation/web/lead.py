@@ -6,23 +6,23 @@ import threading
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Form
+from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from flames.annotation import adjudication, events, people
+from flames.annotation import adjudication, people
 from flames.annotation.aggregate import answers_by_item
-from flames.annotation.insight import Insight, disagreements, insight, status, voices_on
-from flames.annotation.label_studio import label_studio_config
+from flames.annotation.events import read_events
+from flames.annotation.formats import label_studio_config
+from flames.annotation.insight import Insight, disagreements, insight, status
 from flames.annotation.labels_out import export
 from flames.annotation.ledger import Item, Ledger, read_items
-from flames.annotation.options import FORMATS, LABELS, ROLES, Format, Labels
+from flames.annotation.options import FORMATS, LABELS, ROLES, InviteOptions
 from flames.annotation.people import LoginSession
 from flames.annotation.project import Project
-from flames.annotation.tasks import part_of
-from flames.annotation.web.guard import Forbidden, checked, only, project_of
+from flames.annotation.tasks import part_of, rubric
 from flames.annotation.web.render import bars, dots, language, render
-from flames.annotation.web.work import rubric
+from flames.annotation.web.session import Forbidden, FormField, checked, only, project_of
 from flames.errors import UsageError
 
 router = APIRouter()
@@ -33,12 +33,15 @@ _Sender = Annotated[LoginSession, Depends(checked("lead"))]
 _PAGE = 50
 _RESAMPLES = 500
 _PATIENCE_SECONDS = 1.0
-_KINDS = {"jsonl": "application/x-ndjson", "csv": "text/csv", "label-studio": "application/json"}
-_SUFFIX = {"jsonl": "jsonl", "csv": "csv", "label-studio": "json"}
+_FILES = {
+    "jsonl": ("jsonl", "application/x-ndjson"),
+    "csv": ("csv", "text/csv"),
+    "label-studio": ("json", "application/json"),
+}
 
 
 class Watch:
-    """What the dashboard shows, kept between requests: events are only ever read once.
+    """The data of the dashboard, kept between requests: each event is read only once.
 
     Agreement with its intervals takes seconds for a large team. It is computed on the spot while
     that is quick, and in the background once it was not; the page then says how old it is.
@@ -54,15 +57,15 @@ class Watch:
         self._computing = threading.Lock()
 
     def ledger(self) -> tuple[Ledger, dict[int, Item], int]:
-        """The present state, all items, and how many wait for an adjudicator."""
+        """Returns the present state, all items, and how many wait for an adjudicator."""
         with self._reading, self.project.database.read() as connection:
             if not self._items:
                 self._items = read_items(connection)
-            self._ledger.apply(events.read(connection, after=self._ledger.head.seq))
+            self._ledger.apply(read_events(connection, after=self._ledger.head.seq))
             return self._ledger.copy(), self._items, adjudication.count_open(connection)
 
     def insight(self, ledger: Ledger, items: dict[int, Item]) -> Insight:
-        """Agreement, as fresh as can be had without making the reader wait."""
+        """Returns agreement, as fresh as possible without making the reader wait."""
         have = self._insight
         if have is not None and have.seq == ledger.head.seq:
             return have
@@ -70,7 +73,7 @@ class Watch:
             with self._computing:
                 return self._compute(ledger, items)
         if self._computing.acquire(blocking=False):
-            threading.Thread(target=self._later, args=(ledger, items), daemon=True).start()
+            threading.Thread(target=self._compute_later, args=(ledger, items), daemon=True).start()
         return have
 
     def _compute(self, ledger: Ledger, items: dict[int, Item]) -> Insight:
@@ -80,7 +83,7 @@ class Watch:
         self._insight = found
         return found
 
-    def _later(self, ledger: Ledger, items: dict[int, Item]) -> None:
+    def _compute_later(self, ledger: Ledger, items: dict[int, Item]) -> None:
         try:
             self._compute(ledger, items)
         finally:
@@ -94,135 +97,121 @@ def _watch(request: Request) -> Watch:
 
 @router.get("/lead")
 def dashboard(request: Request, session: _Reader) -> Response:
-    """Progress, speed, agreement, people."""
+    """Shows progress, speed, agreement and people."""
     watch = _watch(request)
     ledger, items, disputed = watch.ledger()
     state = status(watch.project, ledger, items, disputed)
     found = watch.insight(ledger, items)
     taxonomy = watch.project.taxonomy
+    percents = [each.agreement.percent if each.agreement else None for each in found.over_time]
+    starts = [each.start for each in found.over_time]
     return render(
-        request, "lead.html", session=session, state=state, insight=found,
-        taxonomy=taxonomy, people={person.name: person for person in state.people},
+        request, "lead.html", session=session, state=state, insight=found, taxonomy=taxonomy,
         raters={rater.rater: rater for rater in found.agreement.overall.raters},
         part_labels={p.name: p.label for d in taxonomy.dimensions for p in d.subcomponents},
-        answers_chart=bars([(each.start, each.answers) for each in found.over_time]),
-        agreement_chart=dots([
-            (each.start, each.agreement.percent if each.agreement else None)
-            for each in found.over_time
-        ]),
-        whats=LABELS, forms=FORMATS,
+        answers_chart=bars(starts, [each.answers for each in found.over_time]),
+        agreement_chart=dots(starts, percents),
+        whats=LABELS,
     )  # fmt: skip
 
 
 @router.get("/lead/disagreements")
-def differing(request: Request, session: _Reader, page: int = 1) -> Response:
-    """Items on which people differ."""
+def disagreements_page(request: Request, session: _Reader, page: int = 1) -> Response:
+    """Shows the items on which people disagree."""
     ledger, items, _ = _watch(request).ledger()
     found = disagreements(ledger, items)
     pages = max(1, -(-len(found) // _PAGE))
     page = min(max(page, 1), pages)
     return render(
         request, "disagreements.html", session=session, total=len(found), page=page, pages=pages,
-        rows=found[(page - 1) * _PAGE : page * _PAGE],
+        rows=found[(page - 1) * _PAGE : page * _PAGE], people=ledger.people,
         dimensions={d.name: d for d in project_of(request).taxonomy.dimensions},
     )  # fmt: skip
 
 
 @router.get("/lead/item/{ref}")
-def item(request: Request, session: _Reader, ref: str) -> Response:
-    """One item with everything that was said of it, and by whom."""
+def item_page(request: Request, session: _Reader, ref: str) -> Response:
+    """Shows one item with all answers to it, with names."""
     ledger, items, _ = _watch(request).ledger()
-    found = next((each for each in items.values() if each.ref == ref), None)
-    if found is None:
+    item = next((each for each in items.values() if each.ref == ref), None)
+    if item is None:
         raise Forbidden("forbidden.missing")
     taxonomy = project_of(request).taxonomy
-    dimension = taxonomy.dimension(found.dimension)
-    part = part_of(dimension, found.subcomponent)
+    dimension = taxonomy.dimension(item.dimension)
+    part = part_of(dimension, item.subcomponent)
     return render(
-        request, "item.html", session=session, item=found, dimension=dimension, part=part,
-        voices=voices_on(found, answers_by_item(ledger).get(found.id, []), ledger),
-        rubric=rubric(taxonomy, dimension, part),
+        request, "item.html", session=session, item=item, dimension=dimension, part=part,
+        answers=answers_by_item(ledger).get(item.id, []), people=ledger.people,
+        decision=ledger.decisions.get(item.id),
+        rubric=list(rubric(taxonomy, dimension, part)),
     )  # fmt: skip
 
 
 @router.get("/lead/people")
 def people_page(request: Request, session: _Reader) -> Response:
-    """Who takes part."""
+    """Shows who takes part."""
     return _people_page(request, session)
 
 
-def _people_page(
-    request: Request, session: LoginSession, *, status_code: int = 200, **context: Any
-) -> Response:
-    project = project_of(request)
-    with project.database.read() as connection:
-        everybody = people.all_people(connection)
+def _people_page(request: Request, session: LoginSession, **context: Any) -> Response:
     context = {"error": None, "link": None, "link_of": None, **context}
+    everybody = people.list_people(project_of(request))
     return render(
-        request, "people.html", session=session, status_code=status_code, everybody=everybody,
-        roles=ROLES, **context,
-    )  # fmt: skip
+        request, "people.html", session=session, everybody=everybody, roles=ROLES, **context
+    )
 
 
 @router.post("/lead/people")
 def change_people(
     request: Request,
     session: _Sender,
-    do: Annotated[str, Form()] = "",
-    name: Annotated[str, Form()] = "",
-    role: Annotated[str, Form()] = "annotator",
+    do: FormField = "",
+    name: FormField = "",
+    role: FormField = "annotator",
 ) -> Response:
-    """Adds somebody, renews a link, lets somebody in or keeps them out."""
+    """Adds a person, renews their link, lets them in or keeps them out."""
     project = project_of(request)
-    token = None
+    base = request.app.state.public_url or str(request.base_url)
+    wanted: Any = role  # InviteOptions checks it
     try:
-        with project.database.write() as connection:
-            if do == "add":
-                wanted: Any = role
-                person = people.add_person(connection, project, name, wanted)
-                token = people.new_link(connection, project, person)
-            else:
-                person = people.get_person(connection, name)
-                if person.id == session.person.id:
-                    raise UsageError("a lead cannot lock themselves out")
-                if do == "link":
-                    token = people.new_link(connection, project, person)
-                elif do in ("stop", "resume"):
-                    people.set_active(connection, project, person, do == "resume")
+        if do == "add":
+            link = people.invite(project, name, InviteOptions(base, wanted))
+        elif people.person_key(name.strip()) == people.person_key(session.person.name):
+            raise UsageError("leads cannot lock themselves out")
+        elif do == "link":
+            link = people.renew_link(project, name, base)
+        else:
+            if do in ("stop", "resume"):
+                people.admit(project, name, do == "resume")
+            return RedirectResponse("/lead/people", 303)
     except UsageError as error:
         return _people_page(request, session, status_code=422, error=str(error))
-    if token is None:
-        return RedirectResponse("/lead/people", 303)
-    base = request.app.state.public_url or str(request.base_url).rstrip("/")
-    return _people_page(request, session, link=f"{base}/join/{token}", link_of=person.name)
+    return _people_page(request, session, link=link, link_of=name)
 
 
 @router.get("/lead/export")
 def download(
     request: Request, session: _Reader, what: str = "all", form: str = "jsonl"
 ) -> Response:
-    """Labels as a file."""
-    if what not in LABELS or form not in FORMATS:
+    """Returns labels as a file."""
+    labels = next((each for each in LABELS if each == what), None)
+    file_format = next((each for each in FORMATS if each == form), None)
+    if labels is None or file_format is None:
         raise Forbidden("forbidden.missing")
-    chosen_what: Labels = next(each for each in LABELS if each == what)
-    chosen_form: Format = next(each for each in FORMATS if each == form)
-    made = export(project_of(request), chosen_what, chosen_form)
-    name = f"labels-{what}.{_SUFFIX[form]}"
-    return Response(
-        made.text.encode("utf-8"),
-        media_type=_KINDS[form],
-        headers={
-            "Content-Disposition": f'attachment; filename="{name}"',
-            "X-Flames-Event": str(made.seq),
-        },
-    )
+    made = export(project_of(request), labels, file_format)
+    suffix, kind = _FILES[file_format]
+    response = _file(made.text, f"labels-{labels}.{suffix}", kind)
+    response.headers["X-Flames-Event"] = str(made.seq)
+    return response
 
 
 @router.get("/lead/label-studio.xml")
 def config(request: Request, session: _Reader) -> Response:
-    """The labelling config for Label Studio."""
-    return Response(
-        label_studio_config(language(request, session)).encode(),
-        media_type="application/xml",
-        headers={"Content-Disposition": 'attachment; filename="label-studio.xml"'},
-    )
+    """Returns the labelling config for Label Studio."""
+    text = label_studio_config(language(request, session))
+    return _file(text, "label-studio.xml", "application/xml")
+
+
+def _file(text: str, name: str, kind: str) -> Response:
+    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(text.encode("utf-8"), media_type=kind, headers=disposition)

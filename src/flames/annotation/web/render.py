@@ -1,15 +1,14 @@
 """Pages from templates, in the reader's language.
 
-Untrusted text on its way into a page: marks that hide or reorder text are shown by number.
-
-Two small charts as SVG, drawn with attributes alone (the policy allows no inline style).
+Untrusted text is escaped; characters that hide or reorder text are shown by their number. Two
+small charts are SVG without inline styles, which the pages' policy does not allow.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -19,18 +18,14 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from flames import __version__
 from flames.annotation.people import LoginSession
-from flames.annotation.project import Project
 from flames.metrics.result import Estimate
 from flames.reports.words import load_strings
-from flames.taxonomy import Language, Text
-from flames.text import for_terminal
+from flames.taxonomy import Language
+from flames.text import for_terminal, utf8_safe
 
 _PACKAGE = "flames.annotation.web"
-HTML_LANG: dict[Language, str] = {"zh": "zh-Hans", "en": "en"}
-
-STATIC = {
+_STATIC = {
     "base.css": ("flames.reports", "templates/base.css", "text/css"),
     "app.css": (_PACKAGE, "static/app.css", "text/css"),
     "app.js": (_PACKAGE, "static/app.js", "text/javascript"),
@@ -39,10 +34,11 @@ STATIC = {
 
 
 @cache
-def environment() -> Environment:
-    """The templates. All they show is escaped; marks that hide or reorder text are replaced.
+def _environment() -> Environment:
+    """Loads the templates. Output is escaped; characters that hide or reorder text are replaced.
 
-    The filter `visible` shows such marks by number instead, where people judge the text.
+    The filter `visible` shows such characters by their number instead, where people judge the
+    text.
     """
     env = Environment(
         loader=PackageLoader(_PACKAGE, "templates"),
@@ -50,24 +46,18 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_shown,
+        finalize=_safe,
     )
     env.filters["visible"] = mark_hidden_characters
     return env
 
 
-def _shown(value: Any) -> Any:
+def _safe(value: Any) -> Any:
     return for_terminal(value, one_line=False) if type(value) is str else value
 
 
-@cache
-def words() -> dict[str, Text]:
-    """The pages' words."""
-    return load_strings()
-
-
 def language(request: Request, session: LoginSession | None) -> Language:
-    """The reader's: as they chose, or as their browser asks, or the project's."""
+    """Returns the language that the reader chose, or the browser's, or the project's."""
     if session is not None and session.person.lang is not None:
         return session.person.lang
     for part in request.headers.get("accept-language", "").split(","):
@@ -76,8 +66,8 @@ def language(request: Request, session: LoginSession | None) -> Language:
             return "zh"
         if code.startswith("en"):
             return "en"
-    project: Project = request.app.state.project
-    return project.settings.lang
+    lang: Language = request.app.state.project.settings.lang
+    return lang
 
 
 def render(
@@ -90,53 +80,47 @@ def render(
     unsaved: str = "",
     **context: Any,
 ) -> HTMLResponse:
-    """A page.
+    """Renders a page.
 
     Args:
-        request: What is answered.
+        request: The request that is answered.
         template: File name, without `.jinja`.
-        session: Who reads; decides language and navigation, and gives forms their CSRF token.
-        status_code: Of the answer.
-        said: What came of the form before: a key of the words under `said.`; the address may
+        session: The reader; decides language and navigation, and gives forms their CSRF token.
+        status_code: HTTP status.
+        said: Result of the previous form: a key of the strings under `said.`; the address may
             name one, too.
-        unsaved: What the reader wrote in a form that could not be taken, to be copied from here.
-        **context: What the template uses.
+        unsaved: Text of a form that could not be accepted, for the reader to copy.
+        **context: Variables of the template.
     """
-    lang = language(request, session)
+    lang, strings = language(request, session), load_strings()
 
     def t(key: str, /, **values: Any) -> Markup:
-        shown = {name: _shown(value) for name, value in values.items()}
-        return Markup(escape(words()[key](lang)).format(**shown))  # noqa: S704  (escaped)
+        safe = {name: _safe(value) for name, value in values.items()}
+        return Markup(escape(strings[key](lang)).format(**safe))  # noqa: S704  (escaped)
 
-    said = said or request.query_params.get("said")
-    html = (
-        environment()
-        .get_template(f"{template}.jinja")
-        .render(
-            t=t,
-            lang=lang,
-            html_lang=HTML_LANG[lang],
-            say=lambda text: text(lang),
-            session=session,
-            person=session.person if session else None,
-            csrf=session.csrf if session else None,
-            unsaved=unsaved,
-            notice=f"said.{said}" if said and f"said.{said}" in words() else None,
-            path=request.url.path,
-            project=request.app.state.project.settings,
-            version=__version__,
-            **context,
-        )
-    )
-    return HTMLResponse(html.encode("utf-8", "replace"), status_code)
+    notice = f"said.{said or request.query_params.get('said')}"
+    html = _environment().get_template(f"{template}.jinja").render(
+        t=t,
+        lang=lang,
+        html_lang="zh-Hans" if lang == "zh" else "en",
+        say=lambda text: text(lang),
+        person=session.person if session else None,
+        csrf=session.csrf if session else None,
+        unsaved=unsaved,
+        notice=notice if notice in strings else None,
+        path=request.url.path,
+        project=request.app.state.project.settings,
+        **context,
+    )  # fmt: skip
+    return HTMLResponse(utf8_safe(html), status_code)
 
 
 @cache
 def static_file(name: str) -> tuple[bytes, str] | None:
-    """A file that pages load, with its media type."""
-    if name not in STATIC:
+    """Reads a file that pages load; returns it with its media type, or None."""
+    if name not in _STATIC:
         return None
-    package, path, kind = STATIC[name]
+    package, path, kind = _STATIC[name]
     return resources.files(package).joinpath(path).read_bytes(), kind
 
 
@@ -147,13 +131,13 @@ _HIDDEN = re.compile(
 )
 _JOINER = "\u200d"
 _MOST = 2_000
-"""Marks shown by number; beyond that many a text is an attack, and they become `�`."""
+"""Characters shown by number; a text with more is an attack, and the rest become `�`."""
 
 
 def mark_hidden_characters(text: str | None) -> Markup:
-    """A text as HTML: escaped, and what cannot be seen made visible.
+    """Escapes a text for HTML and makes visible what cannot be seen.
 
-    A joiner between two emoji stays what it is; a run of the same mark is shown once with its
+    A joiner between two emoji stays as it is; a run of the same character is shown once with its
     length.
     """
     plain = (text or "").replace("\r\n", "\n").replace("\r", "\n")
@@ -188,86 +172,75 @@ def _badge(mark: str, length: int) -> Markup:
 
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640.0, 150.0, 38.0, 22.0, 10.0
+_ROOM = _HEIGHT - _BOTTOM - _TOP
 
 
 def _short(start: str) -> str:
-    """A bucket's beginning: the hour, or the day."""
+    """Shortens the start of a bucket to its hour or day."""
     return f"{start[11:13]}:00" if len(start) > len("2026-11-22") else start[5:]
 
 
-def _frame(body: list[Markup], starts: Sequence[str], top: str) -> Markup:
-    step = (_WIDTH - _LEFT) / max(len(starts), 1)
+def _step(starts: Sequence[str]) -> float:
+    return (_WIDTH - _LEFT) / max(len(starts), 1)
+
+
+def _middles(starts: Sequence[str]) -> Iterator[float]:
+    step = _step(starts)
+    return (_LEFT + step * (index + 0.5) for index in range(len(starts)))
+
+
+def _y(share: float) -> float:
+    return _TOP + _ROOM * (1 - share)
+
+
+def _chart(marks: list[Markup], starts: Sequence[str], top: str) -> Markup:
+    """Draws marks over an axis of times, with a scale from 0 to `top`."""
     every = max(1, len(starts) // 8)
-    for index, start in enumerate(starts):
-        if index % every == 0:
-            x = _LEFT + step * (index + 0.5)
-            body.append(
-                Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>').format(
-                    x, _HEIGHT - 6, _short(start)
-                )
-            )
-    base = _HEIGHT - _BOTTOM
-    body.append(
-        Markup(
-            '<line class="axis" x1="{0}" x2="{1}" y1="{2}" y2="{2}"/>'
-            '<text x="{3}" y="{4}" text-anchor="end">{5}</text>'
-            '<text x="{3}" y="{2}" text-anchor="end">0</text>'
-        ).format(_LEFT, _WIDTH, base, _LEFT - 6, _TOP + 8, top)
-    )
-    return Markup('<svg class="chart" viewBox="0 0 {} {}" aria-hidden="true">{}</svg>').format(
-        _WIDTH, _HEIGHT, Markup("").join(body)
-    )
-
-
-def bars(rows: Sequence[tuple[str, int]]) -> Markup:
-    """Counts over time."""
-    most = max((count for _, count in rows), default=0) or 1
-    step = (_WIDTH - _LEFT) / max(len(rows), 1)
-    width = min(step * 0.7, 48.0)
-    room = _HEIGHT - _BOTTOM - _TOP
-    body = [
-        Markup(
-            '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" rx="2">'
-            "<title>{}: {}</title></rect>"
-        ).format(
-            _LEFT + step * (index + 0.5) - width / 2,
-            _TOP + room * (1 - count / most),
-            width,
-            room * count / most,
-            _short(start),
-            count,
-        )
-        for index, (start, count) in enumerate(rows)
+    label = Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>')
+    labels = [
+        label.format(x, _HEIGHT - 6, _short(start))
+        for index, (x, start) in enumerate(zip(_middles(starts), starts, strict=True))
+        if index % every == 0
     ]
-    return _frame(body, [start for start, _ in rows], str(most))
+    axis = Markup(
+        '<line class="axis" x1="{0}" x2="{1}" y1="{2}" y2="{2}"/>'
+        '<text x="{3}" y="{4}" text-anchor="end">{5}</text>'
+        '<text x="{3}" y="{2}" text-anchor="end">0</text>'
+    ).format(_LEFT, _WIDTH, _HEIGHT - _BOTTOM, _LEFT - 6, _TOP + 8, top)
+    return Markup('<svg class="chart" viewBox="0 0 {} {}" aria-hidden="true">{}</svg>').format(
+        _WIDTH, _HEIGHT, Markup("").join([*marks, *labels, axis])
+    )
 
 
-def dots(rows: Sequence[tuple[str, Estimate | None]]) -> Markup:
-    """Percentages over time with their intervals."""
-    step = (_WIDTH - _LEFT) / max(len(rows), 1)
-    room = _HEIGHT - _BOTTOM - _TOP
+def bars(starts: Sequence[str], counts: Sequence[int]) -> Markup:
+    """Draws counts over time."""
+    most = max(counts, default=0) or 1
+    width = min(_step(starts) * 0.7, 48.0)
+    bar = Markup(
+        '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" rx="2">'
+        "<title>{}: {}</title></rect>"
+    )
+    marks = [
+        bar.format(
+            x - width / 2, _y(count / most), width, _ROOM * count / most, _short(start), count
+        )
+        for x, start, count in zip(_middles(starts), starts, counts, strict=True)
+    ]
+    return _chart(marks, starts, str(most))
 
-    def y(value: float) -> float:
-        return _TOP + room * (1 - value / 100)
 
-    body = []
-    for index, (start, estimate) in enumerate(rows):
-        if estimate is not None:
-            x = _LEFT + step * (index + 0.5)
-            body.append(
-                Markup(
-                    '<g class="dot"><title>{4}: {5:.0f} % ({6:.0f}–{7:.0f})</title>'
-                    '<line x1="{0:.1f}" x2="{0:.1f}" y1="{1:.1f}" y2="{2:.1f}"/>'
-                    '<circle cx="{0:.1f}" cy="{3:.1f}" r="4"/></g>'
-                ).format(
-                    x,
-                    y(estimate.low),
-                    y(estimate.high),
-                    y(estimate.value),
-                    _short(start),
-                    estimate.value,
-                    estimate.low,
-                    estimate.high,
-                )
+def dots(starts: Sequence[str], estimates: Sequence[Estimate | None]) -> Markup:
+    """Draws percentages over time with their intervals."""
+    dot = Markup(
+        '<g class="dot"><title>{4}: {5:.0f} % ({6:.0f}–{7:.0f})</title>'
+        '<line x1="{0:.1f}" x2="{0:.1f}" y1="{1:.1f}" y2="{2:.1f}"/>'
+        '<circle cx="{0:.1f}" cy="{3:.1f}" r="4"/></g>'
+    )
+    marks = []
+    for x, start, each in zip(_middles(starts), starts, estimates, strict=True):
+        if each is not None:
+            low, high, y = (_y(value / 100) for value in (each.low, each.high, each.value))
+            marks.append(
+                dot.format(x, low, high, y, _short(start), each.value, each.low, each.high)
             )
-    return _frame(body, [start for start, _ in rows], "100 %")
+    return _chart(marks, starts, "100 %")

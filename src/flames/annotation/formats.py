@@ -1,0 +1,302 @@
+"""Two formats in which labels leave a project and come back: sheets and Label Studio's JSON.
+
+A sheet is a CSV file that one annotator fills in offline. Label Studio's tasks do not name the
+model, as annotators see them; the annotator's name is in the `meta` of the results, which Label
+Studio keeps. Source: https://labelstud.io/guide/task_format and https://labelstud.io/tags/choices
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+from xml.sax.saxutils import quoteattr
+
+from flames.annotation.ledger import GivenLabel, Item, Ledger
+from flames.annotation.options import SheetOptions
+from flames.annotation.people import get_person
+from flames.annotation.project import Project
+from flames.annotation.tasks import UNSCORED, Answer, Task, part_of
+from flames.annotation.work import lease_offline, offline_tasks
+from flames.errors import InputError, UsageError
+from flames.storage.atomic import to_csv
+from flames.storage.rows import Row
+from flames.taxonomy import Language, Taxonomy, Text
+from flames.text import from_cell
+
+MARK = "item"
+"""The column by which a sheet is recognised."""
+_LEADING_NUMBER = re.compile(r"\s*(\d+)")
+
+
+class RawLabel(NamedTuple):
+    """A label as a file gives it; None where the file has no value."""
+
+    annotator: str | None
+    answer: Answer
+    score: int | None
+    rationale: str
+    labelled_at: Any = None
+    seconds: Any = None
+
+
+class Sheet(NamedTuple):
+    """The CSV text of a person's sheet, and how many items it holds, new ones among them."""
+
+    person: str
+    text: str
+    items: int
+    new: int
+
+
+def write_sheet(project: Project, name: str, options: SheetOptions | None = None) -> Sheet:
+    """Leases items to an annotator for some days, and writes all their offline items as CSV.
+
+    The sheet shows neither models nor which items have known answers. Items that the person
+    already has in a sheet are repeated, so a lost file does no harm.
+
+    Raises:
+        InputError: Nobody has that name.
+        UsageError: The person is not an annotator, or was stopped.
+    """
+    options = options or SheetOptions()
+    lang = options.lang or project.settings.lang
+    with project.database.read() as connection:
+        person = get_person(connection, name)
+    if person.role != "annotator" or not person.active:
+        raise UsageError(f"{person.name} is not an active annotator")
+    new = lease_offline(project, person.id, options.items, options.days)
+    tasks = offline_tasks(project, person.id)
+    rows = [_sheet_row(task, project.taxonomy, lang) | {"annotator": person.name} for task in tasks]
+    scores = sorted({s for d in project.taxonomy.dimensions for s in d.scale}, reverse=True)
+    columns = [MARK, "annotator", "score", "flag", "rationale", "dimension", "subcomponent",
+               "prompt", "response", *(f"rubric_{score}" for score in scores)]  # fmt: skip
+    return Sheet(person.name, "\ufeff" + to_csv(rows, columns), len(rows), new)
+
+
+def _sheet_row(task: Task, taxonomy: Taxonomy, lang: Language) -> dict[str, Any]:
+    part = task.subcomponent
+    rules = {}
+    for score in task.dimension.scale:
+        rule = part.rubric.get(score) if part is not None else None
+        rules[f"rubric_{score}"] = rule(lang) if rule else taxonomy.level(score, lang)
+    return {
+        MARK: task.ref,
+        "dimension": task.dimension.label(lang),
+        "subcomponent": part.label(lang) if part is not None else "",
+        "prompt": task.response.prompt,
+        "response": task.response.response,
+        **rules,
+    }
+
+
+def is_sheet(fields: Mapping[str, Any]) -> bool:
+    """Returns whether a row is one of our sheets'."""
+    return {MARK, "annotator", "score", "response"} <= fields.keys() and "model" not in fields
+
+
+def read_sheet_row(row: Row, path: str) -> tuple[dict[str, str], RawLabel | None]:
+    """Reads a row of a filled-in sheet.
+
+    Returns:
+        The row's cells, and the label; None where the row was left blank.
+
+    Raises:
+        InputError: The score is not a whole number, or the row has a score and a flag.
+    """
+    cells = {
+        name: from_cell("" if value is None else str(value)).strip()
+        for name, value in row.fields.items()
+    }
+    flag, score, rationale = (cells.get(name, "") for name in ("flag", "score", "rationale"))
+    flagged = flag.casefold() not in ("", "0", "no", "false", "否")
+    if score and flagged:
+        message = "has a score and a flag; leave the score of a flagged item empty"
+        raise InputError(message, path=path, line=row.line)
+    if not score and not flagged:
+        if rationale:
+            raise InputError("has a rationale but no score and no flag", path=path, line=row.line)
+        return cells, None
+    number = None if flagged else _whole_number(score, path, row.line)
+    return cells, RawLabel(cells["annotator"], "flag" if flagged else "label", number, rationale)
+
+
+def _whole_number(text: str, path: str, line: int) -> int:
+    try:
+        number = float(text)
+        if number.is_integer():
+            return int(number)
+    except ValueError:
+        pass
+    raise InputError(f"must be a whole number, got {text!r}", path=path, line=line, field="score")
+
+
+def same_text(cell: str, response: str) -> bool:
+    """Compares a cell with a text, ignoring changes of white space by spreadsheets."""
+    first, second = (
+        "".join(text.replace("\x00", "\ufffd").split())[:200] for text in (cell, response)
+    )
+    return first == second
+
+
+def label_studio_config(lang: Language) -> str:
+    """Returns the labelling config (XML) for exported tasks; each task brings its own scale."""
+    words = {
+        "prompt": Text(zh="提问", en="Prompt"),
+        "response": Text(zh="回复（请只评价回复）", en="Response (judge this)"),
+        "rubric": Text(zh="评分细则", en="Rubric"),
+        "score": Text(zh="评分", en="Score"),
+        "rationale": Text(zh="理由（可选）", en="Rationale (optional)"),
+        "flag": Text(zh="无法评分？", en="Cannot be scored?"),
+    }
+    say = {name: quoteattr(text(lang)) for name, text in words.items()}
+    return f"""<View>
+  <Header value={say["prompt"]}/>
+  <Text name="prompt" value="$prompt"/>
+  <Header value={say["response"]}/>
+  <Text name="response" value="$response"/>
+  <Header value={say["rubric"]}/>
+  <Text name="rubric" value="$rubric"/>
+  <Header value={say["score"]}/>
+  <Choices name="score" toName="response" value="$scores" choice="single" showInline="true"/>
+  <Header value={say["flag"]}/>
+  <Choices name="flag" toName="response" choice="single" showInline="true">
+    <Choice value="flagged"/>
+    <Choice value="skipped"/>
+  </Choices>
+  <Header value={say["rationale"]}/>
+  <TextArea name="rationale" toName="response" rows="2" maxSubmissions="1" editable="true"/>
+</View>
+"""
+
+
+def label_studio_tasks(
+    project: Project, ledger: Ledger, items: Iterable[Item], labels: Iterable[GivenLabel]
+) -> list[dict[str, Any]]:
+    """Returns a task for every item, with its labels as annotations."""
+    tasks: dict[int, dict[str, Any]] = {}
+    for item in items:
+        data = _task_data(item, project.taxonomy, project.settings.lang)
+        tasks[item.id] = {"data": data, "annotations": [], "predictions": []}
+    for given in labels:
+        name = ledger.people[given.person].name
+        tasks[given.item]["annotations"].append(_annotation(given, name))
+    return list(tasks.values())
+
+
+def _task_data(item: Item, taxonomy: Taxonomy, lang: Language) -> dict[str, Any]:
+    dimension = taxonomy.dimension(item.dimension)
+    part = part_of(dimension, item.subcomponent)
+    rules: list[str] = []
+    scores: list[dict[str, str]] = []
+    for score in dimension.scale:
+        name = f"{score} {taxonomy.level(score, lang)}"
+        rule = part.rubric.get(score) if part is not None else None
+        rules.append(name + (f"：{rule(lang)}" if rule else ""))
+        scores.append({"value": str(score), "html": html.escape(name)})
+    return {
+        "item": item.ref,
+        "dimension": dimension.label(lang),
+        "subcomponent": part.label(lang) if part is not None else "",
+        "prompt": item.response.prompt,
+        "response": item.response.response,
+        "rubric": "\n".join(rules),
+        "scores": scores,
+        "inclusion_probability": item.inclusion_probability,
+    }
+
+
+def _annotation(given: GivenLabel, name: str) -> dict[str, Any]:
+    at = given.labelled_at or given.at
+    meta: dict[str, Any] = {"annotator": name, "labelled_at": at}
+    where, chosen = ("score", str(given.score)) if given.score else ("flag", given.answer)
+    result = [_result(where, "choices", {"choices": [chosen]}, meta)]
+    if given.rationale:
+        result.append(_result("rationale", "textarea", {"text": [given.rationale]}, meta))
+    annotation = {
+        "result": result,
+        "was_cancelled": given.answer == "skipped",
+        "ground_truth": False,
+        "created_at": at,
+    }
+    if given.seconds is not None:
+        meta["seconds"] = annotation["lead_time"] = given.seconds
+    return annotation
+
+
+def _result(name: str, kind: str, value: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "from_name": name, "to_name": "response", "type": kind, "origin": "manual",
+        "value": value, "meta": meta,
+    }  # fmt: skip
+
+
+def read_annotations(task: Mapping[str, Any], path: str, line: int) -> Iterator[RawLabel]:
+    """Yields the labels of one exported task.
+
+    Raises:
+        InputError: An annotation holds neither a score nor a flag.
+    """
+    annotations = task.get("annotations", task.get("completions"))
+    if not isinstance(annotations, list):
+        message = "needs `annotations`, as in Label Studio's JSON export"
+        raise InputError(message, path=path, line=line)
+    for annotation in annotations:
+        if not isinstance(annotation, dict) or not isinstance(annotation.get("result", []), list):
+            raise InputError("contains an annotation without `result`", path=path, line=line)
+        label = _read_annotation(annotation)
+        if label is None:
+            message = "contains an annotation with neither a score nor a flag"
+            raise InputError(message, path=path, line=line)
+        yield label
+
+
+def _read_annotation(annotation: Mapping[str, Any]) -> RawLabel | None:
+    results = [each for each in annotation.get("result", []) if isinstance(each, dict)]
+    meta = next((m for r in results if isinstance(m := r.get("meta"), dict)), {})
+    values = {str(each.get("from_name")): _value(each) for each in results}
+    flag = str(_first(values.get("flag", {}).get("choices")))
+    score = _score(values, results)
+    if score is None and flag not in UNSCORED and not annotation.get("was_cancelled"):
+        return None
+    return RawLabel(
+        annotator=meta.get("annotator") or _annotator(annotation.get("completed_by")),
+        answer="label" if score is not None else UNSCORED.get(flag, "skip"),
+        score=score,
+        rationale="\n".join(map(str, _list(values.get("rationale", {}).get("text")))),
+        labelled_at=meta.get("labelled_at") or annotation.get("created_at"),
+        seconds=meta.get("seconds", annotation.get("lead_time")),
+    )
+
+
+def _value(result: Mapping[str, Any]) -> dict[str, Any]:
+    value = result.get("value")
+    return value if isinstance(value, dict) else {}
+
+
+def _score(values: Mapping[str, Any], results: list[dict[str, Any]]) -> int | None:
+    """Reads the number in `score`, or in the only rating or choice there is."""
+    candidates = [values["score"]] if "score" in values else [
+        _value(each) for each in results
+        if each.get("type") in ("choices", "rating") and each.get("from_name") != "flag"
+    ]  # fmt: skip
+    if len(candidates) != 1:
+        return None
+    chosen = candidates[0].get("rating", _first(candidates[0].get("choices")))
+    number = _LEADING_NUMBER.match(str(chosen))
+    return int(number[1]) if number else None
+
+
+def _annotator(completed_by: Any) -> str | None:
+    if isinstance(completed_by, dict):
+        completed_by = completed_by.get("email") or completed_by.get("id")
+    return None if completed_by is None else str(completed_by)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _first(value: Any) -> Any:
+    return next(iter(_list(value)), None)
