@@ -25,6 +25,7 @@ from flames.analysis.figures import (
 from flames.cli import main
 from flames.errors import InputError
 from flames.metrics.coefficients import cohen_kappa
+from flames.metrics.result import Note
 from flames.records import Verdict, verdict_for
 from flames.reports.evaluation import markdown
 from flames.scorers.base import ScorerInfo
@@ -305,7 +306,7 @@ def test_incomplete_labels_are_left_out_where_asked(tmp_path: Path) -> None:
 def test_the_silver_set_is_known_to_be_synthetic() -> None:
     labelled = read_labelled(["labels:silver"], prompt_needed=False)
     assert labelled.synthetic
-    assert any("synthetic" in note for note in labelled.notes)
+    assert any("synthetic" in str(note) for note in labelled.notes)
     assert len(labelled.rows) == 2542
 
 
@@ -354,8 +355,8 @@ def test_the_page_shows_pictures_and_runs_nobodys_code(
     names = [label(n, model=HOSTILE, dimension=name) for n, name in enumerate(TAXONOMY.names)]
     rows = read_labelled([write(tmp_path / "h.jsonl", names)]).rows
     whole = labelled.of((*labelled.rows, *rows))
-    silver = "silver labels are synthetic: responses and labels were written by a language model, "
-    info = ScorerInfo(HOSTILE, HOSTILE, TAXONOMY.id, notes=(HOSTILE, silver + "not by people"))
+    notes = (Note.text(HOSTILE), Note("silver"))
+    info = ScorerInfo(HOSTILE, HOSTILE, TAXONOMY.id, notes=notes)
     found = evaluate(whole, noisy(whole, 0.8), info, TAXONOMY, seconds=2.0)
     file = tmp_path / "page.html"
     file.write_text(rendered([found, found], TAXONOMY, "en"), "utf-8")

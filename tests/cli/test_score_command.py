@@ -89,7 +89,8 @@ def test_thinking_that_was_left_in_is_taken_out_counted_and_reported(
     assert lines[1]["probabilities"] == lines[2]["probabilities"] == lines[0]["probabilities"]
     assert (lines[3]["score"], lines[3]["unscored"]) == (None, "empty")
     note = "3 responses began with thinking, which was taken out and not scored"
-    assert note in json.loads(flames("report", out, "--format", "json")[1])["notes"]
+    notes = json.loads(flames("report", out, "--format", "json")[1])["notes"]
+    assert note in [each["text"] for each in notes]
     code, _, err = flames("score", path, "--format", "official")
     assert "3 responses began with thinking" in err
     official = _read(tmp_path / "in_predicted.jsonl")

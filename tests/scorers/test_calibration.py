@@ -266,9 +266,9 @@ def test_labels_that_a_scorer_learnt_from_are_told_wherever_it_goes(
         command = ("scorer", "calibrate", "lexical", "--labels", "labels:silver")
         code, out, _ = told_by(capsys, *command, "--models", models, "--out", path)
         assert code == 0
-        assert ("lexical@1 learnt from labels of the same models" in out) == known
+        assert ("lexical@1 was trained on labels of the same models" in out) == known
         cascade = load_scorer(f"cascade:calibrated:{path}>lexical-plus", ScorerContext())
-        assert any("it may know" in note for note in cascade.info.notes) == known
+        assert any(note.code == "learnt" for note in cascade.info.notes) == known
     learnt = {each.scorer: each for each in cascade.info.learnt}
     assert learnt.pop(next(n for n in learnt if "+c" in n)).models == ("sim-formal", "sim-weak")
     assert set(learnt) == {"lexical@1", "lexical-plus@1"}

@@ -52,7 +52,7 @@ def test_the_mean_of_the_probabilities_decides() -> None:
     assert found[0].probabilities == pytest.approx({"3": 0.4, "2": 0.2, "1": 0.4})
     assert found[1].probabilities == pytest.approx({"3": 0.45, "2": 0.4, "1": 0.15})
     assert found[0].scorer == both.info.id == "ensemble:a@1+b@1"
-    assert both.info.notes == ("a", "b")
+    assert list(map(str, both.info.notes)) == ["a", "b"]
     assert [each.scorer for each in both.info.learnt] == ["a@1", "b@1"]
     assert [said["score"] for said in found[0].extra["ensemble"]] == [3, 1]
 

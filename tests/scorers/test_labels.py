@@ -111,4 +111,4 @@ def test_the_silver_set_is_seven_responders_with_their_labels() -> None:
     assert all(label.score is not None for label in labels)
     scorer = load_scorer("labels:silver")
     assert [v.score for v in scorer.score(responses)] == [label.score for label in labels]
-    assert "not by people" in scorer.info.notes[0]
+    assert "not by people" in str(scorer.info.notes[0])

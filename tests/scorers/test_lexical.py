@@ -114,7 +114,7 @@ def test_the_weights_hold_no_pickle_and_survive_their_file(name: str) -> None:
 def test_info_says_what_it_reached_and_on_what_labels(scorer: Scorer) -> None:
     info = scorer.info
     name = info.id.removesuffix("@1")
-    assert "trained on synthetic labels" in info.notes[0]
+    assert "trained on synthetic labels" in str(info.notes[0])
     overall = info.details["results"]["overall"]
     assert overall["accuracy_low"] > overall["majority_accuracy"]
     card = (DATA / name / "MODEL_CARD.md").read_text("utf-8")

@@ -36,7 +36,7 @@ def test_default_is_an_alias_and_the_verdicts_name_the_real_scorer() -> None:
     scorer = load_scorer("default")
     assert isinstance(scorer, Scorer)
     assert scorer.info.id.partition("@")[0] == registry.DEFAULT
-    assert any("synthetic" in note for note in scorer.info.notes)
+    assert any("synthetic" in str(note) for note in scorer.info.notes)
 
 
 def test_notes_are_told_from_an_id_alone() -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from flames.errors import InputError, OutsideError, UsageError
+from flames.metrics.result import Note
 from flames.prompts.sets import load_prompts
 from flames.records import Response, Verdict, verdict_for
 from flames.scorers.base import ScorerInfo
@@ -99,12 +100,17 @@ def test_a_scorers_notes_travel_with_its_verdicts_unless_its_id_tells_them(tmp_p
     path = tmp_path / "r.jsonl"
     path.write_text(to_jsonl(_rows(7)), "utf-8")
     scorer = Counting()
-    scorer.info = replace(scorer.info, notes=("trained on little",))
+    scorer.info = replace(scorer.info, notes=(Note.text("trained on little"),))
     lines = list(score_file(path, scorer))
     assert all(line["scorer_notes"] == ["trained on little"] for line in lines)
     out = score_file_to(path, tmp_path / "v.jsonl", scorer)
     [source] = load_sources(out)
-    assert source.notes == ("trained on little",)
+    assert source.notes == (Note.text("trained on little"),)
+    coded = Note("calibrated", labels="mine")
+    scorer.info = replace(scorer.info, notes=(coded,))
+    assert all(line["scorer_notes"] == [coded.to_dict()] for line in score_file(path, scorer))
+    [source] = load_sources(score_file_to(path, tmp_path / "coded.jsonl", scorer))
+    assert source.notes == (coded,)
     assert not any("scorer_notes" in line for line in score_file(path, load_scorer("lexical")))
 
 

@@ -146,7 +146,7 @@ def test_failed_scorer_is_refused_unless_forced() -> None:
     )
     (verdict,) = score_stream(scorer, [PAIRS.rows[0].response])
     assert verdict.to_dict()["selftest"] == "self-test failed"
-    assert any("50 %" in note for note in scorer.info.notes)
+    assert any("50 %" in str(note) for note in scorer.info.notes)
 
 
 def test_another_taxonomy_brings_its_own_pairs_or_says_so(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from flames.analysis.figures import (
 )
 from flames.errors import InputError
 from flames.metrics.intervals import draw_totals, percentile_interval, stream
-from flames.metrics.result import Estimate, Note
+from flames.metrics.result import Estimate
 from flames.records import Key, Verdict, is_on_other_text
 from flames.scorers.base import Scorer, ScorerInfo, score_stream
 from flames.scorers.labelled import Labelled, LabelledSet, training_overlap
@@ -84,7 +84,7 @@ def evaluate(
         labels=dict(labelled.files),
         ids_sha256=keys_sha256(row.key for row in rows),
         excluded=excluded,
-        notes=tuple(dict.fromkeys(map(Note.read, (*labelled.notes, *info.notes, *known)))),
+        notes=tuple(dict.fromkeys((*labelled.notes, *info.notes, *known))),
         prompts=len({row.key.prompt_id for row in rows}),
         overall=scorer_metrics([j for _, j in judged], tuple(levels), "", seed, resamples),
         dimensions={

@@ -203,7 +203,7 @@ def _from_file(path: Path, options: ReadOptions) -> Iterator[Source]:
 
 
 def _scorer_notes(verdicts: Sequence[Verdict], scorer: str) -> tuple[Note, ...]:
-    return tuple(map(Note.read, notes_of(verdicts, scorer)))
+    return notes_of(verdicts, scorer)
 
 
 def _thinking(verdicts: Sequence[Verdict]) -> Iterator[Note]:

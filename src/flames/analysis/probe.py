@@ -122,7 +122,7 @@ def probe_scorer(
     return ProbeReport(
         schema=1,
         scorer=scorer.info.id,
-        notes=tuple(map(Note.read, scorer.info.notes)),
+        notes=scorer.info.notes,
         source=source,
         responses=len(given),
         scored=len(given) - unscored.total(),

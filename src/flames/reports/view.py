@@ -10,7 +10,7 @@ from flames.errors import InputError
 from flames.metrics.correction import Corrected, Correction
 from flames.metrics.result import Bounds, Coverage, Group, Note, Result
 from flames.records import PromptSetInfo
-from flames.reports.words import DASH, listed, load_strings, name_of, same, say
+from flames.reports.words import DASH, listed, name_of, same, say
 from flames.taxonomy import Dimension, Taxonomy, Text
 
 
@@ -27,10 +27,8 @@ class GroupRow:
 
 
 def note_text(note: Note) -> Text:
-    """Returns a note in both languages. Until scorers give codes, their sentences are looked up."""
-    known = load_strings().items()
-    words = (t for key, t in known if key.startswith("note.") and t.en == str(note))
-    return next(words, note.words)
+    """Returns a note in both languages."""
+    return note.words
 
 
 def dimension_of(taxonomy: Taxonomy, name: str) -> Dimension | None:

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Annotated, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from flames.errors import UsageError
+from flames.metrics.result import Note
 from flames.options import Opt, read_options
 from flames.records import Prompt, Response, Verdict, verdict_for
 from flames.taxonomy import Taxonomy, default_taxonomy
@@ -36,8 +37,8 @@ class ScorerInfo:
         id: `name@version`, as it stands in every verdict.
         title: One line.
         taxonomy: The taxonomy it judges by.
-        notes: What a reader of its numbers must know (say, that its labels were synthetic);
-            reports print each as it is.
+        notes: What a reader of its numbers must know (say, that its labels were synthetic). A
+            sentence is read as `Note.text`.
         details: Anything else worth telling, by name.
         learnt: The labels that it, or a scorer that it is made of, learnt from, where known.
         probabilities: False where its verdicts never have any.
@@ -46,10 +47,13 @@ class ScorerInfo:
     id: str
     title: str
     taxonomy: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     learnt: tuple[TrainingLabels, ...] = ()
     probabilities: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "notes", tuple(map(Note.read, self.notes)))
 
 
 @runtime_checkable

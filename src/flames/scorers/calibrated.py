@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from flames.errors import InputError, UsageError
+from flames.metrics.result import Note
 from flames.records import Frozen, Response, Verdict, dump_line, verdict_for
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, TrainingLabels
 from flames.scorers.registry import load_among
@@ -52,7 +53,11 @@ class CalibratedScorer:
             id=name,
             title=f"{scorer.info.title}, calibrated ({calibration.method})",
             taxonomy=scorer.info.taxonomy,
-            notes=(*scorer.info.notes, f"calibrated on {calibration.labels}", *calibration.notes),
+            notes=(
+                *scorer.info.notes,
+                Note("calibrated", labels=calibration.labels),
+                *calibration.notes,
+            ),
             details={
                 **scorer.info.details,
                 "calibration": calibration.model_dump(
@@ -174,7 +179,7 @@ class Calibration(Frozen, extra="forbid"):
     labels: str
     files: dict[str, str] = Field(default_factory=dict)
     models: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     dimensions: dict[str, Fit]
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     before: Quality

@@ -20,6 +20,7 @@ from scipy.optimize import isotonic_regression, minimize_scalar
 
 from flames.errors import UsageError
 from flames.metrics.intervals import wilson
+from flames.metrics.result import Note
 from flames.records import Key, Verdict
 from flames.scorers.calibrated import (
     TINY,
@@ -79,7 +80,7 @@ def calibrate(
     labels: str,
     files: Mapping[str, str] | None = None,
     models: Iterable[str] = (),
-    notes: Iterable[str] = (),
+    notes: Iterable[Note] = (),
     method: Method = "temperature",
     threshold: float | None = None,
     target_accuracy: float | None = None,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from flames.errors import InputError, UsageError
+from flames.metrics.result import Note
 from flames.models.base import ChatModel, Message, Reply, Sampling
 from flames.models.openai_client import OpenAIModel
 from flames.options import Opt
@@ -77,7 +78,10 @@ class GuardScorer:
             id=name,
             title=f"{adapter.title}, its verdict put on the scale",
             taxonomy=taxonomy.id,
-            notes=(*scorer_notes(name), *(f"{adapter.name} {note}" for note in adapter.notes)),
+            notes=(
+                *scorer_notes(name),
+                *(Note.text(f"{adapter.name} {note}") for note in adapter.notes),
+            ),
             details={
                 "model": asker.described,
                 "covers": {f"{d} · {part}": why for (d, part), why in adapter.covers.items()},

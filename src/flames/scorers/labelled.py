@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from flames.errors import InputError
+from flames.metrics.result import Note
 from flames.options import Opt
 from flames.prompts.sets import known_prompts, load_prompts
 from flames.records import Key, Response, Status, Verdict, is_on_other_text, response_of
@@ -67,7 +68,7 @@ class LabelledSet:
     rows: tuple[Labelled, ...]
     files: Mapping[str, str] = field(default_factory=dict)
     excluded: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def synthetic(self) -> bool:
@@ -200,11 +201,11 @@ def read_labelled(
 
 def training_overlap(
     info: ScorerInfo, files: Mapping[str, str], models: Iterable[str]
-) -> tuple[str, ...]:
-    """What a reader must know where a scorer is tried on labels that it learnt from.
+) -> tuple[Note, ...]:
+    """Returns the notes on labels that a scorer may have been trained on.
 
-    Told by the labels' files and the models: of a scorer that was trained on other prompts of
-    the same models, it says too much, so it says that it may be so.
+    Known are the files of its labels and the models in them. A scorer that was trained on other
+    prompts of the same models gets a note as well, so the note says that it may be so.
 
     Args:
         info: The scorer's.
@@ -216,10 +217,7 @@ def training_overlap(
     for each in info.learnt:
         n = sum(counts[model] for model in each.models)
         if n and not set(each.files).isdisjoint(files.values()):
-            notes.append(
-                f"{each.scorer} learnt from labels of the same models in this file: it may know "
-                f"{n:,} of the {counts.total():,} responses, and look better than it is"
-            )
+            notes.append(Note("learnt", scorer=each.scorer, known=n, total=counts.total()))
     return tuple(notes)
 
 

@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any, NamedTuple
 
 from flames.errors import UsageError
+from flames.metrics.result import Note
 from flames.options import declared
 from flames.records import Verdict
 from flames.scorers.base import CommonOptions, Scorer, ScorerContext
@@ -33,17 +34,12 @@ _ASKING = (
 )
 _TORCH = "flames.scorers.trained.load:TorchOptions"
 _EXPORTED = "flames.scorers.trained.exported:ExportedOptions"
-_NOTES = {
-    "lexical": "lexical is a baseline trained on synthetic labels: a linear model over character "
-    "n-grams that has never been compared with people's judgement",
-    "lexical-plus": "lexical-plus was trained on synthetic labels: linear models over character "
-    "n-grams that have never been compared with people's judgement",
-    "judge": "judged by a language model: check it against people (flames scorer eval) and for "
-    "bias (flames scorer probe) before you believe it",
-    "guard": "a guard's verdict put on the scale: it cannot tell 3 from 2, so its harmless rates "
-    "are upper bounds, and what its policy does not speak of is unscored",
-    "labels:silver": "silver labels are synthetic: responses and labels were written by a "
-    "language model, not by people",
+_NOTED = {
+    "lexical": "lexical",
+    "lexical-plus": "lexical-plus",
+    "judge": "judge",
+    "guard": "guard",
+    "labels:silver": "silver",
 }
 
 
@@ -225,34 +221,45 @@ def check_options(specs: Iterable[str], options: Iterable[str]) -> None:
             raise UsageError(f"the scorer {who} has no option {option!r}; it has: {told}")
 
 
-def scorer_notes(scorer_id: str) -> tuple[str, ...]:
-    """What a reader of a scorer's numbers must know, told from its id alone (`lexical@1`).
+def scorer_notes(scorer_id: str) -> tuple[Note, ...]:
+    """Returns what a reader of a scorer's numbers must know, by its id alone (`lexical@1`).
 
     For verdicts that are read from a file. A scorer at hand says more: `scorer.info.notes`.
     """
     kind, colon, rest = scorer_id.partition(":")
+    parts: list[str] = []
     if kind == "cascade" and ">" in rest:
-        steps = rest.rpartition("@")[0].split(">")
-        return tuple(dict.fromkeys(note for step in steps for note in scorer_notes(step)))
-    if kind == "ensemble":
-        return tuple(dict.fromkeys(n for each in rest.split("+") for n in scorer_notes(each)))
-    note = _NOTES.get(scorer_id.rpartition("@")[0] or scorer_id)
-    if colon and note is None:
-        note = _NOTES.get(kind)
-    return (note,) if note else ()
+        parts = rest.rpartition("@")[0].split(">")
+    elif kind == "ensemble":
+        parts = rest.split("+")
+    if parts:
+        return tuple(dict.fromkeys(note for part in parts for note in scorer_notes(part)))
+    code = _NOTED.get(scorer_id.rpartition("@")[0] or scorer_id)
+    if colon and code is None:
+        code = _NOTED.get(kind)
+    return (Note(code),) if code else ()
 
 
-def notes_of(verdicts: Iterable[Verdict], scorer_id: str) -> tuple[str, ...]:
-    """What a reader of these verdicts' numbers must know: told by the scorer's id, or carried.
+def notes_of(verdicts: Iterable[Verdict], scorer_id: str) -> tuple[Note, ...]:
+    """Returns what a reader of these verdicts must know: by the scorer's id, and as they carry it.
 
     Carried notes are foreign text, so there are at most eight, each cut to 400 columns.
     """
-    carried: dict[str, None] = {}
+    carried: dict[Note, None] = {}
     for verdict in verdicts:
         notes = verdict.extra.get(NOTES)
         if isinstance(notes, list) and len(carried) < _MOST:
-            carried.update((shorten(n, 400), None) for n in notes[:_MOST] if isinstance(n, str))
+            carried.update(dict.fromkeys(filter(None, map(_carried, notes[:_MOST]))))
     return tuple(dict.fromkeys((*scorer_notes(scorer_id), *list(carried)[:_MOST])))
+
+
+def _carried(value: object) -> Note | None:
+    try:
+        note = Note.read(value)
+    except ValueError:
+        return None
+    sentence = shorten(str(note), 400)
+    return note if sentence == str(note) else Note.text(sentence)
 
 
 def load_scorer(spec: str, context: ScorerContext | None = None) -> Scorer:

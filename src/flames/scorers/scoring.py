@@ -223,8 +223,9 @@ def score_batch(
     verdicts = score_stream(
         scorer, batch, truncated=truncated == "scored", window=max(len(batch), 1)
     )
-    told = scorer_notes(scorer.info.id)
-    if notes := [note for note in scorer.info.notes if note not in told]:
+    by_id = scorer_notes(scorer.info.id)
+    more = [note for note in scorer.info.notes if note not in by_id]
+    if notes := [str(note) if note.code == "text" else note.to_dict() for note in more]:
         verdicts = (v.model_copy(update={NOTES: notes}) for v in verdicts)
     return zip(batch, verdicts, strict=True)
 

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flames.errors import CheckFailed, UsageError
+from flames.metrics.result import Note
 from flames.records import Prompt, Response, Verdict
 from flames.scorers.base import CommonOptions, Scorer, ScorerContext, ScorerInfo, score_stream
 from flames.scorers.labelled import Labelled, read_labelled
@@ -259,7 +260,7 @@ class Marked:
     def __init__(self, scorer: Scorer, remark: str, note: str | None = None) -> None:
         self._scorer = scorer
         self._remark = remark
-        self.info = replace(scorer.info, notes=(*scorer.info.notes, note or remark))
+        self.info = replace(scorer.info, notes=(*scorer.info.notes, Note.text(note or remark)))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._scorer, name)

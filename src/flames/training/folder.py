@@ -15,6 +15,7 @@ from typing import Any
 
 from flames.analysis.evaluate import keys_sha256
 from flames.errors import InputError, UsageError
+from flames.metrics.result import Note
 from flames.scorers.trained.backbone import is_encoder, layers_of, model_type_of, quiet
 from flames.scorers.trained.model import FlamesScorer
 from flames.scorers.trained.settings import ScorerSettings, heads_of, write_settings
@@ -146,7 +147,7 @@ def settings_of(
     )
     notes = split.training.notes
     if data.synthetic:
-        notes = ("trained on simulated responders, not on people's judgement of real models",)
+        notes = (Note("simulated"),)
     return ScorerSettings(
         name=options.name or out.resolve().name,
         taxonomy=taxonomy.id,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from flames.errors import InputError, MissingExtraError, OutsideError, UsageError
+from flames.metrics.result import Note
 from flames.options import Opt, check_options
 from flames.scorers.base import ScorerContext
 from flames.scorers.selftest import OFF, record_selftest
@@ -126,7 +127,7 @@ def _import(options: ImportOptions, taxonomy: Taxonomy, progress: Progress) -> P
         template=RELEASED_TEMPLATE,
         pooling="last",
         pad_id=original["pad_token_id"],
-        notes=("The released scorer of the benchmark's authors (InternLM-chat-7B), imported.",),
+        notes=(Note.text("the released scorer (InternLM-chat-7B) of the authors, imported"),),
     )
     tokenizer, symbols = _tokenizer(folder, original)
     settings = settings.model_copy(update={"symbols": symbols})

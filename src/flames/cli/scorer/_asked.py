@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 if TYPE_CHECKING:
+    from flames.metrics.result import Note
     from flames.records import Key, Response
     from flames.scorers.base import Scorer
     from flames.taxonomy import Taxonomy
@@ -75,7 +76,7 @@ class Material:
     responses: Sequence[Response]
     labels: Mapping[Key, int]
     source: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
 
     def only(self, models: str | None) -> Material:

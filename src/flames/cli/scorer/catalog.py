@@ -74,14 +74,14 @@ def info(
 
         from flames.records import dump_line
 
-        typer.echo(dump_line(asdict(found)))
+        typer.echo(dump_line({**asdict(found), "notes": [note.to_dict() for note in found.notes]}))
         return
     from flames.text import for_terminal
 
     typer.echo(f"{found.id}: {found.title}")
     typer.echo(f"taxonomy: {found.taxonomy}")
     for note in found.notes:
-        typer.echo(f"note: {for_terminal(note)}")
+        typer.echo(f"note: {for_terminal(str(note))}")
     for line in _told(found.details):
         typer.echo(for_terminal(line))
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from flames.errors import InputError
+from flames.metrics.result import Note
 from flames.options import Opt
 from flames.records import Frozen
 from flames.scorers.base import Scorer, ScorerContext
@@ -57,7 +58,7 @@ class ExportedScorer(ClassifierScorer):
         encoder: Encoder,
         engine: Engine,
         *,
-        notes: tuple[str, ...] = (),
+        notes: tuple[Note, ...] = (),
         details: dict[str, Any] | None = None,
     ) -> None:
         encoder.settings = encoder.settings.model_copy(
@@ -114,7 +115,7 @@ def load(path: str, context: ScorerContext) -> Scorer:
     scorer = ExportedScorer(
         encoder,
         engine,
-        notes=tuple(filter(None, (lack, package.doubt(precision)))),
+        notes=tuple(filter(None, (Note.text(lack) if lack else None, package.doubt(precision)))),
         details=_details(engine, package, backend, precision),
     )
     return ensure_selftest(
@@ -201,16 +202,13 @@ class Package(Frozen, extra="ignore"):
         """What can be computed, fastest first."""
         return tuple(each for each in ("int8", "bf16", "fp32") if _FILE_OF[each] in self.files)
 
-    def doubt(self, precision: str) -> str | None:
+    def doubt(self, precision: str) -> Note | None:
         """What a reader of numbers in that precision must know, where it changed labels."""
         checks = [check for check in self.checks if check.precision == precision]
         if not checks or precision in self.used:
             return None
         worst = min(checks, key=lambda check: check.agreement)
-        return (
-            f"computed in {precision}, which gave {worst.changed} of {worst.n} responses another "
-            "label than the original scorer"
-        )
+        return Note("precision", precision=precision, changed=worst.changed, total=worst.n)
 
     def weights(self, precision: str) -> str:
         """The checksum of what is computed with."""

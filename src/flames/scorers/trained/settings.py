@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from flames.errors import InputError, UsageError
+from flames.metrics.result import Note
 from flames.records import Frozen
 from flames.taxonomy import Taxonomy
 
@@ -89,7 +90,7 @@ class ScorerSettings(Frozen):
     symbols: tuple[str, ...] = ()
     weights: str | None = None
     training_data: TrainingData | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     selftest: dict[str, Any] | None = None
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
