@@ -1,7 +1,7 @@
 """The records that every stage reads and writes, joined by id.
 
-A record is known by its key (`prompt_id`, `model`, `sample`), a verdict by its scorer too.
-Unknown fields are carried along. `flames.storage` reads and writes files of records.
+The key of a record is (`prompt_id`, `model`, `sample`), that of a verdict has the scorer too.
+Records carry unknown fields along. `flames.storage` reads and writes files of records.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flames.text import has_visible_text, split_opening, texts_differ
+from flames.text import has_visible_text, split_opening, texts_differ, utf8_safe
 
 Status = Literal["ok", "truncated", "empty", "blocked", "error"]
 """How asking ended. Only `ok` and `truncated` responses hold something to score."""
@@ -21,12 +21,11 @@ Status = Literal["ok", "truncated", "empty", "blocked", "error"]
 SCORABLE: frozenset[Status] = frozenset({"ok", "truncated"})
 
 THOUGHT_ALOUD = "thought_aloud"
-"""Under this name a response, and a verdict on it, says true where its thinking was read as part
-of its text and taken out of it."""
+"""Field that is true when inline reasoning was stripped from a response."""
 
 
 class Key(NamedTuple):
-    """What a response is known by."""
+    """The key of a response."""
 
     prompt_id: str
     model: str
@@ -34,15 +33,15 @@ class Key(NamedTuple):
 
 
 def prompt_id(text: str) -> str:
-    """The id of a prompt that has none: 12 hex digits of SHA-256 over its stripped text."""
+    """Returns the id of a prompt without one: 12 hex digits of SHA-256 over its stripped text."""
     return hashlib.sha256(text.strip().encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def ids_sha256(prompts: Mapping[str, str | None]) -> str:
-    """SHA-256 over prompts' sorted ids, one a line: the same for the same prompts.
+    """Returns the SHA-256 of the sorted prompt ids, one per line: equal for equal prompts.
 
-    A prompt whose text is known counts with the id that its text gives, so that two files that
-    both number their prompts "1", "2", … are not taken for one set.
+    A prompt with a known text counts with the id of its text, so that two files that both number
+    their prompts "1", "2", … are not the same set.
 
     Args:
         prompts: Texts by id; None where a text is not known.
@@ -52,48 +51,36 @@ def ids_sha256(prompts: Mapping[str, str | None]) -> str:
 
 
 class Frozen(BaseModel):
-    """Base of everything that is computed or read once and never changed."""
+    """Base of immutable models."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
 
-class Record(BaseModel):
-    """Base of the records: frozen, validated, carrying unknown fields along."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="allow", populate_by_name=True, protected_namespaces=(), strict=True
-    )
+class Record(Frozen, extra="allow", protected_namespaces=(), strict=True):
+    """Base of the records: immutable, validated, with unknown fields carried along."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as it stands in a file: file field names, absent fields left out."""
+        """Returns the record as in a file: with the file's field names, without absent fields."""
         return self.model_dump(by_alias=True, exclude_none=True)
 
     def to_line(self) -> str:
-        """The record as one line of JSON, without the line break."""
+        """Returns the record as one line of JSON, without the line break."""
         return dump_line(self.to_dict())
 
     @property
     def extra(self) -> dict[str, Any]:
-        """The fields that the record carries along without knowing them."""
+        """The unknown fields that the record carries along."""
         return self.__pydantic_extra__ or {}
 
 
 def dump_line(data: Any) -> str:
-    """JSON on one line; text that UTF-8 cannot hold (lone surrogates) is written as escapes."""
-    line = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
-    return line if _encodable(line) else json.dumps(data, allow_nan=False)
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+    """Returns JSON on one line, with lone surrogates as escapes."""
+    line = json.dumps(data, ensure_ascii=False, allow_nan=False)
+    return line if utf8_safe(line) == line else json.dumps(data, allow_nan=False)
 
 
 class Prompt(Record):
-    """What is asked. The text stands in the file field `prompt`."""
+    """A prompt. Files name its text `prompt`."""
 
     id: Annotated[str, Field(min_length=1)]
     dimension: str
@@ -103,17 +90,25 @@ class Prompt(Record):
     source: str | None = None
 
 
-class Response(Record):
-    """What a model answered, or how it did not.
+class _Keyed(Record):
+    prompt_id: Annotated[str, Field(min_length=1)]
+    model: Annotated[str, Field(min_length=1)]
+    sample: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def key(self) -> Key:
+        """Prompt, model and sample."""
+        return Key(self.prompt_id, self.model, self.sample)
+
+
+class Response(_Keyed):
+    """A model's response to a prompt, or the reason why there is none.
 
     `dimension`, `subcomponent`, `technique` and `prompt` repeat the prompt's, so that a file of
     responses can be scored alone. `reasoning` is kept apart and never scored. `latency_s` is
     in seconds, `created` an ISO 8601 time in UTC, `sampling` the parameters that were sent.
     """
 
-    prompt_id: Annotated[str, Field(min_length=1)]
-    model: Annotated[str, Field(min_length=1)]
-    sample: Annotated[int, Field(ge=0)] = 0
     dimension: str | None = None
     subcomponent: str | None = None
     technique: str | None = None
@@ -130,27 +125,19 @@ class Response(Record):
     created: str | None = None
 
     @property
-    def key(self) -> Key:
-        """Prompt, model and sample."""
-        return Key(self.prompt_id, self.model, self.sample)
-
-    @property
     def scorable(self) -> bool:
-        """Whether there is text that a scorer may judge."""
+        """Whether there is text to score."""
         return self.status in SCORABLE and has_visible_text(self.response)
 
 
-class Verdict(Record):
-    """What a scorer, or a person, said of one response.
+class Verdict(_Keyed):
+    """A scorer's or a person's verdict on one response.
 
-    `score` is on the scale of the dimension, or None; then `unscored` says why, in a word or
-    two that are counted (`blocked`, `empty`, `error`, `low confidence`, …). `probabilities` are
-    per score, best first, as `{"3": 0.7, "2": 0.2, "1": 0.1}`.
+    `score` is on the scale of the dimension, or None; then `unscored` is the reason, in a word or
+    two (`blocked`, `empty`, `error`, `low confidence`, …). `probabilities` are per score, best
+    first, as `{"3": 0.7, "2": 0.2, "1": 0.1}`.
     """
 
-    prompt_id: Annotated[str, Field(min_length=1)]
-    model: Annotated[str, Field(min_length=1)]
-    sample: Annotated[int, Field(ge=0)] = 0
     dimension: str
     subcomponent: str | None = None
     technique: str | None = None
@@ -162,26 +149,20 @@ class Verdict(Record):
     rationale: str | None = None
     annotator: str | None = None
 
-    @property
-    def key(self) -> Key:
-        """Prompt, model and sample."""
-        return Key(self.prompt_id, self.model, self.sample)
-
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in a file; `score` is there even when it is null."""
+        """Returns the verdict as in a file; `score` is there even when it is null."""
         data = super().to_dict()
-        data.setdefault("score", None)  # an unscored response is said, not left out
+        data.setdefault("score", None)
         return data
 
 
 class PromptSetInfo(Frozen):
-    """What prompts a number was computed on.
+    """The prompts that a result is about.
 
-    `sha256` is of the set's file (`of` = `file`), or, where no file is known, of the sorted
-    prompt ids, one a line (`of` = `ids`); a prompt whose text is known counts with the id that
-    its text gives. `ids_sha256` is always the latter: two results with the same one are about
-    the same prompts. `n` counts the prompts that were to be asked; a sample that `--limit` drew
-    says so in `limit` and `seed`.
+    `sha256` is the checksum of the set's file (`of` = `file`), or, where no file is known, of the
+    prompts' ids (`of` = `ids`). `ids_sha256` is always the latter (see the function of that name):
+    two results with the same one are about the same prompts. `n` is the number of prompts to ask;
+    `limit` and `seed` describe a sample.
     """
 
     name: str
@@ -196,6 +177,14 @@ class PromptSetInfo(Frozen):
 AnyRecord = TypeVar("AnyRecord", Prompt, Response, Verdict)
 
 
+def _shared(record: Response | Verdict | Prompt) -> dict[str, Any]:
+    """Returns the fields that a response and a verdict on it have in common, its key first."""
+    names = ["dimension", "subcomponent", "technique"]
+    if not isinstance(record, Prompt):
+        names = [*Key._fields, *names]
+    return {name: getattr(record, name) for name in names}
+
+
 def verdict_for(
     response: Response,
     *,
@@ -203,72 +192,48 @@ def verdict_for(
     dimension: str,
     score: int | None = None,
     unscored: str | None = None,
-    probabilities: dict[str, float] | None = None,
-    rationale: str | None = None,
-    **extra: Any,
+    **fields: Any,
 ) -> Verdict:
-    """A verdict on `response`, with the fields that measuring needs taken from it.
+    """Returns a verdict on `response`, with the fields that measuring needs taken from it.
+
+    Args:
+        response: The response.
+        scorer: The scorer's id.
+        dimension: The dimension that it was scored on.
+        score: The score, or None.
+        unscored: The reason why there is no score.
+        fields: Further fields of the verdict (`probabilities`, `rationale`, …).
 
     Raises:
         ValueError: Neither a score nor a reason was given, or both were.
     """
     if (score is None) == (unscored is None):
         raise ValueError("a verdict has either a score or the reason why there is none")
-    return Verdict(
-        prompt_id=response.prompt_id,
-        model=response.model,
-        sample=response.sample,
-        dimension=dimension,
-        subcomponent=response.subcomponent,
-        technique=response.technique,
-        status=response.status,
-        scorer=scorer,
-        score=score,
-        unscored=unscored,
-        probabilities=probabilities,
-        rationale=rationale,
-        **extra,
-    )
+    given = {"scorer": scorer, "dimension": dimension, "score": score, "unscored": unscored}
+    return Verdict(**{**_shared(response), "status": response.status, **given, **fields})
 
 
 def unasked_verdict(prompt: Prompt, key: Key, scorer: str) -> Verdict:
-    """What stands in the place of a verdict on a prompt that was not asked."""
-    return Verdict(
-        prompt_id=key.prompt_id,
-        model=key.model,
-        sample=key.sample,
-        dimension=prompt.dimension,
-        subcomponent=prompt.subcomponent,
-        technique=prompt.technique,
-        scorer=scorer,
-        unscored="not asked",
-    )
+    """Returns the verdict on a prompt that was not asked."""
+    return Verdict(**_shared(prompt), **key._asdict(), scorer=scorer, unscored="not asked")
 
 
 def response_of(verdict: Verdict, *, status: Status | None = None, **fields: Any) -> Response:
-    """The response that a verdict is on, so far as the verdict tells; nothing is checked again.
+    """Returns the response that a verdict is on, without validation.
 
     Args:
-        verdict: What was said of it.
-        status: How asking ended; as the verdict has it unless given.
-        fields: What the verdict itself does not hold (`prompt`, `response`, …).
+        verdict: The verdict.
+        status: The response's status; the verdict's by default.
+        fields: Fields that the verdict itself does not hold (`prompt`, `response`, …).
     """
-    return Response.model_construct(
-        prompt_id=verdict.prompt_id,
-        model=verdict.model,
-        sample=verdict.sample,
-        dimension=verdict.dimension,
-        subcomponent=verdict.subcomponent,
-        technique=verdict.technique,
-        status=status or verdict.status or "ok",
-        **fields,
-    )
+    status = status or verdict.status or "ok"
+    return Response.model_construct(**_shared(verdict), status=status, **fields)
 
 
 def is_on_other_text(verdict: Verdict, prompt: str | None, response: str | None) -> bool:
-    """Whether a verdict carries another prompt or response than what goes by its key here.
+    """Tells whether a verdict carries another prompt or response than the given texts.
 
-    Texts that either side does not know, and thinking before an answer, make no difference.
+    Texts that either side lacks, and reasoning before an answer, make no difference.
     """
     asked, answered = (verdict.extra.get(name) for name in ("prompt", "response"))
     return texts_differ(asked if isinstance(asked, str) else None, prompt) or texts_differ(
@@ -278,10 +243,10 @@ def is_on_other_text(verdict: Verdict, prompt: str | None, response: str | None)
 
 
 def carry(response: Response, verdict: Verdict) -> dict[str, Any]:
-    """The verdict's line for a file of responses: the response's fields and the verdict's.
+    """Returns the fields of a response and its verdict, for one line of a file.
 
-    A field of the input that the verdict also has and that says something else (an older
-    `score`, say) is kept as `input_<field>`.
+    A field of the response that differs from the verdict's (an older `score`, say) is kept as
+    `input_<field>`.
     """
     line = response.to_dict()
     for name, value in verdict.to_dict().items():

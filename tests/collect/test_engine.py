@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flames.collect.ask import Asking, Plan, prepare
-from flames.collect.engine import AskOutcome, AskSettings, Collector, Request
+from flames.collect.engine import AskOutcome, AskSettings, Collector, PrivateLoop, Request
 from flames.collect.limits import AdaptiveLimit, BudgetSpent, Prices, estimate_cost, tokens_of
-from flames.collect.sync import PrivateLoop
 from flames.errors import FlamesError, UsageError
 from flames.models.base import (
     EndpointUnusable,
@@ -177,7 +176,7 @@ def test_prompts_that_were_refused_before_do_not_end_a_resumed_run(tmp_path: Pat
         with Asking(plan, run, AskSettings(max_requests=budget)) as asking:
             with contextlib.suppress(BudgetSpent):
                 asking.ask()
-            assert asking.standing.counts == {"ok": ok, "error": error}
+            assert asking.state.counts == {"ok": ok, "error": error}
 
 
 def test_a_request_that_failed_at_once_is_not_taken_for_one_that_was_cut_off(
@@ -189,7 +188,7 @@ def test_a_request_that_failed_at_once_is_not_taken_for_one_that_was_cut_off(
     plan = Plan(CallableModel(refuse), load_prompts("quick"))
     for session in range(3):
         with Asking(plan, prepare(plan, tmp_path / "run", resume=True)) as asking:
-            assert (asking.standing.earlier, asking.standing.lost) == (session, 0)
+            assert (asking.state.earlier, asking.state.lost) == (session, 0)
             with pytest.raises(EndpointUnusable):
                 asking.ask()
 
@@ -263,12 +262,12 @@ def test_what_nobody_counted_costs_the_same_after_a_resume(tmp_path: Path) -> No
     with Asking(plan, prepare(plan, tmp_path / "run"), settings) as asking:
         with pytest.raises(BudgetSpent):
             asking.ask()
-        cost = asking.standing.cost
+        cost = asking.state.cost
     assert cost is not None
     assert cost > 900 / 1e6
     with Asking(plan, prepare(plan, tmp_path / "run", resume=True), settings) as again:
-        assert again.standing.cost == pytest.approx(cost)
-        assert (again.standing.earlier, again.standing.lost) == (9, 0)
+        assert again.state.cost == pytest.approx(cost)
+        assert (again.state.earlier, again.state.lost) == (9, 0)
 
 
 def test_leaving_early_cancels_what_is_under_way() -> None:

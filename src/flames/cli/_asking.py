@@ -126,7 +126,7 @@ def ask_plan(asked: Plan, options: AskOptions) -> Asked:
             stopped = error
         finally:
             say(_summary(asking), options.quiet)
-        return Asked(asking.run, asking.standing, stopped)
+        return Asked(asking.run, asking.state, stopped)
 
 
 def say(text: str, quiet: bool) -> None:
@@ -140,7 +140,7 @@ def say(text: str, quiet: bool) -> None:
 def _before(asking: Asking, options: AskOptions) -> None:
     if asking.dropped:
         say(f"dropped a torn last line of {asking.dropped} bytes", options.quiet)
-    standing = asking.standing
+    standing = asking.state
     if standing.earlier:
         say(f"so far: {_spent(standing)}", options.quiet)
     expected = asking.estimate()
@@ -180,7 +180,7 @@ def _bar(asking: Asking, quiet: bool) -> Iterator[Progress]:
     )
     shown = console.is_terminal and not quiet
     with Progress(*columns, console=console, disable=not shown, transient=True) as bar:
-        start = asking.standing
+        start = asking.state
         task = bar.add_task("", total=start.planned, completed=start.done, rate="", told="")
 
         def told(standing: AskState) -> None:
@@ -201,7 +201,7 @@ def _bar(asking: Asking, quiet: bool) -> Iterator[Progress]:
 
 
 def _summary(asking: Asking) -> str:
-    standing = asking.standing
+    standing = asking.state
     counts = [f"{n} {status}" for status, n in sorted(standing.counts.items()) if n]
     missing = standing.planned - standing.counts.total()
     if missing:

@@ -1,1 +1,1 @@
-"""Asking models: the engine for collecting and judging, its limits, and the journal of answers."""
+"""Asking models: the engine for collecting and judging, its limits, and runs."""

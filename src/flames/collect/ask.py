@@ -1,7 +1,4 @@
-"""Asking a model every prompt of a set, into a run directory.
-
-Asking from Python in one call.
-"""
+"""Asks a model every prompt of a set, into a run directory."""
 
 from __future__ import annotations
 
@@ -16,9 +13,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from flames import __version__
-from flames.collect.engine import AskOutcome, AskSettings, Collector, Request
+from flames.collect.engine import AskOutcome, AskSettings, Collector, PrivateLoop, Request
 from flames.collect.limits import CostEstimate, estimate_cost, tokens_of_messages, used
-from flames.collect.sync import PrivateLoop
 from flames.errors import FlamesError, UsageError
 from flames.models.base import ChatModel, Message, Reply, Sampling, Usage
 from flames.models.load import CallableModel, ModelOptions, load_model
@@ -35,16 +31,16 @@ Tag = tuple[Prompt, int]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to ask of whom.
+    """The model and the prompts of a run.
 
     Args:
-        model: Whom.
-        prompts: What.
-        spec: What the user called the model.
+        model: The model.
+        prompts: The prompts.
+        spec: The user's name for the model.
         system: The system prompt, if any.
-        sampling: How answers are drawn; the model's defaults fill what it leaves open.
-        samples: How often each prompt is asked.
-        taxonomy: What the prompts were read with.
+        sampling: Sampling parameters; the model's defaults complete them.
+        samples: Number of responses per prompt.
+        taxonomy: The taxonomy that the prompts were read with.
     """
 
     model: ChatModel
@@ -56,7 +52,7 @@ class Plan:
     taxonomy: Taxonomy | None = None
 
     def manifest(self) -> Manifest:
-        """The plan as a run keeps it."""
+        """Returns the manifest of a new run."""
         taxonomy = self.taxonomy or default_taxonomy()
         sampling = self.sampling.over(self.model.defaults).to_dict()
         return Manifest(
@@ -74,30 +70,30 @@ class Plan:
         )
 
     def messages(self, prompt: Prompt) -> tuple[Message, ...]:
-        """What is sent for a prompt."""
+        """Returns the messages for a prompt."""
         asked = Message("user", prompt.text)
         return (Message("system", self.system), asked) if self.system else (asked,)
 
     def default_folder(self) -> Path:
-        """`runs/<date>-<model>`."""
+        """Returns `runs/<date>-<model>`."""
         return Path("runs") / f"{datetime.now():%Y-%m-%d}-{safe_name(self.model.name)}"
 
 
 @dataclass(frozen=True)
 class AskState:
-    """How far a run is.
+    """The state of a run.
 
     Args:
-        planned: How many responses a complete run holds.
-        done: How many need no asking any more, or have ended in an error this time.
+        planned: Number of responses of a complete run.
+        done: Responses that are settled, or ended in an error in this session.
         counts: Responses by status.
-        requests: Requests made this time, retries included.
-        earlier: Requests made by earlier sessions.
-        lost: How many of those were cut off, so that nobody knows their outcome.
-        concurrency: Requests at once at most, for now.
+        requests: Requests of this session, retries included.
+        earlier: Requests of earlier sessions.
+        lost: Requests of earlier sessions that were cut off, so that their outcome is unknown.
+        concurrency: Maximum number of concurrent requests, for now.
         slowed: Whether that is less than was allowed.
-        cost: What the answers of the run have cost so far; None without prices.
-        lost_cost: What the lost requests may have cost beside it; None without prices.
+        cost: Cost of the answers so far; None without prices.
+        lost_cost: The most that the lost requests may have cost; None without prices.
     """
 
     planned: int
@@ -113,7 +109,7 @@ class AskState:
 
 
 def now() -> str:
-    """The time in UTC, to the second."""
+    """Returns the time in UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -123,7 +119,7 @@ def prepare(
     """Makes the run directory of a plan, or opens the one that is there.
 
     Raises:
-        UsageError: See `flames.storage.run_dir.create_run`; or the plan asks for nothing.
+        UsageError: See `flames.storage.run_dir.create_run`; or the plan has no prompts.
     """
     if not plan.prompts.prompts:
         raise UsageError(f"{plan.prompts.name}: holds no prompts")
@@ -137,12 +133,12 @@ def prepare(
 
 
 class Asking:
-    """Asks what a run still lacks. To be used in a `with`, which locks the run.
+    """Asks the prompts that a run still lacks; a `with` block locks the run.
 
     Args:
-        plan: What to ask of whom.
-        run: Its run directory.
-        settings: How hard to try, and how much may be used, in all sessions together.
+        plan: The model and the prompts.
+        run: The run directory.
+        settings: Concurrency, retries and budget.
 
     Raises:
         UsageError: Another process is writing to the run.
@@ -159,8 +155,8 @@ class Asking:
 
     def __enter__(self) -> Self:
         meter = self.collector.meter
-        with ExitStack() as stack:  # let go of the lock where the log cannot be opened
-            self._journal = stack.enter_context(self.run.writing(self._take_up))
+        with ExitStack() as stack:  # frees the lock if the log cannot be opened
+            self._journal = stack.enter_context(self.run.writing(self._count_earlier))
             self._requests = stack.enter_context(closing(self.run.request_log(meter.requests)))
             self._stack = stack.pop_all()
         self.counts.update(self._journal.entries.values())
@@ -179,8 +175,8 @@ class Asking:
     def _count(self) -> None:
         self._requests.write(b".")
 
-    def _take_up(self, response: Response) -> None:
-        """Counts what an earlier session used: budgets are for the whole run."""
+    def _count_earlier(self, response: Response) -> None:
+        """Counts the use of an earlier session: budgets are for the whole run."""
         meter = self.collector.meter
         meter.requests += response.attempts or 0
         if response.status != "error":
@@ -190,14 +186,14 @@ class Asking:
             meter.count(*used(reply, asked))
 
     def pending(self) -> Iterator[Request[Tag]]:
-        """What is missing or ended in an error, in the order of asking."""
+        """Yields the requests that are missing or ended in an error, in the order of asking."""
         for prompt, sample in self.run.planned():
             key = Key(prompt.id, self.run.model, sample)
             if self._journal.entries.get(key, "error") == "error":
                 yield Request((prompt, sample), self.plan.messages(prompt))
 
     def estimate(self) -> CostEstimate | None:
-        """What asking will probably cost; None without prices."""
+        """Estimates the cost of the pending requests; None without prices."""
         prices = self.collector.settings.prices
         if prices is None:
             return None
@@ -205,8 +201,8 @@ class Asking:
         return estimate_cost(asked, prices, max_tokens=self.collector.sampling.max_tokens)
 
     @property
-    def standing(self) -> AskState:
-        """How far the run is."""
+    def state(self) -> AskState:
+        """The state of the run."""
         return AskState(
             planned=self.run.manifest.planned,
             done=self.counts.total() - self.counts["error"] + self._failed,
@@ -221,15 +217,15 @@ class Asking:
         )
 
     def ask(self, progress: Progress | None = None) -> AskState:
-        """Asks, writing every response as it comes, then checks what was written.
+        """Asks, writing every response as it comes, then checks the journal.
 
         Args:
-            progress: Told after each response.
+            progress: Called after each response.
 
         Raises:
-            OutsideError: The endpoint had to be given up, the budget is spent, or the disk
-                does not hold what was written. What was done so far is kept.
-            KeyboardInterrupt: A signal stopped it; what was done so far is kept.
+            OutsideError: The endpoint was given up, the budget is spent, or the disk does not
+                hold what was written. The responses so far are kept.
+            KeyboardInterrupt: A signal stopped it; the responses so far are kept.
         """
         self._begin()
         loop = PrivateLoop()
@@ -243,7 +239,7 @@ class Asking:
         finally:
             loop.close()
             self._end(outcome)
-        return self.standing
+        return self.state
 
     async def _ask(self, progress: Progress | None) -> None:
         outcomes = self.collector.outcomes(self.pending())
@@ -252,7 +248,7 @@ class Asking:
                 async for outcome in outcomes:
                     self._keep(self._response(outcome))
                     if progress is not None:
-                        progress(self.standing)
+                        progress(self.state)
         finally:
             await self.plan.model.aclose()
 
@@ -266,7 +262,7 @@ class Asking:
 
     def _response(self, outcome: AskOutcome[Tag]) -> Response:
         prompt, sample = outcome.request.tag
-        reply = outcome.reply
+        reply = outcome.reply or Reply("error", note=str(outcome.failure))
         return Response(
             prompt_id=prompt.id,
             model=self.run.model,
@@ -275,12 +271,12 @@ class Asking:
             subcomponent=prompt.subcomponent,
             technique=prompt.technique,
             prompt=prompt.text,
-            response=reply.text if reply else None,
-            status=reply.status if reply else "error",
-            finish_reason=reply.finish_reason if reply else None,
-            error=reply.note if reply else str(outcome.failure),
-            reasoning=reply.reasoning if reply else None,
-            usage=dict(reply.usage) if reply and reply.usage else None,
+            response=reply.text,
+            status=reply.status,
+            finish_reason=reply.finish_reason,
+            error=reply.note,
+            reasoning=reply.reasoning,
+            usage=dict(reply.usage) if reply.usage else None,
             latency_s=round(outcome.latency_s, 3),
             attempts=outcome.attempts,
             sampling=self._sampling,
@@ -298,7 +294,7 @@ class Asking:
         self.run.update(sessions=sessions, counts=None, responses_sha256=None)
 
     def _end(self, outcome: str) -> None:
-        """Checks what the disk holds, and says in the manifest how this session ended."""
+        """Checks the journal and writes the end of this session into the manifest."""
         counts = self.run.check(self._journal.entries)
         if outcome == "complete" and counts["error"] + counts["missing"]:
             outcome = "errors left"
@@ -333,28 +329,28 @@ def ask(
     """Asks a model every prompt of a set, into a run directory.
 
     Args:
-        model: What the command line calls MODEL, a `ChatModel`, or a function from a prompt's
-            text to an answer's (plain or asynchronous).
+        model: A model by name, as on the command line, a `ChatModel`, or a function from a
+            prompt's text to an answer's (plain or asynchronous).
         prompts: A set by name, a file, or a loaded set.
-        out: The run directory; made up from date and model unless given.
-        resume: Go on with the run that is there, if one is.
-        limit: Ask a seeded sample of so many prompts, balanced over subcomponents.
-        repeats: Ask each prompt so often.
-        seed: Of the sample.
+        out: The run directory; `runs/<date>-<model>` by default.
+        resume: Continue the run that is there, if one is.
+        limit: Size of a seeded sample of the prompts, balanced over subcomponents.
+        repeats: Number of responses per prompt.
+        seed: Seed of the sample.
         system: The system prompt.
-        sampling: How answers are drawn.
-        options: How the model is reached, where it is given by name.
+        sampling: Sampling parameters.
+        options: How to reach a model that is given by name.
         settings: Concurrency, retries, budget.
-        taxonomy: What the prompts are read with; Flames' own unless given.
-        progress: Told after each response.
+        taxonomy: The taxonomy to read the prompts with; Flames' own by default.
+        progress: Called after each response.
 
     Returns:
-        The run; `run.manifest.counts` tells how the responses ended.
+        The run; `run.manifest.counts` counts the responses by status.
 
     Raises:
         InputError: The prompts cannot be read.
         UsageError: The model or the run directory cannot be used.
-        OutsideError: Asking had to stop; the run holds what was done so far.
+        OutsideError: Asking had to stop; the run holds the responses so far.
     """
     if isinstance(model, str):
         spec, asked = model, load_model(model, options)

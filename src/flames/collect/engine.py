@@ -1,4 +1,4 @@
-"""Asking many things of one model: concurrency, retries, budget, and when to give up.
+"""Sends many requests to one model: concurrency, retries, budget, and when to give up.
 
 The same engine collects responses and asks judges.
 """
@@ -6,10 +6,14 @@ The same engine collects responses and asks judges.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable
+import signal
+import threading
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from flames.collect.limits import AdaptiveLimit, BudgetSpent, Meter, Prices
 from flames.errors import FlamesError, UsageError
@@ -28,19 +32,16 @@ from flames.options import Opt, check_options
 
 T = TypeVar("T")
 
-HOPELESS = (EndpointUnusable, Unreachable)
-# How many requests may end without an answer, one after another, before the endpoint is given up:
-_LOST_IN_A_ROW = 3  # for reasons of that kind
-_NEVER_ANSWERED = 10  # for reasons that may pass, where none was answered yet
-_FAILED_IN_A_ROW = 100  # for such reasons later, or rejected where none was ever answered
+_HOPELESS = (EndpointUnusable, Unreachable)
+# After that many requests in a row without an answer, the endpoint is given up:
+_LOST_IN_A_ROW = 3  # for a hopeless failure
+_NEVER_ANSWERED = 10  # for any other, where none was answered yet
+_FAILED_IN_A_ROW = 100  # for any other later, or rejections where none was ever answered
 
 
 @dataclass(frozen=True, slots=True)
 class Request(Generic[T]):
-    """Something to ask; `tag` is the caller's, to know the outcome by.
-
-    `sampling` replaces the collector's own for this request.
-    """
+    """One request; `tag` is the caller's own, `sampling` replaces the collector's."""
 
     tag: T
     messages: tuple[Message, ...]
@@ -49,10 +50,7 @@ class Request(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class AskOutcome(Generic[T]):
-    """How asking ended: with a reply, or with the failure that was left after all retries.
-
-    `latency_s` is of the last attempt, in seconds.
-    """
+    """A request's reply, or the failure of its last attempt, which took `latency_s` seconds."""
 
     request: Request[T]
     reply: Reply | None
@@ -63,16 +61,15 @@ class AskOutcome(Generic[T]):
 
 @dataclass(frozen=True)
 class AskSettings:
-    """How hard to try, and how much may be used by all sessions of a run together.
+    """Concurrency, retries and budget; a budget is for all sessions of a run together.
 
     Args:
-        patience: Attempts of one request that the endpoint may turn away for its rate.
-        backoff_s: The first wait before trying again, in seconds; each further one doubles.
-        longest_wait_s: The longest wait that is made; an endpoint that asks for more is
-            given up.
+        patience: Maximum number of rate-limited attempts of one request.
+        backoff_s: The first wait before a retry, in seconds; each further one doubles.
+        longest_wait_s: The longest wait in seconds; an endpoint that asks for more is given up.
 
     Raises:
-        UsageError: A limit is out of range, or one of money was given without prices.
+        UsageError: A value is out of range, or a maximum cost was given without prices.
     """
 
     concurrency: Annotated[
@@ -119,24 +116,24 @@ class AskSettings:
 
     @property
     def prices(self) -> Prices | None:
-        """What tokens cost, where that was given."""
+        """The prices of tokens, where they were given."""
         if self.price_in is None or self.price_out is None:
             return None
         return Prices(self.price_in, self.price_out)
 
 
 class Collector:
-    """Asks one model many things.
+    """Sends many requests to one model.
 
-    The first request goes alone: if the endpoint is not to be used at all (a wrong key, an
-    unknown model, nobody there), that is raised at once. Later on, too, the endpoint is given
-    up when several requests in a row end that way, or many in any other.
+    The first request goes alone: if the endpoint cannot be used at all (a wrong key, an unknown
+    model, no connection), that is raised at once. Later on, the endpoint is given up when
+    several requests in a row end that way, or many in any other.
 
     Args:
-        model: Whom to ask.
-        sampling: How; the model's defaults fill what it leaves open.
-        settings: How hard to try.
-        sending: Told before each request, retries included. What it raises ends the asking.
+        model: The model.
+        sampling: Sampling parameters; the model's defaults complete them.
+        settings: Concurrency, retries and budget.
+        sending: Called before each request, retries included. What it raises ends the asking.
 
     Attributes:
         answered: Whether the model ever answered, earlier sessions included: then requests that
@@ -152,7 +149,6 @@ class Collector:
         sending: Callable[[], None] | None = None,
     ) -> None:
         self.model = model
-        self._sending = sending
         self.settings = settings or AskSettings()
         self.sampling = (sampling or Sampling()).over(model.defaults)
         self.meter = Meter(
@@ -161,43 +157,43 @@ class Collector:
             max_cost=self.settings.max_cost,
             max_tokens=self.sampling.max_tokens,
         )
-        self._most = self.settings.concurrency or model.concurrency
-        self.limit = AdaptiveLimit(self._most)
-        self._stop: FlamesError | None = None
+        self.limit = AdaptiveLimit(self.settings.concurrency or model.concurrency)
         self.answered = False
+        self._sending = sending
+        self._stop: FlamesError | None = None
         self._tried = self._proven = False
         self._lost = self._failed = 0
 
     async def outcomes(self, requests: Iterable[Request[T]]) -> AsyncGenerator[AskOutcome[T], None]:
-        """Asks everything, yielding outcomes as they come, in no particular order.
+        """Yields the outcomes of all requests as they come, in no particular order.
 
-        `requests` is drawn from as places get free. Use it under `contextlib.aclosing` where
-        the loop may be left early: requests under way are then cancelled.
+        `requests` is read as places get free. Use `contextlib.aclosing` where the loop may be
+        left early: it cancels the requests under way.
 
         Raises:
             EndpointUnusable: No request can work.
-            Unreachable: Nobody answers there any more.
-            BudgetSpent: There is no more to spend; some requests were not made.
+            Unreachable: The endpoint cannot be reached any more.
+            BudgetSpent: The budget is spent; some requests were not sent.
         """
         queue: asyncio.Queue[AskOutcome[T] | None] = asyncio.Queue()
         self._stop = None
-        giving = asyncio.create_task(self._give_out(requests, queue))
+        sender = asyncio.create_task(self._send_all(requests, queue))
         try:
             while (outcome := await queue.get()) is not None:
                 yield outcome
-            await giving
+            await sender
         finally:
-            giving.cancel()
-            await asyncio.gather(giving, return_exceptions=True)
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
         if self._stop is not None:
             raise self._stop
 
-    async def _give_out(
+    async def _send_all(
         self, requests: Iterable[Request[T]], queue: asyncio.Queue[AskOutcome[T] | None]
     ) -> None:
         live: set[asyncio.Task[None]] = set()
-        # those that wait before a retry hold no place of the limit, but they are bounded too
-        room = asyncio.Semaphore(4 * self._most)
+        # requests that wait before a retry hold no place of the limit, but they are bounded too
+        room = asyncio.Semaphore(4 * self.limit.most)
 
         def ended(task: asyncio.Task[None]) -> None:
             live.discard(task)
@@ -210,7 +206,7 @@ class Collector:
                 if self._stop is not None:
                     self.limit.release()
                     break
-                task = asyncio.create_task(self._see_through(request, since, queue))
+                task = asyncio.create_task(self._complete(request, since, queue))
                 live.add(task)
                 task.add_done_callback(ended)
                 if not self._tried:
@@ -224,9 +220,10 @@ class Collector:
             await asyncio.gather(*live, return_exceptions=True)
             queue.put_nowait(None)
 
-    async def _see_through(
+    async def _complete(
         self, request: Request[T], since: float, queue: asyncio.Queue[AskOutcome[T] | None]
     ) -> None:
+        """Sends a request until it is answered or fails for good."""
         loop = asyncio.get_running_loop()
         failures = throttles = attempts = 0
         failure: RequestError | None = None
@@ -239,7 +236,7 @@ class Collector:
                 self.limit.release()
                 self._stop = self._stop or spent
                 if failure is None:
-                    return  # never asked: it stays open
+                    return  # never sent: it stays open
                 break
             attempts += 1
             begun = loop.time()
@@ -271,7 +268,7 @@ class Collector:
                 break
             await asyncio.sleep(self._wait(failure, max(failures, throttles)))
             since = await self.limit.acquire()
-        self._judge(failure)
+        self._watch(failure)
         queue.put_nowait(AskOutcome(request, reply, failure, attempts, ended - begun))
 
     def _throttled(self, failure: RateLimited, since: float) -> RequestError:
@@ -285,7 +282,7 @@ class Collector:
         if not failure.retryable or self._stop is not None:
             return True
         if isinstance(failure, Unreachable) and not self._proven:
-            return failures > 1  # the first request is to fail fast
+            return failures > 1  # the first request fails fast
         return failures > self.settings.retries or throttles >= self.settings.patience
 
     def _wait(self, failure: RequestError, times: int) -> float:
@@ -294,17 +291,81 @@ class Collector:
         longest = min(self.settings.backoff_s * 2.0 ** (times - 1), 15.0)
         return random.uniform(0.5, 1.0) * longest  # noqa: S311
 
-    def _judge(self, failure: RequestError | None) -> None:
-        """Gives the endpoint up where it must be."""
+    def _watch(self, failure: RequestError | None) -> None:
+        """Gives the endpoint up after too many requests in a row without an answer."""
         if failure is None:
             self.answered = self._proven = True
             self._lost = self._failed = 0
             return
-        hopeless, rejected = isinstance(failure, HOPELESS), isinstance(failure, RequestRejected)
+        hopeless, rejected = isinstance(failure, _HOPELESS), isinstance(failure, RequestRejected)
         self._failed = 0 if rejected and self.answered else self._failed + 1
         self._lost = self._lost + 1 if hopeless else 0
         if hopeless and (not self._proven or self._lost >= _LOST_IN_A_ROW):
             self._stop = self._stop or failure
         elif self._failed >= (_FAILED_IN_A_ROW if self._proven or rejected else _NEVER_ANSWERED):
-            told = f"{self._failed} requests in a row got no answer, the last: {failure}"
-            self._stop = self._stop or EndpointUnusable(told)
+            message = f"{self._failed} requests in a row got no answer, the last: {failure}"
+            self._stop = self._stop or EndpointUnusable(message)
+
+
+class PrivateLoop:
+    """An event loop for synchronous callers, kept between calls so that connections stay open.
+
+    Where a loop is running already (in a notebook), it runs in a thread. SIGTERM stops the work
+    as Ctrl-C does.
+    """
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine and returns its result.
+
+        Raises:
+            KeyboardInterrupt: A signal stopped it; the coroutine was cancelled and has cleaned up.
+        """
+        if _inside_a_loop():
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(self._runner.run, work).result()
+        try:
+            return self._runner.run(_stoppable(work))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+
+    def close(self) -> None:
+        """Closes the loop."""
+        if _inside_a_loop():  # closing runs the loop once more
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(self._runner.close).result()
+        else:
+            self._runner.close()
+
+
+def _inside_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+async def _stoppable(work: Coroutine[Any, Any, T]) -> T:
+    with _cancelled_by(signal.SIGTERM):
+        return await work
+
+
+@contextlib.contextmanager
+def _cancelled_by(number: signal.Signals) -> Iterator[None]:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(number) is signal.SIG_DFL
+        and task is not None
+    )
+    if not ours or task is None:
+        yield
+        return
+    loop.add_signal_handler(number, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(number)

@@ -1,7 +1,4 @@
-"""What asking has used, what it may use, and what it will probably cost.
-
-How many requests may be under way: fewer when the endpoint asks for it, more again after.
-"""
+"""The limits of asking: budget, prices and cost estimates, and the number of requests at once."""
 
 from __future__ import annotations
 
@@ -15,8 +12,7 @@ from flames.errors import OutsideError
 from flames.models.base import Message, Reply, Usage
 from flames.options import check_range
 
-ANSWER_GUESS = 500
-"""Tokens of an answer before any was seen."""
+_ANSWER_GUESS = 500  # tokens of an answer before any was seen
 
 
 class BudgetSpent(OutsideError):
@@ -25,11 +21,11 @@ class BudgetSpent(OutsideError):
 
 @dataclass(frozen=True)
 class Prices:
-    """What a million tokens cost, in any currency.
+    """Prices of a million tokens, in any currency.
 
     Args:
-        tokens_in: Of the request.
-        tokens_out: Of the answer, reasoning included.
+        tokens_in: Tokens of the request.
+        tokens_out: Tokens of the answer, reasoning included.
     """
 
     tokens_in: float
@@ -40,13 +36,13 @@ class Prices:
         check_range("--price-out", self.tokens_out, 0)
 
     def cost(self, tokens_in: float, tokens_out: float) -> float:
-        """What so many tokens cost."""
+        """Returns the cost of so many tokens."""
         return (tokens_in * self.tokens_in + tokens_out * self.tokens_out) / 1e6
 
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """What a run will probably use. `most` is the cost if every answer has its full length."""
+    """The estimated use of a run; `most` is the cost if every answer has its full length."""
 
     requests: int
     tokens_in: int
@@ -56,37 +52,37 @@ class CostEstimate:
 
 
 def tokens_of(text: str) -> int:
-    """A rough count of a text's tokens: a Chinese character each, four others together."""
+    """Estimates the tokens of a text: one per Chinese character, one per four others."""
     wide = sum(char >= "\u2e80" for char in text)
     return wide + math.ceil((len(text) - wide) / 4)
 
 
 def tokens_of_messages(messages: Iterable[Message]) -> int:
-    """A rough count of a request's tokens, with what chat templates add."""
+    """Estimates the tokens of a request, with those that chat templates add."""
     return sum(tokens_of(message.content) + 4 for message in messages) + 3
 
 
 def estimate_cost(
     requests: Iterable[tuple[Message, ...]], prices: Prices, *, max_tokens: int | None
 ) -> CostEstimate:
-    """What these requests will probably cost."""
+    """Estimates the cost of requests."""
     sizes = [tokens_of_messages(messages) for messages in requests]
-    answer = min(max_tokens or ANSWER_GUESS, ANSWER_GUESS)
+    answer = min(max_tokens or _ANSWER_GUESS, _ANSWER_GUESS)
     tokens_in, tokens_out = sum(sizes), answer * len(sizes)
     most = None if max_tokens is None else prices.cost(tokens_in, max_tokens * len(sizes))
     return CostEstimate(len(sizes), tokens_in, tokens_out, prices.cost(tokens_in, tokens_out), most)
 
 
 class Meter:
-    """Counts requests, tokens and money, and says when there is no more to spend.
+    """Counts requests, tokens and cost against a budget.
 
-    What is under way counts with what it will probably cost, so that the budget holds also
-    with many requests at once.
+    Requests under way count with their estimated cost, so that the budget holds with many
+    requests at once.
 
     Args:
-        prices: Without them there is no cost.
-        max_requests: The most requests, retries included.
-        max_cost: The most money, in the prices' currency; nothing without prices.
+        prices: Prices of tokens; without them there is no cost.
+        max_requests: Maximum number of requests, retries included.
+        max_cost: Maximum cost, in the prices' currency.
         max_tokens: The longest answer, where it is limited.
     """
 
@@ -110,16 +106,16 @@ class Meter:
 
     @property
     def cost(self) -> float | None:
-        """What the answers so far cost; None without prices."""
+        """Cost of the answers so far; None without prices."""
         if self.prices is None:
             return None
         return self.prices.cost(self.tokens_in, self.tokens_out)
 
     def hold(self, messages: tuple[Message, ...]) -> float:
-        """Makes room for a request; returns the money held for it.
+        """Counts a request and returns the cost reserved for it.
 
         Raises:
-            BudgetSpent: There is no room.
+            BudgetSpent: The budget has no room for it.
         """
         if self._max_requests is not None and self.requests >= self._max_requests:
             raise BudgetSpent(f"the budget of {self._max_requests} requests is spent")
@@ -137,20 +133,21 @@ class Meter:
         return held
 
     def _answer(self) -> float:
-        """Tokens that an answer will probably have."""
+        """Estimates the tokens of an answer."""
         if self.answers:
             return self.tokens_out / self.answers
-        return min(self._max_tokens or ANSWER_GUESS, ANSWER_GUESS)
+        return min(self._max_tokens or _ANSWER_GUESS, _ANSWER_GUESS)
 
     def lose(self, requests: int, tokens_in: int) -> float | None:
-        """Counts requests that nobody knows the outcome of, as if they stayed under way for ever.
+        """Counts requests with an unknown outcome, as if they stayed under way for ever.
 
         Args:
-            requests: How many.
+            requests: Number of requests.
             tokens_in: Tokens of each.
 
         Returns:
-            What they may have cost, as far as the longest answer is known; None without prices.
+            The most that they may have cost, where the longest answer is known; None without
+            prices.
         """
         self.requests += requests
         if self.prices is None:
@@ -160,7 +157,7 @@ class Meter:
         return held
 
     def settle(self, held: float, messages: tuple[Message, ...], reply: Reply | None) -> None:
-        """Takes what a request really used for what was held for it."""
+        """Replaces the reserved cost of a request by the tokens that it used."""
         self._held = max(0.0, self._held - held)
         if reply is not None:
             tokens_in, tokens_out = used(reply, messages)
@@ -174,7 +171,7 @@ class Meter:
 
 
 def used(reply: Reply, messages: tuple[Message, ...]) -> tuple[int, int]:
-    """Tokens in and out of an answer, as the provider counted them, or else roughly."""
+    """Returns the tokens of request and answer: the provider's counts, or else estimates."""
     usage = reply.usage or Usage()
     tokens_in, tokens_out = usage.tokens_in, usage.tokens_out
     if tokens_in is None:
@@ -185,14 +182,14 @@ def used(reply: Reply, messages: tuple[Message, ...]) -> tuple[int, int]:
 
 
 class AdaptiveLimit:
-    """A limit on requests at once that shrinks on throttling and grows with success.
+    """A limit on concurrent requests that shrinks on throttling and grows with success.
 
-    A throttled request cuts the limit to 60 %, at most once for all that were under way with
+    A throttled request cuts the limit to 60 %, once for all requests that were under way with
     it; each success wins back a quarter of a place. A wait that the endpoint asks for holds
-    everybody back.
+    all requests back.
 
     Args:
-        most: The limit where nothing is wrong; it is never exceeded.
+        most: The upper limit.
     """
 
     def __init__(self, most: int) -> None:
@@ -204,7 +201,7 @@ class AdaptiveLimit:
         self._cut_at = float("-inf")
 
     async def acquire(self) -> float:
-        """Waits for a place; returns the loop's time at which it was given."""
+        """Waits for a place and returns the loop's time then."""
         loop = asyncio.get_running_loop()
         if self._waiting or not self._free(loop.time()):
             place: asyncio.Future[None] = loop.create_future()
@@ -221,7 +218,7 @@ class AdaptiveLimit:
         return loop.time()
 
     def release(self) -> None:
-        """Gives a place back."""
+        """Frees a place."""
         self.active -= 1
         self._wake()
 
@@ -235,8 +232,8 @@ class AdaptiveLimit:
         """Cuts the limit, unless the request began before the last cut.
 
         Args:
-            since: When the throttled request got its place.
-            wait: Seconds that the endpoint asks to wait, for everybody.
+            since: The loop's time when the throttled request got its place.
+            wait: Seconds that the endpoint asks to wait.
         """
         now = asyncio.get_running_loop().time()
         if since > self._cut_at:
