@@ -133,7 +133,7 @@ def test_attack_drops_no_result_of_a_model(flames: Any, tmp_path: Path, verdicts
     assert len({cell["model"] for cell in measured}) == 2
 
 
-def test_a_broken_entry_stops_the_build_at_its_line(
+def test_a_broken_entry_stops_the_build_at_its_field(
     flames: Any, tmp_path: Path, verdicts: str
 ) -> None:
     path = tmp_path / flames("add", verdicts)[1].strip()
@@ -141,8 +141,7 @@ def test_a_broken_entry_stops_the_build_at_its_line(
     path.write_text(text.replace('"date": "', '"date": "x'), encoding="utf-8")
     code, _, err = flames("build")
     assert code == 2
-    line = text[: text.index('"date"')].count("\n") + 1
-    assert f"entries/{path.name}:{line}: field `date`: must be a day like 2026-11-22" in err
+    assert f"entries/{path.name}: field `date`: must be a day like 2026-11-22" in err
     assert not (tmp_path / "site").exists()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from flames import __version__
 from flames.analysis.cost import measure_spending
-from flames.analysis.evaluation import Evaluation, ScorerDifference
+from flames.analysis.evaluation import Evaluation, ScorerDifference, ScorerMetrics
 from flames.analysis.figures import (
     METHOD,
     LabelledScore,
@@ -76,6 +76,10 @@ def evaluate(
     models = list(dict.fromkeys(row.key.model for row in rows))
     known = training_overlap(info, labelled.files, (row.key.model for row in rows))
     ranking = rank_models_by_label(_rated(judged, taxonomy), names, seed, resamples)
+
+    def metrics(chosen: Iterable[LabelledScore], scale: Sequence[int], name: str) -> ScorerMetrics:
+        return scorer_metrics(list(chosen), tuple(scale), name, seed, resamples)
+
     return Evaluation(
         scorer=info.id,
         title=info.title,
@@ -86,26 +90,20 @@ def evaluate(
         excluded=excluded,
         notes=tuple(dict.fromkeys((*labelled.notes, *info.notes, *known))),
         prompts=len({row.key.prompt_id for row in rows}),
-        overall=scorer_metrics([j for _, j in judged], tuple(levels), "", seed, resamples),
+        overall=metrics((j for _, j in judged), levels, ""),
         dimensions={
-            name: scorer_metrics(
-                [j for row, j in judged if row.dimension == name],
+            name: metrics(
+                (j for row, j in judged if row.dimension == name),
                 taxonomy.dimension(name).scale,
                 name,
-                seed,
-                resamples,
             )
             for name in names
         },
         models={
-            model: scorer_metrics(
-                [j for row, j in judged if row.key.model == model],
-                tuple(levels),
-                f"model {model}",
-                seed,
-                resamples,
+            name: metrics(
+                (j for row, j in judged if row.key.model == name), levels, f"model {name}"
             )
-            for model in models
+            for name in models
         },
         bias=ranking.bias,
         ranked_by=ranking.dimensions,

@@ -77,65 +77,45 @@ def scorer_metrics(
     place = {score: index for index, score in enumerate(categories)}
     labels = np.array([place[row.label] for row in scored])
     scores = np.array([place[row.score] for row in scored if row.score is not None])
-    columns = _Columns(len(scored))
-    cells = columns.add(np.eye(k * k)[labels * k + scores])
-    constant = columns.add(np.array([[row.label == row.majority] for row in scored], float))
-    several = np.array([len(row.votes) > 1 for row in scored])
-    among = columns.add(np.array([_among(row) for row in scored]))
-    told = np.array([row.chance is not None for row in scored])
-    bins = columns.add(_binned(scored, labels == scores))
+    blocks = {
+        "cells": np.eye(k * k)[labels * k + scores],
+        "constant": np.array([[row.label == row.majority] for row in scored], float),
+        "among": np.array([_among(row) for row in scored]),
+        "bins": _binned(scored, labels == scores),
+    }
     # A pseudo-prompt of either kind, right and wrong, keeps intervals from having no width.
-    ends = np.zeros((2, columns.width))
-    ends[0, cells] = np.eye(k).ravel() / k
-    ends[1, cells] = (1 - np.eye(k)).ravel() / (k * (k - 1))
-    ends[:, constant] = ends[:, among] = np.array([[1.0], [0.0]])
-    ends[:, among.stop - 1] = 1.0
-    matrix = columns.matrix()
-    _, prompt = np.unique([row.prompt_id for row in scored], return_inverse=True)
-    outcomes = np.zeros((int(prompt.max()) + 1, columns.width))
-    np.add.at(outcomes, prompt, matrix)
-    ends *= len(scored) / len(outcomes)
-    draws = draw_totals(outcomes, ends, resamples, stream(seed, "evaluation", name))
-    total = matrix.sum(0, keepdims=True)
+    ends = {name: np.zeros((2, block.shape[1])) for name, block in blocks.items()}
+    ends["cells"] = np.stack([np.eye(k).ravel() / k, (1 - np.eye(k)).ravel() / (k * (k - 1))])
+    ends["constant"][:] = ends["among"][:] = np.array([[1.0], [0.0]])
+    ends["among"][:, -1] = 1.0
+    totals = _Totals(blocks, ends, [row.prompt_id for row in scored], name, seed, resamples)
 
-    def estimate(value: Callable[[Array], Array], scale: float = 100.0) -> Estimate | None:
-        point = float(value(total)[0])
-        if np.isnan(point):
-            return None
-        found = value(draws)
-        found = found[~np.isnan(found)]
-        low, high = percentile_interval(scale * found, scale * point)
-        return Estimate(value=scale * point, low=low, high=high, method=METHOD)
+    def table(t: _Blocks) -> Array:
+        return t["cells"].reshape(-1, k, k)
 
-    def table(totals: Array) -> Array:
-        return totals[:, cells].reshape(-1, k, k)
+    def accuracy(t: _Blocks) -> Array:
+        return np.asarray(table(t).trace(axis1=1, axis2=2) / table(t).sum((1, 2)))
 
-    def accuracy(totals: Array) -> Array:
-        return np.asarray(table(totals).trace(axis1=1, axis2=2) / table(totals).sum((1, 2)))
+    def majority(t: _Blocks) -> Array:
+        return np.asarray(t["constant"][:, 0] / table(t).sum((1, 2)))
 
-    def majority(totals: Array) -> Array:
-        return np.asarray(totals[:, constant][:, 0] / table(totals).sum((1, 2)))
-
-    agreement = estimate(lambda t: _ratio(t[:, among][:, 0], t[:, among][:, 2]))
-    annotators = None
-    if several.any() and agreement is not None:
-        annotators = HumanAgreement(
-            n=int(several.sum()),
-            agreement=agreement,
-            scorer=estimate(lambda t: _ratio(t[:, among][:, 1], t[:, among][:, 2])),
-        )
-    ece = estimate(lambda t: _ece(t[:, bins])) if told.any() else None
-    counted = total[0, cells].reshape(k, k).astype(int)
+    agreement = totals.estimate(lambda t: _ratio(t["among"][:, 0], t["among"][:, 2]))
+    annotators = agreement and HumanAgreement(
+        n=sum(len(row.votes) > 1 for row in scored),
+        agreement=agreement,
+        scorer=totals.estimate(lambda t: _ratio(t["among"][:, 1], t["among"][:, 2])),
+    )
+    ece = totals.estimate(lambda t: _ece(t["bins"]))
     return result.model_copy(
         update={
-            "accuracy": estimate(accuracy),
-            "macro_f1": estimate(lambda t: macro_f1(table(t))),
-            "kappa_quadratic": estimate(lambda t: kappa_of(table(t), "quadratic"), 1.0),
-            "majority": estimate(majority),
-            "gain": estimate(lambda t: accuracy(t) - majority(t)),
+            "accuracy": totals.estimate(accuracy),
+            "macro_f1": totals.estimate(lambda t: macro_f1(table(t))),
+            "kappa_quadratic": totals.estimate(lambda t: kappa_of(table(t), "quadratic"), 1.0),
+            "majority": totals.estimate(majority),
+            "gain": totals.estimate(lambda t: accuracy(t) - majority(t)),
             "annotators": annotators,
-            "calibration": None if ece is None else _calibration(total[0, bins], ece),
-            "confusion": tuple(tuple(map(int, row)) for row in counted),
+            "calibration": ece and _calibration(totals.point["bins"][0], ece),
+            "confusion": tuple(tuple(map(int, row)) for row in table(totals.point)[0]),
         }
     )
 
@@ -151,22 +131,43 @@ def macro_f1(tables: Array) -> Array:
     return _ratio(each.sum(-1), (both > 0).sum(-1))
 
 
-class _Columns:
-    """Columns side by side, each block known by its slice."""
+_Blocks = dict[str, Array]
 
-    def __init__(self, rows: int) -> None:
-        self._rows = rows
-        self._blocks: list[Array] = []
-        self.width = 0
 
-    def add(self, block: Array) -> slice:
-        place = slice(self.width, self.width + block.shape[1])
-        self._blocks.append(block.astype(float))
-        self.width = place.stop
-        return place
+class _Totals:
+    """Blocks of columns added up over all rows (`point`) and over resamples of prompts."""
 
-    def matrix(self) -> Array:
-        return np.hstack(self._blocks)
+    def __init__(
+        self,
+        blocks: _Blocks,
+        ends: _Blocks,
+        prompts: Sequence[str],
+        name: str,
+        seed: int,
+        resamples: int,
+    ) -> None:
+        matrix = np.hstack(list(blocks.values()))
+        _, prompt = np.unique(prompts, return_inverse=True)
+        outcomes = np.zeros((int(prompt.max()) + 1, matrix.shape[1]))
+        np.add.at(outcomes, prompt, matrix)
+        pseudo = np.hstack(list(ends.values())) * len(matrix) / len(outcomes)
+        draws = draw_totals(outcomes, pseudo, resamples, stream(seed, "evaluation", name))
+        borders = np.cumsum([block.shape[1] for block in blocks.values()])[:-1]
+
+        def parted(totals: Array) -> _Blocks:
+            return dict(zip(blocks, np.split(totals, borders, axis=1), strict=True))
+
+        self.point, self._draws = parted(matrix.sum(0, keepdims=True)), parted(draws)
+
+    def estimate(self, value: Callable[[_Blocks], Array], scale: float = 100.0) -> Estimate | None:
+        """A value with its interval; None where it is not defined."""
+        point = float(value(self.point)[0])
+        if np.isnan(point):
+            return None
+        found = value(self._draws)
+        found = found[~np.isnan(found)]
+        low, high = percentile_interval(scale * found, scale * point)
+        return Estimate(value=scale * point, low=low, high=high, method=METHOD)
 
 
 def _ratio(part: Array, whole: Array) -> Array:

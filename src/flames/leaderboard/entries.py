@@ -1,8 +1,6 @@
 """Entries of the leaderboard: small files of label counts, made from a run and reviewed by people.
 
 An entry holds counts, never rates: everything the site shows is computed from them.
-
-Where in a JSON text a value stands, so that an error can name its line.
 """
 
 from __future__ import annotations
@@ -13,9 +11,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from json import JSONDecoder
-from json.decoder import scanstring  # type: ignore[attr-defined]
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -211,7 +207,7 @@ def entry_of(
     try:
         return LeaderboardEntry.model_validate(data)
     except ValidationError as error:
-        field, message = _told(error)
+        field, message = _first_error(error)
         raise InputError(message, field=field) from None
 
 
@@ -240,7 +236,7 @@ def read_entry(path: str | os.PathLike[str], taxonomy: Taxonomy | None = None) -
     """Reads and checks an entry file.
 
     Raises:
-        InputError: The file is no entry; line and field are named.
+        InputError: The file is no entry; the field is named.
     """
     taxonomy = taxonomy or default_taxonomy()
     name = os.fspath(path)
@@ -253,16 +249,14 @@ def read_entry(path: str | os.PathLike[str], taxonomy: Taxonomy | None = None) -
     try:
         entry = LeaderboardEntry.model_validate(data)
     except ValidationError as error:
-        place = error.errors()[0]["loc"]
-        field, message = _told(error)
-        raise InputError(message, path=name, line=line_of(text, place), field=field) from None
+        field, message = _first_error(error)
+        raise InputError(message, path=name, field=field) from None
     for message, place in _misfits(entry, taxonomy):
-        field = ".".join(map(str, place))
-        raise InputError(message, path=name, line=line_of(text, place), field=field)
+        raise InputError(message, path=name, field=".".join(place))
     return entry
 
 
-def _told(error: ValidationError) -> tuple[str | None, str]:
+def _first_error(error: ValidationError) -> tuple[str | None, str]:
     first = error.errors(include_url=False)[0]
     field = ".".join(map(str, first["loc"])) or None
     kind = first["type"]
@@ -307,46 +301,3 @@ def _misfits(entry: LeaderboardEntry, taxonomy: Taxonomy) -> Iterator[tuple[str,
     if total > expected or (total < expected and entry.samples == 1):
         asked = f"{entry.prompt_set.n:,} prompts × {entry.samples} make {expected:,}"
         yield f"the dimensions count {total:,} responses, but {asked}", ("dimensions",)
-
-
-_DECODER = JSONDecoder()
-
-
-def line_of(text: str, path: Sequence[Any]) -> int:
-    """The line, from 1, on which the value at `path` starts; of the deepest part that is there.
-
-    Args:
-        text: Valid JSON.
-        path: Keys and positions from the outermost value inwards.
-    """
-    at = _skip(text, 0)
-    for part in path:
-        found = _entries(text, at).get(part)
-        if found is None:
-            break
-        at = found
-    return text.count("\n", 0, at) + 1
-
-
-def _skip(text: str, at: int, marks: str = " \t\r\n") -> int:
-    while at < len(text) and text[at] in marks:
-        at += 1
-    return at
-
-
-def _entries(text: str, at: int) -> dict[Any, int]:
-    """Where the values of the object or array at `at` start, by key or position."""
-    places: dict[Any, int] = {}
-    if text[at] not in "{[":
-        return places
-    is_object = text[at] == "{"
-    at = _skip(text, at + 1)
-    while text[at] not in "}]":
-        key: Any = len(places)
-        if is_object:
-            key, at = scanstring(text, at + 1)
-            at = _skip(text, at, " \t\r\n:")
-        places[key] = at
-        _, at = _DECODER.raw_decode(text, at)
-        at = _skip(text, at, " \t\r\n,")
-    return places
