@@ -40,22 +40,12 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True)
 class Number:
-    """A number, with its interval where it has one; None is a dash.
-
-    Args:
-        of: The number.
-        digits: Decimals of the number.
-        interval_digits: Decimals of the interval; as many as the number's unless given.
-        sign: Show `+` as well as `−`.
-        strong: In bold where the form has it.
-        unit: Follows the number.
-        shown: `interval` leaves the number itself out.
-    """
+    """A number, with its interval where it has one; None is a dash."""
 
     of: Estimate | float | None
     digits: int = 1
-    interval_digits: int | None = None
-    sign: bool = False
+    interval_digits: int | None = None  # as many as the number's unless given
+    sign: bool = False  # show + as well as −
     strong: bool = False
     unit: str = ""
     shown: Literal["both", "interval"] = "both"
@@ -119,21 +109,13 @@ Cell = Text | str | int | Number | Share | Strong | Stack | None
 
 @dataclass(frozen=True)
 class Column(Generic[_Item]):
-    """One column of a table.
-
-    Args:
-        title: What stands above it.
-        cell: What it shows of an item.
-        text: Holds words, on the left; otherwise numbers, on the right.
-        short: The title on a terminal.
-        wide: Left out on a terminal narrower than the table's `full_width`.
-    """
+    """One column of a table: its title, and what it shows of an item."""
 
     title: Text | str
     cell: Callable[[_Item], Cell]
-    text: bool = False
-    short: Text | str | None = None
-    wide: bool = False
+    text: bool = False  # words, on the left; otherwise numbers, on the right
+    short: Text | str | None = None  # the title on a terminal
+    wide: bool = False  # left out on a terminal narrower than the table's `full_width`
 
 
 @dataclass(frozen=True)
@@ -165,15 +147,7 @@ class Table:
         style: Callable[[_Item], dict[str, bool]] = lambda item: {},
         full_width: int = 0,
     ) -> Table:
-        """Builds a table with a row per item.
-
-        Args:
-            title: What the table is about; may be empty.
-            columns: What is shown of each item.
-            items: One row each.
-            style: Fields of an item's `Row` beside its cells.
-            full_width: Columns of a terminal below which wide columns are left out.
-        """
+        """Builds a table with a row per item; `style` gives fields of its `Row`."""
         columns = tuple(columns)
         rows = tuple(Row(tuple(c.cell(item) for c in columns), **style(item)) for item in items)
         return cls(title, columns, rows, full_width)
@@ -203,12 +177,15 @@ class Heading:
     level: int = 1
 
 
+Kind = Literal["plain", "soft", "note", "paragraph"]
+
+
 @dataclass(frozen=True)
 class Line:
     """A line of a document, made of cells; a `note` is a warning, `soft` is small print."""
 
     cells: tuple[Cell, ...]
-    kind: Literal["plain", "soft", "note", "paragraph"] = "plain"
+    kind: Kind = "plain"
 
 
 Block = Heading | Line | Table
@@ -216,7 +193,7 @@ Document = Iterable[Block]
 Intervals = Literal["inline", "below", "column"]
 
 
-def line(*cells: Cell, kind: Literal["plain", "soft", "note", "paragraph"] = "plain") -> Line:
+def line(*cells: Cell, kind: Kind = "plain") -> Line:
     """Returns a line of a document."""
     return Line(cells, kind)
 
@@ -280,42 +257,36 @@ def print_table(
     """
     narrow = console.width < table.full_width
     kept = [i for i, column in enumerate(table.columns) if not (narrow and column.wide)]
-    header: list[str] = []
-    numeric: list[bool] = []
-    columns: list[list[RichText]] = []
+    shown: list[tuple[str, bool, list[RichText]]] = []
     for i in kept:
         column, cells = table.columns[i], [row.cells[i] for row in table.rows]
-        header.append(for_terminal(in_language(column.short or column.title, lang)))
-        numeric.append(not column.text)
+        title = for_terminal(in_language(column.short or column.title, lang))
         split = intervals == "column" and any(isinstance(c, Number) and c.interval for c in cells)
-        columns.append(
-            [
-                _terminal_cell(row, cell, lang, "value" if split else intervals, first=i == 0)
-                for row, cell in zip(table.rows, cells, strict=True)
-            ]
-        )
+        place = "value" if split else intervals
+        pairs = zip(table.rows, cells, strict=True)
+        texts = [_terminal_cell(row, cell, lang, place, first=i == 0) for row, cell in pairs]
+        shown.append((title, not column.text, texts))
         if split:
-            header.append(say("short.interval")(lang))
-            numeric.append(True)
-            columns.append([RichText(c.span if isinstance(c, Number) else "") for c in cells])
-    widths = [_width(title, cells) for title, cells in zip(header, columns, strict=True)]
-    title = in_language(table.title, lang)
-    for number, part in enumerate(_parts(widths, numeric, console.width)):
-        shown = RichTable(
-            title=RichText(for_terminal(title)) if title and not number else None,
-            title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False,
-            padding=(0, 1, 0, 0), show_header=any(header),
+            spans = [RichText(c.span if isinstance(c, Number) else "") for c in cells]
+            shown.append((say("short.interval")(lang), True, spans))
+    caption = for_terminal(in_language(table.title, lang))
+    widths = [_width(*column) for column in shown]
+    for number, part in enumerate(_parts(widths, console.width)):
+        rich = RichTable(
+            title=RichText(caption) if caption and not number else None, title_justify="left",
+            box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0),
+            show_header=any(title for title, _, _ in shown),
         )  # fmt: skip
         for i in part:
-            shown.add_column(
-                header[i],
-                justify="right" if numeric[i] else "left",
-                overflow="fold",
-                min_width=widths[i] if numeric[i] else None,
+            title, numeric, _ = shown[i]
+            least = widths[i] if numeric else None
+            rich.add_column(
+                title, justify="right" if numeric else "left", overflow="fold", min_width=least
             )
         for position, row in enumerate(table.rows):
-            shown.add_row(*(columns[i][position] for i in part), end_section=row.ends_section)
-        console.print(shown)
+            cells_of_row = (shown[i][2][position] for i in part)
+            rich.add_row(*cells_of_row, end_section=row.ends_section)
+        console.print(rich)
 
 
 def _terminal_cell(
@@ -333,19 +304,18 @@ def _terminal_cell(
     return RichText(indent + text, style="bold" if strong else "", overflow="fold")
 
 
-def _width(title: str, cells: Sequence[RichText]) -> int:
+def _width(title: str, numeric: bool, cells: Sequence[RichText]) -> int:
+    """The columns that a table's column needs; words may be folded."""
     lines = [*title.split(), *(line for cell in cells for line in cell.plain.split("\n"))]
-    return max(map(cell_len, lines), default=0)
+    width = max(map(cell_len, lines), default=0)
+    return width if numeric else min(width, 12)
 
 
-def _parts(widths: Sequence[int], numeric: Sequence[bool], room: int) -> list[list[int]]:
+def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
     """Columns that fit beside each other, each part beginning with the first column."""
-    if len(widths) < 2:
-        return [list(range(len(widths)))]
-    least = [width if number else min(width, 12) for width, number in zip(widths, numeric)]  # noqa: B905
     parts: list[list[int]] = [[0]]
     for i in range(1, len(widths)):
-        used = sum(least[j] + 1 for j in [*parts[-1], i]) - 1
+        used = sum(widths[j] + 1 for j in [*parts[-1], i]) - 1
         if len(parts[-1]) > 1 and used > room:
             parts.append([0])
         parts[-1].append(i)
