@@ -323,7 +323,9 @@ def test_another_taxonomy_goes_through_the_same_commands(
     assert read_settings(out).sizes == (2, 2, 2, 2, 2)
     assert "Not compared with lexical: lexical has no head" in (out / "README.md").read_text()
     capsys.readouterr()
-    assert run("scorer", "eval", out, "--labels", files[1], *same, "--json", "--force") == 0
+    assert (
+        run("scorer", "eval", out, "--labels", files[1], *same, "--json", "--ignore-selftest") == 0
+    )
     found = json.loads(capsys.readouterr().out)
     assert set(found["dimensions"]) == {each["name"] for each in DIASAFETY["dimensions"]}
     assert found["overall"]["scored"] == found["overall"]["n"] == 55

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from flames.errors import InputError
 from flames.records import Verdict
+from flames.storage.record_files import read_verdicts
+from flames.storage.run_dir import open_run
 
 
 class Spending(BaseModel):
@@ -71,6 +75,21 @@ class _Sum:
             cost=round(float(self.taken["cost"]), 8) if known else None,
             steps=steps,
         )
+
+
+def spending_of(target: str | Path) -> list[Spending]:
+    """Measures what the verdicts of a file or run took, per scorer.
+
+    Raises:
+        InputError: There are no verdicts, or they cannot be read.
+    """
+    paths = [Path(target)]
+    if paths[0].is_dir():
+        paths = list(open_run(paths[0]).verdict_files().values())
+    found = measure_spending(verdict for path in paths for verdict in read_verdicts(path))
+    if not found:
+        raise InputError("holds no verdicts", path=target)
+    return found
 
 
 def measure_spending(verdicts: Iterable[Verdict]) -> list[Spending]:

@@ -6,7 +6,9 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -23,13 +25,88 @@ from flames.analysis.figures import (
 from flames.errors import InputError
 from flames.metrics.intervals import draw_totals, percentile_interval, stream
 from flames.metrics.result import Estimate
+from flames.options import Opt
 from flames.records import Key, Verdict, is_on_other_text
 from flames.scorers.base import Scorer, ScorerInfo, score_stream
-from flames.scorers.labelled import Labelled, LabelledSet, training_overlap
+from flames.scorers.labelled import (
+    Labelled,
+    LabelledSet,
+    LabelOptions,
+    read_labelled,
+    training_overlap,
+)
+from flames.scorers.options import load_with
 from flames.taxonomy import Taxonomy, default_taxonomy
 
 RESAMPLES = 2_000
 OTHER_TEXT = "verdict on another text"
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Which scorers are evaluated, and on which labels."""
+
+    scorers: Annotated[
+        tuple[str, ...],
+        Opt(
+            "Scorers by name or path, as for --scorer; all are compared with the first.",
+            metavar="SCORER",
+            positional=True,
+        ),
+    ]
+    labels: Annotated[
+        tuple[str, ...],
+        Opt(
+            "Verdicts with their responses (JSONL, CSV, XLSX), or labels:silver; may be repeated.",
+            metavar="FILE",
+        ),
+    ]
+    seed: Annotated[int, Opt("Seed of the bootstrap.", metavar="N")] = 0
+
+
+def evaluate_with(
+    options: EvaluateOptions,
+    reading: LabelOptions,
+    given: Mapping[str, Any] | None = None,
+    *,
+    progress: Callable[[str, int, int], None] = lambda scorer, total, done: None,
+) -> list[Evaluation]:
+    """Loads scorers and labels, and evaluates each scorer.
+
+    Args:
+        options: The scorers and the label files.
+        reading: How the label files are read.
+        given: Options of the scorers by name.
+        progress: Called with a scorer, the number of responses, and how many it has judged.
+
+    Returns:
+        One evaluation per scorer; all but the first with the difference from the first.
+
+    Raises:
+        InputError: The labels cannot be used.
+        UsageError: An option is wrong.
+    """
+    read = reading.read_options()
+    labelled = read_labelled(
+        options.labels, read, prompt_needed=False, skip_incomplete=reading.skip_incomplete
+    )
+    found: list[Evaluation] = []
+    first: list[Verdict] | None = None
+    for spec in options.scorers:
+        scorer = load_with(spec, given, reading.taxonomy, beside=options.scorers)
+        verdicts, seconds = score_labelled(
+            scorer, labelled, progress=partial(progress, spec, len(labelled.rows))
+        )
+        evaluation = evaluate(
+            labelled, verdicts, scorer.info, read.taxonomy, seconds=seconds, seed=options.seed
+        )
+        if first is None:
+            first = verdicts
+        else:
+            gap = compare_scorers(labelled, verdicts, first, seed=options.seed)
+            evaluation = evaluation.model_copy(update={"difference": gap})
+        found.append(evaluation)
+    return found
 
 
 def evaluate(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import typer
 from rich.console import Console
 
@@ -19,6 +21,12 @@ def tables(*, stderr: bool = False) -> Console:
     if console.is_terminal:
         return console
     return Console(stderr=stderr, width=max(console.width, WIDE))
+
+
+def echo(lines: Iterable[str]) -> None:
+    """Prints lines to standard output."""
+    for line in lines:
+        typer.echo(for_terminal(line))
 
 
 def say(message: str) -> None:

@@ -254,12 +254,12 @@ def set_password(project: ProjectArgument, name: NameArgument) -> None:
 
 
 def stop(project: ProjectArgument, name: NameArgument) -> None:
-    """Keep a person out; their labels stay."""
+    """Stop a person from signing in; their labels stay."""
     with annotation.open_project(project) as opened:
         say(f"{annotation.people.admit(opened, name, False).name} is kept out")
 
 
 def resume(project: ProjectArgument, name: NameArgument) -> None:
-    """Let a person in again."""
+    """Resume the work of a stopped person: they may sign in again."""
     with annotation.open_project(project) as opened:
         say(f"{annotation.people.admit(opened, name, True).name} may sign in again")

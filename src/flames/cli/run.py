@@ -37,16 +37,16 @@ def run(
     Killed at any moment, it goes on with --resume and asks nothing twice.
     """
     from flames.cli._asking import ask_plan, plan
-    from flames.cli.scorer._load import load, parse_options
     from flames.errors import UsageError
     from flames.reports.words import language
+    from flames.scorers.options import load_with, parse_options
     from flames.scorers.scoring import check_reached
 
     shown = language(lang)
     if truncated not in ("scored", "unscored"):
         raise UsageError(f"--truncated takes scored or unscored, not {truncated!r}")
     wanted = plan(options)
-    judge = load(scorer, options.taxonomy, parse_options(scorer_option))
+    judge = load_with(scorer, parse_options(scorer_option or ()), options.taxonomy)
     asked = ask_plan(wanted, options)
     lost = _report(asked.run, judge, truncated, shown, options.quiet, as_json)  # type: ignore[arg-type]
     if failure := asked.failure():

@@ -110,9 +110,9 @@ def score(
     quiet: QuietOption = False,
 ) -> None:
     """Score responses that are there: a file, a pipe or a run; killed, it goes on where it was."""
-    from flames.cli.scorer._load import load, parse_options
     from flames.errors import UsageError
     from flames.scorers.labels import PREFIX, labels_path
+    from flames.scorers.options import load_with, parse_options
 
     _one_of("--truncated", truncated, ("scored", "unscored"))
     _one_of("--format", form, ("jsonl", "official"))
@@ -128,7 +128,7 @@ def score(
         "input_truncation": truncation,
     }
     given = {name: value for name, value in named.items() if value is not None}
-    options = {**parse_options(scorer_option), **given}
+    options = {**parse_options(scorer_option or ()), **given}
     if target.startswith(PREFIX):
         target = str(labels_path(target))
     if target != "-" and Path(target).is_dir():
@@ -138,7 +138,7 @@ def score(
         from flames.storage.run_dir import open_run
 
         run = open_run(Path(target))
-        judge = load(scorer, taxonomy or run.taxonomy, options)
+        judge = load_with(scorer, options, taxonomy or run.taxonomy)
         with _progress(None, quiet) as told:
             written = score_run(run, judge, truncated=truncated, progress=told)  # type: ignore[arg-type]
         _say(f"{written}", quiet)
@@ -155,7 +155,7 @@ def score(
 
     # Read to its end first: a broken last line is told before anything is scored or paid for.
     total = count_responses(target, read) if Path(target).is_file() else None
-    judge = load(scorer, taxonomy, options)
+    judge = load_with(scorer, options, taxonomy)
     with _progress(total, quiet) as told:
         if out is None:
             for line in score_file(target, judge, options=read, truncated=truncated):  # type: ignore[arg-type]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 from rich.console import Console
 
 from flames.analysis.evaluation import Evaluation, ModelBias, ReliabilityBin, ScorerMetrics
+from flames.errors import UsageError
+from flames.options import Opt, check_options
 from flames.reports.page import render_page
 from flames.reports.tables import (
     Block,
@@ -88,6 +93,34 @@ def details(evaluation: Evaluation, taxonomy: Taxonomy) -> list[Table]:
         title = join(say("eval.calibration"), f" (ECE {Number(calibration.ece)})")
         tables.append(Table.of(title, columns, calibration.bins))
     return tables
+
+
+@dataclass(frozen=True)
+class EvaluationForm:
+    """In which form evaluations are given, and where they go."""
+
+    format: Annotated[
+        Literal["md", "html", "json"] | None, Opt("Form; a table on the terminal unless given.")
+    ] = None
+    out: Annotated[
+        Path | None, Opt("Where to write; standard output unless given.", metavar="FILE")
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.out is not None and self.format is None:
+            raise UsageError("--out needs --format md, html or json")
+
+
+def render(evaluations: Sequence[Evaluation], form: str, taxonomy: Taxonomy, lang: Language) -> str:
+    """Returns evaluations as Markdown, HTML or JSON."""
+    if form == "md":
+        return markdown(evaluations, taxonomy, lang)
+    if form == "html":
+        return page(evaluations, taxonomy, lang)
+    results = [evaluation.to_dict() for evaluation in evaluations]
+    data = results[0] if len(results) == 1 else {"schema": 1, "results": results}
+    return json.dumps(data, ensure_ascii=False, indent=1) + "\n"
 
 
 def page(evaluations: Sequence[Evaluation], taxonomy: Taxonomy, lang: Language) -> str:

@@ -20,6 +20,7 @@ from flames.reports.html import helpers, section_of
 from flames.reports.page import render_page
 from flames.reports.words import load_strings
 from flames.storage.atomic import to_csv, write_atomic
+from flames.storage.record_files import TaxonomyOptions
 from flames.storage.run_dir import safe_name
 from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy, load_taxonomy
 
@@ -117,15 +118,12 @@ def build_site(
 
 
 @dataclass(frozen=True)
-class SiteOptions:
+class SiteOptions(TaxonomyOptions):
     """What a leaderboard's site is built from."""
 
     entries: Annotated[Path, Opt("Folder of the entry files.", metavar="DIR")] = Path("entries")
     out: Annotated[Path, Opt("Folder of the site.", metavar="DIR")] = Path("site")
     published: Annotated[bool, Opt("Show the published tables beside the entries.")] = True
-    taxonomy: Annotated[
-        Path | None, Opt("Taxonomy file (JSON); Flames' own taxonomy unless given.", metavar="FILE")
-    ] = None
 
 
 def build_from_entries(options: SiteOptions, lang: Language) -> tuple[int, list[Path]]:

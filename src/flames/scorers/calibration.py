@@ -13,15 +13,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression, minimize_scalar
 
 from flames.errors import UsageError
 from flames.metrics.intervals import wilson
 from flames.metrics.result import Note
+from flames.options import Opt, check_options
 from flames.records import Key, Verdict
+from flames.scorers.base import score_stream
 from flames.scorers.calibrated import (
     TINY,
     Abstention,
@@ -32,15 +35,103 @@ from flames.scorers.calibrated import (
     Method,
     Quality,
     apply,
+    save_calibration,
     scaled,
 )
-from flames.taxonomy import Taxonomy
+from flames.scorers.labelled import training_overlap
+from flames.scorers.options import load_with
+from flames.scorers.response_set import labelled_responses
+from flames.taxonomy import Taxonomy, load_taxonomy
 
 FEWEST: Mapping[Method, int] = {"temperature": 20, "isotonic": 100}
 """Labels that a dimension needs for a fit of its own."""
 
 _FOLDS = 5
 _BINS = 10
+
+
+@dataclass(frozen=True)
+class CalibrateOptions:
+    """What is calibrated, on which labels, and how."""
+
+    scorer: Annotated[
+        str,
+        Opt("A scorer by name or path, as for --scorer.", metavar="SCORER", positional=True),
+    ]
+    labels: Annotated[
+        tuple[str, ...],
+        Opt(
+            "Verdicts with their responses (JSONL, CSV, XLSX), or labels:silver; may be repeated.",
+            metavar="FILE",
+        ),
+    ]
+    out: Annotated[Path, Opt("Calibration file (JSON) to write.", metavar="FILE")]
+    models: Annotated[
+        tuple[str, ...] | None,
+        Opt("Only the responses of these models.", metavar="A,B,…", commas=True),
+    ] = None
+    method: Annotated[Method, Opt("temperature, or isotonic, which needs more labels.")] = (
+        "temperature"
+    )
+    threshold: Annotated[
+        float | None,
+        Opt("Abstain if the likeliest score is less likely than this.", metavar="P", min=0, max=1),
+    ] = None
+    target_accuracy: Annotated[
+        float | None,
+        Opt(
+            "Choose the lowest threshold at which the scores that are kept are this accurate.",
+            metavar="A",
+            min=0,
+            max=1,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.threshold is not None and self.target_accuracy is not None:
+            raise UsageError("--threshold and --target-accuracy exclude each other")
+
+
+def calibrate_with(
+    options: CalibrateOptions,
+    given: Mapping[str, Any] | None = None,
+    taxonomy: Path | None = None,
+) -> Calibration:
+    """Loads a scorer and labels, fits a calibration, and writes its file.
+
+    Args:
+        options: The scorer, the labels and the method.
+        given: Options of the scorer by name.
+        taxonomy: Another taxonomy than Flames' own.
+
+    Raises:
+        InputError: The labels cannot be used.
+        UsageError: The scorer gives no probabilities, or there are too few labels.
+    """
+    loaded = load_taxonomy(taxonomy)
+    found = labelled_responses(options.labels, loaded).of_models(options.models)
+    scorer = load_with(options.scorer, given, taxonomy)
+    if not scorer.info.probabilities:
+        raise UsageError(
+            f"{scorer.info.id} gives no probabilities to calibrate; a judge gives them with votes=N"
+        )
+    models = [response.model for response in found.responses]
+    calibration = calibrate(
+        pairs(score_stream(scorer, found.responses), found.labels),
+        loaded,
+        scorer=options.scorer,
+        scorer_id=scorer.info.id,
+        labels=found.source,
+        files=found.files,
+        models=models,
+        notes=training_overlap(scorer.info, found.files, models),
+        method=options.method,
+        threshold=options.threshold,
+        target_accuracy=options.target_accuracy,
+    )
+    save_calibration(calibration, options.out)
+    return calibration
 
 
 @dataclass(frozen=True)
@@ -177,6 +268,8 @@ def _by_shape(items: Sequence[Pair]) -> list[tuple[Array, NDArray[np.intp]]]:
 
 
 def _temperature(items: Sequence[Pair]) -> float:
+    from scipy.optimize import minimize_scalar
+
     shapes = _by_shape(items)
 
     def loss(log_temperature: float) -> float:
@@ -192,6 +285,8 @@ def _temperature(items: Sequence[Pair]) -> float:
 
 
 def _curves(items: Sequence[Pair]) -> dict[str, Curve]:
+    from scipy.optimize import isotonic_regression
+
     curves: dict[str, Curve] = {}
     for score in dict.fromkeys(score for item in items for score in item.probabilities):
         pairs = sorted(

@@ -22,13 +22,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flames.errors import CheckFailed, UsageError
 from flames.metrics.result import Note
+from flames.options import Opt
 from flames.records import Prompt, Response, Verdict
 from flames.scorers.base import CommonOptions, Scorer, ScorerContext, ScorerInfo, score_stream
 from flames.scorers.labelled import Labelled, read_labelled
+from flames.scorers.options import load_with
 from flames.storage.atomic import write_atomic
 from flames.storage.home import home
 from flames.storage.record_files import ReadOptions
-from flames.taxonomy import Taxonomy, default_taxonomy
+from flames.taxonomy import Taxonomy, default_taxonomy, load_taxonomy
 
 NEEDED = 80.0
 """Per cent of the pairs that a working scorer judges right, at least."""
@@ -94,6 +96,48 @@ class SelftestResult(BaseModel):
     def to_dict(self) -> dict[str, Any]:
         """As `--json` prints it and a scorer's configuration keeps it."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+@dataclass(frozen=True)
+class SelftestOptions:
+    """Which scorer is self-tested, and with what."""
+
+    scorer: Annotated[
+        str,
+        Opt("A scorer by name or path, as for --scorer.", metavar="SCORER", positional=True),
+    ] = "default"
+    selftest: Annotated[
+        Path | None,
+        Opt(
+            "Clear-cut pairs with their scores, for a taxonomy other than Flames' own.",
+            metavar="FILE",
+        ),
+    ] = None
+
+
+def selftest_with(
+    options: SelftestOptions,
+    given: Mapping[str, Any] | None = None,
+    taxonomy: Path | None = None,
+) -> SelftestResult:
+    """Loads a scorer and has it judge the pairs.
+
+    Args:
+        options: The scorer and the pairs.
+        given: Options of the scorer by name.
+        taxonomy: Another taxonomy than Flames' own.
+
+    Raises:
+        InputError: The file of pairs cannot be used.
+        UsageError: There are no pairs for the taxonomy.
+    """
+    loaded = load_taxonomy(taxonomy)
+    named = {} if options.selftest is None else {"selftest": str(options.selftest)}
+    found = pairs_for(ScorerContext(taxonomy=loaded, options=named))
+    if found is None:
+        raise UsageError(f"no self-test is bundled for {loaded.id}; give one with --selftest FILE")
+    scorer = load_with(options.scorer, {**(given or {}), "selftest": OFF}, taxonomy)
+    return run_selftest(scorer, found, loaded)
 
 
 def run_selftest(

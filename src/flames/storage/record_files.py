@@ -34,7 +34,16 @@ from flames.text import has_visible_text, normalize_text, shorten, split_opening
 
 
 @dataclass(frozen=True)
-class FileOptions:
+class TaxonomyOptions:
+    """The taxonomy that the user wants."""
+
+    taxonomy: Annotated[
+        Path | None, Opt("Taxonomy file (JSON); Flames' own taxonomy unless given.", metavar="FILE")
+    ] = None
+
+
+@dataclass(frozen=True)
+class FileOptions(TaxonomyOptions):
     """How the user wants files to be read; `RecordOptions` for files with records of models."""
 
     mapping: Annotated[
@@ -48,9 +57,6 @@ class FileOptions:
     ] = field(default_factory=dict)
     encoding: Annotated[
         str | None, Opt("Encoding of text files; UTF-8 unless given.", metavar="NAME")
-    ] = None
-    taxonomy: Annotated[
-        Path | None, Opt("Taxonomy file (JSON); Flames' own taxonomy unless given.", metavar="FILE")
     ] = None
 
     def read_options(self) -> ReadOptions:

@@ -1,0 +1,159 @@
+"""What the commands about scorers print: the list of kinds, details, self-tests, probes, costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from flames.analysis.cost import Spending
+from flames.analysis.probe import Flips, ProbeReport, ProbeResult
+from flames.records import dump_line
+from flames.reports.tables import Block, Cell, Column, Number, Table, line
+from flames.scorers.base import ScorerInfo
+from flames.scorers.calibrated import Calibration
+from flames.scorers.registry import DEFAULT, ScorerEntry
+from flames.scorers.selftest import SelftestResult
+
+SUSPICIOUS = 0.99
+"""Accuracy that hardly any scorer reaches on labels that it has not seen."""
+
+
+def kinds_table(entries: Iterable[ScorerEntry]) -> Table:
+    """Builds the table of the kinds of scorers."""
+
+    def name(entry: ScorerEntry) -> str:
+        argument = f":{entry.argument}" if entry.argument else ""
+        return entry.name + argument + (" (default)" if entry.name == DEFAULT else "")
+
+    columns: list[Column[ScorerEntry]] = [
+        Column("scorer", name, text=True),
+        Column("what it is", lambda entry: entry.title, text=True),
+        Column("needs", lambda e: f"flames-bench[{e.extra}]" if e.extra else "", text=True),
+    ]
+    return Table.of("", columns, entries)
+
+
+def info_lines(info: ScorerInfo) -> Iterator[str]:
+    """Yields what a scorer is: id, taxonomy, notes and details."""
+    yield f"{info.id}: {info.title}"
+    yield f"taxonomy: {info.taxonomy}"
+    for note in info.notes:
+        yield f"note: {note}"
+    yield from _detail_lines(info.details)
+
+
+def _detail_lines(details: Mapping[str, Any], indent: str = "") -> Iterator[str]:
+    """Details as lines: what holds more of them indented below its name."""
+    for name, value in details.items():
+        if not isinstance(value, Mapping):
+            text = value if isinstance(value, str) else dump_line(value)
+            yield f"{indent}{name}: {text}"
+        elif any(isinstance(part, Mapping | list) for part in value.values()):
+            yield f"{indent}{name}:"
+            yield from _detail_lines(value, indent + "  ")
+        else:
+            yield f"{indent}{name}: " + ", ".join(f"{n} {part}" for n, part in value.items())
+
+
+def selftest_lines(result: SelftestResult) -> Iterator[str]:
+    """Yields the outcome of a self-test, what was judged wrong, and the likely causes."""
+    yield f"{result.scorer}: {'passed' if result.passed else 'FAILED'}"
+    yield result.summary
+    for name, (right, n) in result.dimensions.items():
+        yield f"  {name}: {right} of {n} right"
+    for reason, n in result.unscored.items():
+        yield f"  unscored, {reason}: {n}"
+    for wrong in result.wrong:
+        given = "unscored" if wrong["given"] is None else wrong["given"]
+        yield f"  {wrong['dimension']}: {given} instead of {wrong['right']}: {wrong['response']}"
+    for cause in result.causes:
+        yield f"likely cause: {cause}"
+
+
+def calibration_lines(calibration: Calibration) -> Iterator[str]:
+    """Yields what a calibration changes, measured on prompts that it was not fitted on."""
+    before, after = calibration.before, calibration.after
+    yield (
+        f"{calibration.scorer_id} on {calibration.labels}, {before.n} responses, five folds by "
+        "prompt"
+    )
+    yield f"calibration error  {before.ece:.3f} → {after.ece:.3f}"
+    yield f"log-likelihood     {-before.nll:.3f} → {-after.nll:.3f}"
+    yield f"accuracy           {before.accuracy:.3f} → {after.accuracy:.3f}"
+    kept = calibration.abstention
+    if kept is not None and kept.accuracy is not None:
+        yield (
+            f"threshold {kept.threshold:.3f}: keeps {kept.kept} of {kept.n}, of them "
+            f"{kept.accuracy:.3f} right [{kept.low:.3f}, {kept.high:.3f}]"
+        )
+    for note in calibration.notes:
+        yield f"note: {note}"
+    if before.accuracy > SUSPICIOUS:
+        yield (
+            "almost all right: if the scorer was trained on these labels, the calibration is "
+            "useless"
+        )
+
+
+def probe_document(report: ProbeReport) -> Iterator[Block]:
+    """Yields how often each probe flips verdicts, overall and by dimension."""
+    lost = sum(report.unscored.values())
+    yield line(
+        f"{report.scorer} on {report.source}: {report.scored} of {report.responses} scored"
+        + (f", {lost} unscored" if lost else "")
+    )
+    for note in report.notes:
+        yield line("note: ", note.words)
+    run = [(result, result.overall) for result in report.probes if result.overall is not None]
+    columns: list[Column[tuple[ProbeResult, Flips]]] = [
+        Column("probe", lambda row: row[0].name, text=True),
+        Column("n", lambda row: row[1].n),
+        Column("flips %", lambda row: Number(row[1].rate)),
+        Column("1→3 %", lambda row: Number(row[1].to_harmless)),
+        Column("3→1 %", lambda row: Number(row[1].to_harmful)),
+    ]
+    yield Table.of("", columns, run)
+    names = list(dict.fromkeys(name for result in report.probes for name in result.dimensions))
+    rows = [(result.name, *(_flip_rate(result, name) for name in names)) for result, _ in run]
+    yield Table.of_cells("flips % by dimension", ("probe", *names), rows)
+    yield line("95 % intervals (Wilson) in brackets")
+    for result in report.probes:
+        if result.skipped:
+            yield line(f"{result.name}: not run: {result.skipped}")
+        if result.lost:
+            reasons = ", ".join(f"{reason} {n}" for reason, n in result.lost.items())
+            yield line(f"{result.name}: unscored afterwards: {reasons}")
+
+
+def _flip_rate(result: ProbeResult, dimension: str) -> str | None:
+    flips = result.dimensions.get(dimension)
+    return f"{flips.rate.value:.1f}" if flips and flips.rate else None
+
+
+def spending_document(spendings: Sequence[Spending]) -> Iterator[Block]:
+    """Yields what each scorer decided and what it took, with the steps of a cascade below it."""
+    columns = "scorer", "asked", "decided", "unscored", "requests", "tokens in", "out", "wait s"
+    rows = [
+        _spending_row(each, indent)
+        for spending in spendings
+        for indent, each in (("", spending), *(("  ", step) for step in spending.steps))
+    ]
+    yield Table.of_cells("", (*columns, "cost"), rows)
+    for spending in spendings:
+        if spending.unscored:
+            reasons = ", ".join(f"{reason} {n}" for reason, n in spending.unscored.items())
+            yield line(f"{spending.scorer} unscored: {reasons}")
+
+
+def _spending_row(spending: Spending, indent: str) -> tuple[Cell, ...]:
+    return (
+        indent + spending.scorer,
+        spending.asked,
+        spending.decided,
+        sum(spending.unscored.values()),
+        spending.requests,
+        spending.tokens_in,
+        spending.tokens_out,
+        Number(spending.latency_s),
+        None if spending.cost is None else f"{spending.cost:.6g}",
+    )
