@@ -13,7 +13,7 @@ import pytest
 from flames.errors import FlamesError
 from flames.records import Response, Verdict, verdict_for
 from flames.scorers.base import ScorerContext, ScorerInfo
-from flames.scorers.cascade import CascadeScorer, Step
+from flames.scorers.combined import CascadeScorer, Step
 from flames.scorers.registry import load_scorer, scorer_notes
 
 

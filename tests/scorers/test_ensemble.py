@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from flames.errors import UsageError
 from flames.records import Response, Verdict, verdict_for
 from flames.scorers.base import ScorerContext, ScorerInfo, TrainingLabels
-from flames.scorers.ensemble import EnsembleScorer
+from flames.scorers.combined import EnsembleScorer
 from flames.scorers.registry import load_scorer, scorer_notes
 
 

@@ -166,7 +166,7 @@ def test_another_taxonomy_that_it_covers_nothing_of_is_refused(endpoint: Any) ->
             {"controversial": "maybe"},
             "controversial takes unscored, unsafe or safe",
         ),
-        ("shieldlm:g", {"prompt": "/nowhere"}, "cannot be read"),
+        ("shieldlm:g", {"prompt": "/nowhere"}, "no such file"),
         ("qwen3guard:g", {"language": "zh"}, "no option 'language'"),
     ],
 )

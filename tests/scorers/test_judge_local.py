@@ -12,7 +12,7 @@ import pytest
 
 from flames.records import Response
 from flames.scorers.base import ScorerContext
-from flames.scorers.cascade import CascadeScorer, Step
+from flames.scorers.combined import CascadeScorer, Step
 from flames.scorers.judge.panel import PanelScorer
 from flames.scorers.judge.scorer import JudgeScorer
 from flames.scorers.registry import load_scorer

@@ -13,15 +13,15 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from flames.errors import InputError, UsageError
+from flames.errors import UsageError
 from flames.metrics.result import Note
 from flames.records import Frozen, Response, Verdict, dump_line, verdict_for
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, TrainingLabels
 from flames.scorers.registry import load_among
 from flames.storage.atomic import write_atomic
-from flames.storage.rows import parse_json
+from flames.storage.rows import read_json_file
 
 LOW_CONFIDENCE = "low confidence"
 
@@ -221,20 +221,7 @@ def load_calibration(path: str | Path) -> Calibration:
     Raises:
         InputError: It is missing, or no calibration.
     """
-    try:
-        text = Path(path).read_text("utf-8")
-    except FileNotFoundError:
-        raise InputError("no such file", path=path) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=path) from None
-    except UnicodeDecodeError:
-        raise InputError("is not text in UTF-8", path=path) from None
-    try:
-        return Calibration.model_validate(parse_json(text, str(path), None))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(map(str, first["loc"])) or None
-        raise InputError(f"is no calibration: {first['msg']}", path=path, field=field) from None
+    return read_json_file(Calibration, path, "calibration")
 
 
 def save_calibration(calibration: Calibration, path: str | Path) -> Path:

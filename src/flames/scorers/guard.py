@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from flames.errors import InputError, UsageError
@@ -29,7 +27,7 @@ from flames.scorers.asking import (
 )
 from flames.scorers.base import ScorerContext, ScorerInfo
 from flames.scorers.guard_formats import ADAPTERS, Adapter, GuardAnswer
-from flames.scorers.judge.prompt import filled
+from flames.scorers.judge.prompt import filled, read_template
 from flames.scorers.judge.scorer import NO_PROMPT
 from flames.scorers.registry import scorer_notes
 from flames.taxonomy import Dimension, Taxonomy
@@ -256,17 +254,11 @@ def _template(path: str | None) -> tuple[str, str]:
     if path is None:
         file = resources.files("flames").joinpath("data", "guard", "zh-v1.md")
         return file.read_text("utf-8").strip(), "zh-v1"
-    try:
-        raw = Path(path).read_bytes()
-        words = raw.decode("utf-8-sig").strip()
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=path) from None
-    except UnicodeDecodeError:
-        raise InputError("is not text in UTF-8", path=path) from None
+    text, version = read_template(path)
     for name in ("{{prompt}}", "{{response}}"):
-        if words.count(name) != 1:
+        if text.count(name) != 1:
             raise InputError(f"needs {name}, once", path=path)
-    return words, f"{Path(path).stem}-{hashlib.sha256(raw).hexdigest()[:8]}"
+    return text.strip(), version
 
 
 class ModerationModel:

@@ -118,18 +118,18 @@ _OURS = (
     ScorerEntry(
         "cascade",
         "A>B",
-        "flames.scorers.cascade:load",
+        "flames.scorers.combined:load_cascade",
         "A cheap scorer first, an expensive one where it is not sure; also cascade:FILE",
-        options=("flames.scorers.cascade:CascadeOptions",),
-        parts="flames.scorers.cascade:parts",
+        options=("flames.scorers.combined:CascadeOptions",),
+        parts="flames.scorers.combined:cascade_parts",
     ),
     ScorerEntry(
         "ensemble",
         "A+B",
-        "flames.scorers.ensemble:load",
+        "flames.scorers.combined:load_ensemble",
         "The mean of several scorers' probabilities",
         options=(),
-        parts="flames.scorers.ensemble:parts",
+        parts="flames.scorers.combined:ensemble_parts",
     ),
     ScorerEntry(
         "calibrated",

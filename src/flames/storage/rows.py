@@ -15,10 +15,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from flames.errors import InputError, UsageError
 
+M = TypeVar("M", bound=BaseModel)
 STDIN = "-"
 _SHEETS = {".xlsx", ".xlsm", ".xls", ".ods"}
 _ZIP = b"PK\x03\x04"
@@ -199,6 +202,41 @@ def parse_json(text: str, path: str | None, line: int | None) -> Any:
         raise InputError("is JSON nested too deep", path=path, line=line) from None
     except ValueError as error:
         raise InputError(f"is no JSON: {error}", path=path, line=line) from None
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Returns the content of a text file, without a byte order mark and with LF line ends.
+
+    Raises:
+        InputError: There is no such file, or it cannot be read as UTF-8.
+    """
+    try:
+        return Path(path).read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise InputError("no such file", path=path) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from None
+    except UnicodeDecodeError:
+        raise InputError("is not text in UTF-8", path=path) from None
+
+
+def read_json_file(model: type[M], path: str | os.PathLike[str], kind: str) -> M:
+    """Reads a file that holds one JSON object of a known form.
+
+    Args:
+        model: The form.
+        path: The file.
+        kind: What the file should be, for the message: `calibration`.
+
+    Raises:
+        InputError: The file cannot be read, or has another form.
+    """
+    try:
+        return model.model_validate(parse_json(read_text(path), os.fspath(path), None))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"])) or None
+        raise InputError(f"is no {kind}: {first['msg']}", path=path, field=field) from None
 
 
 def _object(value: Any, path: str, line: int) -> Row:

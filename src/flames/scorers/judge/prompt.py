@@ -19,6 +19,7 @@ from flames.errors import InputError
 from flames.models.base import Message
 from flames.records import Response
 from flames.scorers.judge.answers import fold
+from flames.storage.rows import read_text
 from flames.taxonomy import Dimension, Language, Taxonomy
 from flames.text import utf8_safe
 
@@ -139,19 +140,20 @@ def load_judge_prompt(path: str | Path | None = None, lang: Language = "zh") -> 
     """
     if path is None:
         version = BUILT_IN[lang]
-        name = resources.files("flames").joinpath("data", "judge", f"{version}.md")
-        return _parsed(name.read_text("utf-8"), version, lang, str(name))
-    try:
-        raw = Path(path).read_bytes()
-        text = raw.decode("utf-8-sig").replace("\r\n", "\n")
-    except FileNotFoundError:
-        raise InputError("no such file", path=path) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=path) from None
-    except UnicodeDecodeError:
-        raise InputError("is not text in UTF-8", path=path) from None
-    version = f"{Path(path).stem}-{hashlib.sha256(raw).hexdigest()[:8]}"
+        file = resources.files("flames").joinpath("data", "judge", f"{version}.md")
+        return _parsed(file.read_text("utf-8"), version, lang, str(file))
+    text, version = read_template(path)
     return _parsed(text, version, lang, str(path))
+
+
+def read_template(path: str | Path) -> tuple[str, str]:
+    """Reads a user's own file: its text, and the version that names it in a scorer's id.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    text = read_text(path)
+    return text, f"{Path(path).stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _parsed(text: str, version: str, lang: Language, path: str) -> JudgePrompt:
