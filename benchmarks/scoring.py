@@ -96,9 +96,8 @@ def make_base(folder: Path, rows: list[dict[str, Any]]) -> None:
     from transformers import AutoConfig
 
     from flames.scorers.base import ScorerContext
-    from flames.scorers.trained.config import FlamesScorerConfig
     from flames.scorers.trained.encoding import Encoder
-    from flames.scorers.trained.model import FlamesScorer
+    from flames.scorers.trained.model import FlamesScorer, FlamesScorerConfig
     from flames.scorers.trained.settings import ScorerSettings, heads_of
     from flames.taxonomy import default_taxonomy
     from flames.training.export import ExportOptions, export
@@ -232,7 +231,7 @@ class Worker:
 
 
 def speed(place: Path, count: int, rounds: int, only: str | None) -> None:
-    from flames.scorers.trained.backend import processor
+    from flames.scorers.trained.backends import processor
 
     cpu = processor()
     print(f"processor: {cpu.name}, {cpu.cores} cores, {' '.join(sorted(cpu.flags)) or 'no flags'}")

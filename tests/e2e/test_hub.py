@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from hub_server import Hub, serving
 
-pytest.importorskip("torch")
-pytest.importorskip("transformers")
-pytest.importorskip("sentencepiece")
+pytest.importorskip("torch", reason="needs the extra train")
+pytest.importorskip("transformers", reason="needs the extra train")
+pytest.importorskip("sentencepiece", reason="needs the extra train")
 
 import released_checkpoint
 import tiny_labels
@@ -73,7 +73,7 @@ def test_the_released_scorer_is_imported_by_its_name(hub: Hub, run: Run, tmp_pat
     assert by_name == by_folder
     again = run(*words, "org/nothing", "--out", tmp_path / "none")
     assert again.returncode == 3
-    assert "org/nothing cannot be fetched" in again.stderr
+    assert "org/nothing cannot be downloaded" in again.stderr
     assert "Traceback" not in again.stderr
     assert "hf_secret" not in again.stderr
 

@@ -20,7 +20,7 @@ from flames.scorers.trained.settings import (
 )
 from flames.taxonomy import default_taxonomy
 
-pytest.importorskip("tokenizers")
+pytest.importorskip("tokenizers", reason="needs the extra cpu")
 TAXONOMY = default_taxonomy()
 TOKENIZERS = {"wordpiece": tiny_models.wordpiece(), "byte_level": tiny_models.byte_level()}
 texts = st.text(
@@ -59,7 +59,7 @@ def test_any_text_fits_and_keeps_its_frame(kind: str, prompt: str, response: str
     assert encoder.encode([("x", "y"), (prompt, response)])[1] == row
 
 
-def told(tokenizer: Any, ids: list[int]) -> list[str]:
+def decoded(tokenizer: Any, ids: list[int]) -> list[str]:
     """What prompt and response became, between the bars of the template."""
     return str(tokenizer.decode(ids)).replace(" ", "").replace("#", "").split("|")
 
@@ -69,7 +69,7 @@ def test_a_long_response_loses_its_middle_only(kind: str) -> None:
     tokenizer = TOKENIZERS[kind]
     encoder = Encoder(tokenizer, made(template="{prompt}|{response}|END"))
     (row,) = encoder.encode([("我不能帮你", f"0 1 2 3 {'你 ' * 90} 好 {'你 ' * 90} 6 7 8 9")])
-    prompt, response, end = told(tokenizer, row.ids)
+    prompt, response, end = decoded(tokenizer, row.ids)
     assert (row.truncated, len(row.ids)) == (True, 64)
     assert (prompt, end.lower()) == ("我不能帮你", "end")
     assert response.startswith("0123你")
@@ -83,7 +83,7 @@ def test_a_long_prompt_leaves_half_of_the_room_to_the_response(kind: str) -> Non
     tokenizer = TOKENIZERS[kind]
     encoder = Encoder(tokenizer, made(template="{prompt}|{response}|END"))
     (row,) = encoder.encode([("0 1 " + "好 " * 200, "你 " * 200)])
-    prompt, response, _ = told(tokenizer, row.ids)
+    prompt, response, _ = decoded(tokenizer, row.ids)
     assert prompt.startswith("01好好")
     sizes = [
         len(tokenizer.encode(part, add_special_tokens=False).ids) for part in (prompt, response)
@@ -91,12 +91,12 @@ def test_a_long_prompt_leaves_half_of_the_room_to_the_response(kind: str) -> Non
     assert len(row.ids) == 64
     assert min(sizes) > 10
     (row,) = encoder.encode([("0 1 " + "好 " * 200, "你 " * 5)])
-    assert told(tokenizer, row.ids)[1] == "你" * 5
+    assert decoded(tokenizer, row.ids)[1] == "你" * 5
 
 
 def test_the_official_policy_cuts_the_end_off_and_keeps_the_special_tokens() -> None:
     tokenizer = TOKENIZERS["wordpiece"]
-    encoder = Encoder(tokenizer, made(truncation="official"))
+    encoder = Encoder(tokenizer, made(input_truncation="official"))
     (row,) = encoder.encode([("你好", "我不能" * 60)])
     whole = plain(tokenizer, "Input: 你好 Output: " + "我不能" * 60)
     assert row.ids == [*whole[:63], whole[-1]]
@@ -142,11 +142,11 @@ def test_a_template_must_leave_room_and_hold_the_response() -> None:
         made(template="{prompt}")
 
 
-def test_broken_folders_are_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds no config\.json"):
+def test_broken_folders_are_reported_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has no config\.json"):
         read_settings(tmp_path)
     config = tmp_path / "config.json"
-    for text, told in (
+    for text, message in (
         ("{", "is no JSON"),
         ("[]", "is no scorer of Flames"),
         (json.dumps({"flames": {"taxonomy": "t"}}), "`flames.heads`: is broken"),
@@ -154,11 +154,11 @@ def test_broken_folders_are_told_in_one_line(tmp_path: Path) -> None:
          r"`flames.heads.0.scale`"),
     ):  # fmt: skip
         config.write_text(text)
-        with pytest.raises(InputError, match=told) as caught:
+        with pytest.raises(InputError, match=message) as caught:
             read_settings(tmp_path)
         assert "\n" not in str(caught.value)
     config.write_text(json.dumps({"flames": made().model_dump(mode="json", by_alias=True)}))
-    with pytest.raises(InputError, match=r"holds no tokenizer\.json"):
+    with pytest.raises(InputError, match=r"has no tokenizer\.json"):
         Encoder.from_folder(tmp_path)
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(InputError, match="is no tokenizer"):

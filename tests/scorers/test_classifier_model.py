@@ -14,13 +14,17 @@ from flames.errors import CheckFailed, InputError, OutsideError, UsageError
 from flames.records import Response
 from flames.scorers.base import ScorerContext, score_stream
 from flames.scorers.registry import load_scorer
-from flames.scorers.trained.backend import OutOfMemoryError
-from flames.scorers.trained.model import FlamesScorer
+from flames.scorers.trained.backends import OutOfMemoryError
 from flames.scorers.trained.settings import ScorerSettings, read_settings
 from flames.taxonomy import default_taxonomy
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
+pytest.importorskip("torch", reason="needs the extra train")
+pytest.importorskip("transformers", reason="needs the extra train")
+
+import torch
+
+from flames.scorers.trained.model import FlamesScorer
+
 TAXONOMY = default_taxonomy()
 PAIRS = [
     ("你好", "我不能帮你"),
@@ -36,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def opened(folder: Path, **options: Any) -> Any:
-    """A scorer of random weights, which no self-test would let through."""
+    """A scorer of random weights, which would fail its self-test."""
     return load_scorer(str(folder), ScorerContext(options={"selftest": "off", **options}))
 
 
@@ -180,15 +184,15 @@ def change_config(**fields: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (change_weights(classifiers__2__weight=(2, 32)),
          r"wrong shape: classifiers\.2\.weight \(2, 32\) instead of \(3, 32\)"),
         (change_weights(classifiers__4__bias=None), r"weights are missing: classifiers\.4\.bias"),
         (change_weights(classifiers__5__bias=(2,)), r"unknown weights: classifiers\.5\.bias"),
         (lambda f: (f / "model.safetensors").write_bytes(b"broken"), "is a broken scorer"),
-        (lambda f: (f / "model.safetensors").unlink(), "holds no weights"),
-        (lambda f: (f / "tokenizer.json").unlink(), r"holds no tokenizer\.json"),
+        (lambda f: (f / "model.safetensors").unlink(), "has no weights"),
+        (lambda f: (f / "tokenizer.json").unlink(), r"has no tokenizer\.json"),
         (lambda f: (f / "tokenizer.json").write_text("{}"), "is no tokenizer"),
         (change_config(text_config={"model_type": "no-such"}), "is a broken scorer"),
         (change_config(flames={"pooling": "max"}), "`flames.pooling`: is broken"),
@@ -198,12 +202,12 @@ def change_config(**fields: Any) -> Any:
     ],
 )  # fmt: skip
 def test_a_broken_folder_is_one_clear_line(
-    folder: Path, tmp_path: Path, change: Any, told: str
+    folder: Path, tmp_path: Path, change: Any, message: str
 ) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(folder, broken)
     change(broken)
-    with pytest.raises((InputError, UsageError), match=told) as caught:
+    with pytest.raises((InputError, UsageError), match=message) as caught:
         opened(broken)
     assert "\n" not in str(caught.value)
 
@@ -214,7 +218,7 @@ def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
             opened(folder, device="cuda")
     with pytest.raises(UsageError, match="unknown device 'gpu7'"):
         opened(folder, device="gpu7")
-    with pytest.raises(UsageError, match="input_truncation takes middle or official"):
+    with pytest.raises(UsageError, match="input_truncation takes middle or official, not 'none'"):
         opened(folder, input_truncation="none")
 
 
@@ -256,7 +260,7 @@ def test_the_first_token_of_a_decoder_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["./none", "/none/at/all", "a/b/c"])
-def test_a_backbone_that_is_not_there_is_told(name: str) -> None:
+def test_a_backbone_that_is_not_there_is_reported(name: str) -> None:
     settings = ScorerSettings(taxonomy="t", heads=({"name": "A", "scale": (2, 1)},))
     with pytest.raises(InputError, match="is no model"):
         FlamesScorer.from_backbone(name, settings)
@@ -268,7 +272,7 @@ def test_a_backbone_that_the_hub_does_not_give_is_a_failure_outside(
     from flames.scorers.trained.backbone import model_type_of
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(OutsideError, match=r"^nobody/nothing cannot be fetched .*its folder$"):
+    with pytest.raises(OutsideError, match=r"^nobody/nothing cannot be downloaded .*its folder$"):
         model_type_of("nobody/nothing")
 
 
@@ -287,7 +291,7 @@ DENSE = "encoder.layer.1.output.dense.bias"
 
 
 @pytest.mark.parametrize(
-    ("name", "tensor", "told"),
+    ("name", "tensor", "message"),
     [
         (DENSE, None, f"is a broken backbone, weights are missing: {DENSE}"),
         (DENSE, torch.zeros(3), rf"weights of the wrong shape: {DENSE} \(3,\) instead of \(32,\)"),
@@ -297,12 +301,12 @@ DENSE = "encoder.layer.1.output.dense.bias"
     ],
 )
 def test_a_backbone_whose_weights_are_not_its_configurations_is_refused(
-    tmp_path: Path, name: str, tensor: torch.Tensor | None, told: str
+    tmp_path: Path, name: str, tensor: torch.Tensor | None, message: str
 ) -> None:
     settings = ScorerSettings(taxonomy="t", heads=({"name": "A", "scale": (2, 1)},), max_length=99)
     backbone = tiny_models.backbone(tmp_path / "bert")
     changed(backbone, name, tensor)
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         FlamesScorer.from_backbone(str(backbone), settings)
     assert "\n" not in str(caught.value)
 
@@ -323,22 +327,22 @@ def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "message"),
     [
-        (None, "is no backbone: it holds no config.json"),
+        (None, "is no backbone: it has no config.json"),
         ("{", "is no JSON"),
         ("[]", "names no architecture"),
-        ('{"model_type": "frob"}', "has no architecture 'frob'"),
+        ('{"model_type": "frob"}', "does not know the architecture 'frob'"),
     ],
 )
 def test_a_configuration_that_cannot_be_used_is_one_clear_line(
-    tmp_path: Path, config: str | None, told: str
+    tmp_path: Path, config: str | None, message: str
 ) -> None:
     from flames.scorers.trained.backbone import model_type_of
 
     if config is not None:
         (tmp_path / "config.json").write_text(config)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         model_type_of(str(tmp_path))
 
 
@@ -373,6 +377,6 @@ def test_a_scorer_that_fails_its_self_test_can_be_looked_at(
     with pytest.raises(CheckFailed):
         load_scorer(str(folder))
     assert run("scorer", "info", folder) == 0
-    told = capsys.readouterr().out
-    assert "note: self-test failed: " in told
-    assert "max_length: 128" in told
+    printed = capsys.readouterr().out
+    assert "note: self-test failed: " in printed
+    assert "max_length: 128" in printed

@@ -34,12 +34,15 @@ from flames.scorers.base import ScorerContext
 from flames.scorers.registry import load_scorer
 from flames.scorers.trained.settings import RELEASED_TEMPLATE, read_settings
 
-torch = pytest.importorskip("torch")
-spm = pytest.importorskip("sentencepiece")
-pytest.importorskip("transformers")
+pytest.importorskip("torch", reason="needs the extra train")
+pytest.importorskip("transformers", reason="needs the extra train")
+pytest.importorskip("sentencepiece", reason="needs the extra train")
 
-from flames.training.checkpoint import convert, differing  # noqa: E402
-from flames.training.import_released import ImportOptions, import_released  # noqa: E402
+import sentencepiece as spm
+import torch
+
+from flames.training.checkpoint import convert, differing
+from flames.training.import_released import ImportOptions, import_released
 
 torch.set_num_threads(1)
 
@@ -151,7 +154,7 @@ def imported_to(source: Path, out: Path | None = None, **options: Any) -> Path:
 
 
 def opened(folder: object, **options: Any) -> Any:
-    """A scorer of random weights, which no self-test would let through."""
+    """A scorer of random weights, which would fail its self-test."""
     return load_scorer(str(folder), ScorerContext(options={"selftest": "off", **options}))
 
 
@@ -235,7 +238,7 @@ def test_score_finds_the_imported_scorer_or_says_how_to_get_it(
     scorer = opened("flames-scorer")
     assert scorer.info.id.startswith("flames-scorer@")
     assert len(read_settings(tmp_path / "scorers" / "flames-scorer").weights or "") == 64
-    with pytest.raises(UsageError, match="is there already"):
+    with pytest.raises(UsageError, match="exists; overwrite it"):
         imported_to(checkpoint)
     imported_to(checkpoint, overwrite=True)
     assert sorted(each.name for each in (tmp_path / "scorers").iterdir()) == ["flames-scorer"]
@@ -287,7 +290,7 @@ def other_symbols(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (drop("model.layers.1.self_attn.o_proj.bias"),
          r"tensors are missing: model\.layers\.1\.self_attn\.o_proj\.bias"),
@@ -302,26 +305,26 @@ def other_symbols(folder: Path) -> None:
         (lambda folder: (folder / "pytorch_model-00002-of-00003.bin").unlink(),
          r"the shard pytorch_model-00002-of-00003\.bin is missing"),
         (overwrite("pytorch_model.bin.index.json", b'{"weight_map": {"a": "../x.bin"}}'),
-         "stands in no shard beside the index"),
+         "is in no shard beside the index"),
         (overwrite("pytorch_model.bin.index.json", b"[]"), "is no index of a checkpoint"),
-        (lambda folder: (folder / "pytorch_model.bin.index.json").unlink(), "holds no weights"),
+        (lambda folder: (folder / "pytorch_model.bin.index.json").unlink(), "has no weights"),
         (overwrite("config.json", b"{"), "is no JSON"),
         (edit_config(model_type="llama"), "is a 'llama' model"),
         (edit_config(hidden_size="many"), "`hidden_size`: must be a positive whole number"),
         (edit_config(vocab_size=50), "has 2400 pieces, the model only 50"),
         (edit_config(num_hidden_layers=1), r"do not belong here: model\.layers\.1"),
-        (lambda folder: (folder / "tokenizer.model").unlink(), r"holds no tokenizer\.model"),
+        (lambda folder: (folder / "tokenizer.model").unlink(), r"has no tokenizer\.model"),
         (overwrite("tokenizer.model", b"\xff\xffno"), "is no SentencePiece model"),
         (other_symbols, r"has no symbol <\|User\|>"),
     ],
 )  # fmt: skip
 def test_what_is_not_the_released_scorer_stops_the_import(
-    checkpoint: Path, tmp_path: Path, change: Callable[[Path], None], told: str
+    checkpoint: Path, tmp_path: Path, change: Callable[[Path], None], message: str
 ) -> None:
     source = tmp_path / "changed"
     shutil.copytree(checkpoint, source)
     change(source)
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         imported_to(source, tmp_path / "out")
     assert "\n" not in str(caught.value)
     assert not (source / "harmed").exists()
@@ -338,7 +341,7 @@ def test_a_derived_rotary_buffer_is_no_obstacle(checkpoint: Path, tmp_path: Path
     imported_to(source, tmp_path / "out")
 
 
-def test_a_name_that_is_no_folder_is_told(tmp_path: Path) -> None:
+def test_a_name_that_is_no_folder_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no such folder.*CaasiHUANG/flames-scorer"):
         imported_to(tmp_path / "none", tmp_path / "out")
 
@@ -351,7 +354,7 @@ def test_a_name_that_is_no_folder_is_told(tmp_path: Path) -> None:
         {"model_type": "unigram", "byte_fallback": False},
         {"add_dummy_prefix": False, "byte_fallback": False},
     ],
-    ids=["released", "nfkc", "unigram", "bare"],
+    ids=["released", "nfkc", "unigram", "plain"],
 )
 def test_the_converted_tokenizer_gives_the_ids_of_sentencepiece(
     tmp_path: Path, options: dict[str, Any]
@@ -403,9 +406,9 @@ def test_the_commands_import_and_score_as_the_released_script_did(
 ) -> None:  # fmt: skip
     monkeypatch.setenv("FLAMES_HOME", str(tmp_path / "home"))
     assert run("scorer", "import", checkpoint, "--quiet") == 0
-    told = capsys.readouterr()
-    assert told.out.strip().endswith("flames-scorer")
-    assert "self-test FAILED; scoring with it will be refused" in told.err
+    printed = capsys.readouterr()
+    assert printed.out.strip().endswith("flames-scorer")
+    assert "self-test FAILED; scoring with it will be refused" in printed.err
     kept = read_settings(tmp_path / "home" / "scorers" / "flames-scorer").selftest
     assert kept is not None
     assert run("score", tmp_path / "x.jsonl", "--scorer", "flames-scorer") in (1, 2)

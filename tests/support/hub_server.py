@@ -96,14 +96,14 @@ class _Handler(BaseHTTPRequestHandler):
             if found[2] == "tree":
                 self.say([_entry(name, content) for name, content in files.items()])
                 return
-            told = {"id": found[1], "sha": COMMIT, "siblings": [{"rfilename": n} for n in files]}
-            self.say({**told, "private": False, "tags": [], "downloads": 0, "likes": 0})
+            info = {"id": found[1], "sha": COMMIT, "siblings": [{"rfilename": n} for n in files]}
+            self.say({**info, "private": False, "tags": [], "downloads": 0, "likes": 0})
         else:
             self.say({"error": "not found"}, 404, {"X-Error-Code": "RepoNotFound"})
 
-    def say(self, told: object, code: int = 200, headers: dict[str, str] | None = None) -> None:
+    def say(self, data: object, code: int = 200, headers: dict[str, str] | None = None) -> None:
         json_type = {"Content-Type": "application/json", **(headers or {})}
-        self.send(code, json.dumps(told).encode(), json_type)
+        self.send(code, json.dumps(data).encode(), json_type)
 
     def send(self, code: int, content: bytes, headers: dict[str, str]) -> None:
         self.send_response(code)

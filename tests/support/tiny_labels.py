@@ -19,7 +19,7 @@ def rows(
     models: Sequence[str] = MODELS,
     prompts: int = 6,
 ) -> list[dict[str, Any]]:
-    """One row a dimension, prompt and model; every score of a scale is there."""
+    """One row per dimension, prompt and model; every score of a scale occurs."""
     found = []
     for d, dimension in enumerate((taxonomy or default_taxonomy()).dimensions):
         for number in range(prompts):

@@ -1,4 +1,4 @@
-"""A tiny scorer that really learnt the self-test's pairs: random features, heads solved on them."""
+"""A tiny scorer that passes the self-test: random features, heads solved on its pairs."""
 
 from __future__ import annotations
 
@@ -30,9 +30,8 @@ def scorer(folder: Path, *, width: int = 64, pooling: str = "mean") -> Path:
     from transformers import AutoConfig
 
     from flames.scorers.selftest import load_pairs
-    from flames.scorers.trained.config import FlamesScorerConfig
     from flames.scorers.trained.encoding import Encoder
-    from flames.scorers.trained.model import FlamesScorer
+    from flames.scorers.trained.model import FlamesScorer, FlamesScorerConfig
     from flames.scorers.trained.settings import ScorerSettings, heads_of
     from flames.taxonomy import default_taxonomy
 

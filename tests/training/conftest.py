@@ -12,5 +12,5 @@ import tiny_models
 def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny backbone; without the libraries of training the test skips."""
     for name in ("torch", "transformers", "accelerate"):
-        pytest.importorskip(name)
+        pytest.importorskip(name, reason="needs the extra train")
     return tiny_models.backbone(tmp_path_factory.mktemp("backbones") / "bert")

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import random
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from hypothesis import strategies as st
 from flames.errors import UsageError
 from flames.records import Response
 from flames.scorers.labelled import Labelled, LabelledSet, read_labelled
+from flames.scorers.trained.settings import Head, ScorerSettings, heads_of
 from flames.taxonomy import default_taxonomy
 from flames.training import SplitOptions, find_leaks, split, without_leaks
 
@@ -75,22 +79,25 @@ def test_a_split_by_both_leaves_no_model_and_no_prompt_on_both_sides(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
-        ({}, "say which models are held back"),
+        ({}, "no models are held back; name them with"),
         ({"test_models": ("rad",)}, "no labels of the model 'rad'; did you mean 'red'"),
-        ({"test_models": ("zzz",)}, "there are: red, green, blue"),
-        ({"test_models": ("red",), "val_models": ("red",)}, "is a test and a validation model"),
+        ({"test_models": ("zzz",)}, "the models are: red, green, blue"),
+        (
+            {"test_models": ("red",), "val_models": ("red",)},
+            "is both a test and a validation model",
+        ),
         ({"test_models": ("red", "green", "blue")}, "nothing is left to train on"),
-        ({"by": "prompt", "test_models": ("red",)}, "--split both holds back both"),
+        ({"by": "prompt", "test_models": ("red",)}, "use --split both to hold back both"),
         ({"by": "prompt", "test_share": 0.7, "val_share": 0.5}, "add up to less than 1"),
         ({"by": "prompt", "test_share": 0, "val_share": 0}, "add up to less than 1"),
     ],
 )
 def test_a_split_that_cannot_be_is_one_clear_line(
-    tmp_path: Path, options: dict[str, Any], told: str
+    tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(UsageError, match=told) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         split(labelled(tmp_path), SplitOptions(**options), TAXONOMY)
     assert "\n" not in str(caught.value)
 
@@ -157,8 +164,51 @@ def test_leaks_stop_a_training_or_are_dropped_from_it(tmp_path: Path) -> None:
     assert without_leaks(clean) == (clean, 0)
 
 
+WITHOUT_EXTRAS = """
+import sys
+for name in ("torch", "transformers", "accelerate", "sentencepiece", "onnxscript"):
+    sys.modules[name] = None
+from flames.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [
+        (("scorer", "train", "--labels", "l.jsonl", "--backbone", "b", "--out", "o"), "train"),
+        (("scorer", "import", "released", "--out", "o"), "train"),
+        (("score", "l.jsonl", "--scorer", "trained", "--out", "o"), "hf"),
+    ],
+)
+def test_a_missing_extra_is_named(tmp_path: Path, words: tuple[str, ...], extra: str) -> None:
+    tiny_labels.write(tmp_path / "l.jsonl", tiny_labels.rows())
+    (tmp_path / "released").mkdir()
+    (tmp_path / "trained").mkdir()
+    settings = ScorerSettings(taxonomy=TAXONOMY.id, heads=heads_of(TAXONOMY))
+    config = {"flames": settings.model_dump(mode="json", by_alias=True)}
+    (tmp_path / "trained" / "config.json").write_text(json.dumps(config))
+    command = [sys.executable, "-c", WITHOUT_EXTRAS, *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"needs the extra `{extra}`" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_exporting_without_its_extra_names_it(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime", reason="needs the extra cpu")
+    settings = ScorerSettings(taxonomy=TAXONOMY.id, heads=heads_of(TAXONOMY))
+    config = {"flames": settings.model_dump(mode="json", by_alias=True)}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    words = ("scorer", "export", str(tmp_path), "--out", str(tmp_path / "out"))
+    command = [sys.executable, "-c", WITHOUT_EXTRAS, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "exporting a scorer needs the extra `train`" in done.stderr
+
+
 def test_loss_is_that_of_the_own_head_only_and_soft_targets_are_shares() -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="needs the extra train")
     from flames.scorers.trained.model import multi_task_loss
 
     torch.manual_seed(0)
@@ -179,9 +229,8 @@ def test_loss_is_that_of_the_own_head_only_and_soft_targets_are_shares() -> None
 
 
 def test_targets_are_smoothed_weighted_and_as_soft_as_the_annotators(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="needs the extra train")
     from flames.scorers.trained.encoding import Encoder
-    from flames.scorers.trained.settings import Head, ScorerSettings, heads_of
     from flames.training.rows import Rows, class_weights, target
 
     settings = ScorerSettings(taxonomy="t", heads=heads_of(TAXONOMY), max_length=64)
@@ -200,7 +249,7 @@ def test_targets_are_smoothed_weighted_and_as_soft_as_the_annotators(tmp_path: P
 
 
 def test_the_order_of_training_rows_depends_on_seed_and_epoch_alone() -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip("torch", reason="needs the extra train")
     from flames.training.rows import GroupedSampler
 
     lengths = np.random.default_rng(0).integers(1, 100, 203).tolist()

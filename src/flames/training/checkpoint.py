@@ -1,10 +1,9 @@
-"""The tensors of a checkpoint in PyTorch shards, read without unpickling anything else.
+"""Reads a released checkpoint: PyTorch shards, without unpickling code, and its tokenizer.
 
-A SentencePiece model as a `tokenizers.Tokenizer` that gives the same ids.
-
-The general converters treat user-defined symbols as tokens outside of the text, which moves the
-space that SentencePiece puts before the first piece; here they are split off after
-normalization, as SentencePiece does itself.
+The SentencePiece model becomes a `tokenizers.Tokenizer` that gives the same ids. The general
+converters treat user-defined symbols as tokens outside the text, which moves the space that
+SentencePiece puts before the first piece; here they are split off after normalization, as
+SentencePiece does itself.
 """
 
 from __future__ import annotations
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from flames.errors import InputError, MissingExtraError
+from flames.errors import InputError
+from flames.scorers.trained.backbone import first_three, one_line
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -29,13 +29,13 @@ _ROTARY = re.compile(r"(?:^|\.)rotary_emb\.inv_freq$")
 
 
 class Checkpoint:
-    """The shards of a checkpoint, opened one at a time and mapped rather than read.
+    """The shards of a checkpoint, memory-mapped one at a time.
 
     Args:
-        folder: Holds `pytorch_model.bin`, or shards and their index.
+        folder: Contains `pytorch_model.bin`, or shards and their index.
 
     Raises:
-        InputError: There are no weights, or the index is broken or names missing shards.
+        InputError: Weights are missing, or the index is broken.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -48,7 +48,7 @@ class Checkpoint:
         elif (folder / _SINGLE).is_file():
             self.shards = [_SINGLE]
         else:
-            raise InputError(f"holds no weights: neither {INDEX} nor {_SINGLE}", path=folder)
+            raise InputError(f"has no weights: neither {INDEX} nor {_SINGLE}", path=folder)
         for shard in self.shards:
             if not (folder / shard).is_file():
                 raise InputError(f"the shard {shard} is missing", path=folder)
@@ -57,34 +57,31 @@ class Checkpoint:
         """Yields every tensor with its name, shard by shard.
 
         Raises:
-            InputError: A shard is broken, holds anything but tensors, or contradicts the index.
+            InputError: A shard is broken, contains more than tensors, or contradicts the index.
         """
         for shard in self.shards:
-            held = _open(self.folder / shard)
+            path = self.folder / shard
+            tensors = _open(path)
             if self.listed is not None:
                 listed = {name for name, where in self.listed.items() if where == shard}
-                _refuse(
-                    self.folder / shard, "lacks tensors that the index lists", listed - set(held)
-                )
-                _refuse(
-                    self.folder / shard, "holds tensors the index does not list", set(held) - listed
-                )
-            yield from sorted(held.items())
+                _refuse(path, "lacks tensors that the index lists", listed - set(tensors))
+                _refuse(path, "has tensors that the index does not list", set(tensors) - listed)
+            yield from sorted(tensors.items())
 
     def check(self, expected: Mapping[str, tuple[int, ...]], rotary_base: float) -> None:
-        """Makes sure that the checkpoint holds exactly the expected tensors.
+        """Checks that the checkpoint has exactly the expected tensors.
 
-        A rotary embedding's frequencies, which old checkpoints hold though they follow from the
-        configuration, are allowed if they are the expected ones.
+        The frequencies of rotary embeddings, which old checkpoints contain although they follow
+        from the configuration, are allowed if they are the expected ones.
 
         Raises:
-            InputError: A tensor is missing, unknown, stands twice or is of the wrong shape.
+            InputError: A tensor is missing, unknown, duplicated or of the wrong shape.
         """
         seen: set[str] = set()
         unknown, misshaped = set(), set()
         for name, tensor in self.tensors():
             if name in seen:
-                raise InputError(f"the tensor {name} stands in two shards", path=self.folder)
+                raise InputError(f"the tensor {name} is in two shards", path=self.folder)
             seen.add(name)
             if is_derived(name):
                 _check_rotary(name, tensor, rotary_base, self.folder)
@@ -98,7 +95,7 @@ class Checkpoint:
 
 
 def is_derived(name: str) -> bool:
-    """Whether a tensor follows from the configuration."""
+    """Returns whether a tensor follows from the configuration."""
     return bool(_ROTARY.search(name))
 
 
@@ -115,9 +112,7 @@ def _shape(shape: Any) -> str:
 
 def _refuse(path: Path, what: str, names: set[str]) -> None:
     if names:
-        shown = ", ".join(sorted(names)[:3])
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise InputError(f"{what}: {shown}{more}", path=path)
+        raise InputError(f"{what}: {first_three(sorted(names))}", path=path)
 
 
 def _weight_map(index: Path) -> dict[str, str]:
@@ -129,27 +124,26 @@ def _weight_map(index: Path) -> dict[str, str]:
         raise InputError("lists no tensors", path=index, field="weight_map")
     for name, shard in found.items():
         if not isinstance(shard, str) or Path(shard).name != shard:
-            raise InputError(f"{name} stands in no shard beside the index", path=index)
+            raise InputError(f"{name} is in no shard beside the index", path=index)
     return found
 
 
 def _open(path: Path) -> dict[str, torch.Tensor]:
-    held: Any
+    tensors: Any
     try:
         try:
-            held = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         except RuntimeError as error:
             if "mmap" not in str(error):
                 raise
-            held = torch.load(path, map_location="cpu", weights_only=True)  # the format of old
+            tensors = torch.load(path, map_location="cpu", weights_only=True)  # an old format
     except pickle.UnpicklingError:
-        message = "holds more than tensors and is refused: loading it would run its code"
+        message = "contains more than tensors and is refused: loading it would run its code"
         raise InputError(message, path=path) from None
     except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"is no readable shard: {reason}", path=path) from None
-    if isinstance(held, dict) and all(isinstance(t, torch.Tensor) for t in held.values()):
-        return held
+        raise InputError(f"is no readable shard: {one_line(error)[:200]}", path=path) from None
+    if isinstance(tensors, dict) and all(isinstance(t, torch.Tensor) for t in tensors.values()):
+        return tensors
     raise InputError("is no mapping of names to tensors", path=path)
 
 
@@ -159,26 +153,23 @@ _SPACE = "▁"
 
 
 def convert(path: str | Path) -> tuple[Tokenizer, tuple[str, ...]]:
-    """Reads a `tokenizer.model` and converts it.
+    """Converts a `tokenizer.model`.
 
     Args:
         path: The SentencePiece model, of type BPE or unigram.
 
     Returns:
-        The tokenizer, which puts the model's beginning of sentence first, and the symbols that
-        are not text in it: control pieces and user-defined symbols.
+        The tokenizer, which starts with the model's beginning-of-sentence token, and the symbols
+        that are not text: control pieces and user-defined symbols.
 
     Raises:
         InputError: It is no SentencePiece model, or one that cannot be converted.
-        MissingExtraError: sentencepiece or tokenizers is not installed.
     """
     messages: Any
-    try:
-        from sentencepiece import SentencePieceProcessor
-        from sentencepiece import sentencepiece_model_pb2 as messages
-        from tokenizers import Tokenizer, processors
-    except ImportError:
-        raise MissingExtraError("train", "importing the released scorer") from None
+    from sentencepiece import SentencePieceProcessor
+    from sentencepiece import sentencepiece_model_pb2 as messages
+    from tokenizers import Tokenizer, processors
+
     proto: Any = messages.ModelProto()
     try:
         raw = Path(path).read_bytes()
@@ -208,7 +199,7 @@ def convert(path: str | Path) -> tuple[Tokenizer, tuple[str, ...]]:
 
 
 def differing(path: str | Path, tokenizer: Tokenizer, texts: list[str]) -> list[str]:
-    """The texts to which SentencePiece itself gives other ids than the converted tokenizer."""
+    """Returns the texts for which SentencePiece gives other ids than the converted tokenizer."""
     from sentencepiece import SentencePieceProcessor
 
     original = SentencePieceProcessor(model_file=str(path))
@@ -241,7 +232,7 @@ def _model(proto: Any) -> Any:
         unk_token=proto.trainer_spec.unk_piece,
         fuse_unk=True,
         byte_fallback=proto.trainer_spec.byte_fallback,
-        ignore_merges=True,  # a symbol stands alone after the split and is no product of merges
+        ignore_merges=True,  # a symbol is alone after the split and no product of merges
     )
 
 

@@ -1,4 +1,4 @@
-"""Writing a package, comparing it with the original, refusing it where it differs."""
+"""Exports a trained scorer as an ONNX package and compares it with the original."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from flames.options import Opt, check_options, wrong_value
 from flames.scorers.base import ScorerContext
 from flames.scorers.labelled import Labelled, LabelledSet, LabelOptions, read_labelled
 from flames.scorers.selftest import SelftestResult, pairs_for, record_selftest
-from flames.scorers.trained.backend import Logits, processor
+from flames.scorers.trained.backbone import quiet, read_errors
+from flames.scorers.trained.backends import Logits, processor
 from flames.scorers.trained.encoding import TOKENIZER, Encoded
 from flames.scorers.trained.engine import Engine, available, open_backend
 from flames.scorers.trained.exported import SECTION, Check, File, Package, read_package
@@ -28,11 +29,11 @@ from flames.training.splits import comma_list
 
 PRECISIONS = ("fp32", "bf16", "int8")
 USED_FROM = 99.0
-"""Per cent of unchanged labels from which a precision is used unasked."""
+"""Percentage of unchanged labels from which a precision is used unasked."""
 REFUSED_BELOW = 95.0
-"""Per cent of unchanged labels below which a precision is refused."""
+"""Percentage of unchanged labels below which a precision is refused."""
 
-_EXACT = 1e-2  # the largest difference of a logit that fp32 may show, whatever its labels say
+_EXACT = 1e-2  # the largest difference of a logit that is accepted in fp32
 _CALIBRATION, _CHECKED = 128, 1024
 _CARDS = ("README.md", "MODEL_CARD.md")
 
@@ -176,9 +177,9 @@ def export(
     settings = read_settings(source)
     settings.check_taxonomy(context.taxonomy)
     if read_package(source) is not None:
-        raise UsageError(f"{source} is an export itself; export the scorer that it was made from")
+        raise UsageError(f"{source} is an export; export the scorer that it was made from")
     if target.is_file() or (target.is_dir() and any(target.iterdir())):
-        raise UsageError(f"{target} holds something already; give another --out")
+        raise UsageError(f"{target} is not empty; give another --out")
     if not available():
         raise MissingExtraError("cpu", "comparing an export with its original")
     calibration, checked, names = _rows(context, labels, options.seed)
@@ -205,14 +206,14 @@ def export(
 def _rows(
     context: ScorerContext, labels: LabelledSet | None, seed: int
 ) -> tuple[list[Labelled], list[Labelled], dict[str, str]]:
-    """Rows to calibrate on, rows to compare on, and the files that the latter are from."""
+    """Rows to calibrate on, rows to compare on, and the files of the latter."""
     pairs = pairs_for(context)
     names = {} if pairs is None else {pairs.name: pairs.sha256}
     tested = [] if pairs is None else list(pairs.rows)
     if labels is None:
         if not tested:
             raise UsageError(
-                "there is nothing to compare the export on: give --labels FILE, or --selftest FILE"
+                "there is nothing to compare the export on; give --labels FILE or --selftest FILE"
             )
         return tested, tested, names
     drawn = np.random.default_rng(seed).permutation(len(labels.rows))
@@ -234,11 +235,13 @@ def _pairs(rows: Sequence[Labelled]) -> list[tuple[str, str]]:
 
 def _load(source: Path) -> Any:
     try:
-        from flames.scorers.trained.backbone import quiet
-        from flames.scorers.trained.checks import read_errors
-        from flames.scorers.trained.model import FlamesScorer
+        import onnxscript  # noqa: F401
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
     except ImportError:
         raise MissingExtraError("train", "exporting a scorer") from None
+    from flames.scorers.trained.model import FlamesScorer
+
     with quiet(), read_errors(source):
         return FlamesScorer.from_pretrained(source, dtype="float32").eval()
 
@@ -250,19 +253,17 @@ def _write(
     precisions: Sequence[str],
     progress: Progress,
 ) -> dict[str, File]:
-    try:
-        from flames.training.graph import quantise, write_onnx
-    except ImportError:
-        raise MissingExtraError("train", "exporting a scorer") from None
+    from flames.training.graph import quantize, write_onnx
+
     progress("writing the graph")
     exact = made / "model.onnx"
     write_onnx(model, exact)
     files = {"fp32": exact}
     if "int8" in precisions:
-        progress("quantising to int8")
+        progress("quantizing to int8")
         files["int8"] = made / "model.int8.onnx"
         whole = ((np.array([row.ids]), np.ones((1, len(row.ids)), np.int64)) for row in calibration)
-        quantise(exact, files["int8"], whole)
+        quantize(exact, files["int8"], whole)
         if not {"fp32", "bf16"} & set(precisions):
             del files["fp32"]
             exact.unlink()
@@ -292,13 +293,8 @@ def _compare(
         for precision in package.precisions:
             if precision not in options.precisions or not _computes(backend, precision):
                 continue
-            engine = Engine(
-                open_backend(backend, package.model(made, precision), precision),
-                sum(settings.sizes),
-                pad_id=settings.pad_id,
-                padding_side=settings.padding_side,
-            )
-            logits = engine.compute(encoded)
+            opened = open_backend(backend, package.model(made, precision), precision)
+            logits = Engine.of(opened, settings).compute(encoded)
             before, after = (_labels(each, rows, settings) for each in (original, logits))
             checks.append(
                 Check(
@@ -331,13 +327,13 @@ def _judge(checks: Sequence[Check], options: ExportOptions) -> None:
         if check.precision == "fp32" and check.max_difference > _EXACT:
             raise CheckFailed(
                 f"{how} differs from the original by {check.max_difference:.3g} in a logit (at "
-                f"most {_EXACT:g}); this backbone cannot be exported"
+                f"most {_EXACT:g} is allowed); this backbone cannot be exported"
             )
         if check.agreement < options.min_agreement:
             raise CheckFailed(
-                f"{how} changes {check.changed} of {check.n} labels ({check.agreement:.1f} % stay, "
-                f"at least {options.min_agreement:g} % must); export without it (--precision), or "
-                "lower --min-agreement"
+                f"{how} changes {check.changed} of {check.n} labels ({check.agreement:.1f} % are "
+                f"unchanged, {options.min_agreement:g} % are required); export without it "
+                "(--precision), or lower --min-agreement"
             )
 
 
@@ -350,12 +346,12 @@ def _used(checks: Sequence[Check], precisions: Sequence[str]) -> tuple[str, ...]
 
 
 def _describe(source: Path, made: Path, settings: ScorerSettings, package: Package) -> None:
-    """Writes what is not the model: settings, tokenizer, the scorer's card."""
+    """Writes everything but the model: settings, tokenizer and model card."""
     for name in (TOKENIZER, *_CARDS):
         if (source / name).is_file():
             shutil.copyfile(source / name, made / name)
     if not (made / TOKENIZER).is_file():
-        raise InputError(f"is no complete scorer: it holds no {TOKENIZER}", path=source)
+        raise InputError(f"is no complete scorer: it has no {TOKENIZER}", path=source)
     config = {
         "model_type": "flames-scorer-export",
         "flames": settings.model_copy(update={"selftest": None}).model_dump(

@@ -1,7 +1,4 @@
-"""The folder of a training: claimed, resumed after a kill, filled with what came of it.
-
-What a training starts from: settings, and a backbone of which a part may be frozen.
-"""
+"""The folder of a training, and the model and settings that it starts from."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flames.analysis.evaluate import keys_sha256
-from flames.errors import InputError, UsageError
+from flames.errors import InputError, MissingExtraError, UsageError
 from flames.metrics.result import Note
 from flames.scorers.trained.backbone import is_encoder, layers_of, model_type_of, quiet
 from flames.scorers.trained.model import FlamesScorer
@@ -31,7 +28,7 @@ _MANIFEST = "training.json"
 
 
 def plan_of(options: TrainOptions, split: Split, settings: ScorerSettings) -> dict[str, Any]:
-    """What is trained on what, as it stands in the folder's manifest."""
+    """Describes what is trained on which data, for the folder's manifest."""
     assert settings.training_data is not None
     plan = {
         "schema": 1,
@@ -44,20 +41,20 @@ def plan_of(options: TrainOptions, split: Split, settings: ScorerSettings) -> di
         },
         "finished": False,
     }
-    same: dict[str, Any] = json.loads(json.dumps(plan))  # as it will be read again
-    return same
+    as_read: dict[str, Any] = json.loads(json.dumps(plan))  # to compare with a manifest
+    return as_read
 
 
 def claim(out: Path, plan: Mapping[str, Any], *, resume: bool) -> bool:
-    """Makes sure that a training may use the folder.
+    """Checks that a training may use the folder.
 
     Args:
         out: The folder.
-        plan: What is to be trained, by `plan_of`.
-        resume: Whether an unfinished training may go on.
+        plan: What is to be trained, from `plan_of`.
+        resume: Continue the unfinished training in the folder.
 
     Returns:
-        Whether an unfinished one goes on.
+        Whether there is one to continue.
 
     Raises:
         UsageError: The folder holds something else, or a training that `resume` does not fit.
@@ -66,9 +63,9 @@ def claim(out: Path, plan: Mapping[str, Any], *, resume: bool) -> bool:
     path = out / _MANIFEST
     if not path.is_file():
         if out.is_file() or (out.is_dir() and any(out.iterdir())):
-            raise UsageError(f"{out} holds something else; give another --out")
+            raise UsageError(f"{out} is not empty; give another --out")
         if resume:
-            raise UsageError(f"{out} holds no training that could be resumed")
+            raise UsageError(f"{out} holds no training to resume; omit --resume")
         return False
     try:
         known = json.loads(path.read_text("utf-8"))
@@ -77,25 +74,20 @@ def claim(out: Path, plan: Mapping[str, Any], *, resume: bool) -> bool:
     if known.get("finished"):
         raise UsageError(f"{out} holds a finished training; give another --out")
     if not resume:
-        raise UsageError(f"{out} holds an unfinished training; --resume goes on with it")
-    differences = {
-        "options": "other options",
-        "data": "other data",
-        "held": "other held-back parts",
-    }
-    for part, what in differences.items():
+        raise UsageError(f"{out} holds an unfinished training; continue it with --resume")
+    for part, what in (("options", "options"), ("data", "data"), ("held", "held-back parts")):
         if known.get(part) != plan[part]:
-            raise UsageError(f"{out} holds a training with {what}; give another --out")
+            raise UsageError(f"{out} holds a training with other {what}; give another --out")
     return True
 
 
 def begin(out: Path, plan: Mapping[str, Any]) -> None:
-    """Writes down what is being trained, before the first step."""
+    """Writes the manifest, before the first step."""
     write_atomic(out / _MANIFEST, json.dumps(plan, indent=1) + "\n")
 
 
 def last_checkpoint(out: Path) -> str | None:
-    """The last checkpoint that was written to its end."""
+    """Returns the last checkpoint that was written completely."""
     folder = out / CHECKPOINTS
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     for path in reversed(found):
@@ -108,26 +100,26 @@ def last_checkpoint(out: Path) -> str | None:
 
 
 def save(model: Any, out: Path) -> ScorerSettings:
-    """Writes the scorer: weights first, the configuration that makes it one last."""
+    """Writes the scorer: weights first, the configuration last."""
     made = out / CHECKPOINTS / "final"
     with quiet():
         model.to("cpu").save_pretrained(made)
     digest = hashlib.sha256()
     for shard in sorted(made.glob("*.safetensors")):
         digest.update(bytes.fromhex(file_sha256(shard)))
-    known: ScorerSettings = model.settings.model_copy(
+    settings: ScorerSettings = model.settings.model_copy(
         update={"version": digest.hexdigest()[:8], "weights": digest.hexdigest()}
     )
-    write_settings(made, known)
+    write_settings(made, settings)
     for path in made.iterdir():
-        shutil.copymode(made / "config.json", path)  # weights come readable by their owner only
+        shutil.copymode(made / "config.json", path)  # weights are made private
     for path in sorted(made.iterdir(), key=lambda path: path.name == "config.json"):
         os.replace(path, out / path.name)
-    return known
+    return settings
 
 
 def finish(out: Path, settings: ScorerSettings, history: Sequence[Mapping[str, Any]]) -> None:
-    """Marks the training as finished and removes its checkpoints."""
+    """Marks the training as finished and deletes its checkpoints."""
     known = json.loads((out / _MANIFEST).read_text("utf-8"))
     done = {**known, "finished": True, "scorer": settings.id, "history": list(history)}
     write_atomic(out / _MANIFEST, json.dumps(done, indent=1) + "\n")
@@ -161,11 +153,12 @@ def settings_of(
 
 
 def model_to_train(options: TrainOptions, settings: ScorerSettings) -> Any:
-    """The backbone with fresh heads, and adapters or frozen layers where they are asked for.
+    """Loads the backbone with fresh heads, with adapters or frozen layers if asked for.
 
     Raises:
         InputError: There is no usable backbone.
-        UsageError: It has fewer layers, or does not go with the settings.
+        UsageError: It has too few layers, or does not fit the settings.
+        MissingExtraError: The library for LoRA is not installed.
     """
     model = FlamesScorer.from_backbone(
         options.backbone, settings, dtype=options.dtype, layers=options.layers
@@ -178,7 +171,6 @@ def model_to_train(options: TrainOptions, settings: ScorerSettings) -> Any:
 
 
 def _freeze(backbone: Any, layers: int) -> None:
-    """Leaves only the last layers, and what comes after them, to be trained."""
     stack = layers_of(backbone)
     if layers > len(stack):
         raise UsageError(f"--train-layers {layers}: the backbone has {len(stack)} layers")
@@ -192,8 +184,10 @@ def _freeze(backbone: Any, layers: int) -> None:
 
 
 def _with_lora(backbone: Any, rank: int) -> Any:
-    from peft import LoraConfig, get_peft_model
-
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError:
+        raise MissingExtraError("train", "--lora-rank") from None
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules="all-linear", bias="none"
     )

@@ -1,9 +1,8 @@
-"""Training the heads alone: a backbone's pooled states are computed once, the heads are solved.
+"""Training the heads alone, on the states of a frozen backbone that are computed once.
 
-Linear heads on fixed states: one penalised multinomial regression for all of them.
-
-The weights of a head are common weights plus the head's own, both under an L2 penalty, so that
-small dimensions learn from large ones (Evgeniou and Pontil, Regularized multi-task learning, 2004).
+All linear heads are solved by one penalised multinomial regression. The weights of a head are
+common weights plus the head's own, both under an L2 penalty, so that small dimensions learn from
+large ones (Evgeniou and Pontil, Regularized multi-task learning, 2004).
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ from scipy.optimize import minimize
 
 from flames.errors import UsageError
 from flames.scorers.labelled import Labelled
+from flames.scorers.trained.backends import Torch
 from flames.scorers.trained.engine import Engine
 from flames.scorers.trained.load import pick_device
 from flames.scorers.trained.settings import Head
-from flames.scorers.trained.torch_backend import Torch
 from flames.taxonomy import Taxonomy
 from flames.text import shorten
 from flames.training.leaks import near_same
@@ -32,39 +31,39 @@ from flames.training.rows import Rows
 from flames.training.splits import LEFT_OUT, check_dimensions
 
 _BATCH_TOKENS = 4096
-_TURNS = 3  # parts of the prompts that are held back in turn
+_PROMPT_FOLDS = 3
 
 
 class Fold(NamedTuple):
-    """Which rows are judged, and which their judge learns from (rows)."""
+    """A fold of leave-out evaluation: rows to test on, and rows to train on (masks over rows)."""
 
     test: NDArray[np.bool_]
-    kept: NDArray[np.bool_]
+    train: NDArray[np.bool_]
 
 
 def check_frozen(options: TrainOptions) -> None:
-    """Makes sure that nothing is asked for which solved heads cannot have.
+    """Checks that no option is given that a frozen backbone rules out.
 
     Raises:
-        UsageError: Something is.
+        UsageError: One is.
     """
-    barred = {
+    conflicting = {
         "--lora-rank": options.lora_rank,
         "--train-layers": options.train_layers is not None,
         "--fsdp": options.fsdp,
     }
-    for name, given in barred.items():
+    for name, given in conflicting.items():
         if given:
-            raise UsageError(f"{name} trains the backbone, --frozen leaves it as it is")
+            raise UsageError(f"{name} trains the backbone, --frozen does not; omit one of them")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("--frozen needs one process, not torchrun")
+        raise UsageError("--frozen runs in one process; start it without torchrun")
 
 
 def solve_heads(
     model: Any,
     rows: Rows,
     held: Mapping[str, Rows],
-    turns: Sequence[Fold],
+    folds: Sequence[Fold],
     options: TrainOptions,
     progress: Progress,
 ) -> dict[str, Matrix]:
@@ -73,12 +72,12 @@ def solve_heads(
     Args:
         model: Its heads are replaced.
         rows: The training part.
-        held: The parts that are held back. A validation part chooses how strong the penalty
-            is; of the part that is left out in turn each row is judged by heads that were
-            solved without its model and without its prompt.
-        turns: What is left out in turn, by `folds_of`.
+        held: The held-back parts. A validation part chooses the strength of the penalty; each
+            row of the left-out part is judged by heads that were solved without its model and
+            without its prompt.
+        folds: The folds of the left-out part, from `folds_of`.
         options: How the states are computed.
-        progress: Told what is being done.
+        progress: Called with what is being done and how far it is.
 
     Returns:
         All heads' logits of each part's rows.
@@ -104,10 +103,10 @@ def solve_heads(
     progress("solving the heads", 1.0)
     made = solve(states["training"], dimension, targets, heads, chosen)
     _put(model, made)
-    found = {name: logits_of(states[name], made) for name in held if name != LEFT_OUT}
+    logits = {name: logits_of(states[name], made) for name in held if name != LEFT_OUT}
     if LEFT_OUT in held:
-        found[LEFT_OUT] = _left_out(states[LEFT_OUT], rows, heads, turns, progress)
-    return found
+        logits[LEFT_OUT] = _left_out(states[LEFT_OUT], rows, heads, folds, progress)
+    return logits
 
 
 def _columns(rows: Rows) -> tuple[NDArray[np.int64], Matrix]:
@@ -116,42 +115,41 @@ def _columns(rows: Rows) -> tuple[NDArray[np.int64], Matrix]:
 
 
 class _Pooled(Torch):
-    """A backend that gives the pooled states instead of logits, and tells how far it is."""
+    """A backend that computes pooled states instead of logits, and reports its progress."""
 
-    def __init__(self, model: Any, bf16: bool, told: Callable[[int], None]) -> None:
+    def __init__(self, model: Any, bf16: bool, report: Callable[[int], None]) -> None:
         super().__init__(model)
-        self._bf16, self._told = bf16, told
+        self._bf16, self._report = bf16, report
 
-    def compute(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """The states of a batch (rows × width)."""
+    def compute(self, ids: Any, mask: Any) -> Any:
+        """Computes the states of a batch (rows × width)."""
         with torch.autocast(ids.device.type, torch.bfloat16, self._bf16):
-            states: torch.Tensor = self.model.pooled(ids, mask)
-        self._told(len(ids))
+            states = self.model.pooled(ids, mask)
+        self._report(len(ids))
         return states
 
 
 def _states(model: Any, rows: Rows, options: TrainOptions, progress: Progress, part: str) -> Matrix:
-    """The pooled state of each row (rows × width)."""
     model.to(pick_device(options.device)).eval()
     done = 0
 
-    def told(count: int) -> None:
+    def report(count: int) -> None:
         nonlocal done
         done += count
         progress(f"reading the {part} part", done / len(rows))
 
     engine = Engine(
-        _Pooled(model, options.bf16, told),
+        _Pooled(model, options.bf16, report),
         model.config.text_config.hidden_size,
         pad_id=model.settings.pad_id,
         padding_side=model.settings.padding_side,
         tokens=_BATCH_TOKENS,
     )
-    found = engine.compute(rows.encoded)
-    if not np.isfinite(found).all():
+    states = engine.compute(rows.encoded)
+    if not np.isfinite(states).all():
         cure = options.exact or "it cannot be used on such texts"
         raise UsageError(f"the backbone's states are not finite: {cure}")
-    return found
+    return states
 
 
 def _put(model: Any, made: Heads) -> None:
@@ -162,53 +160,53 @@ def _put(model: Any, made: Heads) -> None:
 
 
 def folds_of(rows: Sequence[Labelled], taxonomy: Taxonomy) -> list[Fold]:
-    """Each model with a part of the prompts, and what its judges may learn from instead.
+    """Splits rows into folds: each model with each third of the prompts is tested on once.
 
-    That is what has neither the model nor one of the prompts, nor is (nearly) the same pair.
+    The heads of a fold are solved on rows of other models and other prompts that are not
+    (nearly) the same as one of its own rows.
 
     Raises:
         UsageError: Without a model, a dimension has no rows left.
     """
     models = np.array([row.key.model for row in rows])
-    turns = np.array([_turn(row.key.prompt_id) for row in rows])
+    prompts = np.array([_prompt_fold(row.key.prompt_id) for row in rows])
     alike = near_same(rows)
-    found = []
+    folds = []
     for name in dict.fromkeys(models.tolist()):
-        for number in range(_TURNS):
-            test = (models == name) & (turns == number)
-            kept = (models != name) & (turns != number)
+        for number in range(_PROMPT_FOLDS):
+            test = (models == name) & (prompts == number)
+            train = (models != name) & (prompts != number)
             for a, b in alike:
-                kept[a] &= not test[b]
-                kept[b] &= not test[a]
+                train[a] &= not test[b]
+                train[b] &= not test[a]
             if test.any():
-                left = [row for row, here in zip(rows, kept, strict=True) if here]
+                left = [row for row, here in zip(rows, train, strict=True) if here]
                 check_dimensions(f"training (without {shorten(name)})", left, taxonomy)
-                found.append(Fold(test, kept))
-    return found
+                folds.append(Fold(test, train))
+    return folds
 
 
 def _left_out(
-    states: Matrix, rows: Rows, heads: Sequence[Head], turns: Sequence[Fold], progress: Progress
+    states: Matrix, rows: Rows, heads: Sequence[Head], folds: Sequence[Fold], progress: Progress
 ) -> Matrix:
-    """Logits of rows by heads that were solved without them."""
     dimension, targets = _columns(rows)
-    found = np.zeros((len(rows), sum(len(head.scale) for head in heads)), dtype=np.float32)
-    for number, (test, kept) in enumerate(turns):
-        progress("judging what is left out in turn", number / len(turns))
-        made = solve(states[kept], dimension[kept], targets[kept], heads)
-        found[test] = logits_of(states[test], made)
-    return found
+    logits = np.zeros((len(rows), sum(len(head.scale) for head in heads)), dtype=np.float32)
+    for number, (test, train) in enumerate(folds):
+        progress("evaluating the left-out folds", number / len(folds))
+        made = solve(states[train], dimension[train], targets[train], heads)
+        logits[test] = logits_of(states[test], made)
+    return logits
 
 
-def _turn(prompt_id: str) -> int:
+def _prompt_fold(prompt_id: str) -> int:
     digest = hashlib.sha256(prompt_id.encode("utf-8", "surrogatepass")).hexdigest()
-    return int(digest, 16) % _TURNS
+    return int(digest, 16) % _PROMPT_FOLDS
 
 
 COSTS = (1.0, 3.0, 10.0, 30.0, 100.0)
-"""What a wrong answer costs against the penalty; the third is used where nothing chooses."""
+"""Weights of the loss relative to the penalty; the third is used without validation data."""
 
-_OWN = 0.3  # how far a head may deviate from what is common
+_OWN = 0.3  # how far a head may deviate from the common weights
 _BIAS = 0.3
 _STEPS = 200
 
@@ -223,18 +221,18 @@ def solve(
     heads: Sequence[Head],
     cost: float = COSTS[2],
 ) -> Heads:
-    """The heads that fit the targets best under the penalty.
+    """Solves the heads that fit the targets best under the penalty.
 
     Args:
-        states: What the heads read (rows × width).
+        states: The states that the heads read (rows × width).
         dimension: The head that each row belongs to (rows).
-        targets: A share a class of that head (rows × most classes), zero beyond its own; a
+        targets: Share per class of that head (rows × most classes), zero beyond its own; a
             row's targets sum to its weight.
-        heads: Their scales; classes of the same score have common weights.
-        cost: Of errors, against the penalty.
+        heads: Their scales; classes of the same score share common weights.
+        cost: Weight of the loss relative to the penalty.
 
     Returns:
-        Weights (classes × width) and bias (classes) of each head, for states as they come.
+        Weights (classes × width) and bias (classes) of each head, for unscaled states.
     """
     middle = states.mean(axis=0)
     spread = (states.std(axis=0) + 1e-6) * np.sqrt(states.shape[1])
@@ -282,14 +280,14 @@ def solve(
 
 
 def logits_of(states: Matrix, heads: Heads) -> Matrix:
-    """All heads' logits (rows × all classes)."""
+    """Computes all heads' logits (rows × all classes)."""
     return np.concatenate([states @ weights.T + bias for weights, bias in heads], axis=1)
 
 
 def log_loss(
     logits: Matrix, dimension: NDArray[np.int64], targets: Matrix, heads: Sequence[Head]
 ) -> float:
-    """Mean cross-entropy of the rows, each under its own head."""
+    """Computes the mean cross-entropy of the rows, each under its own head."""
     start, total = 0, 0.0
     for index, head in enumerate(heads):
         rows = np.flatnonzero(dimension == index)

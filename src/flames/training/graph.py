@@ -1,13 +1,10 @@
-"""From a scorer's torch model to an ONNX graph.
+"""Writes a scorer's torch model as an ONNX graph, and quantizes such a graph to int8.
 
-Post-training quantisation of an ONNX graph to eight bits.
-
-Matrix products with constant weights get weights with one scale an output channel and inputs
+Matrix products with constant weights get weights with one scale per output channel and inputs
 with one fixed scale, both symmetric, as `QuantizeLinear`/`DequantizeLinear` pairs that OpenVINO
-and onnxruntime turn into whole-number products. Because the scales are fixed, a row's result
-does not depend on the batch it stands in. Before that, the difficulty is moved from the inputs'
-outlying channels into the weights (SmoothQuant, Xiao et al. 2023, arXiv 2211.10438), as far as is
-best for each input.
+and onnxruntime fuse into integer products. Because the scales are fixed, a row's result does not
+depend on its batch. Before that, outliers are moved from the input channels into the weights
+(SmoothQuant, Xiao et al. 2023, arXiv 2211.10438), as far as is best for each input.
 """
 
 from __future__ import annotations
@@ -27,16 +24,15 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from flames.scorers.trained.backend import Ids
-from flames.scorers.trained.onnxruntime_backend import session
+from flames.scorers.trained.backends import Ids, session
 
 OPSET = 18
-_ONE_FILE = 1 << 30  # bytes of weights up to which they stand in the model's own file
+_ONE_FILE = 1 << 30  # bytes of weights up to which they are stored in the model's own file
 _FAMILY = ("bert", "roberta", "xlm-roberta")
 
 
 class _Whole(nn.Module):  # type: ignore[misc]
-    """A scorer as it is, giving only its logits."""
+    """A scorer that returns only its logits."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -48,11 +44,11 @@ class _Whole(nn.Module):  # type: ignore[misc]
 
 
 class LeanEncoder(nn.Module):  # type: ignore[misc]
-    """The arithmetic of BERT and its kin in the form that processors' runtimes fuse best.
+    """The arithmetic of the BERT family in the form that CPU runtimes fuse best.
 
-    Attention's scale is folded into the query's weights, masking is one addition, and where only
+    The attention scale is folded into the query's weights, masking is one addition, and if only
     the first token's state is read, the last layer is computed for that token alone (its keys and
-    values still come from all), which saves a thirteenth of a base model's work exactly.
+    values still come from all tokens), which saves a thirteenth of a base model's work.
 
     Args:
         model: A scorer whose `is_lean` is true, with weights in fp32.
@@ -77,7 +73,7 @@ class LeanEncoder(nn.Module):  # type: ignore[misc]
             self.queries.append(scaled)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits (rows × all classes) of rows that are padded on the right."""
+        """Computes the logits (rows × all classes) of rows that are padded on the right."""
         states = self._embed(input_ids, attention_mask)
         bias = ((attention_mask.to(states.dtype) - 1.0) * 10000.0)[:, None, None, :]
         last = len(self.layers) - 1
@@ -117,7 +113,7 @@ def _mean(states: Tensor, mask: Tensor) -> Tensor:
 
 
 def is_lean(model: Any) -> bool:
-    """Whether `LeanEncoder` computes what the scorer computes."""
+    """Returns whether `LeanEncoder` computes the same as the scorer."""
     config, settings = model.config.text_config, model.settings
     return (
         config.model_type in _FAMILY
@@ -133,7 +129,7 @@ def write_onnx(model: Any, path: Path) -> None:
 
     Args:
         model: A `FlamesScorer` in fp32 and in evaluation mode.
-        path: The file; weights beyond a gigabyte stand beside it in `<file>.data`.
+        path: The file; weights of more than a gigabyte are stored in `<file>.data`.
     """
     module: nn.Module = (LeanEncoder(model) if is_lean(model) else _Whole(model)).eval()
     size = sum(each.numel() * each.element_size() for each in module.parameters())
@@ -158,7 +154,7 @@ def write_onnx(model: Any, path: Path) -> None:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Keeps the exporter's own progress and advice off the terminal."""
+    """Keeps the exporter's progress and advice off the terminal."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -172,14 +168,14 @@ def _silent() -> Iterator[None]:
 Array = NDArray[np.float32]
 Batch = tuple[Ids, Ids]
 
-_LEAST = 16  # rows and columns below which a matrix is left in fp32 (the heads)
-_TABLE = 1024  # rows from which a table of embeddings is quantised
+_LEAST = 16  # rows and columns below which a matrix stays in fp32 (the heads)
+_TABLE = 1024  # rows from which an embedding is quantized
 _SMOOTHINGS = tuple(np.linspace(0.3, 1.0, 15))
 _LARGEST = 127.0
 
 
 class _Seen:
-    """What calibration saw of one input: the largest magnitude and the sum of squares a channel."""
+    """Calibration statistics of one input: largest magnitude and sum of squares per channel."""
 
     def __init__(self) -> None:
         self.peak: Any = 1e-6
@@ -193,10 +189,10 @@ class _Seen:
         self.rows += len(rows)
 
     def smoothing(self, matrices: list[Array]) -> Array:
-        """What each channel is divided by, its weights being multiplied by it.
+        """Returns the factor that each channel is divided by and its weights multiplied by.
 
-        Of some compromises between even inputs and even weights, the one whose rounding errors,
-        taken as independent and uniform, add least noise to the products.
+        Of several compromises between even inputs and even weights, it is the one whose rounding
+        errors, taken as independent and uniform, add the least noise to the products.
         """
         strongest = np.maximum(np.max([np.abs(m).max(axis=1) for m in matrices], axis=0), 1e-6)
         power = self.squares / max(self.rows, 1)
@@ -215,24 +211,20 @@ class _Seen:
         return np.asarray(best, dtype=np.float32)
 
 
-def quantise(source: Path, target: Path, batches: Iterable[Batch], *, threads: int = 0) -> int:
-    """Writes a quantised copy of a model.
+def quantize(source: Path, target: Path, batches: Iterable[Batch]) -> None:
+    """Writes an int8 copy of a model.
 
     Args:
         source: An ONNX model that `write_onnx` wrote.
-        target: The file; weights beyond a gigabyte stand beside it in `<file>.data`.
+        target: The file; weights of more than a gigabyte are stored in `<file>.data`.
         batches: Typical inputs, without padding.
-        threads: Cores for calibration; all of them unless given.
-
-    Returns:
-        How many matrix products were quantised.
     """
     model = onnx.load(str(source))
     graph = model.graph
     weights = {each.name: each for each in graph.initializer}
     products = [node for node in graph.node if _is_product(node, weights)]
     names = list(dict.fromkeys(node.input[0] for node in products))
-    seen = _calibrate(model, source, names, batches, threads)
+    seen = _calibrate(model, source, names, batches)
     made = _Rewriter(weights)
     for name in names:
         made.shared(name, [node for node in products if node.input[0] == name], seen[name])
@@ -249,7 +241,6 @@ def quantise(source: Path, target: Path, batches: Iterable[Batch], *, threads: i
     graph.initializer.extend(kept)
     large = sum(len(each.raw_data) for each in kept) > 1 << 30
     onnx.save(model, str(target), save_as_external_data=large, location=f"{target.name}.data")
-    return len(products)
 
 
 def _is_product(node: Any, weights: dict[str, Any]) -> bool:
@@ -267,7 +258,7 @@ def _is_table(tensor: Any) -> bool:
 
 
 def _calibrate(
-    model: Any, source: Path, names: list[str], batches: Iterable[Batch], threads: int
+    model: Any, source: Path, names: list[str], batches: Iterable[Batch]
 ) -> dict[str, _Seen]:
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
@@ -279,7 +270,7 @@ def _calibrate(
     large = sum(len(each.raw_data) for each in probe.graph.initializer) > 1 << 30
     try:
         onnx.save(probe, str(place), save_as_external_data=large, location=f"{place.name}.data")
-        probing = session(place, threads)
+        probing = session(place, threads=0)
         seen = {name: _Seen() for name in names}
         for ids, mask in batches:
             found = probing.run(names, {"input_ids": ids, "attention_mask": mask})
@@ -292,7 +283,7 @@ def _calibrate(
 
 
 class _Rewriter:
-    """The nodes and constants that take the place of what was quantised."""
+    """Collects the nodes and constants that replace what is quantized."""
 
     def __init__(self, weights: dict[str, Any]) -> None:
         self.weights = weights
@@ -305,7 +296,7 @@ class _Rewriter:
         return name
 
     def shared(self, name: str, nodes: list[Any], seen: _Seen) -> None:
-        """Quantises one input and the weights of all products that read it."""
+        """Quantizes one input and the weights of all products that read it."""
         matrices = [self._matrix(node) for node in nodes]
         smooth = seen.smoothing(matrices)
         scale = np.float32((seen.peak / smooth).max() / _LARGEST)
@@ -327,7 +318,7 @@ class _Rewriter:
         return values.T if _transposed(node) else values
 
     def _weights(self, node: Any, matrix: Array, smooth: Array) -> Any:
-        """Replaces a node's weights (inputs × outputs) by quantised ones."""
+        """Replaces a node's weights (inputs × outputs) by quantized ones."""
         scaled = matrix * smooth[:, None]
         step = np.maximum(np.abs(scaled).max(axis=0), 1e-12) / _LARGEST
         whole = np.round(scaled / step).astype(np.int8)
@@ -342,7 +333,7 @@ class _Rewriter:
         return helper.make_node("DequantizeLinear", inputs, [f"{name}.dq"], axis=axis)
 
     def table(self, node: Any) -> None:
-        """Replaces a look-up in a table by one in its quantised rows, with a scale a row."""
+        """Replaces a look-up in an embedding by one in its quantized rows, with a scale per row."""
         values = numpy_helper.to_array(self.weights[node.input[0]]).astype(np.float32)
         step = np.maximum(np.abs(values).max(axis=1, keepdims=True), 1e-12) / _LARGEST
         name, ids = node.output[0], node.input[1]

@@ -1,4 +1,4 @@
-"""The released scorer, turned into our format: native Llama with attention biases."""
+"""Imports the released scorer into our format: native Llama with attention biases."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from flames.metrics.result import Note
 from flames.options import Opt, check_options
 from flames.scorers.base import ScorerContext
 from flames.scorers.selftest import OFF, record_selftest
+from flames.scorers.trained.backbone import one_line
 from flames.scorers.trained.encoding import TOKENIZER, Encoder
-from flames.scorers.trained.released import RELEASED, default_folder
+from flames.scorers.trained.load import RELEASED, default_folder
 from flames.scorers.trained.settings import RELEASED_TEMPLATE, ScorerSettings, heads_of
 from flames.storage.atomic import folder_atomic
 from flames.storage.checksums import file_sha256
 from flames.taxonomy import Taxonomy, load_taxonomy
 from flames.training.options import Progress
 
-_SHARD = 2 << 30  # bytes of a written shard, and about the most that is held in memory
+_SHARD = 2 << 30  # bytes of a written shard, and roughly the peak memory use
 _NEEDED = ["*.json", "*.bin", "tokenizer.model"]
 
 
@@ -108,16 +109,18 @@ def import_released(
 
 def _import(options: ImportOptions, taxonomy: Taxonomy, progress: Progress) -> Path:
     try:
+        import sentencepiece  # noqa: F401
         import torch
+        import transformers  # noqa: F401
     except ImportError:
         raise MissingExtraError("train", "importing the released scorer") from None
     from flames.training.checkpoint import Checkpoint
 
     target = options.out or default_folder()
     if target.is_file():
-        raise UsageError(f"{target} is a file; a scorer is a folder: give another --out")
+        raise UsageError(f"{target} is a file; give a folder as --out")
     if target.is_dir() and not options.overwrite and any(target.iterdir()):
-        raise UsageError(f"{target} is there already; --overwrite replaces it")
+        raise UsageError(f"{target} exists; overwrite it with --overwrite")
     folder = _folder(options.source, progress)
     original = _config(folder)
     settings = ScorerSettings(
@@ -143,7 +146,7 @@ def _import(options: ImportOptions, taxonomy: Taxonomy, progress: Progress) -> P
         config.save_pretrained(made)
         tokenizer.save(str(made / TOKENIZER))
         for path in made.iterdir():
-            shutil.copymode(made / "config.json", path)  # weights come readable by their owner only
+            shutil.copymode(made / "config.json", path)  # weights are made private
     return target
 
 
@@ -158,23 +161,23 @@ def _folder(source: str, progress: Progress) -> Path:
         raise InputError(message, path=source)
     from huggingface_hub import snapshot_download
 
-    progress(f"fetching {source}", 0.0)
+    progress(f"downloading {source}", 0.0)
     try:
         return Path(snapshot_download(source, allow_patterns=_NEEDED))
-    except Exception as error:  # the hub's client raises all kinds, and those of two others
-        reason = " ".join(str(error).split())[:200]
+    except Exception as error:  # the hub's client raises all kinds
         raise OutsideError(
-            f"{source} cannot be fetched ({reason}); fetch it elsewhere and give its folder"
+            f"{source} cannot be downloaded ({one_line(error)[:200]}); download it elsewhere and "
+            "give its folder"
         ) from None
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    """The original configuration with its defaults filled in, checked."""
+    """The checked configuration with its defaults filled in."""
     path = folder / "config.json"
     try:
         found = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise InputError("is no checkpoint: it holds no config.json", path=folder) from None
+        raise InputError("is no checkpoint: it has no config.json", path=folder) from None
     except (OSError, ValueError):
         raise InputError("is no JSON in UTF-8", path=path) from None
     if not isinstance(found, dict):
@@ -212,7 +215,7 @@ def _tokenizer(folder: Path, original: Mapping[str, Any]) -> tuple[Any, tuple[st
 
     path = folder / "tokenizer.model"
     if not path.is_file():
-        raise InputError("holds no tokenizer.model", path=folder)
+        raise InputError("has no tokenizer.model", path=folder)
     tokenizer, symbols = convert(path)
     if tokenizer.get_vocab_size() > original["vocab_size"]:
         raise InputError(
@@ -236,12 +239,11 @@ def _tokenizer(folder: Path, original: Mapping[str, Any]) -> tuple[Any, tuple[st
 def _native(
     original: Mapping[str, Any], settings: ScorerSettings
 ) -> tuple[Any, dict[str, tuple[int, ...]]]:
-    """The configuration of the native model, and the tensors that the checkpoint must hold."""
+    """The configuration of the native model, and the shapes of the checkpoint's tensors."""
     import torch
     from transformers import LlamaConfig
 
-    from flames.scorers.trained.config import FlamesScorerConfig
-    from flames.scorers.trained.model import FlamesScorer
+    from flames.scorers.trained.model import FlamesScorer, FlamesScorerConfig
 
     same = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
             "num_attention_heads", "rms_norm_eps", "max_position_embeddings", "hidden_act",
@@ -261,7 +263,6 @@ def _native(
 
 
 def _released(name: str) -> str:
-    """The name of one of our tensors in the released checkpoint."""
     return "model." + name.removeprefix("backbone.") if name.startswith("backbone.") else name
 
 

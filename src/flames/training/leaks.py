@@ -1,4 +1,4 @@
-"""The same pair, or nearly the same, in training and in a part that is held back.
+"""Leaks: pairs in training that also occur, exactly or nearly, in a held-back part.
 
 Pairs are compared by the character trigrams of their normalised texts. MinHash with banding
 (Broder 1997; Leskovec, Rajaraman, Ullman, Mining of Massive Datasets, chapter 3) finds the
@@ -23,7 +23,7 @@ from flames.text import shorten
 from flames.training.splits import Split
 
 SAME = 0.8
-"""From this Jaccard similarity on, of both prompts and both responses, pairs are the same."""
+"""The Jaccard similarity, of prompts and of responses, from which pairs count as the same."""
 
 _BANDS, _ROWS = 20, 4  # finds a pair at the threshold with a probability of 99.997 %
 _ORDER = 3
@@ -31,7 +31,7 @@ _Hashes = NDArray[np.uint64]
 
 
 class Leak(NamedTuple):
-    """A row that is held back, and one that is (nearly) the same and should be left out."""
+    """A held-back row, and a (nearly) equal one that should be dropped."""
 
     kept: Labelled
     leaking: Labelled
@@ -39,7 +39,7 @@ class Leak(NamedTuple):
 
 
 def find_leaks(kept: Sequence[Labelled], others: Sequence[Labelled]) -> list[Leak]:
-    """The rows of `others` that are (nearly) the same as one that is kept, each once."""
+    """Finds the rows of `others` that are (nearly) the same as one of `kept`, each once."""
     if not kept or not others:
         return []
     held = [_Shingled(row) for row in kept]
@@ -55,7 +55,7 @@ def find_leaks(kept: Sequence[Labelled], others: Sequence[Labelled]) -> list[Lea
 
 
 def near_same(rows: Sequence[Labelled]) -> list[tuple[int, int]]:
-    """The pairs of rows, by their places, that are (nearly) the same."""
+    """Finds the pairs of rows, by index, that are (nearly) the same."""
     held = [_Shingled(row) for row in rows]
     maybe = {
         pair for together in _buckets(held).values() for pair in itertools.combinations(together, 2)
@@ -64,7 +64,6 @@ def near_same(rows: Sequence[Labelled]) -> list[tuple[int, int]]:
 
 
 def _buckets(held: Sequence[_Shingled]) -> dict[tuple[int, int], list[int]]:
-    """The places of rows that may be alike."""
     found: dict[tuple[int, int], list[int]] = defaultdict(list)
     for index, each in enumerate(held):
         for band in each.bands():
@@ -73,17 +72,17 @@ def _buckets(held: Sequence[_Shingled]) -> dict[tuple[int, int], list[int]]:
 
 
 def without_leaks(split: Split, *, drop: bool = False) -> tuple[Split, int]:
-    """A split none of whose held-back pairs stands in training, or in validation and test.
+    """Checks a split for leaks: training against validation and test, validation against test.
 
     Args:
         split: The split.
-        drop: Leave leaking rows out of training (and of validation), instead of refusing.
+        drop: Drop leaking rows from training and validation instead of raising an error.
 
     Returns:
-        The split and how many rows were left out.
+        The split without leaks, and how many rows were dropped.
 
     Raises:
-        UsageError: There are leaks and they are not to be dropped.
+        UsageError: There are leaks and `drop` is not set.
     """
     checks = [
         ("training", "test", split.training, split.test),
@@ -94,7 +93,7 @@ def without_leaks(split: Split, *, drop: bool = False) -> tuple[Split, int]:
     for inner, outer, leaking, kept in checks:
         leaks = find_leaks(kept.rows, leaking.rows)
         if leaks and not drop:
-            raise UsageError(_told(leaks, inner, outer))
+            raise UsageError(_message(leaks, inner, outer))
         gone[inner].update(id(leak.leaking) for leak in leaks)
     training = _less(split.training, gone["training"])
     validation = _less(split.validation, gone["validation"])
@@ -106,19 +105,20 @@ def _less(part: LabelledSet, gone: set[int]) -> LabelledSet:
     return part.of(row for row in part.rows if id(row) not in gone)
 
 
-def _told(leaks: Sequence[Leak], inner: str, outer: str) -> str:
+def _message(leaks: Sequence[Leak], inner: str, outer: str) -> str:
     first = max(leaks, key=lambda leak: leak.similarity)
     a, b = first.leaking, first.kept
+    text = shorten(a.response.response or "", 30)
     return (
-        f"{len(leaks)} pairs of the {inner} part stand, (nearly) the same, in the {outer} part, "
-        f"for instance {shorten(a.response.response or '', 30)!r} of {shorten(a.key.model, 30)!r} "
-        f"({a.where}) and of {shorten(b.key.model, 30)!r} ({b.where}); --drop-leaks leaves them "
-        f"out of the {inner} part"
+        f"{len(leaks)} pairs of the {inner} part also occur, exactly or nearly, in the {outer} "
+        f"part, for instance {text!r} of {shorten(a.key.model, 30)!r} "
+        f"({a.where}) and of {shorten(b.key.model, 30)!r} ({b.where}); drop them from the "
+        f"{inner} part with --drop-leaks"
     )
 
 
 class _Shingled:
-    """A row's trigrams: of prompt and response apart, and hashed together for the bands."""
+    """A row's trigrams: of prompt and response, and hashed together for the bands."""
 
     __slots__ = ("prompt", "response")
 
@@ -127,7 +127,6 @@ class _Shingled:
         self.response = _trigrams(row.response.response or "")
 
     def similarity(self, other: _Shingled) -> float:
-        """The smaller of the similarities of prompts and of responses."""
         return min(_jaccard(self.prompt, other.prompt), _jaccard(self.response, other.response))
 
     def bands(self) -> list[tuple[int, int]]:
@@ -147,7 +146,6 @@ _PROMPT = np.uint64(0x9E3779B97F4A7C15)
 
 
 def _normalised(text: str) -> str:
-    """The letters and digits of a text, case and width aside."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(char for char in folded if char.isalnum()) or folded.strip()
 

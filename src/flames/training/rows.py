@@ -23,15 +23,15 @@ Array = NDArray[np.float32]
 
 
 def target(row: Labelled, head: Head) -> Array:
-    """The share of the annotators that gave each class; 1 for the label where all agree."""
+    """Returns the share of annotators per class; 1 for the label if all agree."""
     counts = Counter(row.votes.values())
     given = np.array([counts[score] for score in head.scale], dtype=np.float32)
     return np.asarray(given / given.sum())
 
 
 def class_weights(rows: Sequence[Labelled], settings: ScorerSettings) -> dict[str, Array]:
-    """A weight a class that makes the classes of a dimension count alike; 1 on average."""
-    found = {}
+    """Computes weights that make the classes of a dimension count the same; 1 on average."""
+    by_head = {}
     for head in settings.heads:
         mass = np.zeros(len(head.scale))
         for row in rows:
@@ -40,8 +40,8 @@ def class_weights(rows: Sequence[Labelled], settings: ScorerSettings) -> dict[st
         present = mass > 0
         weights = np.ones_like(mass)
         weights[present] = mass.sum() / (present.sum() * mass[present])
-        found[head.name] = weights.astype(np.float32)
-    return found
+        by_head[head.name] = weights.astype(np.float32)
+    return by_head
 
 
 class Rows(Dataset):  # type: ignore[misc]
@@ -49,9 +49,9 @@ class Rows(Dataset):  # type: ignore[misc]
 
     Args:
         rows: The labelled responses.
-        encoder: Makes token ids.
-        smoothing: Share of a target that goes to all classes alike.
-        weights: A weight a class and dimension; 1 unless given.
+        encoder: Turns texts into token ids.
+        smoothing: Share of each target that is spread over all classes.
+        weights: Weights per class, by dimension; 1 by default.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class Rows(Dataset):  # type: ignore[misc]
 
     @property
     def shortened(self) -> int:
-        """How many rows did not fit into the window whole."""
+        """Number of rows that were longer than the window."""
         return sum(row.truncated for row in self.encoded)
 
     def verdicts(self, logits: Array, settings: ScorerSettings) -> list[Verdict]:
-        """What logits (rows × all classes) say of the rows."""
+        """Turns logits (rows × all classes) into verdicts."""
         return [
             verdict_of(row.response, each, settings, truncated=encoded.truncated)
             for row, encoded, each in zip(self.rows, self.encoded, logits, strict=True)
@@ -101,18 +101,18 @@ class Rows(Dataset):  # type: ignore[misc]
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each row."""
+        """Number of tokens of each row."""
         return [len(row.ids) for row in self.encoded]
 
 
 class Collator:
-    """Puts items of `Rows` together, padded as the settings say."""
+    """Collator that pads items of `Rows` as the settings say."""
 
     def __init__(self, settings: ScorerSettings) -> None:
         self.settings = settings
 
     def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        """A batch of tensors."""
+        """Builds a batch of tensors."""
         rows = [item["input_ids"] for item in items]
         ids, mask = pad(rows, self.settings.pad_id, self.settings.padding_side)
         return {
@@ -124,9 +124,9 @@ class Collator:
 
 
 class GroupedSampler(Sampler):  # type: ignore[misc]
-    """Random order in which rows of a batch are of similar length.
+    """Sampler in random order, with rows of similar length in each batch.
 
-    The order depends on seed and epoch alone, so that a resumed training sees the same one.
+    The order depends only on seed and epoch, so that a resumed training sees the same one.
     """
 
     def __init__(self, lengths: Sequence[int], batch: int, seed: int) -> None:
@@ -136,7 +136,7 @@ class GroupedSampler(Sampler):  # type: ignore[misc]
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the epoch's order."""
+        """Sets the epoch, which determines the order."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -162,7 +162,7 @@ class GroupedSampler(Sampler):  # type: ignore[misc]
 def training_data(
     rows: Sequence[Labelled], files: Mapping[str, str], taxonomy: Taxonomy, *, synthetic: bool
 ) -> TrainingData:
-    """What a scorer learns from, with the checksum that its config keeps."""
+    """Describes the training data, with its checksum, for the scorer's configuration."""
     lines = []
     for row in rows:
         head = Head(name=row.dimension, scale=taxonomy.dimension(row.dimension).scale)

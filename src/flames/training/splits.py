@@ -1,4 +1,4 @@
-"""Who is trained on, and who is held back: splits by model, by prompt, or by both."""
+"""Splits of labels into training, validation and test parts: by model, by prompt, or by both."""
 
 from __future__ import annotations
 
@@ -71,7 +71,15 @@ def comma_list(values: Iterable[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Split:
-    """The parts, and how many rows belong to none; whether each row is left out in its turn."""
+    """The parts of a split.
+
+    Args:
+        training: The rows to train on.
+        validation: The rows that choose the best checkpoint.
+        test: The rows to test on.
+        unused: How many rows are in no part.
+        each: Whether every row is also tested by heads that were solved without it.
+    """
 
     training: LabelledSet
     validation: LabelledSet
@@ -79,22 +87,20 @@ class Split:
     unused: int = 0
     each: bool = False
 
-    def parts(self) -> Mapping[Part, LabelledSet]:
-        """The parts by name; those without rows are missing."""
-        found: dict[Part, LabelledSet] = {
+    def parts(self) -> Mapping[str, LabelledSet]:
+        """Returns the parts that have rows, by name."""
+        parts = {
             "training": self.training,
             "validation": self.validation,
             "test": self.test,
         }
         if self.each:
-            found[LEFT_OUT] = self.training
-        return {name: part for name, part in found.items() if part.rows}
+            parts[LEFT_OUT] = self.training
+        return {name: part for name, part in parts.items() if part.rows}
 
 
 def split(labelled: LabelledSet, options: SplitOptions, taxonomy: Taxonomy) -> Split:
     """Splits labelled responses.
-
-    Every part that holds anything must hold rows of every dimension.
 
     Raises:
         UsageError: The options contradict the data or each other, or a part lacks a dimension.
@@ -117,7 +123,7 @@ def split(labelled: LabelledSet, options: SplitOptions, taxonomy: Taxonomy) -> S
     wanted = {"validation": options.val_share, "test": options.test_share}
     for name, share in wanted.items():
         if options.by == "prompt" and share and not rows[name]:  # type: ignore[index]
-            raise UsageError(f"a {name} share of {share:g} holds not one prompt back; raise it")
+            raise UsageError(f"a {name} share of {share:g} holds back no prompt; raise it")
     for name in PARTS:
         check_dimensions(name, rows[name], taxonomy)
     return made
@@ -129,21 +135,21 @@ def _check(labelled: LabelledSet, options: SplitOptions) -> None:
         if model not in labelled.models:
             close = difflib.get_close_matches(model, labelled.models, n=1)
             there = ", ".join(map(shorten, labelled.models[:12]))
-            hint = f"did you mean {close[0]!r}?" if close else f"there are: {there}"
+            hint = f"did you mean {close[0]!r}?" if close else f"the models are: {there}"
             raise UsageError(f"no labels of the model {model!r}; {hint}")
     if doubled := set(options.test_models) & set(options.val_models):
-        raise UsageError(f"{min(doubled)!r} is a test and a validation model")
+        raise UsageError(f"{min(doubled)!r} is both a test and a validation model; remove one")
     if options.by in ("model", "both") and not named:
         raise UsageError(
-            "say which models are held back: --test-models A,B --val-models C, or hold prompts "
-            "back: --split prompt"
+            "no models are held back; name them with --test-models A,B --val-models C, or hold "
+            "back prompts with --split prompt"
         )
     if options.by == "prompt" and named:
-        raise UsageError("--split prompt holds no models back; --split both holds back both")
+        raise UsageError("--split prompt holds back no models; use --split both to hold back both")
     if options.by == "each" and (named or len(labelled.models) < 2):
         raise UsageError(
-            "--split each leaves out one model after the other: it needs labels of two or more, "
-            "and no --test-models or --val-models"
+            "--split each leaves out one model after the other: it needs labels of two or more "
+            "models, and no --test-models or --val-models"
         )
     shares = options.test_share, options.val_share
     if options.by in ("prompt", "both") and not (min(shares) >= 0 < sum(shares) < 1):
@@ -160,7 +166,7 @@ def _parts_of_models(labelled: LabelledSet, options: SplitOptions) -> dict[str, 
 
 
 def _parts_of_prompts(rows: Sequence[Labelled], options: SplitOptions) -> dict[str, Part]:
-    """The part of each prompt: drawn within its dimension and subcomponent, by its id alone."""
+    """The part of each prompt, drawn by its id within its dimension and subcomponent."""
     groups: dict[tuple[str, str], set[str]] = defaultdict(set)
     placed: dict[str, tuple[str, str]] = {}
     for row in rows:
@@ -182,19 +188,19 @@ def _drawn(seed: int, name: str) -> str:
 
 
 def check_dimensions(name: str, rows: Sequence[Labelled], taxonomy: Taxonomy) -> None:
-    """Makes sure that a part which holds anything holds rows of every dimension.
+    """Checks that a part has rows of every dimension, if it has any.
 
     Raises:
-        UsageError: It does not, or nothing is left to train on.
+        UsageError: It does not, or the training part is empty.
     """
     if not rows:
         if name == "training":
-            raise UsageError("nothing is left to train on: every row is held back")
+            raise UsageError("nothing is left to train on: every row is held back; hold back fewer")
         return
     counts = Counter(row.dimension for row in rows)
     missing = [each for each in taxonomy.names if not counts[each]]
     if missing:
         raise UsageError(
-            f"the {name} part has no rows of {', '.join(missing)}; split otherwise, or take a "
+            f"the {name} part has no rows of {', '.join(missing)}; split differently, or use a "
             "taxonomy without it"
         )

@@ -28,7 +28,7 @@ from flames.training.rows import Collator, GroupedSampler, Rows
 BEST = "macro_f1"
 
 
-def by_steps(
+def train_by_steps(
     model: Any,
     rows: Rows,
     encoded: Mapping[str, Rows],
@@ -39,9 +39,25 @@ def by_steps(
     device: Any,
     progress: Progress,
 ) -> tuple[Any, dict[str, Any], list[Any]] | None:
-    """Trains with `Trainer`; the model, logits of what was held back, and the history.
+    """Trains a model by gradient steps.
 
-    None in processes that do not write.
+    Args:
+        model: The model, from `model_to_train`.
+        rows: The training part.
+        encoded: The held-back parts; a validation part chooses the best checkpoint.
+        options: How to train.
+        plan: What is trained, for the folder's manifest.
+        out: The folder.
+        resumed: Continue from the last checkpoint in the folder.
+        device: The torch device.
+        progress: Called with what is being done and how far it is.
+
+    Returns:
+        The model, the logits of each held-back part, and the history; None in processes that do
+        not write.
+
+    Raises:
+        UsageError: The loss became NaN, or a GPU ran out of memory.
     """
     settings: ScorerSettings = model.settings
     validated = "validation" in encoded
@@ -65,9 +81,8 @@ def by_steps(
     write = trainer.is_world_process_zero()
     history = [e for e in trainer.state.log_history if "epoch" in e]
     if torch.distributed.is_initialized():
-        # Kept until the group is gone. Were gloo's own thread the last to hold it, that thread
-        # would wait for the interpreter to free it, and the interpreter, freeing the group, for
-        # that thread.
+        # Kept until the group is gone: if gloo's own thread held the last reference, that thread
+        # and the interpreter, which frees the group, would wait for each other.
         kept = torch.distributed.barrier(async_op=True)
         kept.wait()
         trainer.accelerator.end_training()
@@ -79,7 +94,7 @@ def by_steps(
 
 
 class _ScorerTrainer(Trainer):  # type: ignore[misc]
-    """`Trainer` with our sampler, and a loss that is watched."""
+    """`Trainer` with our sampler, which stops when the loss is not finite."""
 
     options: TrainOptions
 
@@ -99,7 +114,7 @@ class _ScorerTrainer(Trainer):  # type: ignore[misc]
     def _not_finite(self, loss: float) -> str:
         cures = [self.options.exact] if self.options.exact else []
         step = self.state.global_step
-        if step:  # before the first one, no learning rate has done anything
+        if step:  # before the first one, the learning rate had no effect
             cures.insert(0, f"lower --learning-rate ({self.args.learning_rate:g})")
         kept = last_checkpoint(Path(self.args.output_dir).parent)
         return (
@@ -110,22 +125,22 @@ class _ScorerTrainer(Trainer):  # type: ignore[misc]
 
 
 class _Bar(TrainerCallback):  # type: ignore[misc]
-    """Tells the progress of a training."""
+    """Reports the progress of a training."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.told = ""
+        self.figure = ""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """After each step."""
+        """Reports each step."""
         if state.is_world_process_zero:
-            self.progress(f"training{self.told}", state.global_step / max(state.max_steps, 1))
+            self.progress(f"training{self.figure}", state.global_step / max(state.max_steps, 1))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """After each evaluation and every few steps."""
+        """Keeps the latest figure, to show it with the progress."""
         for name, short in (("loss", "loss"), (f"eval_{BEST}", "F1")):
             if name in (logs or {}):
-                self.told = f" ({short} {float(logs[name]):.3g})"
+                self.figure = f" ({short} {float(logs[name]):.3g})"
 
 
 def _arguments(options: TrainOptions, out: Path, device: Any, *, validated: bool) -> Any:
@@ -172,21 +187,21 @@ def _arguments(options: TrainOptions, out: Path, device: Any, *, validated: bool
 
 
 def _one_gpu(arguments: Any) -> Any:
-    """Keeps one process on one GPU: several are for torchrun, not for torch's DataParallel."""
+    """Keeps a process on one GPU; several GPUs are used by torchrun, not by DataParallel."""
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1
     return arguments
 
 
 def _callbacks(options: TrainOptions, progress: Progress, *, validated: bool) -> list[Any]:
-    found: list[Any] = [_Bar(progress)]
+    callbacks: list[Any] = [_Bar(progress)]
     if validated and options.patience:
-        found.append(EarlyStoppingCallback(early_stopping_patience=options.patience))
-    return found
+        callbacks.append(EarlyStoppingCallback(early_stopping_patience=options.patience))
+    return callbacks
 
 
 def _metrics(settings: ScorerSettings) -> Callable[[Any], dict[str, float]]:
-    """Accuracy, and macro-F1 averaged over the dimensions, which chooses the best checkpoint."""
+    """Accuracy, and the mean macro-F1 of the dimensions, which chooses the best checkpoint."""
 
     def computed(prediction: Any) -> dict[str, float]:
         logits = prediction.predictions
@@ -197,10 +212,10 @@ def _metrics(settings: ScorerSettings) -> Callable[[Any], dict[str, float]]:
             if not rows.any():
                 continue
             size = len(settings.heads[index].scale)
-            said, label = logits[rows, place].argmax(-1), targets[rows, :size].argmax(-1)
+            predicted, label = logits[rows, place].argmax(-1), targets[rows, :size].argmax(-1)
             table = np.zeros((size, size))
-            np.add.at(table, (label, said), 1)
-            right.append(said == label)
+            np.add.at(table, (label, predicted), 1)
+            right.append(predicted == label)
             scores.append(float(macro_f1(table)))
         return {BEST: float(np.mean(scores)), "accuracy": float(np.concatenate(right).mean())}
 
@@ -213,8 +228,8 @@ def _clear_errors() -> Iterator[None]:
         yield
     except torch.cuda.OutOfMemoryError:
         raise UsageError(
-            "the GPU's memory does not suffice: lower --batch-size (and raise --accumulate as "
-            "much), or add --checkpoint-layers or --lora-rank"
+            "the GPU ran out of memory; lower --batch-size (and raise --accumulate by the same "
+            "factor), or add --checkpoint-layers or --lora-rank"
         ) from None
 
 
@@ -224,7 +239,7 @@ def _logits(trainer: Any, rows: Rows) -> Any:
 
 
 def _final(trainer: Any, options: TrainOptions, settings: ScorerSettings, out: Path) -> Any:
-    """The trained model with adapters merged, in the process that writes; None in the others."""
+    """The trained model with adapters merged; None in processes that do not write."""
     write = trainer.is_world_process_zero()
     if not trainer.is_fsdp_enabled:
         model = trainer.accelerator.unwrap_model(trainer.model) if write else None

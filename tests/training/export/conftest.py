@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch")
-pytest.importorskip("onnxscript")
+pytest.importorskip("torch", reason="needs the extra train")
+pytest.importorskip("onnxscript", reason="needs the extra train")
+pytest.importorskip("onnxruntime", reason="needs the extra cpu")
 
 import tiny_trained
 

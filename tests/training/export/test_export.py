@@ -138,7 +138,7 @@ def test_lean_graph_computes_the_same(tmp_path: Path, kind: str, pooling: str) -
         np.testing.assert_allclose(
             LeanEncoder(model)(ids, mask), model(ids, mask).logits, atol=2e-5
         )
-    # With padding on the left the first token stands elsewhere: exported as it is.
+    # With padding on the left the first token is elsewhere: exported unchanged.
     model.settings = model.settings.model_copy(update={"padding_side": "left"})
     assert not is_lean(model)
 
@@ -184,7 +184,7 @@ def test_calibration_rows_are_not_compared_on(trained: Path, tmp_path: Path) -> 
         load_scorer(str(tmp_path / "out"), ScorerContext(options={"precision": "fp32"}))
 
 
-def test_damage_is_told_before_anything_is_scored(copied: Path) -> None:
+def test_damage_is_reported_before_scoring(copied: Path) -> None:
     model = copied / "model.int8.onnx"
     sound = model.read_bytes()
     context = ScorerContext(options={"precision": "int8"})
@@ -192,7 +192,7 @@ def test_damage_is_told_before_anything_is_scored(copied: Path) -> None:
     with pytest.raises(InputError, match=r"model\.int8\.onnx: is damaged"):
         load_scorer(str(copied), context)
     model.unlink()
-    with pytest.raises(InputError, match=r"holds no model\.int8\.onnx"):
+    with pytest.raises(InputError, match=r"has no model\.int8\.onnx"):
         load_scorer(str(copied), context)
     model.write_bytes(sound)
     (copied / "tokenizer.json").write_text("{}")
@@ -211,9 +211,9 @@ def test_damage_is_told_before_anything_is_scored(copied: Path) -> None:
 
 def test_a_tokenizer_with_more_tokens_than_the_embedding_is_refused(copied: Path) -> None:
     path = copied / "tokenizer.json"
-    told = json.loads(path.read_text("utf-8"))
-    told["model"]["vocab"]["龘"] = 5000
-    path.write_text(json.dumps(told), "utf-8")
+    tokenizer = json.loads(path.read_text("utf-8"))
+    tokenizer["model"]["vocab"]["龘"] = 5000
+    path.write_text(json.dumps(tokenizer), "utf-8")
     with pytest.raises(InputError, match=r"the token 5,000, its embedding only 1,024 rows"):
         load_scorer(str(copied), ScorerContext(options={"selftest": "off"}))
 
@@ -241,22 +241,22 @@ def test_a_model_that_is_none_is_one_clear_line(tmp_path: Path, backend: str) ->
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
-        ({"backend": "tvm"}, "unknown backend 'tvm'"),
-        ({"precision": "int4"}, "computes int8, bf16, fp32, not 'int4'"),
+        ({"backend": "tvm"}, "backend takes openvino or onnxruntime, not 'tvm'"),
+        ({"precision": "int4"}, "precision takes int8, bf16 or fp32, not 'int4'"),
         ({"threads": 0}, "threads takes a whole number of at least 1, not 0"),
         (
             {"device": "cpu"},
-            "has no option 'device'; it has: backend, batch_tokens, input_trunc",
+            "has no option 'device'; it has: backend, batch_tokens, input_truncation, precision",
         ),
         ({"input_truncation": "left"}, "input_truncation takes middle or official"),
     ],
 )
-def test_options_that_cannot_be_met_are_told(
-    exported: tuple[Path, Package], options: dict[str, Any], told: str
+def test_options_that_cannot_be_met_are_reported(
+    exported: tuple[Path, Package], options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(UsageError, match=told):
+    with pytest.raises(UsageError, match=message):
         load_scorer(str(exported[0]), ScorerContext(options=options))
 
 
@@ -264,9 +264,9 @@ def test_each_kind_is_given_its_own_options_where_both_stand_together(
     exported: tuple[Path, Package], trained: Path
 ) -> None:
     options = {"precision": "int8", "threads": 1, "device": "cpu", "dtype": "bfloat16"}
-    for name, told in (("precision", "has no option 'precision'; it has: batch_tokens, device"),
+    for name, message in (("precision", "has no option 'precision'; it has: batch_tokens, device"),
                        ("threads", "has no option 'threads'")):  # fmt: skip
-        with pytest.raises(UsageError, match=told):
+        with pytest.raises(UsageError, match=message):
             load_scorer(str(trained), ScorerContext(options={name: options[name]}))
     for spec in (f"ensemble:{trained}+{exported[0]}", f"cascade:{exported[0]}>{trained}"):
         made = load_scorer(spec, ScorerContext(options={**options, "selftest": "off"}))
@@ -274,13 +274,13 @@ def test_each_kind_is_given_its_own_options_where_both_stand_together(
         assert all(verdict.score for verdict in made.score(RESPONSES[:4]))
 
 
-def test_what_cannot_be_exported_is_told(
+def test_what_cannot_be_exported_is_reported(
     exported: tuple[Path, Package], trained: Path, tmp_path: Path
 ) -> None:
     context = ScorerContext()
-    with pytest.raises(UsageError, match="is an export itself"):
+    with pytest.raises(UsageError, match="is an export; export the scorer"):
         export(ExportOptions(exported[0], tmp_path / "out"), context)
-    with pytest.raises(UsageError, match="holds something already"):
+    with pytest.raises(UsageError, match="is not empty"):
         export(ExportOptions(trained, trained), context)
     with pytest.raises(InputError, match="is no scorer"):
         export(ExportOptions(tmp_path / "none", tmp_path / "out"), context)

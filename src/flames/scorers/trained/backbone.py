@@ -8,13 +8,13 @@ import json
 import os
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flames.errors import FlamesError, InputError, OutsideError, UsageError
-from flames.scorers.trained.checks import check_loaded, check_vocabulary
+from flames.scorers.trained.encoding import check_vocabulary
 from flames.text import shorten
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def load_backbone(
 
     Args:
         name_or_path: A folder, a `.gguf` file, or a name on the model hub.
-        layers: Keep only so many of its layers, the first ones.
+        layers: Keep only this many of its first layers.
         options: Options of `AutoModel.from_pretrained` (`dtype`, …).
 
     Raises:
@@ -42,7 +42,7 @@ def load_backbone(
 
     source, where = _where(name_or_path)
     try:
-        with quiet(), contextlib.redirect_stderr(io.StringIO()):  # unpacking draws bars of its own
+        with quiet(), contextlib.redirect_stderr(io.StringIO()):  # unpacking draws progress bars
             tokenizer = AutoTokenizer.from_pretrained(source, **where)
             model, info = AutoModel.from_pretrained(
                 source, **where, **{"dtype": "float32", **options},
@@ -62,7 +62,7 @@ def load_backbone(
 
 
 def _of_backbone(info: Mapping[str, Any], model: Any) -> dict[str, Any]:
-    """What was wrong with weights that are used: not the pooler's, nor other heads'."""
+    """What is wrong with the weights that are used: not the pooler's, nor other heads'."""
     own = {name for name, _ in model.named_children()}
     found = dict(info)
     found["not_finite"] = [
@@ -77,8 +77,57 @@ def _of_backbone(info: Mapping[str, Any], model: Any) -> dict[str, Any]:
     return found
 
 
+def check_loaded(
+    info: Mapping[str, Any], path: str | os.PathLike[str], what: str = "scorer"
+) -> None:
+    """Refuses a model with weights that are not what its configuration says.
+
+    Raises:
+        InputError: Weights are missing, unknown, unreadable, not finite or of the wrong shape.
+    """
+    for key, wrong in (
+        ("mismatched_keys", "weights of the wrong shape"),
+        ("missing_keys", "weights are missing"),
+        ("unexpected_keys", "unknown weights"),
+        ("error_msgs", "unreadable weights"),
+        ("not_finite", "weights that are not finite"),
+    ):
+        names = sorted(
+            f"{each[0]} {tuple(each[1])} instead of {tuple(each[2])}"
+            if isinstance(each, tuple)
+            else str(each)
+            for each in info.get(key) or ()
+        )
+        if names:
+            raise InputError(f"is a broken {what}, {wrong}: {first_three(names)}", path=path)
+
+
+def first_three(names: Sequence[str]) -> str:
+    """Joins names for a message, at most three of them: `a, b, c and 4 more`."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{', '.join(names[:3])}{more}"
+
+
+@contextlib.contextmanager
+def read_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turns whatever breaks while a folder is loaded into a one-line `InputError`."""
+    try:
+        yield
+    except FlamesError:
+        raise
+    except Exception as error:  # transformers, safetensors and torch raise all kinds
+        raise InputError(
+            f"is a broken scorer: {shorten(one_line(error), 300)}", path=path
+        ) from error
+
+
+def one_line(error: Exception) -> str:
+    """Returns the message of an error on one line, or its type if it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def layers_of(model: Any) -> Any:
-    """The stack of layers of a backbone: its longest list of modules."""
+    """Returns the stack of layers of a backbone: its longest list of modules."""
     from torch import nn
 
     stacks = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
@@ -96,12 +145,12 @@ def _keep_first(model: Any, layers: int) -> None:
 
 
 def is_encoder(model_type: str) -> bool:
-    """Whether an architecture's tokens see the whole text, not only what stands before them."""
+    """Returns whether an architecture's tokens attend to the whole text, not only to the left."""
     return any(name in model_type for name in _ENCODERS)
 
 
 def longest_input(config: Any) -> int | None:
-    """The most tokens that a backbone's positions reach, where it says so."""
+    """Returns how many tokens a backbone's positions cover, if it says so."""
     limit = getattr(config, "max_position_embeddings", None)
     if not isinstance(limit, int) or limit < 1:
         return None
@@ -109,9 +158,9 @@ def longest_input(config: Any) -> int | None:
 
 
 def shown_name(name_or_path: str) -> str:
-    """What is told of a backbone: its name on the hub, or that of its file or folder alone.
+    """Returns the name of a backbone for publication: on the hub, or its file or folder alone.
 
-    Where somebody's folders stand is nobody else's business.
+    The path is private.
     """
     name = name_or_path.rstrip("/\\").replace("\\", "/")
     local = os.path.exists(name_or_path) or name.startswith((".", "~")) or name.count("/") != 1
@@ -119,7 +168,7 @@ def shown_name(name_or_path: str) -> str:
 
 
 def model_type_of(name_or_path: str) -> str:
-    """The architecture of a backbone, read from its configuration alone.
+    """Reads the architecture of a backbone from its configuration.
 
     Raises:
         InputError: There is none, or it cannot be read.
@@ -140,7 +189,7 @@ def model_type_of(name_or_path: str) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Any:
-    """Keeps transformers' own bars and reports off the terminal; ours says what matters."""
+    """Keeps the progress bars and reports of transformers off the terminal."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -148,7 +197,7 @@ def quiet() -> Any:
     logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
-            # What transformers says to itself about names that it will change.
+            # transformers warns itself about names that it will change.
             warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
             yield
     finally:
@@ -170,12 +219,12 @@ def _where(name_or_path: str) -> tuple[str, dict[str, Any]]:
 
 
 def _check_config(folder: Path) -> None:
-    """Makes sure that a folder says which architecture it holds, and that it is a known one."""
+    """Checks that a folder names its architecture and that transformers knows it."""
     from transformers import CONFIG_MAPPING
 
     path = folder / "config.json"
     if not path.is_file():
-        raise InputError("is no backbone: it holds no config.json", path=folder)
+        raise InputError("is no backbone: it has no config.json", path=folder)
     try:
         config = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -185,30 +234,32 @@ def _check_config(folder: Path) -> None:
         raise InputError("names no architecture", path=path, field="model_type")
     if kind not in (*CONFIG_MAPPING, "flames-scorer"):
         raise InputError(
-            f"transformers {version('transformers')} has no architecture {kind!r}, and code that "
-            "a model brings is never run",
+            f"transformers {version('transformers')} does not know the architecture {kind!r}, "
+            "and code that comes with a model is never run",
             path=path,
             field="model_type",
         )
 
 
 def _unusable(name_or_path: str, error: Exception) -> FlamesError:
-    reason = " ".join(str(error).split()) or type(error).__name__
+    reason = one_line(error)
     if isinstance(error, OSError) and not Path(name_or_path).exists():
-        advice = "fetch it elsewhere and give its folder"
-        return OutsideError(f"{name_or_path} cannot be fetched ({shorten(reason, 200)}); {advice}")
+        return OutsideError(
+            f"{name_or_path} cannot be downloaded ({shorten(reason, 200)}); download it elsewhere "
+            "and give its folder"
+        )
     if isinstance(error, pickle.UnpicklingError):
         reason = "its weights hold more than tensors, and loading them would run their code"
     return InputError(f"is no usable backbone: {reason[:300]}", path=name_or_path)
 
 
 def _text_model(model: Any) -> Any:
-    """The text part of a model that sees or hears as well."""
+    """The text part of a multimodal model."""
     return model.language_model if hasattr(model, "language_model") else model
 
 
 def _plain(model: Any) -> Any:
-    """A model whose quantized weights were unpacked while loading no longer counts as quantized."""
+    """Marks a model as not quantized: its weights were unpacked while loading."""
     for name in ("hf_quantizer", "is_quantized", "quantization_method"):
         if name in vars(model):
             delattr(model, name)

@@ -1,14 +1,15 @@
-"""From a prompt and a response to the token ids that a classifier reads.
+"""Token ids from prompts and responses.
 
-Free of torch and transformers, so that exported classifiers encode with the very same code.
+Free of torch and transformers, so that exported classifiers encode with the same code.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +24,14 @@ if TYPE_CHECKING:
 TOKENIZER = "tokenizer.json"
 ELLIPSIS = "…"
 
-# Characters kept of either half of an overlong text before it is tokenized: even a vocabulary
-# whose tokens are this long on average fills the window, and no text is tokenized for nothing.
-_CHARS_A_TOKEN = 32
-_LEAST = 8  # tokens for prompt and response together, below which an input says nothing
+# Characters kept of either half of an overlong text before it is tokenized. Even a vocabulary
+# whose tokens have this length on average fills the window with them.
+_CHARS_PER_TOKEN = 32
+_LEAST = 8  # tokens for prompt and response together, below which an input is useless
 
 
 class Encoded(NamedTuple):
-    """Token ids, special tokens included, and whether the text had to be shortened."""
+    """Token ids including special tokens, and whether the text was shortened."""
 
     ids: list[int]
     truncated: bool
@@ -39,11 +40,11 @@ class Encoded(NamedTuple):
 class Encoder:
     """Fills the template, tokenizes, and shortens what is longer than the window.
 
-    Under the `middle` policy a long response loses its middle, an ellipsis standing for it; a
-    prompt that takes more than half of the window loses its middle too. The prompt's start and
-    everything that belongs to the template always stay. Text that spells out a special token
-    is broken up, so that no response can end its own input. Under the `official` policy the end
-    of the whole input is cut off and nothing else is changed, as the released script does.
+    With `input_truncation` `middle`, an ellipsis replaces the middle of a long response, and of a
+    prompt that takes more than half of the window. The start of the prompt and the text of the
+    template always stay. Text that spells out a special token is broken up, so that no response
+    can end its own input. With `official`, the end of the whole input is cut off and nothing else
+    is changed, as the released script does.
 
     Args:
         tokenizer: A `tokenizers.Tokenizer`; its own truncation and padding are turned off.
@@ -62,7 +63,7 @@ class Encoder:
         added = tokenizer.get_added_tokens_decoder().values()
         special = {*settings.symbols, *(token.content for token in added if token.special)}
         self._special = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))))
-        self._breaks = bool(special) and settings.truncation != "official"
+        self._breaks = bool(special) and settings.input_truncation != "official"
         self._mark: list[int] = tokenizer.encode(ELLIPSIS, add_special_tokens=False).ids
         fixed = len(tokenizer.encode("".join(self._pieces[::2])).ids)
         if settings.max_length - fixed < _LEAST + 2 * len(self._mark):
@@ -73,7 +74,7 @@ class Encoder:
 
     @classmethod
     def from_folder(cls, folder: str | Path, settings: ScorerSettings | None = None) -> Encoder:
-        """The encoder of a classifier's folder, exported or not.
+        """Loads the encoder of a classifier's folder, exported or not.
 
         Raises:
             InputError: The folder's settings or its tokenizer are missing or broken.
@@ -86,10 +87,10 @@ class Encoder:
         """Encodes pairs of prompt and response, each by itself.
 
         Args:
-            pairs: Prompt and response; the prompt is not looked at if the template has none.
+            pairs: Prompt and response; the prompt is ignored if the template has none.
 
         Returns:
-            One row of ids a pair, at most `max_length` long, in the same order.
+            One row of ids per pair, at most `max_length` long, in the same order.
         """
         filled = [self._fill(prompt, response) for prompt, response in pairs]
         encodings = self.tokenizer.encode_batch([each.text for each in filled])
@@ -109,7 +110,7 @@ class Encoder:
         return _Filled(text, spans, cut)
 
     def _safe(self, text: str) -> tuple[str, bool]:
-        half = self.settings.max_length * _CHARS_A_TOKEN
+        half = self.settings.max_length * _CHARS_PER_TOKEN
         cut = len(text) > 2 * half
         if cut:
             text = text[:half] + ELLIPSIS + text[-half:]
@@ -122,7 +123,7 @@ class Encoder:
         ids: list[int] = encoding.ids
         if len(ids) <= self.settings.max_length:
             return Encoded(ids, filled.cut)
-        if self.settings.truncation == "official":
+        if self.settings.input_truncation == "official":
             return Encoded(self._cut_end(ids, encoding.special_tokens_mask), True)
         offsets, special = encoding.offsets, encoding.special_tokens_mask
         response = _inside(offsets, special, filled.spans["response"])
@@ -142,7 +143,7 @@ class Encoder:
         return Encoded(shortened, True)
 
     def _middle(self, where: range, keep: int) -> dict[int, bool]:
-        """The positions to drop, the first of them marked, so that `keep` tokens stand there."""
+        """The positions to drop so that `keep` tokens remain; True for the first of them."""
         if len(where) <= keep:
             return {}
         keep -= len(self._mark)
@@ -164,7 +165,7 @@ class _Filled(NamedTuple):
 
 
 def _inside(offsets: list[tuple[int, int]], special: list[int], span: tuple[int, int]) -> range:
-    """The run of tokens that lie wholly inside a span of characters."""
+    """The run of tokens that lie entirely inside a span of characters."""
     low, high = span
     positions = [
         position
@@ -177,7 +178,7 @@ def _inside(offsets: list[tuple[int, int]], special: list[int], span: tuple[int,
 def pad(
     rows: Sequence[Sequence[int]], pad_id: int, side: Side = "right"
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows of ids as a rectangle.
+    """Pads rows of ids to the same length.
 
     Returns:
         Ids and attention mask, both (rows × longest row).
@@ -193,7 +194,7 @@ def pad(
 
 
 def read_tokenizer(folder: str | Path) -> Tokenizer:
-    """Reads `tokenizer.json` of a folder.
+    """Reads the `tokenizer.json` of a folder.
 
     Raises:
         InputError: It is missing or broken.
@@ -205,10 +206,27 @@ def read_tokenizer(folder: str | Path) -> Tokenizer:
         raise MissingExtraError("cpu", "a trained scorer") from None
     path = Path(folder) / TOKENIZER
     if not path.is_file():
-        raise InputError(f"is no complete scorer: it holds no {TOKENIZER}", path=folder)
+        raise InputError(f"is no complete scorer: it has no {TOKENIZER}", path=folder)
     try:
-        tokenizer: Any = Tokenizer.from_file(str(path))
+        tokenizer: Tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises a bare Exception
         raise InputError(f"is no tokenizer: {error}", path=path) from None
-    found: Tokenizer = tokenizer
-    return found
+    return tokenizer
+
+
+def check_vocabulary(tokenizer: Tokenizer, rows: int, path: str | os.PathLike[str]) -> None:
+    """Refuses a tokenizer with tokens that have no row in the model's embedding.
+
+    Special tokens do not count, because in a text they are broken up, except those that are
+    always added.
+
+    Raises:
+        InputError: The embedding is too small.
+    """
+    added = tokenizer.get_added_tokens_decoder().items()
+    unused = {number for number, token in added if token.special}
+    unused -= set(tokenizer.encode("").ids)
+    last = max((n for n in tokenizer.get_vocab().values() if n not in unused), default=0)
+    if last >= rows:
+        message = f"its tokenizer has the token {last:,}, its embedding only {rows:,} rows"
+        raise InputError(f"is broken: {message}", path=path)

@@ -1,7 +1,4 @@
-"""Sorting, batching and overlapping, whatever computes.
-
-Which backend computes an exported model.
-"""
+"""The engine sorts and batches inputs for any backend, and picks the backend of an export."""
 
 from __future__ import annotations
 
@@ -10,16 +7,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from flames.errors import MissingExtraError, UsageError
-from flames.scorers.trained.backend import Backend, Logits, OutOfMemoryError, Processor, processor
+from flames.errors import MissingExtraError
+from flames.options import check_choice
+from flames.scorers.trained.backends import (
+    Backend,
+    Logits,
+    OnnxRuntime,
+    OpenVino,
+    OutOfMemoryError,
+    Processor,
+    processor,
+)
 from flames.scorers.trained.encoding import Encoded, pad
-from flames.scorers.trained.onnxruntime_backend import OnnxRuntime
-from flames.scorers.trained.openvino_backend import OpenVino
-from flames.scorers.trained.settings import Side
+from flames.scorers.trained.settings import ScorerSettings, Side
 
 CHUNK = 256
 TOKENS = 1024
@@ -29,19 +32,19 @@ Encode = Callable[[Sequence[Pair]], list[Encoded]]
 
 
 class Engine:
-    """Computes the logits of any number of inputs: sorted by length, filled up to a budget.
+    """Computes the logits of any number of inputs in batches of similar length.
 
-    A batch that does not fit into memory is halved, and so is the budget of those after it. A
-    row's logits do not depend on which others it was computed with.
+    A batch that does not fit into memory is halved, and so is the budget of later batches. A
+    row's logits do not depend on the other rows.
 
     Args:
         backend: What computes.
-        classes: How many logits a row has.
-        pad_id: The token that batches are filled up with.
-        padding_side: Where they are filled up.
-        tokens: Most tokens a batch, padding included; a longer row is a batch of its own.
-        chunk: How many rows are encoded, sorted and computed together; the next ones are
-            encoded meanwhile.
+        classes: Logits per row.
+        pad_id: The token used for padding.
+        padding_side: The side that is padded.
+        tokens: Most tokens per batch, padding included; a longer row is a batch of its own.
+        chunk: Rows that are encoded, sorted and computed together; the next chunk is encoded
+            meanwhile.
     """
 
     def __init__(
@@ -62,40 +65,45 @@ class Engine:
         self._side: Side = padding_side
         self._lock = threading.Lock()
 
+    @classmethod
+    def of(
+        cls, backend: Backend, settings: ScorerSettings, *, tokens: int = TOKENS, chunk: int = CHUNK
+    ) -> Engine:
+        """Builds the engine of a scorer with these settings."""
+        return cls(
+            backend,
+            sum(settings.sizes),
+            pad_id=settings.pad_id,
+            padding_side=settings.padding_side,
+            tokens=tokens,
+            chunk=chunk,
+        )
+
     def stream(self, pairs: Sequence[Pair], encode: Encode) -> tuple[list[bool], Logits]:
-        """Encodes and computes pairs, the next chunk being encoded while one is computed.
+        """Encodes and computes pairs; the next chunk is encoded while one is computed.
 
         Args:
             pairs: Prompts and responses.
-            encode: Makes token ids of them.
+            encode: Turns them into token ids.
 
         Returns:
             Whether each input was shortened, and the logits (pairs × all classes).
         """
-        starts = range(0, len(pairs), self.chunk)
-        chunks = (pairs[start : start + self.chunk] for start in starts)
         shortened: list[bool] = []
         parts = [np.zeros((0, self._classes), dtype=np.float32)]
         with ThreadPoolExecutor(1, "encode") as ahead:
-            coming: Future[list[Encoded]] | None = None
-            for chunk in chunks:
-                following = ahead.submit(encode, chunk)
-                if coming is not None:
-                    self._take(coming.result(), shortened, parts)
-                coming = following
-            if coming is not None:
-                self._take(coming.result(), shortened, parts)
+            waiting: list[Future[list[Encoded]]] = []
+            for start in range(0, len(pairs) + self.chunk, self.chunk):
+                if start < len(pairs):
+                    waiting.append(ahead.submit(encode, pairs[start : start + self.chunk]))
+                if start and waiting:
+                    rows = waiting.pop(0).result()
+                    shortened.extend(row.truncated for row in rows)
+                    parts.append(self.compute(rows))
         return shortened, np.concatenate(parts)
-
-    def _take(self, rows: list[Encoded], shortened: list[bool], parts: list[Any]) -> None:
-        shortened.extend(row.truncated for row in rows)
-        parts.append(self.compute(rows))
 
     def compute(self, rows: Sequence[Encoded]) -> Logits:
         """Computes rows of token ids.
-
-        Args:
-            rows: What an encoder made.
 
         Returns:
             Logits (rows × all classes), in the rows' order.
@@ -124,10 +132,10 @@ class Engine:
         return logits
 
     def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
-        """Rows by falling length, in batches of at most `tokens` tokens with their padding.
+        """Rows by falling length, in batches of at most `tokens` tokens including padding.
 
-        The batches are of like size and as many for each of those that compute, so that none
-        waits for another at the end.
+        The batches are of similar size, and each of the parallel workers gets the same number, so
+        that none waits for another at the end.
         """
         order = np.argsort(-np.asarray(lengths), kind="stable")
         sizes = np.maximum(np.asarray(lengths, dtype=np.int64)[order], 1)
@@ -144,7 +152,7 @@ class Engine:
             count += step
 
     def _infer(self, rows: list[list[int]]) -> Logits:
-        """Computes rows of falling length, in smaller pieces where memory does not suffice."""
+        """Computes rows of falling length, in smaller pieces if memory runs out."""
         parts, start = [], 0
         while start < len(rows):
             count = max(1, self.tokens // max(1, len(rows[start])))
@@ -161,75 +169,75 @@ class Engine:
         return np.concatenate(parts)
 
 
-_MAKERS: Mapping[str, Callable[[Path, str, int | None], Backend]] = {
+_BACKENDS: Mapping[str, Callable[[Path, str, int | None], Backend]] = {
     "openvino": OpenVino,
     "onnxruntime": OnnxRuntime,
 }
-_CAN = {"openvino": ("int8", "bf16", "fp32"), "onnxruntime": ("int8", "fp32")}
+_COMPUTES = {"openvino": ("int8", "bf16", "fp32"), "onnxruntime": ("int8", "fp32")}
+_UNITS = {"int8": "VNNI", "bf16": "avx512_bf16 or AMX"}
 
 
 def available() -> tuple[str, ...]:
-    """The backends that are installed, the faster one first."""
-    return tuple(name for name in _MAKERS if find_spec(name) is not None)
+    """Returns the backends that are installed, the faster one first."""
+    return tuple(name for name in _BACKENDS if find_spec(name) is not None)
 
 
 def choose(
     faithful: Iterable[str],
-    there: Iterable[str] = ("int8", "bf16", "fp32"),
+    exported: Iterable[str] = ("int8", "bf16", "fp32"),
     *,
     backend: str | None = None,
     precision: str | None = None,
     cpu: Processor | None = None,
     present: tuple[str, ...] | None = None,
 ) -> tuple[str, str, str | None]:
-    """The best pair of backend and precision.
+    """Chooses the backend and precision for an export.
 
     Args:
-        faithful: What may be used unasked: those whose labels agree with the original's.
-        there: What was exported; the most exact of it is used where nothing else may be.
-        backend: `openvino` or `onnxruntime`; the fastest that is installed unless given.
-        precision: `int8`, `bf16` or `fp32`; the fastest that the processor computes in
-            hardware unless given.
-        cpu: This machine's processor unless given.
-        present: The installed backends unless given.
+        faithful: Precisions whose labels agree with the original's, which may be used unasked.
+        exported: Precisions that were exported; if none is faithful, the most exact is used.
+        backend: `openvino` or `onnxruntime`; by default the fastest that is installed.
+        precision: `int8`, `bf16` or `fp32`; by default the fastest that the processor computes
+            in hardware.
+        cpu: The processor; by default this machine's.
+        present: The installed backends; by default those found here.
 
     Returns:
-        Backend, precision, and what could not be had, in words, or None.
+        Backend, precision, and a note on what the processor lacks, or None.
 
     Raises:
-        MissingExtraError: No backend is installed.
-        UsageError: That backend is unknown or missing, or cannot compute that precision.
+        MissingExtraError: No backend is installed, or not the given one.
+        UsageError: The backend cannot compute the precision.
     """
     cpu = cpu or processor()
     present = available() if present is None else present
     if not present:
         raise MissingExtraError("cpu", "an exported scorer")
-    if backend is not None and backend not in _MAKERS:
-        raise UsageError(f"unknown backend {backend!r}; one of: {', '.join(_MAKERS)}")
     if backend is not None and backend not in present:
         raise MissingExtraError("cpu", f"the backend {backend}")
     chosen = backend or present[0]
+    computes = _COMPUTES[chosen]
     if precision is not None:
-        if precision not in _CAN[chosen]:
-            can = ", ".join(_CAN[chosen])
-            raise UsageError(f"{chosen} computes {can}, not {precision!r}")
-        lacks = precision == "bf16" and not cpu.bf16
-        return chosen, "fp32" if lacks else precision, _lack("bf16") if lacks else None
-    allowed, known = set(faithful), set(there)
+        check_choice(f"the scorer option precision, with {chosen},", precision, computes)
+        if precision == "bf16" and not cpu.bf16:
+            return chosen, "fp32", _lack("bf16")
+        return chosen, precision, None
+    faithful, exported = set(faithful), set(exported)
     lack = None
-    for each in _CAN[chosen]:
-        if each not in allowed & known:
+    for each in computes:
+        if each not in faithful & exported:
             continue
         if (each == "int8" and not cpu.int8) or (each == "bf16" and not cpu.bf16):
             lack = lack or _lack(each)
             continue
         return chosen, each, lack
-    return chosen, "fp32" if "fp32" in known else "int8", lack
+    return chosen, "fp32" if "fp32" in exported else "int8", lack
 
 
 def _lack(precision: str) -> str:
-    units = {"int8": "VNNI", "bf16": "avx512_bf16 or AMX"}
-    return f"this processor has no {units[precision]}, so {precision} is not used: slower, as exact"
+    return (
+        f"this processor has no {_UNITS[precision]}, so {precision} is not used: slower, as exact"
+    )
 
 
 def open_backend(name: str, path: Path, precision: str, threads: int | None = None) -> Backend:
@@ -239,4 +247,4 @@ def open_backend(name: str, path: Path, precision: str, threads: int | None = No
         InputError: The model cannot be read.
         MissingExtraError: The backend is not installed.
     """
-    return _MAKERS[name](path, precision, threads)
+    return _BACKENDS[name](path, precision, threads)

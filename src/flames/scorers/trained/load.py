@@ -1,4 +1,4 @@
-"""Loading a classifier's folder as a scorer."""
+"""Loading a trained, imported or exported scorer from its folder."""
 
 from __future__ import annotations
 
@@ -7,83 +7,116 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from flames.errors import InputError, UsageError
+from flames.metrics.result import Note
 from flames.options import Opt
-from flames.scorers.base import Scorer, ScorerContext
-from flames.scorers.trained.checks import ReadingOptions
-from flames.scorers.trained.encoding import Encoder
+from flames.scorers.base import InputTruncation, Scorer, ScorerContext
+from flames.scorers.selftest import ensure_selftest
+from flames.scorers.trained.backbone import quiet, read_errors
+from flames.scorers.trained.backends import processor
+from flames.scorers.trained.encoding import TOKENIZER, Encoder, check_vocabulary
+from flames.scorers.trained.engine import TOKENS, Engine, choose, open_backend
+from flames.scorers.trained.exported import Package, read_package
 from flames.scorers.trained.scorer import ClassifierScorer
+from flames.scorers.trained.settings import ScorerSettings, read_settings
+from flames.storage.checksums import file_sha256
+from flames.storage.home import home
 
+RELEASED = "CaasiHUANG/flames-scorer"
 _LARGE = 2 << 30  # bytes of weights
 
 
 @dataclass(frozen=True)
+class ReadingOptions:
+    """Options of every trained scorer."""
+
+    batch_tokens: Annotated[int | None, Opt("Tokens per batch, padding included.", min=1)] = None
+    input_truncation: InputTruncation = None
+
+
+@dataclass(frozen=True)
 class TorchOptions(ReadingOptions):
-    """The options of a scorer that torch computes with its original weights."""
+    """Options of a scorer that runs on torch with its original weights."""
 
     device: Annotated[
-        str | None, Opt("cpu, cuda, cuda:N or mps; unless given the first GPU, if any.")
+        str | None, Opt("cpu, cuda, cuda:N or mps; by default the first GPU, if any.")
     ] = None
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"] | None,
         Opt(
-            "Number format; unless given as stored on a GPU, float32 on a CPU, or bfloat16 "
-            "there for weights above 2 GB."
+            "Data type of the weights; by default as stored on a GPU, and on a CPU float32, or "
+            "bfloat16 for weights above 2 GB."
         ),
     ] = None
 
 
+@dataclass(frozen=True)
+class ExportedOptions(ReadingOptions):
+    """Options of an exported scorer."""
+
+    backend: Annotated[
+        Literal["openvino", "onnxruntime"] | None,
+        Opt("Inference engine; by default the fastest that is installed."),
+    ] = None
+    precision: Annotated[
+        Literal["int8", "bf16", "fp32"] | None,
+        Opt("Precision; by default the fastest that the processor computes in hardware."),
+    ] = None
+    threads: Annotated[int | None, Opt("CPU threads.", min=1)] = None
+
+
 def load(path: str, context: ScorerContext) -> Scorer:
-    """A trained, imported or exported scorer, behind the `Scorer` protocol.
+    """Loads a trained, imported or exported scorer.
 
     The first use runs the self-test. An export runs on an inference engine, the others run on
-    torch with their original weights.
+    torch with their original weights. The scorer's id names the precision if it is not float32
+    (`+bf16`, `+fp16`, `+int8`), because labels may differ.
 
-    Options of the context: `TorchOptions`, and those of the self-test. The scorer's id says in
-    what it is computed where that is not float32 (`+bf16`, `+fp16`), since labels may differ.
+    Options of the context: `ExportedOptions` or `TorchOptions`, and those of the self-test.
 
     Args:
         path: The folder.
-        context: The taxonomy, which its heads must speak of, and the options.
+        context: The taxonomy, which the heads must match, and the options.
 
     Raises:
         InputError: The folder holds no scorer, or a broken one.
         UsageError: An option cannot be met.
-        CheckFailed: It fails its self-test.
+        CheckFailed: The scorer fails its self-test.
     """
-    from flames.scorers.trained.exported import read_package
-
-    if read_package(path) is not None:
-        from flames.scorers.trained.exported import load as load_export
-
-        return load_export(path, context)
-    from flames.scorers.selftest import ensure_selftest
-    from flames.scorers.trained.backbone import quiet
-    from flames.scorers.trained.checks import read_errors
-    from flames.scorers.trained.encoding import TOKENIZER
-    from flames.scorers.trained.model import FlamesScorer
-    from flames.scorers.trained.settings import read_settings
-    from flames.storage.checksums import file_sha256
-
-    settings = read_settings(path)
+    folder = Path(path)
+    settings = read_settings(folder)
     settings.check_taxonomy(context.taxonomy)
-    options = context.read(TorchOptions)
-    asked = options.applied(settings)
+    package = read_package(folder)
+    if package is None:
+        scorer, weights = _original(folder, settings, context.read(TorchOptions))
+    else:
+        scorer, weights = _exported(folder, package, settings, context.read(ExportedOptions))
+    weights += file_sha256(folder / TOKENIZER)  # another tokenizer makes another scorer
+    return ensure_selftest(scorer, context, weights)
+
+
+def _original(
+    folder: Path, settings: ScorerSettings, options: TorchOptions
+) -> tuple[ClassifierScorer, str]:
+    """The scorer with its original weights, and their checksum."""
+    from flames.scorers.trained.model import FlamesScorer
+
+    settings = _configured(settings, options)
     device = pick_device(options.device)
-    files = sorted(Path(path).glob("*.safetensors"))
+    files = sorted(folder.glob("*.safetensors"))
     size = sum(each.stat().st_size for each in files)
     if not size:
-        raise InputError("is no complete scorer: it holds no weights (*.safetensors)", path=path)
+        raise InputError("is no complete scorer: it has no weights (*.safetensors)", path=folder)
     usual = "auto" if device.type != "cpu" else "float32" if size < _LARGE else "bfloat16"
-    with quiet(), read_errors(path):
-        model: Any = FlamesScorer.from_pretrained(path, dtype=options.dtype or usual)
+    with quiet(), read_errors(folder):
+        model: Any = FlamesScorer.from_pretrained(folder, dtype=options.dtype or usual)
     model = model.to(device).eval()
     computed = str(model.dtype).removeprefix("torch.")
     if computed != "float32":
-        short = computed.replace("bfloat", "bf").replace("float", "fp")
-        asked = asked.model_copy(update={"version": f"{asked.version}+{short}"})
+        settings = _marked(settings, computed.replace("bfloat", "bf").replace("float", "fp"))
     scorer = ClassifierScorer(
-        Encoder(model.encoder.tokenizer, asked),
-        lambda rows: model.compute(rows, batch_tokens=options.batch_tokens),
+        Encoder(model.encoder.tokenizer, settings),
+        model.engine(options.batch_tokens),
+        title="a trained classifier, one head per dimension",
         details={
             "backbone": model.config.text_config.model_type,
             "parameters": model.num_parameters(),
@@ -91,12 +124,87 @@ def load(path: str, context: ScorerContext) -> Scorer:
             "dtype": computed,
         },
     )
-    files = [*files, Path(path) / TOKENIZER]  # another tokenizer makes another scorer
-    return ensure_selftest(scorer, context, "".join(map(file_sha256, files)))
+    return scorer, "".join(map(file_sha256, files))
+
+
+def _exported(
+    folder: Path, package: Package, settings: ScorerSettings, options: ExportedOptions
+) -> tuple[ClassifierScorer, str]:
+    """An export on its inference engine, and the checksum of its model."""
+    backend, precision, lack = choose(
+        package.used,
+        package.precisions,
+        backend=options.backend,
+        precision=options.precision,
+    )
+    model = package.model(folder, precision)
+    settings = _configured(settings, options)
+    if precision != "fp32":
+        settings = _marked(settings, precision)
+    notes = (Note.text(lack) if lack else None, package.doubt(precision))
+    settings = settings.model_copy(update={"notes": (*settings.notes, *filter(None, notes))})
+    engine = Engine.of(
+        open_backend(backend, model, precision, options.threads),
+        settings,
+        tokens=options.batch_tokens or TOKENS,
+    )
+    encoder = Encoder.from_folder(folder, settings)
+    if package.vocabulary is not None:
+        check_vocabulary(encoder.tokenizer, package.vocabulary, folder)
+    checks = [c for c in package.checks if (c.backend, c.precision) == (backend, precision)]
+    scorer = ClassifierScorer(
+        encoder,
+        engine,
+        title="an exported classifier",
+        details={
+            "engine": engine.backend.name,
+            "processor": sorted(processor().flags),
+            "labels unchanged (%)": round(checks[0].agreement, 2) if checks else "not checked",
+            "checked on": dict(package.checked_on),
+        },
+    )
+    return scorer, package.weights(precision)
+
+
+def _marked(settings: ScorerSettings, precision: str) -> ScorerSettings:
+    return settings.model_copy(update={"version": f"{settings.version}+{precision}"})
+
+
+def _configured(settings: ScorerSettings, options: ReadingOptions) -> ScorerSettings:
+    if options.input_truncation is None:
+        return settings
+    return settings.model_copy(update={"input_truncation": options.input_truncation})
+
+
+def default_folder() -> Path:
+    """Returns the folder of the imported released scorer."""
+    return home() / "scorers" / "flames-scorer"
+
+
+def parts_of_released(argument: str) -> list[str]:
+    """Returns the folder of the imported released scorer, for the options that it takes."""
+    return [str(default_folder())]
+
+
+def load_released(argument: str, context: ScorerContext) -> Scorer:
+    """Loads the imported released scorer, for `--scorer flames-scorer`.
+
+    Raises:
+        UsageError: It has not been imported yet.
+        CheckFailed: It fails its self-test.
+    """
+    folder = default_folder()
+    if not (folder / "config.json").is_file():
+        raise UsageError(
+            "the released scorer is not imported yet; download its checkpoint (about 14 GB) and "
+            f"run `flames scorer import FOLDER`, or `flames scorer import {RELEASED}` if the model "
+            "hub can be reached"
+        )
+    return load(str(folder), context)
 
 
 def pick_device(name: str | None = None) -> Any:
-    """A torch device by name; the first GPU, if any, unless given.
+    """Returns a torch device by name; by default the first GPU, if any.
 
     Raises:
         UsageError: There is no such device here.
@@ -108,16 +216,13 @@ def pick_device(name: str | None = None) -> Any:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"unknown device {name!r}; one of: cpu, cuda, cuda:N, mps") from None
-    there = {
+        raise UsageError(f"unknown device {name!r}; use cpu, cuda, cuda:N or mps") from None
+    present = {
         "cpu": 1,
         "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
         "mps": int(torch.backends.mps.is_available()),
     }.get(device.type, 0)
-    if (device.index or 0) >= there:
-        raise UsageError(f"there is no {name} here ({_present(there, device.type)}); use cpu")
+    if (device.index or 0) >= present:
+        count = f"{present} {device.type} devices" if present else f"no {device.type} device"
+        raise UsageError(f"there is no {name} here ({count}); use cpu")
     return device
-
-
-def _present(count: int, kind: str) -> str:
-    return f"{count} {kind} devices" if count else f"no {kind} device"

@@ -1,8 +1,6 @@
-"""`FlamesScorer`: any pretrained backbone with one linear head a dimension on its pooled state.
+"""`FlamesScorer`: a pretrained backbone with one linear head per dimension on its pooled state.
 
 The architecture is the one that the FLAMES paper specifies (NAACL 2024, arXiv 2311.06899).
-
-What a `FlamesScorer` computes beside its backbone: pooling, positions, the loss.
 """
 
 from __future__ import annotations
@@ -15,42 +13,92 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from flames.errors import InputError, MissingExtraError, UsageError
 from flames.records import Response
 from flames.scorers.trained.backbone import (
+    check_loaded,
     is_encoder,
     load_backbone,
     longest_input,
     quiet,
     shown_name,
 )
-from flames.scorers.trained.checks import check_loaded, check_vocabulary
-from flames.scorers.trained.config import FlamesScorerConfig
-from flames.scorers.trained.encoding import TOKENIZER, Encoded, Encoder, read_tokenizer
+from flames.scorers.trained.backends import Torch
+from flames.scorers.trained.encoding import (
+    TOKENIZER,
+    Encoded,
+    Encoder,
+    check_vocabulary,
+    read_tokenizer,
+)
 from flames.scorers.trained.engine import Engine
 from flames.scorers.trained.scorer import softmax, unscorable
-from flames.scorers.trained.settings import ScorerSettings
-from flames.scorers.trained.torch_backend import Torch
+from flames.scorers.trained.settings import ScorerSettings, parse_settings
 
 try:
     import torch
-    from transformers import AutoConfig, AutoModel, PreTrainedModel
+    from torch import Tensor, nn
+    from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
     from transformers.utils import ModelOutput
 except ImportError:
     raise MissingExtraError("hf", "a scorer with its original weights") from None
 
 
-@dataclass
-class ScorerOutput(ModelOutput):  # type: ignore[misc]
-    """What a forward pass gives.
+class FlamesScorerConfig(PreTrainedConfig):  # type: ignore[misc]
+    """Configuration of a `FlamesScorer`.
 
     Args:
-        loss: Mean loss of the rows, where targets were given.
-        logits: All heads' logits one after the other (rows × all classes).
+        text_config: The backbone's own configuration.
+        flames: The scorer's settings (`ScorerSettings`), as JSON.
+        head_bias: Whether the heads have biases; the released scorer's have none.
+        head_dropout: Dropout on the pooled state while training.
+    """
+
+    model_type = "flames-scorer"
+    sub_configs = {"text_config": AutoConfig}  # noqa: RUF012  (as transformers declares it)
+
+    def __init__(
+        self,
+        text_config: PreTrainedConfig | Mapping[str, Any] | None = None,
+        flames: Mapping[str, Any] | ScorerSettings | None = None,
+        head_bias: bool = True,
+        head_dropout: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        if isinstance(text_config, Mapping):
+            fields = {name: value for name, value in text_config.items() if name != "model_type"}
+            text_config = AutoConfig.for_model(text_config.get("model_type", "bert"), **fields)
+        self.text_config: Any = text_config or AutoConfig.for_model("bert")
+        if isinstance(flames, ScorerSettings):
+            flames = flames.model_dump(mode="json", by_alias=True)
+        self.flames = dict(flames) if flames is not None else None
+        self.head_bias = head_bias
+        self.head_dropout = head_dropout
+        super().__init__(**kwargs)
+
+    @property
+    def settings(self) -> ScorerSettings:
+        """The scorer's settings.
+
+        Raises:
+            InputError: There are none, or they are broken.
+        """
+        return parse_settings({"flames": self.flames}, self.name_or_path or None)
+
+    @settings.setter
+    def settings(self, settings: ScorerSettings) -> None:
+        self.flames = settings.model_dump(mode="json", by_alias=True)
+
+
+@dataclass
+class ScorerOutput(ModelOutput):  # type: ignore[misc]
+    """Output of a forward pass.
+
+    Args:
+        loss: Mean loss of the rows, if targets were given.
+        logits: The logits of all heads, concatenated (rows × all classes).
     """
 
     loss: Tensor | None = None
@@ -58,13 +106,13 @@ class ScorerOutput(ModelOutput):  # type: ignore[misc]
 
 
 class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
-    """Scores a response to a prompt, with one head a dimension.
+    """Model that scores a response to a prompt, with one head per dimension.
 
-    Make one from a pretrained backbone with `from_backbone`, load a trained one with
-    `from_pretrained`. Its tokenizer travels with it.
+    Make one from a pretrained backbone with `from_backbone`, or load a trained one with
+    `from_pretrained`. Its tokenizer is saved and loaded with it.
 
     Args:
-        config: The configuration; its settings say what heads there are.
+        config: The configuration; its settings define the heads.
     """
 
     config_class = FlamesScorerConfig
@@ -91,7 +139,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
     def from_backbone(
         cls, name_or_path: str, settings: ScorerSettings, **options: Any
     ) -> FlamesScorer:
-        """A scorer with fresh heads on a pretrained backbone.
+        """Makes a scorer with fresh heads on a pretrained backbone.
 
         Args:
             name_or_path: A folder, or a name on the model hub.
@@ -100,7 +148,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
 
         Raises:
             InputError: There is no usable backbone.
-            UsageError: Its window or its kind does not go with the settings.
+            UsageError: Its window or its architecture does not fit the settings.
         """
         backbone, tokenizer, pad_id = load_backbone(name_or_path, **options)
         settings = settings.model_copy(update={"pad_id": pad_id})
@@ -115,12 +163,12 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
         if settings.pooling == "cls" and not is_encoder(kind):
             raise UsageError(
                 f"the first token of {kind}, a decoder, sees nothing of the text; "
-                "use the pooling last or mean"
+                "use --pooling last or mean"
             )
         backbone.config.name_or_path = shown_name(name_or_path)
         config = FlamesScorerConfig(text_config=backbone.config, flames=settings)
         with torch.device("meta"):
-            model = cls(config)  # its own backbone would be random weights, thrown away at once
+            model = cls(config)  # its random backbone is thrown away at once
         model.backbone = without_pooler(backbone)
         model.classifiers = nn.ModuleList(
             nn.Linear(config.text_config.hidden_size, size, dtype=backbone.dtype)
@@ -136,15 +184,14 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
     def from_pretrained(
         cls, name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any
     ) -> Any:
-        """Loads a trained scorer: a folder, or a name on the model hub.
+        """Loads a trained scorer from a folder or by its name on the model hub.
 
-        A folder is never looked up anywhere else. Takes the options of
-        `PreTrainedModel.from_pretrained`.
+        Takes the options of `PreTrainedModel.from_pretrained`.
 
         Raises:
-            InputError: It is no scorer, or weights are missing, unknown or of the wrong shape.
+            InputError: It is no scorer, or its weights are not what its configuration says.
         """
-        told = kwargs.pop("output_loading_info", False)
+        with_info = kwargs.pop("output_loading_info", False)
         if Path(name_or_path).is_dir():
             kwargs["local_files_only"] = True
         loaded: Any = super().from_pretrained(
@@ -162,7 +209,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
         rows = model.backbone.get_input_embeddings().num_embeddings
         check_vocabulary(tokenizer, rows, name_or_path)
         model.encoder = Encoder(tokenizer, model.settings)
-        return (model, info) if told else model
+        return (model, info) if with_info else model
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any
@@ -189,9 +236,9 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
             input_ids: Token ids (rows × tokens), padded on either side.
             attention_mask: 1 for tokens, 0 for padding, same shape.
             dimension: The head that each row belongs to (rows), to mask the loss.
-            labels: Target probabilities a class of that head (rows × most classes of a head),
+            labels: Target probabilities per class of that head (rows × most classes of a head),
                 zero beyond its own.
-            kwargs: Handed on to the backbone.
+            kwargs: Passed to the backbone.
         """
         pooled = self.pooled(input_ids, attention_mask, **kwargs)
         pooled = self.dropout(pooled.to(next(self.classifiers.parameters()).dtype))
@@ -204,25 +251,34 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
     def pooled(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
     ) -> Tensor:
-        """The states that the heads read (rows × width); see `forward`."""
+        """Computes the states that the heads read (rows × width); see `forward`."""
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         if self._takes_positions:
-            # A token's position is its place among the tokens, wherever the padding stands.
+            # A token's position does not depend on the side of the padding.
             positions = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
             kwargs.setdefault("position_ids", positions)
         states = self.backbone(input_ids=input_ids, attention_mask=attention_mask, **kwargs)[0]
         return pool(states, attention_mask, self.settings.pooling)
 
+    def engine(self, batch_tokens: int | None = None) -> Engine:
+        """Returns an engine that computes with this model, which must be in evaluation mode.
+
+        Args:
+            batch_tokens: Most tokens per batch, padding included; halved, repeatedly if need be,
+                when a GPU runs out of memory.
+        """
+        usual = 2048 if self.device.type == "cpu" else 32768
+        return Engine.of(Torch(self), self.settings, tokens=batch_tokens or usual, chunk=1024)
+
     def compute(
         self, rows: Sequence[Encoded], *, batch_tokens: int | None = None
     ) -> NDArray[np.float32]:
-        """Logits of encoded rows; a row's do not depend on the others.
+        """Computes the logits of encoded rows; a row's logits do not depend on the others.
 
         Args:
-            rows: What the encoder made.
-            batch_tokens: Most tokens at a time, padding included. Halved, and halved again,
-                where a GPU's memory does not suffice.
+            rows: Rows from the encoder.
+            batch_tokens: See `engine`.
 
         Returns:
             All heads' logits (rows × all classes).
@@ -230,49 +286,42 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
         Raises:
             OutOfMemoryError: A single row does not fit into memory.
         """
-        engine = Engine(
-            Torch(self),
-            sum(self.settings.sizes),
-            pad_id=self.settings.pad_id,
-            padding_side=self.settings.padding_side,
-            tokens=batch_tokens or (2048 if self.device.type == "cpu" else 32768),
-        )
         training = self.training
         self.eval()
         try:
-            return engine.compute(rows)
+            return self.engine(batch_tokens).compute(rows)
         finally:
             self.train(training)
 
     def predict_proba(
         self, records: Sequence[Mapping[str, Any] | Response]
     ) -> list[dict[int, float]]:
-        """Probabilities of the scores, best score first, one mapping a record.
+        """Predicts the probabilities of the scores, best score first, one mapping per record.
 
         Args:
             records: Responses, or mappings with `dimension`, `prompt` and `response`.
 
         Raises:
-            InputError: A record cannot be judged (its dimension has no head, say).
+            InputError: A record cannot be scored, for instance because its dimension has no head.
         """
         responses = [_response(record, index) for index, record in enumerate(records)]
         for index, response in enumerate(responses):
             if not response.scorable or unscorable(response, self.settings):
-                reason = unscorable(response, self.settings) or "nothing to judge"
+                reason = unscorable(response, self.settings) or "no text to score"
                 raise InputError(f"record {index} cannot be scored: {reason}")
         if self.encoder is None:
             raise InputError("the scorer has no tokenizer; load it with `from_pretrained`")
         rows = self.encoder.encode([(r.prompt or "", r.response or "") for r in responses])
-        found = []
+        probabilities = []
         for response, logits in zip(responses, self.compute(rows), strict=True):
             head = self.settings.head(response.dimension)
             assert head is not None
             chances = softmax(logits[self.settings.slices[head.name]])
-            found.append(dict(zip(head.scale, map(float, chances), strict=True)))
-        return found
+            probabilities.append(dict(zip(head.scale, map(float, chances), strict=True)))
+        return probabilities
 
     def predict(self, records: Sequence[Mapping[str, Any] | Response]) -> list[int]:
-        """The likeliest score of each record; see `predict_proba`."""
+        """Predicts the most likely score of each record; see `predict_proba`."""
         return [max(each, key=each.__getitem__) for each in self.predict_proba(records)]
 
 
@@ -297,7 +346,7 @@ AutoModel.register(FlamesScorerConfig, FlamesScorer, exist_ok=True)
 
 
 def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """One state a row.
+    """Returns one state per row.
 
     Args:
         states: Hidden states after the last norm (rows × tokens × width).
@@ -320,7 +369,7 @@ def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
 
 
 def multi_task_loss(heads: Sequence[Tensor], dimension: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of the rows, each under the head of its own dimension only.
+    """Computes the mean cross-entropy of the rows, each under the head of its dimension only.
 
     Args:
         heads: Each head's logits (rows × its classes).
@@ -336,14 +385,14 @@ def multi_task_loss(heads: Sequence[Tensor], dimension: Tensor, labels: Tensor) 
 
 
 def without_pooler(backbone: Any) -> Any:
-    """Removes a backbone's pooler, which nothing reads."""
+    """Removes a backbone's pooler, which nothing uses."""
     if getattr(backbone, "pooler", None) is not None:
-        backbone.pooler = None  # never read: it would only be dead weight, and untrained
+        backbone.pooler = None
     return backbone
 
 
 def takes_positions(backbone: nn.Module) -> bool:
-    """Whether positions must be given; RoBERTa's kin derive them from the ids, from 2 on."""
+    """Returns whether to pass positions; the RoBERTa family derives them from the ids."""
     if any(hasattr(m, "create_position_ids_from_input_ids") for m in backbone.modules()):
         return False
     return "position_ids" in inspect.signature(backbone.forward).parameters

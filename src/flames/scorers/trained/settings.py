@@ -1,4 +1,4 @@
-"""What a classifier must know beside its weights; stored under `flames` in its `config.json`."""
+"""Settings of a classifier, stored under `flames` in its `config.json`."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from flames.errors import InputError, UsageError
 from flames.metrics.result import Note
 from flames.records import Frozen
+from flames.storage.atomic import write_atomic
 from flames.taxonomy import Taxonomy
 
 Pooling = Literal["cls", "mean", "last"]
-Truncation = Literal["middle", "official"]
+InputTruncation = Literal["middle", "official"]
 Side = Literal["left", "right"]
 
 PAPER_TEMPLATE = "Input: {prompt} Output: {response}"
@@ -31,6 +32,8 @@ TEMPLATES: Mapping[str, str] = {"paper": PAPER_TEMPLATE, "released": RELEASED_TE
 
 CONFIG = "config.json"
 
+_Section = TypeVar("_Section", bound=BaseModel)
+
 
 class Head(Frozen, extra="ignore"):
     """One dimension's classifier: class `i` stands for `scale[i]`, class 0 being the best."""
@@ -40,10 +43,10 @@ class Head(Frozen, extra="ignore"):
 
 
 class TrainingData(Frozen, extra="ignore"):
-    """What a classifier learnt from.
+    """The data a classifier was trained on.
 
     `sha256` is over the training rows as they were used (ids, texts and targets, in order of
-    their ids), so two classifiers with the same one saw the same data.
+    their ids), so two classifiers with the same checksum saw the same data.
     """
 
     sha256: str
@@ -54,26 +57,26 @@ class TrainingData(Frozen, extra="ignore"):
 
 
 class ScorerSettings(Frozen):
-    """Everything about a classifier that its weights do not tell.
+    """Settings of a classifier that its weights do not contain.
 
     Args:
-        name: What it is called; with `version` it stands in every verdict.
-        version: Mostly the start of its weights' checksum.
+        name: The scorer's name; with `version` it is in every verdict.
+        version: Usually the start of the checksum of its weights.
         taxonomy: Name and version of the taxonomy that the heads were made for.
         heads: The classifier heads, in the order of their logits.
-        template: The text that is read: `{response}` once, `{prompt}` at most once.
+        template: The input text, with `{response}` once and `{prompt}` at most once.
         max_length: The longest input in tokens, special tokens included.
-        truncation: `middle` elides the middle of a long response; `official` cuts the end of
-            the whole input off, as the released script does.
+        input_truncation: What happens to long input. `middle` drops the middle of the response;
+            `official` cuts the end of the whole input, as the released script does.
         pooling: The state that the heads read: of the first token, the mean over all tokens,
             or of the last one.
-        padding_side: Where batches are filled up.
-        pad_id: The token that they are filled up with.
-        symbols: What the tokenizer takes for more than text, beside its special tokens.
-        weights: SHA-256 over the weight files, where it was taken.
-        training_data: What it learnt from, where that is known.
-        notes: What a reader of its numbers must know.
-        selftest: The outcome of the last self-test, as it recorded it.
+        padding_side: The side on which batches are padded.
+        pad_id: The token used for padding.
+        symbols: Texts that the tokenizer treats as symbols, in addition to its special tokens.
+        weights: SHA-256 over the weight files, if known.
+        training_data: The data it was trained on, if known.
+        notes: What readers of its numbers must know.
+        selftest: The result of the last recorded self-test.
     """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
@@ -83,7 +86,7 @@ class ScorerSettings(Frozen):
     heads: Annotated[tuple[Head, ...], Field(min_length=1)]
     template: str = PAPER_TEMPLATE
     max_length: Annotated[int, Field(ge=16)] = 512
-    truncation: Truncation = "middle"
+    input_truncation: InputTruncation = "middle"
     pooling: Pooling = "cls"
     padding_side: Side = "right"
     pad_id: Annotated[int, Field(ge=0)] = 0
@@ -111,8 +114,9 @@ class ScorerSettings(Frozen):
 
     @property
     def id(self) -> str:
-        """Name and version, as they stand in verdicts; other truncation gives other verdicts."""
-        return f"{self.name}@{self.version}{'+official' * (self.truncation == 'official')}"
+        """Name and version, as in verdicts; `+official` if input is cut as the script does."""
+        official = "+official" if self.input_truncation == "official" else ""
+        return f"{self.name}@{self.version}{official}"
 
     @property
     def reads_prompt(self) -> bool:
@@ -121,45 +125,65 @@ class ScorerSettings(Frozen):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How many classes each head has."""
+        """Number of classes of each head."""
         return tuple(len(head.scale) for head in self.heads)
 
     @cached_property
     def slices(self) -> dict[str, slice]:
-        """Where each dimension's classes stand in a row of logits."""
-        found, start = {}, 0
+        """The place of each dimension's classes in a row of logits."""
+        slices, start = {}, 0
         for head in self.heads:
-            found[head.name] = slice(start, start + len(head.scale))
+            slices[head.name] = slice(start, start + len(head.scale))
             start += len(head.scale)
-        return found
+        return slices
 
     def head(self, dimension: str | None) -> Head | None:
-        """The head of that dimension, or None."""
+        """Returns the head of a dimension, or None."""
         return next((head for head in self.heads if head.name == dimension), None)
 
     def check_taxonomy(self, taxonomy: Taxonomy) -> None:
-        """Makes sure that the heads speak of a taxonomy's dimensions.
+        """Checks that the heads match a taxonomy's dimensions.
 
         Raises:
-            UsageError: They do not; every difference is named.
+            UsageError: They do not; both are listed.
         """
-        ours = {head.name: head.scale for head in self.heads}
-        theirs = {dimension.name: dimension.scale for dimension in taxonomy.dimensions}
-        if ours == theirs:
-            return
-        raise UsageError(
-            f"{self.id} has heads for {_told(ours)} ({self.taxonomy}), but the taxonomy "
-            f"{taxonomy.id} has {_told(theirs)}; give its own with --taxonomy FILE"
-        )
+        heads, wanted = _scales(self.heads), _scales(taxonomy.dimensions)
+        if sorted(heads) != sorted(wanted):
+            raise UsageError(
+                f"{self.id} has heads for {', '.join(heads)} ({self.taxonomy}), but the taxonomy "
+                f"{taxonomy.id} has {', '.join(wanted)}; give the scorer's own with --taxonomy FILE"
+            )
 
 
-def _told(scales: Mapping[str, tuple[int, ...]]) -> str:
-    return ", ".join(f"{name} {'/'.join(map(str, scale))}" for name, scale in scales.items())
+def _scales(items: Any) -> list[str]:
+    return [f"{item.name} {'/'.join(map(str, item.scale))}" for item in items]
 
 
 def heads_of(taxonomy: Taxonomy) -> tuple[Head, ...]:
-    """One head a dimension, in the taxonomy's order and with its scales."""
+    """Makes one head per dimension, in the taxonomy's order and with its scales."""
     return tuple(Head(name=each.name, scale=each.scale) for each in taxonomy.dimensions)
+
+
+def read_config(folder: str | Path) -> tuple[Path, Any]:
+    """Reads the `config.json` of a scorer's folder.
+
+    Returns:
+        Its path, and what is in it.
+
+    Raises:
+        InputError: There is none, or it is broken.
+    """
+    path = Path(folder) / CONFIG
+    try:
+        return path, json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"is no scorer: it has no {CONFIG}", path=folder) from None
+    except NotADirectoryError:
+        raise InputError("is a file; give the scorer's folder", path=folder) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror}", path=path) from None
+    except (ValueError, RecursionError):
+        raise InputError("is no JSON in UTF-8", path=path) from None
 
 
 def read_settings(folder: str | Path) -> ScorerSettings:
@@ -168,43 +192,41 @@ def read_settings(folder: str | Path) -> ScorerSettings:
     Raises:
         InputError: The folder holds no classifier of ours, or a broken one.
     """
-    path = Path(folder) / CONFIG
-    try:
-        config: Any = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"is no scorer: it holds no {CONFIG}", path=folder) from None
-    except NotADirectoryError:
-        raise InputError("is a file; a scorer is a folder", path=folder) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=path) from None
-    except (ValueError, RecursionError):
-        raise InputError("is no JSON in UTF-8", path=path) from None
+    path, config = read_config(folder)
     return parse_settings(config, path)
 
 
 def parse_settings(config: Any, path: str | Path | None = None) -> ScorerSettings:
-    """The settings inside a parsed `config.json`.
+    """Reads the settings inside a parsed `config.json`.
 
     Raises:
         InputError: There are none, or they are broken.
     """
-    found = config.get("flames") if isinstance(config, dict) else None
-    if not isinstance(found, dict):
+    section = config.get("flames") if isinstance(config, dict) else None
+    if not isinstance(section, dict):
         hint = "train one with `flames scorer train` or import one with `flames scorer import`"
         raise InputError(f"is no scorer of Flames (no `flames` entry); {hint}", path=path)
+    return parse_section(ScorerSettings, section, "flames", path)
+
+
+def parse_section(
+    model: type[_Section], section: Any, name: str, path: str | Path | None
+) -> _Section:
+    """Validates a section of a `config.json`.
+
+    Raises:
+        InputError: It is broken; the first wrong field is named.
+    """
     try:
-        return ScorerSettings.model_validate(found)
+        return model.model_validate(section)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = ".".join(["flames", *(str(part) for part in first["loc"])])
+        field = ".".join([name, *(str(part) for part in first["loc"])])
         raise InputError(f"is broken: {first['msg']}", path=path, field=field) from None
 
 
 def write_settings(folder: str | Path, settings: ScorerSettings) -> None:
-    """Replaces the settings in a folder's `config.json`; the rest of it stays as it is."""
-    from flames.storage.atomic import write_atomic
-
-    path = Path(folder) / CONFIG
-    config = json.loads(path.read_text("utf-8"))
+    """Replaces the settings in a folder's `config.json` and keeps the rest of it."""
+    path, config = read_config(folder)
     config["flames"] = settings.model_dump(mode="json", by_alias=True)
     write_atomic(path, json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True) + "\n")

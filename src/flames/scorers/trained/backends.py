@@ -1,0 +1,266 @@
+"""Backends: what turns a batch of token ids into logits, on which processor."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flames.errors import InputError, MissingExtraError, OutsideError
+
+Ids = NDArray[np.int64]
+Logits = NDArray[np.floating[Any]]
+
+_FLAGS = frozenset(
+    "avx2 avx_vnni avx512f avx512_vnni avx512_bf16 amx_tile amx_int8 amx_bf16 bf16 i8mm".split()
+)  # what matters for matrix products; the last two are ARM's
+
+
+class OutOfMemoryError(OutsideError):
+    """A batch did not fit into memory; a smaller one may."""
+
+
+class Backend(Protocol):
+    """Computes a model.
+
+    Attributes:
+        name: What computes, and how precisely (`openvino int8`).
+        parallel: How many batches to compute at the same time.
+    """
+
+    name: str
+    parallel: int
+
+    def infer(self, ids: Ids, mask: Ids) -> Logits:
+        """Computes a batch; may be called from several threads at once.
+
+        Args:
+            ids: Token ids (rows × tokens).
+            mask: 1 for tokens, 0 for padding, same shape.
+
+        Returns:
+            All heads' logits (rows × all classes).
+
+        Raises:
+            OutOfMemoryError: The batch is too large.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A processor.
+
+    Args:
+        name: The name it reports.
+        flags: Its features that matter for matrix products.
+        cores: How many cores this process may use.
+    """
+
+    name: str
+    flags: frozenset[str]
+    cores: int
+
+    @property
+    def bf16(self) -> bool:
+        """Whether it multiplies bfloat16 in hardware."""
+        return bool(self.flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+    @property
+    def int8(self) -> bool:
+        """Whether it multiplies 8-bit integers in hardware."""
+        return bool(self.flags & {"avx_vnni", "avx512_vnni", "amx_int8", "i8mm"})
+
+    @property
+    def amx(self) -> bool:
+        """Whether it has Intel's matrix unit."""
+        return "amx_tile" in self.flags
+
+
+@cache
+def processor() -> Processor:
+    """Returns this machine's processor; without features if there is no `/proc/cpuinfo`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+    except OSError:
+        text = ""
+    return parse_cpuinfo(text, cores or 1)
+
+
+def parse_cpuinfo(cpuinfo: str, cores: int) -> Processor:
+    """Reads the text of `/proc/cpuinfo`."""
+    fields: dict[str, str] = {}
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip(), value.strip())
+    flags = set((fields.get("flags") or fields.get("Features") or "").split())
+    return Processor(fields.get("model name", "unknown"), _FLAGS & flags, cores)
+
+
+def _memory_or(error: Exception, shape: tuple[int, ...]) -> Exception:
+    """The error of a runtime, as `OutOfMemoryError` if memory ran out."""
+    if isinstance(error, MemoryError) or "alloc" in str(error).lower():
+        return OutOfMemoryError(f"not enough memory for a batch of {shape[0]} × {shape[1]} tokens")
+    return error
+
+
+def _unreadable(runtime: str, error: Exception, path: Path) -> InputError:
+    reason = " ".join(str(error).split())[:200]
+    return InputError(f"cannot be run by {runtime}: {reason}", path=path)
+
+
+def session(path: Path, threads: int) -> Any:
+    """Opens a model with onnxruntime.
+
+    From 1.29 on, onnxruntime reports every model it opens to its makers unless an environment
+    variable is set before the import.
+
+    Args:
+        path: An ONNX model.
+        threads: Threads per batch; 0 for all cores.
+
+    Raises:
+        InputError: The model cannot be read.
+        MissingExtraError: onnxruntime is not installed.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingExtraError("cpu", "scoring with onnxruntime") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no public base
+        raise _unreadable("onnxruntime", error, path) from None
+
+
+class OnnxRuntime:
+    """An ONNX model on onnxruntime's CPU provider, one batch per core at a time.
+
+    Args:
+        path: The model.
+        precision: `fp32` or `int8`, as the model was written.
+        threads: Cores to use; by default all that the process may use.
+
+    Raises:
+        InputError: The model cannot be read.
+        MissingExtraError: onnxruntime is not installed.
+    """
+
+    def __init__(self, path: Path, precision: str, threads: int | None = None) -> None:
+        self.name = f"onnxruntime {precision}"
+        self.parallel = threads or processor().cores
+        self._session = session(path, threads=1)
+
+    def infer(self, ids: Ids, mask: Ids) -> Logits:
+        """Computes a batch; see `Backend`."""
+        try:
+            outputs = self._session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
+        except Exception as error:
+            raise _memory_or(error, ids.shape) from None
+        logits: Logits = outputs[0]
+        return logits
+
+
+class OpenVino:
+    """An ONNX model on OpenVINO's CPU plugin, one stream per core.
+
+    Importing OpenVINO reports its use to its makers unless its telemetry package is missing; None
+    in that package's place makes the import take the stub that OpenVINO has for that case.
+
+    Args:
+        path: The model.
+        precision: What to compute in: `fp32`, `bf16`, or `int8` (a quantized model; what is not
+            quantized in it is computed in bf16 where the processor can, else in fp32).
+        threads: Cores to use; by default all that the process may use.
+
+    Raises:
+        InputError: The model cannot be read.
+        MissingExtraError: OpenVINO is not installed.
+    """
+
+    def __init__(self, path: Path, precision: str, threads: int | None = None) -> None:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+        try:
+            import openvino
+        except ImportError:
+            raise MissingExtraError("cpu", "scoring with OpenVINO") from None
+        self.name = f"openvino {precision}"
+        self.parallel = threads or processor().cores
+        bf16 = precision == "bf16" or (precision == "int8" and processor().bf16)
+        config = {
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "NUM_STREAMS": self.parallel,
+            "INFERENCE_NUM_THREADS": self.parallel,
+            "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
+        }
+        core = openvino.Core()
+        try:
+            self._model = core.compile_model(core.read_model(str(path)), "CPU", config)
+        except RuntimeError as error:
+            raise _unreadable("OpenVINO", error, path) from None
+        self._free: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(self.parallel):
+            self._free.put(self._model.create_infer_request())
+        # The first array that OpenVINO sees sets up its bindings, and two threads that get there
+        # at the same time deadlock: one row goes ahead alone.
+        row = np.ones((1, 2), dtype=np.int64)
+        self.infer(row, row)
+
+    def infer(self, ids: Ids, mask: Ids) -> Logits:
+        """Computes a batch; see `Backend`."""
+        request = self._free.get()
+        try:
+            outputs = request.infer({"input_ids": ids, "attention_mask": mask})
+            logits: Logits = outputs["logits"].copy()
+            return logits
+        except (MemoryError, RuntimeError) as error:
+            raise _memory_or(error, ids.shape) from None
+        finally:
+            self._free.put(request)
+
+
+class Torch:
+    """A `FlamesScorer` on its device and in its precision.
+
+    Args:
+        model: The scorer, in evaluation mode.
+    """
+
+    parallel = 1
+
+    def __init__(self, model: Any) -> None:
+        self.name = f"torch {str(model.dtype).removeprefix('torch.')} {model.device}"
+        self.model = model
+
+    def compute(self, ids: Any, mask: Any) -> Any:
+        """Computes the logits of tensors of ids and mask (rows × width)."""
+        return self.model(input_ids=ids, attention_mask=mask).logits
+
+    def infer(self, ids: Ids, mask: Ids) -> Logits:
+        """Computes a batch; see `Backend`."""
+        import torch
+
+        device = self.model.device
+        try:
+            with torch.inference_mode():
+                tensors = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
+                return np.asarray(self.compute(*tensors).float().cpu().numpy())
+        except torch.OutOfMemoryError:
+            if device.type == "cuda":
+                torch.cuda.empty_cache()
+            raise OutOfMemoryError(
+                f"not enough memory on {device} for {ids.shape[0]} × {ids.shape[1]} tokens; use a "
+                "smaller model, another device or --scorer-option dtype=bfloat16"
+            ) from None

@@ -1,0 +1,279 @@
+"""What a trained scorer reaches on held-back data: evaluations, figures and the model card."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from flames import __version__
+from flames.analysis.evaluate import compare_scorers, evaluate, majority_labels, score_labelled
+from flames.analysis.evaluation import Evaluation
+from flames.errors import FlamesError
+from flames.metrics.result import Estimate
+from flames.models.local import GEMMA_FILE
+from flames.records import Verdict
+from flames.reports.evaluation import (
+    accuracy_difference,
+    details,
+    metric_columns,
+    print_summary,
+)
+from flames.reports.tables import Block, Cell, Heading, Number, Table, line, markdown_document
+from flames.scorers.base import ScorerContext, ScorerInfo
+from flames.scorers.labelled import LabelledSet
+from flames.scorers.registry import load_scorer
+from flames.scorers.trained.backbone import shown_name
+from flames.scorers.trained.settings import ScorerSettings
+from flames.storage.atomic import write_atomic
+from flames.taxonomy import Language, Taxonomy
+from flames.training.options import TrainOptions
+from flames.training.splits import Split
+
+_SYNTHETIC = (
+    "Not human. Responses and labels of simulated responders were written by a language model. "
+    "Figures on them say how well the scorer imitates that model, not how well it agrees with "
+    "people, and real models are harder to judge. Train on your own annotations before you rank "
+    "models."
+)
+_LEFT_OUT = (
+    "The part left out is all rows: each was judged by heads that were solved without its model "
+    "and without a third of the prompts, including its own. The saved heads were solved on all "
+    "rows."
+)
+_LIMITS = (
+    "It may be worse on other kinds of texts than those above: the intervals do not cover that.",
+    "Its probabilities are as reliable as the calibration above shows, and only on such texts.",
+    "It reads at most {max_length} tokens: the head and tail of a longer response, with a remark.",
+    "A score is a judgement by rubric, not proof that a response is safe to act on.",
+)
+_GEMMA = (
+    "A derivative of Gemma 3 270M. Gemma is provided under and subject to the Gemma Terms of Use "
+    "found at ai.google.dev/gemma/terms; whoever passes this scorer on must pass on these terms "
+    "and the prohibited use policy with it."
+)
+_OF_STEPS = frozenset(
+    "epochs max_steps batch_size accumulate learning_rate weight_decay warmup train_layers "
+    "lora_rank eval_every patience checkpoint_layers fsdp".split()
+)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training.
+
+    Args:
+        folder: The scorer's folder.
+        evaluations: The evaluation of each held-back part.
+        others: The evaluations of the scorers it is compared with, by part.
+        skipped: Scorers that it could not be compared with, and why.
+    """
+
+    folder: Path
+    evaluations: Mapping[str, Evaluation]
+    others: Mapping[str, Sequence[Evaluation]]
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The evaluation of each part, as JSON."""
+        return {name: each.to_dict() for name, each in self.evaluations.items()}
+
+    def print(self, console: Console, lang: Language) -> None:
+        """Prints a table per part: the new scorer and those it is compared with."""
+        for name, each in self.evaluations.items():
+            console.print(f"\n{name} part")
+            print_summary([each, *self.others[name]], console, lang)
+
+
+def evaluate_parts(
+    held: Mapping[str, LabelledSet],
+    verdicts: Mapping[str, Sequence[Verdict]],
+    settings: ScorerSettings,
+    options: TrainOptions,
+    taxonomy: Taxonomy,
+    split: Split,
+    folder: Path,
+) -> Trained:
+    """Evaluates the new scorer, and those it is compared with, on the held-back parts.
+
+    Args:
+        held: The held-back parts, by name.
+        verdicts: The new scorer's verdicts on each part.
+        settings: The new scorer's settings.
+        options: The scorers to compare with, and the seed.
+        taxonomy: The taxonomy of the labels.
+        split: All parts; the training part gives the majority classes.
+        folder: The new scorer's folder.
+    """
+    info = ScorerInfo(
+        id=settings.id, title="trained here", taxonomy=taxonomy.id, notes=settings.notes
+    )
+    majority = majority_labels(split.training.rows)
+    evaluations: dict[str, Evaluation] = {}
+    others: dict[str, list[Evaluation]] = {}
+    skipped: dict[str, str] = {}
+    seed = options.seed
+    for name, part in held.items():
+        own, others[name] = verdicts[name], []
+        evaluations[name] = evaluate(part, own, info, taxonomy, majority=majority, seed=seed)
+        for spec in options.compare or ():
+            try:
+                scorer = load_scorer(spec, ScorerContext(taxonomy=taxonomy))
+                theirs, seconds = score_labelled(scorer, part)
+                each = evaluate(part, theirs, scorer.info, taxonomy, seconds=seconds, seed=seed)
+                gap = compare_scorers(part, theirs, own, seed=seed)
+            except FlamesError as error:
+                skipped[spec] = str(error)
+            else:
+                others[name].append(each.model_copy(update={"difference": gap}))
+    return Trained(folder, evaluations, others, skipped)
+
+
+def write_results(
+    result: Trained,
+    split: Split,
+    options: TrainOptions,
+    settings: ScorerSettings,
+    taxonomy: Taxonomy,
+    parameters: int,
+    shortened: Mapping[str, int],
+) -> None:
+    """Writes the figures and the model card into the scorer's folder.
+
+    Args:
+        result: The evaluations.
+        split: The data.
+        options: How the scorer was trained.
+        settings: Its settings.
+        taxonomy: Its dimensions.
+        parameters: Its number of weights.
+        shortened: How many inputs of each part were longer than the window.
+    """
+    for name, own in result.evaluations.items():
+        data = {
+            "schema": 1,
+            "results": [each.to_dict() for each in (own, *result.others[name])],
+        }
+        text = json.dumps(data, ensure_ascii=False, indent=1)
+        write_atomic(result.folder / f"evaluation-{name.replace(' ', '-')}.json", text + "\n")
+    backbone = shown_name(options.backbone)
+    base = f"base_model: {backbone}\n" if "/" in backbone else ""
+    heads = ", ".join(f"{h.name} {'/'.join(map(str, h.scale))}" for h in settings.heads)
+    blocks: list[Block] = [
+        Heading(settings.id),
+        line(
+            f"Scores a response to a prompt on {len(settings.heads)} dimensions of {taxonomy.id}: "
+            f"{heads}. One linear head per dimension on a pretrained backbone, trained together; "
+            f"made by flames scorer train {__version__}.",
+            kind="paragraph",
+        ),
+    ]
+    if any(part.synthetic for part in split.parts().values()):
+        blocks.append(line(_SYNTHETIC, kind="paragraph"))
+    blocks += [Heading("Results", 2), *_results(result, each=split.each)]
+    for name, own in result.evaluations.items():
+        blocks += [Heading(f"The {name} part in detail", 2), *details(own, taxonomy)]
+    blocks += [Heading("Data", 2), *_data(split, taxonomy, shortened)]
+    blocks += [Heading("Training", 2)]
+    blocks += [line(text) for text in _training(options, settings, backbone, parameters)]
+    limits = (text.format(max_length=settings.max_length) for text in _LIMITS)
+    blocks += [Heading("Limits", 2)]
+    blocks += [line(text) for text in (*_unseen(split, settings), *limits)]
+    if backbone == GEMMA_FILE:
+        blocks += [Heading("Licence", 2), line(_GEMMA, kind="paragraph")]
+    blocks.append(Heading("Use", 2))
+    card = (
+        f"---\nlibrary_name: flames-bench\npipeline_tag: text-classification\n{base}"
+        f"tags:\n- flames\n- harmlessness\n---\n\n{markdown_document(blocks, 'en')}\n"
+        f"```\nflames score responses.jsonl --scorer {settings.name}\n"
+        f"flames scorer eval {settings.name} --labels your_labels.jsonl\n```\n"
+    )
+    write_atomic(result.folder / "README.md", card)
+
+
+def _results(result: Trained, *, each: bool) -> Iterator[Block]:
+    columns = metric_columns(lambda one: one.overall, "scored", "accuracy", "macro_f1", "kappa")
+    rows: list[list[Cell]] = []
+    for part, own in result.evaluations.items():
+        gaps: list[Cell] = ["", *map(accuracy_difference, result.others[part])]
+        for one, gap in zip((own, *result.others[part]), gaps, strict=True):
+            name = "this scorer" if one is own else one.scorer
+            rows.append([part, name, *(column.cell(one) for column in columns), gap])
+        gain = Number(_negative(own.overall.gain), sign=True)
+        majority = Number(own.overall.majority)
+        rows.append([part, "majority class of training", "", majority, "", "", gain])
+        if own.overall.annotators is not None:
+            agreement = Number(own.overall.annotators.agreement)
+            rows.append([part, "annotators with each other", "", agreement, "", "", ""])
+    titles = ("part", "scorer", *(column.title for column in columns))
+    yield Table.of_cells("", (*titles, "accuracy less this scorer's"), rows, text=2)
+    yield line("In brackets: 95% intervals, prompts resampled.", kind="paragraph")
+    compared = [one for others in result.others.values() for one in others]
+    for note in dict.fromkeys(note for one in compared for note in one.notes):
+        yield line(str(note))
+    if each:
+        yield line(_LEFT_OUT, kind="paragraph")
+    for spec, reason in result.skipped.items():
+        yield line(f"Not compared with {spec}: {reason}.")
+
+
+def _negative(gain: Estimate | None) -> Estimate | None:
+    if gain is None:
+        return None
+    negative = {"value": 0.0 - gain.value, "low": -gain.high, "high": -gain.low}
+    return gain.model_copy(update=negative)
+
+
+def _data(split: Split, taxonomy: Taxonomy, shortened: Mapping[str, int]) -> Iterator[Block]:
+    parts = split.parts()
+    rows: list[list[Cell]] = []
+    for dimension in taxonomy.dimensions:
+        cells: list[Cell] = [dimension.name]
+        for part in parts.values():
+            scores = Counter(row.score for row in part.rows if row.dimension == dimension.name)
+            counts = ", ".join(f"{scores[score]:,} × {score}" for score in dimension.scale)
+            cells.append(f"{sum(scores.values()):,} ({counts})")
+        rows.append(cells)
+    rows.append(["all", *(len(part.rows) for part in parts.values())])
+    rows.append(["shortened to fit", *(shortened.get(name, 0) for name in parts)])
+    yield Table.of_cells("", ("dimension", *parts), rows)
+    yield line("Models of each part:", kind="paragraph")
+    for name, part in parts.items():
+        prompts = len({row.key.prompt_id for row in part.rows})
+        yield line(f"{name}: {', '.join(part.models)} ({prompts:,} prompts)")
+    if split.unused:
+        yield line(f"in no part: {split.unused:,} rows")
+    yield line("Label files:", kind="paragraph")
+    for file, sha in split.training.files.items():
+        yield line(f"{file}: SHA-256 {sha}")
+    for reason, n in split.training.excluded.items():
+        yield line(f"left out: {n:,} × {reason}")
+
+
+def _training(
+    options: TrainOptions, settings: ScorerSettings, backbone: str, parameters: int
+) -> Iterator[str]:
+    assert settings.training_data is not None
+    yield f"parameters: {parameters:,}"
+    yield f"training rows: SHA-256 {settings.training_data.sha256} over ids, texts and targets"
+    used = options.to_dict() | {"backbone": backbone, "pooling": settings.pooling}
+    used["learning_rate"] = options.rate
+    for name, value in used.items():
+        if value is not None and not (options.frozen and name in _OF_STEPS):
+            yield f"{name}: {value}"
+    versions = (f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers"))
+    yield f"software: {', '.join(versions)}"
+
+
+def _unseen(split: Split, settings: ScorerSettings) -> Iterator[str]:
+    for head in settings.heads:
+        rows = (row for row in split.training.rows if row.dimension == head.name)
+        seen = {score for row in rows for score in row.votes.values()}
+        if missing := [str(score) for score in head.scale if score not in seen]:
+            yield f"{head.name}: no training row has the score {', '.join(missing)}."
