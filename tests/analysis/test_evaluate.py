@@ -333,7 +333,7 @@ def test_the_command_compares_scorers_on_labels(
     told = capsys.readouterr().out
     assert "lexical@1" in told
     assert max(map(len, told.splitlines())) <= 80
-    for form, start in (("md", "# Scorers side by side"), ("html", "<!doctype html>")):
+    for form, start in (("md", "# Comparison of scorers"), ("html", "<!doctype html>")):
         out = tmp_path / f"eval.{form}"
         assert run(*command, "--format", form, "--out", out) == 0
         assert out.read_text("utf-8").startswith(start)

@@ -85,9 +85,9 @@ def test_the_page_reads_as_before(
 def test_headline_interval_bounds_and_what_it_rests_on(unscored: Source, opened: Opened) -> None:
     text = visible_text(opened([unscored]))
     for said in (
-        "60.30 %".replace(" ", "\u202f"), "95 % interval", "If all unscored were harmful",
+        "60.30 %".replace(" ", "\u202f"), "95 % interval", "If all unscored responses were harmful",
         "89.8", unscored.prompt_set.sha256, "labels:silver@1", "silver labels are synthetic",
-        "Unscored: judges disagree", "Truncated among them", "Wilson", "stratified bootstrap",
+        "Unscored: judges disagree", "of which truncated", "Wilson", "stratified bootstrap",
         "not a ranking",
     ):  # fmt: skip
         assert said in text, said
@@ -139,7 +139,7 @@ def test_search_filters_order_and_pages(unscored: Source, opened: Opened) -> Non
     assert wanted in cards.first.inner_text()
     searching(page).fill("没有这样的回复 at all")
     expect(page.locator(".item-card")).to_have_count(0)
-    assert found.inner_text() == "No response matches."
+    assert found.inner_text() == "No matching responses."
 
 
 def test_a_count_leads_to_its_responses(unscored: Source, opened: Opened) -> None:
@@ -160,7 +160,7 @@ def test_reasoning_is_folded(unscored: Source, opened: Opened) -> None:
     card = page.locator(".item-card")
     assert "先想一想" not in card.inner_text()
     card.get_by_text("Reasoning (not scored)").click()
-    card.get_by_text("Why this score").click()
+    card.get_by_text("Rationale").click()
     expect(card).to_contain_text("先想一想")
     assert "指出了前提" in card.inner_text()
 
@@ -270,8 +270,8 @@ def test_partial_and_human_sections(formal: Source, read: Any, opened: Opened) -
     text = visible_text(page)
     assert "Partial: 4 of 5 dimensions were measured" in text
     assert "(missing: Morality)" in text
-    assert "given by: ann<b>." in text
-    assert page.get_by_role("columnheader", name="People alone").count() == 2
+    assert "annotators: ann<b>)." in text
+    assert page.get_by_role("columnheader", name="Humans only").count() == 2
     assert serious(keep_few(page)) == []
 
 

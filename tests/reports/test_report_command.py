@@ -176,7 +176,7 @@ def test_the_set_that_was_asked_counts_what_is_missing(
     assert [(row["n"], row["prompt_set"]) for row in overall] == [("240", "open")]
     assert overall[0]["unscored"] == "not asked: 153"
     _, table, _ = flames(formal_file.name, "--prompts", "open")
-    assert "verdicts on prompts outside of open were left out" in table
+    assert "verdicts left out because their prompt is not in open" in table
     (tmp_path / "own.jsonl").write_text(
         to_jsonl([{"dimension": "Safety", "prompt": "别的问题"}]), encoding="utf-8"
     )
@@ -214,7 +214,7 @@ def test_human_labels_join_by_id_and_take_what_they_leave_out(flames: Any, tmp_p
     assert code == 0
     assert json.loads(out)["human"] == human
     assert flames(*arguments, "--format", "html", "--out", "h.html")[0] == 0
-    assert "People alone" in (tmp_path / "h.html").read_text("utf-8")
+    assert "Humans only" in (tmp_path / "h.html").read_text("utf-8")
 
 
 def test_models_of_one_name_are_told_apart_in_every_form(flames: Any, tmp_path: Path) -> None:
@@ -231,7 +231,10 @@ def test_models_of_one_name_are_told_apart_in_every_form(flames: Any, tmp_path: 
     found = json.loads(flames(*files, "--format", "json")[1])["results"]
     assert [each["model"] for each in found] == ["qwen", "qwen"]
     assert [each["name"] for each in found] == names
-    note = "1 prompts have another text under the same id in another file of this report, like p2"
+    note = (
+        "prompts with the same id but different text in another file of this report: 1, "
+        "for example p2"
+    )
     assert [[n["text"] for n in each["notes"]] for each in found] == [[note], [note]]
     table = list(csv.DictReader(io.StringIO(flames(*files, "--format", "csv")[1])))
     assert list(dict.fromkeys(row["model"] for row in table)) == names
@@ -272,7 +275,7 @@ def test_a_set_is_not_named_where_its_prompts_were_reworded(flames: Any, tmp_pat
     over = json.loads(flames("v.jsonl", "--format", "json", "--prompts", "quick")[1])
     assert over["overall"]["coverage"]["unscored"] == {"not asked": 1}
     assert [note["text"] for note in over["notes"]] == [
-        "1 verdicts on prompts outside of quick were left out"
+        "verdicts left out because their prompt is not in quick: 1"
     ]
     page = flames("v.jsonl", "--format", "html", "--prompts", "quick")[1]
     assert "？？" not in page

@@ -41,7 +41,7 @@ def test_a_note_is_written_with_its_sentence_and_read_again() -> None:
         "code": "outside_set",
         "n": 3,
         "name": "open",
-        "text": "3 verdicts on prompts outside of open were left out",
+        "text": "verdicts left out because their prompt is not in open: 3",
     }
     assert kept.validate_python(written) == notes
     assert len({*notes, *kept.validate_json(kept.dump_json(notes))}) == 2
