@@ -14,24 +14,27 @@ Messages are one line, in plain words: what is wrong, where, and what would be r
 from __future__ import annotations
 
 import os
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 # Where the builds of torch without CUDA are; the default build brings several gigabytes of it.
 CPU_TORCH = "https://download.pytorch.org/whl/cpu"
 
 
 class FlamesError(Exception):
-    """Base of all errors that are meant to be read by a user."""
+    """Base of all errors that are shown to the user."""
 
     exit_code: ClassVar[int] = 2
 
 
 class InputError(FlamesError):
-    """A file, a line or a field holds something that cannot be used.
+    """A file, a line or a field is not what it should be.
 
     Args:
-        message: What is wrong and what would be right, without a full stop.
-        path: The file it was found in.
+        message: What is wrong; what to do. No full stop.
+        path: The file.
         line: The line (or spreadsheet row) counted from 1.
         field: The field's name as the file spells it.
     """
@@ -60,13 +63,33 @@ class InputError(FlamesError):
         field = f"field `{self.field}`: " if self.field else ""
         return f"{where}{field}{self.message}"
 
+    @classmethod
+    def invalid(
+        cls,
+        error: ValidationError,
+        what: str,
+        path: str | os.PathLike[str] | None = None,
+        section: str | None = None,
+    ) -> InputError:
+        """Returns the error for data that failed validation, with the first problem and its field.
+
+        Args:
+            error: The validation error.
+            what: What is wrong in general, like `is no manifest`.
+            path: The file.
+            section: The field that holds the data.
+        """
+        first = error.errors(include_url=False)[0]
+        parts = ([] if section is None else [section]) + [str(part) for part in first["loc"]]
+        return cls(f"{what}: {first['msg']}", path=path, field=".".join(parts) or None)
+
     def at(self, path: str | os.PathLike[str] | None, line: int | None) -> InputError:
-        """The same error, placed in a file."""
+        """Returns the same error with its place in a file."""
         return InputError(self.message, path=path, line=line, field=self.field)
 
 
 class UsageError(FlamesError):
-    """The call cannot be carried out as it was made."""
+    """The call cannot be carried out."""
 
 
 class MissingExtraError(UsageError):
@@ -74,7 +97,7 @@ class MissingExtraError(UsageError):
 
     Args:
         extra: Name of the extra of `flames-bench` to install.
-        needed_for: What the caller wanted to do, as a noun phrase.
+        needed_for: What needs it, as a noun phrase.
     """
 
     def __init__(self, extra: str, needed_for: str) -> None:
@@ -86,13 +109,13 @@ class MissingExtraError(UsageError):
 
 
 class CheckFailed(FlamesError):
-    """A check ran to its end and its answer is no."""
+    """A check ran and failed."""
 
     exit_code = 1
 
 
 class OutsideError(FlamesError):
-    """Something outside of Flames failed; what was done so far is kept."""
+    """Something outside Flames failed; the results so far are kept."""
 
     exit_code = 3
 

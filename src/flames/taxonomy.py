@@ -225,7 +225,4 @@ def load_taxonomy(path: str | Path | None = None) -> Taxonomy:
     try:
         return Taxonomy.model_validate(data)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"]) or None
-        message = f"no usable taxonomy: {first['msg']}"
-        raise InputError(message, path=path, field=field) from None
+        raise InputError.invalid(error, "is no usable taxonomy", path) from None

@@ -11,8 +11,7 @@ import pytest
 
 from flames.errors import UsageError
 from flames.scorers.scoring import VerdictJournal
-from flames.storage.atomic import folder_atomic
-from flames.storage.lock import lock, locked
+from flames.storage.atomic import folder_atomic, lock, locked
 
 
 def test_a_lock_is_of_what_stands_there(tmp_path: Path) -> None:
@@ -39,5 +38,5 @@ def test_a_file_system_without_locks_is_told(
         "run": locked(tmp_path),
         "scoring": VerdictJournal(tmp_path / "out.jsonl", "s@1", "scored", None),
     }[writer]
-    with pytest.raises(UsageError, match="its file system gives no locks: No locks available"):
+    with pytest.raises(UsageError, match="its file system has no locks: No locks available"):
         entered.__enter__()

@@ -175,7 +175,7 @@ def test_other_peoples_folders_are_left_alone(tmp_path: Path, prompts: PromptSet
         create_run(tmp_path, manifest(prompts), prompts.prompts)
     with pytest.raises(UsageError):
         create_run(tmp_path / "mine.txt", manifest(prompts), prompts.prompts)
-    with pytest.raises(InputError, match=r"no manifest\.json"):
+    with pytest.raises(InputError, match=r"has no manifest\.json"):
         open_run(tmp_path)
     with pytest.raises(InputError, match="no such directory"):
         open_run(tmp_path / "none")

@@ -1,1 +1,1 @@
-"""Files on disk: rows, records, atomic writes, locks, journals and run directories."""
+"""Files on disk: rows, records, atomic writes, locks, journals, checksums, run directories."""

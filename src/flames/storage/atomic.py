@@ -1,7 +1,4 @@
-"""Writing files so that a kill at any moment leaves the old one or the new one, never half.
-
-Writing folders so that a kill at any moment leaves the old one or the new one, never half.
-"""
+"""Writes files and folders so that a kill leaves the old one or the new one; takes locks."""
 
 from __future__ import annotations
 
@@ -17,15 +14,14 @@ from typing import Any
 
 from flames.errors import UsageError
 from flames.records import dump_line
-from flames.storage.lock import lock
 from flames.text import for_cell
 
 
 def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> Path:
-    """Writes a whole file, parents included, by renaming a complete and flushed neighbour.
+    """Writes a whole file, with its parents, by renaming a complete and flushed neighbour.
 
     Raises:
-        UsageError: The place cannot be written to.
+        UsageError: The file cannot be written.
     """
     target = Path(path)
     real = Path(os.path.realpath(path))  # a link stays a link
@@ -33,7 +29,7 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> Path:
     temporary: str | None = None
     try:
         if real.exists() and not real.is_file() and not real.is_dir():
-            real.write_bytes(raw)  # a pipe or a device is no file to be replaced
+            real.write_bytes(raw)  # a pipe or a device cannot be replaced
             return target
         real.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
@@ -59,12 +55,12 @@ def _umask() -> int:
 
 
 def to_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
-    """JSON Lines, one object a line."""
+    """Returns rows as JSON Lines."""
     return "".join(dump_line(dict(row)) + "\n" for row in rows)
 
 
 def to_csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
-    """CSV with a header; cells that a spreadsheet would take for a formula are neutralised."""
+    """Returns rows as CSV with a header; cells that look like formulas are neutralised."""
     names = list(columns)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -76,19 +72,19 @@ def to_csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
 
 @contextlib.contextmanager
 def folder_atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A new folder that takes its place, whole, when the block ends without an error.
+    """Makes a new folder that replaces `path`, whole, when the block ends without an error.
 
-    It is filled inside a hidden one beside it, one a target, which its writer locks: what a
-    killed writer left there is cleared away by the next one, what a living one fills never.
+    It is filled inside a hidden folder next to it, which the writer locks: the next writer
+    removes what a killed one left, but never what a living one fills.
 
     Args:
-        path: Where it is to stand; a folder that stands there is replaced.
+        path: The folder to make or replace.
 
     Yields:
         The empty folder to fill.
 
     Raises:
-        UsageError: The place cannot be written to, or another process is writing it.
+        UsageError: The folder cannot be written, or another process is writing it.
     """
     target = Path(os.path.realpath(path))  # a link stays a link
     place = target.with_name(f".{target.name}.new")
@@ -109,14 +105,14 @@ def folder_atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _put_right(made: Path, old: Path, target: Path) -> None:
-    """Finishes what was stopped between the two renames."""
+    """Finishes a replacement that was stopped between the two renames."""
     if old.exists() and not target.exists():
         os.replace(made, target)
 
 
 @contextlib.contextmanager
 def _locked(place: Path, path: str | os.PathLike[str]) -> Iterator[None]:
-    """Makes a folder and holds its lock, which ends with the process, however that ends."""
+    """Makes a folder and holds its lock."""
     try:
         place.mkdir(parents=True, exist_ok=True)
         handle = os.open(place, os.O_RDONLY)
@@ -125,6 +121,56 @@ def _locked(place: Path, path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         if not lock(handle, place):
             raise UsageError(f"{os.fspath(path)}: another process is writing it")
+        yield
+    finally:
+        os.close(handle)
+
+
+def lock(handle: int, path: str | os.PathLike[str]) -> bool:
+    """Takes the lock of an open file or folder, without waiting for it.
+
+    The system frees the lock when the process ends in any way.
+
+    Args:
+        handle: Its file descriptor.
+        path: Its path.
+
+    Returns:
+        Whether the lock was free, and the path still leads there: its holder may have renamed it.
+
+    Raises:
+        UsageError: The file system has no locks.
+    """
+    import fcntl  # Windows has none, and reading must work there
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    except OSError as error:
+        message = f"{os.fspath(path)}: its file system has no locks: {error.strerror}"
+        raise UsageError(message) from None
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the lock of a run directory, so that it has one writer.
+
+    Raises:
+        UsageError: Another process holds it, or the file system has no locks.
+    """
+    path = folder / ".lock"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        if not lock(handle, path):
+            holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
+            raise UsageError(
+                f"{folder}: another process ({holder or 'unknown'}) is writing to this run; "
+                "wait for it, or choose another --out"
+            )
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(handle)

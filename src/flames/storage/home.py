@@ -1,4 +1,4 @@
-"""Where Flames keeps what it fetched: `FLAMES_HOME`, or the user's cache directory."""
+"""The folder for fetched and cached files: `FLAMES_HOME`, or the user's cache directory."""
 
 from __future__ import annotations
 
@@ -10,23 +10,19 @@ from flames.errors import UsageError
 
 
 def home() -> Path:
-    """The folder for fetched prompt sets, models and cached checks (it may not exist yet).
+    """Returns the folder for prompt sets, models and cached checks; it may not exist yet.
 
     Raises:
-        UsageError: The user has no home directory, and `FLAMES_HOME` names no other folder.
+        UsageError: The user has no home directory, and `FLAMES_HOME` is not set.
     """
     try:
-        return _home()
-    except RuntimeError:  # what pathlib says of a container's nameless user
+        if chosen := os.environ.get("FLAMES_HOME"):
+            return Path(chosen).expanduser()
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "flames"
+        base = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
+        return (Path(base) if base else Path.home() / ".cache") / "flames"
+    except RuntimeError:  # pathlib's error for a container's nameless user
         raise UsageError(
             "there is no home directory to keep files in: set FLAMES_HOME to a folder"
         ) from None
-
-
-def _home() -> Path:
-    if chosen := os.environ.get("FLAMES_HOME"):
-        return Path(chosen).expanduser()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "flames"
-    base = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "flames"

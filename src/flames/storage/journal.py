@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from flames.errors import InputError, OutsideError, UsageError
 from flames.records import Key, Response
-from flames.storage.lock import lock
+from flames.storage.atomic import lock
 
 K = TypeVar("K")
 V = TypeVar("V")

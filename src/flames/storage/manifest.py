@@ -1,4 +1,4 @@
-"""What a run's manifest says: what was asked of whom."""
+"""The manifest of a run: model, prompts, settings and sessions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from flames.records import PromptSetInfo
+from flames.records import Frozen, PromptSetInfo
 
 _SECRET = re.compile(
     r"api[-_]?key|authorization|secret|passw|credential|cookie|(?:access|auth|bearer)[-_]?token",
@@ -16,12 +16,8 @@ _SECRET = re.compile(
 )
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
-
-
-class RunSession(_Part):
-    """One time that the run was worked on. Times are ISO 8601 in UTC."""
+class RunSession(Frozen, extra="allow"):
+    """One session of asking. Times are ISO 8601 in UTC."""
 
     started: str
     ended: str | None = None
@@ -32,12 +28,12 @@ class RunSession(_Part):
     outcome: str | None = None
 
 
-class Manifest(_Part):
-    """What was asked of whom, with checksums and versions.
+class Manifest(Frozen, extra="allow"):
+    """The model, prompts and settings of a run, with checksums and versions.
 
-    `model` is what records call it; `asked` describes the model as it was reached (provider,
-    address, checksum of its file). `samples` is how often each prompt is asked. `counts` and
-    `responses_sha256` are there once the last check of the run found it in order.
+    `model` is the name in the records; `asked` describes the model as it was reached (provider,
+    address, checksum of its file). `samples` is the number of responses per prompt. `counts` and
+    `responses_sha256` are there once the run has passed its last check.
     """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
@@ -58,11 +54,11 @@ class Manifest(_Part):
 
     @property
     def planned(self) -> int:
-        """How many responses a complete run holds."""
+        """Number of responses of a complete run."""
         return self.prompt_set.n * self.samples
 
     def settings(self) -> dict[str, Any]:
-        """What must be the same for a run to be resumed."""
+        """Returns what must be the same for a run to be resumed."""
         return {
             "model": self.model,
             **{f"model's {name}": value for name, value in self.asked.items()},
@@ -75,7 +71,7 @@ class Manifest(_Part):
 
 
 def differences(old: Manifest, new: Manifest) -> list[str]:
-    """In what two runs differ, each as a short phrase."""
+    """Lists how the settings of two runs differ, each as a short phrase."""
     before, now = old.settings(), new.settings()
     found = []
     for name in [*before, *(name for name in now if name not in before)]:
@@ -99,7 +95,7 @@ def _short(value: Any) -> str:
 
 
 def without_secrets(data: Any) -> Any:
-    """The data with the values of fields that hold secrets by their name taken out."""
+    """Returns data with the values of all fields named like secrets replaced by `***`."""
     if isinstance(data, Mapping):
         return {
             name: "***" if _SECRET.search(str(name)) else without_secrets(value)

@@ -1,7 +1,4 @@
-"""Typed records from the rows of a file.
-
-The fields of a row, put into the shape that records have.
-"""
+"""Typed records from the rows of a file."""
 
 from __future__ import annotations
 
@@ -9,28 +6,27 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import ValidationError
 
 from flames.errors import InputError
-from flames.finish_reasons import status_of
 from flames.options import Opt
-from flames.records import (
-    SCORABLE,
-    THOUGHT_ALOUD,
-    AnyRecord,
-    Prompt,
-    Response,
-    Status,
-    Verdict,
-    prompt_id,
+from flames.records import AnyRecord, Prompt, Response, Verdict, prompt_id
+from flames.storage.record_fields import (
+    cleaned,
+    columns_there,
+    name_of,
+    place,
+    plain_error,
+    status_in,
+    take_thinking_out,
+    whole,
 )
 from flames.storage.rows import parse_mapping, read_rows, stem_of
-from flames.taxonomy import Dimension, Taxonomy, default_taxonomy, load_taxonomy
-from flames.text import has_visible_text, normalize_text, shorten, split_opening, texts_differ
+from flames.taxonomy import Taxonomy, default_taxonomy, load_taxonomy
+from flames.text import normalize_text, shorten, texts_differ
 
 
 @dataclass(frozen=True)
@@ -83,18 +79,18 @@ class RecordOptions(FileOptions):
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a file's rows become records.
+    """How to turn the rows of a file into records.
 
     Args:
-        taxonomy: What dimensions, subcomponents and scores are looked up in.
+        taxonomy: Dimensions, subcomponents and scores.
         mapping: Our field name → the file's.
-        encoding: Of the text; UTF-8 unless given.
-        model: The model of rows that name none; the file's stem unless given.
+        encoding: Encoding of the text; UTF-8 by default.
+        model: The model of rows that name none; the file's stem by default.
         prompts: Known prompts by id; rows that lack dimension or text take them from here.
-        anonymous: Accept verdicts without `prompt_id` and `prompt`, known by their line alone.
+        anonymous: Accept verdicts without `prompt_id` and `prompt`; the line number is their id.
         placed: Refuse responses without a dimension, which cannot be scored.
-        numbered: Rows that repeat a prompt and a model and name no sample are further samples
-            of it, told apart by their response, not mistakes.
+        numbered: Take rows that repeat a prompt and a model without a `sample` as further samples,
+            told apart by their response, instead of as mistakes.
     """
 
     taxonomy: Taxonomy = field(default_factory=default_taxonomy)
@@ -107,7 +103,7 @@ class ReadOptions:
     numbered: bool = False
 
     def named(self, path: str | os.PathLike[str]) -> ReadOptions:
-        """The options with `model` settled for that file."""
+        """Returns the options for a file, its stem being the default model."""
         return self if self.model else replace(self, model=stem_of(path))
 
 
@@ -122,11 +118,11 @@ def read_prompts(
     Args:
         path: The file.
         options: How its rows are read.
-        on_error: Told of each row that cannot be used, which is then passed over; without it
-            the first one is raised.
+        on_error: Called with the error of each bad row, which is then skipped; without it the
+            first error is raised.
 
     Raises:
-        InputError: A row cannot be used, or repeats an id (and so, mostly, a text).
+        InputError: A row cannot be used, or repeats an id.
     """
     return _read(path, options, _prompt, lambda prompt: prompt.id, "prompt", on_error)
 
@@ -199,7 +195,7 @@ def _read(
 
 
 def _one_text(record: AnyRecord, line: int, texts: dict[bytes, tuple[bytes, int]]) -> None:
-    """Refuses a prompt id that stood for another text on an earlier line."""
+    """Refuses a prompt id that an earlier line uses for another text."""
     text = getattr(record, "prompt", None)
     if isinstance(record, Prompt) or not isinstance(text, str) or not text.strip():
         return
@@ -208,7 +204,7 @@ def _one_text(record: AnyRecord, line: int, texts: dict[bytes, tuple[bytes, int]
     if known != own:
         raise InputError(
             f"{shorten(record.prompt_id)} has another `prompt` than on line {earlier}; give it "
-            "an id of its own, or none to be known by its text",
+            "an id of its own, or leave the id out",
             field="prompt_id",
         )
 
@@ -218,7 +214,7 @@ def _digest(value: object) -> bytes:
 
 
 class _Samples:
-    """Numbers the samples of rows that name none, by their response."""
+    """Numbers the samples of rows without a `sample`, by their response."""
 
     def __init__(self) -> None:
         self._known: dict[bytes, int] = {}
@@ -255,7 +251,7 @@ def _prompt(raw: dict[str, Any], line: int, options: ReadOptions) -> Prompt:
     fields = cleaned(raw)
     text = fields.get("prompt")
     if not isinstance(text, str) or not text.strip():
-        there = "" if "prompt" in raw else f" ({_there(raw, 'prompt')})"
+        there = "" if "prompt" in raw else f" ({columns_there(raw, 'prompt')})"
         raise InputError(f"must hold the prompt's text{there}", field="prompt")
     fields.setdefault("id", prompt_id(text))
     place(fields, options.taxonomy, required=True)
@@ -270,9 +266,8 @@ def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
         elif options.anonymous:
             fields["prompt_id"] = f"line-{line}"
         else:
-            raise InputError(
-                f"needs `prompt`, or the `prompt_id` of a known prompt; {_there(fields, 'prompt')}"
-            )
+            there = columns_there(fields, "prompt")
+            raise InputError(f"needs `prompt`, or the `prompt_id` of a known prompt; {there}")
     fields.setdefault("model", options.model)
     fields["sample"] = whole(fields, "sample") or 0
     known = options.prompts.get(fields["prompt_id"])
@@ -286,12 +281,6 @@ def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
                     fields.setdefault(name, value)
 
 
-def _there(fields: Mapping[str, Any], missing: str) -> str:
-    """What stands there instead of a field, and how to say that it is the field."""
-    names = ", ".join(shorten(str(name), 30) for name in islice(fields, 12))
-    return f"there are {names or 'no fields'}; --map {missing}=NAME says which one it is"
-
-
 def _response(raw: dict[str, Any], line: int, options: ReadOptions) -> Response:
     fields = cleaned(raw)
     _identify(fields, line, options)
@@ -302,9 +291,9 @@ def _response(raw: dict[str, Any], line: int, options: ReadOptions) -> Response:
         )
     place(fields, options.taxonomy, required=False)
     if "response" not in raw and "status" not in fields:
-        raise InputError(f"is missing; {_there(raw, 'response')}", field="response")
+        raise InputError(f"is missing; {columns_there(raw, 'response')}", field="response")
     take_thinking_out(fields)
-    fields["status"] = fields.get("status") or _status_of(fields)
+    fields["status"] = fields.get("status") or status_in(fields)
     for name in ("attempts", "usage", "sampling", "latency_s"):
         if fields.get(name) == "":
             del fields[name]
@@ -322,7 +311,7 @@ def _verdict(raw: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
     if not {"score", "predicted", "unscored", "scorer"} & raw.keys():
         raise InputError(
             "has neither `score` nor `predicted`; responses are scored by `flames score` first "
-            f"({_there(raw, 'score')})"
+            f"({columns_there(raw, 'score')})"
         )
     if isinstance(text := fields.get(source), str):
         fields[source] = options.taxonomy.score_named(text) or text
@@ -335,7 +324,7 @@ def _verdict(raw: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
     if score is not None and isinstance(reason, str) and reason.strip():
         raise InputError(f"says why there is no score, but the score is {score}", field="unscored")
     if "status" not in fields and "response" in fields:
-        fields["status"] = _status_of(fields)
+        fields["status"] = status_in(fields)
     status = fields.get("status")
     if status in ("empty", "blocked", "error"):
         score = None
@@ -349,105 +338,3 @@ def _verdict(raw: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
     annotator = fields.get("annotator")
     fields.setdefault("scorer", f"human:{annotator}" if annotator else default)
     return Verdict.model_validate(fields)
-
-
-_TEXTS = frozenset(
-    "dimension subcomponent technique prompt prompt_id id model response scorer source "
-    "annotator rationale unscored".split()
-)
-
-
-def plain_error(error: ValidationError) -> InputError:
-    """The first thing that pydantic found wrong, in our words."""
-    first = error.errors(include_url=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else None
-    if first["type"] == "missing":
-        return InputError("is missing", field=name)
-    got = shorten(repr(first["input"]), 40)
-    return InputError(f"{first['msg'].lower()}, got {got}", field=name)
-
-
-def cleaned(fields: dict[str, Any]) -> dict[str, Any]:
-    """Absent fields taken out; the texts that we know checked, numbers standing for them kept."""
-    kept = {name: value for name, value in fields.items() if value is not None}
-    for name in _TEXTS & kept.keys():
-        value = kept[name]
-        if not isinstance(value, str):
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise InputError(f"must be text, not {type(value).__name__}", field=name)
-            value = kept[name] = str(value)
-        if name not in ("response", "prompt"):
-            kept[name] = value.strip()
-            if not kept[name]:
-                del kept[name]
-    return kept
-
-
-def whole(fields: dict[str, Any], name: str) -> int | None:
-    """A whole number, also as text (spreadsheets) or as 3.0."""
-    value = fields.get(name)
-    if value is None or value == "":
-        return None
-    number: int | None = None
-    if isinstance(value, bool):
-        number = None
-    elif isinstance(value, int):
-        number = value
-    elif isinstance(value, float) and value.is_integer():
-        number = int(value)
-    elif isinstance(value, str):
-        try:
-            as_float = float(value.strip())
-            number = int(as_float) if as_float.is_integer() else None
-        except (ValueError, OverflowError):
-            number = None
-    if number is None:
-        raise InputError(f"must be a whole number, got {shorten(repr(value), 40)}", field=name)
-    return number
-
-
-def place(fields: dict[str, Any], taxonomy: Taxonomy, *, required: bool) -> Dimension | None:
-    """Puts dimension and subcomponent under the taxonomy's own names."""
-    if "dimension" not in fields:
-        if required:
-            names = ", ".join(taxonomy.names)
-            raise InputError(f"is missing; one of: {names}", field="dimension")
-        return None
-    try:
-        dimension = taxonomy.dimension(fields["dimension"])
-    except InputError as error:
-        raise InputError(error.message, field="dimension") from None
-    fields["dimension"] = dimension.name
-    if "subcomponent" in fields and dimension.subcomponents:
-        try:
-            fields["subcomponent"] = dimension.subcomponent(fields["subcomponent"]).name
-        except InputError as error:
-            raise InputError(error.message, field="subcomponent") from None
-    return dimension
-
-
-def name_of(dimension: str, taxonomy: Taxonomy) -> str | None:
-    """The taxonomy's own name for a dimension, if it knows it."""
-    try:
-        return taxonomy.dimension(dimension).name
-    except InputError:
-        return None  # told by whoever needs it
-
-
-def _status_of(fields: dict[str, Any]) -> Status:
-    return status_of(fields.get("finish_reason"), fields.get("response"))
-
-
-def take_thinking_out(fields: dict[str, Any]) -> None:
-    """Thinking that stands before the answer is kept as `reasoning` and never scored."""
-    text = fields.get("response") or ""
-    answer, thoughts = split_opening(text)
-    if answer == text:
-        return
-    fields |= {"response": answer, THOUGHT_ALOUD: True}
-    if fields.get("reasoning"):
-        fields["input_response"] = text  # its own reasoning stands; nothing is lost
-    elif thoughts:
-        fields["reasoning"] = thoughts
-    if fields.get("status") in SCORABLE and not has_visible_text(answer):
-        fields["status"] = "empty"

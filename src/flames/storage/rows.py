@@ -234,9 +234,7 @@ def read_json_file(model: type[M], path: str | os.PathLike[str], kind: str) -> M
     try:
         return model.model_validate(parse_json(read_text(path), os.fspath(path), None))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(map(str, first["loc"])) or None
-        raise InputError(f"is no {kind}: {first['msg']}", path=path, field=field) from None
+        raise InputError.invalid(error, f"is no {kind}", path) from None
 
 
 def _object(value: Any, path: str, line: int) -> Row:

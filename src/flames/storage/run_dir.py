@@ -2,8 +2,6 @@
 
 manifest.json  prompts.jsonl  responses.jsonl  requests.log  verdicts/<scorer>.jsonl
 report.{html,md,json,csv}
-
-Making a run directory, or finding that one is there already.
 """
 
 from __future__ import annotations
@@ -22,12 +20,11 @@ from pydantic import ValidationError
 
 from flames.errors import InputError, OutsideError, UsageError
 from flames.records import Key, Prompt, PromptSetInfo, Response, Status
-from flames.storage.atomic import to_jsonl, write_atomic
+from flames.storage.atomic import locked, to_jsonl, write_atomic
 from flames.storage.checksums import file_sha256
 from flames.storage.journal import Journal, JournalLine, read_journal, response_reader
-from flames.storage.lock import locked
 from flames.storage.manifest import Manifest, differences
-from flames.storage.rows import parse_json
+from flames.storage.rows import parse_json, read_json_file
 from flames.taxonomy import Taxonomy, load_taxonomy
 
 MANIFEST = "manifest.json"
@@ -41,31 +38,31 @@ _UNSAFE = re.compile(r"[^\w.@+-]+")
 
 
 def safe_name(text: str) -> str:
-    """The text as a file name: letters, digits and `._@+-` kept, the rest made `-`."""
+    """Returns a text as a file name: all but letters, digits and `._@+-` becomes `-`."""
     name = _UNSAFE.sub("-", text).strip("-.")[:80].strip("-.")
     return name or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 def is_run(path: str | os.PathLike[str]) -> bool:
-    """Whether a run directory is there."""
+    """Tells whether a path is a run directory."""
     return (Path(path) / MANIFEST).is_file()
 
 
 def open_run(path: str | os.PathLike[str]) -> RunDir:
-    """The run in that directory.
+    """Opens a run directory.
 
     Raises:
-        InputError: There is none, or its manifest cannot be read.
+        InputError: The directory is no run, or its manifest cannot be read.
     """
     folder = Path(path)
     if not is_run(folder):
-        what = "no such directory" if not folder.exists() else f"is no run: no {MANIFEST} in it"
+        what = "no such directory" if not folder.exists() else f"is no run: it has no {MANIFEST}"
         raise InputError(what, path=folder)
     return RunDir(folder)
 
 
 class RunDir:
-    """A run directory, to read or to go on with.
+    """A run directory, to read or to continue.
 
     Args:
         path: A directory with a manifest in it.
@@ -76,20 +73,7 @@ class RunDir:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.manifest = self._read_manifest()
-
-    def _read_manifest(self) -> Manifest:
-        path = self.path / MANIFEST
-        try:
-            text = path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError):
-            raise InputError("cannot be read", path=path) from None
-        try:
-            return Manifest.model_validate(parse_json(text, str(path), None))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            field = ".".join(map(str, first["loc"])) or None
-            raise InputError(f"is no manifest: {first['msg']}", path=path, field=field) from None
+        self.manifest = read_json_file(Manifest, self.path / MANIFEST, "manifest")
 
     @property
     def model(self) -> str:
@@ -98,12 +82,12 @@ class RunDir:
 
     @property
     def samples(self) -> int:
-        """How often each prompt is asked."""
+        """Number of responses per prompt."""
         return self.manifest.samples
 
     @property
     def prompt_set(self) -> PromptSetInfo:
-        """What was to be asked."""
+        """The prompts of the run."""
         return self.manifest.prompt_set
 
     @cached_property
@@ -118,16 +102,16 @@ class RunDir:
         return self.path / RESPONSES
 
     def prompts(self) -> dict[str, Prompt]:
-        """The prompts as asked, by id, in their order.
+        """Returns the prompts as asked, by id, in their order.
 
         Raises:
-            InputError: The file is missing or was changed by other hands.
+            InputError: The file is missing or was changed.
         """
         path = self.path / PROMPTS
         found: dict[str, Prompt] = {}
         try:
             if file_sha256(path) != self.manifest.prompts_sha256:
-                message = "was changed since the run began; put it back, or begin another run"
+                message = "was changed since the run began; restore it, or start another run"
                 raise InputError(message, path=path)
             with path.open(encoding="utf-8") as file:
                 for number, line in enumerate(file, start=1):
@@ -138,7 +122,7 @@ class RunDir:
         return found
 
     def planned(self) -> Iterator[tuple[Prompt, int]]:
-        """Every prompt with every sample, in the order of asking."""
+        """Yields every prompt with every sample, in the order of asking."""
         prompts = self.prompts()
         for sample in range(self.samples):
             for prompt in prompts.values():
@@ -148,13 +132,13 @@ class RunDir:
         return {Key(prompt.id, self.model, sample) for prompt, sample in self.planned()}
 
     def responses(self) -> Iterator[Response]:
-        """One response a key: its answer, or else its last error; in the order of asking.
+        """Yields one response per key: its answer, or else its last error; in order of asking.
 
         Dimension, subcomponent, technique and prompt are filled in. Keys that were never asked
         are left out.
 
         Raises:
-            InputError: A line of the journal cannot be read, or has no place in it; or the
+            InputError: A line of the journal cannot be read or does not belong there; or the
                 prompts were changed.
         """
         lines = read_journal(self.responses_path, self._keys())
@@ -169,12 +153,12 @@ class RunDir:
                     yield _joined(json.loads(file.read(place[1])), prompt)
 
     def settled(self) -> set[Key]:
-        """The keys that need no asking any more."""
+        """Returns the keys that need no further request."""
         lines = read_journal(self.responses_path)
         return {response.key for _, response in lines if response.status != "error"}
 
     def verdict_files(self) -> dict[str, Path]:
-        """The files of verdicts by scorer id."""
+        """Returns the files of verdicts by scorer id."""
         return dict(sorted(self._verdict_files()))
 
     def _verdict_files(self) -> Iterator[tuple[str, Path]]:
@@ -189,10 +173,10 @@ class RunDir:
                 yield scorer, path
 
     def verdicts_path(self, scorer_id: str) -> Path:
-        """Where the verdicts of a scorer stand, or will.
+        """Returns the file of a scorer's verdicts, whether it exists or not.
 
-        The name goes without the version (`verdicts/lexical.jsonl`), unless another scorer's
-        file has that name.
+        The name has no version (`verdicts/lexical.jsonl`), unless another scorer's file has that
+        name.
         """
         found = self.verdict_files()
         if scorer_id in found:
@@ -205,7 +189,7 @@ class RunDir:
         return short.with_name(f"{safe_name(scorer_id)}-{digest}.jsonl")
 
     def report_path(self, form: ReportFormat) -> Path:
-        """Where the report of that format stands, or will."""
+        """Returns the file of the report in a format, whether it exists or not."""
         return self.path / f"report.{form}"
 
     @contextmanager
@@ -222,7 +206,7 @@ class RunDir:
 
         Raises:
             UsageError: Another process is writing to the run.
-            InputError: The journal cannot be read, or holds what does not belong in it; or the
+            InputError: A line of the journal cannot be read or does not belong there; or the
                 prompts were changed.
         """
         read = response_reader(self.responses_path, self._keys())
@@ -237,12 +221,13 @@ class RunDir:
             yield journal
 
     def request_log(self, known: int = 0) -> Journal[None, None]:
-        """Opens the log of requests: a dot for each, written before it is sent.
+        """Opens the log of requests: one dot per request, written before it is sent.
 
-        So a kill can hide none: requests without an outcome in the journal were cut off.
+        A kill therefore hides none: requests without an outcome in the journal were cut off.
 
         Args:
-            known: How many the journal of responses knows; there were never fewer.
+            known: Requests that the journal of responses accounts for; the log has at least that
+                many.
 
         Returns:
             The log; its size is the number of requests.
@@ -255,23 +240,23 @@ class RunDir:
         """Changes fields of the manifest, on disk too.
 
         Raises:
-            OutsideError: The disk did not take it.
+            OutsideError: The manifest could not be written.
         """
         self.manifest = self.manifest.model_copy(update=changes)
         try:
             write_manifest(self.path, self.manifest)
-        except UsageError as error:  # the run is there and was writable, so the world has changed
+        except UsageError as error:  # it was writable when the run began
             raise OutsideError(str(error)) from None
 
     def check(self, expected: Mapping[Key, str] | None = None) -> dict[str, int]:
-        """Re-reads everything and counts the responses by status, `missing` ones included.
+        """Reads the run again and counts the responses by status, `missing` ones included.
 
         Args:
-            expected: The status of each key as it was written, where the writer knows.
+            expected: The status of each key as the writer knows it.
 
         Raises:
-            OutsideError: What the disk holds is not what was written: prompts that changed, a
-                key twice or foreign, another status.
+            OutsideError: The disk does not hold what was written: changed prompts, a key that is
+                foreign or there twice, another status.
         """
         try:
             plan = self._keys()
@@ -294,7 +279,7 @@ class RunDir:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Puts the manifest in its place, whole."""
+    """Writes the manifest of a run directory."""
     data = manifest.model_dump(by_alias=True, exclude_none=True)
     write_atomic(folder / MANIFEST, json.dumps(data, ensure_ascii=False, indent=1) + "\n")
 
@@ -315,18 +300,18 @@ def create_run(
     taxonomy: Taxonomy | None = None,
     resume: bool = False,
 ) -> RunDir:
-    """Makes a run directory, or opens the one that is there to go on with it.
+    """Makes a run directory, or opens the one that is there to continue it.
 
     Args:
         path: The directory; made with its parents where it is missing.
-        manifest: What is to be asked; its `prompts_sha256` is filled in.
+        manifest: The manifest; its `prompts_sha256` is filled in.
         prompts: The prompts, in the order of asking.
-        taxonomy: Kept in the run where it is not Flames' own.
-        resume: Go on with a run that is there.
+        taxonomy: The taxonomy, kept in the run unless it is Flames' own.
+        resume: Continue a run that is there.
 
     Raises:
-        UsageError: There is a run and `resume` is not set, or it is one of something else; or
-            the directory holds other things.
+        UsageError: There is a run and `resume` is not set, or it has other settings; or the
+            directory holds other files.
         InputError: The manifest or the prompts of the run that is there are broken.
     """
     folder = Path(path)
@@ -345,17 +330,18 @@ def create_run(
 
 
 def _same(run: RunDir, manifest: Manifest, resume: bool) -> RunDir:
-    """The run that is there, if it is one of the same thing and may be gone on with."""
+    """Returns the run that is there, if it has the same settings and may be continued."""
     if different := differences(run.manifest, manifest):
         raise UsageError(
-            f"{run.path}: is a run of something else ({'; '.join(different)}); choose another --out"
+            f"{run.path}: is a run with other settings ({'; '.join(different)}); "
+            "choose another --out"
         )
     if not resume:
         raise UsageError(
-            f"{run.path}: is there already with {len(run.settled())} of {manifest.planned} "
-            "responses; add --resume to go on with it, or choose another --out"
+            f"{run.path}: exists already with {len(run.settled())} of {manifest.planned} "
+            "responses; add --resume to continue it, or choose another --out"
         )
-    run.prompts()  # a broken file is told before anything is asked
+    run.prompts()  # a broken file is reported before anything is asked
     return run
 
 
@@ -365,6 +351,6 @@ def _make(folder: Path) -> None:
         names = [item.name for item in folder.iterdir() if not item.name.startswith(".")]
     except OSError as error:
         raise UsageError(f"{folder}: cannot be used as a run directory: {error.strerror}") from None
-    foreign = sorted(set(names) - {PROMPTS, TAXONOMY})  # those two may be of a killed beginning
+    foreign = sorted(set(names) - {PROMPTS, TAXONOMY})  # a killed start may have left these two
     if MANIFEST not in names and foreign:
         raise UsageError(f"{folder}: is no run and not empty ({foreign[0]}); choose another --out")

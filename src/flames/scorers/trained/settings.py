@@ -220,9 +220,7 @@ def parse_section(
     try:
         return model.model_validate(section)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join([name, *(str(part) for part in first["loc"])])
-        raise InputError(f"is broken: {first['msg']}", path=path, field=field) from None
+        raise InputError.invalid(error, "is broken", path, name) from None
 
 
 def write_settings(folder: str | Path, settings: ScorerSettings) -> None:

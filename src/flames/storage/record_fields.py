@@ -1,0 +1,127 @@
+"""The fields of a file's row, put into the shape that records have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from pydantic import ValidationError
+
+from flames.errors import InputError
+from flames.finish_reasons import status_of
+from flames.records import SCORABLE, THOUGHT_ALOUD, Status
+from flames.taxonomy import Dimension, Taxonomy
+from flames.text import has_visible_text, shorten, split_opening
+
+_TEXTS = frozenset(
+    "dimension subcomponent technique prompt prompt_id id model response scorer source "
+    "annotator rationale unscored".split()
+)
+
+
+def plain_error(error: ValidationError) -> InputError:
+    """Returns the first problem of a validation error in plain words."""
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else None
+    if first["type"] == "missing":
+        return InputError("is missing", field=name)
+    got = shorten(repr(first["input"]), 40)
+    return InputError(f"{first['msg'].lower()}, got {got}", field=name)
+
+
+def cleaned(fields: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields without absent ones, known texts checked and numbers among them as text.
+
+    Raises:
+        InputError: A known text is of another type.
+    """
+    kept = {name: value for name, value in fields.items() if value is not None}
+    for name in _TEXTS & kept.keys():
+        value = kept[name]
+        if not isinstance(value, str):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise InputError(f"must be text, not {type(value).__name__}", field=name)
+            value = kept[name] = str(value)
+        if name not in ("response", "prompt"):
+            kept[name] = value.strip()
+            if not kept[name]:
+                del kept[name]
+    return kept
+
+
+def whole(fields: dict[str, Any], name: str) -> int | None:
+    """Returns a whole number, also one that is given as text (spreadsheets) or as 3.0.
+
+    Raises:
+        InputError: The field holds something else.
+    """
+    value = fields.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        number = value if isinstance(value, int | float) else float(str(value).strip())
+        if isinstance(value, bool) or number != int(number):
+            raise ValueError
+    except (ValueError, OverflowError):
+        wrong = shorten(repr(value), 40)
+        raise InputError(f"must be a whole number, got {wrong}", field=name) from None
+    return int(number)
+
+
+def place(fields: dict[str, Any], taxonomy: Taxonomy, *, required: bool) -> Dimension | None:
+    """Puts dimension and subcomponent under the taxonomy's own names.
+
+    Raises:
+        InputError: The taxonomy does not know one of them, or a required dimension is missing.
+    """
+    if "dimension" not in fields:
+        if required:
+            names = ", ".join(taxonomy.names)
+            raise InputError(f"is missing; one of: {names}", field="dimension")
+        return None
+    try:
+        dimension = taxonomy.dimension(fields["dimension"])
+    except InputError as error:
+        raise InputError(error.message, field="dimension") from None
+    fields["dimension"] = dimension.name
+    if "subcomponent" in fields and dimension.subcomponents:
+        try:
+            fields["subcomponent"] = dimension.subcomponent(fields["subcomponent"]).name
+        except InputError as error:
+            raise InputError(error.message, field="subcomponent") from None
+    return dimension
+
+
+def name_of(dimension: str, taxonomy: Taxonomy) -> str | None:
+    """Returns the taxonomy's own name for a dimension, or None."""
+    try:
+        return taxonomy.dimension(dimension).name
+    except InputError:
+        return None
+
+
+def status_in(fields: Mapping[str, Any]) -> Status:
+    """Returns the status of a row that names none."""
+    return status_of(fields.get("finish_reason"), fields.get("response"))
+
+
+def take_thinking_out(fields: dict[str, Any]) -> None:
+    """Moves inline reasoning before the answer to `reasoning`, which is never scored."""
+    text = fields.get("response") or ""
+    answer, thoughts = split_opening(text)
+    if answer == text:
+        return
+    fields |= {"response": answer, THOUGHT_ALOUD: True}
+    if fields.get("reasoning"):
+        fields["input_response"] = text  # its own reasoning is kept, and nothing is lost
+    elif thoughts:
+        fields["reasoning"] = thoughts
+    if fields.get("status") in SCORABLE and not has_visible_text(answer):
+        fields["status"] = "empty"
+
+
+def columns_there(fields: Mapping[str, Any], missing: str) -> str:
+    """Lists the columns of a row that lacks a field, and says how to map one to it."""
+    names = ", ".join(shorten(str(name), 30) for name in islice(fields, 12))
+    return f"there are {names or 'no fields'}; --map {missing}=NAME says which one it is"
