@@ -15,7 +15,7 @@ from flames.models.base import Message
 from flames.models.load import CallableModel
 from flames.records import Response, Verdict
 from flames.scorers.base import Scorer, ScorerContext, score_stream
-from flames.scorers.judge.load import judge_with
+from flames.scorers.judge import judge_with
 from flames.scorers.judge.prompt import score_key
 from flames.scorers.registry import load_scorer
 

@@ -72,9 +72,9 @@ def test_an_option_that_means_nothing_is_refused(
 ) -> None:
     if refused:
         with pytest.raises(UsageError, match=f"has no option '{option}'"):
-            registry.check_options(specs, [option])
+            registry.check_understood(specs, [option])
     else:
-        registry.check_options(specs, [option])
+        registry.check_understood(specs, [option])
 
 
 def test_a_scorer_is_given_no_option_of_others() -> None:

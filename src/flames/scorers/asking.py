@@ -1,7 +1,7 @@
-"""Asking a model on a scorer's behalf: with the engine that collects responses, and a journal.
+"""Asks a model for a scorer: with the engine that collects responses, and a journal.
 
 The journal knows a question by its content (model, messages, sampling, vote). A scoring that was
-killed, or is done again, asks nothing that it already has an answer to.
+killed, or is repeated, asks no question again that has an answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flames.collect.limits import Prices
 from flames.models.base import ChatModel, Message, Reply, RequestRejected, Sampling, Usage
 from flames.models.load import ModelOptions, load_model
 from flames.options import Opt
-from flames.records import Status, dump_line
+from flames.records import Status, Verdict, dump_line
 from flames.scorers.base import ScorerContext
 from flames.storage.home import home
 from flames.storage.journal import Journal, JournalLine
@@ -28,9 +28,12 @@ from flames.storage.run_dir import safe_name
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question; the same one asked for another vote is another question.
+    """A question to a model.
 
-    `key` is the JSON key of the score, for forms of structured output.
+    Args:
+        messages: The conversation so far.
+        vote: The number of the vote; the same messages for another vote are another question.
+        key: The JSON key of the score, for forms of structured output.
     """
 
     messages: tuple[Message, ...]
@@ -40,7 +43,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """What came of a question. Tokens are the provider's counts, None where it gives none."""
+    """The outcome of a question; token counts are the provider's, None where it gives none."""
 
     status: Status
     text: str | None = None
@@ -73,18 +76,20 @@ def _journal_entry(line: JournalLine) -> tuple[str, ModelAnswer] | None:
 
 
 class ModelAsker:
-    """Asks one model many things, each at most once.
+    """Asks one model many questions, each at most once.
 
     Used under `with`, which keeps connections (and a model that is served for it) open between
     calls of `ask`.
 
     Args:
-        model: Whom.
+        model: The model to ask.
         sampling: How answers are drawn.
         settings: Concurrency, retries, budget.
-        forms: Ways to ask for structured output, the best first; where the endpoint rejects
-            one, the next is tried.
-        journal: Where answers are kept.
+        journal: The file that keeps the answers, if any.
+
+    Attributes:
+        forms: Ways to ask for structured output, best first. Where the endpoint rejects one, the
+            next is tried.
     """
 
     def __init__(
@@ -93,12 +98,11 @@ class ModelAsker:
         *,
         sampling: Sampling,
         settings: AskSettings | None = None,
-        forms: Sequence[AnswerForm] = (PLAIN,),
         journal: Path | None = None,
     ) -> None:
         self.model = model
         self.collector = Collector(model, sampling=sampling, settings=settings)
-        self.forms = tuple(forms)
+        self.forms: tuple[AnswerForm, ...] = (PLAIN,)
         self._sampling = self.collector.sampling
         self.journal_path = journal
         self._journal: Journal[str, ModelAnswer] | None = None
@@ -124,24 +128,24 @@ class ModelAsker:
 
     @property
     def prices(self) -> Prices | None:
-        """What tokens cost, if that was said."""
+        """The prices of tokens, where they are known."""
         return self.collector.settings.prices
 
-    def ask(self, asks: Sequence[Question]) -> list[ModelAnswer]:
-        """Answers to all questions, in their order; those that failed have the status `error`.
+    def ask(self, questions: Sequence[Question]) -> list[ModelAnswer]:
+        """Returns an answer per question, in order; those that failed have the status `error`.
 
         Raises:
             OutsideError: The endpoint had to be given up, or the budget is spent. The answers
                 so far are in the journal.
         """
-        keys = [self._key(ask) for ask in asks]
-        wanted = {k: a for k, a in zip(keys, asks, strict=True) if k not in self._answers}
+        keys = [self._key(question) for question in questions]
+        wanted = {k: q for k, q in zip(keys, questions, strict=True) if k not in self._answers}
         failed: dict[str, ModelAnswer] = {}
         if wanted:
             if len(wanted) < len(set(keys)):
                 self.collector.answered = True
             if self._loop is None:
-                raise RuntimeError("an Asker asks under `with`")
+                raise RuntimeError("a ModelAsker must be used under `with`")
             self._loop.run(self._ask(wanted, failed))
         return [self._answers.get(key) or failed[key] for key in keys]
 
@@ -152,9 +156,9 @@ class ModelAsker:
         kept = {name: value for name, value in asdict(answer).items() if value is not None}
         self._journal.keep(key, answer, dump_line({"key": key, **kept, "created": now()}))
 
-    def _key(self, ask: Question) -> str:
-        said = [[message.role, message.content] for message in ask.messages]
-        whole = dump_line([self._identity, said, ask.vote])
+    def _key(self, question: Question) -> str:
+        messages = [[message.role, message.content] for message in question.messages]
+        whole = dump_line([self._identity, messages, question.vote])
         return hashlib.sha256(whole.encode("utf-8")).hexdigest()[:32]
 
     async def _ask(self, wanted: Mapping[str, Question], failed: dict[str, ModelAnswer]) -> None:
@@ -180,7 +184,7 @@ class ModelAsker:
                     if reply is not None:
                         if not self._works:
                             self._works, self.forms = True, forms[position:]
-                        self._keep(key, _told(reply, outcome.latency_s))
+                        self._keep(key, _answer_of(reply, outcome.latency_s))
                     elif isinstance(failure, RequestRejected) and position + 1 < len(forms):
                         rejected[key] = open_[key]
                     else:
@@ -190,7 +194,7 @@ class ModelAsker:
             open_ = rejected
 
 
-def _told(reply: Reply, latency_s: float) -> ModelAnswer:
+def _answer_of(reply: Reply, latency_s: float) -> ModelAnswer:
     usage = reply.usage or Usage()
     text, status = reply.text, reply.status
     if status == "empty" and (called := _tool_calls(reply.raw)):
@@ -201,7 +205,7 @@ def _told(reply: Reply, latency_s: float) -> ModelAnswer:
 
 
 def _tool_calls(raw: Mapping[str, Any] | None) -> str:
-    """The arguments of the tools that an answer calls, where it does."""
+    """Returns the arguments of the tool calls in a reply; empty without any."""
     try:
         calls = raw["choices"][0]["message"]["tool_calls"]  # type: ignore[index]
         return "\n".join(call["function"]["arguments"] for call in calls)
@@ -209,26 +213,33 @@ def _tool_calls(raw: Mapping[str, Any] | None) -> str:
         return ""
 
 
-def answer_usage(asked: Sequence[ModelAnswer], prices: Prices | None) -> dict[str, Any]:
-    """What questions took: their number, tokens, seconds of waiting, money where it is known."""
-    tokens_in = sum(told.tokens_in or 0 for told in asked)
-    tokens_out = sum(told.tokens_out or 0 for told in asked)
-    taken: dict[str, Any] = {
-        "requests": len(asked),
+def answer_usage(answers: Sequence[ModelAnswer], prices: Prices | None) -> dict[str, Any]:
+    """Returns what answers used: requests, tokens, seconds of waiting, cost where it is known."""
+    tokens_in = sum(answer.tokens_in or 0 for answer in answers)
+    tokens_out = sum(answer.tokens_out or 0 for answer in answers)
+    usage: dict[str, Any] = {
+        "requests": len(answers),
         "tokens_in": tokens_in,
         "tokens_out": tokens_out,
-        "latency_s": round(sum(told.latency_s or 0.0 for told in asked), 3),
+        "latency_s": round(sum(answer.latency_s or 0.0 for answer in answers), 3),
     }
-    if prices is not None and all(t.tokens_in is not None for t in asked):
-        taken["cost"] = round(prices.cost(tokens_in, tokens_out), 8)
-    return taken
+    if prices is not None and all(answer.tokens_in is not None for answer in answers):
+        usage["cost"] = round(prices.cost(tokens_in, tokens_out), 8)
+    return usage
 
 
-def together(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What several scorers took, in all; money only where all of them know theirs."""
+def total_usage(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """Adds up what verdicts used; the cost only where all of them have one."""
+    parts = [verdict.extra["judging"] for verdict in verdicts if "judging" in verdict.extra]
     names = dict.fromkeys(name for part in parts for name in part)
     known = [name for name in names if name != "cost" or all("cost" in part for part in parts)]
     return {name: round(sum(part.get(name, 0) for part in parts), 8) for name in known}
+
+
+def brief_verdict(verdict: Verdict) -> dict[str, Any]:
+    """Returns what a combined verdict keeps of one of its parts."""
+    brief = {"scorer": verdict.scorer, "score": verdict.score}
+    return brief if verdict.unscored is None else {**brief, "unscored": verdict.unscored}
 
 
 @dataclass(frozen=True)

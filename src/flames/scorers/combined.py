@@ -24,9 +24,9 @@ from pydantic import Field
 from flames.errors import UsageError
 from flames.options import Opt
 from flames.records import Frozen, Response, Verdict, verdict_for
-from flames.scorers.asking import together
+from flames.scorers.asking import brief_verdict, total_usage
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo
-from flames.scorers.registry import check_options, load_among
+from flames.scorers.registry import check_understood, load_among
 from flames.storage.rows import read_json_file
 
 THRESHOLD = 0.8
@@ -105,7 +105,7 @@ def _is_sure(verdict: Verdict, threshold: float) -> bool:
 
 
 def _brief_step(verdict: Verdict) -> dict[str, Any]:
-    brief = _brief(verdict)
+    brief = brief_verdict(verdict)
     if verdict.probabilities and verdict.score is not None:
         brief["confidence"] = round(verdict.probabilities.get(str(verdict.score), 0.0), 4)
     if "judging" in verdict.extra:
@@ -157,7 +157,7 @@ class EnsembleScorer:
         for verdict in reversed(given):
             extra.update(verdict.extra)
         extra["ensemble"] = [
-            {**_brief(v), **({"probabilities": v.probabilities} if v.probabilities else {})}
+            {**brief_verdict(v), **({"probabilities": v.probabilities} if v.probabilities else {})}
             for v in given
         ]
         extra.update(_usage(given))
@@ -202,13 +202,8 @@ def _window(scorers: Sequence[Scorer]) -> int:
 
 
 def _usage(given: Sequence[Verdict]) -> dict[str, Any]:
-    usage = together([v.extra["judging"] for v in given if "judging" in v.extra])
+    usage = total_usage(given)
     return {"judging": usage} if usage else {}
-
-
-def _brief(verdict: Verdict) -> dict[str, Any]:
-    brief = {"scorer": verdict.scorer, "score": verdict.score}
-    return brief if verdict.unscored is None else {**brief, "unscored": verdict.unscored}
 
 
 # --- loading ----------------------------------------------------------------------------------
@@ -249,7 +244,7 @@ def load_cascade(argument: str, context: ScorerContext) -> CascadeScorer:
     shared = {name: v for name, v in context.options.items() if name != "threshold"}
     steps = []
     for step in _steps(argument):
-        check_options((step.scorer,), step.options)
+        check_understood((step.scorer,), step.options)
         own = replace(context, options={**shared, **step.options})
         final = threshold if step.threshold is None else step.threshold
         steps.append(Step(load_among(step.scorer, own), final))

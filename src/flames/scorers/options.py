@@ -12,8 +12,7 @@ from flames.errors import UsageError
 from flames.options import Opt, check_options
 from flames.prompts.sets import known_prompts
 from flames.scorers.base import IgnoreSelftest, InputTruncation, Scorer, ScorerContext
-from flames.scorers.registry import check_options as check_understood
-from flames.scorers.registry import load_among
+from flames.scorers.registry import check_understood, load_among
 from flames.taxonomy import Taxonomy, load_taxonomy
 
 

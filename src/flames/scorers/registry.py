@@ -1,4 +1,4 @@
-"""Which scorer stands behind which name. Nothing of a scorer is imported before it is asked for."""
+"""Finds the scorer behind a name. A scorer's module is imported only when it is loaded."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from typing import Any, NamedTuple
 from flames.errors import UsageError
 from flames.metrics.result import Note
 from flames.options import declared
+from flames.prompts.sets import known_prompts
 from flames.records import Verdict
 from flames.scorers.base import CommonOptions, Scorer, ScorerContext
 from flames.text import shorten
 
 Factory = Callable[[str, ScorerContext], Scorer]
-"""Makes a scorer from what stands after the colon of its name (`""` where nothing does)."""
+"""Makes a scorer from the text after the colon of its name (empty without one) and a context."""
 
 DEFAULT = "lexical-plus"
 NOTES = "scorer_notes"
-"""Under this name a verdict carries its scorer's notes that its id alone does not tell."""
+"""The field of a verdict with those notes of its scorer that do not follow from its id."""
 
 _MOST = 8
 _TRAINED = "flames.scorers.trained.load:load"
@@ -106,7 +107,7 @@ _OURS = (
         "MODEL",
         "flames.scorers.judge:load",
         "A language model as the judge, by rubric",
-        options=(*_ASKING, "flames.scorers.judge.load:JudgeOptions"),
+        options=(*_ASKING, "flames.scorers.judge.scorer:JudgeOptions"),
     ),
     ScorerEntry(
         "guard",
@@ -150,10 +151,10 @@ _OURS = (
 
 
 def known_scorers() -> dict[str, ScorerEntry]:
-    """The kinds of scorers: Flames' own and those of installed packages (group `flames.scorers`).
+    """Lists the kinds of scorers: our own and those of installed packages.
 
-    An entry point's name is the scorer's name and its object a `Factory`. Flames' own names
-    cannot be taken over.
+    A package offers a scorer as an entry point of the group `flames.scorers`: its name is the
+    scorer's name, its object a `Factory`. It cannot take over one of our own names.
     """
     known = {entry.name: entry for entry in _OURS}
     for point in entry_points(group="flames.scorers"):
@@ -163,7 +164,7 @@ def known_scorers() -> dict[str, ScorerEntry]:
 
 
 def options_of(spec: str, within: tuple[str, ...] = ()) -> frozenset[str] | None:
-    """The options that mean something to a scorer; None where only it knows them.
+    """Lists the names of a scorer's options; None where only the scorer knows them.
 
     Args:
         spec: As for `load_scorer`.
@@ -171,7 +172,7 @@ def options_of(spec: str, within: tuple[str, ...] = ()) -> frozenset[str] | None
 
     Raises:
         UsageError: It is a part of itself.
-        InputError: What tells its parts is broken.
+        InputError: The file that names its parts is broken.
     """
     if spec in within:
         raise UsageError(f"the scorer {spec!r} is made of itself")
@@ -197,16 +198,15 @@ def _names(classes: Iterable[str]) -> frozenset[str]:
 def _classes_of_folder(path: str) -> tuple[str, ...]:
     if not os.path.isdir(path):
         return (_TORCH, _EXPORTED)
-    from flames.scorers.trained.exported import read_package
-
+    read_package = _named("flames.scorers.trained.exported:read_package")
     return (_TORCH,) if read_package(path) is None else (_EXPORTED,)
 
 
-def check_options(specs: Iterable[str], options: Iterable[str]) -> None:
-    """Makes sure that every option means something to one of the scorers that are given it.
+def check_understood(specs: Iterable[str], options: Iterable[str]) -> None:
+    """Checks that every option is understood by one of the scorers that get it.
 
     Raises:
-        UsageError: One does not.
+        UsageError: An option is not.
     """
     specs, understood = tuple(specs), _COMMON
     for spec in specs:
@@ -216,9 +216,9 @@ def check_options(specs: Iterable[str], options: Iterable[str]) -> None:
         understood |= own
     for option in options:
         if option not in understood:
-            told = ", ".join(sorted(understood - _COMMON)) or "none"
+            known = ", ".join(sorted(understood - _COMMON)) or "none"
             who = " or ".join(dict.fromkeys(shorten(spec, 60) for spec in specs))
-            raise UsageError(f"the scorer {who} has no option {option!r}; it has: {told}")
+            raise UsageError(f"the scorer {who} has no option {option!r}; it has: {known}")
 
 
 def scorer_notes(scorer_id: str) -> tuple[Note, ...]:
@@ -263,7 +263,7 @@ def _carried(value: object) -> Note | None:
 
 
 def load_scorer(spec: str, context: ScorerContext | None = None) -> Scorer:
-    """Makes a scorer ready to judge.
+    """Loads a scorer.
 
     Args:
         spec: `default`, `lexical`, `labels:FILE`, `judge:MODEL`, `guard:MODEL`,
@@ -272,25 +272,21 @@ def load_scorer(spec: str, context: ScorerContext | None = None) -> Scorer:
         context: Taxonomy, known prompts and options; Flames' own unless given.
 
     Raises:
-        UsageError: There is no such scorer, it cannot be used here, or an option means
-            nothing to it.
-        InputError: What the scorer reads is broken.
+        UsageError: There is no such scorer, it cannot be used here, or it has no such option.
+        InputError: A file that the scorer reads is broken.
     """
-    if context is None:
-        from flames.prompts.sets import known_prompts
-
-        context = ScorerContext(prompts=known_prompts())
+    context = context or ScorerContext(prompts=known_prompts())
     factory, argument = _factory(spec)
-    check_options((spec,), context.options)
+    check_understood((spec,), context.options)
     return factory(argument, context)
 
 
 def load_among(spec: str, context: ScorerContext) -> Scorer:
-    """A scorer that shares its options with others: it gets those that mean something to it.
+    """Loads a scorer that shares its options with others; it gets those that it understands.
 
     Raises:
         UsageError: There is no such scorer, or it cannot be used here.
-        InputError: What the scorer reads is broken.
+        InputError: A file that the scorer reads is broken.
     """
     factory, argument = _factory(spec)
     own = options_of(spec)
@@ -299,11 +295,6 @@ def load_among(spec: str, context: ScorerContext) -> Scorer:
 
 
 def _factory(spec: str) -> tuple[Factory, str]:
-    """What makes a scorer, and its argument.
-
-    Raises:
-        UsageError: There is no such scorer.
-    """
     entry, argument = _entry(spec)
     if entry is not None:
         if argument and not entry.argument:
@@ -328,17 +319,12 @@ def _factory(spec: str) -> tuple[Factory, str]:
 
 
 def _entry(spec: str) -> tuple[ScorerEntry | None, str]:
-    """The kind of a scorer and what stands after the colon; None for a folder."""
+    """Returns the kind of a scorer (None for a folder) and the text after the colon."""
     name, _, argument = (DEFAULT if spec == "default" else spec).partition(":")
     return None if name == "PATH" else known_scorers().get(name), argument
 
 
 def _foreign(path: str) -> Factory:
-    """What another package registered.
-
-    Raises:
-        UsageError: It cannot be imported.
-    """
     try:
         factory: Factory = _named(path)
     except (ImportError, AttributeError) as error:
@@ -347,6 +333,5 @@ def _foreign(path: str) -> Factory:
 
 
 def _named(path: str) -> Any:
-    """What stands behind `module:name`."""
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from flames.errors import UsageError
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers.asking import together
-from flames.scorers.base import ScorerInfo
-from flames.scorers.judge.scorer import NO_MAJORITY, JudgeScorer, majority, shares
+from flames.scorers.asking import brief_verdict, open_model, total_usage
+from flames.scorers.base import Scorer, ScorerContext, ScorerInfo
+from flames.scorers.judge.scorer import (
+    NO_MAJORITY,
+    JudgeOptions,
+    JudgeScorer,
+    Rule,
+    judge_with,
+    majority,
+    shares,
+)
 from flames.taxonomy import Taxonomy
 
-Rule = Literal["majority", "mean"]
-
 MIN_AGREEMENT = 0.5
-"""The share of the judges that a mean must have beside it: those on its level."""
+"""The share of the judges' scores that must be on the level of their mean."""
 
 
 class PanelScorer:
-    """Judges whose verdicts are put together.
+    """Judges whose verdicts are combined.
 
     `majority` takes the score of more than half of the judges. `mean` takes the level that is
     nearest to the mean of their scores, if more than half of the judges gave a score and at
@@ -28,21 +34,21 @@ class PanelScorer:
 
     Args:
         judges: At least two, each with an id of its own.
-        taxonomy: What they judge by.
-        rule: How their verdicts are put together.
+        taxonomy: The taxonomy to judge by.
+        rule: How their verdicts are combined.
     """
 
     def __init__(
         self, judges: Sequence[JudgeScorer], taxonomy: Taxonomy, rule: Rule = "majority"
     ) -> None:
-        ids = [judge.info.id for judge in judges]
-        if len(set(ids)) < len(ids):
-            raise UsageError(f"the panel names {_repeated(ids)} twice; use votes=N instead")
+        name, times = Counter(judge.info.id for judge in judges).most_common(1)[0]
+        if times > 1:
+            raise UsageError(f"the panel names {name} twice; use votes=N instead")
         self._judges = tuple(judges)
         self._taxonomy = taxonomy
         self._rule = rule
         self.window = max(judge.window for judge in judges)
-        versions = list(dict.fromkeys(judge.version for judge in judges))
+        versions = dict.fromkeys(judge.version for judge in judges)
         version = "+".join(versions) + ("" if rule == "majority" else f"-{rule}")
         self.info = ScorerInfo(
             id=f"judge:{'+'.join(judge.name for judge in judges)}@{version}",
@@ -53,7 +59,7 @@ class PanelScorer:
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
-        """One verdict a response, with each judge's own beside it.
+        """Returns one verdict per response, with each judge's own in it.
 
         Raises:
             OutsideError: A judge's endpoint had to be given up, or the budget is spent.
@@ -69,10 +75,10 @@ class PanelScorer:
         if self._rule == "mean" and mean is not None:
             score = _nearest(mean, scores, dimension.scale) if 2 * len(scores) > len(cast) else None
             reason = None if score is not None else NO_MAJORITY
-        said = next((v for v in cast if v.score == score and v.rationale), cast[0])
+        example = next((v for v in cast if v.score == score and v.rationale), cast[0])
         extra: dict[str, Any] = {
-            "judging": together([v.extra["judging"] for v in cast if "judging" in v.extra]),
-            "panel": [_brief(verdict) for verdict in cast],
+            "judging": total_usage(cast),
+            "panel": [brief_verdict(verdict) for verdict in cast],
         }
         if scores:
             extra["agreement"] = round(Counter(scores).most_common(1)[0][1] / len(cast), 4)
@@ -83,7 +89,7 @@ class PanelScorer:
             score=score,
             unscored=reason,
             probabilities=shares(scores, dimension) if scores else None,
-            rationale=said.rationale,
+            rationale=example.rationale,
             **extra,
         )
 
@@ -97,10 +103,21 @@ def _nearest(mean: float, scores: Sequence[int], scale: Sequence[int]) -> int | 
     return level if scores.count(level) >= MIN_AGREEMENT * len(scores) else None
 
 
-def _brief(verdict: Verdict) -> dict[str, Any]:
-    said = {"scorer": verdict.scorer, "score": verdict.score, "unscored": verdict.unscored}
-    return {name: value for name, value in said.items() if value is not None or name == "score"}
+def load(argument: str, context: ScorerContext) -> Scorer:
+    """Loads `judge:MODEL`, or the panel `judge:A+B+C`.
 
+    Args:
+        argument: A model as for asking, or several with `+` between them.
+        context: Taxonomy and options (`JudgeOptions`).
 
-def _repeated(ids: Sequence[str]) -> str:
-    return next(name for name, n in Counter(ids).items() if n > 1)
+    Raises:
+        UsageError: There is no such model, or an option is wrong.
+        InputError: The prompt file cannot be used.
+    """
+    names = [name.strip() for name in argument.split("+")]
+    if not all(names):
+        raise UsageError(f"judge:{argument} names no model; use judge:MODEL or judge:A+B")
+    judges = [judge_with(open_model(name, context), context) for name in names]
+    if len(judges) == 1:
+        return judges[0]
+    return PanelScorer(judges, context.taxonomy, context.read(JudgeOptions).rule)

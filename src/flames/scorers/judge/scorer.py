@@ -1,13 +1,14 @@
-"""One model as a judge: asked, read strictly, reminded once, and voted where it has k votes."""
+"""A model as a judge: asked, read strictly, reminded once, and voted where it has several votes."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from flames.models.base import Message
+from flames.models.base import ChatModel, Message, Sampling
+from flames.options import Opt
 from flames.records import Response, Verdict, verdict_for
 from flames.scorers.asking import (
     PLAIN,
@@ -16,31 +17,50 @@ from flames.scorers.asking import (
     ModelAsker,
     Question,
     answer_usage,
+    open_asker,
 )
-from flames.scorers.base import ScorerInfo
+from flames.scorers.base import ScorerContext, ScorerInfo
 from flames.scorers.judge.answers import Answer, parse_answer
-from flames.scorers.judge.prompt import JudgePrompt, score_key
+from flames.scorers.judge.prompt import JudgePrompt, load_judge_prompt, score_key
 from flames.scorers.registry import scorer_notes
-from flames.taxonomy import Dimension, Taxonomy
+from flames.taxonomy import Dimension, Language, Taxonomy
 
 NO_MAJORITY = "no majority"
 NO_PROMPT = "no prompt"
+MAX_TOKENS = 2048  # room for the thoughts of reasoning models
+VOTING_TEMPERATURE = 0.7
+_IN_PROCESS = ("python", "transformers")  # providers that would not look at a form
+
+Rule = Literal["majority", "mean"]
+
+
+@dataclass(frozen=True)
+class JudgeOptions:
+    """The options of a judge or a panel, beside those of every scorer that asks a model."""
+
+    lang: Annotated[Language, Opt("Language of the prompt and rubric.")] = "zh"
+    prompt: Annotated[str | None, Opt("Your own prompt file.", metavar="FILE")] = None
+    votes: Annotated[int, Opt("Votes per response.", min=1)] = 1
+    rule: Annotated[Rule, Opt("How a panel decides.")] = "majority"
+    structured: Annotated[
+        Literal["auto", "schema", "tool", "plain"], Opt("How the form of the answer is enforced.")
+    ] = "auto"
 
 
 @dataclass(frozen=True)
 class Vote:
-    """One vote and what it took.
+    """One vote.
 
     Args:
-        answer: What was read; its reason may also be `blocked` or `error`.
-        unscored: The reason why there is no score.
-        asked: Everything that was asked for it, the reminder included.
-        note: What the provider said of a block or failure.
+        answer: The answer as it was read.
+        unscored: The reason why there is no score: the answer's, `blocked` or `error`.
+        replies: The replies that it took, the one to a reminder included.
+        note: What the provider said about a block or failure.
     """
 
     answer: Answer
     unscored: str | None
-    asked: tuple[ModelAnswer, ...]
+    replies: tuple[ModelAnswer, ...]
     note: str | None = None
 
 
@@ -48,10 +68,10 @@ class JudgeScorer:
     """A language model that judges by the rubric.
 
     Args:
-        asker: How the model is asked.
-        prompt: What it is told.
-        taxonomy: What it judges by.
-        votes: How often it is asked about each response.
+        asker: The asker of the model.
+        prompt: The judge prompt.
+        taxonomy: The taxonomy to judge by.
+        votes: How often the model is asked about each response.
     """
 
     def __init__(
@@ -64,12 +84,12 @@ class JudgeScorer:
         self.name = asker.model.name
         self.version = judge_version(prompt, votes)
         self.window = 16 * asker.collector.limit.most
-        name = f"judge:{self.name}@{self.version}"
+        scorer_id = f"judge:{self.name}@{self.version}"
         self.info = ScorerInfo(
-            id=name,
-            title=f"{asker.model.name} as the judge, by the rubric of each subcomponent",
+            id=scorer_id,
+            title=f"{self.name} as the judge, by the rubric of each subcomponent",
             taxonomy=taxonomy.id,
-            notes=scorer_notes(name),
+            notes=scorer_notes(scorer_id),
             details={
                 "model": asker.described,
                 "prompt": prompt.version,
@@ -82,27 +102,18 @@ class JudgeScorer:
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
-        """One verdict a response.
+        """Returns one verdict per response; without a prompt, a response is unscored.
 
         Raises:
             OutsideError: The endpoint had to be given up or the budget is spent; answers so far
                 are kept in the journal.
         """
-        told = [bool((response.prompt or "").strip()) for response in responses]
         with self._asker:
-            votes = iter(self._cast([r for r, known in zip(responses, told, strict=True) if known]))
-        return [
-            self._verdict(response, next(votes)) if known else self._blind(response)
-            for response, known in zip(responses, told, strict=True)
-        ]
-
-    def _blind(self, response: Response) -> Verdict:
-        """Nobody can judge an answer without knowing what was asked."""
-        name = self._taxonomy.dimension(response.dimension or "").name
-        return verdict_for(response, scorer=self.info.id, dimension=name, unscored=NO_PROMPT)
+            votes = iter(self._cast([r for r in responses if _has_prompt(r)]))
+        return [self._verdict(r, next(votes) if _has_prompt(r) else None) for r in responses]
 
     def _cast(self, responses: Sequence[Response]) -> list[list[Vote]]:
-        """All votes on each response, reminded ones included."""
+        """Returns all votes on each response, reminded ones included."""
         asked = [response for response in responses for _ in range(self._votes)]
         questions = [
             Question(
@@ -114,15 +125,14 @@ class JudgeScorer:
         cast = list(map(self._read, self._asker.ask(questions), asked))
         again = [n for n, vote in enumerate(cast) if vote.answer.unscored is not None]
         reminders = [self._reminded(questions[n], asked[n]) for n in again]
-        for n, answer in zip(again, self._asker.ask(reminders), strict=True):
-            second = self._read(answer, asked[n])
-            cast[n] = replace(second, asked=(*cast[n].asked, *second.asked))
+        for n, reply in zip(again, self._asker.ask(reminders), strict=True):
+            second = self._read(reply, asked[n])
+            cast[n] = replace(second, replies=(*cast[n].replies, *second.replies))
         return [cast[n : n + self._votes] for n in range(0, len(cast), self._votes)]
 
     def _reminded(self, question: Question, response: Response) -> Question:
         *before, last = question.messages
-        dimension = self._taxonomy.dimension(response.dimension or "")
-        reminder = self._prompt.filled_reminder(dimension, question.key)
+        reminder = self._prompt.filled_reminder(self._dimension(response), question.key)
         message = Message("user", f"{last.content}\n\n{reminder}")
         return replace(question, messages=(*before, message))
 
@@ -131,22 +141,29 @@ class JudgeScorer:
             return Vote(Answer(), reply.status, (reply,), reply.note)
         answer = parse_answer(
             reply.text,
-            self._taxonomy.dimension(response.dimension or "").scale,
+            self._dimension(response).scale,
             score_key(response),
             material=f"{response.prompt}\n{response.response}",
             truncated=reply.status == "truncated",
         )
         return Vote(answer, answer.unscored, (reply,))
 
-    def _verdict(self, response: Response, votes: Sequence[Vote]) -> Verdict:
+    def _dimension(self, response: Response) -> Dimension:
+        return self._taxonomy.dimension(response.dimension or "")
+
+    def _verdict(self, response: Response, votes: Sequence[Vote] | None) -> Verdict:
+        dimension = self._dimension(response)
+        if votes is None:
+            return verdict_for(
+                response, scorer=self.info.id, dimension=dimension.name, unscored=NO_PROMPT
+            )
         scores = [vote.answer.score for vote in votes if vote.answer.score is not None]
         score, reason = majority(scores, len(votes), (vote.unscored for vote in votes))
-        said = next((v for v in votes if v.answer.score == score), votes[0])
-        dimension = self._taxonomy.dimension(response.dimension or "")
-        asked = [told for vote in votes for told in vote.asked]
-        extra: dict[str, Any] = {"judging": answer_usage(asked, self._asker.prices)}
-        if said.note and score is None:
-            extra["note"] = said.note
+        example = next((vote for vote in votes if vote.answer.score == score), votes[0])
+        replies = [reply for vote in votes for reply in vote.replies]
+        extra: dict[str, Any] = {"judging": answer_usage(replies, self._asker.prices)}
+        if example.note and score is None:
+            extra["note"] = example.note
         return verdict_for(
             response,
             scorer=self.info.id,
@@ -154,22 +171,29 @@ class JudgeScorer:
             score=score,
             unscored=reason,
             probabilities=shares(scores, dimension) if self._votes > 1 and scores else None,
-            rationale=said.answer.rationale,
+            rationale=example.answer.rationale,
             **extra,
         )
 
 
+def _has_prompt(response: Response) -> bool:
+    return bool((response.prompt or "").strip())
+
+
 def judge_version(prompt: JudgePrompt, votes: int) -> str:
-    """What stands behind a judge's name: the prompt, and the number of votes if there are more."""
+    """Returns what stands behind a judge's name: the prompt, and the number of votes above one."""
     return prompt.version + (f"x{votes}" if votes > 1 else "")
 
 
 def majority(
     scores: Sequence[int], asked: int, reasons: Iterable[str | None]
 ) -> tuple[int | None, str | None]:
-    """The score of more than half of all that were asked, or the reason why there is none.
+    """Returns the score of more than half of all votes, or the reason why there is none.
 
-    Votes without a score count as votes for nobody.
+    Args:
+        scores: The scores that were given.
+        asked: The number of votes; those without a score count for nobody.
+        reasons: The reasons of the votes without a score.
     """
     if scores:
         score, votes = Counter(scores).most_common(1)[0]
@@ -179,7 +203,7 @@ def majority(
 
 
 def shares(scores: Sequence[int], dimension: Dimension) -> dict[str, float]:
-    """The share of the votes that each score of the scale has, best first."""
+    """Returns the share of the votes for each score of the scale, best first."""
     return {str(score): scores.count(score) / len(scores) for score in dimension.scale}
 
 
@@ -218,3 +242,22 @@ def answer_forms(dimensions: Iterable[Dimension]) -> tuple[AnswerForm, ...]:
         }
 
     return AnswerForm("schema", response_format), AnswerForm("tool", tool), PLAIN
+
+
+def judge_with(model: ChatModel, context: ScorerContext) -> JudgeScorer:
+    """Makes a judge of a model that is there already (a Python callable, say).
+
+    Args:
+        model: The model that judges.
+        context: Taxonomy and options, as for `judge:MODEL`.
+    """
+    options = context.read(JudgeOptions)
+    prompt = load_judge_prompt(options.prompt, options.lang)
+    name = f"{model.name}@{judge_version(prompt, options.votes)}"
+    defaults = Sampling(VOTING_TEMPERATURE if options.votes > 1 else 0.0, MAX_TOKENS)
+    asker = open_asker(model, context, defaults, "judge", name)
+    described: Mapping[str, Any] = asker.described
+    if described.get("api") != "completions" and described.get("provider") not in _IN_PROCESS:
+        forms = answer_forms(context.taxonomy.dimensions)
+        asker.forms = tuple(f for f in forms if options.structured in ("auto", f.name))
+    return JudgeScorer(asker, prompt, context.taxonomy, options.votes)
