@@ -10,19 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    Connection,
-    Row,
-    Select,
-    and_,
-    case,
-    delete,
-    func,
-    insert,
-    or_,
-    select,
-    update,
-)
+import sqlalchemy as sa
 
 from flames.annotation.database import (
     adjudications,
@@ -76,26 +64,26 @@ class Case(NamedTuple):
         }
 
 
-def disputed() -> Select[Any]:
+def disputed() -> sa.Select[Any]:
     """Selects the ids of the items that wait for a decision, held by an adjudicator or not."""
 
     def count(*states: str) -> Any:
-        return func.sum(case((assignments.c.state.in_(states), 1), else_=0))
+        return sa.func.sum(sa.case((assignments.c.state.in_(states), 1), else_=0))
 
     stats = (
-        select(
+        sa.select(
             assignments.c.item,
             count("leased", "offline").label("held"),
             count("labelled", "flagged").label("answers"),
             count("flagged").label("flags"),
-            func.count(assignments.c.score.distinct()).label("scores"),
+            sa.func.count(assignments.c.score.distinct()).label("scores"),
         )
         .where(assignments.c.kind == "work", assignments.c.state != "waiting")
         .group_by(assignments.c.item)
         .subquery()
     )
     can_label = (
-        select(assignments.c.item)
+        sa.select(assignments.c.item)
         .join(people, people.c.id == assignments.c.person)
         .where(
             assignments.c.item == items.c.id,
@@ -105,26 +93,26 @@ def disputed() -> Select[Any]:
         .exists()
     )
     settled = (
-        select(adjudications.c.item)
+        sa.select(adjudications.c.item)
         .where(adjudications.c.item == items.c.id, adjudications.c.state == "settled")
         .exists()
     )
-    differ = or_(stats.c.scores > 1, stats.c.flags > 0)
-    complete = and_(stats.c.answers >= items.c.quota, differ)
-    stuck = and_(stats.c.answers < items.c.quota, ~can_label)
-    query = select(items.c.id).join(stats, stats.c.item == items.c.id)
-    return query.where(~settled, stats.c.held == 0, or_(complete, stuck))
+    differ = sa.or_(stats.c.scores > 1, stats.c.flags > 0)
+    complete = sa.and_(stats.c.answers >= items.c.quota, differ)
+    stuck = sa.and_(stats.c.answers < items.c.quota, ~can_label)
+    query = sa.select(items.c.id).join(stats, stats.c.item == items.c.id)
+    return query.where(~settled, stats.c.held == 0, sa.or_(complete, stuck))
 
 
-def count_open(connection: Connection) -> int:
+def count_open(connection: sa.Connection) -> int:
     """Counts the items that wait for a decision."""
-    query = select(func.count()).select_from(disputed().subquery())
+    query = sa.select(sa.func.count()).select_from(disputed().subquery())
     return int(connection.execute(query).scalar_one())
 
 
 def open_cases(project: Project) -> list[Case]:
     """Returns all items that wait for a decision, without leasing any."""
-    query = select(items, items.c.id.label("item")).where(items.c.id.in_(disputed()))
+    query = sa.select(items, items.c.id.label("item")).where(items.c.id.in_(disputed()))
     with project.database.read() as connection:
         rows = connection.execute(query.order_by(items.c.id)).all()
         return [_case(connection, project, row) for row in rows]
@@ -227,7 +215,7 @@ def undo_decision(project: Project, person: int) -> None:
 
 
 def _settle(
-    connection: Connection, project: Project, row: Row[Any], score: int | None, reason: str
+    connection: sa.Connection, project: Project, row: sa.Row[Any], score: int | None, reason: str
 ) -> None:
     if score is not None:
         check_score(project.taxonomy, row.dimension, score)
@@ -242,65 +230,69 @@ def _settle(
     )
 
 
-def _change(connection: Connection, item: int, **values: Any) -> None:
-    connection.execute(update(adjudications).where(adjudications.c.item == item).values(**values))
+def _change(connection: sa.Connection, item: int, **values: Any) -> None:
+    connection.execute(
+        sa.update(adjudications).where(adjudications.c.item == item).values(**values)
+    )
 
 
-def _next_item(connection: Connection, person: int) -> int | None:
+def _next_item(connection: sa.Connection, person: int) -> int | None:
     """The next disputed item that nobody holds, going round from the person's last one."""
     last = connection.execute(
-        select(events.c.item)
+        sa.select(events.c.item)
         .where(events.c.person == person, events.c.kind.startswith("adjudicat"))
         .order_by(events.c.seq.desc())
         .limit(1)
     ).scalar_one_or_none()
     query = (
         disputed()
-        .where(items.c.id.not_in(select(adjudications.c.item)))
-        .order_by(case((items.c.id <= (last or 0), 1), else_=0), items.c.id)
+        .where(items.c.id.not_in(sa.select(adjudications.c.item)))
+        .order_by(sa.case((items.c.id <= (last or 0), 1), else_=0), items.c.id)
         .limit(1)
     )
     return connection.execute(query).scalar_one_or_none()
 
 
-def _one_at_a_time(connection: Connection, project: Project, now: str) -> None:
+def _one_at_a_time(connection: sa.Connection, project: Project, now: str) -> None:
     """Lets adjudicators take items one after the other, and returns expired leases.
 
     What the transaction reads after this lock is current.
     """
     connection.execute(
-        select(settings.c.name).where(settings.c.name == "project").with_for_update()
+        sa.select(settings.c.name).where(settings.c.name == "project").with_for_update()
     )
     expired = _query(adjudications.c.state == "leased", adjudications.c.expires <= now)
     rows = connection.execute(expired.order_by(adjudications.c.item)).all()
     _return(connection, project, rows, "expired")
 
 
-def _lease(connection: Connection, project: Project, person: int, item: int) -> Row[Any]:
+def _lease(connection: sa.Connection, project: Project, person: int, item: int) -> sa.Row[Any]:
     now = project.now()
     lease = lease_values(project, now)
-    connection.execute(insert(adjudications).values(item=item, person=person, **lease))
+    connection.execute(sa.insert(adjudications).values(item=item, person=person, **lease))
     event = NewEvent("adjudicating", person, item, {"expires": lease["expires"]})
     append_events(connection, [event], now)
     return connection.execute(_query(adjudications.c.item == item)).one()
 
 
-def _return(connection: Connection, project: Project, rows: Sequence[Row[Any]], why: str) -> None:
+def _return(
+    connection: sa.Connection, project: Project, rows: Sequence[sa.Row[Any]], why: str
+) -> None:
     if rows:
         new = [NewEvent("adjudication_returned", row.person, row.item, {"why": why})
                for row in rows]  # fmt: skip
         append_events(connection, new, project.now())
         ids = [row.item for row in rows]
-        connection.execute(delete(adjudications).where(adjudications.c.item.in_(ids)))
+        connection.execute(sa.delete(adjudications).where(adjudications.c.item.in_(ids)))
 
 
-def _query(*where: Any) -> Select[Any]:
+def _query(*where: Any) -> sa.Select[Any]:
     shown = (items.c.ref, items.c.dimension, items.c.subcomponent, items.c.response)
     source = adjudications.join(items, items.c.id == adjudications.c.item)
-    return select(adjudications, *shown).select_from(source).where(*where)
+    return sa.select(adjudications, *shown).select_from(source).where(*where)
 
 
-def _owned(connection: Connection, person: int, ticket: str) -> Row[Any]:
+def _owned(connection: sa.Connection, person: int, ticket: str) -> sa.Row[Any]:
     row = connection.execute(
         _query(adjudications.c.person == person, adjudications.c.ticket == ticket)
         .with_for_update(of=adjudications)
@@ -310,10 +302,12 @@ def _owned(connection: Connection, person: int, ticket: str) -> Row[Any]:
     return row
 
 
-def _opinions(connection: Connection, item: int) -> tuple[Opinion, ...]:
+def _opinions(connection: sa.Connection, item: int) -> tuple[Opinion, ...]:
     """The answers to an item, in an order that does not reveal who gave them."""
     answered = assignments.c.state.in_(STATES.values())
-    rows = connection.execute(select(assignments).where(assignments.c.item == item, answered)).all()
+    rows = connection.execute(
+        sa.select(assignments).where(assignments.c.item == item, answered)
+    ).all()
     rows = sorted(rows, key=lambda row: hashlib.blake2b(f"{item} {row.person}".encode()).digest())
     return tuple(
         Opinion(chr(ord("A") + n % 26), row.state, row.score, row.rationale or "")
@@ -321,7 +315,7 @@ def _opinions(connection: Connection, item: int) -> tuple[Opinion, ...]:
     )
 
 
-def _case(connection: Connection, project: Project, row: Row[Any]) -> Case:
+def _case(connection: sa.Connection, project: Project, row: sa.Row[Any]) -> Case:
     """Builds a case from an item's row, with or without the columns of its adjudication."""
     held = row._mapping
     return Case(

@@ -220,10 +220,6 @@ def allocate(sizes: Sequence[int], total: int) -> list[int]:
     than a proportional one. What is left over after an equal share goes one by one to the
     largest strata that still have items.
 
-    Args:
-        sizes: Size of each stratum, in items.
-        total: Items to draw.
-
     Raises:
         UsageError: `total` exceeds what there is, or leaves a stratum without any.
     """
@@ -255,11 +251,8 @@ def draw(
 ) -> list[Drawn[_Item]]:
     """Draws items at random within strata, without replacement, in random order over all of them.
 
-    Args:
-        items: The population; its order matters to the draw, so pass it sorted by key.
-        stratum: Returns the name of an item's stratum.
-        sample: Number of items; all of them if None.
-        seed: Seed of the draw.
+    The order of `items` matters to the draw, so pass them sorted by key. All of them are drawn if
+    `sample` is None.
 
     Raises:
         UsageError: The sample is too large, or smaller than the number of strata.

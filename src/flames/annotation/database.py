@@ -19,33 +19,20 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import (
-    CheckConstraint,
-    Column,
-    Connection,
-    ForeignKey,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    create_engine,
-    event,
-    text,
-)
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from flames.errors import OutsideError, UsageError
 
-metadata = MetaData(
+metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
@@ -55,125 +42,128 @@ metadata = MetaData(
     }
 )
 
-TIME = String(27)
+TIME = sa.String(27)
 
-settings = Table(
+settings = sa.Table(
     "settings",
     metadata,
-    Column("name", String(40), primary_key=True),
-    Column("value", Text, nullable=False),
+    sa.Column("name", sa.String(40), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
 )
 
-people = Table(
+people = sa.Table(
     "people",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("name_key", Text, nullable=False, unique=True),
-    Column("role", String(12), nullable=False),
-    Column("active", Integer, nullable=False),
-    Column("lang", String(2)),
-    Column("link_hash", String(64), unique=True),
-    Column("password_hash", Text),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("name_key", sa.Text, nullable=False, unique=True),
+    sa.Column("role", sa.String(12), nullable=False),
+    sa.Column("active", sa.Integer, nullable=False),
+    sa.Column("lang", sa.String(2)),
+    sa.Column("link_hash", sa.String(64), unique=True),
+    sa.Column("password_hash", sa.Text),
 )
 
-sessions = Table(
+sessions = sa.Table(
     "sessions",
     metadata,
-    Column("token_hash", String(64), primary_key=True),
-    Column("person", ForeignKey("people.id"), nullable=False, index=True),
-    Column("csrf", String(43), nullable=False),
-    Column("expires", TIME, nullable=False),
+    sa.Column("token_hash", sa.String(64), primary_key=True),
+    sa.Column("person", sa.ForeignKey("people.id"), nullable=False, index=True),
+    sa.Column("csrf", sa.String(43), nullable=False),
+    sa.Column("expires", TIME, nullable=False),
 )
 
-failures = Table(
+failures = sa.Table(
     "failures",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("scope", String(64), nullable=False),
-    Column("at", TIME, nullable=False),
-    Index(None, "scope", "at"),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("scope", sa.String(64), nullable=False),
+    sa.Column("at", TIME, nullable=False),
+    sa.Index(None, "scope", "at"),
 )
 
-items = Table(
+items = sa.Table(
     "items",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("ref", String(16), nullable=False, unique=True),
-    Column("kind", String(8), nullable=False),
-    Column("dimension", Text, nullable=False),
-    Column("subcomponent", Text),
-    Column("response", Text, nullable=False),
-    Column("gold", Integer),
-    Column("explanation", Text),
-    Column("stratum", Text),
-    Column("stratum_drawn", Integer),
-    Column("stratum_size", Integer),
-    Column("quota", Integer),
-    Column("taken", Integer, nullable=False, default=0),
-    CheckConstraint("kind IN ('work', 'control', 'training')", name="kind"),
-    CheckConstraint("taken >= 0", name="taken"),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("ref", sa.String(16), nullable=False, unique=True),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("dimension", sa.Text, nullable=False),
+    sa.Column("subcomponent", sa.Text),
+    sa.Column("response", sa.Text, nullable=False),
+    sa.Column("gold", sa.Integer),
+    sa.Column("explanation", sa.Text),
+    sa.Column("stratum", sa.Text),
+    sa.Column("stratum_drawn", sa.Integer),
+    sa.Column("stratum_size", sa.Integer),
+    sa.Column("quota", sa.Integer),
+    sa.Column("taken", sa.Integer, nullable=False, default=0),
+    sa.CheckConstraint("kind IN ('work', 'control', 'training')", name="kind"),
+    sa.CheckConstraint("taken >= 0", name="taken"),
 )
 
-assignments = Table(
+
+def _lease_columns() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("state", sa.String(8), nullable=False),
+        sa.Column("ticket", sa.String(22), unique=True),
+        sa.Column("since", TIME),
+        sa.Column("expires", TIME),
+        sa.Column("score", sa.Integer),
+    ]
+
+
+assignments = sa.Table(
     "assignments",
     metadata,
-    Column("person", ForeignKey("people.id"), primary_key=True),
-    Column("item", ForeignKey("items.id"), primary_key=True),
-    Column("kind", String(8), nullable=False),
-    Column("position", Integer),
-    Column("state", String(8), nullable=False),
-    Column("ticket", String(22), unique=True),
-    Column("since", TIME),
-    Column("expires", TIME),
-    Column("score", Integer),
-    Column("rationale", Text),
-    Column("seq", Integer),
-    CheckConstraint(
+    sa.Column("person", sa.ForeignKey("people.id"), primary_key=True),
+    sa.Column("item", sa.ForeignKey("items.id"), primary_key=True),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("position", sa.Integer),
+    *_lease_columns(),
+    sa.Column("rationale", sa.Text),
+    sa.Column("seq", sa.Integer),
+    sa.CheckConstraint(
         "state IN ('waiting', 'leased', 'offline', 'labelled', 'skipped', 'flagged')",
         name="state",
     ),
-    Index(None, "person", "state", "kind", "position"),
-    Index(None, "item", "state"),
-    Index(None, "state", "expires"),
+    sa.Index(None, "person", "state", "kind", "position"),
+    sa.Index(None, "item", "state"),
+    sa.Index(None, "state", "expires"),
 )
 
-adjudications = Table(
+adjudications = sa.Table(
     "adjudications",
     metadata,
-    Column("item", ForeignKey("items.id"), primary_key=True),
-    Column("person", ForeignKey("people.id"), nullable=False),
-    Column("state", String(8), nullable=False),
-    Column("ticket", String(22), unique=True),
-    Column("since", TIME),
-    Column("expires", TIME),
-    Column("score", Integer),
-    Column("reason", Text),
-    Column("seq", Integer),
-    CheckConstraint("state IN ('leased', 'settled')", name="state"),
-    Index(None, "person", "state"),
+    sa.Column("item", sa.ForeignKey("items.id"), primary_key=True),
+    sa.Column("person", sa.ForeignKey("people.id"), nullable=False),
+    *_lease_columns(),
+    sa.Column("reason", sa.Text),
+    sa.Column("seq", sa.Integer),
+    sa.CheckConstraint("state IN ('leased', 'settled')", name="state"),
+    sa.Index(None, "person", "state"),
 )
 
-events = Table(
+events = sa.Table(
     "events",
     metadata,
-    Column("seq", Integer, primary_key=True, autoincrement=False),
-    Column("at", TIME, nullable=False),
-    Column("kind", String(30), nullable=False),
-    Column("person", Integer),
-    Column("item", Integer),
-    Column("data", Text, nullable=False),
-    Column("hash", String(64), nullable=False),
-    Index(None, "at"),
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at", TIME, nullable=False),
+    sa.Column("kind", sa.String(30), nullable=False),
+    sa.Column("person", sa.Integer),
+    sa.Column("item", sa.Integer),
+    sa.Column("data", sa.Text, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Index(None, "at"),
 )
 
-chain = Table(
+chain = sa.Table(
     "chain",
     metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    Column("seq", Integer, nullable=False),
-    Column("at", TIME, nullable=False),
-    Column("hash", String(64), nullable=False),
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.Integer, nullable=False),
+    sa.Column("at", TIME, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
 )
 
 _WRITE = "flames_write"
@@ -196,10 +186,12 @@ class Database:
         # Connections that a PostgreSQL server has closed fail once and are then all replaced;
         # testing each connection before use would cost every request a round trip.
         recycle = -1 if self.sqlite else 600
-        self.engine = create_engine(self.url, pool_size=24, max_overflow=16, pool_recycle=recycle)
+        self.engine = sa.create_engine(
+            self.url, pool_size=24, max_overflow=16, pool_recycle=recycle
+        )
         if self.sqlite:
-            event.listen(self.engine, "connect", _prepare_sqlite)
-            event.listen(self.engine, "begin", _begin_sqlite)
+            sa.event.listen(self.engine, "connect", _prepare_sqlite)
+            sa.event.listen(self.engine, "begin", _begin_sqlite)
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @property
@@ -213,7 +205,7 @@ class Database:
         return str(self.url.database) if self.sqlite else self.url.render_as_string()
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> Iterator[sa.Connection]:
         """Opens a read-only transaction on a snapshot of the database.
 
         Raises:
@@ -227,7 +219,7 @@ class Database:
             yield connection
 
     @contextlib.contextmanager
-    def look(self) -> Iterator[Connection]:
+    def look(self) -> Iterator[sa.Connection]:
         """Opens a connection for a single read statement, without a transaction around it.
 
         Raises:
@@ -237,7 +229,7 @@ class Database:
             yield connection
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> Iterator[sa.Connection]:
         """Opens a transaction that is committed durably when the block succeeds.
 
         Raises:
@@ -280,7 +272,7 @@ class Database:
             raise UsageError(f"{self.place} was made by a newer Flames; install that version")
         with self.write() as connection:
             if not self.sqlite:
-                lock = text("SELECT pg_advisory_xact_lock(:key)")
+                lock = sa.text("SELECT pg_advisory_xact_lock(:key)")
                 connection.execute(lock.bindparams(key=_MIGRATION_LOCK))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
@@ -324,6 +316,6 @@ def _prepare_sqlite(connection: object, _entry: ConnectionPoolEntry) -> None:
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
+def _begin_sqlite(connection: sa.Connection) -> None:
     write = connection.get_execution_options().get(_WRITE)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

@@ -96,15 +96,9 @@ def start_chain(connection: Connection) -> None:
 
 
 def append_events(connection: Connection, new: Sequence[NewEvent], at: str) -> int:
-    """Writes events. Call it after the transaction has taken every other lock.
+    """Writes events, after every other lock of the transaction; returns the number of the first.
 
-    Args:
-        connection: A write transaction.
-        new: What happened, in order.
-        at: The time. If the clock went back, the time of the last event is used instead.
-
-    Returns:
-        The number of the first event written.
+    If the clock went back, the time of the last event is used instead of `at`.
     """
     last = connection.execute(select(chain).with_for_update()).one()
     seq, previous, at = last.seq, last.hash, max(at, last.at)
@@ -136,13 +130,10 @@ def read_events(connection: Connection, after: int = 0, upto: int | None = None)
 
 
 def last_event_until(connection: Connection, until: str | int | None, now: str) -> ChainHead:
-    """Returns the last event up to a time or a number.
+    """Returns the last event up to a number or an ISO 8601 time; of all if `until` is None.
 
-    Args:
-        connection: A read transaction.
-        until: An event number, an ISO 8601 time (UTC unless it has an offset; a date means the
-            end of that day), or None for the last event.
-        now: The current time. A time in the future is refused, as its export could still change.
+    Times are UTC unless they have an offset, and a date means the end of that day. A time in the
+    future is refused, as its export could still change.
 
     Raises:
         InputError: `until` is neither, is before the first event, or lies in the future.

@@ -80,7 +80,7 @@ def add_person(
     if active and role == "annotator":
         _fill_queue(connection, project, row.id)
     person = _person(row)
-    _append_person_event(connection, project, person)
+    _append_event(connection, project, person)
     return person
 
 
@@ -200,17 +200,15 @@ def lock_person(connection: Connection, person: int) -> None:
 def set_active(connection: Connection, project: Project, person: Person, active: bool) -> None:
     """Lets a person in or keeps them out; their labels stay, open leases run out."""
     lock_person(connection, person.id)
-    _update(connection, person.id, active=int(active))
-    if not active:
-        _close_sessions(connection, person)
-    elif person.role == "annotator":
+    if active and person.role == "annotator":
         _fill_queue(connection, project, person.id)
-    _append_person_event(connection, project, person._replace(active=active))
+    person = person._replace(active=active)
+    _change(connection, project, person, {"active": int(active)}, sign_out=not active)
 
 
 def set_language(connection: Connection, person: int, lang: Language) -> None:
     """Stores the language in which a person sees the pages."""
-    _update(connection, person, lang=lang)
+    connection.execute(update(people).where(people.c.id == person).values(lang=lang))
 
 
 def new_link(connection: Connection, project: Project, person: Person) -> str:
@@ -220,9 +218,7 @@ def new_link(connection: Connection, project: Project, person: Person) -> str:
         The token of the link. It is not stored.
     """
     token = secrets.token_urlsafe(32)
-    _update(connection, person.id, link_hash=_digest(token))
-    _close_sessions(connection, person)
-    _append_person_event(connection, project, person, changed="link")
+    _change(connection, project, person, {"link_hash": _digest(token)}, changed="link")
     return token
 
 
@@ -234,22 +230,26 @@ def set_password(connection: Connection, project: Project, person: Person, passw
     """
     if not MIN_PASSWORD <= len(password) <= 1000:
         raise UsageError(f"a password has at least {MIN_PASSWORD} characters")
-    _update(connection, person.id, password_hash=_hasher().hash(password))
-    _close_sessions(connection, person)
-    _append_person_event(connection, project, person, changed="password")
+    values = {"password_hash": _hasher().hash(password)}
+    _change(connection, project, person, values, changed="password")
 
 
-def _update(connection: Connection, person: int, **values: Any) -> None:
-    connection.execute(update(people).where(people.c.id == person).values(**values))
-
-
-def _close_sessions(connection: Connection, person: Person) -> None:
-    connection.execute(delete(sessions).where(sessions.c.person == person.id))
-
-
-def _append_person_event(
-    connection: Connection, project: Project, person: Person, **changed: str
+def _change(
+    connection: Connection,
+    project: Project,
+    person: Person,
+    values: dict[str, Any],
+    *,
+    sign_out: bool = True,
+    **changed: str,
 ) -> None:
+    connection.execute(update(people).where(people.c.id == person.id).values(values))
+    if sign_out:
+        connection.execute(delete(sessions).where(sessions.c.person == person.id))
+    _append_event(connection, project, person, **changed)
+
+
+def _append_event(connection: Connection, project: Project, person: Person, **changed: str) -> None:
     data = {"name": person.name, "role": person.role, "active": person.active, **changed}
     append_events(connection, [NewEvent("person", person.id, None, data)], project.now())
 

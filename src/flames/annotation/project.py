@@ -63,13 +63,7 @@ class ProjectSettings(Frozen):
 
 
 class Project:
-    """An open project.
-
-    Args:
-        path: Its folder.
-        database: Its database, already up to date.
-        clock: Returns the current time.
-    """
+    """An open project, its database up to date."""
 
     def __init__(
         self, path: Path, database: Database, clock: Callable[[], datetime] = utc_now
@@ -129,12 +123,10 @@ def stored_settings(database: Database) -> ProjectSettings | None:
 def open_project(
     path: str | os.PathLike[str], *, clock: Callable[[], datetime] = utc_now
 ) -> Project:
-    """Opens a project and brings its database up to date.
+    """Opens a project's folder and brings its database up to date.
 
-    Args:
-        path: The folder that `init` made. The environment variable `FLAMES_ANNOTATE_DATABASE`
-            overrides the database named in it (to add a password, for example).
-        clock: Returns the current time.
+    The environment variable `FLAMES_ANNOTATE_DATABASE` overrides the database named in the folder
+    (to add a password, for example).
 
     Raises:
         InputError: The folder is not a project.

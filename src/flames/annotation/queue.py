@@ -10,14 +10,14 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Table, and_, exists, func, select, update
 
 from flames.annotation.database import assignments, items
 from flames.annotation.events import NewEvent, append_events, seconds_later
 from flames.annotation.project import Project
-from flames.annotation.tasks import GoneError, Kind, task_query
+from flames.annotation.tasks import GoneError, Kind, Task, task_of, task_query
 
 
 def lock_items(connection: Connection, ids: Iterable[int]) -> Sequence[Any]:
@@ -71,20 +71,12 @@ def held_by(
     Args:
         connection: Any transaction.
         person: The person's id.
-        now: The time.
+        now: The current time, as it is stored.
         leases: The table of leases: `assignments` or `adjudications`.
-        query: Builds the query on it.
+        query: Selects from it what pages show.
     """
     mine = (leases.c.person == person, leases.c.state == "leased", leases.c.expires > now)
     return connection.execute(query(*mine).limit(1)).one_or_none()
-
-
-class Lease(NamedTuple):
-    """An item that is about to be leased: its row, the event, and the assignment's new values."""
-
-    row: Row[Any]
-    event: NewEvent
-    values: dict[str, str]
 
 
 def lease_values(project: Project, now: str, offline: float | None = None) -> dict[str, str]:
@@ -101,48 +93,35 @@ def lease_values(project: Project, now: str, offline: float | None = None) -> di
     }
 
 
-def new_lease(project: Project, row: Row[Any], now: str, offline: float | None = None) -> Lease:
-    """Prepares a lease, in the browser or for some seconds in a sheet."""
-    values = lease_values(project, now, offline)
-    data = {"expires": values["expires"]} | ({} if offline is None else {"offline": True})
-    return Lease(row, NewEvent("leased", row.person, row.item, data), values)
-
-
-def store_lease(connection: Connection, lease: Lease) -> None:
-    """Writes a lease to the tables, after its event."""
-    change_taken(connection, lease.row.item, 1)
-    change_assignment(connection, lease.row.person, lease.row.item, **lease.values)
-
-
-def lease_next(
+def lease_item(
     connection: Connection,
     project: Project,
-    person: int,
+    row: Row[Any],
     *,
     offline: float | None = None,
-    training: bool = True,
-) -> Lease | None:
-    """Leases the next item in the person's queue; the person must be locked."""
-    row = choose(connection, project, person, training=training)
-    if row is None:
-        return None
+    before: Sequence[NewEvent] = (),
+) -> tuple[Task, int]:
+    """Leases a locked item to its person, in the browser or for some seconds in a sheet.
+
+    Returns:
+        The task, and the number of the first event written: of `before`, if there is one.
+    """
     now = project.now()
-    lease = new_lease(project, row, now, offline)
-    append_events(connection, [lease.event], now)
-    store_lease(connection, lease)
-    return lease
+    values = lease_values(project, now, offline)
+    data = {"expires": values["expires"]} | ({} if offline is None else {"offline": True})
+    leased = NewEvent("leased", row.person, row.item, data)
+    seq = append_events(connection, [*before, leased], now)
+    change_taken(connection, row.item, 1)
+    change_assignment(connection, row.person, row.item, **values)
+    return task_of(project, row, values["ticket"]), seq
 
 
 def choose(
     connection: Connection, project: Project, person: int, *, training: bool = True
 ) -> Row[Any] | None:
-    """Locks the next item in the person's queue; None if others hold all that are left.
+    """Locks the next item in the person's queue, training items first; None if there is none.
 
-    Args:
-        connection: A write transaction.
-        project: The project.
-        person: The person's id.
-        training: Whether training items come first.
+    There is also none while other transactions hold all that are left.
     """
     if training:
         row = connection.execute(candidates(person, "training")).first()
@@ -199,12 +178,7 @@ def _control_slot(project: Project, person: int, block: int) -> int:
 def controls_ahead(project: Project, person: int, served: int, work: int, left: int) -> int:
     """Counts the controls that will come among the person's next `work` work items.
 
-    Args:
-        project: The project.
-        person: The person's id.
-        served: Work and control items that they have had.
-        work: Work items that are still to come.
-        left: Controls that are left.
+    `served` counts the work and control items that they have had, `left` the controls left.
     """
     size = _block_size(project)
     ahead, position = 0, served

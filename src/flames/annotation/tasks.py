@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Row, Select, select
@@ -125,8 +125,7 @@ def item_parts(
     return dimension, part, Response.model_validate(json.loads(row.response))
 
 
-def task_of(project: Project, row: Row[Any], lease: Mapping[str, str] | None = None) -> Task:
-    """Builds the task of an assignment's row, or of one that has just been leased."""
+def task_of(project: Project, row: Row[Any], ticket: str | None = None) -> Task:
+    """Builds the task of an assignment's row; `ticket` is that of a new lease."""
     parts = item_parts(project.taxonomy, row)
-    ticket = row.ticket if lease is None else lease["ticket"]
-    return Task(ticket, row.ref, row.kind, *parts, row.rationale or "")
+    return Task(ticket or row.ticket, row.ref, row.kind, *parts, row.rationale or "")

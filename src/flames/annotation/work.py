@@ -12,7 +12,6 @@ from flames.annotation.people import lock_person
 from flames.annotation.project import Project
 from flames.annotation.queue import (
     Counts,
-    Lease,
     candidates,
     change_assignment,
     change_taken,
@@ -21,13 +20,11 @@ from flames.annotation.queue import (
     count_served,
     count_states,
     held_by,
-    lease_next,
+    lease_item,
     lease_values,
     lock_items,
-    new_lease,
     retake_place,
     return_leases,
-    store_lease,
     sweep,
 )
 from flames.annotation.tasks import (
@@ -87,9 +84,9 @@ def current(project: Project, person: int) -> Task | None:
             row = held_by(connection, person, project.now())
             if row is not None:
                 return task_of(project, row)
-            lease = lease_next(connection, project, person)
-            if lease is not None:
-                return task_of(project, lease.row, lease.values)
+            row = choose(connection, project, person)
+            if row is not None:
+                return lease_item(connection, project, row)[0]
             locked = connection.execute(candidates(person, "work")).first()
             if locked is None:
                 return None
@@ -142,10 +139,8 @@ def answer(
         # After a skip the item itself is locked: the next one waits for its own transaction.
         at_once = row.state == "leased" and what != "skip" and row.kind != "training"
         following = choose(connection, project, person, training=False) if at_once else None
-        lease = record_answer(connection, project, row, what, score, rationale, following=following)
-    if lease is None:
-        return Answered(row.kind, None)
-    return Answered(row.kind, task_of(project, lease.row, lease.values))
+        task = record_answer(connection, project, row, what, score, rationale, following=following)
+    return Answered(row.kind, task)
 
 
 def record_answer(
@@ -158,21 +153,11 @@ def record_answer(
     *,
     following: Row[Any] | None = None,
     **extra: Any,
-) -> Lease | None:
-    """Writes the event and the table rows of an answer to an assignment that takes a place.
+) -> Task | None:
+    """Writes an answer to a locked assignment that takes a place.
 
-    Args:
-        connection: A write transaction that has locked the assignment.
-        project: The project.
-        row: The assignment (with `person`, `item`, `since`).
-        what: Label, skip or flag.
-        score: The score of a label.
-        rationale: May be empty.
-        following: The next item, locked, to be leased at the same time.
-        **extra: Further fields of the event (`source`, `labelled_at`).
-
-    Returns:
-        The lease of the next item.
+    `extra` are further fields of the event (`source`, `labelled_at`). If a locked `following`
+    item is given, it is leased at the same time, and its task returned.
     """
     if what == "skip":
         change_taken(connection, row.item, -1)
@@ -180,16 +165,16 @@ def record_answer(
     data: dict[str, Any] = {"answer": what, "score": score, "rationale": rationale, **extra}
     if row.since is not None and "source" not in extra:
         data["seconds"] = seconds_between(row.since, now)
-    lease = new_lease(project, following, now) if following is not None else None
-    answered = NewEvent("labelled", row.person, row.item, data)
-    seq = append_events(connection, [answered, *([lease.event] if lease else [])], now)
+    answered, task = NewEvent("labelled", row.person, row.item, data), None
+    if following is None:
+        seq = append_events(connection, [answered], now)
+    else:
+        task, seq = lease_item(connection, project, following, before=[answered])
     change_assignment(
         connection, row.person, row.item,
         state=STATES[what], score=score, rationale=rationale, seq=seq, expires=None,
     )  # fmt: skip
-    if lease is not None:
-        store_lease(connection, lease)
-    return lease
+    return task
 
 
 def undo(project: Project, person: int) -> None:
@@ -236,14 +221,14 @@ def undo(project: Project, person: int) -> None:
 def lease_offline(project: Project, person: int, count: int, days: float) -> int:
     """Leases items for a person's sheet for some days: at most `count`; returns how many."""
     sweep(project)
-    leased = 0
     with project.database.write() as connection:
         lock_person(connection, person)
-        while leased < count and lease_next(
-            connection, project, person, offline=days * 86_400, training=False
-        ):
-            leased += 1
-    return leased
+        for leased in range(count):
+            row = choose(connection, project, person, training=False)
+            if row is None:
+                return leased
+            lease_item(connection, project, row, offline=days * 86_400)
+    return count
 
 
 def offline_tasks(project: Project, person: int) -> list[Task]:

@@ -21,7 +21,7 @@ from flames.annotation.options import FORMATS, LABELS, ROLES, InviteOptions
 from flames.annotation.people import LoginSession
 from flames.annotation.project import Project
 from flames.annotation.tasks import part_of, rubric
-from flames.annotation.web.render import bars, dots, language, render
+from flames.annotation.web.render import language, render
 from flames.annotation.web.session import Forbidden, FormField, checked, only, project_of
 from flames.errors import UsageError
 
@@ -103,14 +103,10 @@ def dashboard(request: Request, session: _Reader) -> Response:
     state = status(watch.project, ledger, items, disputed)
     found = watch.insight(ledger, items)
     taxonomy = watch.project.taxonomy
-    percents = [each.agreement.percent if each.agreement else None for each in found.over_time]
-    starts = [each.start for each in found.over_time]
     return render(
         request, "lead.html", session=session, state=state, insight=found, taxonomy=taxonomy,
         raters={rater.rater: rater for rater in found.agreement.overall.raters},
         part_labels={p.name: p.label for d in taxonomy.dimensions for p in d.subcomponents},
-        answers_chart=bars(starts, [each.answers for each in found.over_time]),
-        agreement_chart=dots(starts, percents),
         whats=LABELS,
     )  # fmt: skip
 

@@ -1,14 +1,12 @@
 """Pages from templates, in the reader's language.
 
-Untrusted text is escaped; characters that hide or reorder text are shown by their number. Two
-small charts are SVG without inline styles, which the pages' policy does not allow.
+Untrusted text is escaped; characters that hide or reorder text are shown by their number.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -19,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from flames.annotation.people import LoginSession
-from flames.metrics.result import Estimate
 from flames.reports.words import load_strings
 from flames.taxonomy import Language
 from flames.text import for_terminal, utf8_safe
@@ -80,14 +77,14 @@ def render(
     unsaved: str = "",
     **context: Any,
 ) -> HTMLResponse:
-    """Renders a page.
+    """Renders a template in the reader's language.
 
     Args:
         request: The request that is answered.
         template: File name, without `.jinja`.
         session: The reader; decides language and navigation, and gives forms their CSRF token.
         status_code: HTTP status.
-        said: Result of the previous form: a key of the strings under `said.`; the address may
+        said: Result of the previous form: a key of the strings under `said.`; the query may
             name one, too.
         unsaved: Text of a form that could not be accepted, for the reader to copy.
         **context: Variables of the template.
@@ -169,78 +166,3 @@ def _badge(mark: str, length: int) -> Markup:
     number = f"U+{ord(mark):04X}" + (f"×{length}" if length > 1 else "")
     name = unicodedata.name(mark, "CONTROL")
     return Markup('<span class="mark" title="{}">{}</span>').format(name, number)
-
-
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 640.0, 150.0, 38.0, 22.0, 10.0
-_ROOM = _HEIGHT - _BOTTOM - _TOP
-
-
-def _short(start: str) -> str:
-    """Shortens the start of a bucket to its hour or day."""
-    return f"{start[11:13]}:00" if len(start) > len("2026-11-22") else start[5:]
-
-
-def _step(starts: Sequence[str]) -> float:
-    return (_WIDTH - _LEFT) / max(len(starts), 1)
-
-
-def _middles(starts: Sequence[str]) -> Iterator[float]:
-    step = _step(starts)
-    return (_LEFT + step * (index + 0.5) for index in range(len(starts)))
-
-
-def _y(share: float) -> float:
-    return _TOP + _ROOM * (1 - share)
-
-
-def _chart(marks: list[Markup], starts: Sequence[str], top: str) -> Markup:
-    """Draws marks over an axis of times, with a scale from 0 to `top`."""
-    every = max(1, len(starts) // 8)
-    label = Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>')
-    labels = [
-        label.format(x, _HEIGHT - 6, _short(start))
-        for index, (x, start) in enumerate(zip(_middles(starts), starts, strict=True))
-        if index % every == 0
-    ]
-    axis = Markup(
-        '<line class="axis" x1="{0}" x2="{1}" y1="{2}" y2="{2}"/>'
-        '<text x="{3}" y="{4}" text-anchor="end">{5}</text>'
-        '<text x="{3}" y="{2}" text-anchor="end">0</text>'
-    ).format(_LEFT, _WIDTH, _HEIGHT - _BOTTOM, _LEFT - 6, _TOP + 8, top)
-    return Markup('<svg class="chart" viewBox="0 0 {} {}" aria-hidden="true">{}</svg>').format(
-        _WIDTH, _HEIGHT, Markup("").join([*marks, *labels, axis])
-    )
-
-
-def bars(starts: Sequence[str], counts: Sequence[int]) -> Markup:
-    """Draws counts over time."""
-    most = max(counts, default=0) or 1
-    width = min(_step(starts) * 0.7, 48.0)
-    bar = Markup(
-        '<rect class="bar" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" rx="2">'
-        "<title>{}: {}</title></rect>"
-    )
-    marks = [
-        bar.format(
-            x - width / 2, _y(count / most), width, _ROOM * count / most, _short(start), count
-        )
-        for x, start, count in zip(_middles(starts), starts, counts, strict=True)
-    ]
-    return _chart(marks, starts, str(most))
-
-
-def dots(starts: Sequence[str], estimates: Sequence[Estimate | None]) -> Markup:
-    """Draws percentages over time with their intervals."""
-    dot = Markup(
-        '<g class="dot"><title>{4}: {5:.0f} % ({6:.0f}–{7:.0f})</title>'
-        '<line x1="{0:.1f}" x2="{0:.1f}" y1="{1:.1f}" y2="{2:.1f}"/>'
-        '<circle cx="{0:.1f}" cy="{3:.1f}" r="4"/></g>'
-    )
-    marks = []
-    for x, start, each in zip(_middles(starts), starts, estimates, strict=True):
-        if each is not None:
-            low, high, y = (_y(value / 100) for value in (each.low, each.high, each.value))
-            marks.append(
-                dot.format(x, low, high, y, _short(start), each.value, each.low, each.high)
-            )
-    return _chart(marks, starts, "100 %")
