@@ -2,12 +2,12 @@
 
     import flames
 
-    run = flames.ask("deepseek/deepseek-chat", "quick", out="runs/deepseek")
-    flames.score_run(run, flames.load_scorer("default"))
-    for source in flames.load_sources(run.path):
-        print(flames.measure(source).overall.harmless_rate)
+    done = flames.run("deepseek/deepseek-chat", "quick", out="runs/deepseek")
+    print(done.results[0].overall.harmless_rate)
+    flames.compare(["runs/base", "runs/deepseek"], format="html", out="comparison.html")
 
-What stands here is imported when it is first used.
+`run`, `ask`, `score`, `measure`, `report`, `compare` and `gate` do what the commands do. Every name
+is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -18,56 +18,75 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from flames.analysis.gate import GateOptions, GateOutcome
+    from flames.analysis.inputs import MeasureOptions
     from flames.analysis.loading import load_sources
     from flames.analysis.source import Source
     from flames.collect.ask import ask
     from flames.collect.engine import AskSettings
     from flames.errors import FlamesError, InputError, OutsideError, UsageError
     from flames.metrics.frames import to_frame
-    from flames.metrics.rates import measure
     from flames.models.base import ChatModel, Sampling
     from flames.models.load import CallableModel, ModelOptions, load_model
+    from flames.pipeline import RunOutcome, compare, gate, measure, report, run, score
     from flames.prompts.sets import PromptSet, load_prompts
     from flames.records import Prompt, Response, Verdict
+    from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
     from flames.reports.report import write_reports
     from flames.scorers.base import Scorer
+    from flames.scorers.options import ScoreOptions
     from flames.scorers.registry import load_scorer
     from flames.scorers.scoring import score_file, score_run
     from flames.storage.run_dir import RunDir, open_run
     from flames.taxonomy import Taxonomy, load_taxonomy
 
 _PLACES = {
-    "analysis.loading": ("load_sources",),
-    "analysis.source": ("Source",),
-    "collect.ask": ("ask",),
-    "collect.engine": ("AskSettings",),
-    "errors": ("FlamesError", "InputError", "OutsideError", "UsageError"),
-    "metrics": ("measure",),
-    "metrics.frames": ("to_frame",),
-    "models": ("CallableModel", "ChatModel", "ModelOptions", "Sampling", "load_model"),
-    "prompts": ("PromptSet", "load_prompts"),
-    "records": ("Prompt", "Response", "Verdict"),
-    "reports.report": ("write_reports",),
-    "scorers": ("Scorer", "load_scorer"),
-    "scorers.scoring": ("score_file", "score_run"),
-    "storage.run_dir": ("RunDir", "open_run"),
-    "taxonomy": ("Taxonomy", "load_taxonomy"),
+    "analysis.gate": "GateOptions GateOutcome",
+    "analysis.inputs": "MeasureOptions",
+    "analysis.loading": "load_sources",
+    "analysis.source": "Source",
+    "collect.ask": "ask",
+    "collect.engine": "AskSettings",
+    "errors": "FlamesError InputError OutsideError UsageError",
+    "metrics.frames": "to_frame",
+    "models.base": "ChatModel Sampling",
+    "models.load": "CallableModel ModelOptions load_model",
+    "pipeline": "RunOutcome compare gate measure report run score",
+    "prompts.sets": "PromptSet load_prompts",
+    "records": "Prompt Response Verdict",
+    "reports.documents": "CompareOptions ComparisonReport Report ReportOptions",
+    "reports.report": "write_reports",
+    "scorers.base": "Scorer",
+    "scorers.options": "ScoreOptions",
+    "scorers.registry": "load_scorer",
+    "scorers.scoring": "score_file score_run",
+    "storage.run_dir": "RunDir open_run",
+    "taxonomy": "Taxonomy load_taxonomy",
 }
-_MODULES = {name: module for module, names in _PLACES.items() for name in names}
+_MODULES = {name: module for module, names in _PLACES.items() for name in names.split()}
 
 __all__ = [
     "AskSettings",
     "CallableModel",
     "ChatModel",
+    "CompareOptions",
+    "ComparisonReport",
     "FlamesError",
+    "GateOptions",
+    "GateOutcome",
     "InputError",
+    "MeasureOptions",
     "ModelOptions",
     "OutsideError",
     "Prompt",
     "PromptSet",
+    "Report",
+    "ReportOptions",
     "Response",
     "RunDir",
+    "RunOutcome",
     "Sampling",
+    "ScoreOptions",
     "Scorer",
     "Source",
     "Taxonomy",
@@ -75,6 +94,8 @@ __all__ = [
     "Verdict",
     "__version__",
     "ask",
+    "compare",
+    "gate",
     "load_model",
     "load_prompts",
     "load_scorer",
@@ -82,6 +103,9 @@ __all__ = [
     "load_taxonomy",
     "measure",
     "open_run",
+    "report",
+    "run",
+    "score",
     "score_file",
     "score_run",
     "to_frame",

@@ -18,7 +18,7 @@ import math
 import os
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from keyword import iskeyword
 from pathlib import Path
@@ -63,6 +63,18 @@ class SeedOptions:
     """The seed of our own random numbers: samples, resampling, splits."""
 
     seed: Annotated[int, Opt("Random seed.", metavar="N")] = 0
+
+
+@dataclass(frozen=True)
+class LangOptions:
+    """The language of the output."""
+
+    lang: Annotated[
+        Literal["zh", "en"], Opt("Language of the output; the locale's unless given.")
+    ] = field(default_factory=lambda: default_language())
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True)
@@ -138,17 +150,17 @@ def _declared(options: type[Any]) -> tuple[Declared, ...]:
 
 
 def _read(hints: dict[str, Any], all_fields: Iterable[Field[Any]]) -> Iterator[Declared]:
-    for field in all_fields:
-        hint, *extras = get_args(hints[field.name]) or (hints[field.name],)
-        if get_origin(hints[field.name]) is not Annotated:
+    for each in all_fields:
+        hint, *extras = get_args(hints[each.name]) or (hints[each.name],)
+        if get_origin(hints[each.name]) is not Annotated:
             continue
-        opt = next((each for each in extras if isinstance(each, Opt)), None)
+        opt = next((extra for extra in extras if isinstance(extra, Opt)), None)
         if opt is None:
             continue
         optional = get_origin(hint) in (Union, types.UnionType) and type(None) in get_args(hint)
         if optional:
-            [hint] = [each for each in get_args(hint) if each is not type(None)]
-        yield Declared(field.name, hint, optional, opt, field)
+            [hint] = [arg for arg in get_args(hint) if arg is not type(None)]
+        yield Declared(each.name, hint, optional, opt, each)
 
 
 def check_options(options: Any) -> None:

@@ -356,11 +356,17 @@ def test_the_command(
 ) -> None:
     first, second = str(answers("a", good)), str(answers("b", worse))
     page = tmp_path / "out.html"
-    assert flames(["compare", first, second, "--html", str(page)]) == 0
+    assert flames(["compare", first, second]) == 0
     out = capsys.readouterr().out
     assert "McNemar, exact" in out
     assert "3→1" in out
+    assert flames(["compare", first, second, "--format", "html", "--out", str(page)]) == 0
+    assert capsys.readouterr() == ("", f"{page}\n")
     assert page.read_text("utf-8").startswith("<!doctype html>")
+    assert flames(["compare", first, second, "--format", "html"]) == 0
+    assert capsys.readouterr().out == page.read_text("utf-8")
+    assert flames(["compare", first, second, "--out", str(page)]) == 2
+    assert "--out needs --format (md, html or json)" in capsys.readouterr().err
     assert flames(["compare", first, second, "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     assert data["schema"] == 1

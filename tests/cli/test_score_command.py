@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from flames.collect.ask import Asking, Plan, prepare
+from flames.collect.ask import Asking, prepare
+from flames.collect.plan import Plan
 from flames.models.load import CallableModel
 from flames.prompts.sets import load_prompts
 from flames.storage.atomic import to_jsonl
@@ -47,7 +48,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def test_an_option_that_the_scorer_does_not_know_is_refused(flames: Flames, tmp_path: Path) -> None:
     source = _file(tmp_path, _rows(1))
-    code, out, err = flames("score", source, "--scorer", "lexical", "--votes", 3)
+    code, out, err = flames("score", source, "--scorer", "lexical", "--scorer-option", "votes=3")
     assert (code, out) == (2, "")
     assert "the scorer lexical has no option 'votes'; it has: none" in err
     code, _, err = flames("score", source, "--scorer-option", "treshold=0.9")
@@ -119,8 +120,8 @@ def test_the_command_takes_pipes_and_the_bundled_responders(
 BAD_CALLS: dict[str, tuple[list[str], str]] = {
     "no file": (["none.jsonl"], "none.jsonl: no such file"),
     "scorer": (["FILE", "--scorer", "lexcal"], "did you mean 'lexical'"),
-    "truncated": (["FILE", "--truncated", "maybe"], "--truncated is scored or unscored"),
-    "format": (["FILE", "--format", "xml"], "--format is jsonl or official"),
+    "truncated": (["FILE", "--truncated", "maybe"], "--truncated takes scored or unscored"),
+    "format": (["FILE", "--format", "xml"], "--format takes jsonl or official"),
     "option": (["FILE", "--scorer-option", "x"], "NAME=VALUE"),
     "labels": (["FILE", "--scorer", "labels:none.jsonl"], "none.jsonl: no such file"),
     "set": (["FILE", "--prompts", "opem"], "did you mean 'open'"),

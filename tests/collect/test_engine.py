@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flames.collect.ask import Asking, Plan, prepare
+from flames.collect.ask import Asking, prepare
 from flames.collect.engine import AskOutcome, AskSettings, Collector, PrivateLoop, Request
 from flames.collect.limits import AdaptiveLimit, BudgetSpent, Prices, estimate_cost, tokens_of
+from flames.collect.plan import Plan
 from flames.errors import FlamesError, UsageError
 from flames.models.base import (
     EndpointUnusable,

@@ -99,7 +99,7 @@ def test_our_own_bug_says_that_it_is_ours(
 ) -> None:
     from flames.cli import main
 
-    monkeypatch.setattr("flames.taxonomy.load_taxonomy", None)
+    monkeypatch.setattr("flames.cli.leaderboard.audit_file", None)
     with pytest.raises(SystemExit) as done:
         main(["prompts", "list", "--header=X-Key: sk-123456"])
     assert done.value.code == 2  # a wrong call stays one

@@ -62,13 +62,14 @@ def test_the_options_of_a_judge(
         "utf-8",
     )
     common = ["score", source, "--scorer", "judge:j", "--base-url", endpoint.url]
-    assert run(*common, "--votes", "2", "--judge-lang", "en") == 0
-    assert run(*common, "--scorer-option", "votes=3") == 0
-    assert run(*common, "--judge-prompt", str(prompt)) == 0
+    option = "--scorer-option"
+    assert run(*common, option, "votes=2", option, "lang=en") == 0
+    assert run(*common, option, "votes=3") == 0
+    assert run(*common, option, f"prompt={prompt}") == 0
     scorers = [json.loads(line)["scorer"] for line in capsys.readouterr().out.splitlines()]
     assert scorers[:2] == ["judge:j@en-v2x2", "judge:j@zh-v2x3"]
     assert scorers[2].startswith("judge:j@mine-")
-    assert run(*common, "--judge-lang", "de") == 2
+    assert run(*common, option, "lang=de") == 2
     assert "zh or en" in capsys.readouterr().err
 
 

@@ -423,12 +423,13 @@ def test_the_commands_import_and_score_as_the_released_script_did(
             for n, (d, p, r) in enumerate(pairs)
         )
     )
-    command = ("score", file, "--scorer", "flames-scorer", "--format", "official", "--force")
-    assert run(*command, "--truncation", "official") == 0
+    command = ("score", file, "--scorer", "flames-scorer", "--format", "official")
+    command = (*command, "--ignore-selftest")
+    assert run(*command, "--input-truncation", "official") == 0
     written = (tmp_path / "answers_predicted.jsonl").read_text().splitlines()
     wanted = Original(checkpoint).labels(
         [(d, p, f"{r} {n}") for n, (d, p, r) in enumerate(pairs)], 16, "right"
     )
     assert [json.loads(line)["predicted"] for line in written] == wanted
-    assert run(*command[:4], "--truncation", "end") == 2
-    assert "input_truncation takes middle or official" in capsys.readouterr().err
+    assert run(*command[:4], "--input-truncation", "end") == 2
+    assert "--input-truncation takes middle or official" in capsys.readouterr().err

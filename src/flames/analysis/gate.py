@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated, Any
 from xml.etree import ElementTree
 
 from flames.analysis.compare import compare
 from flames.analysis.comparison import Difference, PairComparison
+from flames.analysis.inputs import VerdictOptions
 from flames.analysis.source import Source
 from flames.errors import UsageError
 from flames.metrics.rates import measure
 from flames.metrics.result import Estimate, Result
+from flames.options import Opt, SeedOptions, check_options
+from flames.storage.record_files import RecordOptions
 from flames.taxonomy import Dimension, Subcomponent, Taxonomy, default_taxonomy
 from flames.text import for_terminal
 
@@ -233,6 +237,74 @@ def _drop(
     text = "; ".join((text, *map(str, pair.remarks)))
     fell = -near.value > most + 1e-9
     return RuleResult(model, rule, not fell or (significant and not found.significant), text)
+
+
+@dataclass(frozen=True)
+class GateOptions(SeedOptions, VerdictOptions, RecordOptions):
+    """The rules that verdicts must keep."""
+
+    min: Annotated[
+        tuple[str, ...],
+        Opt(
+            "Minimum harmless rate in per cent: overall, of a dimension or of a subcomponent; "
+            "may be repeated.",
+            metavar="NAME=RATE",
+        ),
+    ] = ()
+    against: Annotated[str | None, Opt("Run or file to compare with.", metavar="BASE")] = None
+    max_drop: Annotated[
+        tuple[str, ...],
+        Opt(
+            "Largest fall of the overall harmless rate against BASE, or NAME=POINTS for a "
+            "dimension; 0 unless given. May be repeated.",
+            metavar="POINTS",
+        ),
+    ] = ()
+    significant: Annotated[bool, Opt("Count only a fall that the paired test confirms.")] = False
+    max_unscored: Annotated[
+        str | None, Opt("Largest share without a score, like 1%.", metavar="SHARE")
+    ] = None
+    common: Annotated[bool, Opt("Compare with BASE on the prompts in common.")] = False
+    junit: Annotated[Path | None, Opt("Write JUnit XML.", metavar="FILE")] = None
+    summary: Annotated[
+        Path | None, Opt("Append a table to this file ($GITHUB_STEP_SUMMARY).", metavar="FILE")
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.significant and self.against is None:
+            raise UsageError("--significant needs --against BASE")
+
+    def rules(self, taxonomy: Taxonomy) -> Rules:
+        """Reads the rules with the names of a taxonomy.
+
+        Raises:
+            UsageError: A rule is malformed.
+        """
+        drops = self.max_drop or (() if self.against is None else ("0",))
+        unscored = self.max_unscored
+        return Rules(
+            least=parse_limits(self.min, "--min", taxonomy),
+            most_drop=parse_limits(drops, "--max-drop", taxonomy, default=OVERALL),
+            significant=self.significant,
+            most_unscored=None if unscored is None else parse_share(unscored, "--max-unscored"),
+        )
+
+
+@dataclass(frozen=True)
+class GateOutcome:
+    """Every rule on every model: whether it holds, and what was found."""
+
+    rules: list[RuleResult]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all rules are kept."""
+        return all(rule.passed for rule in self.rules)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the outcome as `flames gate --json` prints it."""
+        return {"schema": 1, "passed": self.passed, "rules": [asdict(rule) for rule in self.rules]}
 
 
 def to_junit(checked: Sequence[RuleResult]) -> str:

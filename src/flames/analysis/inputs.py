@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from flames.analysis.loading import load_sources, mappings_of, taxonomy_of
-from flames.analysis.source import Source, fill_unasked
-from flames.options import Opt, check_options
+from flames.analysis.loading import load_labels, load_sources, mappings_of, taxonomy_of
+from flames.analysis.source import Source, display_names, fill_unasked, reworded_notes
+from flames.errors import InputError
+from flames.metrics.correction import Correction, correct
+from flames.metrics.rates import measure
+from flames.metrics.result import Result
+from flames.options import Opt, SeedOptions, check_options
 from flames.prompts.sets import load_prompts
+from flames.records import Prompt
 from flames.storage.record_files import FileOptions, ReadOptions, RecordOptions
+from flames.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)
@@ -41,8 +48,13 @@ class SourceOptions(VerdictOptions, RecordOptions):
     ] = None
 
 
+@dataclass(frozen=True)
+class MeasureOptions(SourceOptions, SeedOptions):
+    """Which verdicts are measured, and the seed of the resampling."""
+
+
 def read_sources(
-    paths: Sequence[str], options: VerdictOptions, *, beside: Path | None = None
+    paths: Sequence[str | os.PathLike[str]], options: VerdictOptions, *, beside: Path | None = None
 ) -> tuple[list[Source], ReadOptions]:
     """Reads the sources of all paths in order.
 
@@ -72,3 +84,58 @@ def read_sources(
         whole = load_prompts(options.prompts, taxonomy=read.taxonomy)
         sources = [fill_unasked(source, whole) for source in sources]
     return sources, read if beside is None else replace(read, mapping=mappings[-1])
+
+
+def measure_sources(sources: Sequence[Source], taxonomy: Taxonomy, seed: int = 0) -> list[Result]:
+    """Measures sources side by side: each gets a name of its own, and notes on its neighbours."""
+    results = []
+    names, notes = display_names(sources, beside_scorers=True), reworded_notes(sources)
+    for source, name, more in zip(sources, names, notes, strict=True):
+        result = measure(source, taxonomy, seed=seed)
+        own = {"name": None if name == source.model else name, "notes": result.notes + more}
+        results.append(result.model_copy(update=own))
+    return results
+
+
+def correct_sources(
+    sources: Sequence[Source],
+    path: Path,
+    read: ReadOptions,
+    *,
+    random_sample: bool = False,
+    target_width: float | None = None,
+    seed: int = 0,
+) -> list[Correction]:
+    """Corrects the results of sources with a file of human labels.
+
+    A label without model or dimension takes it from the verdicts. The other arguments are those
+    of `flames.metrics.correction.correct`.
+
+    Raises:
+        InputError: The labels cannot be read, or do not fit.
+    """
+    models = {source.model for source in sources}
+    if read.model is None and len(models) == 1:
+        read = replace(read, model=models.pop())
+    known = {
+        verdict.prompt_id: Prompt.model_construct(
+            id=verdict.prompt_id, dimension=verdict.dimension, text=""
+        )
+        for source in sources
+        for verdict in source.verdicts
+    }
+    labels = load_labels(path, options=replace(read, prompts=known), random_sample=random_sample)
+    try:
+        return [
+            correct(
+                source,
+                labels,
+                read.taxonomy,
+                random_sample=random_sample,
+                target_width=target_width,
+                seed=seed,
+            )
+            for source in sources
+        ]
+    except InputError as error:
+        raise error.at(path, None) from None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Optional
+from typing import Annotated, Optional
 
 import typer
 
-from flames.options import Opt, check_options, default_language
+from flames.options import LangOptions, Opt
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,6 @@ class JsonOptions:
     """Whether the output is for programs."""
 
     json: Annotated[bool, Opt("Print JSON for programs.")] = False
-
-
-@dataclass(frozen=True)
-class LangOptions:
-    """The language of the output."""
-
-    lang: Annotated[
-        Literal["zh", "en"], Opt("Language of the output; the locale's unless given.")
-    ] = field(default_factory=default_language)
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 @dataclass(frozen=True)

@@ -2,45 +2,147 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from flames.cli._ask_options import AskOptions, with_ask_options
+from flames.cli._console import say
+from flames.cli._options import JsonOptions, QuietOptions
+from flames.collect import ask as collecting
+from flames.collect.ask import Asking, AskState
+from flames.collect.engine import AskSettings
+from flames.collect.plan import AskOptions, make_plan
+from flames.models.base import Sampling
+from flames.models.load import ModelOptions
+from flames.records import dump_line
+from flames.text import for_terminal
 
 
-@with_ask_options
 def ask(
-    options: AskOptions,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print how it went as JSON, for programs.")
-    ] = False,
+    asking: AskOptions,
+    reach: ModelOptions,
+    sampling: Sampling,
+    settings: AskSettings,
+    printing: JsonOptions,
+    quiet: QuietOptions,
 ) -> None:
     """Ask a model every prompt of a set; the responses go to a run directory, which is printed.
 
     Killed at any moment, it goes on with --resume and asks nothing twice.
     """
-    from flames.cli._asking import ask_plan, plan
-    from flames.records import dump_line
-    from flames.text import for_terminal
-
-    asked = ask_plan(plan(options), options)
-    if as_json:
-        standing = asked.standing
-        told = {
+    planned = {n: v for n, v in vars(asking).items() if n not in ("out", "resume")}
+    plan = make_plan(**planned, options=talking(reach), sampling=sampling)
+    asked = collecting.collect(
+        plan,
+        asking.out,
+        resume=asking.resume,
+        settings=settings,
+        watch=partial(watch, quiet=quiet.quiet),
+    )
+    if printing.json:
+        state = asked.state
+        data = {
             "run": str(asked.run.path),
             "model": asked.run.model,
-            "planned": standing.planned,
-            "counts": dict(standing.counts),
-            "requests": standing.requests,
-            "requests_earlier": standing.earlier,
-            "requests_lost": standing.lost,
-            "cost": standing.cost,
-            "cost_lost": standing.lost_cost,
+            "planned": state.planned,
+            "counts": dict(state.counts),
+            "requests": state.requests,
+            "requests_earlier": state.earlier,
+            "requests_lost": state.lost,
+            "cost": state.cost,
+            "cost_lost": state.lost_cost,
             "stopped": None if asked.stopped is None else str(asked.stopped),
         }
-        typer.echo(dump_line(told))
+        typer.echo(dump_line(data))
     else:
         typer.echo(for_terminal(str(asked.run.path)))
     if failure := asked.failure():
         raise failure
+
+
+def talking(reach: ModelOptions) -> ModelOptions:
+    """Lets a model print what people must know of it, like its licence."""
+    return replace(reach, say=say)
+
+
+@contextmanager
+def watch(asking: Asking, quiet: bool) -> Iterator[collecting.Progress]:
+    """Prints the estimate before asking and the counts after it; between them a progress bar."""
+    if not quiet:
+        _print_before(asking)
+    columns = (
+        TextColumn("asking", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[state]}", markup=False),
+    )
+    console = Console(stderr=True)
+    off = quiet or not console.is_terminal
+    try:
+        with Progress(*columns, console=console, disable=off, transient=True) as bar:
+            start = asking.state
+            task = bar.add_task("", total=start.planned, completed=start.done, rate="", state="")
+
+            def progress(state: AskState) -> None:
+                speed = bar.tasks[0].speed
+                parts = [f"{state.counts.get('error', 0)} failed"]
+                if state.cost is not None:
+                    parts.append(f"cost {state.cost:.4g}")
+                if state.slowed:
+                    parts.append(f"slowed to {state.concurrency} at once")
+                rate = f"{speed:.1f}/s" if speed else ""
+                bar.update(task, completed=state.done, rate=rate, state=" · ".join(parts))
+
+            yield progress
+    finally:
+        if not quiet:
+            say(_summary(asking))
+
+
+def _print_before(asking: Asking) -> None:
+    if asking.dropped:
+        say(f"dropped a torn last line of {asking.dropped} bytes")
+    state = asking.state
+    if state.earlier:
+        say(f"so far: {_used(state)}")
+    expected = asking.estimate()
+    if expected is None or not expected.requests:
+        return
+    most = f", at most {expected.most:.4g}" if expected.most is not None else ""
+    line = (
+        f"estimate: {expected.requests} requests, about {expected.tokens_in} tokens in and "
+        f"{expected.tokens_out} out, cost about {expected.cost:.4g}{most}"
+    )
+    spent = (state.cost or 0) + (state.lost_cost or 0)
+    budget = asking.collector.settings.max_cost
+    if budget is not None and spent + expected.cost > budget:
+        line += f"; it will stop before it costs {budget:g}"
+    say(line)
+
+
+def _summary(asking: Asking) -> str:
+    state = asking.state
+    counts = [f"{n} {status}" for status, n in sorted(state.counts.items()) if n]
+    missing = state.planned - state.counts.total()
+    if missing:
+        counts.append(f"{missing} not asked")
+    line = f"{asking.run.model}: {', '.join(counts) or 'nothing'}"
+    if state.earlier:
+        return f"{line}; {state.requests} requests now, in all {_used(state)}"
+    return f"{line}; {_used(state)}"
+
+
+def _used(state: AskState) -> str:
+    """What the whole run has used."""
+    line = f"{state.earlier + state.requests} requests"
+    if state.lost:
+        line += f" ({state.lost} of them cut off"
+        line += f", up to {state.lost_cost:.4g})" if state.lost_cost is not None else ")"
+    return line if state.cost is None else f"{line}, cost {state.cost:.4g}"

@@ -6,11 +6,12 @@ import typer
 
 from flames.analysis.inputs import SourceOptions
 from flames.cli._console import say, show
-from flames.cli._options import JsonOptions, LangOptions
+from flames.cli._options import JsonOptions
 from flames.leaderboard.add import EntryOptions, add_entries
 from flames.leaderboard.attack import AttackOptions, measure_attack
 from flames.leaderboard.audit import AuditOptions, audit_file
 from flames.leaderboard.published import ShowOptions, rank_published
+from flames.options import LangOptions
 from flames.records import dump_line
 from flames.reports.leaderboard import attack_document, ranking_document
 from flames.reports.leaderboard_site import SiteOptions, build_from_entries

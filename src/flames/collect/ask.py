@@ -6,77 +6,24 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, aclosing, closing
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+from contextlib import AbstractContextManager, ExitStack, aclosing, closing, nullcontext
+from dataclasses import dataclass
 from typing import Any, Self
 
 from flames import __version__
 from flames.collect.engine import AskOutcome, AskSettings, Collector, PrivateLoop, Request
 from flames.collect.limits import CostEstimate, estimate_cost, tokens_of_messages, used
-from flames.errors import FlamesError, UsageError
-from flames.models.base import ChatModel, Message, Reply, Sampling, Usage
-from flames.models.load import CallableModel, ModelOptions, load_model
-from flames.prompts.sets import PromptSet, load_prompts
+from flames.collect.plan import Plan, make_plan, now
+from flames.errors import FlamesError, OutsideError, UsageError
+from flames.models.base import ChatModel, Reply, Usage
+from flames.prompts.sets import PromptSet
 from flames.records import Key, Prompt, Response
 from flames.storage.checksums import file_sha256
-from flames.storage.manifest import Manifest, RunSession, without_secrets
-from flames.storage.run_dir import RunDir, create_run, safe_name
-from flames.taxonomy import Taxonomy, default_taxonomy
+from flames.storage.manifest import RunSession, without_secrets
+from flames.storage.run_dir import RunDir, create_run
 
 Progress = Callable[["AskState"], None]
 Tag = tuple[Prompt, int]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The model and the prompts of a run.
-
-    Args:
-        model: The model.
-        prompts: The prompts.
-        spec: The user's name for the model.
-        system: The system prompt, if any.
-        sampling: Sampling parameters; the model's defaults complete them.
-        samples: Number of responses per prompt.
-        taxonomy: The taxonomy that the prompts were read with.
-    """
-
-    model: ChatModel
-    prompts: PromptSet
-    spec: str = ""
-    system: str | None = None
-    sampling: Sampling = field(default_factory=Sampling)
-    samples: int = 1
-    taxonomy: Taxonomy | None = None
-
-    def manifest(self) -> Manifest:
-        """Returns the manifest of a new run."""
-        taxonomy = self.taxonomy or default_taxonomy()
-        sampling = self.sampling.over(self.model.defaults).to_dict()
-        return Manifest(
-            model=self.model.name,
-            spec=self.spec or self.model.name,
-            asked=self.model.describe(),
-            prompt_set=self.prompts.info,
-            prompts_sha256="",
-            samples=self.samples,
-            system_prompt=self.system,
-            sampling=without_secrets(sampling),
-            taxonomy=taxonomy.id,
-            created=now(),
-            code_version=__version__,
-        )
-
-    def messages(self, prompt: Prompt) -> tuple[Message, ...]:
-        """Returns the messages for a prompt."""
-        asked = Message("user", prompt.text)
-        return (Message("system", self.system), asked) if self.system else (asked,)
-
-    def default_folder(self) -> Path:
-        """Returns `runs/<date>-<model>`."""
-        return Path("runs") / f"{datetime.now():%Y-%m-%d}-{safe_name(self.model.name)}"
 
 
 @dataclass(frozen=True)
@@ -106,11 +53,6 @@ class AskState:
     slowed: bool
     cost: float | None
     lost_cost: float | None
-
-
-def now() -> str:
-    """Returns the time in UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def prepare(
@@ -310,21 +252,79 @@ class Asking:
         self.run.update(sessions=(*sessions, ended), counts=counts, responses_sha256=digest)
 
 
+Watch = Callable[[Asking], AbstractContextManager[Progress | None]]
+"""Called once the run is open; what it yields is called after each response."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How asking went.
+
+    Args:
+        run: The run directory.
+        state: How far the run is.
+        stopped: What stopped asking before its end, if anything did.
+    """
+
+    run: RunDir
+    state: AskState
+    stopped: OutsideError | None = None
+
+    def failure(self) -> OutsideError | None:
+        """Returns what the exit code must report: what stopped it, or the errors that are left."""
+        errors = self.state.counts.get("error", 0)
+        if self.stopped is not None or not errors:
+            return self.stopped
+        return OutsideError(
+            f"{errors} of {self.state.planned} responses ended in an error; "
+            "add --resume to ask them again"
+        )
+
+
+def collect(
+    plan: Plan,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    resume: bool = False,
+    settings: AskSettings | None = None,
+    watch: Watch | None = None,
+) -> Asked:
+    """Asks what a run lacks. If the outside world stops it, says so in the result.
+
+    Args:
+        plan: What to ask.
+        out: The run directory; named by date and model unless given.
+        resume: Continue the run that is there, if there is one.
+        settings: Concurrency, retries, budget.
+        watch: Shows progress.
+
+    Raises:
+        UsageError: The run directory cannot be used.
+    """
+    run = prepare(plan, out, resume=resume)
+    stopped: OutsideError | None = None
+    with Asking(plan, run, settings) as asking:
+        try:
+            with (watch or _unwatched)(asking) as progress:
+                asking.ask(progress)
+        except OutsideError as error:
+            stopped = error
+        return Asked(asking.run, asking.state, stopped)
+
+
+def _unwatched(asking: Asking) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 def ask(
     model: str | ChatModel | Callable[[str], Any],
     prompts: str | os.PathLike[str] | PromptSet = "open",
     *,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
-    limit: int | None = None,
-    repeats: int = 1,
-    seed: int = 0,
-    system: str | None = None,
-    sampling: Sampling | None = None,
-    options: ModelOptions | None = None,
     settings: AskSettings | None = None,
-    taxonomy: Taxonomy | None = None,
     progress: Progress | None = None,
+    **planned: Any,
 ) -> RunDir:
     """Asks a model every prompt of a set, into a run directory.
 
@@ -332,45 +332,26 @@ def ask(
         model: A model by name, as on the command line, a `ChatModel`, or a function from a
             prompt's text to an answer's (plain or asynchronous).
         prompts: A set by name, a file, or a loaded set.
-        out: The run directory; `runs/<date>-<model>` by default.
-        resume: Continue the run that is there, if one is.
-        limit: Size of a seeded sample of the prompts, balanced over subcomponents.
-        repeats: Number of responses per prompt.
-        seed: Seed of the sample.
-        system: The system prompt.
-        sampling: Sampling parameters.
-        options: How to reach a model that is given by name.
+        out: The run directory; named by date and model unless given.
+        resume: Continue the run that is there, if there is one.
         settings: Concurrency, retries, budget.
-        taxonomy: The taxonomy to read the prompts with; Flames' own by default.
         progress: Called after each response.
+        **planned: `limit` (ask a random sample of so many prompts, balanced over subcomponents),
+            `seed` (of the sample), `repeats` (ask each prompt so often), `system` (the system
+            prompt), `sampling`, `options` (how the model is reached), and `taxonomy`, `mapping`
+            and `encoding` (how the prompts are read).
 
     Returns:
-        The run; `run.manifest.counts` counts the responses by status.
+        The run; `run.manifest.counts` says how the responses ended.
 
     Raises:
         InputError: The prompts cannot be read.
         UsageError: The model or the run directory cannot be used.
         OutsideError: Asking had to stop; the run holds the responses so far.
     """
-    if isinstance(model, str):
-        spec, asked = model, load_model(model, options)
-    else:
-        asked = model if isinstance(model, ChatModel) else CallableModel(model)
-        spec = asked.name
-    if not isinstance(prompts, PromptSet):
-        prompts = load_prompts(prompts, taxonomy=taxonomy)
-    if limit is not None:
-        prompts = prompts.sample(limit, seed)
-    plan = Plan(
-        model=asked,
-        prompts=prompts,
-        spec=spec,
-        system=system,
-        sampling=sampling or Sampling(),
-        samples=repeats,
-        taxonomy=taxonomy,
-    )
-    run = prepare(plan, out, resume=resume)
-    with Asking(plan, run, settings) as asking:
-        asking.ask(progress)
-    return run
+    plan = make_plan(model, prompts, **planned)
+    watch = None if progress is None else lambda asking: nullcontext(progress)
+    asked = collect(plan, out, resume=resume, settings=settings, watch=watch)
+    if asked.stopped is not None:
+        raise asked.stopped
+    return asked.run

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from flames.collect.ask import now
 from flames.collect.engine import AskSettings, Collector, PrivateLoop, Request
 from flames.collect.limits import Prices
+from flames.collect.plan import now
 from flames.models.base import ChatModel, Message, Reply, RequestRejected, Sampling, Usage
 from flames.models.load import ModelOptions, load_model
 from flames.options import Opt

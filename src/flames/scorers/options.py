@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from flames.errors import UsageError
 from flames.options import Opt, check_options
-from flames.prompts.sets import known_prompts
+from flames.prompts.sets import known_prompts, load_prompts
 from flames.scorers.base import IgnoreSelftest, InputTruncation, Scorer, ScorerContext
 from flames.scorers.registry import check_understood, load_among
+from flames.scorers.scoring import Truncated
+from flames.storage.record_files import ReadOptions, RecordOptions
 from flames.taxonomy import Taxonomy, load_taxonomy
+
+# What commands have flags of their own for.
+_NAMED = (
+    "base_url", "api_key_env", "concurrency", "timeout", "ignore_selftest", "input_truncation",
+)  # fmt: skip
 
 
 def parse_options(pairs: Iterable[str]) -> dict[str, Any]:
@@ -53,10 +60,25 @@ class ScorerOptions:
         check_options(self)
 
     def given(self) -> dict[str, Any]:
-        """The options of `load_with`: those of every field that was given, and the free ones."""
-        named = {each.name: getattr(self, each.name) for each in fields(self)}
-        more = named.pop("scorer_options")
-        return {**more, **{name: value for name, value in named.items() if value is not None}}
+        """Returns the scorer's options by name, for `load_with`."""
+        named = {name: getattr(self, name, None) for name in _NAMED}
+        return {**self.scorer_options, **{n: v for n, v in named.items() if v is not None}}
+
+
+@dataclass(frozen=True)
+class ScoringOptions(ScorerOptions):
+    """The scorer and what it does with truncated responses."""
+
+    scorer: Annotated[
+        str,
+        Opt(
+            "default, lexical, PATH, flames-scorer, judge:MODEL, guard:MODEL or labels:FILE.",
+            metavar="S",
+        ),
+    ] = "default"
+    truncated: Annotated[
+        Truncated, Opt("What happens to truncated responses: scored (and flagged), or unscored.")
+    ] = "scored"
 
 
 @dataclass(frozen=True)
@@ -81,6 +103,35 @@ class TrainedOptions(ScorerOptions):
 
     ignore_selftest: IgnoreSelftest = None
     input_truncation: InputTruncation = None
+
+
+@dataclass(frozen=True)
+class ScoreOptions(TrainedOptions, EndpointOptions, ScoringOptions, RecordOptions):
+    """What scores responses, how they are read and where the verdicts go."""
+
+    out: Annotated[
+        Path | None, Opt("Where to write; standard output unless given.", metavar="FILE")
+    ] = None
+    format: Annotated[
+        Literal["jsonl", "official"],
+        Opt("jsonl, or official: the released script's format, as <input>_predicted.jsonl."),
+    ] = "jsonl"
+    prompts: Annotated[
+        str | None,
+        Opt(
+            "Prompts of responses that name no dimension; the known sets unless given.",
+            metavar="SET|PATH",
+        ),
+    ] = None
+    overwrite: Annotated[bool, Opt("Replace an output file that holds no verdicts.")] = False
+
+    def read_options(self) -> ReadOptions:
+        """Loads the taxonomy and the known prompts, and returns how responses are read."""
+        read = super().read_options()
+        if self.prompts is None:
+            known = known_prompts(None if self.taxonomy is None else read.taxonomy)
+            return replace(read, prompts=known)
+        return replace(read, prompts=load_prompts(self.prompts, taxonomy=read.taxonomy).by_id)
 
 
 def load_with(

@@ -69,6 +69,7 @@ def score_file_to(
     options: ReadOptions | None = None,
     truncated: Truncated = "scored",
     official: bool = False,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Path:
     """Scores a file of responses into another file, going on where a killed scoring stood.
@@ -81,6 +82,7 @@ def score_file_to(
         truncated: See `score_file`.
         official: Write the released script's format: the input's rows as they are, with
             `predicted` (null where a response could not be scored). Not from standard input.
+        overwrite: Replace a file that holds something other than verdicts.
         progress: Told of each line.
 
     Raises:
@@ -91,7 +93,8 @@ def score_file_to(
     target = Path(out)
     if os.fspath(path) != "-" and target.exists() and target.samefile(path):
         raise UsageError(f"{target}: is the input itself; choose another --out")
-    _refuse_foreign(target)
+    if not overwrite:
+        _refuse_foreign(target)
     with VerdictJournal(target, scorer.info.id, truncated, progress) as journal:
         journal.fill(_read(path, options), scorer, carry)
         journal.finish(_official(path, options, journal.part) if official else None)
@@ -199,7 +202,9 @@ def _refuse_foreign(target: Path) -> None:
     if target.exists() and target.stat().st_size:
         first = next(iter(read_rows(target)), None)
         if first is not None and not {"scorer", "predicted"} & first.fields.keys():
-            raise UsageError(f"{target}: is there and holds no verdicts; choose another --out")
+            raise UsageError(
+                f"{target}: is there and holds no verdicts; choose another --out or --overwrite it"
+            )
 
 
 Truncated = Literal["scored", "unscored"]

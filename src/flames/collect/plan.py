@@ -1,0 +1,156 @@
+"""What to ask of which model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from flames import __version__
+from flames.models.base import ChatModel, Message, Sampling
+from flames.models.load import CallableModel, ModelOptions, load_model
+from flames.options import Opt, SeedOptions, check_options, text_or_file
+from flames.prompts.sets import PromptSet, load_prompts
+from flames.records import Prompt
+from flames.storage.manifest import Manifest, without_secrets
+from flames.storage.record_files import FileOptions
+from flames.storage.run_dir import safe_name
+from flames.taxonomy import Taxonomy, default_taxonomy, load_taxonomy
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The model and the prompts of a run.
+
+    Args:
+        model: The model.
+        prompts: The prompts.
+        spec: The user's name for the model.
+        system: The system prompt, if any.
+        sampling: Sampling parameters; the model's defaults complete them.
+        samples: Number of responses per prompt.
+        taxonomy: The taxonomy that the prompts were read with.
+    """
+
+    model: ChatModel
+    prompts: PromptSet
+    spec: str = ""
+    system: str | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    samples: int = 1
+    taxonomy: Taxonomy | None = None
+
+    def manifest(self) -> Manifest:
+        """Returns the manifest of a new run."""
+        taxonomy = self.taxonomy or default_taxonomy()
+        sampling = self.sampling.over(self.model.defaults).to_dict()
+        return Manifest(
+            model=self.model.name,
+            spec=self.spec or self.model.name,
+            asked=self.model.describe(),
+            prompt_set=self.prompts.info,
+            prompts_sha256="",
+            samples=self.samples,
+            system_prompt=self.system,
+            sampling=without_secrets(sampling),
+            taxonomy=taxonomy.id,
+            created=now(),
+            code_version=__version__,
+        )
+
+    def messages(self, prompt: Prompt) -> tuple[Message, ...]:
+        """Returns the messages for a prompt."""
+        asked = Message("user", prompt.text)
+        return (Message("system", self.system), asked) if self.system else (asked,)
+
+    def default_folder(self) -> Path:
+        """Returns `runs/<date>-<model>`."""
+        return Path("runs") / f"{datetime.now():%Y-%m-%d}-{safe_name(self.model.name)}"
+
+
+def now() -> str:
+    """Returns the time in UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskOptions(FileOptions, SeedOptions):
+    """What to ask of which model, and where the responses go: the arguments of `ask`."""
+
+    model: Annotated[
+        str,
+        Opt(
+            "preset/name (openai/…, deepseek/…, dashscope/…, zhipu/…, moonshot/…, …), any name "
+            "with --base-url, local, gguf:PATH or hf:PATH.",
+            positional=True,
+        ),
+    ]
+    prompts: Annotated[
+        str, Opt("Prompt set by name, or a file of prompts.", metavar="SET|PATH")
+    ] = "open"
+    out: Annotated[
+        Path | None, Opt("Run directory; named by date and model unless given.", metavar="DIR")
+    ] = None
+    resume: Annotated[bool, Opt("Continue the run that is there, if there is one.")] = False
+    limit: Annotated[
+        int | None,
+        Opt("Ask a random sample of N prompts, balanced over subcomponents.", metavar="N", min=1),
+    ] = None
+    repeats: Annotated[int, Opt("Ask each prompt N times.", metavar="N", min=1)] = 1
+    system: Annotated[
+        str | None,
+        Opt(
+            "System prompt; none unless given.",
+            metavar="TEXT|@FILE",
+            parse=partial(text_or_file, option="--system"),
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+
+def make_plan(
+    model: str | ChatModel | Callable[[str], Any],
+    prompts: str | os.PathLike[str] | PromptSet = "open",
+    *,
+    limit: int | None = None,
+    repeats: int = 1,
+    seed: int = 0,
+    system: str | None = None,
+    sampling: Sampling | None = None,
+    options: ModelOptions | None = None,
+    taxonomy: str | Path | Taxonomy | None = None,
+    mapping: Mapping[str, str] | None = None,
+    encoding: str | None = None,
+) -> Plan:
+    """Plans what to ask. The arguments are those of `ask`.
+
+    Raises:
+        InputError: The prompts cannot be read.
+        UsageError: The model cannot be used.
+    """
+    if taxonomy is not None and not isinstance(taxonomy, Taxonomy):
+        taxonomy = load_taxonomy(taxonomy)
+    if not isinstance(prompts, PromptSet):
+        prompts = load_prompts(prompts, taxonomy=taxonomy, mapping=mapping, encoding=encoding)
+    if limit is not None:
+        prompts = prompts.sample(limit, seed)
+    if isinstance(model, str):
+        spec, asked = model, load_model(model, options)
+    else:
+        asked = model if isinstance(model, ChatModel) else CallableModel(model)
+        spec = asked.name
+    return Plan(
+        model=asked,
+        prompts=prompts,
+        spec=spec,
+        system=system,
+        sampling=sampling or Sampling(),
+        samples=repeats,
+        taxonomy=taxonomy,
+    )

@@ -1,0 +1,371 @@
+"""The commands as functions: run, score, measure, report, compare and gate in one call each.
+
+    import flames
+
+    done = flames.run("deepseek/deepseek-chat", "quick", out="runs/deepseek", resume=True)
+    [result] = flames.measure("runs/deepseek")
+    flames.report("runs/deepseek", format="html", out="report.html")
+    passed = flames.gate("runs/new", against="runs/old").passed
+
+A function's options are a dataclass (`ReportOptions`), from which the command's flags are made.
+They are given as an instance, or each by its name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar, overload
+
+from flames.analysis import compare as comparing
+from flames.analysis import gate as gating
+from flames.analysis.gate import GateOptions, GateOutcome
+from flames.analysis.inputs import (
+    MeasureOptions,
+    correct_sources,
+    measure_sources,
+    read_sources,
+)
+from flames.analysis.loading import load_sources, mappings_of, taxonomy_of
+from flames.analysis.source import Source
+from flames.collect.ask import Asked, Watch, collect
+from flames.collect.engine import AskSettings
+from flames.collect.plan import make_plan
+from flames.errors import UsageError
+from flames.metrics.correction import Correction
+from flames.metrics.rates import measure as measure_source
+from flames.metrics.result import Result
+from flames.options import default_language
+from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
+from flames.reports.report import write_reports
+from flames.scorers.labels import PREFIX, labels_path
+from flames.scorers.options import ScoreOptions, load_with
+from flames.scorers.scoring import (
+    Line,
+    Progress,
+    Truncated,
+    check_reached,
+    count_responses,
+    is_unreached,
+    score_file,
+    score_file_to,
+    score_run,
+)
+from flames.storage.atomic import write_atomic
+from flames.storage.record_files import ReadOptions
+from flames.storage.rows import stem_of
+from flames.storage.run_dir import RunDir, is_run, open_run
+from flames.taxonomy import Language, Taxonomy
+
+PathLike: TypeAlias = str | os.PathLike[str]
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What `run` did.
+
+    Args:
+        run: The run directory.
+        asked: How asking went.
+        sources: The verdicts, with prompts and responses.
+        results: What was measured.
+        reports: The files of the report.
+        unreached: How many responses the scorer could not reach its endpoint for.
+    """
+
+    run: RunDir
+    asked: Asked
+    sources: list[Source]
+    results: list[Result]
+    reports: list[Path]
+    unreached: int
+
+    def check(self) -> None:
+        """Raises what kept the run from being complete.
+
+        Raises:
+            OutsideError: Asking stopped, responses ended in errors, or the scorer could not
+                reach its endpoint. Resuming the run tries again.
+        """
+        if failure := self.asked.failure():
+            raise failure
+        check_reached(self.unreached, "the same command with --resume")
+
+
+def run(
+    model: Any,
+    prompts: Any = "open",
+    *,
+    scorer: str = "default",
+    scorer_options: Mapping[str, Any] | None = None,
+    truncated: Truncated = "scored",
+    out: PathLike | None = None,
+    resume: bool = False,
+    settings: AskSettings | None = None,
+    lang: Language | None = None,
+    watch: Watch | None = None,
+    **planned: Any,
+) -> RunOutcome:
+    """Asks a model every prompt of a set, scores the responses, measures and reports.
+
+    Args:
+        model: As for `flames.ask`.
+        prompts: As for `flames.ask`.
+        scorer: As for `flames.load_scorer`.
+        scorer_options: Its options by name.
+        truncated: What happens to truncated responses.
+        out: As for `flames.ask`.
+        resume: As for `flames.ask`.
+        settings: As for `flames.ask`.
+        lang: Language of the report; the locale's unless given.
+        watch: Shows progress.
+        **planned: As for `flames.ask`.
+
+    Returns:
+        What was done, even where asking stopped before its end; `check()` raises why.
+
+    Raises:
+        InputError: The prompts or the scorer cannot be read.
+        UsageError: Model, scorer or run directory cannot be used.
+    """
+    plan = make_plan(model, prompts, **planned)
+    loaded = load_with(scorer, scorer_options, plan.taxonomy)
+    asked = collect(plan, out, resume=resume, settings=settings, watch=watch)
+    taxonomy = asked.run.taxonomy
+    if any(True for _ in asked.run.responses()):
+        score_run(asked.run, loaded, truncated=truncated)
+    sources = load_sources(
+        asked.run.path,
+        scorer=loaded.info.id,
+        options=ReadOptions(taxonomy=taxonomy),
+        truncated=truncated,
+    )
+    results = measure_sources(sources, taxonomy, 0)
+    reports = write_reports(asked.run, sources, results, lang or default_language(), taxonomy)
+    lines = (verdict.to_dict() for source in sources for verdict in source.verdicts)
+    return RunOutcome(asked.run, asked, sources, results, reports, sum(map(is_unreached, lines)))
+
+
+ScoreWatch = Callable[[int | None], AbstractContextManager[Progress]]
+"""Called with the number of responses, where it is known; what it yields gets every line."""
+
+
+def score(
+    target: PathLike,
+    options: ScoreOptions | None = None,
+    *,
+    watch: ScoreWatch | None = None,
+    **changes: Any,
+) -> Path | Iterator[Line]:
+    """Scores a run into itself, or a file of responses into another one.
+
+    A scoring that was killed continues where it stopped.
+
+    Args:
+        target: A run directory, a file, `labels:silver`, or `-` for standard input.
+        options: What scores, and where the verdicts go.
+        watch: Shows progress.
+        **changes: Single options.
+
+    Returns:
+        The file of verdicts; without `out`, the lines themselves as they are scored.
+
+    Raises:
+        InputError: The responses or the scorer cannot be read.
+        UsageError: The scorer or the output cannot be used.
+    """
+    options = _options(ScoreOptions, options, changes)
+    watch = watch or (lambda total: nullcontext(lambda line: None))
+    target = os.fspath(target)
+    if target.startswith(PREFIX):
+        target = str(labels_path(target))
+    if target != "-" and Path(target).is_dir():
+        return _score_run(target, options, watch)
+    official = options.format == "official"
+    if official and target == "-":
+        raise UsageError("--format official needs a file, not standard input")
+    read = options.read_options()
+    # Read to its end first: a broken last line is reported before anything is scored or paid for.
+    total = count_responses(target, read) if Path(target).is_file() else None
+    scorer = load_with(options.scorer, options.given(), options.taxonomy)
+    out = options.out
+    if out is None and not official:
+        return _scored_lines(watch, total, score_file(
+            target, scorer, options=read, truncated=options.truncated
+        ))  # fmt: skip
+    out = out or Path(target).with_name(f"{stem_of(target)}_predicted.jsonl")
+    with watch(total) as progress:
+        score_file_to(
+            target,
+            out,
+            scorer,
+            options=read,
+            truncated=options.truncated,
+            official=official,
+            overwrite=options.overwrite,
+            progress=progress,
+        )
+    return out
+
+
+def _score_run(target: str, options: ScoreOptions, watch: ScoreWatch) -> Path:
+    if options.out is not None or options.format != "jsonl":
+        raise UsageError("a run is scored into itself; --out and --format are for files")
+    run = open_run(Path(target))
+    scorer = load_with(options.scorer, options.given(), options.taxonomy or run.taxonomy)
+    with watch(None) as progress:
+        return score_run(run, scorer, truncated=options.truncated, progress=progress)
+
+
+def _scored_lines(watch: ScoreWatch, total: int | None, lines: Iterator[Line]) -> Iterator[Line]:
+    with watch(total) as progress:
+        for line in lines:
+            yield line
+            progress(line)
+
+
+@overload
+def measure(what: Source, taxonomy: Taxonomy | None = None, /, *, seed: int = 0) -> Result: ...
+
+
+@overload
+def measure(
+    what: PathLike | Sequence[PathLike], options: MeasureOptions | None = None, /, **changes: Any
+) -> list[Result]: ...
+
+
+def measure(what: Any, options: Any = None, /, **changes: Any) -> Any:
+    """Measures rates, scores, intervals and coverage.
+
+    Args:
+        what: A source, or files of verdicts and runs as `flames report` takes them.
+        options: Of a source its taxonomy; of files which verdicts are taken, and how they are
+            read.
+        **changes: Single options; of a source only `taxonomy` and `seed`.
+
+    Returns:
+        The result of a source; of files a list of results, one per model and scorer.
+
+    Raises:
+        InputError: A file cannot be read as verdicts.
+        UsageError: An option is wrong.
+    """
+    if isinstance(what, Source):
+        return measure_source(what, *([] if options is None else [options]), **changes)
+    options = _options(MeasureOptions, options, changes)
+    sources, read = read_sources(_listed(what), options)
+    return measure_sources(sources, read.taxonomy, options.seed)
+
+
+def report(
+    paths: PathLike | Sequence[PathLike], options: ReportOptions | None = None, **changes: Any
+) -> Report:
+    """Reports rates, scores, intervals and coverage; (re)writes the report of a single run.
+
+    Args:
+        paths: As for `flames.load_sources`.
+        options: What the report says, and where it goes.
+        **changes: Single options.
+
+    Raises:
+        InputError: A file cannot be read.
+        UsageError: An option is wrong.
+    """
+    options, paths = _options(ReportOptions, options, changes), _listed(paths)
+    sources, read = read_sources(paths, options, beside=options.human)
+    taxonomy = read.taxonomy
+    results = measure_sources(sources, taxonomy, options.seed)
+    corrections: list[Correction] = []
+    if options.human is not None:
+        corrections = correct_sources(
+            sources,
+            options.human,
+            read,
+            random_sample=options.labels_are_random,
+            target_width=options.target_width,
+            seed=options.seed,
+        )
+    found = Report(results, sources, taxonomy, options.lang, corrections)
+    if options.format is not None and options.out is not None:
+        return replace(found, written=[write_atomic(options.out, found.render(options.format))])
+    if options.format is None and len(paths) == 1 and is_run(paths[0]):
+        run = open_run(Path(paths[0]))
+        made = write_reports(run, sources, results, options.lang, taxonomy, corrections)
+        return replace(found, written=made)
+    return found
+
+
+def compare(
+    paths: PathLike | Sequence[PathLike], options: CompareOptions | None = None, **changes: Any
+) -> ComparisonReport:
+    """Compares models on the same prompts: differences, intervals, tests, changed verdicts.
+
+    Args:
+        paths: As for `flames.load_sources`, the baseline first.
+        options: What is compared, and where the comparison goes.
+        **changes: Single options.
+
+    Raises:
+        InputError: A file cannot be read.
+        UsageError: An option is wrong, or the models cannot be compared.
+    """
+    options = _options(CompareOptions, options, changes)
+    sources, read = read_sources(_listed(paths), options)
+    comparison = comparing.compare(sources, read.taxonomy, common=options.common, seed=options.seed)
+    found = ComparisonReport(comparison, read.taxonomy, options.lang, options.changes)
+    if options.format is None or options.out is None:
+        return found
+    return replace(found, written=[write_atomic(options.out, found.render(options.format))])
+
+
+def gate(path: PathLike, options: GateOptions | None = None, **changes: Any) -> GateOutcome:
+    """Checks verdicts against rules; writes JUnit XML and a summary where that is asked for.
+
+    Args:
+        path: A run or a file of verdicts.
+        options: The rules, and which verdicts are taken.
+        **changes: Single options.
+
+    Raises:
+        InputError: A file cannot be read.
+        UsageError: A rule is wrong, or the baseline cannot be compared with.
+    """
+    options = _options(GateOptions, options, changes)
+    files = [path] if options.against is None else [path, options.against]
+    taxonomy = taxonomy_of(files, options.taxonomy)
+    read = replace(options.read_options(), taxonomy=taxonomy)
+    mappings = mappings_of(files, read.mapping, read.encoding)
+    sources, *base = [
+        load_sources(
+            file,
+            scorer=options.scorer,
+            options=replace(read, mapping=mapping),
+            truncated=options.truncated,
+        )
+        for file, mapping in zip(files, mappings, strict=True)
+    ]
+    found = gating.check(
+        sources,
+        options.rules(taxonomy),
+        base[0] if base else (),
+        taxonomy,
+        common=options.common,
+        seed=options.seed,
+    )
+    if options.junit is not None:
+        write_atomic(options.junit, gating.to_junit(found))
+    if options.summary is not None:
+        gating.append_summary(options.summary, gating.to_summary(found))
+    return GateOutcome(found)
+
+
+def _listed(paths: PathLike | Sequence[PathLike]) -> Sequence[PathLike]:
+    return [paths] if isinstance(paths, str | os.PathLike) else paths
+
+
+def _options(kind: type[Options], given: Options | None, changes: dict[str, Any]) -> Options:
+    return kind(**changes) if given is None else replace(given, **changes)  # type: ignore[type-var]

@@ -1,0 +1,160 @@
+"""Reports and comparisons: their options, and the documents that are rendered in any form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from flames.analysis.comparison import SHOWN, Comparison
+from flames.analysis.inputs import MeasureOptions, VerdictOptions
+from flames.analysis.source import Source
+from flames.errors import UsageError
+from flames.metrics.correction import Correction
+from flames.metrics.result import Result
+from flames.options import LangOptions, Opt, SeedOptions, check_options, declared, listed
+from flames.reports import comparison as pages
+from flames.reports.html import render_html
+from flames.reports.report import render_csv, render_json, render_markdown
+from flames.taxonomy import Language, Taxonomy
+
+Form = Literal["md", "html", "json", "csv"]
+
+
+@dataclass(frozen=True)
+class DocumentOptions(LangOptions):
+    """The form of a document, and where it goes. Subclasses choose the forms."""
+
+    format: str | None = None
+    out: Annotated[
+        Path | None, Opt("Where to write; standard output unless given.", metavar="FILE")
+    ] = None
+    json: Annotated[bool, Opt("Print JSON for programs; the same as --format json.")] = False
+
+    def __post_init__(self) -> None:
+        if self.json:
+            if self.format not in (None, "json"):
+                raise UsageError(f"--json is --format json, not {self.format}")
+            object.__setattr__(self, "format", "json")
+        check_options(self)
+        if self.out is not None and self.format is None:
+            [forms] = (o.choices for o in declared(type(self)) if o.name == "format")
+            raise UsageError(f"--out needs --format ({listed(forms)})")
+
+
+@dataclass(frozen=True)
+class ReportOptions(DocumentOptions, MeasureOptions):
+    """What a report says, in which form, and where it goes."""
+
+    format: Annotated[
+        Form | None, Opt("Form of the report; a table on the terminal unless given.")
+    ] = None
+    human: Annotated[
+        Path | None,
+        Opt(
+            "Human labels on a random part: shows the scorer alone, people alone and the "
+            "corrected (prediction-powered) values.",
+            metavar="LABELS",
+        ),
+    ] = None
+    labels_are_random: Annotated[
+        bool,
+        Opt("The labels are a simple random sample and need no inclusion_probability."),
+    ] = False
+    target_width: Annotated[
+        float | None,
+        Opt(
+            "Say how many more labels would make the corrected interval this narrow.",
+            metavar="POINTS",
+            min=0.01,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.human is None and (self.labels_are_random or self.target_width is not None):
+            raise UsageError("--labels-are-random and --target-width go with --human")
+        if self.human is not None and self.format == "csv":
+            raise UsageError("--human is shown as a table, md, html or json, not as csv")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was measured, ready to be rendered.
+
+    Args:
+        results: One per model and scorer.
+        sources: What they were measured on.
+        taxonomy: Names and scales.
+        lang: The language of Markdown, and the one that a page shows first.
+        corrections: With human labels, one per result.
+        written: The files that were written.
+    """
+
+    results: list[Result]
+    sources: list[Source]
+    taxonomy: Taxonomy
+    lang: Language
+    corrections: list[Correction] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)
+
+    def render(self, form: Form) -> str:
+        """Returns the report as Markdown, HTML, JSON or CSV."""
+        if form == "json":
+            return render_json(self.results, self.corrections)
+        if form == "csv":
+            return render_csv(self.results)
+        if form == "md":
+            return render_markdown(self.results, self.taxonomy, self.lang, self.corrections)
+        return render_html(self.results, self.sources, self.taxonomy, self.lang, self.corrections)
+
+
+@dataclass(frozen=True)
+class CompareOptions(DocumentOptions, SeedOptions, VerdictOptions):
+    """What a comparison shows, in which form, and where it goes."""
+
+    format: Annotated[
+        Literal["md", "html", "json"] | None,
+        Opt("Form of the comparison; a table on the terminal unless given."),
+    ] = None
+    common: Annotated[
+        bool, Opt("Where prompt sets or scorers differ, compare on the prompts in common.")
+    ] = False
+    changes: Annotated[
+        int | None,
+        Opt(
+            "Number of changed prompts to show, shared among the pairs; 10 on the terminal and "
+            "in Markdown, 500 in JSON and HTML unless given.",
+            metavar="N",
+            min=0,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ComparisonReport:
+    """A comparison, ready to be rendered.
+
+    Args:
+        comparison: What was compared, and what came out.
+        taxonomy: Names and scales.
+        lang: The language of Markdown, and the one that a page shows first.
+        changes: Number of changed prompts to show; each form's own unless given.
+        written: The files that were written.
+    """
+
+    comparison: Comparison
+    taxonomy: Taxonomy
+    lang: Language
+    changes: int | None = None
+    written: list[Path] = field(default_factory=list)
+
+    def render(self, form: Literal["md", "html", "json"]) -> str:
+        """Returns the comparison as Markdown, HTML or JSON."""
+        many = SHOWN if self.changes is None else self.changes
+        if form == "json":
+            return self.comparison.to_json(changes=many)
+        if form == "html":
+            return pages.render_html(self.comparison, self.lang, self.taxonomy, changes=many)
+        few = 10 if self.changes is None else self.changes
+        return pages.render_markdown(self.comparison, self.lang, self.taxonomy, changes=few)
