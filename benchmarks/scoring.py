@@ -119,7 +119,7 @@ def make_base(folder: Path, rows: list[dict[str, Any]]) -> None:
     model = FlamesScorer(FlamesScorerConfig(text_config=config, flames=settings)).eval()
     model.encoder = Encoder(tokenizer, settings)
     model.save_pretrained(folder / "original")
-    options = ExportOptions(folder / "original", folder / "exported", min_agreement=0.0)
+    options = ExportOptions(scorer=folder / "original", out=folder / "exported", min_agreement=0.0)
     export(options, ScorerContext())
 
 
@@ -346,7 +346,7 @@ def fidelity(trained: Path, place: Path) -> None:
     options = ReadOptions(prompts=prompts)
     labels = read_labelled(["labels:silver"], options, skip_incomplete=True)
     package = export(
-        ExportOptions(trained, place / "trained", min_agreement=0.0),
+        ExportOptions(scorer=trained, out=place / "trained", min_agreement=0.0),
         ScorerContext(prompts=prompts),
         labels,
     )

@@ -150,7 +150,7 @@ def responses(pairs: list[tuple[str, str, str]]) -> list[Response]:
 
 
 def imported_to(source: Path, out: Path | None = None, **options: Any) -> Path:
-    return import_released(ImportOptions(str(source), out, selftest="off", **options))
+    return import_released(ImportOptions(source=str(source), out=out, selftest="off", **options))
 
 
 def opened(folder: object, **options: Any) -> Any:

@@ -29,6 +29,7 @@ from flames.options import Opt
 from flames.records import Key, Verdict, is_on_other_text
 from flames.scorers.base import Scorer, ScorerInfo, score_stream
 from flames.scorers.labelled import (
+    LabelFiles,
     Labelled,
     LabelledSet,
     LabelOptions,
@@ -54,13 +55,7 @@ class EvaluateOptions:
             positional=True,
         ),
     ]
-    labels: Annotated[
-        tuple[str, ...],
-        Opt(
-            "Verdicts with their responses (JSONL, CSV, XLSX), or labels:silver; may be repeated.",
-            metavar="FILE",
-        ),
-    ]
+    labels: LabelFiles
     seed: Annotated[int, Opt("Seed of the bootstrap.", metavar="N")] = 0
 
 

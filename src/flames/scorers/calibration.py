@@ -38,7 +38,7 @@ from flames.scorers.calibrated import (
     save_calibration,
     scaled,
 )
-from flames.scorers.labelled import training_overlap
+from flames.scorers.labelled import LabelFiles, training_overlap
 from flames.scorers.options import load_with
 from flames.scorers.response_set import labelled_responses
 from flames.taxonomy import Taxonomy, load_taxonomy
@@ -58,13 +58,7 @@ class CalibrateOptions:
         str,
         Opt("A scorer by name or path, as for --scorer.", metavar="SCORER", positional=True),
     ]
-    labels: Annotated[
-        tuple[str, ...],
-        Opt(
-            "Verdicts with their responses (JSONL, CSV, XLSX), or labels:silver; may be repeated.",
-            metavar="FILE",
-        ),
-    ]
+    labels: LabelFiles
     out: Annotated[Path, Opt("Calibration file (JSON) to write.", metavar="FILE")]
     models: Annotated[
         tuple[str, ...] | None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Annotated, Any
 
 from flames.errors import InputError
@@ -17,9 +16,7 @@ from flames.scorers.base import ScorerInfo
 from flames.scorers.labels import PREFIX, SILVER, SILVER_ID, labels_path
 from flames.scorers.registry import scorer_notes
 from flames.storage.checksums import file_sha256
-from flames.storage.record_files import ReadOptions, read_verdicts
-from flames.storage.rows import parse_mapping
-from flames.taxonomy import load_taxonomy
+from flames.storage.record_files import ReadOptions, RecordOptions, read_verdicts
 from flames.text import split_opening
 
 SIMULATED = "sim-"
@@ -85,9 +82,19 @@ class LabelledSet:
         return replace(self, rows=tuple(rows))
 
 
+LabelFiles = Annotated[
+    tuple[str, ...],
+    Opt(
+        "Verdicts with their responses (JSONL, CSV, XLSX), or labels:silver; may be repeated.",
+        metavar="FILE",
+    ),
+]
+"""The option `--labels`."""
+
+
 @dataclass(frozen=True)
-class LabelOptions:
-    """Options for reading label files, the same in every command that takes `--labels`."""
+class LabelOptions(RecordOptions):
+    """How the user wants label files to be read, in every command that takes `--labels`."""
 
     prompts: Annotated[
         tuple[str, ...],
@@ -97,24 +104,6 @@ class LabelOptions:
             metavar="SET|PATH",
         ),
     ] = ()
-    model: Annotated[
-        str | None,
-        Opt("Model of records that name none; the file's stem by default.", metavar="NAME"),
-    ] = None
-    mapping: Annotated[
-        str | None,
-        Opt(
-            "Names of the file's columns, where they differ: prompt=问题,response=回答.",
-            flag="--map",
-            metavar="FIELD=COLUMN,…",
-        ),
-    ] = None
-    encoding: Annotated[
-        str | None, Opt("Encoding of text files; UTF-8 by default.", metavar="NAME")
-    ] = None
-    taxonomy: Annotated[
-        Path | None, Opt("A taxonomy other than Flames' own (JSON).", metavar="FILE")
-    ] = None
     skip_incomplete: Annotated[
         bool, Opt("Skip and count labels without a text instead of stopping.")
     ] = False
@@ -124,19 +113,12 @@ class LabelOptions:
 
         Raises:
             InputError: The taxonomy or a prompt set cannot be read.
-            UsageError: The column mapping is malformed.
         """
-        taxonomy = load_taxonomy(self.taxonomy)
-        prompts = known_prompts(None if self.taxonomy is None else taxonomy)
+        options = super().read_options()
+        prompts = known_prompts(None if self.taxonomy is None else options.taxonomy)
         for name in self.prompts:
-            prompts.update(load_prompts(name, taxonomy=taxonomy).by_id)
-        return ReadOptions(
-            taxonomy=taxonomy,
-            mapping=parse_mapping(self.mapping),
-            encoding=self.encoding,
-            model=self.model,
-            prompts=prompts,
-        )
+            prompts.update(load_prompts(name, taxonomy=options.taxonomy).by_id)
+        return replace(options, prompts=prompts)
 
 
 def read_labelled(

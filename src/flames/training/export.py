@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from flames.errors import CheckFailed, InputError, MissingExtraError, UsageError
-from flames.options import Opt, check_options, wrong_value
+from flames.options import Opt, SeedOptions, check_options, wrong_value
 from flames.scorers.base import ScorerContext
 from flames.scorers.labelled import Labelled, LabelledSet, LabelOptions, read_labelled
 from flames.scorers.selftest import SelftestResult, pairs_for, record_selftest
@@ -25,7 +25,6 @@ from flames.scorers.trained.exported import SECTION, Check, File, Package, read_
 from flames.scorers.trained.settings import CONFIG, ScorerSettings, read_settings
 from flames.storage.atomic import folder_atomic, write_atomic
 from flames.storage.checksums import file_sha256
-from flames.training.splits import comma_list
 
 PRECISIONS = ("fp32", "bf16", "int8")
 USED_FROM = 99.0
@@ -40,8 +39,8 @@ _CARDS = ("README.md", "MODEL_CARD.md")
 Progress = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class ExportOptions:
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(SeedOptions):
     """Options for exporting a scorer.
 
     bf16 shares the file of fp32. Of `labels` only the responses are used, not the labels.
@@ -54,10 +53,10 @@ class ExportOptions:
     precisions: Annotated[
         tuple[str, ...],
         Opt(
-            "Any of fp32, bf16 (computed from the same file, where the processor can) and int8; "
-            "all of them by default.",
+            "Any of fp32, bf16 (computed from the same file, where the processor can) and int8.",
             flag="--precision",
             metavar="A,B",
+            commas=True,
         ),
     ] = PRECISIONS
     labels: Annotated[
@@ -81,15 +80,12 @@ class ExportOptions:
         Path | None,
         Opt("Clear-cut pairs with their scores, for another taxonomy.", metavar="FILE"),
     ] = None
-    seed: Annotated[int, Opt("Seed of our own random numbers.", metavar="N")] = 0
 
     def __post_init__(self) -> None:
         check_options(self)
-        precisions = comma_list(self.precisions)
-        if not precisions or set(precisions) - set(PRECISIONS):
+        if not self.precisions or set(self.precisions) - set(PRECISIONS):
             given = ",".join(self.precisions)
             raise wrong_value("--precision", f"any of {', '.join(PRECISIONS)}", given)
-        object.__setattr__(self, "precisions", precisions)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from flames.scorers.trained.load import RELEASED, default_folder
 from flames.scorers.trained.settings import RELEASED_TEMPLATE, ScorerSettings, heads_of
 from flames.storage.atomic import folder_atomic
 from flames.storage.checksums import file_sha256
+from flames.storage.record_files import TaxonomyOptions
 from flames.taxonomy import Taxonomy, load_taxonomy
 from flames.training.options import Progress
 
@@ -28,8 +29,8 @@ _SHARD = 2 << 30  # bytes of a written shard, and roughly the peak memory use
 _NEEDED = ["*.json", "*.bin", "tokenizer.model"]
 
 
-@dataclass(frozen=True)
-class ImportOptions:
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions(TaxonomyOptions):
     """Options for importing the released scorer, or one of the same format."""
 
     source: Annotated[
@@ -50,9 +51,6 @@ class ImportOptions:
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"] | None,
         Opt("Data type of the weights; as stored by default."),
-    ] = None
-    taxonomy: Annotated[
-        Path | None, Opt("A taxonomy other than Flames' own (JSON).", metavar="FILE")
     ] = None
     overwrite: Annotated[bool, Opt("Overwrite an imported scorer that is there.")] = False
     selftest: Annotated[

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from flames.options import Opt, check_options, listed, wrong_value
+from flames.options import Opt, SeedOptions, check_options, listed, wrong_value
+from flames.scorers.labelled import LabelFiles
 from flames.scorers.trained.settings import TEMPLATES, Pooling
 
 Progress = Callable[[str, float], None]
@@ -18,19 +19,13 @@ Progress = Callable[[str, float], None]
 class TrainFiles:
     """What `flames scorer train` reads and writes."""
 
-    labels: Annotated[
-        tuple[str, ...],
-        Opt(
-            "Verdicts with their responses (JSONL, CSV, XLSX), or labels:silver; may be repeated.",
-            metavar="FILE",
-        ),
-    ]
+    labels: LabelFiles
     out: Annotated[Path, Opt("Folder of the new scorer.", metavar="DIR")]
     resume: Annotated[bool, Opt("Continue the unfinished training in --out.")] = False
 
 
-@dataclass(frozen=True)
-class TrainOptions:
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(SeedOptions):
     """Options for training a scorer.
 
         TrainOptions(backbone="hfl/chinese-roberta-wwm-ext", batch_size=32, seed=1)
@@ -107,7 +102,6 @@ class TrainOptions:
     patience: Annotated[
         int, Opt("Stop after this many evaluations without improvement; 0 never stops.", min=0)
     ] = 2
-    seed: Annotated[int, Opt("Seed of our own random numbers.", metavar="N")] = 0
     device: Annotated[
         str | None, Opt("cpu, cuda or mps; a GPU by default, if there is one.", metavar="NAME")
     ] = None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from flames.errors import UsageError
-from flames.options import Opt, check_options
+from flames.options import Opt, SeedOptions, check_options
 from flames.scorers.labelled import Labelled, LabelledSet
 from flames.taxonomy import Taxonomy
 from flames.text import shorten
@@ -22,7 +22,7 @@ LEFT_OUT: Part = "left out"
 
 
 @dataclass(frozen=True)
-class SplitOptions:
+class SplitOptions(SeedOptions):
     """Options for splitting labels into a training, a validation and a test part."""
 
     by: Annotated[
@@ -36,11 +36,15 @@ class SplitOptions:
         ),
     ] = "model"
     test_models: Annotated[
-        tuple[str, ...], Opt("Models held back for the test part.", metavar="A,B")
+        tuple[str, ...], Opt("Models held back for the test part.", metavar="A,B", commas=True)
     ] = ()
     val_models: Annotated[
         tuple[str, ...],
-        Opt("Models held back for validation, to choose the best checkpoint.", metavar="A,B"),
+        Opt(
+            "Models held back for validation, to choose the best checkpoint.",
+            metavar="A,B",
+            commas=True,
+        ),
     ] = ()
     test_share: Annotated[
         float, Opt("Share of test prompts, with --split prompt or both.", min=0, max=1)
@@ -55,18 +59,9 @@ class SplitOptions:
             "instead of stopping."
         ),
     ] = False
-    seed: Annotated[int, Opt("Seed of our own random numbers.", metavar="N")] = 0
 
     def __post_init__(self) -> None:
         check_options(self)
-        for name in ("test_models", "val_models"):
-            object.__setattr__(self, name, comma_list(getattr(self, name)))
-
-
-def comma_list(values: Iterable[str]) -> tuple[str, ...]:
-    """Splits each value at its commas: `("a,b", "c")` becomes `("a", "b", "c")`."""
-    names = (name.strip() for value in values for name in value.split(","))
-    return tuple(name for name in names if name)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def exported(trained: Path) -> tuple[Path, Package]:
     """Its export with every precision, and what the export says of itself."""
     out = trained.with_name("exported")
     (out.with_name(".exported.new") / "made").mkdir(parents=True)  # as a killed one left it
-    return out, export(ExportOptions(trained, out), ScorerContext())
+    return out, export(ExportOptions(scorer=trained, out=out), ScorerContext())
 
 
 @pytest.fixture

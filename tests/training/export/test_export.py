@@ -147,7 +147,7 @@ def test_a_decoder_padded_on_the_left_is_exported_as_it_is(tmp_path: Path) -> No
     folder = tiny_models.scorer(
         tmp_path / "qwen3", "qwen3", pooling="last", padding_side="left", max_length=64
     )
-    options = ExportOptions(folder, tmp_path / "out", precisions=("fp32",))
+    options = ExportOptions(scorer=folder, out=tmp_path / "out", precisions=("fp32",))
     package = export(options, ScorerContext())
     assert {check.changed for check in package.checks} == {0}
     assert package.precisions == ("bf16", "fp32")
@@ -165,7 +165,7 @@ def test_a_precision_that_changes_labels_is_refused(
 ) -> None:
     monkeypatch.setattr(quantising, "_LARGEST", 1.0)  # three values are too few
     out = tmp_path / "out"
-    options = ExportOptions(trained, out, precisions=("int8",))
+    options = ExportOptions(scorer=trained, out=out, precisions=("int8",))
     with pytest.raises(CheckFailed, match=r"int8 changes \d+ of 64 labels .*--precision"):
         export(options, ScorerContext())
     assert list(tmp_path.iterdir()) == []
@@ -173,7 +173,7 @@ def test_a_precision_that_changes_labels_is_refused(
 
 def test_calibration_rows_are_not_compared_on(trained: Path, tmp_path: Path) -> None:
     labels = LabelledSet(PAIRS.rows, {"own.jsonl": "0" * 64})
-    options = ExportOptions(trained, tmp_path / "out", precisions=("int8",))
+    options = ExportOptions(scorer=trained, out=tmp_path / "out", precisions=("int8",))
     package = export(options, ScorerContext(), labels)
     assert package.calibrated_on == "16 responses of own.jsonl, not compared on"
     assert {check.n for check in package.checks} == {64 + 48}
@@ -279,13 +279,13 @@ def test_what_cannot_be_exported_is_reported(
 ) -> None:
     context = ScorerContext()
     with pytest.raises(UsageError, match="is an export; export the scorer"):
-        export(ExportOptions(exported[0], tmp_path / "out"), context)
+        export(ExportOptions(scorer=exported[0], out=tmp_path / "out"), context)
     with pytest.raises(UsageError, match="is not empty"):
-        export(ExportOptions(trained, trained), context)
+        export(ExportOptions(scorer=trained, out=trained), context)
     with pytest.raises(InputError, match="is no scorer"):
-        export(ExportOptions(tmp_path / "none", tmp_path / "out"), context)
+        export(ExportOptions(scorer=tmp_path / "none", out=tmp_path / "out"), context)
     with pytest.raises(UsageError, match="--precision takes any of fp32, bf16, int8, not 'int4'"):
-        ExportOptions(trained, tmp_path / "out", precisions=("int4",))
+        ExportOptions(scorer=trained, out=tmp_path / "out", precisions=("int4",))
 
 
 def test_another_taxonomy_needs_something_to_compare_on(trained: Path, tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_another_taxonomy_needs_something_to_compare_on(trained: Path, tmp_path:
     ]}  # fmt: skip
     context = ScorerContext(taxonomy=Taxonomy.model_validate(other))
     with pytest.raises(UsageError, match="but the taxonomy other@1 has Kindness 2/1"):
-        export(ExportOptions(trained, tmp_path / "out"), context)
+        export(ExportOptions(scorer=trained, out=tmp_path / "out"), context)
     settings = read_settings(trained).model_copy(
         update={"heads": (Head(name="Kindness", scale=(2, 1)),), "taxonomy": "other@1"}
     )
@@ -304,12 +304,12 @@ def test_another_taxonomy_needs_something_to_compare_on(trained: Path, tmp_path:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"flames": settings.model_dump(mode="json")}))
     with pytest.raises(UsageError, match="nothing to compare the export on"):
-        export(ExportOptions(folder, tmp_path / "out"), context)
+        export(ExportOptions(scorer=folder, out=tmp_path / "out"), context)
 
 
 def test_quantising_keeps_a_first_token_scorer_as_well(tmp_path: Path) -> None:
     folder = tiny_trained.scorer(tmp_path / "first", pooling="cls")
-    options = ExportOptions(folder, tmp_path / "out", precisions=("int8",))
+    options = ExportOptions(scorer=folder, out=tmp_path / "out", precisions=("int8",))
     package = export(options, ScorerContext())
     assert all(check.agreement >= 95 for check in package.checks)
 
