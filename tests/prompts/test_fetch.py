@@ -9,10 +9,8 @@ from pathlib import Path
 import pytest
 
 from flames.errors import InputError, OutsideError, UsageError
-from flames.prompts import fetch as _fetch
 from flames.prompts import sets as _sets
-from flames.prompts.fetch import fetch_prompts
-from flames.prompts.sets import KNOWN_SETS
+from flames.prompts.sets import KNOWN_SETS, fetch_prompts
 
 CONTENT = b'{"dimension": "Safety", "prompt": "a"}\n'
 
@@ -47,8 +45,7 @@ def small(monkeypatch: pytest.MonkeyPatch, server: str) -> str:
     known = _sets.KnownSet(
         "small", "t", "l", url=f"{server}/good", sha256=hashlib.sha256(CONTENT).hexdigest()
     )
-    for module in (_sets, _fetch):
-        monkeypatch.setattr(module, "KNOWN_SETS", {**KNOWN_SETS, "small": known})
+    monkeypatch.setattr(_sets, "KNOWN_SETS", {**KNOWN_SETS, "small": known})
     return server
 
 
@@ -57,7 +54,7 @@ def test_a_set_is_fetched_checked_kept_and_not_fetched_again(
 ) -> None:
     path = fetch_prompts("small")
     assert path.read_bytes() == CONTENT
-    monkeypatch.setattr(_fetch, "_download", None)
+    monkeypatch.setattr(_sets, "_download", None)
     assert fetch_prompts("small") == path
 
 

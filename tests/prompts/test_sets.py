@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from flames.errors import InputError, UsageError
 from flames.prompts.check import check_prompts
-from flames.prompts.fetch import fetch_prompts
-from flames.prompts.sets import KNOWN_SETS, identify, known_prompts, load_prompts
+from flames.prompts.sets import KNOWN_SETS, fetch_prompts, identify, known_prompts, load_prompts
 from flames.storage.atomic import to_jsonl
 from flames.taxonomy import default_taxonomy, load_taxonomy
 

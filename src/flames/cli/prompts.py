@@ -231,8 +231,7 @@ def fetch(
     as_json: JsonOption = False,
 ) -> None:
     """Fetch a published prompt set into the cache (FLAMES_HOME moves it), checked by SHA-256."""
-    from flames.prompts.fetch import fetch_prompts
-    from flames.prompts.sets import load_prompts
+    from flames.prompts.sets import fetch_prompts, load_prompts
 
     path = fetch_prompts(name, source)
     found = load_prompts(name)

@@ -1,4 +1,4 @@
-"""Checking a prompt set as a whole: everything that is wrong with it, not only the first thing."""
+"""Checks a prompt set as a whole: all problems, not only the first."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from flames.taxonomy import Taxonomy, default_taxonomy
 
 _NEAR = 0.8
 _GRAM = 3
-_COMMON = 200
-"""Grams that stand in more prompts than this ("怎么办") do not make two prompts candidates."""
+_COMMON = 200  # grams of more prompts than this ("怎么办") do not make two prompts candidates
 
 
 class NearDuplicate(NamedTuple):
-    """Two prompts that are almost the same; `similarity` is the Jaccard index of 3-grams."""
+    """Two prompts that are almost equal; `similarity` is the Jaccard index of 3-grams."""
 
     first: str
     second: str
@@ -31,10 +30,10 @@ class NearDuplicate(NamedTuple):
 
 @dataclass
 class PromptCheck:
-    """What `check_prompts` found.
+    """The result of `check_prompts`.
 
-    `errors` make the set unusable (a broken row, an unknown label, the same prompt twice);
-    near duplicates and missing dimensions are told, not held against it.
+    `errors` make the set unusable (a broken row, an unknown label, the same prompt twice); near
+    duplicates and missing dimensions do not.
     """
 
     prompts: list[Prompt] = field(default_factory=list)
@@ -56,20 +55,20 @@ def check_prompts(
     mapping: Mapping[str, str] | None = None,
     encoding: str | None = None,
 ) -> PromptCheck:
-    """Reads a file of prompts to its end and tells all that is wrong with it.
+    """Reads a file of prompts to its end and collects all problems.
 
     Args:
         path: The file.
-        taxonomy: What dimensions and subcomponents are looked up in; Flames' own unless given.
+        taxonomy: The taxonomy; Flames' own by default.
         mapping: Our field name → the file's.
-        encoding: Of the file; UTF-8 unless given.
+        encoding: Encoding of the file; UTF-8 by default.
     """
     taxonomy = taxonomy or default_taxonomy()
     options = ReadOptions(taxonomy=taxonomy, mapping=mapping or {}, encoding=encoding)
     check = PromptCheck()
     try:
         check.prompts.extend(read_prompts(path, options, on_error=check.errors.append))
-    except InputError as error:  # the file itself: nothing after this place can be read
+    except InputError as error:  # the file itself: nothing after it can be read
         check.errors.append(error)
     if not check.prompts:
         check.errors = _alike(check.errors) or [InputError("holds no prompts", path=path)]
@@ -83,12 +82,12 @@ def check_prompts(
 
 
 def _alike(errors: list[InputError]) -> list[InputError]:
-    """The first error alone, if every row has the same: it is one about the file's columns."""
+    """Returns the first error alone if all rows have the same one: the columns are wrong."""
     return errors[:1] if len({(error.field, error.message) for error in errors}) == 1 else errors
 
 
 def near_duplicates(prompts: Sequence[Prompt], threshold: float = _NEAR) -> list[NearDuplicate]:
-    """Pairs of prompts whose 3-grams overlap by at least `threshold`, most alike first."""
+    """Returns the pairs whose 3-grams overlap by at least `threshold`, most alike first."""
     grams = [_grams(prompt.text) for prompt in prompts]
     holders: dict[str, list[int]] = defaultdict(list)
     for index, own in enumerate(grams):

@@ -1,4 +1,4 @@
-"""What a prompt set is, which ones are known, and how one is loaded by name or path."""
+"""Prompt sets: the known ones, loading by name or path, fetching what others publish."""
 
 from __future__ import annotations
 
@@ -8,32 +8,37 @@ import os
 import shutil
 import stat
 import tempfile
+import urllib.error
+import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
+from http.client import HTTPException
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from flames.errors import FlamesError, InputError, UsageError
-from flames.records import Prompt, ids_sha256
+from flames.errors import FlamesError, InputError, OutsideError, UsageError
+from flames.options import check_range
+from flames.records import Prompt, PromptSetInfo, ids_sha256
+from flames.storage.atomic import write_atomic
 from flames.storage.checksums import file_sha256
 from flames.storage.home import home
 from flames.storage.record_files import ReadOptions, read_prompts
 from flames.storage.rows import open_binary
 from flames.taxonomy import Taxonomy, default_taxonomy
 
-if TYPE_CHECKING:
-    from flames.records import PromptSetInfo
+_TIMEOUT_S = 30
+_LIMIT_BYTES = 64 * 2**20
 
 
 class KnownSet(NamedTuple):
-    """A prompt set that is known by name.
+    """A prompt set with a name.
 
-    `file` is the name of the bundled file; a set without one is fetched from `url` and must
-    have the checksum `sha256`.
+    `file` is the bundled file; a set without one is fetched from `url` and must have the checksum
+    `sha256`.
     """
 
     name: str
@@ -45,14 +50,14 @@ class KnownSet(NamedTuple):
 
     @property
     def path(self) -> Path:
-        """Where the set's file is, or will be once fetched."""
+        """The set's file, which may have to be fetched first."""
         if self.file is not None:
             return Path(str(resources.files("flames").joinpath("data", self.file)))
         return home() / "prompts" / f"{self.name}.jsonl"
 
     @property
     def present(self) -> bool:
-        """Whether the set can be used without fetching it first."""
+        """Whether the file is there."""
         return self.path.is_file()
 
 
@@ -61,13 +66,13 @@ KNOWN_SETS: Mapping[str, KnownSet] = {
     for known in (
         KnownSet(
             "open",
-            "Flames' own open set: 240 prompts, 20 a subcomponent",
+            "Flames' own open set: 240 prompts, 20 per subcomponent",
             "Apache-2.0",
             file="prompts_open.jsonl",
         ),
         KnownSet(
             "quick",
-            "24 prompts of `open`, two a subcomponent, for a quick look",
+            "24 prompts of `open`, two per subcomponent, for a quick look",
             "Apache-2.0",
             file="prompts_quick.jsonl",
         ),
@@ -87,12 +92,12 @@ class PromptSet:
     """A named set of prompts.
 
     Args:
-        name: How results name it.
-        sha256: Of the set's file.
-        prompts: In the file's order, each id once.
-        path: The file it came from.
-        limit: How many prompts a sample was to draw; None for the whole set.
-        seed: What the sample was drawn with.
+        name: The name in results.
+        sha256: Checksum of the set's file.
+        prompts: The prompts in the file's order, each id once.
+        path: The file.
+        limit: Size of the sample; None for the whole set.
+        seed: Seed of the sample.
     """
 
     name: str
@@ -109,14 +114,12 @@ class PromptSet:
 
     @cached_property
     def ids_sha256(self) -> str:
-        """The same for the same prompts; see `flames.records.ids_sha256`."""
+        """Checksum of the prompts' ids; see `flames.records.ids_sha256`."""
         return ids_sha256({prompt.id: prompt.text for prompt in self.prompts})
 
     @property
     def info(self) -> PromptSetInfo:
         """Name, checksums and size, as every result carries them."""
-        from flames.records import PromptSetInfo
-
         return PromptSetInfo(
             name=self.name,
             sha256=self.sha256,
@@ -127,22 +130,24 @@ class PromptSet:
         )
 
     def missing(self, taxonomy: Taxonomy) -> tuple[str, ...]:
-        """The dimensions that no prompt is about; a set that has any is partial."""
+        """Returns the dimensions without a prompt; a set with any is partial."""
         there = {prompt.dimension for prompt in self.prompts}
         return tuple(name for name in taxonomy.names if name not in there)
 
     def sample(self, limit: int, seed: int = 0) -> PromptSet:
-        """A sample of `limit` prompts, as even over the subcomponents as can be.
+        """Returns a sample, as even over the subcomponents as possible.
 
         It depends on the ids and the seed alone, not on the order of the file; the larger of
-        two samples holds the smaller one. A set that is no larger than `limit` is kept whole.
+        two samples contains the smaller one. A set of at most `limit` prompts is kept whole.
 
         Args:
-            limit: How many, at least 1.
-            seed: Another seed draws others.
+            limit: Number of prompts.
+            seed: Seed of the sample.
+
+        Raises:
+            UsageError: The limit is below 1.
         """
-        if limit < 1:
-            raise UsageError("a sample holds at least one prompt")
+        check_range("--limit", limit, 1)
         if limit >= len(self.prompts):
             return self
         chosen = set(_balanced(self.prompts, limit, seed))
@@ -151,7 +156,7 @@ class PromptSet:
 
 
 def _balanced(prompts: tuple[Prompt, ...], limit: int, seed: int) -> list[str]:
-    """Ids in rounds: each round takes one prompt a subcomponent, dimension after dimension."""
+    """Draws ids in rounds of one prompt per subcomponent, dimension after dimension."""
 
     def drawn(text: str) -> str:
         return hashlib.sha256(f"{seed}:{text}".encode("utf-8", "surrogatepass")).hexdigest()
@@ -178,19 +183,19 @@ def load_prompts(
 ) -> PromptSet:
     """Loads a prompt set by name, or from a file (`-` is JSON Lines on standard input).
 
-    A file whose checksum is that of a known set goes by that set's name, any other by its stem.
+    A file with the checksum of a known set gets that set's name, any other its stem.
 
     Args:
         name_or_path: One of `KNOWN_SETS`, or a file; a name wins over a file of that name.
-        taxonomy: What dimensions and subcomponents are looked up in; Flames' own unless given.
+        taxonomy: The taxonomy; Flames' own by default.
         mapping: Our field name → the file's.
-        encoding: Of the file; UTF-8 unless given.
-        limit: Draw a sample of that many prompts (see `PromptSet.sample`).
-        seed: Of the sample.
+        encoding: Encoding of the file; UTF-8 by default.
+        limit: Size of a sample (see `PromptSet.sample`).
+        seed: Seed of the sample.
 
     Raises:
-        UsageError: There is no such set or file, or the set has to be fetched first.
-        InputError: The file holds something that is no prompt, or nothing.
+        UsageError: The set has to be fetched first.
+        InputError: There is no such set or file, or a row is no prompt, or there are no rows.
     """
     given = os.fspath(name_or_path)
     known = KNOWN_SETS.get(given)
@@ -222,7 +227,7 @@ def load_prompts(
 
 @contextmanager
 def _regular(path: str) -> Iterator[str]:
-    """A file that can be read twice: pipes and standard input are copied to one first."""
+    """Yields a file that can be read twice: a copy of a pipe or of standard input."""
     if path != "-" and (os.path.isdir(path) or stat.S_ISREG(os.stat(path).st_mode)):
         yield path
         return
@@ -241,11 +246,11 @@ def _present_sets(taxonomy: Taxonomy | None) -> Iterator[PromptSet]:
             except FlamesError:
                 if taxonomy is None:
                     raise
-                # the set is about other dimensions than this taxonomy's
+                # the set has other dimensions than this taxonomy
 
 
 def known_prompts(taxonomy: Taxonomy | None = None) -> dict[str, Prompt]:
-    """The prompts of all sets that are bundled or were fetched, by id.
+    """Returns the prompts of all bundled and fetched sets by id.
 
     Args:
         taxonomy: Leave out the sets that do not fit this taxonomy.
@@ -254,8 +259,63 @@ def known_prompts(taxonomy: Taxonomy | None = None) -> dict[str, Prompt]:
 
 
 def identify(prompt_ids: Set[str], taxonomy: Taxonomy | None = None) -> PromptSet | None:
-    """The known set whose prompts these are: the smallest one that holds all the ids."""
+    """Returns the smallest known set that has all these ids; None if there is none."""
     if not prompt_ids:
         return None
     holding = [known for known in _present_sets(taxonomy) if prompt_ids <= known.by_id.keys()]
     return min(holding, key=lambda known: len(known.prompts), default=None)
+
+
+def fetch_prompts(name: str, source: str | None = None) -> Path:
+    """Fetches a known prompt set into the user's cache and checks its SHA-256.
+
+    Args:
+        name: One of `KNOWN_SETS`.
+        source: A mirror's URL (http, https) or a local file; the publisher's URL by default.
+
+    Returns:
+        The file in the cache (`FLAMES_HOME` moves it).
+
+    Raises:
+        UsageError: There is no such set.
+        InputError: The local file cannot be read or is another file.
+        OutsideError: The URL cannot be reached, or returns something else.
+    """
+    known = KNOWN_SETS.get(name)
+    if known is None:
+        raise UsageError(f"no prompt set {name!r} to fetch; sets: {', '.join(KNOWN_SETS)}")
+    intact = known.present and (known.url is None or file_sha256(known.path) == known.sha256)
+    if known.url is None or (source is None and intact):
+        return known.path
+    address = known.url if source is None else source
+    is_url = address.startswith(("http://", "https://"))
+    if is_url:
+        data = _download(known, address)
+    else:
+        with open_binary(address) as file:
+            data = file.read(_LIMIT_BYTES)
+    found = hashlib.sha256(data).hexdigest()
+    if found != known.sha256:
+        message = f"is not the published {name} file: SHA-256 {found}, expected {known.sha256}"
+        if is_url:
+            raise OutsideError(f"{address}: {message}{_by_hand(known)}")
+        raise InputError(message, path=address)
+    return write_atomic(known.path, data)
+
+
+def _download(known: KnownSet, url: str) -> bytes:
+    try:
+        request = urllib.request.Request(url, headers={"User-Agent": "flames-bench"})  # noqa: S310
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+            data: bytes = answer.read(_LIMIT_BYTES)
+            return data
+    except urllib.error.HTTPError as error:
+        reason = f"answers HTTP {error.code}"
+        error.close()
+    except (urllib.error.URLError, OSError, HTTPException, ValueError) as error:
+        reason = f"cannot be reached: {getattr(error, 'reason', None) or error}"
+    raise OutsideError(f"{url} {reason}{_by_hand(known)}")
+
+
+def _by_hand(known: KnownSet) -> str:
+    return f"; download {known.url} by hand and run: flames prompts fetch {known.name} --from FILE"
