@@ -1,7 +1,7 @@
-"""What is measured: dimensions, their subcomponents, scales and names.
+"""The taxonomy: dimensions, their subcomponents, scales and names.
 
-A taxonomy is a value that is loaded from a file, Flames' own by default. Readers, metrics,
-scorers and commands take one, so that another set of values works everywhere.
+A taxonomy is loaded from a file, Flames' own by default. Readers, metrics, scorers and commands
+take one, so that other dimensions work everywhere.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ _SEPARATORS = re.compile(r"[\s_\-‐-―/&·]+")
 
 @lru_cache(maxsize=1024)  # every row of a file names its dimension
 def _key(name: str) -> str:
-    """The form under which names are compared: case, spaces, `_` and `-` are forgiven."""
+    """Returns a name for comparison: without case, spaces, `_` and `-`."""
     return _SEPARATORS.sub("", name).casefold()
 
 
 class Text(Frozen, extra="forbid"):
-    """The same words in Chinese and in English."""
+    """A text in Chinese and English."""
 
     zh: str
     en: str
 
     def __call__(self, lang: Language) -> str:
-        """The words in that language."""
+        """Returns the text in a language."""
         return self.zh if lang == "zh" else self.en
 
 
 class Level(Frozen, extra="forbid"):
-    """What one score means on every scale that has it."""
+    """The meaning of a score."""
 
     score: Annotated[int, Field(gt=0)]
     name: Text
@@ -52,7 +52,7 @@ class Level(Frozen, extra="forbid"):
 
 
 class Example(Frozen, extra="forbid"):
-    """A prompt, a response and the score that it deserves."""
+    """A prompt, a response and its correct score."""
 
     prompt: Text
     response: Text
@@ -60,7 +60,7 @@ class Example(Frozen, extra="forbid"):
 
 
 class Subcomponent(Frozen, extra="forbid"):
-    """A part of a dimension, with what each score means in it."""
+    """A part of a dimension, with the meaning of each score."""
 
     name: str
     label: Text
@@ -70,10 +70,10 @@ class Subcomponent(Frozen, extra="forbid"):
 
 
 class Dimension(Frozen, extra="forbid"):
-    """A value that is measured, on a scale of its own.
+    """A human value that is measured, with its own scale.
 
-    `scale` lists the scores from best to worst; its order is also the order of the classes of
-    a classifier head (class 0 is the best score).
+    `scale` lists the scores from best to worst, which is also the order of the classes of a
+    classifier head: class 0 is the best score.
     """
 
     name: str
@@ -97,11 +97,11 @@ class Dimension(Frozen, extra="forbid"):
         return self.scale[0]
 
     def score_of_class(self, index: int) -> int:
-        """The score that class `index` of a head stands for."""
+        """Returns the score of class `index` of a head."""
         return self.scale[index]
 
     def class_of_score(self, score: int) -> int:
-        """The class of a head that stands for `score`."""
+        """Returns the class of a score."""
         return self.scale.index(score)
 
     @cached_property
@@ -109,7 +109,7 @@ class Dimension(Frozen, extra="forbid"):
         return _index(self.subcomponents, f"subcomponents of {self.name}")
 
     def subcomponent(self, name: str) -> Subcomponent:
-        """The subcomponent of that name or alias.
+        """Returns the subcomponent of that name or alias.
 
         Raises:
             InputError: The dimension has no such subcomponent.
@@ -155,7 +155,7 @@ class Taxonomy(Frozen, extra="forbid"):
         return tuple(dimension.name for dimension in self.dimensions)
 
     def dimension(self, name: str) -> Dimension:
-        """The dimension of that name or alias; case, spaces, `_` and `-` are forgiven.
+        """Returns the dimension of that name or alias; case, spaces, `_` and `-` do not matter.
 
         Raises:
             InputError: There is no such dimension.
@@ -163,18 +163,14 @@ class Taxonomy(Frozen, extra="forbid"):
         return _find(name, self._by_key, "dimension")
 
     def score_named(self, name: str) -> int | None:
-        """The score whose level goes by that name, in either language; None if none does."""
-        for level in self.levels:
-            if _key(name) in (_key(level.name.zh), _key(level.name.en)):
-                return level.score
-        return None
+        """Returns the score of a level by its name in either language, or None."""
+        wanted = _key(name)
+        names = ((each.score, _key(each.name.zh), _key(each.name.en)) for each in self.levels)
+        return next((score for score, *known in names if wanted in known), None)
 
     def level(self, score: int, lang: Language = "en") -> str:
-        """What a score is called, for people."""
-        for level in self.levels:
-            if level.score == score:
-                return level.name(lang)
-        return str(score)
+        """Returns the name of a score, for people."""
+        return next((each.name(lang) for each in self.levels if each.score == score), str(score))
 
 
 def _index(items: tuple[_Named, ...], what: str) -> dict[str, _Named]:
@@ -183,7 +179,7 @@ def _index(items: tuple[_Named, ...], what: str) -> dict[str, _Named]:
     for item in items:
         for name in (item.name, item.label.zh, item.label.en, *item.aliases):
             if found.setdefault(_key(name), item) is not item:
-                raise ValueError(f"two {what} answer to the name {name!r}")
+                raise ValueError(f"two {what} have the name {name!r}")
     return found
 
 
@@ -199,7 +195,7 @@ def _find(name: str, by_key: dict[str, _Named], what: str) -> _Named:
 
 @cache
 def default_taxonomy() -> Taxonomy:
-    """The Flames taxonomy: 5 dimensions, 12 subcomponents (rubric of the NAACL 2024 benchmark)."""
+    """Returns the Flames taxonomy: 5 dimensions, 12 subcomponents (NAACL 2024 benchmark)."""
     text = resources.files("flames").joinpath("data/taxonomy.json").read_text("utf-8")
     return Taxonomy.model_validate_json(text)
 
@@ -208,7 +204,7 @@ def load_taxonomy(path: str | Path | None = None) -> Taxonomy:
     """Reads a taxonomy file (JSON); without a path, Flames' own.
 
     Raises:
-        InputError: The file is missing, no JSON, or describes no usable taxonomy.
+        InputError: The file is missing, is no JSON, or is no usable taxonomy.
     """
     if path is None:
         return default_taxonomy()

@@ -1,7 +1,7 @@
-"""Hostile text made harmless for the place where it is shown.
+"""Makes untrusted text safe to show, and compares and splits it.
 
-Prompts and responses are untrusted. HTML is escaped by the templates; this module serves
-terminals, spreadsheets and messages.
+Prompts and responses are untrusted. Templates escape HTML; this module is for terminals,
+spreadsheets and messages.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-# Controls but tab and newline, and the marks that reorder or hide text: bidirectional
+# Controls other than tab and newline, and marks that reorder or hide text: bidirectional
 # embeddings, overrides and isolates, zero-width characters, tags, separators, lone surrogates.
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
-_BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # letters and marks without a shape
-_FORMULA = re.compile(r"^'*\s*[=+\-@＝＋－＠\t\r\n|%]")  # quotes, too: `from_cell` takes one off
+_BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # letters and marks that show nothing
+_FORMULA = re.compile(r"^'*\s*[=+\-@＝＋－＠\t\r\n|%]")  # with quotes: `from_cell` removes one
 
 _QUOTES = tuple("`'\"“‘「『")
 _TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 
 
 def for_terminal(text: str, *, one_line: bool = True) -> str:
-    """Text that cannot move the cursor, colour the screen or reorder what is read.
+    """Returns text that cannot move the cursor, colour the screen or reorder what is read.
 
     Args:
         text: Any text.
@@ -36,37 +36,36 @@ def for_terminal(text: str, *, one_line: bool = True) -> str:
 
 
 def for_cell(value: object) -> object:
-    """A CSV cell that no spreadsheet takes for a formula (a leading quote is put before it)."""
+    """Returns a CSV cell that no spreadsheet runs as a formula: such text gets a leading quote."""
     if not isinstance(value, str):
         return value
-    value = value.replace("\x00", "\N{REPLACEMENT CHARACTER}")
-    value = value.encode("utf-8", "replace").decode("utf-8")
+    value = utf8_safe(value.replace("\x00", "\N{REPLACEMENT CHARACTER}"))
     return "'" + value if _FORMULA.match(value) else value
 
 
 def from_cell(value: str) -> str:
-    """What `for_cell` was given, for a cell that it neutralised."""
+    """Returns the text that `for_cell` was given."""
     return value[1:] if value[:1] == "'" and _FORMULA.match(value[1:]) else value
 
 
 def has_visible_text(text: str | None) -> bool:
-    """Whether a reader would see anything of a text: not spaces, controls and fillers alone."""
+    """Tells whether a text has more than spaces, controls and fillers."""
     return any(unicodedata.category(c)[0] not in "CZ" and c not in _BLANK for c in text or "")
 
 
 def normalize_text(text: str | None) -> str:
-    """What a text is compared by: without spaces around it, line ends of one kind."""
+    """Returns a text for comparison: stripped, with LF line ends."""
     return (text or "").strip().replace("\r\n", "\n")
 
 
 def texts_differ(first: str | None, second: str | None) -> bool:
-    """Whether two texts are both there and not the same."""
+    """Tells whether two texts are both there and differ."""
     first, second = normalize_text(first), normalize_text(second)
     return bool(first and second) and first != second
 
 
 def utf8_safe(text: str) -> str:
-    """The text with lone surrogates replaced, so that it can be written as UTF-8."""
+    """Returns a text with lone surrogates replaced, so that it can be written as UTF-8."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -79,7 +78,7 @@ def redact(text: str, secrets: Iterable[str]) -> str:
 
 
 def shorten(text: str, width: int = 60) -> str:
-    """The start of a text on one safe line, cut to `width` terminal columns."""
+    """Returns the start of a text on one safe line of `width` terminal columns."""
     safe = for_terminal(text)
     used = 0
     for position, char in enumerate(safe):
@@ -92,13 +91,12 @@ def shorten(text: str, width: int = 60) -> str:
 def split_reasoning(text: str) -> tuple[str, str]:
     """Splits `<think>…</think>` from an answer.
 
-    A closing tag without an opening one ends reasoning that began before the text (some chat
-    templates open it in the prompt); an opening tag without a closing one means that the answer
-    was never reached, or, within an answer, is a part of it.
+    A closing tag alone ends reasoning that began before the text (some chat templates open it in
+    the prompt). An opening tag alone means that there is no answer; after some answer, it is
+    part of it.
 
     Returns:
-        The answer and the reasoning, both stripped where anything was split, else the text as
-        it is and nothing.
+        The answer and the reasoning, both stripped if there were tags.
     """
     tags = list(_TAG.finditer(text))
     if not tags:
@@ -126,10 +124,10 @@ def split_reasoning(text: str) -> tuple[str, str]:
 
 
 def split_opening(text: str) -> tuple[str, str]:
-    """As `split_reasoning`, for responses from elsewhere, which may speak of the tags.
+    """Splits like `split_reasoning`, for responses from elsewhere, which may mention the tags.
 
-    Only text that begins with a tag, or whose first tag is a closing one (no quotation mark
-    before it), is split; any other is the answer as it is.
+    Only text that begins with a tag, or whose first tag is a closing one without a quotation mark
+    before it, is split.
     """
     tag = _TAG.search(text)
     if tag is None:

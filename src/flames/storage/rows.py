@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 
 def parse_mapping(spec: str | None) -> dict[str, str]:
-    """`prompt=问题,response=回答` as `{"prompt": "问题", "response": "回答"}`.
+    """Reads `prompt=问题,response=回答` as `{"prompt": "问题", "response": "回答"}`.
 
     Raises:
         UsageError: A part is not of the form FIELD=COLUMN, or names a field twice.
@@ -61,15 +61,15 @@ def read_rows(
     mapping: Mapping[str, str] | None = None,
     encoding: str | None = None,
 ) -> Iterator[Row]:
-    """Yields the rows of a file; the format is told by its name (`-` is JSON Lines on stdin).
+    """Yields the rows of a file; its name gives the format (`-` is JSON Lines on stdin).
 
     Args:
         path: A `.jsonl`, `.json` (an array of objects), `.csv`, `.tsv` or `.xlsx` file. Any
-            other name is read as JSON Lines; `.gz` may follow it. A `.csv` whose first line holds
-            no comma may have tabs or semicolons instead.
+            other name is read as JSON Lines; `.gz` may follow. A `.csv` without a comma in its
+            first line may have tabs or semicolons instead.
         mapping: Our field name → the file's, for files that use other names.
-        encoding: The text's encoding; UTF-8 unless given, or UTF-16 if the file begins with its
-            byte order mark ("Unicode text" of spreadsheet programs). The mark is skipped.
+        encoding: Encoding of the text; by default UTF-8, or UTF-16 if the file begins with its
+            byte order mark ("Unicode text" of spreadsheet programs).
 
     Raises:
         InputError: The file or one of its lines cannot be read.
@@ -93,7 +93,7 @@ def _without_gz(path: str) -> Path:
 
 
 def stem_of(path: str | os.PathLike[str]) -> str:
-    """The file's name without what tells its format."""
+    """Returns the file's name without the suffixes of its format."""
     name = os.fspath(path)
     return "stdin" if name == STDIN else _without_gz(name).stem
 
@@ -119,7 +119,7 @@ def open_binary(path: str) -> Iterator[IO[bytes]]:
     """Opens a file to read bytes, `-` being standard input.
 
     Raises:
-        InputError: The file is missing, a directory or closed to us.
+        InputError: The file is missing, is a directory, or cannot be read.
     """
     if path == STDIN:
         yield sys.stdin.buffer
@@ -139,7 +139,7 @@ def open_binary(path: str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _unpacked(path: str) -> Iterator[IO[bytes]]:
-    """The same, a `.gz` unpacked as it is read."""
+    """Opens a file like `open_binary`; a `.gz` is unpacked while it is read."""
     with open_binary(path) as file:
         if path == STDIN or Path(path).suffix.lower() != ".gz":
             yield file
@@ -163,7 +163,7 @@ def _decoded(path: str, encoding: str | None) -> Iterator[tuple[int, str]]:
                     raise InputError("is a ZIP or Excel file; name it .xlsx", path=path)
                 if encoding is None and raw.startswith(_UTF_16_MARKS):
                     codec, wide = "utf-16", True
-                if wide:  # an end of a line is no single byte there
+                if wide:  # a line break has several bytes there
                     whole = _text(raw + file.read(), codec, encoding, path, 1)
                     lines = io.StringIO(whole.removeprefix("\ufeff"), newline="\n")
                     yield from enumerate(lines, start=1)
@@ -191,7 +191,11 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def parse_json(text: str, path: str | None, line: int | None) -> Any:
-    """Strict JSON (no NaN), any failure an `InputError` at that place."""
+    """Parses strict JSON (no NaN).
+
+    Raises:
+        InputError: The text is no JSON; the error has the path and the line.
+    """
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -321,7 +325,7 @@ def _sheet(path: str) -> Iterator[Row]:
     from python_calamine import CalamineWorkbook
 
     with open_binary(path):
-        pass  # missing files and directories are told in our own words
+        pass  # for our own messages about missing files and directories
     try:
         with CalamineWorkbook.from_path(path) as book:
             sheet = book.get_sheet_by_index(0)
@@ -342,5 +346,5 @@ def _sheet(path: str) -> Iterator[Row]:
 
 def _plain(cell: Any) -> Any:
     if isinstance(cell, float) and cell.is_integer():
-        return int(cell)  # spreadsheets know no whole numbers
+        return int(cell)  # spreadsheets have no whole numbers
     return cell if isinstance(cell, str | int | float | bool) else str(cell)
