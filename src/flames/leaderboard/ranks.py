@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.special import ndtr
 
 from flames.errors import InputError
 from flames.metrics.intervals import draw_counted, mean_of, stream
@@ -165,6 +164,8 @@ def _ranking(
 
 def _pairwise(values: Sequence[float], draws: Array) -> list[list[float]]:
     """Two-sided p values of independent differences, Holm-corrected over all pairs."""
+    from scipy.special import ndtr  # only here: it is slow to import
+
     spread = draws.var(axis=1)
     difference = np.subtract.outer(np.array(values), np.array(values))
     raw = 2 * ndtr(-np.abs(difference) / np.sqrt(np.add.outer(spread, spread)))

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.special import ndtri, stdtrit
 
 from flames.metrics.correction_labels import Correctable, Label, LabelUse, usable_labels
 from flames.metrics.intervals import (
@@ -216,6 +215,8 @@ def _part(stratum: _Stratum, resamples: int, rng: np.random.Generator) -> list[_
     Draws are stretched about the estimate by Student's t over the normal quantile, and for the
     bias of a variance from so few labels.
     """
+    from scipy.special import ndtri, stdtrit  # only here: it is slow to import
+
     n = stratum.labelled
     if n < 2:
         return []

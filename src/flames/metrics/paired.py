@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, ndtri
 
 from flames.metrics.intervals import draw_totals
 
@@ -37,7 +36,7 @@ def mcnemar_exact(better: int, worse: int) -> float:
     changes = better + worse
     if changes == 0:
         return 1.0
-    return min(1.0, 2 * float(bdtr(min(better, worse), changes, 0.5)))
+    return min(1.0, 2 * _binomial_cdf(min(better, worse), changes))
 
 
 def mcnemar_midp(better: int, worse: int) -> float:
@@ -53,7 +52,13 @@ def mcnemar_midp(better: int, worse: int) -> float:
     point = float(math.comb(changes, less) / 2**changes)
     if better == worse:
         return 1.0 - point / 2
-    return 2 * float(bdtr(less, changes, 0.5)) - point
+    return 2 * _binomial_cdf(less, changes) - point
+
+
+def _binomial_cdf(successes: int, n: int) -> float:
+    from scipy.special import bdtr  # only here: it is slow to import
+
+    return float(bdtr(successes, n, 0.5))
 
 
 def sign_flip_test(differences: Sequence[Array], resamples: int, rng: np.random.Generator) -> float:
@@ -103,6 +108,8 @@ def detectable(differences: Sequence[Array], widest: Sequence[float], alpha: flo
         widest: The largest difference that the scale of each stratum allows.
         alpha: Level of the two-sided test.
     """
+    from scipy.special import ndtri  # only here: it is slow to import
+
     variance = 0.0
     for own, most in zip(differences, widest, strict=True):
         spread = (float((own * own).sum()) + 2 * PRIOR * most * most) / (len(own) + 2 * PRIOR)
