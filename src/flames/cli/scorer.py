@@ -1,43 +1,23 @@
-"""`flames scorer`: list, test, evaluate and calibrate scorers."""
+"""`flames scorer list`, `info`, `selftest` and `spent`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from flames.analysis.cost import spending_of
-from flames.analysis.evaluate import EvaluateOptions, evaluate_with
-from flames.analysis.probe import ProbeOptions, probe_with
-from flames.cli._console import echo, say, show
-from flames.cli._options import JsonOptions, QuietOptions, ShowOptions
+from flames.cli._console import echo, show
+from flames.cli._options import JsonOptions
 from flames.errors import UsageError
 from flames.records import dump_line
-from flames.reports.evaluation import EvaluationForm, print_evaluations, render
-from flames.reports.scorers import (
-    calibration_lines,
-    info_lines,
-    kinds_table,
-    probe_document,
-    selftest_lines,
-    spending_document,
-)
-from flames.scorers.calibration import CalibrateOptions, calibrate_with
-from flames.scorers.labelled import LabelOptions
+from flames.reports.scorers import info_lines, kinds_table, selftest_lines, spending_document
 from flames.scorers.labels import PREFIX, labels_path
-from flames.scorers.options import ScorerOptions, TrainedOptions, load_with
+from flames.scorers.options import ScorerOptions, load_with
 from flames.scorers.registry import DEFAULT, known_scorers
 from flames.scorers.selftest import SelftestOptions, selftest_with
-from flames.storage.atomic import write_atomic
 from flames.storage.record_files import TaxonomyOptions
-from flames.taxonomy import load_taxonomy
-from flames.text import shorten
 
 
 def list_scorers(output: JsonOptions) -> None:
@@ -109,89 +89,3 @@ def spent(
         typer.echo(dump_line([spending.model_dump() for spending in found]))
     else:
         show(*spending_document(found))
-
-
-def evaluate(
-    options: EvaluateOptions,
-    reading: LabelOptions,
-    given: TrainedOptions,
-    form: EvaluationForm,
-    output: ShowOptions,
-) -> None:
-    """Evaluate scorers against labels: accuracy, F1, kappa, calibration, bias, model ranking."""
-    if output.json:
-        form = replace(form, format="json")
-    with _bars(output.quiet) as progress:
-        found = evaluate_with(options, reading, given.given(), progress=progress)
-    taxonomy = load_taxonomy(reading.taxonomy)
-    if form.format is None:
-        print_evaluations(found, Console(), taxonomy, output.lang)
-        return
-    text = render(found, form.format, taxonomy, output.lang)
-    if form.out is None:
-        typer.echo(text, nl=False)
-        return
-    write_atomic(form.out, text)
-    if not output.quiet:
-        say(str(form.out))
-
-
-@contextmanager
-def _bars(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Shows a progress bar per scorer on a terminal, and nothing in a pipe."""
-    console = Console(stderr=True)
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    off = quiet or not console.is_terminal
-    with Progress(*columns, console=console, disable=off, transient=True) as bar:
-        tasks = {}
-
-        def progress(scorer: str, total: int, done: int) -> None:
-            if scorer not in tasks:
-                name = shorten(scorer, 30).replace("[", r"\[")
-                tasks[scorer] = bar.add_task(name, total=total)
-            bar.update(tasks[scorer], completed=done)
-
-        yield progress
-
-
-def probe(
-    options: ProbeOptions,
-    given: ScorerOptions,
-    taxonomy: TaxonomyOptions,
-    output: JsonOptions,
-    quiet: QuietOptions,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Also write the report as JSON.")
-    ] = None,
-) -> None:
-    """Probe a scorer for bias: how often its verdict flips when nothing that matters changes."""
-    report = probe_with(
-        options,
-        given.given(),
-        taxonomy.taxonomy,
-        progress=lambda done: None if quiet.quiet else say(f"{done} scored"),
-    )
-    text = dump_line(report.to_dict())
-    if out is not None:
-        write_atomic(out, text + "\n")
-    if output.json:
-        typer.echo(text)
-    else:
-        show(*probe_document(report))
-
-
-def calibrate(
-    options: CalibrateOptions,
-    given: ScorerOptions,
-    taxonomy: TaxonomyOptions,
-    output: JsonOptions,
-    quiet: QuietOptions,
-) -> None:
-    """Calibrate a scorer's probabilities on labels; use the file as --scorer calibrated:FILE."""
-    calibration = calibrate_with(options, given.given(), taxonomy.taxonomy)
-    if output.json:
-        typer.echo(calibration.to_json(), nl=False)
-        return
-    echo(calibration_lines(calibration))
-    if not quiet.quiet:
-        say(str(options.out))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flames.analysis.cost import Spending
-from flames.analysis.probe import Flips, ProbeReport, ProbeResult
 from flames.records import dump_line
 from flames.reports.tables import Block, Cell, Column, Number, Table, line
-from flames.scorers.base import ScorerInfo
-from flames.scorers.calibrated import Calibration
 from flames.scorers.registry import DEFAULT, ScorerEntry
-from flames.scorers.selftest import SelftestResult
+
+if TYPE_CHECKING:  # slow to import, and `flames scorer list` needs none of it
+    from flames.analysis.cost import Spending
+    from flames.analysis.probe import Flips, ProbeReport, ProbeResult
+    from flames.scorers.base import ScorerInfo
+    from flames.scorers.calibrated import Calibration
+    from flames.scorers.selftest import SelftestResult
 
 SUSPICIOUS = 0.99
 """Accuracy that hardly any scorer reaches on labels that it has not seen."""
