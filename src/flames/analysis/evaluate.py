@@ -25,7 +25,7 @@ from flames.analysis.figures import (
 from flames.errors import InputError
 from flames.metrics.intervals import draw_totals, percentile_interval, stream
 from flames.metrics.result import Estimate
-from flames.options import Opt
+from flames.options import Opt, SeedOptions
 from flames.records import Key, Verdict, is_on_other_text
 from flames.scorers.base import Scorer, ScorerInfo, score_stream
 from flames.scorers.labelled import (
@@ -43,8 +43,8 @@ RESAMPLES = 2_000
 OTHER_TEXT = "verdict on another text"
 
 
-@dataclass(frozen=True)
-class EvaluateOptions:
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(SeedOptions):
     """Which scorers are evaluated, and on which labels."""
 
     scorers: Annotated[
@@ -56,7 +56,6 @@ class EvaluateOptions:
         ),
     ]
     labels: LabelFiles
-    seed: Annotated[int, Opt("Seed of the bootstrap.", metavar="N")] = 0
 
 
 def evaluate_with(

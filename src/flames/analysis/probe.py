@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -21,12 +20,13 @@ from pydantic import Field
 from flames.errors import MissingExtraError, UsageError
 from flames.metrics.intervals import wilson
 from flames.metrics.result import Estimate, Note
-from flames.options import Opt, check_options
+from flames.options import Opt, SeedOptions, check_options
 from flames.records import Frozen, Key, Response, Verdict
 from flames.scorers.base import Scorer, score_stream
 from flames.scorers.labels import PREFIX, SILVER
-from flames.scorers.options import load_with
-from flames.scorers.response_set import labelled_responses, unlabelled_responses
+from flames.scorers.options import ScorerName, load_with
+from flames.scorers.response_set import ModelNames, labelled_responses, unlabelled_responses
+from flames.storage.record_files import TaxonomyOptions
 from flames.taxonomy import Dimension, Taxonomy, load_taxonomy
 
 Labels = Mapping[Key, int]
@@ -84,14 +84,11 @@ class ProbeReport(Frozen):
         return self.model_dump(by_alias=True)
 
 
-@dataclass(frozen=True)
-class ProbeOptions:
+@dataclass(frozen=True, kw_only=True)
+class ProbeOptions(SeedOptions, TaxonomyOptions):
     """What is probed, and on which responses."""
 
-    scorer: Annotated[
-        str,
-        Opt("A scorer by name or path, as for --scorer.", metavar="SCORER", positional=True),
-    ]
+    scorer: ScorerName
     labels: Annotated[
         tuple[str, ...],
         Opt("Labelled responses; labels:silver by default. May be repeated.", metavar="FILE"),
@@ -107,14 +104,10 @@ class ProbeOptions:
     probes: Annotated[
         tuple[str, ...] | None, Opt("Only these probes.", metavar="A,B,…", commas=True)
     ] = None
-    models: Annotated[
-        tuple[str, ...] | None,
-        Opt("Only the responses of these models.", metavar="A,B,…", commas=True),
-    ] = None
+    models: ModelNames = None
     limit: Annotated[
         int | None, Opt("Number of responses, drawn at random.", metavar="N", min=1)
     ] = None
-    seed: Annotated[int, Opt("Seed of the sample.", metavar="N")] = 0
 
     def __post_init__(self) -> None:
         check_options(self)
@@ -125,7 +118,6 @@ class ProbeOptions:
 def probe_with(
     options: ProbeOptions,
     given: Mapping[str, Any] | None = None,
-    taxonomy: Path | None = None,
     *,
     progress: Callable[[int], None] = lambda done: None,
 ) -> ProbeReport:
@@ -134,21 +126,20 @@ def probe_with(
     Args:
         options: The scorer and the responses.
         given: Options of the scorer by name.
-        taxonomy: Another taxonomy than Flames' own.
         progress: Called after each pass with the number of verdicts.
 
     Raises:
         InputError: The responses cannot be used.
         UsageError: An option is wrong, or there is nothing to probe with.
     """
-    loaded = load_taxonomy(taxonomy)
+    loaded = load_taxonomy(options.taxonomy)
     if options.responses is None:
         found = labelled_responses(options.labels or (PREFIX + SILVER,), loaded)
     else:
         found = unlabelled_responses(options.responses, loaded)
     found = found.of_models(options.models).sample(options.limit, options.seed)
     return probe_scorer(
-        load_with(options.scorer, given, taxonomy),
+        load_with(options.scorer, given, options.taxonomy),
         found.responses,
         loaded,
         source=found.source,

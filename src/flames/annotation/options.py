@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from flames.errors import UsageError
 from flames.options import (
     Opt,
+    SeedOptions,
     check_choice,
     check_options,
     default_language,
@@ -285,7 +286,7 @@ class DecisionOptions:
 
 
 @dataclass(frozen=True)
-class AgreementOptions:
+class AgreementOptions(SeedOptions):
     """How agreement is computed."""
 
     until: Annotated[
@@ -293,7 +294,6 @@ class AgreementOptions:
         Opt("Labels up to an event (its number) or a time (UTC).", metavar="EVENT|TIME"),
     ] = None
     resamples: Annotated[int, Opt("Number of bootstrap resamples.", metavar="N", min=100)] = 2_000
-    seed: Annotated[int, Opt("Seed of the bootstrap.", metavar="N")] = 0
 
     def __post_init__(self) -> None:
         check_options(self)

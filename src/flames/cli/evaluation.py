@@ -23,7 +23,6 @@ from flames.scorers.calibration import CalibrateOptions, calibrate_with
 from flames.scorers.labelled import LabelOptions
 from flames.scorers.options import ScorerOptions, TrainedOptions
 from flames.storage.atomic import write_atomic
-from flames.storage.record_files import TaxonomyOptions
 from flames.taxonomy import load_taxonomy
 from flames.text import shorten
 
@@ -74,7 +73,6 @@ def _bars(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 def probe(
     options: ProbeOptions,
     given: ScorerOptions,
-    taxonomy: TaxonomyOptions,
     output: JsonOptions,
     quiet: QuietOptions,
     out: Annotated[
@@ -85,7 +83,6 @@ def probe(
     report = probe_with(
         options,
         given.given(),
-        taxonomy.taxonomy,
         progress=lambda done: None if quiet.quiet else say(f"{done} scored"),
     )
     text = dump_line(report.to_dict())
@@ -100,12 +97,11 @@ def probe(
 def calibrate(
     options: CalibrateOptions,
     given: ScorerOptions,
-    taxonomy: TaxonomyOptions,
     output: JsonOptions,
     quiet: QuietOptions,
 ) -> None:
     """Calibrate a scorer's probabilities on labels; use the file as --scorer calibrated:FILE."""
-    calibration = calibrate_with(options, given.given(), taxonomy.taxonomy)
+    calibration = calibrate_with(options, given.given())
     if output.json:
         typer.echo(calibration.to_json(), nl=False)
         return

@@ -14,10 +14,9 @@ from flames.errors import UsageError
 from flames.records import dump_line
 from flames.reports.scorers import info_lines, kinds_table, selftest_lines, spending_document
 from flames.scorers.labels import PREFIX, labels_path
-from flames.scorers.options import ScorerOptions, load_with
+from flames.scorers.options import InfoOptions, ScorerOptions, load_with
 from flames.scorers.registry import DEFAULT, known_scorers
 from flames.scorers.selftest import SelftestOptions, selftest_with
-from flames.storage.record_files import TaxonomyOptions
 
 
 def list_scorers(output: JsonOptions) -> None:
@@ -39,35 +38,24 @@ def list_scorers(output: JsonOptions) -> None:
     typer.echo(dump_line(rows))
 
 
-def info(
-    taxonomy: TaxonomyOptions,
-    output: JsonOptions,
-    scorer: Annotated[
-        str, typer.Argument(metavar="SCORER", help="A scorer by name or path, as for --scorer.")
-    ] = DEFAULT,
-    path: Annotated[
-        bool, typer.Option("--path", help="Print only the file behind labels:FILE, for scripts.")
-    ] = False,
-) -> None:
+def info(options: InfoOptions, output: JsonOptions) -> None:
     """Describe a scorer: id, training data, limits, test results."""
-    if path:
-        if not scorer.startswith(PREFIX):
+    if options.path:
+        if not options.scorer.startswith(PREFIX):
             raise UsageError("--path is for labels:FILE and labels:silver")
-        typer.echo(str(labels_path(scorer)))
+        typer.echo(str(labels_path(options.scorer)))
         return
     # One that fails its self-test is described as well, with a note.
-    found = load_with(scorer, {"ignore_selftest": True}, taxonomy.taxonomy).info
+    found = load_with(options.scorer, {"ignore_selftest": True}, options.taxonomy).info
     if output.json:
         typer.echo(dump_line({**asdict(found), "notes": [note.to_dict() for note in found.notes]}))
     else:
         echo(info_lines(found))
 
 
-def selftest(
-    options: SelftestOptions, given: ScorerOptions, taxonomy: TaxonomyOptions, output: JsonOptions
-) -> None:
+def selftest(options: SelftestOptions, given: ScorerOptions, output: JsonOptions) -> None:
     """Test whether a scorer judges clear-cut pairs right; exit 1 if it does not."""
-    result = selftest_with(options, given.given(), taxonomy.taxonomy)
+    result = selftest_with(options, given.given())
     if output.json:
         typer.echo(dump_line(result.to_dict()))
     else:

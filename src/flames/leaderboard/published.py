@@ -21,7 +21,7 @@ from flames.leaderboard.possible import best_counts, possible_counts, score_of
 from flames.leaderboard.ranks import Ranked, Ranking, rank_models
 from flames.metrics.rates import RESAMPLES, measure
 from flames.metrics.result import Note, Result
-from flames.options import Opt, check_options, listed
+from flames.options import Opt, SeedOptions, check_options, listed
 from flames.records import PromptSetInfo, Verdict
 from flames.taxonomy import Taxonomy, default_taxonomy
 
@@ -99,7 +99,7 @@ def published_results(
 
 
 @dataclass(frozen=True)
-class ShowOptions:
+class ShowOptions(SeedOptions):
     """Which published table is shown, and how it is ordered."""
 
     release: Annotated[str, Opt(f"{listed(RELEASES)}.", metavar="DATE")] = LATEST
@@ -107,7 +107,6 @@ class ShowOptions:
         str | None, Opt("Rank by this dimension instead of overall.", metavar="D")
     ] = None
     sort: Annotated[Literal["rate", "score", "model"], Opt("What to order by.")] = "rate"
-    seed: Annotated[int, Opt("Seed of the bootstrap.", metavar="N")] = 0
 
     def __post_init__(self) -> None:
         check_options(self)

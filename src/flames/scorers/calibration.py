@@ -39,8 +39,9 @@ from flames.scorers.calibrated import (
     scaled,
 )
 from flames.scorers.labelled import LabelFiles, training_overlap
-from flames.scorers.options import load_with
-from flames.scorers.response_set import labelled_responses
+from flames.scorers.options import ScorerName, load_with
+from flames.scorers.response_set import ModelNames, labelled_responses
+from flames.storage.record_files import TaxonomyOptions
 from flames.taxonomy import Taxonomy, load_taxonomy
 
 FEWEST: Mapping[Method, int] = {"temperature": 20, "isotonic": 100}
@@ -50,20 +51,14 @@ _FOLDS = 5
 _BINS = 10
 
 
-@dataclass(frozen=True)
-class CalibrateOptions:
+@dataclass(frozen=True, kw_only=True)
+class CalibrateOptions(TaxonomyOptions):
     """What is calibrated, on which labels, and how."""
 
-    scorer: Annotated[
-        str,
-        Opt("A scorer by name or path, as for --scorer.", metavar="SCORER", positional=True),
-    ]
+    scorer: ScorerName
     labels: LabelFiles
     out: Annotated[Path, Opt("Calibration file (JSON) to write.", metavar="FILE")]
-    models: Annotated[
-        tuple[str, ...] | None,
-        Opt("Only the responses of these models.", metavar="A,B,…", commas=True),
-    ] = None
+    models: ModelNames = None
     method: Annotated[Method, Opt("temperature, or isotonic, which needs more labels.")] = (
         "temperature"
     )
@@ -90,22 +85,20 @@ class CalibrateOptions:
 def calibrate_with(
     options: CalibrateOptions,
     given: Mapping[str, Any] | None = None,
-    taxonomy: Path | None = None,
 ) -> Calibration:
     """Loads a scorer and labels, fits a calibration, and writes its file.
 
     Args:
         options: The scorer, the labels and the method.
         given: Options of the scorer by name.
-        taxonomy: Another taxonomy than Flames' own.
 
     Raises:
         InputError: The labels cannot be used.
         UsageError: The scorer gives no probabilities, or there are too few labels.
     """
-    loaded = load_taxonomy(taxonomy)
+    loaded = load_taxonomy(options.taxonomy)
     found = labelled_responses(options.labels, loaded).of_models(options.models)
-    scorer = load_with(options.scorer, given, taxonomy)
+    scorer = load_with(options.scorer, given, options.taxonomy)
     if not scorer.info.probabilities:
         raise UsageError(
             f"{scorer.info.id} gives no probabilities to calibrate; a judge gives them with votes=N"

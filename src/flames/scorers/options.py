@@ -12,9 +12,9 @@ from flames.errors import UsageError
 from flames.options import Opt, check_options
 from flames.prompts.sets import known_prompts, load_prompts
 from flames.scorers.base import IgnoreSelftest, InputTruncation, Scorer, ScorerContext
-from flames.scorers.registry import check_understood, load_among
+from flames.scorers.registry import DEFAULT, check_understood, load_among
 from flames.scorers.scoring import Truncated
-from flames.storage.record_files import ReadOptions, RecordOptions
+from flames.storage.record_files import ReadOptions, RecordOptions, TaxonomyOptions
 from flames.taxonomy import Taxonomy, load_taxonomy
 
 # What commands have flags of their own for.
@@ -39,6 +39,19 @@ def parse_options(pairs: Iterable[str]) -> dict[str, Any]:
         except ValueError:
             options[name.strip().replace("-", "_")] = text
     return options
+
+
+ScorerName = Annotated[
+    str, Opt("A scorer by name or path, as for --scorer.", metavar="SCORER", positional=True)
+]
+
+
+@dataclass(frozen=True)
+class InfoOptions(TaxonomyOptions):
+    """Which scorer is described."""
+
+    scorer: ScorerName = DEFAULT
+    path: Annotated[bool, Opt("Print only the file behind labels:FILE, for scripts.")] = False
 
 
 @dataclass(frozen=True)

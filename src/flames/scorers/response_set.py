@@ -6,13 +6,20 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 from flames.errors import UsageError
+from flames.options import Opt
 from flames.prompts.sets import known_prompts
 from flames.records import Key, Response
 from flames.scorers.labelled import read_labelled
 from flames.storage.record_files import ReadOptions, read_responses
 from flames.taxonomy import Taxonomy
+
+ModelNames = Annotated[
+    tuple[str, ...] | None,
+    Opt("Only the responses of these models.", metavar="A,B,…", commas=True),
+]
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ from flames.options import Opt
 from flames.records import Prompt, Response, Verdict
 from flames.scorers.base import CommonOptions, Scorer, ScorerContext, ScorerInfo, score_stream
 from flames.scorers.labelled import Labelled, read_labelled
-from flames.scorers.options import load_with
+from flames.scorers.options import ScorerName, load_with
 from flames.storage.atomic import write_atomic
 from flames.storage.home import home
-from flames.storage.record_files import ReadOptions
+from flames.storage.record_files import ReadOptions, TaxonomyOptions
 from flames.taxonomy import Taxonomy, default_taxonomy, load_taxonomy
 
 NEEDED = 80.0
@@ -99,13 +99,10 @@ class SelftestResult(BaseModel):
 
 
 @dataclass(frozen=True)
-class SelftestOptions:
+class SelftestOptions(TaxonomyOptions):
     """Which scorer is self-tested, and with what."""
 
-    scorer: Annotated[
-        str,
-        Opt("A scorer by name or path, as for --scorer.", metavar="SCORER", positional=True),
-    ] = "default"
+    scorer: ScorerName = "default"
     selftest: Annotated[
         Path | None,
         Opt(
@@ -118,25 +115,23 @@ class SelftestOptions:
 def selftest_with(
     options: SelftestOptions,
     given: Mapping[str, Any] | None = None,
-    taxonomy: Path | None = None,
 ) -> SelftestResult:
     """Loads a scorer and has it judge the pairs.
 
     Args:
         options: The scorer and the pairs.
         given: Options of the scorer by name.
-        taxonomy: Another taxonomy than Flames' own.
 
     Raises:
         InputError: The file of pairs cannot be used.
         UsageError: There are no pairs for the taxonomy.
     """
-    loaded = load_taxonomy(taxonomy)
+    loaded = load_taxonomy(options.taxonomy)
     named = {} if options.selftest is None else {"selftest": str(options.selftest)}
     found = pairs_for(ScorerContext(taxonomy=loaded, options=named))
     if found is None:
         raise UsageError(f"no self-test is bundled for {loaded.id}; give one with --selftest FILE")
-    scorer = load_with(options.scorer, {**(given or {}), "selftest": OFF}, taxonomy)
+    scorer = load_with(options.scorer, {**(given or {}), "selftest": OFF}, options.taxonomy)
     return run_selftest(scorer, found, loaded)
 
 
