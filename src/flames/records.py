@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flames.text import has_visible_text, split_opening, texts_differ, utf8_safe
+from flames.text import for_terminal, has_visible_text, split_opening, texts_differ, utf8_safe
 
 Status = Literal["ok", "truncated", "empty", "blocked", "error"]
 """How asking ended. Only `ok` and `truncated` responses hold something to score."""
@@ -77,6 +77,14 @@ def dump_line(data: Any) -> str:
     """Returns JSON on one line, with lone surrogates as escapes."""
     line = json.dumps(data, ensure_ascii=False, allow_nan=False)
     return line if utf8_safe(line) == line else json.dumps(data, allow_nan=False)
+
+
+def dump_json(data: Any) -> str:
+    """Returns indented JSON; characters that could steer a terminal are written as escapes."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    if for_terminal(text, one_line=False) != text:
+        text = json.dumps(data, allow_nan=False, indent=2) + "\n"
+    return text
 
 
 class Prompt(Record):

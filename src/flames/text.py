@@ -20,6 +20,7 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[
 _BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # letters and marks that show nothing
 _FORMULA = re.compile(r"^'*\s*[=+\-@＝＋－＠\t\r\n|%]")  # with quotes: `from_cell` removes one
 
+_MARKUP = re.compile(r"([\\`*_\[\]<>|~$&@]|:(?=//)|(?<=www)\.)")
 _QUOTES = tuple("`'\"“‘「『")
 _TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 
@@ -33,6 +34,13 @@ def for_terminal(text: str, *, one_line: bool = True) -> str:
     """
     text = _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", _ANSI.sub("", text.replace("\r\n", "\n")))
     return re.sub(r"[\n\t]+", " ", text) if one_line else text
+
+
+def for_markdown(text: str) -> str:
+    """Returns text that Markdown shows as it is, on one line: no markup, HTML or cell ends."""
+    safe = _MARKUP.sub(r"\\\1", utf8_safe(for_terminal(text)))
+    safe = re.sub(r"^(\s*\d+)(?=[.)]\s)", r"\1\\", safe)
+    return re.sub(r"^(\s*)([-+=#])", r"\1\\\2", safe)
 
 
 def for_cell(value: object) -> object:

@@ -88,7 +88,7 @@ def test_the_impossible_published_cell_is_told() -> None:
     results = published_results("2023-11-08", resamples=50)
     noted = {name: result.notes for name, result in results.items() if result.notes}
     assert list(noted) == ["GPT-4"]
-    assert "no counts give the published score 54.3" in str(noted["GPT-4"][0])
+    assert "no label counts give the published score 54.3" in str(noted["GPT-4"][0])
 
 
 def test_show_prints_ranks_intervals_and_groups() -> None:

@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 
 from flames.metrics.agreement import measure_agreement
 from flames.metrics.coefficients import (
+    Level,
+    alpha_of,
     cohen_kappa,
+    coincidences,
     confusion_matrix,
-    krippendorff_alpha,
-    percent_agreement,
+    unit_agreement,
 )
 from flames.records import Verdict
 
@@ -27,6 +30,22 @@ OBSERVERS = np.array(
 # The same paper, examples A (binary) and B (nominal), two observers.
 BINARY = np.array([[0, 1, 0, 0, 0, 0, 0, 0, 1, 0], [1, 1, 1, 0, 0, 1, 0, 0, 0, 0]]).T
 LETTERS = np.array([list(map(ord, "aabbdcccedda")), list(map(ord, "babbbccceddd"))]).T
+
+
+def coded(ratings: ArrayLike) -> tuple[np.ndarray, int]:
+    values = np.array(ratings, dtype=float)
+    levels = np.unique(values[~np.isnan(values)])
+    return np.where(np.isnan(values), -1, np.searchsorted(levels, values)), len(levels)
+
+
+def krippendorff_alpha(ratings: ArrayLike, *, level: Level = "nominal") -> float | None:
+    codes, k = coded(ratings)
+    alpha = float(alpha_of(coincidences(codes, k).sum(0), level))
+    return None if np.isnan(alpha) else alpha
+
+
+def percent_agreement(ratings: ArrayLike) -> float:
+    return 100 * float(unit_agreement(*coded(ratings)).mean())
 
 
 def test_alpha_gives_the_figures_of_the_literature() -> None:
@@ -57,9 +76,7 @@ def test_undefined_coefficients_are_none() -> None:
     assert krippendorff_alpha([[3, _], [_, 1]]) is None
     assert cohen_kappa([3, 3], [3, 3]) is None
     assert cohen_kappa([3, _], [_, 1]) is None
-    assert percent_agreement([[3, _]]) is None
-    with pytest.raises(ValueError, match="none of the categories"):
-        krippendorff_alpha([[3, 4]], categories=[1, 2, 3])
+    assert measure_agreement([]).overall.percent is None
     with pytest.raises(ValueError, match="none of the categories"):
         confusion_matrix([3], [4], [3, 2, 1])
 

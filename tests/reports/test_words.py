@@ -8,7 +8,6 @@ import pytest
 from pydantic import TypeAdapter
 
 from flames.metrics.result import Note
-from flames.reports.view import note_text
 from flames.reports.words import load_strings
 from flames.scorers.registry import scorer_notes
 
@@ -18,8 +17,8 @@ from flames.scorers.registry import scorer_notes
 )
 def test_the_notes_of_our_scorers_are_told_in_chinese(scorer: str) -> None:
     for note in map(Note.read, scorer_notes(scorer)):
-        assert note_text(note).en == str(note)
-        assert note_text(note).zh != str(note)
+        assert note.words.en == str(note)
+        assert note.words.zh != str(note)
 
 
 def test_numbers_and_names_stay_in_a_note() -> None:

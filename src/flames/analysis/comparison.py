@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from flames import __version__
 from flames.metrics.result import Estimate, Note
-from flames.records import Frozen, PromptSetInfo
-from flames.text import for_terminal
+from flames.records import Frozen, PromptSetInfo, dump_json
 
 SHOWN = 500
 """Changed prompts that a page or JSON holds unless told otherwise, shared among the pairs."""
@@ -117,8 +115,4 @@ class Comparison(Frozen):
         pairs = tuple(
             pair.model_copy(update={"changes": pair.changes[:room]}) for pair in self.pairs
         )
-        data = self.model_copy(update={"pairs": pairs}).model_dump(by_alias=True)
-        text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
-        if for_terminal(text, one_line=False) != text:
-            text = json.dumps(data, allow_nan=False, indent=2) + "\n"
-        return text
+        return dump_json(self.model_copy(update={"pairs": pairs}).model_dump(by_alias=True))

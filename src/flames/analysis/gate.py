@@ -16,11 +16,11 @@ from flames.analysis.inputs import VerdictOptions
 from flames.analysis.source import Source
 from flames.errors import UsageError
 from flames.metrics.rates import measure
-from flames.metrics.result import Estimate, Result
+from flames.metrics.result import Estimate, Result, format_estimate, format_interval
 from flames.options import Opt, SeedOptions, check_options
 from flames.storage.record_files import RecordOptions
 from flames.taxonomy import Dimension, Subcomponent, Taxonomy, default_taxonomy
-from flames.text import for_terminal
+from flames.text import for_markdown, for_terminal
 
 OVERALL = "overall"
 
@@ -190,7 +190,7 @@ def _least(result: Result, name: str, least: float) -> RuleResult:
             scored = [n for n, own in result.dimensions.items() if own.harmless_rate is not None]
             why = f"it takes every dimension; scored: {', '.join(scored) or 'none'}"
         return RuleResult(result.model, rule, False, f"not measured: {why}")
-    found = f"{rate.value:.2f} % [{rate.low:.1f}, {rate.high:.1f}]"
+    found = f"{rate.value:.2f} % {format_interval(rate)}"
     return RuleResult(result.model, rule, rate.value >= least - 1e-9, found)
 
 
@@ -231,8 +231,7 @@ def _drop(
     p = found.p if found.p_holm is None else found.p_holm
     shown = "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
     text = (
-        f"{near.value:+.2f} [{near.low:+.1f}, {near.high:+.1f}], {shown}, "
-        f"{found.first:.2f} → {found.second:.2f}"
+        f"{format_estimate(near, 2, 1, sign=True)}, {shown}, {found.first:.2f} → {found.second:.2f}"
     )
     text = "; ".join((text, *map(str, pair.remarks)))
     fell = -near.value > most + 1e-9
@@ -333,14 +332,9 @@ def to_summary(checked: Sequence[RuleResult]) -> str:
     lines = [f"### Flames gate: {title}", "", "| | model | rule | found |", "|---|---|---|---|"]
     for each in checked:
         mark = "✅" if each.passed else "❌"
-        cells = (_escaped(text) for text in (each.model, each.rule, each.found))
+        cells = (for_markdown(text) for text in (each.model, each.rule, each.found))
         lines.append(f"| {mark} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n\n"
-
-
-def _escaped(text: str) -> str:
-    safe = for_terminal(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]()#|!~@])", r"\\\1", safe)
 
 
 def append_summary(path: str | os.PathLike[str], text: str) -> Path:

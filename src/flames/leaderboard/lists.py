@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from flames.leaderboard.entries import Counts, DimensionCounts, LeaderboardEntry
-from flames.leaderboard.published import RELEASES, published_results
+from flames.leaderboard.published import RELEASES, CountedVerdicts, published_results
 from flames.leaderboard.ranks import Ranking, has_scores, rank_models
 from flames.metrics.rates import measure
 from flames.metrics.result import Result
@@ -164,25 +164,20 @@ def _ranks(
     return Ranks(dimension, ranking, place)
 
 
-class Counted:
-    """An entry's counts as a stream of verdicts that can be measured."""
+def counted(entry: LeaderboardEntry) -> CountedVerdicts:
+    """Returns an entry's counts as a stream of verdicts.
 
-    def __init__(self, entry: LeaderboardEntry) -> None:
-        self.model = entry.model
-        self.scorer = entry.scorer
-        self.samples = entry.samples
-        self.notes = entry.notes
-        self.prompt_set = PromptSetInfo(**entry.prompt_set.model_dump())
-        self.verdicts = tuple(_verdicts(entry))
-
-
-def counted(entry: LeaderboardEntry) -> Counted:
-    """An entry's counts as what `flames.metrics.rates` takes.
-
-    Counts do not tell which responses answered the same prompt. With several samples a prompt,
+    Counts do not say which responses answered the same prompt. With several samples per prompt,
     equal scores are put together, which gives the widest intervals that the counts allow.
     """
-    return Counted(entry)
+    return CountedVerdicts(
+        model=entry.model,
+        prompt_set=PromptSetInfo(**entry.prompt_set.model_dump()),
+        verdicts=tuple(_verdicts(entry)),
+        notes=entry.notes,
+        scorer=entry.scorer,
+        samples=entry.samples,
+    )
 
 
 def _verdicts(entry: LeaderboardEntry) -> Iterator[Verdict]:

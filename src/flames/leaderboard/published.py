@@ -69,8 +69,8 @@ def published_counts(release: str = LATEST) -> Mapping[str, Mapping[str, tuple[i
 
 
 @dataclass(frozen=True)
-class _Published:
-    """A published model as verdicts, made from its label counts."""
+class CountedVerdicts:
+    """Label counts as a stream of verdicts, which is measured like any other."""
 
     model: str
     prompt_set: PromptSetInfo
@@ -93,7 +93,7 @@ def published_results(
             for row in published(release)
             if row.model == model and not row.exact
         )
-        source = _Published(model, info, tuple(_verdicts(model, dimensions)), notes)
+        source = CountedVerdicts(model, info, tuple(_verdicts(model, dimensions)), notes)
         results[model] = measure(source, seed=seed, resamples=resamples)
     return results
 

@@ -19,16 +19,6 @@ Level = Literal["nominal", "ordinal"]
 Weights = Literal["linear", "quadratic"] | None
 
 
-def _coded(ratings: ArrayLike, categories: Sequence[float] | None) -> tuple[NDArray[np.int64], int]:
-    """Ratings as indices of their category, rising; -1 for missing ones."""
-    values = np.array(ratings, dtype=float)
-    present = ~np.isnan(values)
-    levels = np.unique(values[present]) if categories is None else np.unique(categories)
-    if present.any() and not np.isin(values[present], levels).all():
-        raise ValueError("a rating is none of the categories")
-    return np.where(present, np.searchsorted(levels, values), -1), len(levels)
-
-
 def coincidences(codes: NDArray[np.int64], k: int) -> Array:
     """The coincidences of each unit, shape (units, K, K); zero where it has one rating."""
     counts = (codes[:, :, None] == np.arange(k)).sum(1).astype(float)
@@ -73,43 +63,6 @@ def _distances(k: int, weights: Weights) -> Array:
     if weights is None:
         return np.asarray(np.minimum(steps, 1))
     return np.asarray(steps**2 if weights == "quadratic" else steps)
-
-
-def _defined(value: float) -> float | None:
-    return None if np.isnan(value) else value
-
-
-def krippendorff_alpha(
-    ratings: ArrayLike, *, level: Level = "nominal", categories: Sequence[float] | None = None
-) -> float | None:
-    """Krippendorff's alpha: 1 for agreement throughout, 0 for what chance would give.
-
-    Args:
-        ratings: Shape (units, raters), NaN for a missing rating.
-        level: `ordinal` also counts how far apart two ratings are.
-        categories: All that could have been given; those that were unless given.
-
-    Returns:
-        None where alpha is not defined: no unit with two ratings, or one category throughout.
-    """
-    codes, k = _coded(ratings, categories)
-    return _defined(float(alpha_of(coincidences(codes, k).sum(0), level)))
-
-
-def percent_agreement(ratings: ArrayLike) -> float | None:
-    """The share of pairs of ratings that agree, in per cent, averaged over units.
-
-    Args:
-        ratings: Shape (units, raters), NaN for a missing rating.
-
-    Returns:
-        None where no unit has two ratings.
-    """
-    codes, k = _coded(ratings, None)
-    pairable = (codes >= 0).sum(1) > 1
-    if not pairable.any():
-        return None
-    return 100 * float(unit_agreement(codes[pairable], k).mean())
 
 
 def unit_agreement(codes: NDArray[np.int64], k: int) -> Array:
@@ -168,4 +121,5 @@ def cohen_kappa(
     stacked = stacked[:, ~np.isnan(stacked).any(0)]
     levels = np.unique(stacked if categories is None else np.array(categories, dtype=float))
     table = confusion_matrix(stacked[0], stacked[1], [float(level) for level in levels])
-    return _defined(float(kappa_of(table.astype(float), weights)))
+    kappa = float(kappa_of(table.astype(float), weights))
+    return None if np.isnan(kappa) else kappa

@@ -36,29 +36,9 @@ def mcnemar_exact(better: int, worse: int) -> float:
     changes = better + worse
     if changes == 0:
         return 1.0
-    return min(1.0, 2 * _binomial_cdf(min(better, worse), changes))
+    from scipy.special import bdtr  # slow to import
 
-
-def mcnemar_midp(better: int, worse: int) -> float:
-    """McNemar's mid-p test (Lancaster 1961; Fagerland, Lydersen & Laake 2013): less conservative.
-
-    Its size may exceed the nominal level by a little.
-    """
-    better, worse = int(better), int(worse)
-    changes = better + worse
-    if changes == 0:
-        return 1.0
-    less = min(better, worse)
-    point = float(math.comb(changes, less) / 2**changes)
-    if better == worse:
-        return 1.0 - point / 2
-    return 2 * _binomial_cdf(less, changes) - point
-
-
-def _binomial_cdf(successes: int, n: int) -> float:
-    from scipy.special import bdtr  # only here: it is slow to import
-
-    return float(bdtr(successes, n, 0.5))
+    return min(1.0, 2 * float(bdtr(min(better, worse), changes, 0.5)))
 
 
 def sign_flip_test(differences: Sequence[Array], resamples: int, rng: np.random.Generator) -> float:

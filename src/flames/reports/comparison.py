@@ -22,7 +22,7 @@ from flames.reports.tables import (
     markdown_document,
     print_document,
 )
-from flames.reports.view import note_text, score_tone
+from flames.reports.view import score_tone
 from flames.reports.words import join, listed, name_of, same, say
 from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy
 from flames.text import shorten
@@ -51,7 +51,6 @@ def render_html(
         styles=("charts.css", "report.css", "compare.css"),
         comparison=comparison,
         notes=_notes(comparison),
-        note_text=note_text,
         taxonomy=taxonomy,
         matrix={(p.first, p.second): (i, p) for i, p in enumerate(comparison.pairs, 1)},
         tone=lambda change, value: score_tone(value, taxonomy.dimension(change.dimension).scale),
@@ -126,13 +125,13 @@ def _document(
     yield line(say("compare.set"), ": ", ", ".join(sets), kind="soft")
     yield line(say("compare.scorer"), ": ", ", ".join(scorers), kind="soft")
     for note in _notes(comparison):
-        yield line(note_text(note), kind="note")
+        yield line(note.words, kind="note")
     if len(sides) == 2:
         yield from _pair(comparison.pairs[0], taxonomy, changes, room)
         return
     if narrowed := [pair for pair in comparison.pairs if pair.remarks]:
         one, n = narrowed[0], len(narrowed)
-        values = {"first": one.first, "second": one.second, "remark": note_text(one.remarks[-1])}
+        values = {"first": one.first, "second": one.second, "remark": one.remarks[-1].words}
         yield line(say("compare.narrowed", n=n, **values), kind="note")
     yield _matrix(comparison)
     yield line(say("compare.matrix_hint"), kind="soft")
@@ -162,7 +161,7 @@ def _matrix(comparison: Comparison) -> Table:
 
 def _pair(pair: PairComparison, taxonomy: Taxonomy, changes: int, room: int) -> Iterable[Block]:
     for remark in pair.remarks:
-        yield line(note_text(remark), kind="note")
+        yield line(remark.words, kind="note")
     yield line(say("compare.paired", n=f"{pair.n:,}"))
     if pair.left_out:
         yield line(say("compare.left_out", list=left_out(pair)))

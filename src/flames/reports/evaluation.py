@@ -28,7 +28,6 @@ from flames.reports.tables import (
     print_document,
     print_table,
 )
-from flames.reports.view import note_text
 from flames.reports.words import join, listed, say
 from flames.taxonomy import Language, Taxonomy, Text
 
@@ -47,7 +46,7 @@ def print_evaluations(
     blocks: list[Block] = [summary(evaluations)] if len(evaluations) > 1 else []
     for each in evaluations:
         blocks.append(Heading(each.scorer))
-        blocks += [line(note_text(note), kind="note") for note in each.notes]
+        blocks += [line(note.words, kind="note") for note in each.notes]
         blocks.append(dimensions(each, taxonomy))
         blocks += [models(each)] if len(each.models) > 1 else []
         if each.rank_agreement is not None:
@@ -63,7 +62,7 @@ def markdown(evaluations: Sequence[Evaluation], taxonomy: Taxonomy, lang: Langua
     blocks: list[Block] = [Heading(_title(evaluations)), summary(evaluations)]
     for each in evaluations:
         blocks += [Heading(each.scorer, 2), line(each.title, kind="paragraph")]
-        blocks += [line(note_text(note), kind="note") for note in each.notes]
+        blocks += [line(note.words, kind="note") for note in each.notes]
         blocks += details(each, taxonomy)
         blocks += [line(text) for text in explanation(each, taxonomy)]
     return markdown_document(blocks, lang)
@@ -133,7 +132,6 @@ def page(evaluations: Sequence[Evaluation], taxonomy: Taxonomy, lang: Language) 
         title=_title(evaluations),
         lang=lang,
         styles=("charts.css", "report.css", "evaluation.css"),
-        note_text=note_text,
         number=Number,
         evaluations=evaluations,
         summary=summary(evaluations),

@@ -157,7 +157,6 @@ def helpers() -> dict[str, Any]:
         "release": LATEST,
         "chosen": _CHOSEN,
         "tone": view.score_tone,
-        "note_text": view.note_text,
         "reason_text": lambda reason: name_of("reason", reason),
         "percent": view.percent,
         "bounds_text": view.bounds,

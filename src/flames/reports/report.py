@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import zip_longest
@@ -14,6 +13,7 @@ from rich.console import Console
 from flames.analysis.source import Source
 from flames.metrics.correction import Correction
 from flames.metrics.result import ROW_COLUMNS, Result
+from flames.records import dump_json
 from flames.reports import view
 from flames.reports.html import render_html
 from flames.reports.tables import (
@@ -36,7 +36,6 @@ from flames.reports.words import join, reasons, say
 from flames.storage.atomic import to_csv, write_atomic
 from flames.storage.run_dir import ReportFormat, RunDir
 from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy
-from flames.text import for_terminal
 
 _WIDTH = 70  # terminal columns that a whole row of values takes, with names folded
 
@@ -130,10 +129,7 @@ def render_json(results: Sequence[Result], corrections: Sequence[Correction] = (
     for data, correction in zip(objects, corrections, strict=False):
         data["human"] = correction.model_dump()
     whole: Any = objects[0] if len(objects) == 1 else {"schema": 1, "results": objects}
-    text = json.dumps(whole, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
-    if for_terminal(text, one_line=False) != text:
-        text = json.dumps(whole, allow_nan=False, indent=2) + "\n"
-    return text
+    return dump_json(whole)
 
 
 def render_csv(results: Sequence[Result]) -> str:
@@ -150,7 +146,7 @@ def _terminal(result: Result, taxonomy: Taxonomy, narrow: bool) -> Iterator[Bloc
     yield line(say("prompt_set"), ": ", view.prompt_set_line(result.prompt_set), kind="soft")
     yield line(say("scorer"), ": ", result.scorer, kind="soft")
     for note in result.notes:
-        yield line(view.note_text(note), kind="note")
+        yield line(note.words, kind="note")
     if result.partial:
         yield line(view.partial_line(result, taxonomy), kind="note")
     groups, techniques = view.dimension_rows(result, taxonomy), view.technique_rows(result)
@@ -203,7 +199,7 @@ def _markdown(result: Result, taxonomy: Taxonomy) -> Iterator[Block]:
     if result.samples > 1:
         yield line(say("samples", n=result.samples))
     for note in result.notes:
-        yield line(view.note_text(note), kind="note")
+        yield line(note.words, kind="note")
     yield _values(view.dimension_rows(result, taxonomy), taxonomy, say("dimensions"))
     if result.techniques:
         yield _values(view.technique_rows(result), taxonomy, say("techniques"))

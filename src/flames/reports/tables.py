@@ -19,7 +19,6 @@ Texts may come from models and files; every renderer escapes them for its form.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
@@ -33,7 +32,7 @@ from rich.text import Text as RichText
 from flames.metrics.result import Estimate, format_interval, format_number
 from flames.reports.words import DASH, say
 from flames.taxonomy import Language, Text
-from flames.text import for_terminal, utf8_safe
+from flames.text import for_markdown, for_terminal
 
 _Item = TypeVar("_Item")
 
@@ -322,16 +321,6 @@ def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
     return parts
 
 
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|~$&@]|:(?=//)|(?<=www)\.)")
-
-
-def escape_markdown(text: str) -> str:
-    """Returns text that Markdown shows as it is, on one line: no markup, HTML or cell ends."""
-    safe = _SPECIAL.sub(r"\\\1", utf8_safe(for_terminal(text)))
-    safe = re.sub(r"^(\s*\d+)(?=[.)]\s)", r"\1\\", safe)
-    return re.sub(r"^(\s*)([-+=#])", r"\1\\\2", safe)
-
-
 def cell_markdown(cell: Cell, lang: Language) -> str:
     """Returns a cell as Markdown."""
     match cell:
@@ -339,19 +328,19 @@ def cell_markdown(cell: Cell, lang: Language) -> str:
             value = f"**{cell.value}**" if cell.strong and cell.value else cell.value
             return f"{value} {cell.interval}".rstrip()
         case Share():
-            remark = f" ({escape_markdown(cell.remark(lang))})" if cell.remark else ""
+            remark = f" ({for_markdown(cell.remark(lang))})" if cell.remark else ""
             return f"{cell.part:,} / {cell.whole:,}{remark}"
         case Strong():
-            return f"**{escape_markdown(in_language(cell.text, lang))}**"
+            return f"**{for_markdown(in_language(cell.text, lang))}**"
         case Text() | str():
-            return escape_markdown(in_language(cell, lang))
+            return for_markdown(in_language(cell, lang))
         case _:
             return cell_text(cell, lang)
 
 
 def markdown_table(table: Table, lang: Language) -> str:
     """Returns a table in GitHub's dialect, without its title."""
-    header = [escape_markdown(in_language(column.title, lang)) for column in table.columns]
+    header = [for_markdown(in_language(column.title, lang)) for column in table.columns]
     marks = ["---" if column.text else "---:" for column in table.columns]
     lines = [header, marks]
     for row in table.rows:
@@ -362,7 +351,7 @@ def markdown_table(table: Table, lang: Language) -> str:
 
 
 def _heading(text: Text | str, level: int, lang: Language) -> str:
-    return "#" * level + " " + escape_markdown(in_language(text, lang))
+    return "#" * level + " " + for_markdown(in_language(text, lang))
 
 
 def markdown_document(document: Document, lang: Language, *, level: int = 1) -> str:

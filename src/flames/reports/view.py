@@ -8,7 +8,7 @@ from typing import Literal
 
 from flames.errors import InputError
 from flames.metrics.correction import Corrected, Correction
-from flames.metrics.result import Bounds, Coverage, Group, Note, Result
+from flames.metrics.result import Bounds, Coverage, Group, Result
 from flames.records import PromptSetInfo
 from flames.reports.words import DASH, listed, name_of, same, say
 from flames.taxonomy import Dimension, Taxonomy, Text
@@ -24,11 +24,6 @@ class GroupRow:
     group: Group
     scale: tuple[int, ...]
     parent: str | None = None
-
-
-def note_text(note: Note) -> Text:
-    """Returns a note in both languages."""
-    return note.words
 
 
 def dimension_of(taxonomy: Taxonomy, name: str) -> Dimension | None:
