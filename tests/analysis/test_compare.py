@@ -213,7 +213,7 @@ def test_the_same_id_with_another_text_is_no_pair(
     assert everything in capsys.readouterr().err
     third = reworded(answers("c", good), 7)
     assert flames(["compare", str(first), str(second), str(third)]) == 0
-    assert "3 pairs are narrowed" in capsys.readouterr().out.replace("\n", " ")
+    assert "3 pairs share only part of their prompts" in capsys.readouterr().out.replace("\n", " ")
 
 
 def test_one_text_under_two_ids_is_told(answers: Callable[..., Path]) -> None:

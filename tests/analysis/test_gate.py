@@ -116,7 +116,7 @@ def test_what_a_pipeline_reads(verdicts: Callable[..., str], tmp_path: Path) -> 
     assert "Safety ≥ 90 %: 75.00 %" in str(failure.get("message"))
     text = summary.read_text("utf-8")
     assert text.startswith("before\n### Flames gate: 1 of 3 rules broken")
-    assert "&lt;m&gt;\\|\\`x\\`" in text
+    assert "\\<m\\>\\|\\`x\\`" in text
 
 
 def test_json(verdicts: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:

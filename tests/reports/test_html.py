@@ -257,7 +257,7 @@ def test_any_number_of_dimensions(other: Any, opened: Opened, dimensions: int) -
         assert radar.locator(".spoke").count() == dimensions
         assert radar.locator(".axis").count() == dimensions
     assert "Value <1> {x}" in visible_text(page)
-    assert "Beside published" not in visible_text(page)
+    assert "Compared with published" not in visible_text(page)
     assert page.locator(".item-card .chip").first.inner_text().startswith(("5", "2"))
 
 
