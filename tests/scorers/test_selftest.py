@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from flames.errors import CheckFailed, InputError
 from flames.records import Response, Verdict, verdict_for
 from flames.scorers.base import ScorerContext, ScorerInfo, score_stream
+from flames.scorers.labelled import LabelledSet
 from flames.scorers.registry import load_scorer
 from flames.scorers.selftest import (
-    SelftestSet,
     ensure_selftest,
     load_pairs,
     pairs_for,
@@ -114,7 +114,7 @@ def test_passes_from_eighty_per_cent_on(wrong: int) -> None:
 
 def test_one_score_for_nearly_all_fails_even_where_most_are_right() -> None:
     threes = [row for row in PAIRS.rows if row.score == 3]
-    pairs = SelftestSet(tuple(threes), "0" * 64, "threes")
+    pairs = LabelledSet(tuple(threes), {"threes": "0" * 64})
     assert not run_selftest(Ruled(lambda r: 3), pairs).passed
 
 

@@ -1,8 +1,7 @@
-"""Running a self-test, and telling what probably went wrong.
+"""Self-tests: clear-cut pairs that a scorer must judge right before it is used.
 
-The self-test before first use: run once for some weights, refused or marked afterwards.
-
-The pairs of a self-test: prompts, responses and the scores that nobody doubts.
+A trained scorer is tested once per weights, before its first use. One that fails is refused, with
+the likely causes.
 """
 
 from __future__ import annotations
@@ -25,8 +24,10 @@ from flames.metrics.result import Note
 from flames.options import Opt
 from flames.records import Prompt, Response, Verdict
 from flames.scorers.base import CommonOptions, Scorer, ScorerContext, ScorerInfo, score_stream
-from flames.scorers.labelled import Labelled, read_labelled
+from flames.scorers.labelled import Labelled, LabelledSet, read_labelled
 from flames.scorers.options import ScorerName, load_with
+from flames.scorers.registry import load_scorer
+from flames.scorers.trained.settings import read_settings, write_settings
 from flames.storage.atomic import write_atomic
 from flames.storage.home import home
 from flames.storage.record_files import ReadOptions, TaxonomyOptions
@@ -40,19 +41,19 @@ MOST_OF_ONE = 90.0
 
 
 class SelftestResult(BaseModel):
-    """What a self-test found.
+    """The outcome of a self-test.
 
     Args:
         scorer: The scorer's id.
         pairs: Name and checksum of the pairs.
-        n: How many there were.
+        n: The number of pairs.
         right: How many were judged right; an unscored one is not.
-        scores: How often each score was given, under its number as text.
-        unscored: Reasons, and how often.
+        scores: Score → how often it was given.
+        unscored: Reason → how often it was given.
         dimensions: Dimension → (right, n).
-        passed: Whether the scorer may be trusted to work at all.
-        causes: What probably went wrong, where it did.
-        wrong: The first of the pairs that were judged wrong: what was right, what was given.
+        passed: Whether the scorer works at all.
+        causes: The likely causes of a failure.
+        wrong: The first pairs that were judged wrong.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -70,31 +71,19 @@ class SelftestResult(BaseModel):
     wrong: tuple[dict[str, Any], ...] = ()
 
     @property
-    def share_right(self) -> float:
-        """Per cent of the pairs that were judged right."""
-        return 100 * self.right / self.n
-
-    @property
-    def commonest(self) -> tuple[str, float]:
-        """The score that was given most often, and to how many per cent of the pairs."""
-        if not self.scores:
-            return "none", 0.0
-        score = max(self.scores, key=self.scores.__getitem__)
-        return score, 100 * self.scores[score] / self.n
-
-    @property
     def summary(self) -> str:
         """The figures in one line."""
-        score, share = self.commonest
+        score, times = max(self.scores.items(), key=lambda each: each[1], default=("none", 0))
         line = (
-            f"{self.right} of {self.n} clear-cut pairs right ({self.share_right:.0f} %, needed "
-            f"{NEEDED:.0f} %), score {score} given to {share:.0f} % (at most {MOST_OF_ONE:.0f} %)"
+            f"{self.right} of {self.n} clear-cut pairs right ({100 * self.right / self.n:.0f} %, "
+            f"needed {NEEDED:.0f} %), score {score} given to {100 * times / self.n:.0f} % (at most "
+            f"{MOST_OF_ONE:.0f} %)"
         )
         missing = sum(self.unscored.values())
         return f"{line}, {missing} unscored" if missing else line
 
     def to_dict(self) -> dict[str, Any]:
-        """As `--json` prints it and a scorer's configuration keeps it."""
+        """Returns what `--json` prints and a scorer's configuration keeps."""
         return self.model_dump(mode="json", by_alias=True)
 
 
@@ -136,20 +125,21 @@ def selftest_with(
 
 
 def run_selftest(
-    scorer: Scorer, pairs: SelftestSet | None = None, taxonomy: Taxonomy | None = None
+    scorer: Scorer, pairs: LabelledSet | None = None, taxonomy: Taxonomy | None = None
 ) -> SelftestResult:
     """Has a scorer judge the pairs.
 
     Args:
         scorer: Any scorer.
-        pairs: The bundled ones unless given.
-        taxonomy: Whose dimensions they are on; Flames' own unless given.
+        pairs: The bundled pairs unless given.
+        taxonomy: The taxonomy of the pairs; Flames' own unless given.
 
     Raises:
         InputError: The bundled pairs are not on the taxonomy's scales.
     """
-    values = taxonomy or default_taxonomy()
-    pairs = pairs or load_pairs(taxonomy=values)
+    taxonomy = taxonomy or default_taxonomy()
+    pairs = pairs or load_pairs(taxonomy=taxonomy)
+    [(name, sha256)] = pairs.files.items()
     verdicts = list(score_stream(scorer, [row.response for row in pairs.rows]))
     judged = list(zip(pairs.rows, verdicts, strict=True))
     right = sum(row.score == verdict.score for row, verdict in judged)
@@ -163,14 +153,14 @@ def run_selftest(
     passed = 100 * right >= NEEDED * n and 100 * max(scores.values(), default=0) <= MOST_OF_ONE * n
     return SelftestResult(
         scorer=scorer.info.id,
-        pairs=f"{pairs.name}@{pairs.sha256[:12]}",
+        pairs=f"{name}@{sha256[:12]}",
         n=n,
         right=right,
         scores=dict(sorted(scores.items(), reverse=True)),
         unscored=dict(unscored),
         dimensions=dimensions,
         passed=passed,
-        causes=() if passed else tuple(_causes(judged, scores, unscored, dimensions, values)),
+        causes=() if passed else tuple(_causes(judged, scores, unscored, dimensions, taxonomy)),
         wrong=tuple(_wrong(judged))[:10],
     )
 
@@ -234,15 +224,14 @@ NOT_TESTED = "not self-tested"
 
 
 def ensure_selftest(scorer: Scorer, context: ScorerContext, weights: str) -> Scorer:
-    """Lets only a scorer through that passed its self-test.
+    """Returns a scorer that passed its self-test, or one whose verdicts say that it did not.
 
-    The test runs once for the same weights, settings and pairs; its outcome is kept in the
-    cache. Options of the context: `selftest`, a file of pairs, or `off`; `ignore_selftest`, to
-    score although it failed. Every verdict says if the test failed or was not done.
+    The test runs once for the same weights, settings and pairs; the outcome is kept in the cache.
 
     Args:
         scorer: The scorer as it was loaded.
-        context: What it was made from.
+        context: Options: `selftest`, a file of pairs or `off`; `ignore_selftest`, to use the
+            scorer although it failed.
         weights: Checksum of its weights.
 
     Raises:
@@ -279,14 +268,11 @@ def record_selftest(folder: Path, context: ScorerContext) -> SelftestResult | No
     Raises:
         InputError: The folder holds no usable scorer, or the file of pairs cannot be used.
     """
-    from flames.scorers.registry import load_scorer
-    from flames.scorers.trained.settings import read_settings, write_settings
-
     pairs = pairs_for(context)
     if pairs is None:
         return None
-    options = {**context.options, "selftest": OFF}
-    scorer = load_scorer(str(folder), replace(context, options=options))
+    untested = replace(context, options={**context.options, "selftest": OFF})
+    scorer = load_scorer(str(folder), untested)
     outcome = run_selftest(scorer, pairs, context.taxonomy)
     settings = read_settings(folder)
     write_settings(folder, settings.model_copy(update={"selftest": outcome.to_dict()}))
@@ -294,7 +280,7 @@ def record_selftest(folder: Path, context: ScorerContext) -> SelftestResult | No
 
 
 class Marked:
-    """A scorer whose every verdict carries a remark in the field `selftest`."""
+    """A scorer whose verdicts carry a remark in the field `selftest`."""
 
     def __init__(self, scorer: Scorer, remark: str, note: str | None = None) -> None:
         self._scorer = scorer
@@ -305,18 +291,17 @@ class Marked:
         return getattr(self._scorer, name)
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
-        """Judges a batch; see `flames.scorers.base.Scorer`."""
+        """Returns one verdict per response, with the remark."""
         return [
             verdict.model_copy(update={"selftest": self._remark})
             for verdict in self._scorer.score(responses)
         ]
 
 
-def _key(info: ScorerInfo, weights: str, pairs: SelftestSet) -> str:
-    """Everything that the outcome depends on."""
-    details: Mapping[str, Any] = info.details
-    known = {name: value for name, value in details.items() if name != "selftest"}
-    parts = [weights, info.id, info.taxonomy, known, pairs.sha256]
+def _key(info: ScorerInfo, weights: str, pairs: LabelledSet) -> str:
+    """Returns a hash of all that the outcome depends on."""
+    known = {name: value for name, value in info.details.items() if name != "selftest"}
+    parts = [weights, info.id, info.taxonomy, known, *pairs.files.values()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
@@ -327,33 +312,18 @@ def _kept(path: Path) -> SelftestResult | None:
         return None
 
 
-@dataclass(frozen=True)
-class SelftestSet:
-    """What a scorer is tested on.
-
-    Args:
-        rows: Responses with their scores.
-        sha256: Checksum of the file.
-        name: The file's name.
-    """
-
-    rows: tuple[Labelled, ...]
-    sha256: str
-    name: str
-
-
 def load_pairs(
     path: str | os.PathLike[str] | None = None,
     taxonomy: Taxonomy | None = None,
     *,
     prompts: Mapping[str, Prompt] | None = None,
-) -> SelftestSet:
+) -> LabelledSet:
     """Reads the pairs of a self-test.
 
     Args:
         path: Verdicts with prompt and response, in any format that Flames reads; the bundled
             pairs unless given: Chinese, obvious 3s and obvious 1s of every subcomponent.
-        taxonomy: Whose dimensions and scales they are on; Flames' own unless given.
+        taxonomy: Their taxonomy; Flames' own unless given.
         prompts: Known prompts, for rows that name only a prompt's id.
 
     Raises:
@@ -366,8 +336,8 @@ def load_pairs(
         return _read(bundled, options)
 
 
-def pairs_for(context: ScorerContext) -> SelftestSet | None:
-    """The pairs for a scorer made in that context; None where there are none for its taxonomy.
+def pairs_for(context: ScorerContext) -> LabelledSet | None:
+    """Returns the pairs for a context's scorers; None where there are none for its taxonomy.
 
     The context's option `selftest` names a file of them.
 
@@ -381,10 +351,9 @@ def pairs_for(context: ScorerContext) -> SelftestSet | None:
     return load_pairs()
 
 
-def _read(path: str | os.PathLike[str], options: ReadOptions) -> SelftestSet:
+def _read(path: str | os.PathLike[str], options: ReadOptions) -> LabelledSet:
     found = read_labelled([os.fspath(path)], options)
-    ((name, sha256),) = found.files.items()
-    return SelftestSet(tuple(row for row in found.rows if row.score is not None), sha256, name)
+    return found.of(row for row in found.rows if row.score is not None)
 
 
 def _scales(taxonomy: Taxonomy) -> dict[str, tuple[int, ...]]:

@@ -204,7 +204,7 @@ def _rows(
 ) -> tuple[list[Labelled], list[Labelled], dict[str, str]]:
     """Rows to calibrate on, rows to compare on, and the files of the latter."""
     pairs = pairs_for(context)
-    names = {} if pairs is None else {pairs.name: pairs.sha256}
+    names = {} if pairs is None else dict(pairs.files)
     tested = [] if pairs is None else list(pairs.rows)
     if labels is None:
         if not tested:
