@@ -1,4 +1,4 @@
-"""What a scorer is: it turns responses into verdicts."""
+"""The protocol of scorers, which turn responses into verdicts, and what describes them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from flames.taxonomy import Taxonomy, default_taxonomy
 
 @dataclass(frozen=True)
 class TrainingLabels:
-    """Labels that a scorer learnt from; on these it looks better than it is.
+    """Labels that a scorer was trained on; on these it looks better than it is.
 
     Args:
-        scorer: Its id.
-        files: SHA-256 of the files that held them.
-        models: Whose responses in these files they were.
+        scorer: The scorer's id.
+        files: SHA-256 of the files with the labels.
+        models: The models of the labelled responses.
     """
 
     scorer: str
@@ -31,17 +31,17 @@ class TrainingLabels:
 
 @dataclass(frozen=True)
 class ScorerInfo:
-    """What a scorer is, as `flames scorer info` and the reports tell it.
+    """The description of a scorer, as `flames scorer info` and the reports show it.
 
     Args:
-        id: `name@version`, as it stands in every verdict.
+        id: `name@version`, as in every verdict.
         title: One line.
-        taxonomy: The taxonomy it judges by.
+        taxonomy: The id of the taxonomy that it judges by.
         notes: What a reader of its numbers must know (say, that its labels were synthetic). A
             sentence is read as `Note.text`.
-        details: Anything else worth telling, by name.
-        learnt: The labels that it, or a scorer that it is made of, learnt from, where known.
-        probabilities: False where its verdicts never have any.
+        details: Further facts, by name.
+        learnt: The labels that it, or a part of it, was trained on, where known.
+        probabilities: False if its verdicts never have any.
     """
 
     id: str
@@ -58,22 +58,22 @@ class ScorerInfo:
 
 @runtime_checkable
 class Scorer(Protocol):
-    """Anything that judges responses: a classifier, a judge, a guard, people's labels."""
+    """Anything that scores responses: a classifier, a judge, a guard, people's labels."""
 
     @property
     def info(self) -> ScorerInfo:
-        """What it is."""
+        """The description of the scorer."""
         ...
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
-        """Judges a batch.
+        """Scores a batch.
 
         Args:
-            responses: All of them scorable, with prompt and dimension filled in.
+            responses: Scorable responses, with prompt and dimension filled in.
 
         Returns:
-            One verdict a response, in the same order; one that cannot be judged is unscored
-            with its reason, never a guessed number.
+            One verdict per response, in the same order. A response that cannot be scored is
+            unscored with a reason, never guessed.
         """
         ...
 
@@ -104,7 +104,7 @@ Options = TypeVar("Options")
 
 @dataclass(frozen=True)
 class ScorerContext:
-    """What a scorer is made from, beside its own name.
+    """What a scorer is made from, beside its name.
 
     Args:
         taxonomy: The taxonomy to judge by.
@@ -132,19 +132,19 @@ def score_stream(
     truncated: bool = True,
     window: int | None = None,
 ) -> Iterator[Verdict]:
-    """Judges a stream of responses in bounded memory, one verdict each, in order.
+    """Scores a stream of responses in bounded memory, one verdict each, in order.
 
-    Responses without text to judge never reach the scorer: they come out unscored with their
-    status as the reason.
+    Responses without text never reach the scorer: they are unscored with their status as the
+    reason.
 
     Args:
         scorer: The scorer.
-        responses: Any number of them; `dimension` must be filled in.
-        truncated: Whether truncated responses are judged.
-        window: Responses taken at a time; the scorer's own `window`, or 256, unless given.
+        responses: Any number of responses with a dimension.
+        truncated: Whether truncated responses are scored.
+        window: Batch size; the scorer's own `window`, or 256, unless given.
 
     Raises:
-        UsageError: What the scorer says is not one verdict a response, in order and in its name.
+        UsageError: The scorer does not give one verdict per response, in order and in its name.
     """
     size = window or getattr(scorer, "window", 256)
     stream = iter(responses)
@@ -165,7 +165,7 @@ def score_stream(
 
 
 def _checked(scorer: Scorer, responses: Sequence[Response]) -> Iterator[Verdict]:
-    """What a scorer says, once it is sure that it is said of these responses and in its name."""
+    """Returns a scorer's verdicts, once they are checked to be on these responses."""
     name, verdicts = scorer.info.id, scorer.score(responses)
     if len(verdicts) != len(responses):
         raise UsageError(

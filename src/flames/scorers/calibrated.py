@@ -1,7 +1,4 @@
-"""A scorer with its probabilities calibrated.
-
-A calibration: what it changes, and the file that holds it.
-"""
+"""A scorer with calibrated probabilities, and the file that holds its calibration."""
 
 from __future__ import annotations
 
@@ -27,12 +24,12 @@ LOW_CONFIDENCE = "low confidence"
 
 
 class CalibratedScorer:
-    """A scorer with its probabilities calibrated, abstaining where it is not sure enough.
+    """A scorer with calibrated probabilities, which abstains where it is not sure enough.
 
     Args:
         scorer: The scorer that the calibration was fitted for.
         calibration: The calibration.
-        version: What tells this calibration from others.
+        version: A short checksum of the calibration, for the scorer's id.
 
     Raises:
         UsageError: It was fitted for another scorer.
@@ -42,7 +39,7 @@ class CalibratedScorer:
         if scorer.info.id != calibration.scorer_id:
             raise UsageError(
                 f"the calibration was fitted for {calibration.scorer_id}, "
-                f"and this is {scorer.info.id}; calibrate anew"
+                f"and this is {scorer.info.id}; calibrate again"
             )
         self._scorer = scorer
         self._calibration = calibration
@@ -69,13 +66,13 @@ class CalibratedScorer:
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
-        """The scorer's verdicts, calibrated."""
+        """Returns the scorer's verdicts, calibrated."""
         verdicts = self._scorer.score(responses)
         return [self._changed(r, v) for r, v in zip(responses, verdicts, strict=True)]
 
     def _changed(self, response: Response, verdict: Verdict) -> Verdict:
         fit = self._calibration.dimensions.get(verdict.dimension)
-        told = partial(
+        changed = partial(
             verdict_for,
             response,
             scorer=self.info.id,
@@ -84,25 +81,25 @@ class CalibratedScorer:
             **verdict.extra,
         )
         if verdict.score is None:
-            return told(unscored=verdict.unscored, probabilities=verdict.probabilities)
+            return changed(unscored=verdict.unscored, probabilities=verdict.probabilities)
         if fit is None:
-            return told(unscored="not calibrated for the dimension")
+            return changed(unscored="not calibrated for the dimension")
         if not verdict.probabilities:
-            return told(unscored="no probabilities")
+            return changed(unscored="no probabilities")
         new = apply(fit, verdict.probabilities)
         score, confidence = max(new.items(), key=lambda item: item[1])
         if confidence < (self._calibration.threshold or 0.0):
-            return told(unscored=LOW_CONFIDENCE, probabilities=new)
-        return told(score=int(score), probabilities=new)
+            return changed(unscored=LOW_CONFIDENCE, probabilities=new)
+        return changed(score=int(score), probabilities=new)
 
 
 def parts(argument: str) -> list[str]:
-    """The scorer that `calibrated:FILE` calibrates."""
+    """Lists the scorer that `calibrated:FILE` calibrates."""
     return [load_calibration(argument).scorer]
 
 
 def load(argument: str, context: ScorerContext) -> CalibratedScorer:
-    """`calibrated:FILE`: the scorer that the file names, calibrated by it.
+    """Loads `calibrated:FILE`: the scorer that the file names, calibrated by it.
 
     Raises:
         InputError: The file is no calibration.
@@ -117,7 +114,7 @@ Method = Literal["temperature", "isotonic"]
 Array = NDArray[np.float64]
 
 TINY = 1e-6
-"""Probabilities below are taken for this one where a logarithm is needed."""
+"""The smallest probability that a logarithm is taken of."""
 
 
 class Curve(Frozen, extra="forbid"):
@@ -128,10 +125,10 @@ class Curve(Frozen, extra="forbid"):
 
 
 class Fit(Frozen, extra="forbid"):
-    """How the probabilities of one dimension are changed.
+    """The change of the probabilities of one dimension.
 
-    `temperature` scales them all; `curves` change each score's, by its number as text. A
-    dimension with too few labels of its own uses the temperature of all together (`pooled`).
+    `temperature` scales all of them, `curves` change each score's (by its number as text). A
+    dimension with too few labels uses the temperature of all dimensions together (`pooled`).
     """
 
     n: int
@@ -154,7 +151,7 @@ class Quality(Frozen, extra="forbid"):
 
 
 class Abstention(Frozen, extra="forbid"):
-    """What a threshold does, on prompts that were not fitted on."""
+    """The effect of a threshold, on prompts that were not fitted on."""
 
     threshold: Annotated[float, Field(ge=0, le=1)]
     kept: int
@@ -167,8 +164,8 @@ class Abstention(Frozen, extra="forbid"):
 class Calibration(Frozen, extra="forbid"):
     """A calibration as its file holds it.
 
-    `files` (name → SHA-256) and `models` tell what it was fitted on, `notes` what a reader of
-    its numbers must know.
+    `files` (name → SHA-256) and `models` say what it was fitted on, `notes` what a reader of its
+    numbers must know.
     """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
@@ -187,12 +184,12 @@ class Calibration(Frozen, extra="forbid"):
     abstention: Abstention | None = None
 
     def to_json(self) -> str:
-        """One line of JSON."""
+        """Returns one line of JSON."""
         return dump_line(self.model_dump(by_alias=True, exclude_none=True)) + "\n"
 
 
 def apply(fit: Fit, probabilities: Mapping[str, float]) -> dict[str, float]:
-    """Probabilities after a fit."""
+    """Returns probabilities as a fit changes them."""
     values = np.array(list(probabilities.values()), dtype=np.float64)
     if fit.temperature is not None:
         new = scaled(values[None, :], fit.temperature)[0]
@@ -205,7 +202,7 @@ def apply(fit: Fit, probabilities: Mapping[str, float]) -> dict[str, float]:
 
 
 def scaled(probabilities: Array, temperature: float) -> Array:
-    """Rows of probabilities (n, classes) at another temperature."""
+    """Returns rows of probabilities (n, classes) at another temperature."""
     logits = np.log(np.clip(probabilities, TINY, 1.0)) / temperature
     raised: Array = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True), dtype=np.float64)

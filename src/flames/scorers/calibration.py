@@ -1,11 +1,11 @@
-"""Probabilities that mean what they say, and a threshold under which a scorer abstains.
+"""Fits calibrations: probabilities that mean what they say, and a threshold for abstaining.
 
-Temperature scaling divides the logarithms of a scorer's probabilities by one number a dimension
-(Guo et al. 2017); it never changes which score is the likeliest. Isotonic regression fits a
-rising step function a score, each against the rest, and scales the results to sum to one
-(Zadrozny and Elkan 2002); it needs more labels and may change the likeliest score.
+Temperature scaling divides the logarithms of a scorer's probabilities by one number per dimension
+(Guo et al. 2017); it never changes which score is the most likely. Isotonic regression fits a
+rising step function per score, each against the rest, and scales the results to sum to one
+(Zadrozny and Elkan 2002); it needs more labels and may change the most likely score.
 
-What a calibration is worth is told from prompts that it was not fitted on (five folds).
+A calibration is evaluated on prompts that it was not fitted on (five folds).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from flames.storage.record_files import TaxonomyOptions
 from flames.taxonomy import Taxonomy, load_taxonomy
 
 FEWEST: Mapping[Method, int] = {"temperature": 20, "isotonic": 100}
-"""Labels that a dimension needs for a fit of its own."""
+"""The number of labels that a dimension needs for a fit of its own."""
 
 _FOLDS = 5
 _BINS = 10
@@ -132,19 +132,19 @@ class Pair:
 
 
 def pairs(verdicts: Iterable[Verdict], labels: Mapping[Key, int]) -> list[Pair]:
-    """Verdicts that have probabilities, each with its label; joined by key.
+    """Joins verdicts that have probabilities with their labels, by key.
 
     Raises:
         UsageError: No verdict has probabilities.
     """
-    told = [(verdict, verdict.probabilities) for verdict in verdicts if verdict.probabilities]
-    if not told:
+    usable = [(verdict, verdict.probabilities) for verdict in verdicts if verdict.probabilities]
+    if not usable:
         raise UsageError(
             "the scorer gives no probabilities to calibrate; a judge gives them with votes=N"
         )
     return [
         Pair(verdict.prompt_id, verdict.dimension, probabilities, labels[verdict.key])
-        for verdict, probabilities in told
+        for verdict, probabilities in usable
         if verdict.key in labels
     ]
 
@@ -166,17 +166,17 @@ def calibrate(
     """Fits a calibration.
 
     Args:
-        items: Pair verdicts.
-        taxonomy: Their scales.
+        items: Probabilities with their labels.
+        taxonomy: The scales.
         scorer: The scorer as `--scorer` names it, to load it again.
         scorer_id: Its id.
-        labels: What the labels are, for the file.
+        labels: The name of the labels, for the file.
         files: The files that hold them, name → SHA-256.
-        models: Whose responses they are about.
+        models: The models of the responses.
         notes: What a reader of the calibrated scorer's numbers must know.
-        method: How.
-        threshold: Abstain where the likeliest score is less likely than this.
-        target_accuracy: Choose the lowest threshold at which what is kept is that accurate.
+        method: The kind of fit.
+        threshold: Abstain where the most likely score is less likely than this.
+        target_accuracy: Choose the lowest threshold at which what is kept is this accurate.
 
     Raises:
         UsageError: There are too few labels, or no threshold reaches the accuracy.
@@ -214,7 +214,7 @@ def calibrate(
 def _fit(
     items: Sequence[Pair], taxonomy: Taxonomy, method: Method, *, lenient: bool = False
 ) -> dict[str, Fit]:
-    """A fit a dimension of the taxonomy; `lenient` lets isotonic fits have fewer labels."""
+    """Fits each dimension of the taxonomy; `lenient` lets isotonic fits have fewer labels."""
     if len(items) < FEWEST["temperature"]:
         raise UsageError(
             f"{len(items)} labelled verdicts are too few; at least {FEWEST['temperature']}"
@@ -241,7 +241,7 @@ def _fit(
 
 
 def _by_shape(items: Sequence[Pair]) -> list[tuple[Array, NDArray[np.intp]]]:
-    """Probabilities (n, classes) and classes of the labels, one pair a scale."""
+    """Returns probabilities (n, classes) and classes of the labels, one pair per scale."""
     groups: dict[tuple[str, ...], list[Pair]] = {}
     for item in items:
         groups.setdefault(tuple(item.probabilities), []).append(item)
@@ -290,14 +290,14 @@ def _curves(items: Sequence[Pair]) -> dict[str, Curve]:
 
 
 def _fold_of(items: Sequence[Pair]) -> list[int]:
-    """Which fold an item belongs to: all of a prompt's to the same, whatever their order."""
+    """Returns the fold of each item; all items of a prompt are in the same one."""
     return [hashlib.sha256(item.prompt_id.encode()).digest()[0] % _FOLDS for item in items]
 
 
 def _confidences(
     items: Sequence[Pair], probabilities: Sequence[Mapping[str, float]]
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """The likeliest score's probability, and whether it is the label."""
+    """Returns the most likely score's probability, and whether it is the label."""
     best = [max(given.items(), key=lambda pair: pair[1]) for given in probabilities]
     sure = np.array([pair[1] for pair in best], dtype=np.float64)
     right = [int(b[0]) == item.label for b, item in zip(best, items, strict=True)]

@@ -1,7 +1,4 @@
-"""A guard model as a scorer.
-
-`guard:MODEL` and `guard:ADAPTER:MODEL`.
-"""
+"""A guard model as a scorer: `guard:MODEL` and `guard:ADAPTER:MODEL`."""
 
 from __future__ import annotations
 
@@ -50,11 +47,12 @@ class GuardScorer:
     """A guard whose verdicts are put on the scale.
 
     Args:
-        asker: How the guard is asked.
-        adapter: Which family it is of.
+        asker: The asker of the guard.
+        adapter: The adapter of its family.
         taxonomy: The scales.
         controversial: What a `controversial` verdict counts as.
-        template: For guards that are asked in one text: it, and its version.
+        template: The text that holds prompt and response, and its version, for guards that are
+            asked that way.
     """
 
     def __init__(
@@ -90,7 +88,7 @@ class GuardScorer:
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
-        """One verdict a response; what the guard cannot judge is not asked, and unscored.
+        """Returns one verdict per response; what the guard cannot judge is not asked, and unscored.
 
         Raises:
             OutsideError: The endpoint had to be given up or the budget is spent; answers so far
@@ -100,14 +98,16 @@ class GuardScorer:
         pairs = zip(responses, reasons, strict=True)
         asks = [Question(self._messages(response)) for response, reason in pairs if reason is None]
         with self._asker:
-            told = iter(self._asker.ask(asks))
+            replies = iter(self._asker.ask(asks))
         return [
-            self._judged(response, next(told)) if reason is None else self._left(response, reason)
+            self._judged(response, next(replies))
+            if reason is None
+            else self._left(response, reason)
             for response, reason in zip(responses, reasons, strict=True)
         ]
 
     def _uncovered(self, response: Response) -> str | None:
-        """Why the guard cannot judge this response, if it cannot."""
+        """Returns why the guard cannot judge this response; None if it can."""
         dimension = self._dimension(response)
         parts = [p.name for p in dimension.subcomponents]
         if response.subcomponent:
@@ -136,18 +136,18 @@ class GuardScorer:
         name = self._dimension(response).name
         return verdict_for(response, scorer=self.info.id, dimension=name, unscored=reason)
 
-    def _judged(self, response: Response, told: ModelAnswer) -> Verdict:
+    def _judged(self, response: Response, reply: ModelAnswer) -> Verdict:
         dimension = self._dimension(response)
-        extra: dict[str, Any] = {"judging": answer_usage([told], self._asker.prices)}
+        extra: dict[str, Any] = {"judging": answer_usage([reply], self._asker.prices)}
         answer: GuardAnswer | None = None
-        if told.status in ("blocked", "error"):
-            reason: str | None = told.status
-            if told.note:
-                extra["note"] = told.note
-        elif not (told.text or "").strip():
+        if reply.status in ("blocked", "error"):
+            reason: str | None = reply.status
+            if reply.note:
+                extra["note"] = reply.note
+        elif not (reply.text or "").strip():
             reason = "empty"
         else:
-            answer = self._adapter.parser(told.text or "")
+            answer = self._adapter.parser(reply.text or "")
             reason = "unreadable" if answer is None else None
         score: int | None = None
         if answer is not None:
@@ -171,18 +171,18 @@ class GuardScorer:
 
 
 def _brief(answer: GuardAnswer) -> dict[str, Any]:
-    said: dict[str, Any] = {"level": answer.level}
+    brief: dict[str, Any] = {"level": answer.level}
     if answer.categories:
-        said["categories"] = list(answer.categories)
+        brief["categories"] = list(answer.categories)
     if answer.refusal is not None:
-        said["refusal"] = answer.refusal
-    return said
+        brief["refusal"] = answer.refusal
+    return brief
 
 
 def guard_id(
     model: str, adapter: Adapter, controversial: Controversial, template: tuple[str, str] | None
 ) -> str:
-    """`guard:MODEL@ADAPTER-v1`, with what else changes its verdicts."""
+    """Returns `guard:MODEL@ADAPTER-v1`, with what else changes its verdicts."""
     parts = [f"{adapter.name}-v1"]
     if template is not None:
         parts.append(template[1])
@@ -275,7 +275,7 @@ class ModerationModel:
         self.defaults = Sampling()
 
     def describe(self) -> dict[str, Any]:
-        """As its model, and that it is asked to moderate."""
+        """Returns the model's description, with the endpoint."""
         return {**self._model.describe(), "api": "moderations"}
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:

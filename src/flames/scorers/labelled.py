@@ -1,4 +1,4 @@
-"""Responses with what people, or anybody else, said of them: the material of training and tests."""
+"""Labelled responses: the material of training and evaluation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from flames.errors import InputError
 from flames.metrics.result import Note
-from flames.options import Opt
+from flames.options import Opt, listed
 from flames.prompts.sets import known_prompts, load_prompts
 from flames.records import Key, Response, Status, Verdict, is_on_other_text, response_of
 from flames.scorers.base import ScorerInfo
@@ -20,7 +20,7 @@ from flames.storage.record_files import ReadOptions, RecordOptions, read_verdict
 from flames.text import split_opening
 
 SIMULATED = "sim-"
-"""How the simulated responders of the silver set are named."""
+"""The prefix of the names of the silver set's simulated responders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ class LabelledSet:
     """Labelled responses and where they came from.
 
     Args:
-        rows: One a response.
+        rows: One per response.
         files: File name → SHA-256.
-        excluded: Why labels were left out, and how many.
+        excluded: Reason → how many labels were left out for it.
         notes: What a reader of numbers made from them must know.
     """
 
@@ -74,11 +74,11 @@ class LabelledSet:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Whose responses they are, in order of appearance."""
+        """The models of the responses, in order of appearance."""
         return tuple(dict.fromkeys(row.key.model for row in self.rows))
 
     def of(self, rows: Iterable[Labelled]) -> LabelledSet:
-        """The set with other rows."""
+        """Returns the set with other rows."""
         return replace(self, rows=tuple(rows))
 
 
@@ -169,14 +169,11 @@ def read_labelled(
         scale = options.taxonomy.dimension(row.dimension).scale
         for who, score in row.votes.items():
             if score not in scale:
-                told = " or ".join(map(str, scale))
-                raise InputError(
-                    f"{row.where}: {who!r} gave {score}, which must be {told} in {row.dimension}",
-                    field="votes",
-                )
+                must = f"which must be {listed(scale)} in {row.dimension}"
+                raise InputError(f"{row.where}: {who!r} gave {score}, {must}", field="votes")
     if not rows:
-        told = "; ".join(f"{n:,} × {reason}" for reason, n in excluded.items())
-        raise InputError(f"no usable labels{': ' + told if told else ''}", path=files[0])
+        reasons = "; ".join(f"{n:,} × {reason}" for reason, n in excluded.items())
+        raise InputError(f"no usable labels{': ' + reasons if reasons else ''}", path=files[0])
     labelled = LabelledSet(rows, checksums, dict(excluded))
     return replace(labelled, notes=scorer_notes(SILVER_ID)) if labelled.synthetic else labelled
 

@@ -1,4 +1,4 @@
-"""Verdicts that somebody else gave, as a scorer: people, another system, our silver labels."""
+"""Verdicts of people or of other systems as a scorer, our silver labels among them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SILVER_ID = "labels:silver@1"
 
 
 def labels_path(spec: str) -> Path:
-    """The file behind `labels:FILE` or `labels:silver`, for whatever reads files of verdicts.
+    """Returns the file behind `labels:FILE` or `labels:silver`.
 
     Args:
         spec: With or without `labels:` before it.
@@ -36,11 +36,11 @@ def labels_path(spec: str) -> Path:
 class LabelScorer:
     """Looks verdicts up by prompt, model and sample.
 
-    Where several verdicts stand on one response, the score of more than half of them counts;
-    without such a majority the response is unscored.
+    Of several verdicts on one response, the score of more than half of them counts; without such
+    a majority the response is unscored.
 
     Args:
-        info: What the labels are.
+        info: The description of the labels.
         labels: All verdicts on a response, by its key.
     """
 
@@ -50,7 +50,7 @@ class LabelScorer:
         self._models = {key.model for key in labels}
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
-        """One verdict a response; those that nobody labelled are unscored."""
+        """Returns one verdict per response; those without a label are unscored."""
         return [self._verdict(response) for response in responses]
 
     def _verdict(self, response: Response) -> Verdict:
@@ -89,7 +89,7 @@ def _majority(scores: list[int]) -> tuple[int | None, str]:
 
 
 def load(argument: str, context: ScorerContext) -> LabelScorer:
-    """`labels:FILE` (verdicts in any format that Flames reads) or `labels:silver`.
+    """Loads `labels:FILE` (verdicts in any format that Flames reads) or `labels:silver`.
 
     Raises:
         InputError: The file cannot be read as verdicts, or holds none.

@@ -1,7 +1,7 @@
-"""The bundled scorers: character n-grams of the response, one linear head a dimension.
+"""The bundled scorers: character n-grams of the response, one linear head per dimension.
 
-They need nothing but NumPy and SciPy and judge some ten thousand responses a second. They never
-see the prompt: with the prompt's n-grams they got worse on responders left out.
+They need only NumPy and SciPy and score about ten thousand responses per second. They do not see
+the prompt: with its n-grams they got worse on responders that they were not trained on.
 
 `lexical` is the plain baseline. `lexical-plus` has heads for the subcomponents too, for responses
 that name theirs, and more training data; its model card compares the two.
@@ -40,8 +40,7 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 def normalise(text: str) -> str:
-    """The text as the features see it: width, case, digits, invisible characters and runs of
-    white space make no difference."""
+    """Returns the text without differences of width, case, digits and white space."""
     text = text.translate(_WIDTH)  # what Chinese texts are full of, so that most are done here
     if not unicodedata.is_normalized("NFKC", text):
         text = unicodedata.normalize("NFKC", text)
@@ -50,15 +49,15 @@ def normalise(text: str) -> str:
 
 
 def ngrams(texts: Sequence[str], orders: Iterable[int] = ORDERS) -> tuple[Keys, npt.NDArray[Any]]:
-    """All character n-grams of some texts.
+    """Returns all character n-grams of some texts.
 
     Args:
         texts: Normalised texts.
         orders: Lengths of the n-grams, 3 at most.
 
     Returns:
-        A key for each n-gram in each text, and the text's index. Keys are exact: the code
-        points side by side.
+        A key per n-gram and text, and the text's index. Keys are exact: the code points side by
+        side.
     """
     marked = [f"{_BOUNDARY}{text}{_BOUNDARY}" for text in texts]
     joined = "".join(marked).encode("utf-32-le", "replace")
@@ -78,7 +77,7 @@ def ngrams(texts: Sequence[str], orders: Iterable[int] = ORDERS) -> tuple[Keys, 
 
 
 def counts(texts: Sequence[str], vocabulary: Keys, orders: Iterable[int] = ORDERS) -> csr_matrix:
-    """How often each n-gram of the vocabulary stands in each text.
+    """Counts each n-gram of the vocabulary in each text.
 
     Args:
         texts: Normalised texts.
@@ -100,7 +99,7 @@ def counts(texts: Sequence[str], vocabulary: Keys, orders: Iterable[int] = ORDER
 
 
 def weighted(found: csr_matrix, idf: Floats) -> csr_matrix:
-    """Counts as features: 1 + log of the count, times the n-gram's idf, rows of length 1."""
+    """Weights counts as features: 1 + log of the count, times the idf, rows of length 1."""
     features = found.astype(np.float32)
     features.data = (1 + np.log(features.data)) * idf[features.indices]
     lengths = np.sqrt(np.asarray(features.multiply(features).sum(axis=1)).ravel())
@@ -114,12 +113,12 @@ class LexicalModel:
 
     Args:
         vocabulary: Sorted n-gram keys.
-        idf: A weight an n-gram.
+        idf: One weight per n-gram.
         weights: n-grams × classes, all heads side by side.
-        bias: One value a class.
+        bias: One value per class.
         heads: Dimension, or `Dimension/Subcomponent`, → its scale and the slice of its classes
             (first, last + 1).
-        card: What is told of the training, by name.
+        card: The model card, by name.
     """
 
     vocabulary: Keys
@@ -130,12 +129,12 @@ class LexicalModel:
     card: Mapping[str, Any]
 
     def head(self, dimension: str | None, subcomponent: str | None) -> str | None:
-        """The name of the head that judges such a response: the closest one there is."""
+        """Returns the name of the head for such a response: the most specific that there is."""
         part = f"{dimension}/{subcomponent}"
         return part if part in self.heads else dimension if dimension in self.heads else None
 
     def probabilities(self, texts: Sequence[str], heads: Sequence[str]) -> list[Floats]:
-        """A probability a class of each text's head."""
+        """Returns the probabilities of the classes of each text's head."""
         features = weighted(counts([normalise(t) for t in texts], self.vocabulary), self.idf)
         logits = np.asarray(features @ self.weights) + self.bias
         found: list[Floats] = []
@@ -146,7 +145,7 @@ class LexicalModel:
         return found
 
     def to_bytes(self) -> bytes:
-        """The model as an npz file (no pickle in it)."""
+        """Returns the model as an npz file (without pickle)."""
         about = {"heads": self.heads, "card": self.card}
         file = io.BytesIO()
         np.savez_compressed(
@@ -161,7 +160,7 @@ class LexicalModel:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> LexicalModel:
-        """The model that `to_bytes` wrote."""
+        """Reads the model that `to_bytes` wrote."""
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             about = json.loads(str(arrays["about"]))
             heads = {
@@ -188,7 +187,7 @@ class LexicalScorer:
         self._model = model
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
-        """One verdict a response; those of a dimension without a head are unscored."""
+        """Returns one verdict per response; those of a dimension without a head are unscored."""
         heads = [self._model.head(r.dimension, r.subcomponent) for r in responses]
         able = [
             (r.response or "", head)
@@ -223,22 +222,22 @@ class LexicalScorer:
 
 
 def load(argument: str, context: ScorerContext) -> LexicalScorer:
-    """`lexical`.
+    """Loads `lexical`.
 
     Raises:
         UsageError: The taxonomy has no dimension that it was trained on.
     """
-    title = "Character n-grams and one linear head a dimension (baseline)"
+    title = "Character n-grams and one linear head per dimension (baseline)"
     return _bundled(LEXICAL, title, context)
 
 
 def load_plus(argument: str, context: ScorerContext) -> LexicalScorer:
-    """`lexical-plus`.
+    """Loads `lexical-plus`.
 
     Raises:
         UsageError: The taxonomy has no dimension that it was trained on.
     """
-    title = "Character n-grams and linear heads, a dimension and a subcomponent"
+    title = "Character n-grams and linear heads per dimension and subcomponent"
     return _bundled(PLUS, title, context)
 
 

@@ -1,7 +1,4 @@
-"""Scoring a stream, a file or a run.
-
-The growing file of one scoring, and how it goes on where it was killed.
-"""
+"""Scores a file or a run, and resumes a scoring that was killed."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ def score_file(
 
     Args:
         path: JSON Lines, CSV, TSV or XLSX; `-` is JSON Lines on standard input.
-        scorer: What judges.
+        scorer: The scorer.
         options: How rows are read; `prompts` gives the dimension to those that name none.
         truncated: `unscored` leaves truncated responses unscored.
 
@@ -72,23 +69,27 @@ def score_file_to(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Scores a file of responses into another file, going on where a killed scoring stood.
+    """Scores a file of responses into another file; resumes a scoring that was killed.
 
-    Args:
-        path: See `score_file`.
-        out: The file of verdicts; it appears when all is scored, until then `<out>.part` grows.
-        scorer: What judges.
-        options: See `score_file`.
-        truncated: See `score_file`.
-        official: Write the released script's format: the input's rows as they are, with
-            `predicted` (null where a response could not be scored). Not from standard input.
-        overwrite: Replace a file that holds something other than verdicts.
-        progress: Told of each line.
+        Args:
+            path: See `score_file`.
+            out: The file of verdicts; it appears when all is scored, until then `<out>.part` grows.
+            scorer: The scorer.
+            options: See `score_file`.
+            truncated: See `score_file`.
+            official: Write the released script's format: the input's rows as they are, with
+                `predicted` (null where a response could not be scored). Not from standard input.
+    <<<<<<< HEAD
+            overwrite: Replace a file that holds something other than verdicts.
+            progress: Told of each line.
+    =======
+            progress: Called with each line.
+    >>>>>>> e369b6a (Say in plain words what scorers do)
 
-    Raises:
-        InputError: A row cannot be used, or has no dimension; or there is none.
-        UsageError: `out` holds something else, cannot be written, or a journal of other
-            responses or another scorer stands beside it.
+        Raises:
+            InputError: A row cannot be used, or has no dimension; or there is none.
+            UsageError: `out` holds something else, cannot be written, or a journal of other
+                responses or another scorer stands beside it.
     """
     target = Path(out)
     if os.fspath(path) != "-" and target.exists() and target.samefile(path):
@@ -108,16 +109,16 @@ def score_run(
     truncated: Truncated = "scored",
     progress: Progress | None = None,
 ) -> Path:
-    """Scores a run into its own file for that scorer; verdicts that stand there are kept.
+    """Scores a run into its file for that scorer, keeping the verdicts that are there.
 
-    Scored again are only responses that changed since (an `error` that was asked again) and
-    those that the scorer could not score.
+    Only responses that changed since (an `error` that was asked again) and those that the scorer
+    could not score are scored again.
 
     Args:
         run: The run directory.
-        scorer: What judges.
+        scorer: The scorer.
         truncated: `unscored` leaves truncated responses unscored.
-        progress: Told of each line.
+        progress: Called with each line.
 
     Raises:
         InputError: The run holds no responses, or its journal or its verdicts cannot be read.
@@ -134,21 +135,21 @@ def score_run(
 
 
 def is_unreached(line: Mapping[str, Any]) -> bool:
-    """Whether a verdict line lacks its score because what the scorer asks could not be reached."""
+    """Tells whether a verdict has no score because the scorer's model could not be reached."""
     reason = str(line.get("unscored") or "")
     lost = reason == "error" or reason.endswith(": error")
     return lost and line.get("score") is None and line.get("status", "ok") in SCORABLE
 
 
 def check_reached(lost: int, again: str) -> None:
-    """Fails where what a scorer asks could not be reached for some responses.
+    """Fails if the model behind a scorer could not be reached for some responses.
 
     Args:
-        lost: For how many.
+        lost: The number of such responses.
         again: The command that tries them again.
 
     Raises:
-        OutsideError: For any.
+        OutsideError: There are any.
     """
     if lost:
         raise OutsideError(
@@ -158,7 +159,7 @@ def check_reached(lost: int, again: str) -> None:
 
 
 def count_responses(path: str | os.PathLike[str], options: ReadOptions | None = None) -> int:
-    """Reads a file of responses to its end: how many there are, all of them fit to be scored.
+    """Counts the responses of a file, and checks that all can be scored.
 
     Raises:
         InputError: A row cannot be used, or has no dimension; or there is none.
@@ -172,7 +173,6 @@ def _read(path: str | os.PathLike[str], options: ReadOptions | None) -> Iterator
 
 
 def _some(responses: Iterator[Response], path: str | Path) -> Iterator[Response]:
-    """The same, at least one of them."""
     first = next(responses, None)
     if first is None:
         raise InputError("holds no responses", path=path)
@@ -198,7 +198,6 @@ def _lines(path: Path) -> Iterator[Line]:
 
 
 def _refuse_foreign(target: Path) -> None:
-    """Refuses to replace a file that holds no verdicts."""
     if target.exists() and target.stat().st_size:
         first = next(iter(read_rows(target)), None)
         if first is not None and not {"scorer", "predicted"} & first.fields.keys():
@@ -210,11 +209,11 @@ def _refuse_foreign(target: Path) -> None:
 Truncated = Literal["scored", "unscored"]
 Line = dict[str, Any]
 Progress = Callable[[Mapping[str, Any]], None]
-"""Told of each verdict line once it is kept, those found in the journal included."""
+"""Called with each verdict line once it is on disk, those found in the journal included."""
 
 
 def batches(responses: Iterable[Response], scorer: Scorer) -> Iterator[list[Response]]:
-    """As many responses at a time as the scorer likes."""
+    """Yields responses in the scorer's batch size."""
     stream = iter(responses)
     size = getattr(scorer, "window", 256)
     while batch := list(islice(stream, size)):
@@ -224,7 +223,7 @@ def batches(responses: Iterable[Response], scorer: Scorer) -> Iterator[list[Resp
 def score_batch(
     batch: list[Response], scorer: Scorer, truncated: Truncated
 ) -> Iterator[tuple[Response, Verdict]]:
-    """Each response with its verdict, which carries what its scorer's id does not tell."""
+    """Yields each response with its verdict, which carries the notes that its id does not imply."""
     verdicts = score_stream(
         scorer, batch, truncated=truncated == "scored", window=max(len(batch), 1)
     )
@@ -261,9 +260,9 @@ class VerdictJournal:
         self._journal.close()
 
     def finish(self, lines: Iterable[Line] | None = None) -> None:
-        """Puts the whole journal, or these lines in its stead, where the file is to stand.
+        """Moves the journal, or other lines in its place, to the target.
 
-        A file whose name ends in `.gz` is packed; its journal is not.
+        A target whose name ends in `.gz` is compressed; its journal is not.
         """
         self._journal.sync()
         if lines is None and not self._packed:
@@ -287,7 +286,7 @@ class VerdictJournal:
         self.part.unlink()
 
     def earlier(self) -> dict[Key, Line]:
-        """The lines that the finished file holds, by key."""
+        """Returns the lines of the finished file, by key."""
         if not self.target.exists():
             return {}
         return {_key(row.fields): row.fields for row in read_rows(self.target)}
@@ -299,7 +298,7 @@ class VerdictJournal:
         to_line: Callable[[Response, Verdict], Line],
         kept: Mapping[Key, Line] | None = None,
     ) -> None:
-        """Appends a line a response, in order, after those that are there."""
+        """Appends one line per response, in order, after those that are there."""
         self._resume(responses)
         for batch in batches(responses, scorer):
             old = {r.key: kept[r.key] for r in batch if kept and self._holds(r, kept.get(r.key))}
@@ -326,12 +325,12 @@ class VerdictJournal:
         self._journal.cut(end)
 
     def _holds(self, response: Response, line: Line | None, *, strict: bool = True) -> bool:
-        """Whether a line is this scorer's verdict on this response.
+        """Tells whether a line is this scorer's verdict on this response.
 
         Args:
-            response: As it is now.
+            response: The response as it is now.
             line: A verdict that was written.
-            strict: Take a verdict that the scorer could not give for none, to try again.
+            strict: Whether an unscored verdict does not count, to try again.
         """
         if line is None or _key(line) != response.key or line.get("scorer") != self._scorer:
             return False

@@ -1,9 +1,8 @@
-"""Judge prompts: versioned files, filled with a rubric, and texts behind fences they cannot close.
+"""Judge prompts: versioned files, filled with a rubric, with texts between fences.
 
 A prompt file has three parts, each under its own line: `=== system ===`, `=== user ===` and
-`=== reminder ===`. Placeholders are `{{name}}`; what is put in for one is never looked at for
-another. The version is the file's name without suffix, for our own, and name and checksum for a
-user's.
+`=== reminder ===`. Placeholders are `{{name}}`; what replaces one is not searched for others. The
+version is the file's name without suffix; for a user's file, with a checksum.
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ _UNKNOWN: Mapping[Language, str] = {"zh": "（未说明）", "en": "(not given)"
 
 @dataclass(frozen=True)
 class JudgePrompt:
-    """How a judge is asked.
+    """A judge prompt.
 
     Args:
-        version: What verdicts call it.
-        lang: The language of the rubric that is filled in.
+        version: Its name in verdicts.
+        lang: The language of the rubric.
         system: The instructions.
-        user: What holds prompt and response.
-        reminder: What is said after an answer that could not be used.
+        user: The message that holds prompt and response.
+        reminder: The message after an answer that could not be used.
     """
 
     version: str
@@ -52,11 +51,11 @@ class JudgePrompt:
     reminder: str
 
     def messages(self, response: Response, taxonomy: Taxonomy) -> list[Message]:
-        """The messages that ask for a verdict on one response.
+        """Returns the messages that ask for a verdict on one response.
 
         Args:
             response: With dimension and prompt filled in.
-            taxonomy: Where the rubric comes from.
+            taxonomy: The taxonomy with the rubric.
 
         Raises:
             InputError: The taxonomy has no such dimension or subcomponent.
@@ -68,7 +67,7 @@ class JudgePrompt:
         ]
 
     def filled_reminder(self, dimension: Dimension, key: str) -> str:
-        """Returns what is said after an answer that could not be used."""
+        """Returns the reminder after an answer that could not be used."""
         return filled(self.reminder, {"scale": _scale(dimension), "score_key": key})
 
     def _values(self, response: Response, taxonomy: Taxonomy) -> dict[str, str]:
@@ -118,11 +117,11 @@ def score_key(response: Response) -> str:
 def rubric(
     taxonomy: Taxonomy, dimension: Dimension, subcomponent: str | None, lang: Language
 ) -> str:
-    """What each score means, one a line, best first."""
-    told = dict(dimension.subcomponent(subcomponent).rubric) if subcomponent else {}
+    """Returns the meaning of each score, one per line, best first."""
+    meanings = dict(dimension.subcomponent(subcomponent).rubric) if subcomponent else {}
     lines = []
     for score in dimension.scale:
-        text = told.get(score)
+        text = meanings.get(score)
         if text is None:
             text = next((x.definition for x in taxonomy.levels if x.score == score), None)
         unit = "分" if lang == "zh" else ""
@@ -133,7 +132,7 @@ def rubric(
 
 
 def load_judge_prompt(path: str | Path | None = None, lang: Language = "zh") -> JudgePrompt:
-    """Reads a prompt file; without a path, our own of that language.
+    """Reads a prompt file; without a path, our own in that language.
 
     Raises:
         InputError: The file is missing, lacks a part, or has an unknown placeholder.
@@ -179,7 +178,7 @@ def _parsed(text: str, version: str, lang: Language, path: str) -> JudgePrompt:
 
 
 def filled(template: str, values: Mapping[str, str]) -> str:
-    """A template with its placeholders filled, once: what is put in is not looked at again."""
+    """Fills the placeholders of a template; values are not searched for placeholders."""
     return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
 
 
