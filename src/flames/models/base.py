@@ -261,6 +261,11 @@ QA = Frame(
 )
 
 
+def ask_form(frame: Frame | None) -> dict[str, str | None]:
+    """Describes for a manifest how a model is asked: the API, and the frame if there is one."""
+    return {"api": "completions" if frame else "chat", "frame": frame.name if frame else None}
+
+
 def load_frame(name: str | None) -> Frame | None:
     """Returns a frame by name; None for `chat` and None, the model's own chat template.
 

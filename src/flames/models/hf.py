@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,10 @@ from flames.storage.checksums import file_sha256
 from flames.text import split_reasoning
 
 _LONGEST_ANSWER = 512
+_DEFAULTS = Sampling(max_tokens=_LONGEST_ANSWER)
 
 
+@dataclass(eq=False)
 class TransformersModel:
     """A model that transformers runs in this process, one request at a time.
 
@@ -39,25 +42,21 @@ class TransformersModel:
             default.
     """
 
-    concurrency = 1
+    path: Path
+    name: str
+    frame: Frame | None = None
+    defaults: Sampling = _DEFAULTS
+    concurrency: int = 1
 
-    def __init__(self, path: Path, name: str, *, frame: Frame | None = None) -> None:
-        self.name = name
-        self.defaults = Sampling(max_tokens=_LONGEST_ANSWER)
-        self._path = path
-        self._frame = frame
+    def __post_init__(self) -> None:
         self._loaded: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
 
     def describe(self) -> dict[str, Any]:
         """Describes it for a manifest: folder name, checksum of the weights, frame."""
-        described = {
-            "provider": "transformers",
-            "folder": self._path.name,
-            "sha256": _checksum(self._path),
-            "frame": self._frame.name if self._frame else None,
-        }
-        return {name: value for name, value in described.items() if value is not None}
+        described = {"provider": "transformers", "folder": self.path.name}
+        described["sha256"] = _checksum(self.path)
+        return {**described, "frame": self.frame.name} if self.frame else described
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         """Gets one answer, loading the model first where it is not loaded.
@@ -76,15 +75,15 @@ class TransformersModel:
         transformers = import_module("transformers")
         transformers.utils.logging.disable_progress_bar()  # the run has a bar of its own
         try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(str(self._path))
+            tokenizer = transformers.AutoTokenizer.from_pretrained(str(self.path))
             model = transformers.AutoModelForCausalLM.from_pretrained(
-                str(self._path), dtype="auto", use_safetensors=True
+                str(self.path), dtype="auto", use_safetensors=True
             )
         except (OSError, ValueError, KeyError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise UsageError(f"{self._path}: cannot be loaded: {reason}") from None
-        if self._frame is None and not tokenizer.chat_template:
-            raise UsageError(f"{self._path}: has no chat template; add --frame qa")
+            raise UsageError(f"{self.path}: cannot be loaded: {reason}") from None
+        if self.frame is None and not tokenizer.chat_template:
+            raise UsageError(f"{self.path}: has no chat template; add --frame qa")
         model.to("cuda" if import_module("torch").cuda.is_available() else "cpu").eval()
         return tokenizer, model
 
@@ -93,13 +92,13 @@ class TransformersModel:
         with self._lock:
             self._loaded = self._loaded or self._load()
             tokenizer, model = self._loaded
-            if self._frame is None:
+            if self.frame is None:
                 turns = [{"role": m.role, "content": m.content} for m in messages]
                 inputs = tokenizer.apply_chat_template(
                     turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
                 )
             else:
-                inputs = tokenizer(self._frame.text(messages), return_tensors="pt")
+                inputs = tokenizer(self.frame.text(messages), return_tensors="pt")
             if sampling.seed is not None:
                 torch.manual_seed(sampling.seed)
             inputs = inputs.to(model.device)
@@ -115,8 +114,8 @@ class TransformersModel:
         tokens = output[0, asked:].tolist()
         text = tokenizer.decode(tokens, skip_special_tokens=True)
         cut = len(tokens) >= (sampling.max_tokens or _LONGEST_ANSWER)
-        if self._frame is not None:
-            shortened = min((text.find(s) for s in self._frame.stop if s in text), default=-1)
+        if self.frame is not None:
+            shortened = min((text.find(s) for s in self.frame.stop if s in text), default=-1)
             text, cut = (text[:shortened], False) if shortened >= 0 else (text, cut)
         elif cut and tokens[-1] in _ends(model):
             cut = False
@@ -141,8 +140,8 @@ class TransformersModel:
             parameters["do_sample"] = False
         elif sampling.temperature is not None:
             parameters |= {"do_sample": True, "temperature": sampling.temperature}
-        if self._frame is not None:
-            parameters["stopping_criteria"] = [_stop_at(self._frame.stop, tokenizer, asked)]
+        if self.frame is not None:
+            parameters["stopping_criteria"] = [_stop_at(self.frame.stop, tokenizer, asked)]
         return parameters
 
 

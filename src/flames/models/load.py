@@ -7,7 +7,7 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from importlib.metadata import entry_points
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -24,7 +24,7 @@ from flames.models.base import (
     load_frame,
 )
 from flames.models.openai_client import OpenAIModel
-from flames.models.providers import PRESETS, Provider
+from flames.models.providers import PRESETS
 from flames.options import Opt, wrong_value
 from flames.text import split_reasoning, utf8_safe
 
@@ -141,7 +141,7 @@ def _preset(prefix: str, name: str, options: ModelOptions) -> ChatModel:
     variables = (options.api_key_env,) if options.api_key_env else preset.key_env
     required = bool(options.api_key_env) or not preset.key_optional
     missing = f"{preset.title} needs a key" if required else None
-    return _client(name, preset.base_url, options, _key(variables, missing), prefix, preset)
+    return _client(name, preset.base_url, options, _key(variables, missing), prefix)
 
 
 def _at_address(name: str, base_url: str, options: ModelOptions) -> ChatModel:
@@ -163,32 +163,23 @@ def _client(
     base_url: str,
     options: ModelOptions,
     key: tuple[str | None, str | None],
-    prefix: str | None = None,
-    provider: Provider | None = None,
+    provider: str | None = None,
 ) -> ChatModel:
-    provider = provider or Provider("")
     return OpenAIModel(
         name,
         base_url,
         api_key=key[1],
-        name=options.name,
-        provider=prefix,
+        name=options.name or name,
+        provider=provider,
         headers=options.headers,
         timeout=options.timeout,
-        max_tokens_field=provider.max_tokens_field,
-        organization=provider.organization,
         frame=load_frame(options.frame),
         key_from=key[0],
     )
 
 
 def _key(variables: tuple[str, ...], missing: str | None) -> tuple[str | None, str | None]:
-    """Returns the first variable that holds a key, and the key.
-
-    Args:
-        variables: Names of environment variables.
-        missing: Says that the key is required; None where it is not.
-    """
+    """Returns the first variable that holds a key, and the key; `missing` says it is required."""
     for variable in variables:
         if key := os.environ.get(variable, "").strip():
             if not key.isascii() or any(char.isspace() for char in key):
@@ -203,6 +194,7 @@ def _key(variables: tuple[str, ...], missing: str | None) -> tuple[str | None, s
     return None, None
 
 
+@dataclass(eq=False)
 class CallableModel:
     """A Python callable that answers a prompt.
 
@@ -213,28 +205,23 @@ class CallableModel:
         name: The name that its responses are recorded under.
         messages: Pass all messages instead of the last one's text.
         concurrency: The default number of concurrent calls.
-        details: Further fields for the manifest.
+        defaults: Default sampling parameters.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        *,
-        name: str | None = None,
-        messages: bool = False,
-        concurrency: int = 4,
-        details: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.name: str = name or str(getattr(function, "__name__", type(function).__name__))
-        self.concurrency = concurrency
-        self.defaults = Sampling()
-        self._function = function
-        self._messages = messages
-        self._details = dict(details or {})
+    function: Callable[..., Any]
+    _: KW_ONLY
+    name: str = ""
+    messages: bool = False
+    concurrency: int = 4
+    defaults: Sampling = field(default_factory=Sampling)
+
+    def __post_init__(self) -> None:
+        default = getattr(self.function, "__name__", type(self.function).__name__)
+        self.name = self.name or str(default)
 
     def describe(self) -> dict[str, Any]:
-        """Describes it for a manifest: its name, and the details that were given."""
-        return {"model": self.name, "provider": "python", **self._details}
+        """Describes it for a manifest by its name."""
+        return {"model": self.name, "provider": "python"}
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         """Calls the function.
@@ -243,12 +230,12 @@ class CallableModel:
             RequestError: As the function raised it; any other exception of its own becomes a
                 `RequestRejected`.
         """
-        argument = list(messages) if self._messages else messages[-1].content
+        argument = list(messages) if self.messages else messages[-1].content
         try:
-            if inspect.iscoroutinefunction(self._function):
-                answer = await self._function(argument)
+            if inspect.iscoroutinefunction(self.function):
+                answer = await self.function(argument)
             else:
-                answer = await asyncio.to_thread(self._function, argument)
+                answer = await asyncio.to_thread(self.function, argument)
                 if inspect.isawaitable(answer):
                     answer = await answer
         except RequestError:

@@ -6,12 +6,13 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from flames.errors import InputError, MissingExtraError, OutsideError, UsageError
-from flames.models.base import ChatModel, Frame, Message, Reply, Sampling, load_frame
+from flames.models.base import ChatModel, Frame, Message, Reply, Sampling, ask_form, load_frame
 from flames.models.load import ModelOptions
 from flames.models.openai_client import OpenAIModel
 from flames.storage.checksums import file_sha256
@@ -33,9 +34,10 @@ _GEMMA_SAMPLING = Sampling(
 )
 _SLOTS = 2
 _CONTEXT = 8192  # tokens of a slot
-_LONGEST_ANSWER = 1024
+_DEFAULTS = Sampling(max_tokens=1024)
 
 
+@dataclass(eq=False)
 class ServedModel:
     """A GGUF file that this process serves for as long as it is asked.
 
@@ -50,42 +52,27 @@ class ServedModel:
         timeout: Seconds that one request may take in all.
     """
 
-    concurrency = _SLOTS
+    path: Path
+    name: str
+    _: KW_ONLY
+    sha256: str
+    frame: Frame | None = None
+    defaults: Sampling = _DEFAULTS
+    context: int = _CONTEXT
+    threads: int | None = None
+    timeout: float = 180.0
+    concurrency: int = _SLOTS
 
-    def __init__(
-        self,
-        path: Path,
-        name: str,
-        *,
-        sha256: str,
-        frame: Frame | None = None,
-        defaults: Sampling | None = None,
-        context: int = _CONTEXT,
-        threads: int | None = None,
-        timeout: float = 180.0,
-    ) -> None:
+    def __post_init__(self) -> None:
         _library()
-        self.name = name
-        self.defaults = defaults or Sampling(max_tokens=_LONGEST_ANSWER)
-        self._path = path
-        self._sha256 = sha256
-        self._frame = frame
-        self._context = context
-        self._threads = threads or min(os.cpu_count() or 1, 8)
-        self._timeout = timeout
         self._server: Any = None
         self._client: OpenAIModel | None = None
 
     def describe(self) -> dict[str, Any]:
         """Describes it for a manifest: file name, checksum, and how it is asked."""
-        described = {
-            "provider": "local",
-            "file": self._path.name,
-            "sha256": self._sha256,
-            "api": "completions" if self._frame else "chat",
-            "frame": self._frame.name if self._frame else None,
-        }
-        return {name: value for name, value in described.items() if value is not None}
+        described = {"provider": "local", "file": self.path.name, "sha256": self.sha256}
+        form = {name: value for name, value in ask_form(self.frame).items() if value}
+        return {**described, **form}
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         """Gets one answer, starting the server first where it does not run.
@@ -96,12 +83,13 @@ class ServedModel:
         """
         if self._client is None:
             # in the event loop's own time: the first request goes alone, and needs it
-            self._server = _serve(self._path, self._context, self._threads)
+            threads = self.threads or min(os.cpu_count() or 1, 8)
+            self._server = _serve(self.path, self.context, threads)
             self._client = OpenAIModel(
                 self.name,
                 f"{self._server.listening_address}/v1",
-                frame=self._frame,
-                timeout=self._timeout,
+                frame=self.frame,
+                timeout=self.timeout,
             )
         return await self._client.ask(messages, sampling)
 

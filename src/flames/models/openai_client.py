@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import KW_ONLY, dataclass, field
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -20,7 +21,9 @@ from flames.models.base import (
     Sampling,
     TransientFailure,
     Unreachable,
+    ask_form,
 )
+from flames.models.providers import PROVIDERS
 from flames.text import redact, shorten
 
 if TYPE_CHECKING:
@@ -30,6 +33,7 @@ CONNECT_TIMEOUT_S = 15.0
 NO_KEY = "none"
 
 
+@dataclass(eq=False, repr=False)
 class OpenAIModel:
     """A model behind an OpenAI-compatible endpoint.
 
@@ -38,64 +42,43 @@ class OpenAIModel:
         base_url: The endpoint's address; it usually ends in `/v1`.
         api_key: The key; without one a placeholder is sent, which local servers ignore.
         name: The name that responses are recorded under; `model` by default.
-        provider: Who runs the endpoint, for the manifest.
+        provider: The provider, for the manifest and, by its name in `PROVIDERS`, its quirks.
         headers: Further request headers. Their values are treated as secrets.
         timeout: Seconds that one request may take in all.
-        max_tokens_field: The endpoint's name for the longest answer.
-        organization: Send the organization and project that the environment names.
         frame: For base models, the text around the question; chat by default.
         key_from: The environment variable of the key, for messages.
         defaults: Default sampling parameters.
         concurrency: The default number of concurrent requests.
-        details: Further fields for the manifest.
     """
 
-    def __init__(
-        self,
-        model: str,
-        base_url: str,
-        *,
-        api_key: str | None = None,
-        name: str | None = None,
-        provider: str | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: float = 180.0,
-        max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens",
-        organization: bool = False,
-        frame: Frame | None = None,
-        key_from: str | None = None,
-        defaults: Sampling | None = None,
-        concurrency: int = 16,
-        details: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.name = name or model
-        self.concurrency = concurrency
-        self.defaults = defaults or Sampling()
-        self._model = model
-        self._base_url = base_url
-        self._api_key = api_key
-        self._provider = provider
-        self._headers = dict(headers or {})
-        self._timeout = timeout
-        self._max_tokens_field = max_tokens_field
-        self._organization = organization
-        self._frame = frame
-        self._key_from = key_from
-        self._details = dict(details or {})
-        self._secrets = _secrets(api_key, self._headers, base_url)
+    model: str
+    base_url: str
+    _: KW_ONLY
+    api_key: str | None = None
+    name: str = ""
+    provider: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    timeout: float = 180.0
+    frame: Frame | None = None
+    key_from: str | None = None
+    defaults: Sampling = field(default_factory=Sampling)
+    concurrency: int = 16
+
+    def __post_init__(self) -> None:
+        self.name = self.name or self.model
+        self._quirks = PROVIDERS.get(self.provider or "", PROVIDERS[""])
+        self._secrets = _secrets(self.api_key, self.headers, self.base_url)
         self._client: AsyncOpenAI | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def describe(self) -> dict[str, Any]:
         """Describes it for a manifest: provider, address without credentials, model, headers."""
         described = {
-            "model": self._model,
-            "provider": self._provider,
-            "base_url": public_url(self._base_url),
-            "api": "completions" if self._frame else "chat",
-            "frame": self._frame.name if self._frame else None,
-            "headers": sorted(self._headers) or None,
-            **self._details,
+            "model": self.model,
+            "provider": self.provider,
+            "base_url": public_url(self.base_url),
+            **ask_form(self.frame),
+            "headers": sorted(self.headers) or None,
         }
         return {name: value for name, value in described.items() if value is not None}
 
@@ -127,7 +110,7 @@ class OpenAIModel:
                 f"the environment's proxy or certificates cannot be used: {reason}"
             ) from None
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout):
                 raw = await client.post(path, cast_to=bytes, body=body)
         except openai.APIStatusError as error:
             meaning = classify_refusal(
@@ -142,7 +125,7 @@ class OpenAIModel:
         except (TimeoutError, openai.APITimeoutError) as error:
             if _within(error, "ConnectTimeout"):
                 raise Unreachable(f"no connection to {self._host} in time") from None
-            raise TransientFailure(f"no answer within {self._timeout:g} s") from None
+            raise TransientFailure(f"no answer within {self.timeout:g} s") from None
         except openai.APIConnectionError as error:
             raise self._lost(error) from None
         except UnicodeEncodeError:
@@ -155,24 +138,22 @@ class OpenAIModel:
         return raw
 
     def _request(self, messages: Sequence[Message], sampling: Sampling) -> tuple[str, Any]:
-        body: dict[str, Any] = {"model": self._model}
-        extra = dict(sampling.extra)
-        if self._frame is None:
+        body: dict[str, Any] = {"model": self.model}
+        if self.frame is None:
             path = "/chat/completions"
             body["messages"] = [{"role": m.role, "content": m.content} for m in messages]
         else:
             path = "/completions"
-            body["prompt"] = self._frame.text(messages)
-            body["stop"] = list(self._frame.stop)
+            body["prompt"] = self.frame.text(messages)
+            body["stop"] = list(self.frame.stop)
         if sampling.temperature is not None:
             body["temperature"] = sampling.temperature
         if sampling.max_tokens is not None:
-            body[self._max_tokens_field if self._frame is None else "max_tokens"] = (
-                sampling.max_tokens
-            )
+            own = self._quirks.max_tokens_field if self.frame is None else "max_tokens"
+            body[own] = sampling.max_tokens
         if sampling.seed is not None:
             body["seed"] = sampling.seed
-        return path, {**body, **extra}
+        return path, {**body, **sampling.extra}
 
     def _connected(self) -> AsyncOpenAI:
         """Returns the client of the running event loop (connections belong to their loop)."""
@@ -180,12 +161,12 @@ class OpenAIModel:
         if self._client is None or self._loop is not loop:
             from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 
-            local = is_loopback(self._base_url)
+            local = is_loopback(self.base_url)
             self._client = AsyncOpenAI(
-                api_key=self._api_key or NO_KEY,
-                base_url=self._base_url,
-                default_headers=self._headers,
-                timeout=Timeout(self._timeout, connect=min(CONNECT_TIMEOUT_S, self._timeout)),
+                api_key=self.api_key or NO_KEY,
+                base_url=self.base_url,
+                default_headers=self.headers,
+                timeout=Timeout(self.timeout, connect=min(CONNECT_TIMEOUT_S, self.timeout)),
                 max_retries=0,
                 # A proxy of the environment cannot reach what listens on this machine, and whoever
                 # is pointed at another place must not get the question or the headers there.
@@ -193,7 +174,7 @@ class OpenAIModel:
                     trust_env=not local, follow_redirects=False, event_hooks={"response": [bound]}
                 ),
             )
-            if not self._organization:  # the client reads OPENAI_ORG_ID by itself
+            if not self._quirks.organization:  # the client reads OPENAI_ORG_ID by itself
                 self._client.organization = self._client.project = None
             self._loop = loop
         return self._client
@@ -206,14 +187,14 @@ class OpenAIModel:
 
     @property
     def _host(self) -> str:
-        return urlsplit(public_url(self._base_url)).netloc or public_url(self._base_url)
+        return urlsplit(public_url(self.base_url)).netloc or public_url(self.base_url)
 
     @property
     def _place(self) -> str:
         """The host; and the proxy where connections go through one."""
-        parts, proxies = urlsplit(self._base_url), getproxies()
+        parts, proxies = urlsplit(self.base_url), getproxies()
         named = parts.scheme in proxies or "all" in proxies
-        direct = is_loopback(self._base_url) or proxy_bypass(parts.hostname or "")
+        direct = is_loopback(self.base_url) or proxy_bypass(parts.hostname or "")
         return f"{self._host} (or the environment's proxy)" if named and not direct else self._host
 
     def _explained(self, error: RequestError, answer: APIStatusError) -> RequestError:
@@ -228,9 +209,9 @@ class OpenAIModel:
                 "give the right address"
             )
         hint = {
-            401: f"is the key in {self._key_from} right?" if self._key_from else "a key is needed",
+            401: f"is the key in {self.key_from} right?" if self.key_from else "a key is needed",
             403: "may this key use this model?",
-            404: f"is {self._model!r} a model there, and {public_url(self._base_url)} the address?",
+            404: f"is {self.model!r} a model there, and {public_url(self.base_url)} the address?",
         }.get(status)
         return EndpointUnusable(f"{error}; {hint}") if hint else error
 
@@ -240,7 +221,7 @@ class OpenAIModel:
         if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
             return EndpointUnusable(f"no such host: {self._place}")
         if _within(error, "InvalidURL", "UnsupportedProtocol", "LocalProtocolError"):
-            return EndpointUnusable(f"{public_url(self._base_url)} is no usable address: {reason}")
+            return EndpointUnusable(f"{public_url(self.base_url)} is no usable address: {reason}")
         if _within(error, "ConnectError", "ProxyError"):
             if isinstance(cause, ConnectionRefusedError):
                 reason = "connection refused"
@@ -249,7 +230,6 @@ class OpenAIModel:
 
 
 def _secrets(key: str | None, headers: Mapping[str, str], base_url: str) -> tuple[str, ...]:
-    """Returns all credentials, which no message may contain."""
     parts = urlsplit(base_url)
     hidden = (parts.password, *(value for _, value in parse_qsl(parts.query)))
     words = (word for value in headers.values() for word in (value, *value.split()))
