@@ -1,12 +1,12 @@
-"""How long annotators wait for their next item, whole teams on one server over loopback.
+"""Measures how long annotators wait for their next item: whole teams on one server over loopback.
 
     python benchmarks/annotation.py [SECONDS]
 
 For 10 annotators on SQLite and 50 on PostgreSQL (both durable: a commit waits for the disk) it
-prints the percentiles of the time from sending an answer to having the next page, and of the
-server's own share of it (`Server-Timing`). Each annotator answers, gets the next page, and thinks
-for a second on average, ten times faster than people do; a last line lets them think not at all,
-which shows where the server saturates. Everything runs on this machine, the clients too.
+prints percentiles of the time from sending an answer to having the next page, and of the server's
+share of it (`Server-Timing`). Each annotator answers, gets the next page, and thinks for a second
+on average, ten times faster than people do. The last run has no thinking time and shows where the
+server saturates. The clients run on the same machine.
 """
 
 from __future__ import annotations
@@ -158,13 +158,13 @@ def run(name: str, url: str | None, people: int, think: float, seconds: float) -
             print(trouble[-2000:], file=sys.stderr)
         with open_project(Path(folder) / "project") as project:
             sound = verify(project)
-        told = "sound" if not sound.problems else f"NOT SOUND: {sound.problems}"
-        told += "" if sound.labels == len(waits) else f", {sound.labels} labels stored"
+        result = "sound" if not sound.problems else f"NOT SOUND: {sound.problems}"
+        result += "" if sound.labels == len(waits) else f", {sound.labels} labels stored"
     print(
         f"{name:11} {people:3} annotators, {items} items, {think:g} s thinking: "
         f"{len(waits) / spent:6.1f} answers/s; next page p50 {percentile(waits, 0.5):6.1f} ms, "
         f"p95 {percentile(waits, 0.95):6.1f} ms; on the server p50 {percentile(served, 0.5):5.1f}, "
-        f"p95 {percentile(served, 0.95):6.1f} ms; {len(waits)} answers, {told}",
+        f"p95 {percentile(served, 0.95):6.1f} ms; {len(waits)} answers, {result}",
         flush=True,
     )
 

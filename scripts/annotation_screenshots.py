@@ -1,10 +1,9 @@
-"""Makes the pictures of docs/annotate.md from the real application, in headless Chromium.
+"""Takes the screenshots of docs/annotate.md from the real application, in headless Chromium.
 
     python scripts/annotation_screenshots.py [FOLDER]
 
-A project is drawn from the bundled simulated responses to the bundled prompts, simulated people
-answer some of it (their answers are the bundled labels with some noise), and the real pages are
-photographed.
+The project is drawn from the bundled simulated responses to the bundled prompts. Simulated people
+answer some of it: their answers are the bundled labels with some noise.
 """
 
 from __future__ import annotations
@@ -15,34 +14,23 @@ import random
 import shutil
 import sys
 import tempfile
-import threading
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 from pathlib import Path
 
-import uvicorn
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
+
+from annotating import Clock, served
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from flames.annotation import ProjectPlan, adjudication, create_project, people, work
 from flames.annotation.project import Project
-from flames.annotation.web.app import create_app
 from flames.records import prompt_id
 from flames.scorers.labels import labels_path
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "images"
 Truth = dict[tuple[str, str], int]
 NAMES = ("陈晨", "李想", "周舟", "何禾")
-
-
-class Clock:
-    """A clock that is moved on by hand, so that the charts have some days to show."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 11, 16, 1, 0, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        self.now += timedelta(milliseconds=20)
-        return self.now
 
 
 def make_project(folder: Path, clock: Clock) -> tuple[Project, dict[str, str]]:
@@ -116,18 +104,6 @@ def label(
         work.answer(project, me, task.ticket, "label", score=score, rationale=reason)
 
 
-def serve(project: Project) -> tuple[uvicorn.Server, threading.Thread, str]:
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(project), host="127.0.0.1", port=0, log_level="warning")
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    return server, thread, f"http://127.0.0.1:{port}"
-
-
 def enter(page: Page, base: str, token: str) -> None:
     page.goto(f"{base}/join/{token}")
     page.keyboard.press("Enter")
@@ -173,16 +149,15 @@ def main() -> None:
     program = shutil.which("chromium") or shutil.which("google-chrome")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FLAMES_HOME"] = folder  # prompts that were fetched are somebody else's
-        project, links = make_project(Path(folder), Clock())
-        server, thread, base = serve(project)
-        with sync_playwright() as playwright:
+        clock = Clock()
+        clock.now = datetime(2026, 11, 16, 1, 0, tzinfo=UTC)
+        project, links = make_project(Path(folder), clock)
+        with served(project) as base, sync_playwright() as playwright:
             browser = playwright.chromium.launch(
                 executable_path=program, args=["--no-sandbox", "--disable-gpu"]
             )
             pictures(browser, base, links, out)
             browser.close()
-        server.should_exit = True
-        thread.join()
         project.close()
 
 

@@ -156,7 +156,7 @@ def test_the_keyboard_is_enough(make: Any, page: Any) -> None:
         assert page.input_value("#rationale") == ""
         answer(page, "u")
         assert page.input_value("#rationale") == "3 分，因为……"
-        assert page.locator(".said-so").count() == 1
+        assert page.locator(".notice").count() == 1
         for key in ("1", "s", "f"):
             answer(page, key)
         two_level = page.locator("button.score").count() == 2
@@ -230,7 +230,7 @@ def test_two_tabs_on_one_item_cost_no_text(make: Any, browser: Any) -> None:
             page.keyboard.press(key)
             page.wait_for_selector(".still")
         assert first.locator("#unsaved").count() == 0
-        assert second.locator(".said-so").count() == 1
+        assert second.locator(".notice").count() == 1
         assert second.input_value("#unsaved") == long
         label(project, "Bob", 1, count=1)
         enter(first, base, links["Cat"])

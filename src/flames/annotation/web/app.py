@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import uvicorn
@@ -124,8 +124,8 @@ def create_app(project: Project, *, public_url: str | None = None, https: bool =
         app.include_router(router)
     app.add_api_route("/static/{name}", _static, methods=["GET"])
     app.add_api_route("/health", _health, methods=["GET"])
-    for kind, handler in _HANDLERS.items():
-        app.add_exception_handler(kind, handler)
+    for kind in _HANDLED:
+        app.add_exception_handler(kind, _failed)
     return Guard(app, https=app.state.https)  # around everything, its own failures included
 
 
@@ -141,44 +141,28 @@ def _health() -> Response:
     return PlainTextResponse("ok\n")
 
 
-async def _to_signin(request: Request, _: Exception) -> Response:
-    if unsaved := await _unsaved_text(request):
-        return session.form_page(request, "signin.html", 401, unsaved=unsaved)
-    return RedirectResponse("/signin", 303)
-
-
-async def _forbidden(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Forbidden)
-    code = 404 if error.why == "forbidden.missing" else 403
-    return _error(request, code, error.why, unsaved=await _unsaved_text(request))
-
-
-async def _unsaved_text(request: Request) -> str:
-    """Returns the text in a form that is refused because its sender may no longer send it."""
-    if request.method != "POST":
-        return ""
-    form = await request.form()
-    texts = (form.get(name) for name in ("rationale", "reason"))
-    return next((t.strip()[:MAX_RATIONALE] for t in texts if isinstance(t, str) and t), "")
-
-
-async def _http(request: Request, error: Exception) -> Response:
-    code = error.status_code if isinstance(error, HTTPException) else 400
-    return _error(request, code, "forbidden.missing" if code == 404 else "error.request")
-
-
-async def _flames(request: Request, error: Exception) -> Response:
-    if isinstance(error, OutsideError):
-        _log.error("%s", error)
-        return _error(request, 503, "error.database")
-    return _error(request, 400, "error.request")
-
-
-async def _bug(request: Request, error: Exception) -> Response:
-    return _error(request, 500, "error.bug")
-
-
-def _error(request: Request, code: int, why: str, unsaved: str = "") -> Response:
+async def _failed(request: Request, error: Exception) -> Response:
+    """Answers a request that failed, with the text of its form if its sender may not send it."""
+    refused = isinstance(error, SignInNeeded | Forbidden)
+    unsaved = await _unsaved_text(request) if refused else ""
+    match error:
+        case SignInNeeded():
+            if unsaved:
+                return session.form_page(request, "signin.html", 401, unsaved=unsaved)
+            return RedirectResponse("/signin", 303)
+        case Forbidden(why=why):
+            code = 404 if why == "forbidden.missing" else 403
+        case HTTPException(status_code=404):
+            code, why = 404, "forbidden.missing"
+        case HTTPException(status_code=code):
+            why = "error.request"
+        case OutsideError():
+            _log.error("%s", error)
+            code, why = 503, "error.database"
+        case FlamesError() | RequestValidationError():
+            code, why = 400, "error.request"
+        case _:
+            code, why = 500, "error.bug"
     try:
         reader = maybe_session(request)
     except FlamesError:
@@ -189,14 +173,15 @@ def _error(request: Request, code: int, why: str, unsaved: str = "") -> Response
     )  # fmt: skip
 
 
-_HANDLERS: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
-    SignInNeeded: _to_signin,
-    Forbidden: _forbidden,
-    HTTPException: _http,
-    RequestValidationError: _http,
-    FlamesError: _flames,
-    Exception: _bug,
-}
+async def _unsaved_text(request: Request) -> str:
+    if request.method != "POST":
+        return ""
+    form = await request.form()
+    texts = (form.get(name) for name in ("rationale", "reason"))
+    return next((t.strip()[:MAX_RATIONALE] for t in texts if isinstance(t, str) and t), "")
+
+
+_HANDLED = (SignInNeeded, Forbidden, HTTPException, RequestValidationError, FlamesError, Exception)
 
 
 def serve(

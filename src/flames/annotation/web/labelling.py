@@ -96,16 +96,16 @@ def answer(
     try:
         if do == "undo":
             work.undo(project, me)
-            return _go_on(request, session, said="undone")
+            return _go_on(request, session, notice="undone")
         what: Answer = "skip" if do == "skip" else "flag" if do == "flag" else "label"
         score = _parse_score(do) if what == "label" else None
         answered = work.answer(project, me, ticket, what, score=score, rationale=rationale)
     except GoneError as gone:
-        return _go_on(request, session, said=gone.why, unsaved=rationale if do != "undo" else "")
+        return _go_on(request, session, notice=gone.why, unsaved=rationale if do != "undo" else "")
     except UsageError:
         task = work.current(project, me)
         if task is None or task.ticket != ticket:
-            return _go_on(request, session, said="gone", unsaved=rationale)
+            return _go_on(request, session, notice="gone", unsaved=rationale)
         return _work_page(
             request, session, task, problem="work.refused", rationale=rationale[:MAX_RATIONALE],
             status_code=422,
@@ -129,7 +129,7 @@ def decide(
     try:
         if do == "undo":
             adjudication.undo_decision(project, me)
-            return _go_on(request, session, "/adjudicate", said="undone")
+            return _go_on(request, session, "/adjudicate", notice="undone")
         if do == "aside":
             adjudication.put_aside(project, me, ticket)
         else:
@@ -137,11 +137,11 @@ def decide(
             adjudication.decide(project, me, ticket, score=number, reason=reason)
     except GoneError as gone:
         unsaved = reason if do == "decide" else ""
-        return _go_on(request, session, "/adjudicate", said=gone.why, unsaved=unsaved)
+        return _go_on(request, session, "/adjudicate", notice=gone.why, unsaved=unsaved)
     except UsageError:
         case = adjudication.current_case(project, me)
         if case is None or case.ticket != ticket:
-            return _go_on(request, session, "/adjudicate", said="gone", unsaved=reason)
+            return _go_on(request, session, "/adjudicate", notice="gone", unsaved=reason)
         return _case_page(
             request, session, case, problem="adjudicate.incomplete", score=score[:10],
             reason=reason[:MAX_RATIONALE], status_code=422,
@@ -161,19 +161,19 @@ def _go_on(
     path: str = "/work",
     *,
     task: Task | None = None,
-    said: str | None = None,
+    notice: str | None = None,
     unsaved: str = "",
 ) -> Response:
     """Shows the next item: at once to our own script and beside unsaved text, else by redirect."""
     unsaved = unsaved.strip()[:MAX_RATIONALE]
     if not (request.headers.get("x-flames-page") == "1" or unsaved):
-        return RedirectResponse(f"{path}?said={said}" if said else path, 303)
+        return RedirectResponse(f"{path}?notice={notice}" if notice else path, 303)
     project, me = project_of(request), session.person.id
     if path == "/adjudicate":
         case = adjudication.current_case(project, me)
-        return _case_page(request, session, case, said=said, unsaved=unsaved)
+        return _case_page(request, session, case, notice=notice, unsaved=unsaved)
     task = task or work.current(project, me)
-    return _work_page(request, session, task, said=said, unsaved=unsaved)
+    return _work_page(request, session, task, notice=notice, unsaved=unsaved)
 
 
 @router.get("/work/lesson/{ticket}")

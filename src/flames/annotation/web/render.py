@@ -73,7 +73,7 @@ def render(
     *,
     session: LoginSession | None = None,
     status_code: int = 200,
-    said: str | None = None,
+    notice: str | None = None,
     unsaved: str = "",
     **context: Any,
 ) -> HTMLResponse:
@@ -84,7 +84,7 @@ def render(
         template: File name, without `.jinja`.
         session: The reader; decides language and navigation, and gives forms their CSRF token.
         status_code: HTTP status.
-        said: Result of the previous form: a key of the strings under `said.`; the query may
+        notice: Result of the previous form: a key of the strings under `notice.`; the query may
             name one, too.
         unsaved: Text of a form that could not be accepted, for the reader to copy.
         **context: Variables of the template.
@@ -95,7 +95,7 @@ def render(
         safe = {name: _safe(value) for name, value in values.items()}
         return Markup(escape(strings[key](lang)).format(**safe))  # noqa: S704  (escaped)
 
-    notice = f"said.{said or request.query_params.get('said')}"
+    notice = f"notice.{notice or request.query_params.get('notice')}"
     html = _environment().get_template(f"{template}.jinja").render(
         t=t,
         lang=lang,

@@ -267,4 +267,4 @@ def change_password(request: Request, session: _Sender, password: FormField = ""
             token = people.open_session(connection, project, session.person)
     except UsageError:
         return _account_page(request, session, "account.short", 400)
-    return _keep_session(request, RedirectResponse("/account?said=password", 303), token)
+    return _keep_session(request, RedirectResponse("/account?notice=password", 303), token)
