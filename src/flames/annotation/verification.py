@@ -45,10 +45,7 @@ def verify(project: Project) -> Verification:
         log = _check_chain(connection, problems)
         _check_settings(connection, project, log, problems)
         ledger = _replay(connection, project, log, problems)
-        _check_assignments(connection, ledger, problems)
-        _check_places(connection, ledger, problems)
-        _check_adjudications(connection, ledger, problems)
-        _check_people(connection, ledger, problems)
+        problems += _table_problems(connection, ledger)
         head = last_event(connection)
         count = len(read_items(connection))
     if len(problems) > _MOST:
@@ -146,48 +143,37 @@ def _places(ledger: Ledger, event: Event) -> int:
     return int(key in ledger.leases or (given is not None and given.answer != "skipped"))
 
 
-def _check_assignments(connection: Connection, ledger: Ledger, problems: list[str]) -> None:
-    expected: dict[tuple[int, int], tuple[Any, ...]] = {
-        key: ("offline" if offline else "leased", None, None)
-        for key, offline in ledger.leases.items()
-    }
-    for key, given in ledger.answers.items():
-        expected[key] = (given.answer, given.score, given.seq)
+def _table_problems(connection: Connection, ledger: Ledger) -> list[str]:
+    """Compares every row of the derived tables with what the events say."""
+    expected: dict[str, Any] = {}
+    for (person, item), offline in ledger.leases.items():
+        expected[_assignment(person, item)] = ("offline" if offline else "leased", None, None)
+    for (person, item), given in ledger.answers.items():
+        expected[_assignment(person, item)] = (given.answer, given.score, given.seq)
+    for item, person in ledger.deciding.items():
+        expected[f"adjudication of item {item}"] = ("leased", person, None)
+    for item, decision in ledger.decisions.items():
+        values = ("settled", decision.person, decision.score)
+        expected[f"adjudication of item {item}"] = values
+    expected |= {f"places taken of item {item}": n for item, n in ledger.taken().items()}
+    expected |= {f"person {number}": tuple(who) for number, who in ledger.people.items()}
+
+    stored: dict[str, Any] = {}
     for row in connection.execute(select(assignments).where(assignments.c.state != "waiting")):
-        wanted = expected.pop((row.person, row.item), None)
-        stored = (row.state, row.score, row.seq)
-        if stored != wanted:
-            problems.append(
-                f"assignment of item {row.item} to person {row.person}: the table says {stored}, "
-                f"the events say {wanted}"
-            )
-    problems += [f"no assignment of item {item} to person {person}" for person, item in expected]
-
-
-def _check_places(connection: Connection, ledger: Ledger, problems: list[str]) -> None:
-    taken = ledger.taken()
-    problems += [
-        f"item {row.id}: the table says that {row.taken} places are taken, "
-        f"the events say {taken[row.id]}"
-        for row in connection.execute(select(items.c.id, items.c.taken))
-        if row.taken != taken[row.id]
+        stored[_assignment(row.person, row.item)] = (row.state, row.score, row.seq)
+    for row in connection.execute(select(adjudications)):
+        score = row.score if row.state == "settled" else None  # an undone decision keeps its score
+        stored[f"adjudication of item {row.item}"] = (row.state, row.person, score)
+    for row in connection.execute(select(items.c.id, items.c.taken).where(items.c.taken != 0)):
+        stored[f"places taken of item {row.id}"] = row.taken
+    for row in connection.execute(select(people)):
+        stored[f"person {row.id}"] = (row.name, row.role, bool(row.active))
+    return [
+        f"{what}: the table says {stored.get(what)}, the events say {expected.get(what)}"
+        for what in sorted(stored.keys() | expected.keys())
+        if stored.get(what) != expected.get(what)
     ]
 
 
-def _check_adjudications(connection: Connection, ledger: Ledger, problems: list[str]) -> None:
-    expected: dict[int, tuple[Any, ...]] = {
-        item: ("leased", person, None) for item, person in ledger.deciding.items()
-    }
-    expected |= {d.item: ("settled", d.person, d.score) for d in ledger.decisions.values()}
-    for row in connection.execute(select(adjudications)):
-        score = row.score if row.state == "settled" else None
-        if expected.pop(row.item, None) != (row.state, row.person, score):
-            problems.append(f"adjudication of item {row.item}: the table differs from the events")
-    problems += [f"no adjudication of item {item}" for item in expected]
-
-
-def _check_people(connection: Connection, ledger: Ledger, problems: list[str]) -> None:
-    rows = connection.execute(select(people))
-    stored = {row.id: (row.name, row.role, bool(row.active)) for row in rows}
-    if stored != {number: tuple(person) for number, person in ledger.people.items()}:
-        problems.append("the people are not those that the events name")
+def _assignment(person: int, item: int) -> str:
+    return f"assignment of item {item} to person {person}"
