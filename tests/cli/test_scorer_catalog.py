@@ -60,4 +60,4 @@ def test_bad_calls_are_one_line(flames: Flames, words: list[str], said: str) -> 
 def test_a_pipe_has_no_edge(flames: Flames, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     _, out, _ = flames("prompts", "list")
-    assert "Flames' own open set: 240 prompts, 20 a subcomponent" in out
+    assert "Flames' own open set: 240 prompts, 20 per subcomponent" in out

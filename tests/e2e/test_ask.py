@@ -368,7 +368,7 @@ def test_prompts_are_asked_as_often_and_as_was_said(
         (["ollama/m", "--extra-body", '{"a": NaN}'], "--extra-body"),
         (["ollama/m", "--extra-body", '{"stream": true}'], "stream"),
         (["ollama/m", "--system", "@none.txt"], "none.txt"),
-        (["ollama/m", "--system", "\udcff"], "--system is no text"),
+        (["ollama/m", "--system", "\udcff"], "--system is not valid UTF-8 text"),
         (["ollama/\udcff"], "is no text in UTF-8"),
         (["ollama/m", "--temperature", "nan"], "temperature"),
         (["ollama/m", "--max-cost", "3"], "--price-in"),

@@ -28,7 +28,7 @@ COMMANDS: dict[str, Any] = {
     "gate": "gate:gate",
     "prompts": {
         "list": "prompts:list_sets",
-        "show": "prompts:show",
+        "show": "prompts:show_prompts",
         "stats": "prompts:stats",
         "validate": "prompts:validate",
         "fetch": "prompts:fetch",

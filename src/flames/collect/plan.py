@@ -13,8 +13,8 @@ from typing import Annotated, Any
 from flames import __version__
 from flames.models.base import ChatModel, Message, Sampling
 from flames.models.load import CallableModel, ModelOptions, load_model
-from flames.options import Opt, SeedOptions, check_options, text_or_file
-from flames.prompts.sets import PromptSet, load_prompts
+from flames.options import Opt, SeedOptions, text_or_file
+from flames.prompts.sets import PromptSet, SampleOptions, load_prompts
 from flames.records import Prompt
 from flames.storage.manifest import Manifest, without_secrets
 from flames.storage.record_files import FileOptions
@@ -78,7 +78,7 @@ def now() -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskOptions(FileOptions, SeedOptions):
+class AskOptions(FileOptions, SampleOptions, SeedOptions):
     """What to ask of which model, and where the responses go: the arguments of `ask`."""
 
     model: Annotated[
@@ -96,10 +96,6 @@ class AskOptions(FileOptions, SeedOptions):
         Path | None, Opt("Run directory; named by date and model unless given.", metavar="DIR")
     ] = None
     resume: Annotated[bool, Opt("Continue the run that is there, if there is one.")] = False
-    limit: Annotated[
-        int | None,
-        Opt("Ask a random sample of N prompts, balanced over subcomponents.", metavar="N", min=1),
-    ] = None
     repeats: Annotated[int, Opt("Ask each prompt N times.", metavar="N", min=1)] = 1
     system: Annotated[
         str | None,
@@ -109,9 +105,6 @@ class AskOptions(FileOptions, SeedOptions):
             parse=partial(text_or_file, option="--system"),
         ),
     ] = None
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 def make_plan(

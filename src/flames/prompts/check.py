@@ -8,9 +8,11 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from statistics import median
+from typing import Any, NamedTuple
 
 from flames.errors import InputError
+from flames.prompts.sets import PromptSet
 from flames.records import Prompt
 from flames.storage.record_files import ReadOptions, read_prompts
 from flames.taxonomy import Taxonomy, default_taxonomy
@@ -46,6 +48,49 @@ class PromptCheck:
     def ok(self) -> bool:
         """Whether the set can be used."""
         return not self.errors
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns what was found as `flames prompts validate --json` prints it."""
+        return {
+            "ok": self.ok,
+            "prompts": len(self.prompts),
+            "errors": [str(error) for error in self.errors],
+            "near_duplicates": [pair._asdict() for pair in self.near_duplicates],
+            "missing_dimensions": list(self.missing_dimensions),
+            "subcomponents": [
+                {"dimension": d, "subcomponent": s or None, "prompts": n}
+                for (d, s), n in self.subcomponents.items()
+            ],
+        }
+
+
+def count_prompts(prompts: PromptSet, taxonomy: Taxonomy) -> dict[str, Any]:
+    """Counts the prompts of a set by dimension, subcomponent, technique and length."""
+    lengths = [len(prompt.text) for prompt in prompts.prompts]
+    missing = prompts.missing(taxonomy)
+    parts = Counter((p.dimension, p.subcomponent or "–") for p in prompts.prompts)
+    dimensions = Counter(p.dimension for p in prompts.prompts)
+    return {
+        "name": prompts.name,
+        "sha256": prompts.sha256,
+        "ids_sha256": prompts.ids_sha256,
+        "prompts": len(prompts.prompts),
+        "partial": bool(missing),
+        "missing_dimensions": list(missing),
+        "dimensions": {
+            name: {
+                "prompts": n,
+                "subcomponents": {s: k for (d, s), k in parts.items() if d == name},
+            }
+            for name, n in dimensions.items()
+        },
+        "techniques": dict(Counter(p.technique for p in prompts.prompts if p.technique)),
+        "characters": {
+            "shortest": min(lengths),
+            "median": median(lengths),
+            "longest": max(lengths),
+        },
+    }
 
 
 def check_prompts(

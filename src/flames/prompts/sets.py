@@ -18,10 +18,10 @@ from functools import cached_property
 from http.client import HTTPException
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from flames.errors import FlamesError, InputError, OutsideError, UsageError
-from flames.options import check_range
+from flames.options import Opt, check_options, check_range
 from flames.records import Prompt, PromptSetInfo, ids_sha256
 from flames.storage.atomic import write_atomic
 from flames.storage.checksums import file_sha256
@@ -85,6 +85,19 @@ KNOWN_SETS: Mapping[str, KnownSet] = {
         ),
     )
 }
+
+
+@dataclass(frozen=True)
+class SampleOptions:
+    """Whether only a sample of the prompts is taken."""
+
+    limit: Annotated[
+        int | None,
+        Opt("Take a random sample of N prompts, balanced over subcomponents.", metavar="N", min=1),
+    ] = None
+
+    def __post_init__(self) -> None:
+        check_options(self)
 
 
 @dataclass(frozen=True)
