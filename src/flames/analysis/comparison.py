@@ -101,11 +101,11 @@ class Comparison(Frozen):
     resamples: int
 
     def room(self, changes: int) -> int:
-        """How many changed prompts each pair shows where so many are to be shown; 10 at least."""
+        """Returns how many changed prompts each pair shows of so many in all; at least 10."""
         return max(changes // max(len(self.pairs), 1), min(changes, 10))
 
     def to_json(self, *, changes: int = SHOWN) -> str:
-        """The JSON that programs read; characters that could steer a terminal are escaped.
+        """Returns the JSON for programs; characters that could steer a terminal are escaped.
 
         Args:
             changes: How many changed prompts it holds, shared among the pairs; 10 a pair at

@@ -93,7 +93,7 @@ def spending_of(target: str | Path) -> list[Spending]:
 
 
 def measure_spending(verdicts: Iterable[Verdict]) -> list[Spending]:
-    """What each scorer took, in order of appearance; a cascade's with its steps."""
+    """Adds up what each scorer took, in order of appearance; a cascade's with its steps."""
     sums: dict[str, _Sum] = {}
     steps: dict[str, dict[str, _Sum]] = {}
     for verdict in verdicts:

@@ -214,7 +214,7 @@ def compare_scorers(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> ScorerDifference | None:
-    """The accuracy of a scorer less that of another one, paired.
+    """Computes the accuracy of a scorer minus that of another one, paired.
 
     Returns:
         None where there is no response that both scored.
@@ -256,7 +256,7 @@ def _cost(verdicts: Iterable[Verdict]) -> dict[str, Any] | None:
 
 
 def majority_labels(rows: Iterable[Labelled]) -> dict[str, int]:
-    """The most frequent label of each dimension; the better one of two that are as frequent."""
+    """Returns the most frequent label per dimension; of two equally frequent, the better."""
     counts: dict[str, Counter[int]] = {}
     for row in rows:
         if row.score is not None:
@@ -267,7 +267,7 @@ def majority_labels(rows: Iterable[Labelled]) -> dict[str, int]:
 
 
 def keys_sha256(keys: Iterable[Key]) -> str:
-    """SHA-256 over sorted keys, one a line: the same for the same responses."""
+    """Returns the SHA-256 over sorted keys, one per line: equal for the same responses."""
     lines = sorted(f"{key.prompt_id}\t{key.model}\t{key.sample}" for key in keys)
     return hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest()
 

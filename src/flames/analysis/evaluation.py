@@ -122,5 +122,5 @@ class Evaluation(Frozen):
     resamples: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in JSON."""
+        """Returns it as JSON data."""
         return self.model_dump(by_alias=True)

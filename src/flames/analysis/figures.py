@@ -55,7 +55,7 @@ class LabelledScore:
 def scorer_metrics(
     rows: Sequence[LabelledScore], categories: tuple[int, ...], name: str, seed: int, resamples: int
 ) -> ScorerMetrics:
-    """Everything that can be said of a group.
+    """Computes all metrics of a group.
 
     Args:
         rows: The group's responses.
@@ -121,7 +121,7 @@ def scorer_metrics(
 
 
 def macro_f1(tables: Array) -> Array:
-    """Macro-F1 of confusion tables, shape (..., K, K), rows the labels.
+    """Computes the macro-F1 of confusion tables, shape (..., K, K), rows the labels.
 
     The mean over the categories that are given or predicted at all.
     """
@@ -160,7 +160,7 @@ class _Totals:
         self.point, self._draws = parted(matrix.sum(0, keepdims=True)), parted(draws)
 
     def estimate(self, value: Callable[[_Blocks], Array], scale: float = 100.0) -> Estimate | None:
-        """A value with its interval; None where it is not defined."""
+        """Returns a value with its interval; None where it is undefined."""
         point = float(value(self.point)[0])
         if np.isnan(point):
             return None
@@ -297,7 +297,7 @@ def _tau_estimate(by_label: Array, by_score: Array, drawn: Array) -> Estimate | 
 
 
 def kendall_tau(first: Array, second: Array) -> Array:
-    """Kendall's tau-b of rows of values, shape (draws, models); NaN where all are tied.
+    """Computes Kendall's tau-b of rows, shape (draws, models); NaN where all are tied.
 
     Source: Kendall 1945.
     """

@@ -56,7 +56,7 @@ class RuleResult:
 def parse_limit(
     text: str, what: str, taxonomy: Taxonomy, *, default: str | None = None
 ) -> tuple[str, float]:
-    """`Data protection=80` as a name that results know and a number.
+    """Parses `Data protection=80` into a name that results know and a number.
 
     Args:
         text: NAME=NUMBER, or NUMBER alone where there is a default name. `%` may follow.
@@ -102,7 +102,7 @@ def _plain(name: str) -> str:
 def parse_limits(
     texts: Iterable[str], what: str, taxonomy: Taxonomy, *, default: str | None = None
 ) -> dict[str, float]:
-    """Several limits by name.
+    """Parses several limits by name.
 
     Raises:
         UsageError: One of them is none, or a name stands there twice.
@@ -117,7 +117,7 @@ def parse_limits(
 
 
 def parse_share(text: str, what: str) -> float:
-    """`1%` or `1` as 1.0 per cent.
+    """Parses `1%` or `1` as 1.0 per cent.
 
     Raises:
         UsageError: It is no per cent.
@@ -307,7 +307,7 @@ class GateOutcome:
 
 
 def to_junit(checked: Sequence[RuleResult]) -> str:
-    """JUnit XML: a test case a rule."""
+    """Returns JUnit XML with one test case per rule."""
     failures = sum(not each.passed for each in checked)
     suite = ElementTree.Element(
         "testsuite", name="flames gate", tests=str(len(checked)), failures=str(failures)
@@ -326,7 +326,7 @@ def to_junit(checked: Sequence[RuleResult]) -> str:
 
 
 def to_summary(checked: Sequence[RuleResult]) -> str:
-    """Markdown for a step summary; everything that came from outside is escaped."""
+    """Returns Markdown for a step summary; text from outside is escaped."""
     failed = sum(not each.passed for each in checked)
     title = f"{failed} of {len(checked)} rules broken" if failed else f"{len(checked)} rules kept"
     lines = [f"### Flames gate: {title}", "", "| | model | rule | found |", "|---|---|---|---|"]

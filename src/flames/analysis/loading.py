@@ -91,7 +91,7 @@ def load_sources(
 def taxonomy_of(
     paths: Sequence[str | os.PathLike[str]], given: str | Path | None = None
 ) -> Taxonomy:
-    """The taxonomy to read sources with.
+    """Returns the taxonomy to read sources with.
 
     Args:
         paths: As for `load_sources`.
@@ -118,7 +118,7 @@ def mappings_of(
     mapping: Mapping[str, str],
     encoding: str | None = None,
 ) -> list[dict[str, str]]:
-    """What one mapping of columns means for each of several files.
+    """Returns the part of a column mapping that applies to each of several files.
 
     Args:
         paths: As for `load_sources`.
@@ -266,7 +266,7 @@ def _prompts(
 
 
 def from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
-    """The run's prompts with one scorer's verdicts, those that are missing filled in."""
+    """Returns a run's prompts with one scorer's verdicts; missing ones are filled in."""
     files: dict[str, Path | None] = {**run.verdict_files()}
     if scorer is not None:
         files = {name: file for name, file in files.items() if scorer_matches(name, scorer)}

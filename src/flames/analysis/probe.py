@@ -80,7 +80,7 @@ class ProbeReport(Frozen):
     probes: tuple[ProbeResult, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Returns it as JSON data."""
         return self.model_dump(by_alias=True)
 
 
@@ -294,28 +294,28 @@ _HAN = re.compile(r"(?<=[一-鿿])(?=[一-鿿])")
 
 
 def padding(text: str) -> str | None:
-    """The same response with empty phrases behind it, as long as itself or longer."""
+    """Appends empty phrases, at least as long as the response itself."""
     times = max(1, -(-len(text) // len(PADDING)))
     return text + "\n\n" + "\n".join([PADDING] * times)
 
 
 def disclaimer(text: str) -> str | None:
-    """A disclaimer in front."""
+    """Puts a disclaimer in front."""
     return DISCLAIMER + text
 
 
 def refusal(text: str) -> str | None:
-    """A refusal in front of a body that goes on as if it had not been said."""
+    """Puts a refusal in front; the body goes on as before."""
     return REFUSAL + text
 
 
 def order(text: str) -> str | None:
-    """An instruction to the judge at the end."""
+    """Appends an instruction to the judge."""
     return text + ORDER
 
 
 def sections(text: str) -> str | None:
-    """Its paragraphs in reverse order; its sentences where there is but one paragraph."""
+    """Reverses the order of paragraphs, or of sentences in a single paragraph."""
     parts = [part for part in re.split(r"\n\s*\n|\n", text) if part.strip()]
     if len(parts) > 1:
         return "\n".join(reversed(parts))
@@ -324,7 +324,7 @@ def sections(text: str) -> str | None:
 
 
 def traditional(text: str) -> str | None:
-    """In traditional characters (OpenCC's dictionaries).
+    """Converts to traditional characters (OpenCC's dictionaries).
 
     Raises:
         MissingExtraError: The extra `probes` is not installed.
@@ -334,7 +334,7 @@ def traditional(text: str) -> str | None:
 
 
 def zero_width(text: str) -> str | None:
-    """A zero-width space between every two Chinese characters."""
+    """Inserts a zero-width space between every two Chinese characters."""
     changed = _HAN.sub(ZERO_WIDTH, text)
     return changed if changed != text else None
 

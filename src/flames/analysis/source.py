@@ -116,12 +116,12 @@ class Source:
 
 
 def scorer_matches(scorer_id: str, wanted: str) -> bool:
-    """Whether a scorer goes by that id, or by that name without its version."""
+    """Checks whether a scorer has that id, or that name without its version."""
     return scorer_id == wanted or scorer_id.rpartition("@")[0] == wanted
 
 
 def display_names(sources: Sequence[Source], *, beside_scorers: bool = False) -> list[str]:
-    """What sources are called side by side: their models; where that is not enough, their files.
+    """Returns names that tell sources apart: models or, where these are equal, files.
 
     Args:
         sources: All that are shown.
@@ -145,7 +145,7 @@ def display_names(sources: Sequence[Source], *, beside_scorers: bool = False) ->
 
 
 def reworded_ids(first: Mapping[str, Prompt], second: Mapping[str, Prompt]) -> list[str]:
-    """The ids that stand for prompts of another text on either side, in the first one's order."""
+    """Returns the ids that mean prompts with different texts, in the first one's order."""
     return [
         known
         for known, prompt in first.items()
@@ -167,7 +167,7 @@ def reworded_notes(sources: Sequence[Source]) -> list[tuple[Note, ...]]:
 
 
 def fill_unasked(source: Source, prompts: PromptSet) -> Source:
-    """The source as a measurement of a whole prompt set, in the set's order.
+    """Returns the source as a measurement of a whole prompt set, in the set's order.
 
     Prompts without a verdict become unscored with the reason `not asked`. Verdicts on other
     prompts, or on another text under a prompt's id, are left out, which a note says. The result

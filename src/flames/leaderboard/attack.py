@@ -54,11 +54,11 @@ class AttackTable:
     cells: dict[tuple[str, AttackSet], AttackCell]
 
     def cell(self, model: str, column: AttackSet) -> AttackCell | None:
-        """What is known of that model on that set."""
+        """Returns what is known of that model on that set."""
         return self.cells.get((model, column))
 
     def to_dict(self) -> dict[str, Any]:
-        """For programs: one object a known cell."""
+        """Returns it as JSON data, one object per known cell."""
         return {
             "schema": 1,
             "paper": PAPER,

@@ -126,7 +126,7 @@ class _Precision:
     score: int = 0
 
     def at(self, cell: Cell) -> _Precision:
-        """A cell's own: the column's, or more where the cell shows more."""
+        """Returns a cell's precision: the column's, or more where the cell shows more."""
         rate, score = _decimals(cell)
         return _Precision(max(self.rate, rate), max(self.score, score))
 

@@ -153,7 +153,7 @@ class LeaderboardEntry(_Part):
         return f"{safe_name(self.title).casefold()[:80]}-{digest}.json"
 
     def to_json(self) -> str:
-        """The file's text."""
+        """Returns the text of the file."""
         data = self.model_dump(by_alias=True, exclude_none=True, mode="json")
         return json.dumps(data, ensure_ascii=False, indent=2) + "\n"
 
@@ -167,7 +167,7 @@ def entry_of(
     link: str | None = None,
     contact: str | None = None,
 ) -> LeaderboardEntry:
-    """An entry from verdicts.
+    """Builds an entry from verdicts.
 
     Raises:
         InputError: `date`, `name`, `link` or `contact` is not fit for an entry, or the verdicts

@@ -71,7 +71,7 @@ def board_lists(
     releases: Sequence[str] = RELEASES,
     resamples: int = RESAMPLES,
 ) -> list[BoardList]:
-    """Every list: measured ones, the largest first, then the published ones, newest first.
+    """Returns all lists: measured ones, the largest first, then published ones, newest first.
 
     Published tables are of Flames' own dimensions and stand beside its taxonomy only.
     """

@@ -19,7 +19,7 @@ def possible_counts(
     score_decimals: int = 1,
     limit: int = 100,
 ) -> list[tuple[int, ...]]:
-    """The counts, best score first, that are printed as this rate and this score.
+    """Lists the counts, best score first, that are printed as this rate and this score.
 
     Args:
         n: Prompts.
@@ -43,12 +43,12 @@ def possible_counts(
 
 
 def half_unit(decimals: int) -> Fraction:
-    """Half a unit of the last printed digit."""
+    """Returns half a unit of the last printed digit."""
     return Fraction(1, 2 * 10**decimals)
 
 
 def best_counts(n: int, rate: Decimal | None, decimals: int) -> range:
-    """The numbers of best scores that are printed as this rate."""
+    """Returns the numbers of best scores that are printed as this rate."""
     if rate is None:
         return range(n + 1)
     return _whole_within(Fraction(rate) * n / 100, half_unit(decimals) * n / 100, 0, n)
@@ -62,7 +62,7 @@ def _whole_within(middle: Fraction, half: Fraction, low: int, high: int) -> rang
 def counts_with_best(
     n: int, scale: Sequence[int], best: int, score: Decimal | None, decimals: int
 ) -> Iterator[tuple[int, ...]]:
-    """The counts with `best` best scores that are printed as this score."""
+    """Yields the counts with `best` best scores that are printed as this score."""
     lower, rest = scale[1:], n - best
     lowest, highest = lower[-1] * rest, lower[0] * rest
     sums = range(lowest, highest + 1)
@@ -92,32 +92,32 @@ def _split(total: int, items: int, steps: Sequence[int]) -> Iterator[tuple[int, 
 
 
 def printed(value: Fraction, decimals: int) -> str:
-    """A number with so many decimals, halves rounded up."""
+    """Formats a number with so many decimals, halves rounded up."""
     scaled = value * 10**decimals
     whole = math.floor(scaled + Fraction(1, 2))
     return f"{Decimal(whole).scaleb(-decimals):f}"
 
 
 def rate_of(counts: Sequence[int]) -> Fraction:
-    """The harmless rate in per cent."""
+    """Returns the harmless rate in per cent."""
     return Fraction(100 * counts[0], sum(counts))
 
 
 def score_of(counts: Sequence[int], scale: Sequence[int]) -> Fraction:
-    """The harmless score out of 100."""
+    """Returns the harmless score out of 100."""
     total = sum(count * value for count, value in zip(counts, scale, strict=True))
     return Fraction(100 * total, scale[0] * sum(counts))
 
 
 def all_at(best: int, n: int, scale: Sequence[int], place: int) -> tuple[int, ...]:
-    """Counts with `best` best scores and all others at one place of the scale."""
+    """Returns counts with `best` best scores and all others at one place of the scale."""
     counts = [best] + [0] * (len(scale) - 1)
     counts[place] += n - best
     return tuple(counts)
 
 
 def around(middle: Fraction, n: int) -> list[int]:
-    """The one or two whole numbers of [0, n] next to `middle`, nearest first."""
+    """Returns the one or two whole numbers of [0, n] next to `middle`, nearest first."""
     near = {min(max(number, 0), n) for number in (math.floor(middle), math.ceil(middle))}
     return sorted(near, key=lambda k: abs(k - middle))
 
@@ -125,7 +125,7 @@ def around(middle: Fraction, n: int) -> list[int]:
 def nearest_scores(
     score: Decimal, n: int, scale: Sequence[int], decimals: int, bests: Iterable[int]
 ) -> tuple[str, ...]:
-    """The printable scores next to one, from below and from above."""
+    """Returns the printable scores next to one, from below and from above."""
     unit = Fraction(scale[0] * n, 100)
     target = Fraction(score) * unit
     found: dict[bool, int] = {}

@@ -49,7 +49,7 @@ class PublishedRow(NamedTuple):
 
 
 def published(release: str = LATEST) -> tuple[PublishedRow, ...]:
-    """The rows of one release, in its order.
+    """Returns the rows of one release, in its order.
 
     Raises:
         UsageError: There is no such release.
@@ -60,7 +60,7 @@ def published(release: str = LATEST) -> tuple[PublishedRow, ...]:
 
 
 def published_counts(release: str = LATEST) -> Mapping[str, Mapping[str, tuple[int, ...]]]:
-    """Model → dimension → label counts, best score first, in the table's order."""
+    """Returns model → dimension → label counts, best score first, in the table's order."""
     models: dict[str, dict[str, tuple[int, ...]]] = {}
     for row in published(release):
         if row.counts is not None:
@@ -83,7 +83,7 @@ class CountedVerdicts:
 def published_results(
     release: str = LATEST, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> dict[str, Result]:
-    """Model → what is measured from its label counts, in the table's order."""
+    """Measures each model's label counts, in the table's order."""
     results = {}
     for model, dimensions in published_counts(release).items():
         n = sum(map(sum, dimensions.values()))

@@ -107,7 +107,7 @@ def rank_models(
 
 
 def has_scores(result: Result, dimension: str) -> bool:
-    """Whether a result has a scored response in a dimension."""
+    """Checks whether a result has a scored response in a dimension."""
     return dimension in result.dimensions and result.dimensions[dimension].scored > 0
 
 

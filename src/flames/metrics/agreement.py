@@ -104,7 +104,7 @@ class Ratings:
         return table
 
     def clusters(self) -> NDArray[np.int64]:
-        """The number of each unit's prompt, shape (units,)."""
+        """Returns the number of each unit's prompt, shape (units,)."""
         numbers: dict[str, int] = {}
         return np.array(
             [numbers.setdefault(unit.prompt_id, len(numbers)) for unit in self.units],
@@ -113,7 +113,7 @@ class Ratings:
 
 
 def rater_name(verdict: Verdict) -> str:
-    """Who gave a verdict: the annotator where there is one, or else the scorer."""
+    """Returns who gave a verdict: the annotator where there is one, or else the scorer."""
     return verdict.annotator or verdict.scorer
 
 
@@ -123,7 +123,7 @@ def ratings_of(
     *,
     rater: Callable[[Verdict], str] = rater_name,
 ) -> dict[str, Ratings]:
-    """The scores of each dimension as a table; unscored verdicts are missing ratings.
+    """Returns the scores of each dimension as a table; unscored verdicts are missing ratings.
 
     Args:
         verdicts: In any order. Where one rater gave several on a unit, the last one counts.
@@ -164,7 +164,7 @@ def measure_agreement(
     seed: int = 0,
     resamples: int = 2_000,
 ) -> Agreement:
-    """Agreement of everybody with everybody, over all units and a dimension.
+    """Measures the agreement of all raters, over all units and per dimension.
 
     Args:
         verdicts: Of at least two raters on the same responses.

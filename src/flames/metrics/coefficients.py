@@ -20,7 +20,7 @@ Weights = Literal["linear", "quadratic"] | None
 
 
 def coincidences(codes: NDArray[np.int64], k: int) -> Array:
-    """The coincidences of each unit, shape (units, K, K); zero where it has one rating."""
+    """Returns the coincidences of each unit, shape (units, K, K); zero with one rating."""
     counts = (codes[:, :, None] == np.arange(k)).sum(1).astype(float)
     ratings = counts.sum(1)
     pairs = counts[:, :, None] * counts[:, None, :]
@@ -31,7 +31,7 @@ def coincidences(codes: NDArray[np.int64], k: int) -> Array:
 
 
 def alpha_of(coincidence: Array, level: Level) -> Array:
-    """Krippendorff's alpha for matrices of coincidences, shape (..., K, K); NaN if undefined."""
+    """Computes Krippendorff's alpha of coincidences, shape (..., K, K); NaN if undefined."""
     margin = coincidence.sum(-1)
     total = margin.sum(-1)
     if level == "nominal":
@@ -48,7 +48,7 @@ def alpha_of(coincidence: Array, level: Level) -> Array:
 
 
 def kappa_of(table: Array, weights: Weights) -> Array:
-    """Cohen's kappa for tables of two raters, shape (..., K, K); NaN where it is undefined."""
+    """Computes Cohen's kappa of tables of two raters, shape (..., K, K); NaN if undefined."""
     distance = _distances(table.shape[-1], weights)
     total = table.sum((-1, -2))
     margins = table.sum(-1)[..., :, None] * table.sum(-2)[..., None, :]
@@ -66,7 +66,7 @@ def _distances(k: int, weights: Weights) -> Array:
 
 
 def unit_agreement(codes: NDArray[np.int64], k: int) -> Array:
-    """The share of agreeing pairs of each unit, shape (units,); 0 where it has one rating."""
+    """Returns the share of agreeing pairs per unit, shape (units,); 0 with one rating."""
     ratings = (codes >= 0).sum(1)
     agreeing = np.trace(coincidences(codes, k), axis1=1, axis2=2)
     return np.asarray(agreeing / np.maximum(ratings, 1))
@@ -75,7 +75,7 @@ def unit_agreement(codes: NDArray[np.int64], k: int) -> Array:
 def confusion_matrix(
     reference: ArrayLike, other: ArrayLike, categories: Sequence[float]
 ) -> NDArray[np.int64]:
-    """How often `reference` gave category i where `other` gave j, in the categories' order.
+    """Counts how often `reference` gave category i where `other` gave j.
 
     Args:
         reference: Shape (units,), NaN for a missing rating.
@@ -104,7 +104,7 @@ def cohen_kappa(
     weights: Weights = None,
     categories: Sequence[float] | None = None,
 ) -> float | None:
-    """Cohen's kappa of two raters over the units that both rated.
+    """Computes Cohen's kappa of two raters over the units that both rated.
 
     Args:
         first: Shape (units,), NaN for a missing rating.

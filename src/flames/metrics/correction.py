@@ -94,7 +94,7 @@ class _Stratum:
         return len(self.human)
 
     def by_prompt(self, rows: Array) -> Array:
-        """Rows of responses (all, or the labelled ones) added up by prompt."""
+        """Adds up rows of responses (all, or the labelled ones) by prompt."""
         totals = np.zeros((int(self.prompts.max()) + 1, rows.shape[1]))
         np.add.at(totals, self.prompts[: len(rows)], rows)
         return totals
@@ -337,12 +337,12 @@ class Powered:
     floor: float
 
     def variance(self, times: float = 1.0) -> float:
-        """Of the estimate, with `times` as many labels, or everything labelled."""
+        """Returns the variance with `times` as many labels, or with everything labelled."""
         return self.residual / min(self.size * times, self.total) + self.floor
 
 
 def powered_mean(human: Array, scorer: Array, everything: Array, weights: Array) -> Powered:
-    """The prediction-powered mean.
+    """Computes the prediction-powered mean.
 
     Args:
         human: What people said, shape (labelled,).
@@ -371,7 +371,7 @@ def powered_mean(human: Array, scorer: Array, everything: Array, weights: Array)
 
 
 def times_for_width(fits: Sequence[Powered], now: float, wanted: float) -> float | None:
-    """How many times as many labels bring an interval from one width to another.
+    """Returns how many times as many labels bring an interval from one width to another.
 
     The width follows the root of the variance of the mean over `fits`.
 

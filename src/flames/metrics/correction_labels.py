@@ -59,7 +59,7 @@ class Label:
 
 
 def probability_of(label: Verdict) -> float:
-    """The inclusion probability that a label carries.
+    """Returns the inclusion probability that a label carries.
 
     Raises:
         InputError: It carries none, or none in (0, 1].
@@ -98,7 +98,7 @@ def usable_labels(
     random_sample: bool,
     target_width: float | None,
 ) -> tuple[dict[Key, Label], LabelUse]:
-    """The labels on responses that the scorer scored, several on one response together.
+    """Returns the labels on scored responses, several on one response together.
 
     Raises:
         InputError: A label has no usable probability, or another one or another dimension than

@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 
 
 def wilson(successes: float, n: float, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval for a share (Wilson 1927; Newcombe 1998, method 3).
+    """Computes Wilson's score interval of a share (Wilson 1927; Newcombe 1998, method 3).
 
     Args:
         successes: How many of `n` succeeded; any real number in [0, n].
@@ -54,7 +54,7 @@ def wilson(successes: float, n: float, *, confidence: float = 0.95) -> tuple[flo
 
 
 def effective_size(successes: Array, sizes: Array) -> float:
-    """How many independent observations clustered ones are worth, for a share.
+    """Returns how many independent observations clustered ones are worth, for a share.
 
     Several responses to one prompt resemble each other. The observations are divided by the
     design effect, the variance of the share that the clusters show (the linearised ratio
@@ -86,7 +86,7 @@ METHOD = "stratified bootstrap"
 
 
 def stream(seed: int, *names: object) -> np.random.Generator:
-    """A random stream of its own for each name, whatever else is drawn."""
+    """Returns a random stream that depends only on seed and names."""
     spelt = (str(name).encode("utf-8", "surrogatepass") for name in names)
     return np.random.default_rng([seed, *map(zlib.crc32, spelt)])
 
@@ -98,7 +98,7 @@ def draw_totals(
     rng: np.random.Generator,
     weights: Array | float = PRIOR,
 ) -> Array:
-    """Weighted column totals of one stratum, resampled by prompt.
+    """Draws weighted column totals of one stratum, resampled by prompt.
 
     Args:
         outcomes: One row a prompt, shape (prompts, columns); several responses to a prompt are
@@ -123,7 +123,7 @@ def draw_counted(
     rng: np.random.Generator,
     weights: Array | float = PRIOR,
 ) -> Array:
-    """`draw_totals` for outcomes that are already counted: row `i` occurs `times[i]` times."""
+    """Draws as `draw_totals`, for outcomes with counts: row `i` occurs `times[i]` times."""
     rows, place = np.unique(np.vstack([patterns, ends]), axis=0, return_inverse=True)
     own = np.concatenate([times, np.broadcast_to(weights, len(ends))])
     shapes = np.bincount(place, weights=own)  # equal rows are drawn together
@@ -133,13 +133,13 @@ def draw_counted(
 def percentile_interval(
     draws: Array, value: float, *, confidence: float = 0.95
 ) -> tuple[float, float]:
-    """The equal-tailed interval of the draws, widened to hold the estimate where it must."""
+    """Returns the equal-tailed interval of the draws, widened to hold the estimate."""
     tail = (1 - confidence) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     return min(float(low), value), max(float(high), value)
 
 
 def mean_of(draws: Iterable[Array]) -> Array:
-    """The unweighted mean over strata, draw by draw."""
+    """Returns the unweighted mean over strata, draw by draw."""
     parts = list(draws)
     return np.asarray(sum(parts[1:], start=parts[0]) / len(parts))

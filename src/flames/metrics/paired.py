@@ -28,7 +28,7 @@ POWER = 0.8
 
 
 def mcnemar_exact(better: int, worse: int) -> float:
-    """McNemar's exact test: two-sided p value of so many changes for better and for worse.
+    """Computes the two-sided p value of McNemar's exact test.
 
     Its size never exceeds the nominal level.
     """
@@ -42,7 +42,7 @@ def mcnemar_exact(better: int, worse: int) -> float:
 
 
 def sign_flip_test(differences: Sequence[Array], resamples: int, rng: np.random.Generator) -> float:
-    """Permutation test of the mean over strata of the mean difference of pairs; two-sided.
+    """Tests the mean over strata of mean paired differences by permutation; two-sided.
 
     Under the hypothesis that the two models are exchangeable, every pair might as well have
     been the other way round. The observed assignment counts as one of the drawn ones, so that
@@ -67,7 +67,7 @@ def sign_flip_test(differences: Sequence[Array], resamples: int, rng: np.random.
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction (1979), in the given order."""
+    """Corrects p values by Holm's step-down method (1979), in the given order."""
     corrected = [0.0] * len(p_values)
     worst = 0.0
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
@@ -78,7 +78,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def detectable(differences: Sequence[Array], widest: Sequence[float], alpha: float = 0.05) -> float:
-    """The least mean difference over strata that a test of this size shows with 80 % power.
+    """Returns the least mean difference over strata that is detected with 80 % power.
 
     It supposes as much variation of the pairs as there is, and never none; at most it is all
     that the scale allows.
@@ -127,7 +127,7 @@ class Pairs:
 
 
 def difference_draws(pairs: Pairs, resamples: int, rng: np.random.Generator) -> Array:
-    """The mean difference, resampled by prompt; two pseudo-prompts differ all the way.
+    """Draws the mean difference by prompt; two pseudo-prompts differ as far as possible.
 
     Returns:
         Shape (resamples,).

@@ -70,7 +70,7 @@ class Measurable(Protocol):
 
 
 def rate_estimate(group: Tally) -> Estimate:
-    """The harmless rate with Wilson's interval; repeats count for what they are worth."""
+    """Computes the harmless rate with Wilson's interval, at the effective sample size."""
     clustered = group.scored > len(group.outcomes)
     size: float = group.scored
     if clustered:
@@ -128,7 +128,7 @@ def _named_groups(
 
 
 def subcomponent_names(taxonomy: Taxonomy) -> dict[tuple[str, str], str]:
-    """What results call a subcomponent: its name, after the dimension's where two share it."""
+    """Returns what results call a subcomponent; with its dimension where two share a name."""
     pairs = [(d.name, part.name) for d in taxonomy.dimensions for part in d.subcomponents]
     times = Counter(part for _, part in pairs)
     return {
@@ -244,7 +244,7 @@ def _overall(
 
 
 def coverage(verdicts: Iterable[Verdict]) -> Coverage:
-    """How many of the verdicts are of a response with text, and how many hold a score."""
+    """Counts the verdicts on responses with text, and those with a score."""
     total = answered = scored = truncated = 0
     unscored: Counter[str] = Counter()
     for verdict in verdicts:

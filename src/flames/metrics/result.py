@@ -83,7 +83,7 @@ class Note:
         return Text(zh=form.zh.format(**params), en=form.en.format(**params))
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the note as it is written: code, parameters, and the English sentence."""
+        """Returns the JSON report; `name` only where there is one."""
         return {"code": self.code, **dict(self.params), "text": str(self)}
 
     def __str__(self) -> str:

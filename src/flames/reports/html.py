@@ -34,7 +34,7 @@ def render_html(
     lang: Language,
     corrections: Sequence[Correction] = (),
 ) -> str:
-    """The whole report as a page, with every response that the sources hold.
+    """Returns the whole report as a page, with every response that the sources hold.
 
     Args:
         results: What was measured, in the sources' order.
@@ -152,7 +152,7 @@ def _measured_latest() -> tuple[tuple[str, Result], ...]:
 
 
 def helpers() -> dict[str, Any]:
-    """What `result.html.jinja` needs of its context, beside the page's own helpers."""
+    """Returns what `result.html.jinja` needs of its context beside the page's own helpers."""
     return {
         "release": LATEST,
         "chosen": _CHOSEN,
@@ -185,7 +185,7 @@ class _Table(Generic[_T]):
 def browser_data(
     sources: Sequence[Source], names: Sequence[str], taxonomy: Taxonomy
 ) -> dict[str, Any]:
-    """What `report.js` shows, filters and searches.
+    """Returns what `report.js` shows, filters and searches.
 
     A response judged by several scorers stands there once, with all its verdicts; two files'
     different responses to the same prompt stand there both.

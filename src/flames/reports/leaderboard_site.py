@@ -18,7 +18,7 @@ from flames.options import Opt
 from flames.reports.charts import radar
 from flames.reports.html import helpers, section_of
 from flames.reports.page import render_page
-from flames.reports.words import load_strings
+from flames.reports.words import say
 from flames.storage.atomic import to_csv, write_atomic
 from flames.storage.record_files import TaxonomyOptions
 from flames.storage.run_dir import safe_name
@@ -35,28 +35,22 @@ class _Site:
     lists: list[BoardList]
     taxonomy: Taxonomy
     lang: Language
-    words: dict[str, Text]
     slugs: dict[str, str]
 
     def title(self, board: BoardList) -> Text:
-        """What a list is called."""
+        """Returns what a list is called."""
         if board.release is not None:
-            return self.said("list.published", release=board.release)
+            return say("list.published", release=board.release)
         repeats = f" × {board.samples}" if board.samples > 1 else ""
         name = board.prompt_set.name + repeats
-        return self.said("list.measured", set=name, scorer=board.scorer)
-
-    def said(self, key: str, **values: object) -> Text:
-        """Words with their values filled in."""
-        text = self.words[key]
-        return Text(zh=text.zh.format(**values), en=text.en.format(**values))
+        return say("list.measured", set=name, scorer=board.scorer)
 
     def path(self, board: BoardList) -> str:
-        """Where a list's page stands; the first list is the site's front page."""
+        """Returns where a list's page is; the first list is the site's front page."""
         return "index.html" if board is self.lists[0] else f"lists/{board.slug}.html"
 
     def render(self, template: str, *, title: Text, depth: int, here: str, **context: Any) -> str:
-        """One page; `depth` counts the folders it stands in."""
+        """Renders one page; `depth` counts the folders that it is in."""
         return render_page(
             template,
             title=title,
@@ -106,8 +100,7 @@ def build_site(
     lists = board_lists(entries, taxonomy, releases=releases, resamples=resamples)
     if not lists:
         raise UsageError("there are neither entries nor published tables to show")
-    words = load_strings()
-    site = _Site(lists, taxonomy, lang, words, _slugs(lists))
+    site = _Site(lists, taxonomy, lang, _slugs(lists))
     files = dict(_pages(site))
     files |= _downloads(site)
     written = [write_atomic(out / name, text) for name, text in files.items()]
@@ -187,7 +180,7 @@ def _pages(site: _Site) -> Iterator[tuple[str, str]]:
     for board in site.lists:
         path = site.path(board)
         depth = path.count("/")
-        title = site.words["site.title"] if depth == 0 else site.title(board)
+        title = say("site.title") if depth == 0 else site.title(board)
         yield (
             path,
             site.render(
@@ -229,7 +222,7 @@ def _pages(site: _Site) -> Iterator[tuple[str, str]]:
         "attack.html",
         site.render(
             "attack.html.jinja",
-            title=site.words["attack"],
+            title=say("attack"),
             depth=0,
             here="attack.html",
             table=attack_table(
@@ -239,7 +232,7 @@ def _pages(site: _Site) -> Iterator[tuple[str, str]]:
     )
     yield (
         "submit.html",
-        site.render("submit.html.jinja", title=site.words["submit"], depth=0, here="submit.html"),
+        site.render("submit.html.jinja", title=say("submit"), depth=0, here="submit.html"),
     )
 
 

@@ -40,7 +40,7 @@ _IN_SCRIPT = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
 
 def script_json(data: Any) -> Markup:
-    """JSON that may stand inside a `<script>` element, whatever text it holds."""
+    """Returns JSON that is safe inside a `<script>` element, whatever text it holds."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup(_IN_SCRIPT.sub(lambda found: f"\\u{ord(found[0]):04x}", text))  # noqa: S704
 

@@ -27,7 +27,7 @@ class GroupRow:
 
 
 def dimension_of(taxonomy: Taxonomy, name: str) -> Dimension | None:
-    """The taxonomy's dimension of that name, if it is one."""
+    """Returns the taxonomy's dimension of that name, if it is one."""
     try:
         return taxonomy.dimension(name)
     except InputError:
@@ -41,19 +41,19 @@ def dimension_label(taxonomy: Taxonomy, name: str) -> Text:
 
 
 def score_tone(value: int, scale: Sequence[int]) -> str:
-    """The colour class of a score: `s3` for the best, `s1` for the worst, `s2` between."""
+    """Returns the colour class of a score: `s3` for the best, `s1` for the worst."""
     return "s3" if value == scale[0] else "s1" if value == scale[-1] else "s2"
 
 
 def levels_of(rows: Sequence[GroupRow], taxonomy: Taxonomy) -> list[tuple[str, Text]]:
-    """Every score that stands in the rows, best first, with what it is called."""
+    """Returns every score in the rows, best first, with what it is called."""
     found = sorted({value for row in rows for value in row.scale}, reverse=True)
     names = {level.score: level.name for level in taxonomy.levels}
     return [(str(value), names.get(value, same(str(value)))) for value in found]
 
 
 def dimension_rows(result: Result, taxonomy: Taxonomy) -> list[GroupRow]:
-    """The measured dimensions in the taxonomy's order, each followed by its subcomponents."""
+    """Returns the dimensions in the taxonomy's order, each followed by its subcomponents."""
     order = {name: position for position, name in enumerate(taxonomy.names)}
     rows: list[GroupRow] = []
     placed: set[str] = set()
@@ -78,7 +78,7 @@ def dimension_rows(result: Result, taxonomy: Taxonomy) -> list[GroupRow]:
 
 
 def technique_rows(result: Result) -> list[GroupRow]:
-    """The techniques."""
+    """Returns one row per technique."""
     return [
         GroupRow("technique", name, name_of("technique", name), group, _scores(group))
         for name, group in result.techniques.items()
@@ -90,7 +90,7 @@ def _scores(group: Group) -> tuple[int, ...]:
 
 
 def missing_dimensions(result: Result, taxonomy: Taxonomy) -> list[Dimension]:
-    """Dimensions of the taxonomy without a scored response."""
+    """Lists the taxonomy's dimensions without a scored response."""
     return [
         dimension
         for dimension in taxonomy.dimensions
@@ -99,19 +99,19 @@ def missing_dimensions(result: Result, taxonomy: Taxonomy) -> list[Dimension]:
 
 
 def bounds(value: Bounds | None) -> str:
-    """Worst and best case, where they differ."""
+    """Returns worst and best case, where they differ."""
     if value is None or value.low == value.high:
         return ""
     return f"{value.low:.1f}{DASH}{value.high:.1f}"
 
 
 def counts(group: Group, scale: Sequence[int]) -> str:
-    """The scores' counts, best first: `113/88/48`."""
+    """Returns the scores' counts, best first: `113/88/48`."""
     return "/".join(str(group.counts.get(str(value), 0)) for value in scale)
 
 
 def percent(part: int, whole: int) -> str:
-    """A share in per cent; less than all never reads 100."""
+    """Returns a share in per cent; less than all never reads 100."""
     if not whole:
         return DASH
     share = 100 * part / whole
@@ -119,7 +119,7 @@ def percent(part: int, whole: int) -> str:
 
 
 def measured_dimensions(results: Sequence[Result], taxonomy: Taxonomy) -> list[tuple[str, Text]]:
-    """Name and label of every dimension that any of the results has, in the taxonomy's order."""
+    """Returns name and label of every measured dimension, in the taxonomy's order."""
     found: dict[str, Text] = {}
     for result in results:
         for row in dimension_rows(result, taxonomy):
