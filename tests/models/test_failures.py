@@ -10,15 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flames.models import base
 from flames.models.answers import classify_refusal, requested_wait
-from flames.models.base import (
-    EndpointUnusable,
-    RateLimited,
-    Reply,
-    RequestError,
-    RequestRejected,
-    TransientFailure,
-)
+from flames.models.base import Reply
+
+
+def minimax(code: int, message: str) -> dict[str, Any]:
+    return {"base_resp": {"status_code": code, "status_msg": message}}
+
 
 BLOCKED: dict[str, tuple[int, Any]] = {
     "openai": (400, {"error": {"code": "content_policy_violation", "message": "rejected"}}),
@@ -66,7 +65,7 @@ BLOCKED: dict[str, tuple[int, Any]] = {
             }
         },
     ),
-    "minimax": (200, {"base_resp": {"status_code": 1026, "status_msg": "input new_sensitive"}}),
+    "minimax": (200, minimax(1026, "input new_sensitive")),
     "ark": (
         400,
         {
@@ -106,23 +105,23 @@ def test_content_filters_are_known(name: str) -> None:
         (
             401,
             {"error": {"code": "invalid_api_key", "message": "Incorrect API key"}},
-            EndpointUnusable,
+            base.EndpointUnusable,
         ),
-        (402, {"error": {"message": "Insufficient Balance"}}, EndpointUnusable),
-        (403, {"error": {"message": "no access"}}, EndpointUnusable),
-        (404, {"error": {"code": "model_not_found", "message": "x"}}, EndpointUnusable),
-        (400, {"error": {"message": "Model Not Exist"}}, EndpointUnusable),
+        (402, {"error": {"message": "Insufficient Balance"}}, base.EndpointUnusable),
+        (403, {"error": {"message": "no access"}}, base.EndpointUnusable),
+        (404, {"error": {"code": "model_not_found", "message": "x"}}, base.EndpointUnusable),
+        (400, {"error": {"message": "Model Not Exist"}}, base.EndpointUnusable),
         (
             400,
             {"error": {"message": "模型不存在，请检查模型代码", "code": "1211"}},
-            EndpointUnusable,
+            base.EndpointUnusable,
         ),
         (
             429,
             {"error": {"code": "insufficient_quota", "message": "You exceeded your current quota"}},
-            EndpointUnusable,
+            base.EndpointUnusable,
         ),
-        (429, {"error": {"code": "1113", "message": "您的账户已欠费"}}, EndpointUnusable),
+        (429, {"error": {"code": "1113", "message": "您的账户已欠费"}}, base.EndpointUnusable),
         (
             429,
             {
@@ -131,23 +130,31 @@ def test_content_filters_are_known(name: str) -> None:
                     "message": "add a payment method to your billing",
                 }
             },
-            RateLimited,
+            base.RateLimited,
         ),
-        (429, "slow down", RateLimited),
-        (200, {"base_resp": {"status_code": 1002, "status_msg": "rate limit"}}, RateLimited),
-        (200, {"base_resp": {"status_code": 1004, "status_msg": "login fail"}}, EndpointUnusable),
-        (200, {"base_resp": {"status_code": 1013, "status_msg": "internal"}}, TransientFailure),
-        (500, "<html>x</html>", TransientFailure),
-        (502, b"", TransientFailure),
-        (408, {}, TransientFailure),
-        (500, {"error": {"message": "content filter crashed"}}, TransientFailure),
-        (400, {"error": {"message": "maximum context length exceeded"}}, RequestRejected),
-        (413, "too large", RequestRejected),
-        (422, {"detail": [{"msg": "x"}]}, RequestRejected),
+        (429, "slow down", base.RateLimited),
+        (200, minimax(1002, "rate limit"), base.RateLimited),
+        (
+            200,
+            {"base_resp": {"status_code": 1004, "status_msg": "login fail"}},
+            base.EndpointUnusable,
+        ),
+        (
+            200,
+            {"base_resp": {"status_code": 1013, "status_msg": "internal"}},
+            base.TransientFailure,
+        ),
+        (500, "<html>x</html>", base.TransientFailure),
+        (502, b"", base.TransientFailure),
+        (408, {}, base.TransientFailure),
+        (500, {"error": {"message": "content filter crashed"}}, base.TransientFailure),
+        (400, {"error": {"message": "maximum context length exceeded"}}, base.RequestRejected),
+        (413, "too large", base.RequestRejected),
+        (422, {"detail": [{"msg": "x"}]}, base.RequestRejected),
     ],
 )
 def test_other_refusals_say_whether_trying_again_makes_sense(
-    status: int, body: Any, kind: type[RequestError]
+    status: int, body: Any, kind: type[base.RequestError]
 ) -> None:
     meaning = classify_refusal(status, body)
     assert type(meaning) is kind, meaning
@@ -156,7 +163,7 @@ def test_other_refusals_say_whether_trying_again_makes_sense(
 
 def test_an_overloaded_server_that_names_a_wait_is_a_rate_limit() -> None:
     meaning = classify_refusal(503, {"error": {"message": "overloaded"}}, retry_after=2.0)
-    assert isinstance(meaning, RateLimited)
+    assert isinstance(meaning, base.RateLimited)
     assert meaning.retry_after == 2.0
 
 
@@ -180,7 +187,7 @@ def test_secrets_stand_in_no_message() -> None:
     ),
 )
 def test_every_refusal_means_something(status: int, body: Any) -> None:
-    assert isinstance(classify_refusal(status, body), Reply | RequestError)
+    assert isinstance(classify_refusal(status, body), Reply | base.RequestError)
 
 
 @pytest.mark.parametrize(

@@ -10,17 +10,8 @@ from typing import Any
 import pytest
 
 from flames.models import answers as _bounded
-from flames.models.base import (
-    EndpointUnusable,
-    Message,
-    RateLimited,
-    Reply,
-    RequestRejected,
-    Sampling,
-    TransientFailure,
-    Unreachable,
-    Usage,
-)
+from flames.models import base
+from flames.models.base import Message, Reply, Sampling, Usage
 from flames.models.load import CallableModel, ModelOptions, load_model
 from flames.models.openai_client import OpenAIModel
 
@@ -66,18 +57,18 @@ def test_a_base_model_is_asked_in_a_frame(chat_server: Callable[..., Any]) -> No
 @pytest.mark.parametrize(
     ("mark", "kind"),
     [
-        ("429", RateLimited),
-        ("quota", EndpointUnusable),
-        ("500", TransientFailure),
-        ("503", TransientFailure),
-        ("401", EndpointUnusable),
-        ("404", EndpointUnusable),
-        ("400", RequestRejected),
-        ("json", TransientFailure),
-        ("nochoice", TransientFailure),
-        ("half", TransientFailure),
-        ("drop", TransientFailure),
-        ("hang", TransientFailure),
+        ("429", base.RateLimited),
+        ("quota", base.EndpointUnusable),
+        ("500", base.TransientFailure),
+        ("503", base.TransientFailure),
+        ("401", base.EndpointUnusable),
+        ("404", base.EndpointUnusable),
+        ("400", base.RequestRejected),
+        ("json", base.TransientFailure),
+        ("nochoice", base.TransientFailure),
+        ("half", base.TransientFailure),
+        ("drop", base.TransientFailure),
+        ("hang", base.TransientFailure),
     ],
 )
 def test_failures_are_told_apart(
@@ -94,7 +85,7 @@ def test_failures_are_told_apart(
 
 
 def test_retry_after_is_handed_on(chat_server: Callable[..., Any]) -> None:
-    with pytest.raises(RateLimited) as error:
+    with pytest.raises(base.RateLimited) as error:
         ask(OpenAIModel("m", chat_server().url), "[429after]")
     assert error.value.retry_after == 1.0
 
@@ -108,7 +99,7 @@ def test_nobody_there() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(Unreachable, match=str(port)):
+    with pytest.raises(base.Unreachable, match=str(port)):
         ask(OpenAIModel("m", f"http://127.0.0.1:{port}/v1"), "x")
 
 
@@ -117,7 +108,7 @@ def test_an_answer_without_end_is_a_failure(
     fault: str, chat_server: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_bounded, "MOST_BYTES", 3 * 2**20)
-    with pytest.raises(TransientFailure, match="more than 3 MB"):
+    with pytest.raises(base.TransientFailure, match="more than 3 MB"):
         ask(OpenAIModel("m", chat_server().url), f"[{fault}]")
 
 
@@ -137,11 +128,11 @@ def test_numbers_that_are_no_counts_cost_nothing() -> None:
         (
             "http_proxy",
             "http://127.0.0.1:9",
-            Unreachable,
+            base.Unreachable,
             r"answers at x\.invalid \(or the environ",
         ),
-        ("http_proxy", "odd://u:sk-secret-key@h", EndpointUnusable, "proxy or certificates"),
-        ("SSL_CERT_FILE", "/none", EndpointUnusable, "proxy or certificates"),
+        ("http_proxy", "odd://u:sk-secret-key@h", base.EndpointUnusable, "proxy or certificates"),
+        ("SSL_CERT_FILE", "/none", base.EndpointUnusable, "proxy or certificates"),
     ],
 )
 def test_the_environment_is_told_of_when_it_is_at_fault(
@@ -155,7 +146,7 @@ def test_the_environment_is_told_of_when_it_is_at_fault(
 
 
 def test_half_a_character_cannot_be_asked(chat_server: Callable[..., Any]) -> None:
-    with pytest.raises(RequestRejected):
+    with pytest.raises(base.RequestRejected):
         ask(OpenAIModel("m", chat_server().url), "\ud800")
 
 
@@ -175,5 +166,5 @@ def test_functions_are_models() -> None:
     messages = CallableModel(lambda given: given[0].role, messages=True)
     assert ask(messages, "x").text == "user"
     for wrong in (lambda _: 3, lambda _: 1 / 0):
-        with pytest.raises(RequestRejected):
+        with pytest.raises(base.RequestRejected):
             ask(CallableModel(wrong), "x")

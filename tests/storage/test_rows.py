@@ -191,7 +191,7 @@ BAD: dict[str, tuple[str, bytes, str, int | None]] = {
     "array of numbers": ("a.json", b"[1, 2]", "must be a JSON object, not int", 1),
     "broken array": ("a.json", b'[{"a": 1},\n{"a": oops}]', "is no JSON", 2),
     "too many cells": ("a.csv", b"a,b\n1,2,3\n", "has 3 cells, the header 2", 2),
-    "same column": ("a.csv", b"a,a\n1,2\n", "column 'a' stands twice", 1),
+    "same column": ("a.csv", b"a,a\n1,2\n", "column 'a' is there twice", 1),
     "open quote": ("a.csv", b'a,b\n1,"2\n', "is no readable CSV", 2),
     "no sheet": ("a.xlsx", b"not a sheet", "is no readable spreadsheet", None),
 }

@@ -73,6 +73,7 @@ def estimate_cost(
     return CostEstimate(len(sizes), tokens_in, tokens_out, prices.cost(tokens_in, tokens_out), most)
 
 
+@dataclass
 class Meter:
     """Counts requests, tokens and cost against a budget.
 
@@ -86,23 +87,15 @@ class Meter:
         max_tokens: The longest answer, where it is limited.
     """
 
-    def __init__(
-        self,
-        *,
-        prices: Prices | None = None,
-        max_requests: int | None = None,
-        max_cost: float | None = None,
-        max_tokens: int | None = None,
-    ) -> None:
-        self.prices = prices
-        self.requests = 0
-        self.tokens_in = 0
-        self.tokens_out = 0
-        self.answers = 0
-        self._max_requests = max_requests
-        self._max_cost = max_cost
-        self._max_tokens = max_tokens
-        self._held = 0.0
+    prices: Prices | None = None
+    max_requests: int | None = None
+    max_cost: float | None = None
+    max_tokens: int | None = None
+    requests: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    answers: int = 0
+    _held: float = 0.0
 
     @property
     def cost(self) -> float | None:
@@ -117,15 +110,15 @@ class Meter:
         Raises:
             BudgetSpent: The budget has no room for it.
         """
-        if self._max_requests is not None and self.requests >= self._max_requests:
-            raise BudgetSpent(f"the budget of {self._max_requests} requests is spent")
+        if self.max_requests is not None and self.requests >= self.max_requests:
+            raise BudgetSpent(f"the budget of {self.max_requests} requests is spent")
         held = 0.0
-        if self.prices is not None and self._max_cost is not None:
+        if self.prices is not None and self.max_cost is not None:
             held = self.prices.cost(tokens_of_messages(messages), self._answer())
             spent = self.prices.cost(self.tokens_in, self.tokens_out)
-            if spent + self._held + held > self._max_cost:
+            if spent + self._held + held > self.max_cost:
                 raise BudgetSpent(
-                    f"the budget of {self._max_cost:g} is spent ({spent:.4g} by now, "
+                    f"the budget of {self.max_cost:g} is spent ({spent:.4g} by now, "
                     f"and {self._held + held:.4g} for what is and would be under way)"
                 )
         self.requests += 1
@@ -136,7 +129,7 @@ class Meter:
         """Estimates the tokens of an answer."""
         if self.answers:
             return self.tokens_out / self.answers
-        return min(self._max_tokens or _ANSWER_GUESS, _ANSWER_GUESS)
+        return min(self.max_tokens or _ANSWER_GUESS, _ANSWER_GUESS)
 
     def lose(self, requests: int, tokens_in: int) -> float | None:
         """Counts requests with an unknown outcome, as if they stayed under way for ever.
@@ -152,7 +145,7 @@ class Meter:
         self.requests += requests
         if self.prices is None:
             return None
-        held = requests * self.prices.cost(tokens_in, self._max_tokens or self._answer())
+        held = requests * self.prices.cost(tokens_in, self.max_tokens or self._answer())
         self._held += held
         return held
 

@@ -278,25 +278,27 @@ def _array(path: str, encoding: str | None) -> Iterator[Row]:
         yield _object(value, path, number)
 
 
-def _named(cells: Iterable[Any], header: list[str], path: str, line: int) -> Row:
-    cells = list(cells)
-    while len(cells) > len(header) and cells[-1] in ("", None):
-        cells.pop()
-    if len(cells) > len(header):
-        message = f"has {len(cells)} cells, the header {len(header)}; is a quote missing?"
-        raise InputError(message, path=path, line=line)
-    fields = {name: cell for name, cell in zip(header, cells, strict=False) if name}
-    return Row(line, {name: cell for name, cell in fields.items() if cell is not None})
-
-
-def _header(cells: Iterable[Any], path: str, line: int) -> list[str]:
-    names = ["" if cell is None else str(cell).strip() for cell in cells]
-    while names and not names[-1]:
-        names.pop()
-    repeated = {name for name in names if name and names.count(name) > 1}
-    if repeated:
-        raise InputError(f"column {min(repeated)!r} stands twice", path=path, line=line)
-    return names
+def _under_header(rows: Iterable[tuple[int, list[Any]]], path: str) -> Iterator[Row]:
+    """Yields the cells of a table under the names of its first row; blank rows are skipped."""
+    header: list[str] | None = None
+    for line, cells in rows:
+        if not any(str(cell).strip() for cell in cells):
+            continue
+        if header is None:
+            header = [str(cell).strip() for cell in cells]
+            while not header[-1]:
+                header.pop()
+            if repeated := {name for name in header if name and header.count(name) > 1}:
+                message = f"column {min(repeated)!r} is there twice"
+                raise InputError(message, path=path, line=line)
+            continue
+        while len(cells) > len(header) and cells[-1] == "":
+            cells.pop()
+        if len(cells) > len(header):
+            message = f"has {len(cells)} cells, the header {len(header)}; is a quote missing?"
+            raise InputError(message, path=path, line=line)
+        named = zip(header, cells, strict=False)
+        yield Row(line, {name: cell for name, cell in named if name})
 
 
 def _table(path: str, delimiter: str | None, encoding: str | None) -> Iterator[Row]:
@@ -306,19 +308,17 @@ def _table(path: str, delimiter: str | None, encoding: str | None) -> Iterator[R
     if delimiter is None:  # as spreadsheet programs save "CSV" where the comma is a decimal mark
         delimiter = next((mark for mark in ",\t;" if mark in first), ",")
     reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
-    header: list[str] | None = None
-    line = 1
-    try:
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                pass
-            elif header is None:
-                header = _header(cells, path, line)
-            else:
-                yield _named(cells, header, path, line)
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(f"is no readable CSV: {error}", path=path, line=line) from None
+
+    def numbered() -> Iterator[tuple[int, list[Any]]]:
+        line = 1
+        try:
+            for cells in reader:
+                yield line, cells
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise InputError(f"is no readable CSV: {error}", path=path, line=line) from None
+
+    yield from _under_header(numbered(), path)
 
 
 def _sheet(path: str) -> Iterator[Row]:
@@ -330,18 +330,10 @@ def _sheet(path: str) -> Iterator[Row]:
         with CalamineWorkbook.from_path(path) as book:
             sheet = book.get_sheet_by_index(0)
             first = sheet.start[0] + 1 if sheet.start else 1
-            rows = list(sheet.iter_rows())
+            rows = [["" if c is None else _plain(c) for c in cells] for cells in sheet.iter_rows()]
     except Exception as error:  # calamine's exceptions have no common public base
         raise InputError(f"is no readable spreadsheet: {error}", path=path) from None
-    header: list[str] | None = None
-    for number, cells in enumerate(rows, start=first):
-        values = ["" if cell is None else _plain(cell) for cell in cells]
-        if not any(str(value).strip() for value in values):
-            continue
-        if header is None:
-            header = _header(values, path, number)
-        else:
-            yield _named(values, header, path, number)
+    yield from _under_header(enumerate(rows, start=first), path)
 
 
 def _plain(cell: Any) -> Any:
