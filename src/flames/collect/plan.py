@@ -84,8 +84,9 @@ class AskOptions(FileOptions, SampleOptions, SeedOptions):
     model: Annotated[
         str,
         Opt(
-            "preset/name (openai/…, deepseek/…, dashscope/…, zhipu/…, moonshot/…, …), any name "
+            "provider/name (openai/…, deepseek/…, dashscope/…, zhipu/…, moonshot/…, …), any name "
             "with --base-url, local, gguf:PATH or hf:PATH.",
+            metavar="MODEL",
             positional=True,
         ),
     ]
