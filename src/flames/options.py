@@ -139,14 +139,16 @@ class Declared:
 
 
 def declared(options: type[Any]) -> tuple[Declared, ...]:
-    """Lists the fields of an options class that carry an `Opt`, in order."""
+    """Lists the fields of an options class that carry an `Opt`: its own ones, then its bases'."""
     return _declared(options)  # type: ignore[arg-type]  # mypy takes no class for hashable
 
 
 @cache  # some options are made anew for every request
 def _declared(options: type[Any]) -> tuple[Declared, ...]:
     hints = get_type_hints(options, include_extras=True)
-    return tuple(_read(hints, fields(options)))
+    by_name = {field.name: field for field in fields(options)}
+    names = dict.fromkeys(n for c in options.__mro__ for n in vars(c).get("__annotations__", ()))
+    return tuple(_read(hints, (by_name[name] for name in names if name in by_name)))
 
 
 def _read(hints: dict[str, Any], all_fields: Iterable[Field[Any]]) -> Iterator[Declared]:

@@ -82,3 +82,34 @@ def test_an_endpoint_that_is_down_ends_with_3(
     told = capsys.readouterr().err
     assert "127.0.0.1:9" in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (("scorer", "selftest", "judge:j", "--json"), 1),  # it says 3 to everything
+        (("scorer", "probe", "judge:j", "--responses", "r.jsonl", "--probes", "order"), 0),
+        (("scorer", "eval", "judge:j", "--labels", "v.jsonl", "--json"), 0),
+        (("scorer", "calibrate", "judge:j", "--labels", "v.jsonl", "--out", "c.json",
+          "--scorer-option", "votes=3"), 0),
+    ],
+    ids=["selftest", "probe", "eval", "calibrate"],
+)  # fmt: skip
+def test_judges_are_reached_through_scorer_options(
+    endpoint: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+    code: int,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = written(tmp_path / "r.jsonl", 40).read_text("utf-8").splitlines()
+    labels = (json.dumps({**json.loads(row), "score": 3, "scorer": "human:a"}) for row in rows)
+    (tmp_path / "v.jsonl").write_text("\n".join(labels) + "\n", "utf-8")
+    before = len(endpoint.asked())
+    assert run(*command, "--scorer-option", f"base_url={endpoint.url}") == code
+    assert len(endpoint.asked()) > before
+    capsys.readouterr()
+    assert run(*command, "--base-url", endpoint.url) == 2
+    assert "No such option: --base-url" in capsys.readouterr().err

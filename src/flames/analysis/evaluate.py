@@ -36,7 +36,7 @@ from flames.scorers.labelled import (
     read_labelled,
     training_overlap,
 )
-from flames.scorers.options import load_with
+from flames.scorers.options import TrainedOptions, load_with
 from flames.taxonomy import Taxonomy, default_taxonomy
 
 RESAMPLES = 2_000
@@ -44,7 +44,7 @@ OTHER_TEXT = "verdict on another text"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(SeedOptions):
+class EvaluateOptions(SeedOptions, TrainedOptions):
     """Which scorers are evaluated, and on which labels."""
 
     scorers: Annotated[
@@ -61,7 +61,6 @@ class EvaluateOptions(SeedOptions):
 def evaluate_with(
     options: EvaluateOptions,
     reading: LabelOptions,
-    given: Mapping[str, Any] | None = None,
     *,
     progress: Callable[[str, int, int], None] = lambda scorer, total, done: None,
 ) -> list[Evaluation]:
@@ -70,7 +69,6 @@ def evaluate_with(
     Args:
         options: The scorers and the label files.
         reading: How the label files are read.
-        given: Options of the scorers by name.
         progress: Called with a scorer, the number of responses, and how many it has judged.
 
     Returns:
@@ -87,7 +85,7 @@ def evaluate_with(
     found: list[Evaluation] = []
     first: list[Verdict] | None = None
     for spec in options.scorers:
-        scorer = load_with(spec, given, reading.taxonomy, beside=options.scorers)
+        scorer = load_with(spec, options.given(), reading.taxonomy, beside=options.scorers)
         verdicts, seconds = score_labelled(
             scorer, labelled, progress=partial(progress, spec, len(labelled.rows))
         )

@@ -24,7 +24,7 @@ from flames.options import Opt, SeedOptions, check_options
 from flames.records import Frozen, Key, Response, Verdict
 from flames.scorers.base import Scorer, score_stream
 from flames.scorers.labels import PREFIX, SILVER
-from flames.scorers.options import ScorerName, load_with
+from flames.scorers.options import ScorerName, ScorerOptions, load_with
 from flames.scorers.response_set import ModelNames, labelled_responses, unlabelled_responses
 from flames.storage.record_files import TaxonomyOptions
 from flames.taxonomy import Dimension, Taxonomy, load_taxonomy
@@ -85,7 +85,7 @@ class ProbeReport(Frozen):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeOptions(SeedOptions, TaxonomyOptions):
+class ProbeOptions(SeedOptions, TaxonomyOptions, ScorerOptions):
     """What is probed, and on which responses."""
 
     scorer: ScorerName
@@ -117,7 +117,6 @@ class ProbeOptions(SeedOptions, TaxonomyOptions):
 
 def probe_with(
     options: ProbeOptions,
-    given: Mapping[str, Any] | None = None,
     *,
     progress: Callable[[int], None] = lambda done: None,
 ) -> ProbeReport:
@@ -125,7 +124,6 @@ def probe_with(
 
     Args:
         options: The scorer and the responses.
-        given: Options of the scorer by name.
         progress: Called after each pass with the number of verdicts.
 
     Raises:
@@ -139,7 +137,7 @@ def probe_with(
         found = unlabelled_responses(options.responses, loaded)
     found = found.of_models(options.models).sample(options.limit, options.seed)
     return probe_scorer(
-        load_with(options.scorer, given, options.taxonomy),
+        load_with(options.scorer, options.given(), options.taxonomy),
         found.responses,
         loaded,
         source=found.source,

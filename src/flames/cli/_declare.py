@@ -117,7 +117,7 @@ def _parameter(option: Declared) -> inspect.Parameter:
         info: Any = typer.Argument(metavar=metavar, help=shown)
     else:
         names = [option.flag, *([option.opt.short] if option.opt.short else [])]
-        if kind is bool and not flag:
+        if kind is bool and default:
             names[0] += f"/--no-{option.flag.removeprefix('--')}"
         info = typer.Option(*names, metavar=None if kind is bool else metavar, help=shown)
     return inspect.Parameter(

@@ -21,7 +21,6 @@ from flames.reports.evaluation import EvaluationForm, print_evaluations, render
 from flames.reports.scorers import calibration_lines, probe_document
 from flames.scorers.calibration import CalibrateOptions, calibrate_with
 from flames.scorers.labelled import LabelOptions
-from flames.scorers.options import ScorerOptions, TrainedOptions
 from flames.storage.atomic import write_atomic
 from flames.taxonomy import load_taxonomy
 from flames.text import shorten
@@ -30,7 +29,6 @@ from flames.text import shorten
 def evaluate(
     options: EvaluateOptions,
     reading: LabelOptions,
-    given: TrainedOptions,
     form: EvaluationForm,
     output: ShowOptions,
 ) -> None:
@@ -38,7 +36,7 @@ def evaluate(
     if output.json:
         form = replace(form, format="json")
     with _bars(output.quiet) as progress:
-        found = evaluate_with(options, reading, given.given(), progress=progress)
+        found = evaluate_with(options, reading, progress=progress)
     taxonomy = load_taxonomy(reading.taxonomy)
     if form.format is None:
         print_evaluations(found, Console(), taxonomy, output.lang)
@@ -72,7 +70,6 @@ def _bars(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 
 def probe(
     options: ProbeOptions,
-    given: ScorerOptions,
     output: JsonOptions,
     quiet: QuietOptions,
     out: Annotated[
@@ -82,7 +79,6 @@ def probe(
     """Probe a scorer for bias: how often its verdict flips when nothing that matters changes."""
     report = probe_with(
         options,
-        given.given(),
         progress=lambda done: None if quiet.quiet else say(f"{done} scored"),
     )
     text = dump_line(report.to_dict())
@@ -96,12 +92,11 @@ def probe(
 
 def calibrate(
     options: CalibrateOptions,
-    given: ScorerOptions,
     output: JsonOptions,
     quiet: QuietOptions,
 ) -> None:
     """Calibrate a scorer's probabilities on labels; use the file as --scorer calibrated:FILE."""
-    calibration = calibrate_with(options, given.given())
+    calibration = calibrate_with(options)
     if output.json:
         typer.echo(calibration.to_json(), nl=False)
         return

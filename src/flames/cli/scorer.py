@@ -14,7 +14,7 @@ from flames.errors import UsageError
 from flames.records import dump_line
 from flames.reports.scorers import info_lines, kinds_table, selftest_lines, spending_document
 from flames.scorers.labels import PREFIX, labels_path
-from flames.scorers.options import InfoOptions, ScorerOptions, load_with
+from flames.scorers.options import InfoOptions, load_with
 from flames.scorers.registry import DEFAULT, known_scorers
 from flames.scorers.selftest import SelftestOptions, selftest_with
 
@@ -53,9 +53,9 @@ def info(options: InfoOptions, output: JsonOptions) -> None:
         echo(info_lines(found))
 
 
-def selftest(options: SelftestOptions, given: ScorerOptions, output: JsonOptions) -> None:
+def selftest(options: SelftestOptions, output: JsonOptions) -> None:
     """Test whether a scorer judges clear-cut pairs right; exit 1 if it does not."""
-    result = selftest_with(options, given.given())
+    result = selftest_with(options)
     if output.json:
         typer.echo(dump_line(result.to_dict()))
     else:

@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ from flames.scorers.calibrated import (
     scaled,
 )
 from flames.scorers.labelled import LabelFiles, training_overlap
-from flames.scorers.options import ScorerName, load_with
+from flames.scorers.options import ScorerName, ScorerOptions, load_with
 from flames.scorers.response_set import ModelNames, labelled_responses
 from flames.storage.record_files import TaxonomyOptions
 from flames.taxonomy import Taxonomy, load_taxonomy
@@ -52,7 +52,7 @@ _BINS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrateOptions(TaxonomyOptions):
+class CalibrateOptions(TaxonomyOptions, ScorerOptions):
     """What is calibrated, on which labels, and how."""
 
     scorer: ScorerName
@@ -84,13 +84,11 @@ class CalibrateOptions(TaxonomyOptions):
 
 def calibrate_with(
     options: CalibrateOptions,
-    given: Mapping[str, Any] | None = None,
 ) -> Calibration:
     """Loads a scorer and labels, fits a calibration, and writes its file.
 
     Args:
         options: The scorer, the labels and the method.
-        given: Options of the scorer by name.
 
     Raises:
         InputError: The labels cannot be used.
@@ -98,7 +96,7 @@ def calibrate_with(
     """
     loaded = load_taxonomy(options.taxonomy)
     found = labelled_responses(options.labels, loaded).of_models(options.models)
-    scorer = load_with(options.scorer, given, options.taxonomy)
+    scorer = load_with(options.scorer, options.given(), options.taxonomy)
     if not scorer.info.probabilities:
         raise UsageError(
             f"{scorer.info.id} gives no probabilities to calibrate; a judge gives them with votes=N"

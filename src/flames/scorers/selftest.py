@@ -25,7 +25,7 @@ from flames.options import Opt
 from flames.records import Prompt, Response, Verdict
 from flames.scorers.base import CommonOptions, Scorer, ScorerContext, ScorerInfo, score_stream
 from flames.scorers.labelled import Labelled, LabelledSet, read_labelled
-from flames.scorers.options import ScorerName, load_with
+from flames.scorers.options import ScorerName, ScorerOptions, load_with
 from flames.scorers.registry import load_scorer
 from flames.scorers.trained.settings import read_settings, write_settings
 from flames.storage.atomic import write_atomic
@@ -88,7 +88,7 @@ class SelftestResult(BaseModel):
 
 
 @dataclass(frozen=True)
-class SelftestOptions(TaxonomyOptions):
+class SelftestOptions(TaxonomyOptions, ScorerOptions):
     """Which scorer is self-tested, and with what."""
 
     scorer: ScorerName = "default"
@@ -103,13 +103,11 @@ class SelftestOptions(TaxonomyOptions):
 
 def selftest_with(
     options: SelftestOptions,
-    given: Mapping[str, Any] | None = None,
 ) -> SelftestResult:
     """Loads a scorer and has it judge the pairs.
 
     Args:
         options: The scorer and the pairs.
-        given: Options of the scorer by name.
 
     Raises:
         InputError: The file of pairs cannot be used.
@@ -120,7 +118,7 @@ def selftest_with(
     found = pairs_for(ScorerContext(taxonomy=loaded, options=named))
     if found is None:
         raise UsageError(f"no self-test is bundled for {loaded.id}; give one with --selftest FILE")
-    scorer = load_with(options.scorer, {**(given or {}), "selftest": OFF}, options.taxonomy)
+    scorer = load_with(options.scorer, {**options.given(), "selftest": OFF}, options.taxonomy)
     return run_selftest(scorer, found, loaded)
 
 
