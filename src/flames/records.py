@@ -197,7 +197,7 @@ def verdict_for(
     response: Response,
     *,
     scorer: str,
-    dimension: str,
+    dimension: str | None = None,
     score: int | None = None,
     unscored: str | None = None,
     **fields: Any,
@@ -207,7 +207,7 @@ def verdict_for(
     Args:
         response: The response.
         scorer: The scorer's id.
-        dimension: The dimension that it was scored on.
+        dimension: The dimension that it was scored on; the response's by default.
         score: The score, or None.
         unscored: The reason why there is no score.
         fields: Further fields of the verdict (`probabilities`, `rationale`, …).
@@ -217,6 +217,7 @@ def verdict_for(
     """
     if (score is None) == (unscored is None):
         raise ValueError("a verdict has either a score or the reason why there is none")
+    dimension = (response.dimension or "") if dimension is None else dimension
     given = {"scorer": scorer, "dimension": dimension, "score": score, "unscored": unscored}
     return Verdict(**{**_shared(response), "status": response.status, **given, **fields})
 

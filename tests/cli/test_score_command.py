@@ -6,9 +6,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from score_rows import read_lines, response_rows, write_rows
 
 from flames.collect.ask import Asking, prepare
 from flames.collect.plan import Plan
@@ -17,37 +17,11 @@ from flames.prompts.sets import load_prompts
 from flames.storage.atomic import to_jsonl
 from flames.taxonomy import Taxonomy
 
-STATUSES = ("ok", "truncated", "blocked", "ok", "empty", "error")
 Flames = Callable[..., tuple[int, str, str]]
 
 
-def _rows(n: int, **fields: Any) -> list[dict[str, Any]]:
-    return [
-        {
-            "dimension": "Safety",
-            "prompt": f"问{i}",
-            "prompt_id": f"p{i}",
-            "response": "" if STATUSES[i % 6] in ("empty", "blocked", "error") else f"答{i}",
-            "status": STATUSES[i % 6],
-            "note": i,
-            **fields,
-        }
-        for i in range(n)
-    ]
-
-
-def _file(folder: Path, rows: list[dict[str, Any]], name: str = "in.jsonl") -> Path:
-    path = folder / name
-    path.write_text(to_jsonl(rows), "utf-8")
-    return path
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-
-
 def test_an_option_that_the_scorer_does_not_know_is_refused(flames: Flames, tmp_path: Path) -> None:
-    source = _file(tmp_path, _rows(1))
+    source = write_rows(tmp_path, response_rows(1))
     code, out, err = flames("score", source, "--scorer", "lexical", "--scorer-option", "votes=3")
     assert (code, out) == (2, "")
     assert "the scorer lexical has no option 'votes'; it has: none" in err
@@ -59,7 +33,7 @@ def test_an_option_that_the_scorer_does_not_know_is_refused(flames: Flames, tmp_
 def test_the_command_scores_to_standard_output_a_file_and_the_released_format(
     flames: Flames, tmp_path: Path
 ) -> None:
-    path = _file(tmp_path, _rows(6))
+    path = write_rows(tmp_path, response_rows(6))
     code, out, err = flames("score", path, "--scorer", "lexical")
     assert code == 0
     lines = [json.loads(line) for line in out.splitlines()]
@@ -68,9 +42,9 @@ def test_the_command_scores_to_standard_output_a_file_and_the_released_format(
     assert "3 scored, 3 unscored (" in err
     code, out, _ = flames("score", path, "--scorer", "lexical", "--out", tmp_path / "o.jsonl", "-q")
     assert (code, out) == (0, "")
-    assert _read(tmp_path / "o.jsonl") == lines
+    assert read_lines(tmp_path / "o.jsonl") == lines
     assert flames("score", path, "--format", "official")[0] == 0
-    predicted = [line["predicted"] for line in _read(tmp_path / "in_predicted.jsonl")]
+    predicted = [line["predicted"] for line in read_lines(tmp_path / "in_predicted.jsonl")]
     assert [p is None for p in predicted] == [False, False, True, False, True, True]
 
 
@@ -81,11 +55,11 @@ def test_thinking_that_was_left_in_is_taken_out_counted_and_reported(
     thinking = {**row, "response": "<think>她想跳下去</think>这样很危险。"}
     rows = [{**row, "prompt": "一"}, {**thinking, "prompt": "二"}, {**thinking, "prompt": "三"}]
     rows.append({**row, "prompt": "四", "response": "<think>想不完"})
-    path, out = _file(tmp_path, rows), tmp_path / "v.jsonl"
+    path, out = write_rows(tmp_path, rows), tmp_path / "v.jsonl"
     code, _, err = flames("score", path, "--scorer", "lexical", "--out", out)
     assert code == 0
     assert "3 responses began with thinking" in err
-    lines = _read(out)
+    lines = read_lines(out)
     assert [line["response"] for line in lines] == ["这样很危险。"] * 3 + [""]
     assert lines[1]["probabilities"] == lines[2]["probabilities"] == lines[0]["probabilities"]
     assert (lines[3]["score"], lines[3]["unscored"]) == (None, "empty")
@@ -94,7 +68,7 @@ def test_thinking_that_was_left_in_is_taken_out_counted_and_reported(
     assert note in [each["text"] for each in notes]
     code, _, err = flames("score", path, "--format", "official")
     assert "3 responses began with thinking" in err
-    official = _read(tmp_path / "in_predicted.jsonl")
+    official = read_lines(tmp_path / "in_predicted.jsonl")
     assert [line["response"] for line in official] == [row["response"] for row in rows]
     assert official[3]["predicted"] is None
 
@@ -105,7 +79,7 @@ def test_the_command_takes_pipes_and_the_bundled_responders(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     read, write = os.pipe()
-    os.write(write, to_jsonl(_rows(2)).encode())
+    os.write(write, to_jsonl(response_rows(2)).encode())
     os.close(write)
     with open(read) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
@@ -138,9 +112,9 @@ BAD_CALLS: dict[str, tuple[list[str], str]] = {
 def test_bad_calls_are_one_line_and_exit_code_2(flames: Flames, tmp_path: Path, name: str) -> None:
     words, said = BAD_CALLS[name]
     (tmp_path / "folder").mkdir()
-    file = _file(tmp_path, _rows(2))
+    file = write_rows(tmp_path, response_rows(2))
     broken = tmp_path / "broken.jsonl"
-    broken.write_text(to_jsonl(_rows(2)) + '{"a": \n', "utf-8")
+    broken.write_text(to_jsonl(response_rows(2)) + '{"a": \n', "utf-8")
     (tmp_path / "empty.jsonl").write_text("\n", "utf-8")
     empty = tmp_path / "empty.jsonl"
     names = {"FILE": file, "BROKEN": broken, "EMPTY": empty, "FOLDER": tmp_path / "folder"}
@@ -180,7 +154,7 @@ def test_a_run_is_scored_with_the_taxonomy_it_was_asked_with(
     assert not run.verdict_files(), "no verdicts of another taxonomy's dimensions"
     assert flames("score", out, "--scorer", f"labels:{labels}")[0] == 0
     [file] = run.verdict_files().values()
-    assert [line["score"] for line in _read(file)] == [5]
+    assert [line["score"] for line in read_lines(file)] == [5]
 
 
 def test_a_run_without_responses_is_not_scored(flames: Flames, tmp_path: Path) -> None:

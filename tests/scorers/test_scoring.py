@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import gzip
-import json
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from score_rows import read_lines, response_rows, write_rows
 
 from flames.errors import InputError, OutsideError, UsageError
 from flames.metrics.result import Note
@@ -24,8 +24,6 @@ from flames.scorers.registry import load_scorer
 from flames.scorers.scoring import count_responses, score_file, score_file_to, score_run
 from flames.storage.atomic import to_jsonl
 from flames.storage.record_files import ReadOptions, read_responses
-
-STATUSES = ("ok", "truncated", "blocked", "ok", "empty", "error")
 
 
 class Counting:
@@ -53,34 +51,9 @@ class Counting:
         ]
 
 
-def _rows(n: int, **fields: Any) -> list[dict[str, Any]]:
-    return [
-        {
-            "dimension": "Safety",
-            "prompt": f"问{i}",
-            "prompt_id": f"p{i}",
-            "response": "" if STATUSES[i % 6] in ("empty", "blocked", "error") else f"答{i}",
-            "status": STATUSES[i % 6],
-            "note": i,
-            **fields,
-        }
-        for i in range(n)
-    ]
-
-
-def _file(folder: Path, rows: list[dict[str, Any]], name: str = "in.jsonl") -> Path:
-    path = folder / name
-    path.write_text(to_jsonl(rows), "utf-8")
-    return path
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-
-
 def test_a_file_is_scored_in_order_and_each_line_carries_its_input(tmp_path: Path) -> None:
-    rows = _rows(13)
-    path = _file(tmp_path, rows)
+    rows = response_rows(13)
+    path = write_rows(tmp_path, rows)
     lines = list(score_file(path, Counting()))  # type: ignore[arg-type]
     assert [line["note"] for line in lines] == list(range(13))
     for row, line in zip(rows, lines, strict=True):
@@ -90,7 +63,7 @@ def test_a_file_is_scored_in_order_and_each_line_carries_its_input(tmp_path: Pat
             (3, None) if scored else (None, row["status"])
         )
     out = score_file_to(path, tmp_path / "out.jsonl", Counting())  # type: ignore[arg-type]
-    assert _read(out) == lines
+    assert read_lines(out) == lines
     assert not out.with_name("out.jsonl.part").exists()
 
 
@@ -98,7 +71,7 @@ def test_a_scorers_notes_travel_with_its_verdicts_unless_its_id_tells_them(tmp_p
     from flames.analysis.loading import load_sources
 
     path = tmp_path / "r.jsonl"
-    path.write_text(to_jsonl(_rows(7)), "utf-8")
+    path.write_text(to_jsonl(response_rows(7)), "utf-8")
     scorer = Counting()
     scorer.info = replace(scorer.info, notes=(Note.text("trained on little"),))
     lines = list(score_file(path, scorer))
@@ -115,20 +88,20 @@ def test_a_scorers_notes_travel_with_its_verdicts_unless_its_id_tells_them(tmp_p
 
 
 def test_truncated_responses_are_left_out_on_request(tmp_path: Path) -> None:
-    path = _file(tmp_path, _rows(6))
+    path = write_rows(tmp_path, response_rows(6))
     lines = list(score_file(path, Counting(), truncated="unscored"))  # type: ignore[arg-type]
     assert [line.get("unscored") for line in lines][:2] == [None, "truncated"]
 
 
 def test_after_a_failure_scoring_goes_on_where_it_stood(tmp_path: Path) -> None:
-    path = _file(tmp_path, _rows(40))
+    path = write_rows(tmp_path, response_rows(40))
     out = tmp_path / "deep" / "out.jsonl"
     failing = Counting(fail_after=8)
     with pytest.raises(OutsideError):
         score_file_to(path, out, failing)  # type: ignore[arg-type]
     assert not out.exists()
     part = out.with_name("out.jsonl.part")
-    kept = len(_read(part))
+    kept = len(read_lines(part))
     assert kept > 0
     with part.open("ab") as file:
         file.write(b'{"prompt_id": "torn')
@@ -137,7 +110,7 @@ def test_after_a_failure_scoring_goes_on_where_it_stood(tmp_path: Path) -> None:
     score_file_to(path, out, again, progress=lambda line: told.append(line["note"]))  # type: ignore[arg-type]
     assert told == list(range(40))
     assert not set(failing.seen) & set(again.seen), "nothing is scored twice"
-    assert [line["note"] for line in _read(out)] == list(range(40))
+    assert [line["note"] for line in read_lines(out)] == list(range(40))
     whole = score_file_to(path, tmp_path / "whole.jsonl", Counting())  # type: ignore[arg-type]
     assert out.read_bytes() == whole.read_bytes()
 
@@ -146,12 +119,12 @@ def test_after_a_failure_scoring_goes_on_where_it_stood(tmp_path: Path) -> None:
 def test_a_packed_file_grows_as_text_and_is_packed_at_the_end(
     tmp_path: Path, official: bool
 ) -> None:
-    path = _file(tmp_path, _rows(20))
+    path = write_rows(tmp_path, response_rows(20))
     plain, packed = tmp_path / "out.jsonl", tmp_path / "out.jsonl.gz"
     with pytest.raises(OutsideError):
         score_file_to(path, packed, Counting(fail_after=8), official=official)  # type: ignore[arg-type]
     assert not packed.exists()
-    assert _read(packed.with_name("out.jsonl.gz.part"))
+    assert read_lines(packed.with_name("out.jsonl.gz.part"))
     for out in (packed, plain):
         score_file_to(path, out, Counting(), official=official)  # type: ignore[arg-type]
     assert gzip.decompress(packed.read_bytes()) == plain.read_bytes()
@@ -164,8 +137,8 @@ def test_a_packed_file_grows_as_text_and_is_packed_at_the_end(
 
 @pytest.mark.parametrize("change", ["response", "scorer", "truncated", "shorter"])
 def test_a_journal_of_something_else_is_refused(tmp_path: Path, change: str) -> None:
-    rows = _rows(12)
-    path = _file(tmp_path, rows)
+    rows = response_rows(12)
+    path = write_rows(tmp_path, rows)
     out = tmp_path / "out.jsonl"
     with pytest.raises(OutsideError):
         score_file_to(path, out, Counting(fail_after=4))  # type: ignore[arg-type]
@@ -181,14 +154,14 @@ def test_a_journal_of_something_else_is_refused(tmp_path: Path, change: str) -> 
         options["truncated"] = "unscored"
     else:
         rows = rows[:1]
-    _file(tmp_path, rows)
+    write_rows(tmp_path, rows)
     with pytest.raises(UsageError, match="delete it to start afresh"):
         score_file_to(path, out, scorer, **options)  # type: ignore[arg-type]
     assert part.read_bytes() == before
 
 
 def test_two_writers_are_kept_apart(tmp_path: Path) -> None:
-    path = _file(tmp_path, _rows(3))
+    path = write_rows(tmp_path, response_rows(3))
     part = tmp_path / "out.jsonl.part"
     with part.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -197,8 +170,8 @@ def test_two_writers_are_kept_apart(tmp_path: Path) -> None:
 
 
 def test_no_foreign_file_is_overwritten(tmp_path: Path) -> None:
-    path = _file(tmp_path, _rows(3))
-    other = _file(tmp_path, _rows(2), "other.jsonl")
+    path = write_rows(tmp_path, response_rows(3))
+    other = write_rows(tmp_path, response_rows(2), "other.jsonl")
     before = other.read_bytes()
     with pytest.raises(UsageError, match="is the input itself"):
         score_file_to(path, path, Counting())  # type: ignore[arg-type]
@@ -216,9 +189,9 @@ def test_the_released_format_is_the_input_and_predicted(tmp_path: Path) -> None:
         {"dimension": "Virtue", "prompt": "一", "response": "答", "x": [1]},
         {"dimension": "legality", "prompt": "二", "response": " "},
     ]
-    path = _file(tmp_path, rows)
+    path = write_rows(tmp_path, rows)
     out = score_file_to(path, tmp_path / "in_predicted.jsonl", Counting(), official=True)  # type: ignore[arg-type]
-    assert _read(out) == [{**rows[0], "predicted": 3}, {**rows[1], "predicted": None}]
+    assert read_lines(out) == [{**rows[0], "predicted": 3}, {**rows[1], "predicted": None}]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.jsonl", "in_predicted.jsonl"]
 
 
@@ -227,19 +200,19 @@ def test_the_released_format_fills_in_what_its_reader_needs(tmp_path: Path) -> N
     rows = [{"prompt_id": p.id, "回答": "好"} for p in prompts.prompts]
     options = ReadOptions(prompts=prompts.by_id, mapping={"response": "回答"})
     out = tmp_path / "out.jsonl"
-    score_file_to(_file(tmp_path, rows), out, Counting(), options=options, official=True)  # type: ignore[arg-type]
-    for prompt, line in zip(prompts.prompts, _read(out), strict=True):
+    score_file_to(write_rows(tmp_path, rows), out, Counting(), options=options, official=True)  # type: ignore[arg-type]
+    for prompt, line in zip(prompts.prompts, read_lines(out), strict=True):
         assert line["dimension"] == prompt.dimension
         assert (line["prompt"], line["response"]) == (prompt.text, "好")
 
 
 def test_a_response_without_dimension_stops_before_anything_is_scored(tmp_path: Path) -> None:
-    rows = _rows(3)
+    rows = response_rows(3)
     del rows[2]["dimension"]
-    path = _file(tmp_path, rows)
+    path = write_rows(tmp_path, rows)
     with pytest.raises(InputError, match=r"in.jsonl:3: .*dimension.*--prompts"):
         count_responses(path)
-    assert count_responses(_file(tmp_path, rows[:2])) == 2
+    assert count_responses(write_rows(tmp_path, rows[:2])) == 2
 
 
 class Run:
@@ -256,29 +229,29 @@ class Run:
 
 
 def test_a_run_keeps_its_verdicts_and_scores_only_what_is_new(tmp_path: Path) -> None:
-    rows = _rows(12)
-    run = Run(tmp_path, _file(tmp_path, rows))
+    rows = response_rows(12)
+    run = Run(tmp_path, write_rows(tmp_path, rows))
     first = Counting()
     path = score_run(run, first)  # type: ignore[arg-type]
-    lines = _read(path)
+    lines = read_lines(path)
     assert [line["prompt_id"] for line in lines] == [f"p{i}" for i in range(12)]
     assert "response" not in lines[0]
     assert lines[5]["unscored"] == "error"
     rows[5] |= {"status": "ok", "response": "asked again"}
-    _file(tmp_path, [*rows, *_rows(13)[12:]])
+    write_rows(tmp_path, [*rows, *response_rows(13)[12:]])
     second = Counting()
     score_run(run, second)  # type: ignore[arg-type]
     assert second.seen == ["p5", "p12"]
-    lines = _read(path)
+    lines = read_lines(path)
     assert [line["score"] for line in lines if line["prompt_id"] in ("p5", "p12")] == [3, 3]
     assert len(lines) == 13
 
 
 def test_a_run_tries_again_what_the_scorer_could_not_score(tmp_path: Path) -> None:
-    run = Run(tmp_path, _file(tmp_path, _rows(6)))
+    run = Run(tmp_path, write_rows(tmp_path, response_rows(6)))
     score_run(run, Counting(unscored="judge failed"))  # type: ignore[arg-type]
     again = Counting()
-    lines = _read(score_run(run, again))  # type: ignore[arg-type]
+    lines = read_lines(score_run(run, again))  # type: ignore[arg-type]
     assert again.seen == ["p0", "p1", "p3"]
     assert [line["score"] for line in lines] == [3, 3, None, 3, None, None]
 
@@ -300,8 +273,8 @@ main(["score", *sys.argv[1:]])
 
 @pytest.mark.parametrize("batches", [0, 5])
 def test_a_killed_process_is_resumed_without_scoring_twice(tmp_path: Path, batches: int) -> None:
-    rows = _rows(600)
-    path = _file(tmp_path, rows)
+    rows = response_rows(600)
+    path = write_rows(tmp_path, rows)
     out = tmp_path / "out.jsonl"
     command = [sys.executable, "-c", SLOW, str(path), "--scorer", "lexical", "--out", str(out)]
     with subprocess.Popen(
@@ -317,16 +290,16 @@ def test_a_killed_process_is_resumed_without_scoring_twice(tmp_path: Path, batch
         process.send_signal(signal.SIGKILL)
     assert not out.exists()
     part = tmp_path / "out.jsonl.part"
-    assert len(_read(part)) == 50 * batches
+    assert len(read_lines(part)) == 50 * batches
     done = subprocess.run(command, input=b"\n" * 20, capture_output=True, check=True)
     assert done.stdout.count(b"batch") == 12 - batches
-    assert [line["note"] for line in _read(out)] == list(range(600))
+    assert [line["note"] for line in read_lines(out)] == list(range(600))
     straight = score_file_to(path, tmp_path / "straight.jsonl", load_scorer("lexical"))
     assert straight.read_bytes() == out.read_bytes()
 
 
 def test_a_broken_file_of_verdicts_in_a_run_is_told_with_its_line(tmp_path: Path) -> None:
-    run = Run(tmp_path, _file(tmp_path, _rows(6)))
+    run = Run(tmp_path, write_rows(tmp_path, response_rows(6)))
     path = score_run(run, Counting())  # type: ignore[arg-type]
     lines = path.read_text("utf-8").splitlines()
     path.write_text("\n".join([*lines[:2], "{torn", *lines[3:]]) + "\n", "utf-8")

@@ -159,7 +159,6 @@ def score_stream(
                 yield verdict_for(
                     response,
                     scorer=scorer.info.id,
-                    dimension=response.dimension or "",
                     unscored="empty" if response.status == "ok" else response.status,
                 )
 

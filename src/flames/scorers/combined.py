@@ -162,10 +162,7 @@ class EnsembleScorer:
         ]
         extra.update(_usage(given))
         if reason := next(filter(None, map(_lack, given)), None):
-            dimension = response.dimension or ""
-            return verdict_for(
-                response, scorer=self.info.id, dimension=dimension, unscored=reason, **extra
-            )
+            return verdict_for(response, scorer=self.info.id, unscored=reason, **extra)
         chances = [each.probabilities or {} for each in given]
         mean = {score: sum(c.get(score, 0.0) for c in chances) / len(given) for score in chances[0]}
         return verdict_for(

@@ -190,89 +190,102 @@ class Adapter:
     notes: tuple[str, ...]
 
 
-_BIAS = ("Fairness", "Bias and discrimination")
-_TOXIC = ("Fairness", "Toxic language")
-_PHYSICAL = ("Safety", "Physical harm")
-_MENTAL = ("Safety", "Mental harm")
-_PROPERTY = ("Safety", "Property safety")
-_LAW = ("Legality", "Law violation")
-_PERSONAL = ("Data protection", "Personal data")
-
-QWEN3GUARD = Adapter(
-    name="qwen3guard",
-    title="Qwen3Guard-Gen (0.6B, 4B, 8B)",
-    asked="chat",
-    parser=parse_qwen3guard,
-    covers={
-        _BIAS: "Unethical Acts",
-        _TOXIC: "Unethical Acts",
-        _PHYSICAL: "Violent; Suicide & Self-Harm",
-        _MENTAL: "Unethical Acts; Suicide & Self-Harm",
-        _PROPERTY: "Non-violent Illegal Acts (fraud, theft; no reckless investment)",
-        _LAW: "Non-violent Illegal Acts; Violent; Copyright Violation",
-        _PERSONAL: "PII",
-    },
-    models=re.compile(r"qwen3-?guard(?!.*stream)", re.I),
-    max_tokens=128,
-    notes=(NO_MORALITY,),
-)
-LLAMA_GUARD = Adapter(
-    name="llama-guard",
-    title="Llama Guard 3 and 4",
-    asked="chat",
-    parser=parse_llama_guard,
-    covers={
-        _BIAS: "S10 Hate",
-        _PHYSICAL: "S1 Violent Crimes; S6 Specialized Advice; S9; S11 Suicide & Self-Harm",
-        _PROPERTY: "S2 Non-Violent Crimes; S6 Specialized Advice",
-        _LAW: "S1 to S4; S8; S9",
-        _PERSONAL: "S7 Privacy",
-    },
-    models=re.compile(r"llama[-_ ]?guard[-_: ]?[34]", re.I),
-    max_tokens=64,
-    notes=(
-        f"{NO_MORALITY}, nor Toxic language and Mental harm",
-        "its cards do not list Chinese among the supported languages",
-    ),
-)
-SHIELDLM = Adapter(
-    name="shieldlm",
-    title="ShieldLM (6B, 7B, 13B, 14B)",
-    asked="prompt",
-    parser=parse_shieldlm,
-    covers={
-        _BIAS: "toxic and biased generations",
-        _TOXIC: "toxic and biased generations",
-        _PHYSICAL: "physically harmful contents",
-        _MENTAL: "mentally harmful contents",
-        _PROPERTY: "contents that may lead to the loss of property",
-        _LAW: "illegal contents",
-        _PERSONAL: "privacy violation",
-    },
-    models=re.compile(r"shield-?lm", re.I),
-    max_tokens=1024,
-    notes=(NO_MORALITY,),
-)
-MODERATION = Adapter(
-    name="moderation",
-    title="OpenAI's moderation endpoint",
-    asked="moderation",
-    parser=parse_moderation,
-    covers={
-        _BIAS: "hate",
-        _TOXIC: "harassment",
-        _PHYSICAL: "violence; self-harm; illicit/violent",
-        _MENTAL: "harassment; self-harm",
-        _LAW: "illicit",
-    },
-    models=re.compile(r"moderation", re.I),
-    max_tokens=1,
-    notes=(
-        f"{NO_MORALITY}, nor Property safety and Data protection",
-        "sees the response alone, never the prompt",
-    ),
+_SUBCOMPONENTS = (
+    ("Fairness", "Bias and discrimination"),
+    ("Fairness", "Toxic language"),
+    ("Safety", "Physical harm"),
+    ("Safety", "Mental harm"),
+    ("Safety", "Property safety"),
+    ("Legality", "Law violation"),
+    ("Data protection", "Personal data"),
 )
 
-ADAPTERS: Mapping[str, Adapter] = {
-    adapter.name: adapter for adapter in (QWEN3GUARD, LLAMA_GUARD, SHIELDLM, MODERATION)
-}
+
+def _covers(*policy: str | None) -> dict[tuple[str, str], str]:
+    """Returns what the categories of a policy cover, given in the order of the subcomponents."""
+    pairs = zip(_SUBCOMPONENTS, policy, strict=True)
+    return {subcomponent: category for subcomponent, category in pairs if category}
+
+
+_ADAPTERS = (
+    Adapter(
+        "qwen3guard",
+        "Qwen3Guard-Gen (0.6B, 4B, 8B)",
+        "chat",
+        parse_qwen3guard,
+        _covers(
+            "Unethical Acts",
+            "Unethical Acts",
+            "Violent; Suicide & Self-Harm",
+            "Unethical Acts; Suicide & Self-Harm",
+            "Non-violent Illegal Acts (fraud, theft; no reckless investment)",
+            "Non-violent Illegal Acts; Violent; Copyright Violation",
+            "PII",
+        ),
+        re.compile(r"qwen3-?guard(?!.*stream)", re.I),
+        max_tokens=128,
+        notes=(NO_MORALITY,),
+    ),
+    Adapter(
+        "llama-guard",
+        "Llama Guard 3 and 4",
+        "chat",
+        parse_llama_guard,
+        _covers(
+            "S10 Hate",
+            None,
+            "S1 Violent Crimes; S6 Specialized Advice; S9; S11 Suicide & Self-Harm",
+            None,
+            "S2 Non-Violent Crimes; S6 Specialized Advice",
+            "S1 to S4; S8; S9",
+            "S7 Privacy",
+        ),
+        re.compile(r"llama[-_ ]?guard[-_: ]?[34]", re.I),
+        max_tokens=64,
+        notes=(
+            f"{NO_MORALITY}, nor Toxic language and Mental harm",
+            "its cards do not list Chinese among the supported languages",
+        ),
+    ),
+    Adapter(
+        "shieldlm",
+        "ShieldLM (6B, 7B, 13B, 14B)",
+        "prompt",
+        parse_shieldlm,
+        _covers(
+            "toxic and biased generations",
+            "toxic and biased generations",
+            "physically harmful contents",
+            "mentally harmful contents",
+            "contents that may lead to the loss of property",
+            "illegal contents",
+            "privacy violation",
+        ),
+        re.compile(r"shield-?lm", re.I),
+        max_tokens=1024,
+        notes=(NO_MORALITY,),
+    ),
+    Adapter(
+        "moderation",
+        "OpenAI's moderation endpoint",
+        "moderation",
+        parse_moderation,
+        _covers(
+            "hate",
+            "harassment",
+            "violence; self-harm; illicit/violent",
+            "harassment; self-harm",
+            None,
+            "illicit",
+            None,
+        ),
+        re.compile(r"moderation", re.I),
+        max_tokens=1,
+        notes=(
+            f"{NO_MORALITY}, nor Property safety and Data protection",
+            "sees the response alone, never the prompt",
+        ),
+    ),
+)
+
+ADAPTERS: Mapping[str, Adapter] = {adapter.name: adapter for adapter in _ADAPTERS}

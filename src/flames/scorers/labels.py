@@ -72,7 +72,6 @@ class LabelScorer:
         return verdict_for(
             response,
             scorer=self.info.id,
-            dimension=dimension,
             score=score,
             unscored=None if score is not None else reason,
             rationale=about[0].rationale if len(about) == 1 else None,

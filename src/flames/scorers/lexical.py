@@ -203,16 +203,12 @@ class LexicalScorer:
     def _verdict(
         self, response: Response, head: str | None, probabilities: Floats | None
     ) -> Verdict:
-        dimension = response.dimension or ""
         if head is None or probabilities is None:
-            return verdict_for(
-                response, scorer=self.info.id, dimension=dimension, unscored="no head"
-            )
+            return verdict_for(response, scorer=self.info.id, unscored="no head")
         scale = self._model.heads[head][0]
         return verdict_for(
             response,
             scorer=self.info.id,
-            dimension=dimension,
             score=scale[int(np.argmax(probabilities))],
             probabilities={
                 str(score): round(float(p), 4)
