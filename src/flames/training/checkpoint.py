@@ -15,12 +15,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from flames.errors import InputError
 from flames.scorers.trained.backbone import first_three, one_line
 
 if TYPE_CHECKING:
+    import torch
     from tokenizers import Tokenizer
 
 INDEX = "pytorch_model.bin.index.json"
@@ -100,6 +99,8 @@ def is_derived(name: str) -> bool:
 
 
 def _check_rotary(name: str, tensor: torch.Tensor, base: float, folder: Path) -> None:
+    import torch
+
     width = 2 * tensor.numel()
     wanted = 1.0 / base ** (torch.arange(0, width, 2, dtype=torch.float32) / width)
     if not torch.allclose(tensor.float().flatten(), wanted, rtol=1e-2, atol=1e-3):
@@ -129,6 +130,8 @@ def _weight_map(index: Path) -> dict[str, str]:
 
 
 def _open(path: Path) -> dict[str, torch.Tensor]:
+    import torch
+
     tensors: Any
     try:
         try:

@@ -8,7 +8,6 @@ large ones (Evgeniou and Pontil, Regularized multi-task learning, 2004).
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -39,24 +38,6 @@ class Fold(NamedTuple):
 
     test: NDArray[np.bool_]
     train: NDArray[np.bool_]
-
-
-def check_frozen(options: TrainOptions) -> None:
-    """Checks that no option is given that a frozen backbone rules out.
-
-    Raises:
-        UsageError: One is.
-    """
-    conflicting = {
-        "--lora-rank": options.lora_rank,
-        "--train-layers": options.train_layers is not None,
-        "--fsdp": options.fsdp,
-    }
-    for name, given in conflicting.items():
-        if given:
-            raise UsageError(f"{name} trains the backbone, --frozen does not; omit one of them")
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("--frozen runs in one process; start it without torchrun")
 
 
 def solve_heads(

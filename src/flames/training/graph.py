@@ -239,8 +239,12 @@ def quantize(source: Path, target: Path, batches: Iterable[Batch]) -> None:
     kept = [each for each in (*graph.initializer, *made.new) if each.name in used]
     del graph.initializer[:]
     graph.initializer.extend(kept)
-    large = sum(len(each.raw_data) for each in kept) > 1 << 30
-    onnx.save(model, str(target), save_as_external_data=large, location=f"{target.name}.data")
+    _save(model, target)
+
+
+def _save(model: Any, path: Path) -> None:
+    large = sum(len(each.raw_data) for each in model.graph.initializer) > _ONE_FILE
+    onnx.save(model, str(path), save_as_external_data=large, location=f"{path.name}.data")
 
 
 def _is_product(node: Any, weights: dict[str, Any]) -> bool:
@@ -267,9 +271,8 @@ def _calibrate(
         if name not in known:
             probe.graph.output.append(helper.make_empty_tensor_value_info(name))
     place = source.with_name(f"{source.stem}.probe.onnx")
-    large = sum(len(each.raw_data) for each in probe.graph.initializer) > 1 << 30
     try:
-        onnx.save(probe, str(place), save_as_external_data=large, location=f"{place.name}.data")
+        _save(probe, place)
         probing = session(place, threads=0)
         seen = {name: _Seen() for name in names}
         for ids, mask in batches:

@@ -13,16 +13,23 @@ from typing import Annotated, Any, Literal
 from flames.errors import InputError, MissingExtraError, OutsideError, UsageError
 from flames.metrics.result import Note
 from flames.options import Opt, check_options
+from flames.prompts.sets import load_prompts
 from flames.scorers.base import ScorerContext
 from flames.scorers.selftest import OFF, record_selftest
 from flames.scorers.trained.backbone import one_line
 from flames.scorers.trained.encoding import TOKENIZER, Encoder
 from flames.scorers.trained.load import RELEASED, default_folder
-from flames.scorers.trained.settings import RELEASED_TEMPLATE, ScorerSettings, heads_of
+from flames.scorers.trained.settings import (
+    RELEASED_TEMPLATE,
+    ScorerSettings,
+    heads_of,
+    read_config,
+)
 from flames.storage.atomic import folder_atomic
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import TaxonomyOptions
 from flames.taxonomy import Taxonomy, load_taxonomy
+from flames.training.checkpoint import Checkpoint, convert, differing, is_derived
 from flames.training.options import Progress
 
 _SHARD = 2 << 30  # bytes of a written shard, and roughly the peak memory use
@@ -112,8 +119,6 @@ def _import(options: ImportOptions, taxonomy: Taxonomy, progress: Progress) -> P
         import transformers  # noqa: F401
     except ImportError:
         raise MissingExtraError("train", "importing the released scorer") from None
-    from flames.training.checkpoint import Checkpoint
-
     target = options.out or default_folder()
     if target.is_file():
         raise UsageError(f"{target} is a file; give a folder as --out")
@@ -171,13 +176,7 @@ def _folder(source: str, progress: Progress) -> Path:
 
 def _config(folder: Path) -> dict[str, Any]:
     """The checked configuration with its defaults filled in."""
-    path = folder / "config.json"
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError("is no checkpoint: it has no config.json", path=folder) from None
-    except (OSError, ValueError):
-        raise InputError("is no JSON in UTF-8", path=path) from None
+    path, found = read_config(folder, "checkpoint")
     if not isinstance(found, dict):
         raise InputError("is no configuration", path=path)
     if found.get("model_type", "internlm") != "internlm":
@@ -208,9 +207,6 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _tokenizer(folder: Path, original: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
-    from flames.prompts.sets import load_prompts
-    from flames.training.checkpoint import convert, differing
-
     path = folder / "tokenizer.model"
     if not path.is_file():
         raise InputError("has no tokenizer.model", path=folder)
@@ -269,7 +265,7 @@ def _ours(name: str) -> str:
 
 
 def _write(
-    checkpoint: Any,
+    checkpoint: Checkpoint,
     expected: Mapping[str, tuple[int, ...]],
     out: Path,
     dtype: Any,
@@ -292,9 +288,7 @@ def _write(
     return digest.hexdigest()
 
 
-def _groups(checkpoint: Any, dtype: Any) -> Iterator[dict[str, Any]]:
-    from flames.training.checkpoint import is_derived
-
+def _groups(checkpoint: Checkpoint, dtype: Any) -> Iterator[dict[str, Any]]:
     group: dict[str, Any] = {}
     size = 0
     for name, tensor in checkpoint.tensors():

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from flames.errors import UsageError
 from flames.options import Opt, SeedOptions, check_options, listed, wrong_value
 from flames.scorers.labelled import LabelFiles
 from flames.scorers.trained.settings import TEMPLATES, Pooling
@@ -129,6 +130,14 @@ class TrainOptions(SeedOptions):
             takes = f"{', '.join(TEMPLATES)}, or a text with {{response}} once and {{prompt}} at "
             raise wrong_value("--template", f"{takes}most once", self.template)
         object.__setattr__(self, "template", template)
+        trains = {
+            "--lora-rank": self.lora_rank,
+            "--train-layers": self.train_layers is not None,
+            "--fsdp": self.fsdp,
+        }
+        for flag, given in trains.items():
+            if given and self.frozen:
+                raise UsageError(f"{flag} trains the backbone, --frozen does not; omit one of them")
 
     @property
     def rate(self) -> float:

@@ -34,7 +34,7 @@ try:
         save,
         settings_of,
     )
-    from flames.training.frozen import check_frozen, folds_of, solve_heads
+    from flames.training.frozen import folds_of, solve_heads
     from flames.training.rows import Rows, class_weights
     from flames.training.steps import train_by_steps
 except ImportError as error:
@@ -133,9 +133,9 @@ def train(
         raise UsageError(
             f"--device {options.device}: choose a GPU with CUDA_VISIBLE_DEVICES and --device cuda"
         )
-    if options.frozen:
-        check_frozen(options)
-    elif split.each:
+    if options.frozen and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UsageError("--frozen runs in one process; start it without torchrun")
+    if split.each and not options.frozen:
         raise UsageError("--split each trains one scorer after the other; add --frozen")
     settings = settings_of(split, options, out, taxonomy)
     plan = plan_of(options, split, settings)

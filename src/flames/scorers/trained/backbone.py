@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import pickle
 import warnings
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from flames.errors import FlamesError, InputError, OutsideError, UsageError
 from flames.scorers.trained.encoding import check_vocabulary
+from flames.scorers.trained.settings import read_config
 from flames.text import shorten
 
 if TYPE_CHECKING:
@@ -222,13 +222,7 @@ def _check_config(folder: Path) -> None:
     """Checks that a folder names its architecture and that transformers knows it."""
     from transformers import CONFIG_MAPPING
 
-    path = folder / "config.json"
-    if not path.is_file():
-        raise InputError("is no backbone: it has no config.json", path=folder)
-    try:
-        config = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        raise InputError("is no JSON in UTF-8", path=path) from None
+    path, config = read_config(folder, "backbone")
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind is None:
         raise InputError("names no architecture", path=path, field="model_type")

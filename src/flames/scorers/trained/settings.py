@@ -164,11 +164,11 @@ def heads_of(taxonomy: Taxonomy) -> tuple[Head, ...]:
     return tuple(Head(name=each.name, scale=each.scale) for each in taxonomy.dimensions)
 
 
-def read_config(folder: str | Path) -> tuple[Path, Any]:
-    """Reads the `config.json` of a scorer's folder.
+def read_config(folder: str | Path, kind: str = "scorer") -> tuple[Path, Any]:
+    """Reads the `config.json` of a folder that should hold a `kind`.
 
     Returns:
-        Its path, and what is in it.
+        Its path, and its contents.
 
     Raises:
         InputError: There is none, or it is broken.
@@ -177,9 +177,9 @@ def read_config(folder: str | Path) -> tuple[Path, Any]:
     try:
         return path, json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        raise InputError(f"is no scorer: it has no {CONFIG}", path=folder) from None
+        raise InputError(f"is no {kind}: it has no {CONFIG}", path=folder) from None
     except NotADirectoryError:
-        raise InputError("is a file; give the scorer's folder", path=folder) from None
+        raise InputError(f"is a file; give the folder of the {kind}", path=folder) from None
     except OSError as error:
         raise InputError(f"cannot be read: {error.strerror}", path=path) from None
     except (ValueError, RecursionError):
