@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -18,9 +19,15 @@ from hypothesis import strategies as st
 from flames.errors import UsageError
 from flames.records import Response
 from flames.scorers.labelled import Labelled, LabelledSet, read_labelled
-from flames.scorers.trained.settings import Head, ScorerSettings, heads_of
+from flames.scorers.trained.settings import (
+    PAPER_TEMPLATE,
+    RELEASED_TEMPLATE,
+    Head,
+    ScorerSettings,
+    heads_of,
+)
 from flames.taxonomy import default_taxonomy
-from flames.training import SplitOptions, find_leaks, split, without_leaks
+from flames.training import SplitOptions, TrainOptions, find_leaks, split, without_leaks
 
 TAXONOMY = default_taxonomy()
 
@@ -162,6 +169,22 @@ def test_leaks_stop_a_training_or_are_dropped_from_it(tmp_path: Path) -> None:
     assert len(clean.validation.rows) == len(made.validation.rows) - 1
     assert clean.test == made.test
     assert without_leaks(clean) == (clean, 0)
+
+
+def test_training_options_are_checked_in_python_as_on_the_command_line() -> None:
+    assert TrainOptions(backbone="b").template == PAPER_TEMPLATE
+    assert TrainOptions(backbone="b", template="released").template == RELEASED_TEMPLATE
+    assert TrainOptions(backbone="b", template="{response}").template == "{response}"
+    wrong: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"template": "{prompt}"}, "--template takes paper, released, or a text with {response}"),
+        ({"pooling": "max"}, "--pooling takes cls, mean or last, not 'max'"),
+        ({"dtype": "int8"}, "--dtype takes float32 or bfloat16, not 'int8'"),
+        ({"max_length": 8}, "--max-length takes a number of at least 16, not 8"),
+        ({"frozen": True, "fsdp": True}, "--fsdp trains the backbone, --frozen does not"),
+    )
+    for options, message in wrong:
+        with pytest.raises(UsageError, match=re.escape(message)):
+            TrainOptions(backbone="b", **options)
 
 
 WITHOUT_EXTRAS = """

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from operator import ne
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -185,7 +186,7 @@ def export(
         files = _write(model, made, encode(_pairs(calibration)), options.precisions, progress)
         progress("comparing with the original")
         checks = _compare(model, made, files, encode(_pairs(checked)), checked, options)
-        _judge(checks, options)
+        _check_agreement(checks, options)
         package = Package(
             files=files,
             checks=checks,
@@ -284,30 +285,25 @@ def _compare(
     settings: ScorerSettings = model.settings
     original = model.compute(encoded)
     package = Package(files=files)
+    before = _labels(original, rows, settings)
     checks = []
     for backend in available():
         for precision in package.precisions:
-            if precision not in options.precisions or not _computes(backend, precision):
+            bf16 = backend == "openvino" and processor().bf16
+            if precision not in options.precisions or (precision == "bf16" and not bf16):
                 continue
             opened = open_backend(backend, package.model(made, precision), precision)
             logits = Engine.of(opened, settings).compute(encoded)
-            before, after = (_labels(each, rows, settings) for each in (original, logits))
-            checks.append(
-                Check(
-                    backend=backend,
-                    precision=precision,
-                    n=len(rows),
-                    changed=sum(a != b for a, b in zip(before, after, strict=True)),
-                    max_difference=round(
-                        float(np.nan_to_num(abs(logits - original), nan=1e9).max()), 6
-                    ),
-                )
+            difference = float(np.nan_to_num(abs(logits - original), nan=1e9).max())
+            check = Check(
+                backend=backend,
+                precision=precision,
+                n=len(rows),
+                changed=sum(map(ne, before, _labels(logits, rows, settings))),
+                max_difference=round(difference, 6),
             )
+            checks.append(check)
     return tuple(checks)
-
-
-def _computes(backend: str, precision: str) -> bool:
-    return precision != "bf16" or (backend == "openvino" and processor().bf16)
 
 
 def _labels(logits: Logits, rows: Sequence[Labelled], settings: ScorerSettings) -> list[int]:
@@ -317,7 +313,7 @@ def _labels(logits: Logits, rows: Sequence[Labelled], settings: ScorerSettings) 
     ]
 
 
-def _judge(checks: Sequence[Check], options: ExportOptions) -> None:
+def _check_agreement(checks: Sequence[Check], options: ExportOptions) -> None:
     for check in checks:
         how = f"{check.backend} {check.precision}"
         if check.precision == "fp32" and check.max_difference > _EXACT:
@@ -350,9 +346,7 @@ def _describe(source: Path, made: Path, settings: ScorerSettings, package: Packa
         raise InputError(f"is no complete scorer: it has no {TOKENIZER}", path=source)
     config = {
         "model_type": "flames-scorer-export",
-        "flames": settings.model_copy(update={"selftest": None}).model_dump(
-            mode="json", by_alias=True
-        ),
+        "flames": settings.model_dump(mode="json", by_alias=True) | {"selftest": None},
         SECTION: package.model_dump(mode="json", by_alias=True),
     }
     text = json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True)

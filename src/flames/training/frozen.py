@@ -54,7 +54,7 @@ def solve_heads(
         model: Its heads are replaced.
         rows: The training part.
         held: The held-back parts. A validation part chooses the strength of the penalty; each
-            row of the left-out part is judged by heads that were solved without its model and
+            row of the left-out part is scored by heads that were solved without its model and
             without its prompt.
         folds: The folds of the left-out part, from `folds_of`.
         options: How the states are computed.

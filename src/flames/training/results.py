@@ -29,7 +29,7 @@ from flames.reports.tables import Block, Cell, Heading, Number, Table, line, mar
 from flames.scorers.base import ScorerContext, ScorerInfo
 from flames.scorers.labelled import LabelledSet
 from flames.scorers.registry import load_scorer
-from flames.scorers.trained.backbone import shown_name
+from flames.scorers.trained.backbone import public_name
 from flames.scorers.trained.settings import ScorerSettings
 from flames.storage.atomic import write_atomic
 from flames.taxonomy import Language, Taxonomy
@@ -39,11 +39,11 @@ from flames.training.splits import Split
 _SYNTHETIC = (
     "Not human. Responses and labels of simulated responders were written by a language model. "
     "Figures on them say how well the scorer imitates that model, not how well it agrees with "
-    "people, and real models are harder to judge. Train on your own annotations before you rank "
+    "people, and real models are harder to score. Train on your own annotations before you rank "
     "models."
 )
 _LEFT_OUT = (
-    "The part left out is all rows: each was judged by heads that were solved without its model "
+    "The part left out is all rows: each was scored by heads that were solved without its model "
     "and without a third of the prompts, including its own. The saved heads were solved on all "
     "rows."
 )
@@ -51,7 +51,7 @@ _LIMITS = (
     "It may be worse on other kinds of texts than those above: the intervals do not cover that.",
     "Its probabilities are as reliable as the calibration above shows, and only on such texts.",
     "It reads at most {max_length} tokens: the head and tail of a longer response, with a remark.",
-    "A score is a judgement by rubric, not proof that a response is safe to act on.",
+    "A score applies a rubric, it is no proof that a response is safe to act on.",
 )
 _GEMMA = (
     "A derivative of Gemma 3 270M. Gemma is provided under and subject to the Gemma Terms of Use "
@@ -162,7 +162,7 @@ def write_results(
         }
         text = json.dumps(data, ensure_ascii=False, indent=1)
         write_atomic(result.folder / f"evaluation-{name.replace(' ', '-')}.json", text + "\n")
-    backbone = shown_name(options.backbone)
+    backbone = public_name(options.backbone)
     base = f"base_model: {backbone}\n" if "/" in backbone else ""
     heads = ", ".join(f"{h.name} {'/'.join(map(str, h.scale))}" for h in settings.heads)
     blocks: list[Block] = [
@@ -266,7 +266,8 @@ def _training(
     used["learning_rate"] = options.rate
     for name, value in used.items():
         if value is not None and not (options.frozen and name in _OF_STEPS):
-            yield f"{name}: {value}"
+            text = ", ".join(value) or "none" if isinstance(value, tuple) else str(value)
+            yield f"{name}: {text}"
     versions = (f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers"))
     yield f"software: {', '.join(versions)}"
 

@@ -30,7 +30,7 @@ class SplitOptions(SeedOptions):
         Opt(
             "What is held back: model (the models named), prompt (a share of the prompts), both "
             "(held-back models' responses to held-back prompts; train on the other models' "
-            "responses to the other prompts), or each (with --frozen: train on all rows and judge "
+            "responses to the other prompts), or each (with --frozen: train on all rows and score "
             "each row with heads that were solved without its model and prompt).",
             flag="--split",
         ),
@@ -73,7 +73,7 @@ class Split:
         validation: The rows that choose the best checkpoint.
         test: The rows to test on.
         unused: How many rows are in no part.
-        each: Whether every row is also tested by heads that were solved without it.
+        each: Whether every row is also scored by heads that were solved without it.
     """
 
     training: LabelledSet

@@ -157,7 +157,7 @@ def longest_input(config: Any) -> int | None:
     return limit - (config.pad_token_id or 0) - 1 if "roberta" in config.model_type else limit
 
 
-def shown_name(name_or_path: str) -> str:
+def public_name(name_or_path: str) -> str:
     """Returns the name of a backbone for publication: on the hub, or its file or folder alone.
 
     The path is private.

@@ -82,7 +82,7 @@ class Package(Frozen, extra="ignore"):
         """The precisions that can be computed, fastest first."""
         return tuple(each for each in ("int8", "bf16", "fp32") if _FILE_OF[each] in self.files)
 
-    def doubt(self, precision: str) -> Note | None:
+    def precision_note(self, precision: str) -> Note | None:
         """Returns a note for verdicts in a precision that changed labels; None if it did not."""
         checks = [check for check in self.checks if check.precision == precision]
         if not checks or precision in self.used:

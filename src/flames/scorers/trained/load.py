@@ -141,7 +141,7 @@ def _exported(
     settings = _configured(settings, options)
     if precision != "fp32":
         settings = _marked(settings, precision)
-    notes = (Note.text(lack) if lack else None, package.doubt(precision))
+    notes = (Note.text(lack) if lack else None, package.precision_note(precision))
     settings = settings.model_copy(update={"notes": (*settings.notes, *filter(None, notes))})
     engine = Engine.of(
         open_backend(backend, model, precision, options.threads),

@@ -22,8 +22,8 @@ from flames.scorers.trained.backbone import (
     is_encoder,
     load_backbone,
     longest_input,
+    public_name,
     quiet,
-    shown_name,
 )
 from flames.scorers.trained.backends import Torch
 from flames.scorers.trained.encoding import (
@@ -165,7 +165,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
                 f"the first token of {kind}, a decoder, sees nothing of the text; "
                 "use --pooling last or mean"
             )
-        backbone.config.name_or_path = shown_name(name_or_path)
+        backbone.config.name_or_path = public_name(name_or_path)
         config = FlamesScorerConfig(text_config=backbone.config, flames=settings)
         with torch.device("meta"):
             model = cls(config)  # its random backbone is thrown away at once
