@@ -1,4 +1,4 @@
-"""Comparing models on the prompts that both answered and on which both were scored."""
+"""Comparing models on the prompts that both answered and have scores for."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def compare(
 
     Args:
         sources: At least two, on the same prompts and by the same scorer.
-        taxonomy: Whose dimensions and scales; Flames' own unless given.
+        taxonomy: Dimensions and scales; the built-in ones by default.
         common: Compare on the prompts that two have in common where their prompt sets differ,
             and also where their scorers do; the result says so.
-        seed: Of bootstrap and permutations.
-        resamples: Of bootstrap and permutations.
+        seed: Seed of bootstrap and permutations.
+        resamples: Resamples of bootstrap and permutations.
 
     Raises:
         UsageError: There is nothing to compare, prompt sets or scorers differ, or responses
@@ -101,7 +101,7 @@ def _ids(source: Source) -> frozenset[str]:
 def _remarks(
     first: Source, second: Source, shared: Set[str], other: Sequence[str], common: bool
 ) -> tuple[Note, ...]:
-    """What a reader must know of how these two were narrowed; refuses what was not asked for."""
+    """How the two were narrowed; refuses narrowing that was not asked for."""
     remarks: list[Note] = []
     if first.scorer != second.scorer:
         if not common:
@@ -141,7 +141,7 @@ def _remarks(
 
 
 def _renamed(first: Source, second: Source) -> int:
-    """How many texts stand on both sides, but not under one id."""
+    """How many texts are on both sides, but under different ids."""
     ours, theirs = (
         {normalize_text(prompt.text): known for known, prompt in side.prompts.items()}
         for side in (first, second)
@@ -155,7 +155,7 @@ def _set(source: Source, ids: frozenset[str]) -> str:
 
 @dataclass(frozen=True)
 class _Paired:
-    """A prompt's scored verdicts by both."""
+    """The scored verdicts on a prompt from both sides."""
 
     prompt_id: str
     first: tuple[Verdict, ...]

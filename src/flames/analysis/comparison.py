@@ -1,4 +1,4 @@
-"""What a comparison says, in the shape of its JSON (schema 1)."""
+"""The data of a comparison, in the shape of its JSON (schema 1)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from flames.metrics.result import Estimate, Note
 from flames.records import Frozen, PromptSetInfo, dump_json
 
 SHOWN = 500
-"""Changed prompts that a page or JSON holds unless told otherwise, shared among the pairs."""
+"""Changed prompts in a page or JSON by default, shared among the pairs."""
 
 
 class Side(Frozen):
-    """One of the compared: a model under a scorer on a prompt set."""
+    """One side of a comparison: a model under a scorer on a prompt set."""
 
     name: str
     model: str
@@ -26,7 +26,7 @@ class Side(Frozen):
 
 
 class Difference(Frozen):
-    """Second less first, in points; above 0 the second one does better.
+    """Second minus first, in points; above 0 the second one does better.
 
     `p` is of the test named in `test`, `p_holm` corrected over the dimensions. `detectable` is
     the least difference that this sample would have shown with 80 % power at 5 %.
@@ -57,7 +57,7 @@ class DimensionComparison(Frozen):
 
 
 class Change(Frozen):
-    """A prompt that the two got different scores on (a score a sample), with the responses."""
+    """A prompt with different scores on the two sides (one per sample), with the responses."""
 
     prompt_id: str
     dimension: str
@@ -69,7 +69,7 @@ class Change(Frozen):
 
 
 class PairComparison(Frozen):
-    """Two of the compared.
+    """Two sides of a comparison.
 
     `n` counts the prompts in pairs, `left_out` those of either side that are not, by reason.
     Overall values are None where a dimension has no pair (`partial`). `changed` counts the
@@ -90,7 +90,7 @@ class PairComparison(Frozen):
 
 
 class Comparison(Frozen):
-    """Every two of the compared."""
+    """All pairs of sides."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
     code_version: str = __version__

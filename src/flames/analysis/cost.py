@@ -24,8 +24,8 @@ class Spending(BaseModel):
 
     `asked` counts the responses that reached it, `decided` those whose verdict is its own,
     `unscored` those that it gave no score, by reason. `cost` is None where it is not known of
-    every one of them; `latency_s` adds up the seconds waited for single answers, which mostly
-    ran at the same time.
+    every one of them; `latency_s` adds up the seconds waited for single answers, most of which
+    ran concurrently.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,7 +61,7 @@ class _Sum:
                 if isinstance(value, int | float) and not isinstance(value, bool):
                     self.taken[name] += value  # type: ignore[assignment]
 
-    def told(self, scorer: str, steps: tuple[Spending, ...] = ()) -> Spending:
+    def total(self, scorer: str, steps: tuple[Spending, ...] = ()) -> Spending:
         known = self.paid > 0 and self.priced == self.paid
         return Spending(
             scorer=scorer,
@@ -107,6 +107,6 @@ def measure_spending(verdicts: Iterable[Verdict]) -> list[Spending]:
                 final = step["scorer"] == extra.get("step") and verdict.score is not None
                 own.add(step.get("score"), step.get("unscored"), step.get("judging"), final)
     return [
-        total.told(name, tuple(s.told(step) for step, s in steps.get(name, {}).items()))
-        for name, total in sums.items()
+        whole.total(name, tuple(s.total(step) for step, s in steps.get(name, {}).items()))
+        for name, whole in sums.items()
     ]

@@ -120,12 +120,12 @@ def evaluate(
         labelled: The labels. Those without a majority are left out and counted.
         verdicts: The scorer's, one a response.
         info: What the scorer is.
-        taxonomy: Whose scales; Flames' own unless given.
+        taxonomy: Scales; the built-in ones by default.
         seconds: How long the scorer took.
         majority: The score that the majority class gives in each dimension; the most frequent
             label there unless given.
-        seed: Of the bootstrap.
-        resamples: Of the bootstrap.
+        seed: Seed of the bootstrap.
+        resamples: Resamples of the bootstrap.
 
     Raises:
         InputError: No label has a majority.
@@ -249,8 +249,8 @@ def _cost(verdicts: Iterable[Verdict]) -> dict[str, Any] | None:
     if not taken or not taken[0].requests:
         return None
     names = {"requests", "tokens_in", "tokens_out", "latency_s", "cost"}
-    told: dict[str, Any] = taken[0].model_dump(include=names)
-    return told
+    cost: dict[str, Any] = taken[0].model_dump(include=names)
+    return cost
 
 
 def majority_labels(rows: Iterable[Labelled]) -> dict[str, int]:
@@ -284,13 +284,13 @@ def _joined(labelled: LabelledSet, verdicts: Iterable[Verdict]) -> dict[Key, Ver
 def _judged(row: Labelled, verdict: Verdict | None, most: Mapping[str, int]) -> LabelledScore:
     assert row.score is not None
     score = verdict.score if verdict is not None else None
-    told = (verdict.probabilities or {}) if verdict is not None else {}
+    probabilities = (verdict.probabilities or {}) if verdict is not None else {}
     return LabelledScore(
         prompt_id=row.key.prompt_id,
         label=row.score,
         score=score,
         unscored=None if score is not None else verdict.unscored if verdict else "no verdict",
-        chance=told.get(str(score)) if score is not None else None,
+        chance=probabilities.get(str(score)) if score is not None else None,
         votes=tuple(row.votes.values()),
         majority=most.get(row.dimension, row.score),
     )

@@ -1,4 +1,4 @@
-"""What judging a scorer gives: a contract like the JSON report (schema 1)."""
+"""The results of evaluating a scorer: a contract like the JSON report (schema 1)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ReliabilityBin(Frozen):
 
 
 class Reliability(Frozen):
-    """How far the probability of the given score can be believed.
+    """How reliable the probability of the given score is.
 
     `ece` is the expected calibration error in points of per cent over ten bins of equal width
     (Guo et al. 2017); empty bins are left out.
@@ -92,7 +92,7 @@ class Evaluation(Frozen):
     """One scorer against labels.
 
     `labels` maps the label files to their SHA-256; `ids_sha256` is over the labelled keys, one
-    a line: two evaluations with the same one are about the same responses. `excluded` counts
+    per line: two evaluations with the same value are about the same responses. `excluded` counts
     labels that were not used, by reason. `rank_agreement` is Kendall's tau-b between the
     models' rankings by labels and by scorer. `seconds` is the time the scorer took, `cost`
     what it says it cost.

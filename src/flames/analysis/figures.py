@@ -1,6 +1,6 @@
 """The figures of one group of responses, all from the same weighted resamples of prompts.
 
-What a benchmark needs of its scorer: unbiased rates a model, and the models' right order.
+What a benchmark needs of its scorer: unbiased rates per model, and the right ranking.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class LabelledScore:
         label: The label.
         score: The scorer's score, or None.
         unscored: Why there is none.
-        chance: The probability that the scorer gave its score, if it told.
+        chance: The probability that the scorer gave its score, if any.
         votes: The single annotators' scores.
         majority: The most frequent label of its dimension.
     """
@@ -61,8 +61,8 @@ def scorer_metrics(
         rows: The group's responses.
         categories: The scores that can be given in it, best first.
         name: Of the group, for random numbers of its own.
-        seed: Of the bootstrap.
-        resamples: Of the bootstrap.
+        seed: Seed of the bootstrap.
+        resamples: Resamples of the bootstrap.
     """
     scored = [row for row in rows if row.score is not None]
     result = ScorerMetrics(
@@ -213,7 +213,7 @@ def _calibration(totals: Array, ece: Estimate) -> Reliability:
 
 @dataclass(frozen=True, slots=True)
 class RatedResponse:
-    """A response that has both a label and a score: whose, on what, harmless or not by each."""
+    """A response that has both a label and a score, and whether it is harmless by each."""
 
     model: str
     dimension: str
@@ -241,8 +241,8 @@ def rank_models_by_label(
     Args:
         rows: All models' responses.
         order: The dimensions.
-        seed: Of the bootstrap.
-        resamples: Of the bootstrap.
+        seed: Seed of the bootstrap.
+        resamples: Resamples of the bootstrap.
     """
     rows = list(rows)
     models = list(dict.fromkeys(row.model for row in rows))
@@ -260,7 +260,7 @@ def rank_models_by_label(
     flat = totals.transpose(1, 0, 2, 3).reshape(len(prompts), -1)
     rng = stream(seed, "ranking")
     drawn = (rng.standard_gamma(1.0, (resamples, len(prompts))) @ flat).reshape(-1, 3, *shape[1:])
-    # Two pseudo-prompts a cell, harmless by one of both only, keep intervals from having no width.
+    # Two pseudo-prompts per cell, harmless by only one of both, keep intervals from zero width.
     pseudo = rng.standard_gamma(PRIOR, (2, resamples, *shape[1:]))
     drawn += np.stack([pseudo.sum(0), pseudo[0], pseudo[1]], axis=1)
     point = flat.sum(0).reshape(1, 3, *shape[1:])

@@ -1,4 +1,4 @@
-"""Rules that a run has to keep, for continuous integration: thresholds, allowed drops, coverage."""
+"""Rules for continuous integration: thresholds, allowed drops, coverage."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OVERALL = "overall"
 
 @dataclass(frozen=True)
 class Rules:
-    """What is asked of a run.
+    """The rules for a run.
 
     Args:
         least: Least harmless rate in per cent, by `overall`, dimension or subcomponent.
@@ -45,7 +45,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class RuleResult:
-    """One rule on one model: whether it holds, and what was found."""
+    """One rule on one model: whether it holds, and the value found."""
 
     model: str
     rule: str
@@ -146,9 +146,9 @@ def check(
         sources: What is checked.
         rules: At least one.
         baseline: What falls are measured against: one model, by the same scorer.
-        taxonomy: Whose dimensions and scales; Flames' own unless given.
+        taxonomy: Dimensions and scales; the built-in ones by default.
         common: Compare on the prompts in common where the prompt sets differ.
-        seed: Of bootstrap and permutations.
+        seed: Seed of bootstrap and permutations.
 
     Raises:
         UsageError: There is no rule, or the baseline is missing or cannot be compared with.

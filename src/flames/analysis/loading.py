@@ -141,7 +141,7 @@ def mappings_of(
 
 
 def _mapped(name: str, mapping: Mapping[str, str], encoding: str | None) -> Set[str]:
-    """The fields of a mapping whose columns stand in a file."""
+    """The fields of a mapping whose columns are in a file."""
     path = labels_path(name)
     if name == "-":
         return mapping.keys()

@@ -1,6 +1,4 @@
-"""How often a scorer's verdict flips when nothing that matters was changed.
-
-What is done to a response to see whether a scorer is swayed by it.
+"""How often a scorer's verdict flips when nothing relevant changed.
 
 No transformation changes what the response does: whoever judges it by the rubric gives the same
 score before and after. Each returns None where it has nothing to change.
@@ -164,10 +162,10 @@ def probe_scorer(
         responses: With dimension and prompt filled in.
         taxonomy: The scales.
         source: What the responses are, for the report.
-        labels: What responses deserve, by key; tells harmful bodies apart where it is given,
-            and otherwise the scorer's own verdict does.
+        labels: The right scores by key; used to pick harmful responses, in place of the
+            scorer's own verdicts.
         probes: Their names; all whose extra is installed unless given.
-        progress: Told after each pass of the scorer how many verdicts it gave.
+        progress: Called after each pass of the scorer with the number of verdicts.
 
     Raises:
         UsageError: There is no such probe, or nothing to probe with.
@@ -175,7 +173,7 @@ def probe_scorer(
     """
     chosen = [_probe(name) for name in (probes or PROBES)]
     for probe in chosen if probes else ():
-        probe.transform("问")  # what is missing is told before a scorer is asked anything
+        probe.transform("问")  # reports a missing extra before a scorer is asked anything
     given = [response for response in responses if response.scorable]
     if not given:
         raise UsageError("there is no response to probe with")

@@ -69,16 +69,16 @@ class Source:
     """One model under one scorer.
 
     Args:
-        model: Whose responses were judged.
-        scorer: Who judged, `name@version`; `human:NAME` for a person.
+        model: The model that gave the responses.
+        scorer: `name@version`; `human:NAME` for a person.
         prompt_set: What was asked.
         prompts: The prompts whose text is known, by id.
-        verdicts: One for every response that was to be had; those that were never asked or
-            never scored are unscored with that reason.
+        verdicts: One per expected response; those that were never asked or scored are
+            unscored with that reason.
         responses: What is known of the responses, by key.
-        notes: What a reader of the numbers must know.
+        notes: Notes for readers of the numbers.
         origin: The file or run.
-        samples: Responses a prompt.
+        samples: Responses per prompt.
     """
 
     model: str
@@ -125,7 +125,7 @@ def display_names(sources: Sequence[Source], *, beside_scorers: bool = False) ->
 
     Args:
         sources: All that are shown.
-        beside_scorers: Each name is shown with its scorer, which tells it apart, too.
+        beside_scorers: Each name is shown with its scorer, which need not be told apart again.
     """
     candidates = (
         [source.model for source in sources],

@@ -87,7 +87,7 @@ def attack_table(
     Args:
         measured: Results of any models on any prompt sets; another scorer or another prompt
             set is another column. Two of a model in one column need names of their own.
-        release: The published table whose models stand there as well; None for none.
+        release: The published table to include; None for none.
         resamples: Of the bootstrap of the published table.
     """
     cells: dict[tuple[str, AttackSet], AttackCell] = {}

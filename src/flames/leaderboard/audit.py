@@ -120,7 +120,7 @@ def audit_file(options: AuditOptions, reading: FileOptions) -> Audit:
 
 @dataclass(frozen=True)
 class _Precision:
-    """Decimals of rates and scores, told by the column: `45.6` beside `45.38` means `45.60`."""
+    """Decimals of rates and scores, as the column shows: `45.6` beside `45.38` means `45.60`."""
 
     rate: int = 0
     score: int = 0

@@ -82,7 +82,7 @@ class LeaderboardEntry(_Part):
     """One model, asked one prompt set, judged by one scorer.
 
     `name` is what its row is called where that is not the model: one of several checkpoints, say.
-    `date` is when it was measured; `link` leads to the model or the run; `contact` is whom to
+    `date` is when it was measured; `link` leads to the model or the run; `contact` is the person to
     ask. `truncated` counts responses that were cut off.
     """
 
@@ -138,7 +138,7 @@ class LeaderboardEntry(_Part):
 
     @property
     def group(self) -> tuple[str, ...]:
-        """Entries are ranked with those of the same group only: same prompts, scorer, taxonomy."""
+        """Entries are ranked only within a group: same prompts, scorer, taxonomy and samples."""
         return (
             self.prompt_set.ids_sha256 or self.prompt_set.sha256,
             self.scorer,

@@ -1,7 +1,7 @@
 """Ranks with their uncertainty, and groups of models that the data cannot tell apart.
 
-Models are resampled independently of each other: a table of counts does not say which prompts
-they failed on. Where two models fail on the same prompts, `flames compare` tells more apart.
+Models are resampled independently: a table of counts does not say which prompts they failed
+on. For two runs on the same prompts the paired test of `flames compare` is more sensitive.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ def rank_models(
 
     Args:
         results: What was measured, by the name that it is to go by.
-        taxonomy: Whose dimensions and scales; Flames' own unless given.
+        taxonomy: Dimensions and scales; the built-in ones by default.
         dimension: Rank by this one alone.
         value: What to rank by.
-        seed: Of the bootstrap.
-        resamples: Of the bootstrap.
+        seed: Seed of the bootstrap.
+        resamples: Resamples of the bootstrap.
 
     Raises:
         InputError: A model has no labels on a dimension that counts.

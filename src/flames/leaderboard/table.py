@@ -49,8 +49,8 @@ def read_table(
     Args:
         path: Columns `model`, `dimension`, `harmless_rate_pct` and `harmless_score`, `n`, and
             perhaps `release`.
-        taxonomy: Whose dimensions; Flames' own unless given.
-        sizes: Prompts a dimension, where a row gives no `n`.
+        taxonomy: Dimensions; the built-in ones by default.
+        sizes: Prompts per dimension, where a row gives no `n`.
         mapping: Our column name → the file's.
         encoding: Of the file; UTF-8 unless given.
 

@@ -1,6 +1,6 @@
-"""Rates, scores, intervals, tests, agreement: what can be said of streams of verdicts.
+"""Rates, scores, intervals, tests, agreement: what is computed from streams of verdicts.
 
-Nothing here knows of scorers, models or files.
+Nothing here depends on scorers, models or files.
 """
 
 from flames.metrics.intervals import wilson

@@ -71,7 +71,7 @@ class GroupAgreement(Frozen):
 
 
 class Agreement(Frozen):
-    """Agreement overall, over all units, and a dimension."""
+    """Agreement overall (over all units) and per dimension."""
 
     raters: tuple[str, ...]
     overall: GroupAgreement
@@ -127,7 +127,7 @@ def ratings_of(
 
     Args:
         verdicts: In any order. Where one rater gave several on a unit, the last one counts.
-        taxonomy: Whose dimensions and scales; Flames' own unless given.
+        taxonomy: Dimensions and scales; the built-in ones by default.
         rater: What a verdict's rater is called.
 
     Returns:
@@ -168,10 +168,10 @@ def measure_agreement(
 
     Args:
         verdicts: Of at least two raters on the same responses.
-        taxonomy: Whose dimensions and scales; Flames' own unless given.
+        taxonomy: Dimensions and scales; the built-in ones by default.
         rater: What a verdict's rater is called: annotator, or else scorer.
-        seed: Of the bootstrap.
-        resamples: Of the bootstrap.
+        seed: Seed of the bootstrap.
+        resamples: Resamples of the bootstrap.
     """
     tables = ratings_of(verdicts, taxonomy, rater=rater)
     raters = next((table.raters for table in tables.values()), ())

@@ -63,7 +63,7 @@ class CorrectedGroup(Frozen):
 
 
 class Correction(Frozen):
-    """Scorer alone, people alone and prediction-powered, overall and a dimension.
+    """Scorer alone, people alone and prediction-powered, overall and per dimension.
 
     Overall, `human` and `corrected` are None where a dimension has fewer than two labelled
     responses.
@@ -127,15 +127,15 @@ def correct(
     several people's on one response are averaged.
 
     Args:
-        source: What the scorer said of everything.
-        labels: What people said of a random part; each with `inclusion_probability`, the
+        source: The scorer's verdicts on everything.
+        labels: Human labels on a random part; each with `inclusion_probability`, the
             probability in (0, 1] with which its response was chosen to be labelled.
-        taxonomy: Whose dimensions and scales; Flames' own unless given.
+        taxonomy: Dimensions and scales; the built-in ones by default.
         random_sample: The labels are a simple random sample; no probabilities are needed.
-        target_width: Also tell how many more labels would make the corrected intervals so
-            wide, in points.
-        seed: Of the bootstrap.
-        resamples: Of the bootstrap.
+        target_width: Also estimate how many more labels would make the corrected intervals
+            this wide, in points.
+        seed: Seed of the bootstrap.
+        resamples: Resamples of the bootstrap.
 
     Raises:
         InputError: A label has no probability or an impossible one, or is of another dimension
@@ -346,8 +346,8 @@ def powered_mean(human: Array, scorer: Array, everything: Array, weights: Array)
 
     Args:
         human: What people said, shape (labelled,).
-        scorer: What the scorer said of the same responses, shape (labelled,).
-        everything: What it said of all responses, labelled ones included, shape (N,).
+        scorer: The scorer's values of the same responses, shape (labelled,).
+        everything: Its values of all responses, labelled ones included, shape (N,).
         weights: Inverse inclusion probabilities, up to a factor, shape (labelled,).
     """
     share = weights / weights.sum()

@@ -17,7 +17,7 @@ PROBABILITY = "inclusion_probability"
 
 
 class Correctable(Measurable, Protocol):
-    """What `correct` needs to know beside what `measure` does; a `Source` is one."""
+    """What `correct` needs beyond `measure`; a `Source` is one."""
 
     @property
     def responses(self) -> Mapping[Key, Response]:
@@ -52,7 +52,7 @@ class LabelUse(BaseModel):
 
 @dataclass(frozen=True)
 class Label:
-    """What people said of one response, and how probable it was that they were asked."""
+    """The human scores of one response, and its inclusion probability."""
 
     scores: tuple[int, ...]
     probability: float

@@ -101,7 +101,7 @@ def draw_totals(
     """Draws weighted column totals of one stratum, resampled by prompt.
 
     Args:
-        outcomes: One row a prompt, shape (prompts, columns); several responses to a prompt are
+        outcomes: One row per prompt, shape (prompts, columns); several responses to a prompt are
             summed up in its row.
         ends: The pseudo-prompts, shape (ends, columns), in the same units.
         resamples: How often to draw.

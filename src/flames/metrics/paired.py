@@ -49,7 +49,7 @@ def sign_flip_test(differences: Sequence[Array], resamples: int, rng: np.random.
     the size does not exceed the nominal level (Phipson & Smyth 2010).
 
     Args:
-        differences: One array a stratum, a difference a prompt.
+        differences: One array per stratum, one difference per prompt.
         resamples: How many assignments are drawn.
         rng: Where the randomness comes from.
     """
@@ -84,7 +84,7 @@ def detectable(differences: Sequence[Array], widest: Sequence[float], alpha: flo
     that the scale allows.
 
     Args:
-        differences: One array a stratum, a difference a prompt.
+        differences: One array per stratum, one difference per prompt.
         widest: The largest difference that the scale of each stratum allows.
         alpha: Level of the two-sided test.
     """

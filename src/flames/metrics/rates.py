@@ -36,36 +36,36 @@ _WITHOUT_TEXT = frozenset({"empty", "blocked", "error", "not asked"})
 
 
 class Measurable(Protocol):
-    """What `measure` needs to know of a stream of verdicts; a `Source` is one."""
+    """What `measure` needs of a stream of verdicts; a `Source` is one."""
 
     @property
     def model(self) -> str:
-        """Whose responses were judged."""
+        """The model that gave the responses."""
         ...
 
     @property
     def scorer(self) -> str:
-        """Who judged."""
+        """The scorer."""
         ...
 
     @property
     def prompt_set(self) -> PromptSetInfo:
-        """What was asked."""
+        """The prompt set."""
         ...
 
     @property
     def verdicts(self) -> Sequence[Verdict]:
-        """One verdict for every response that was to be had, unscored ones included."""
+        """One verdict per expected response, unscored ones included."""
         ...
 
     @property
     def samples(self) -> int:
-        """Responses a prompt."""
+        """Responses per prompt."""
         ...
 
     @property
     def notes(self) -> tuple[Note, ...]:
-        """What a reader of the numbers must know."""
+        """Notes for readers of the numbers."""
         ...
 
 
@@ -153,9 +153,9 @@ def measure(
 
     Args:
         source: The verdicts, and what they are about.
-        taxonomy: What dimensions and scales are looked up in; Flames' own unless given.
-        seed: Of the bootstrap.
-        resamples: Of the bootstrap.
+        taxonomy: Dimensions and scales; the built-in ones by default.
+        seed: Seed of the bootstrap.
+        resamples: Resamples of the bootstrap.
 
     Raises:
         InputError: A verdict is of a dimension that the taxonomy does not have.
@@ -270,7 +270,7 @@ def coverage(verdicts: Iterable[Verdict]) -> Coverage:
 class Tally:
     """The verdicts of one group, added up by prompt.
 
-    `outcomes` has one row a prompt that has a score and three columns: harmless responses, sum
+    `outcomes` has one row per prompt that has a score, and three columns: harmless responses, sum
     of scores (each as a share of the best), scored responses. `ends` are the outcomes of a
     prompt at the worst and at the best end of the scale. `binary` says that the scale has two
     levels, so that the score is the rate in other units; `worst` is its lower end.

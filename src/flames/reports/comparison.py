@@ -40,7 +40,7 @@ def render_html(
     Args:
         comparison: What to show.
         lang: Shown first; the reader may switch.
-        taxonomy: Names of dimensions; Flames' own unless given.
+        taxonomy: Names of dimensions; the built-in ones by default.
         changes: How many changed prompts are shown, shared among the pairs; at least 10 per pair.
     """
     taxonomy = taxonomy or default_taxonomy()
@@ -89,7 +89,7 @@ def print_comparison(
         comparison: What to print.
         console: Where to.
         lang: Of the words.
-        taxonomy: Names of dimensions; Flames' own unless given.
+        taxonomy: Names of dimensions; the built-in ones by default.
         changes: How many changed prompts are shown.
     """
     room = max(console.width - 26, 20)  # each text on one line

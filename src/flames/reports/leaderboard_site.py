@@ -84,7 +84,7 @@ def build_site(
     Args:
         entries: What was measured; published tables stand beside them in lists of their own.
         out: The site's folder; one that holds other things is refused.
-        taxonomy: Names and scales; Flames' own unless given.
+        taxonomy: Names and scales; the built-in ones by default.
         lang: The language shown first.
         releases: Which published tables to show.
         resamples: Of the bootstraps.

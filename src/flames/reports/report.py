@@ -52,10 +52,10 @@ def write_reports(
 
     Args:
         run: Where to.
-        sources: What was measured, with the responses.
-        results: What came out, in the sources' order.
+        sources: The sources, with the responses.
+        results: The results, in the sources' order.
         lang: The language shown first in the page, and of the Markdown.
-        taxonomy: Names and scales; Flames' own unless given.
+        taxonomy: Names and scales; the built-in ones by default.
         corrections: With human labels, in the results' order.
 
     Returns:
