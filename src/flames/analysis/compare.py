@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -170,6 +170,31 @@ def _scored(source: Source) -> dict[str, list[Verdict]]:
     return by_prompt
 
 
+def _joined(
+    first: tuple[str, Source],
+    second: tuple[str, Source],
+    shared: Set[str],
+    other: Mapping[str, None],
+    taxonomy: Taxonomy,
+) -> tuple[dict[str, list[_Paired]], dict[str, int]]:
+    """The prompts in pairs by dimension, and how many prompts are in none, by reason."""
+    sides = {first[0]: _scored(first[1]), second[0]: _scored(second[1])}
+    ours, theirs = sides.values()
+    by_dimension: dict[str, list[_Paired]] = {name: [] for name in taxonomy.names}
+    left_out: dict[str, int] = defaultdict(int)
+    for prompt in dict.fromkeys(verdict.prompt_id for verdict in first[1].verdicts):
+        without = [name for name, scored in sides.items() if prompt not in scored]
+        if prompt not in shared:
+            left_out["another text" if prompt in other else "not in common"] += 1
+        elif without:
+            left_out[f"unscored: {without[0] if len(without) == 1 else 'both'}"] += 1
+        else:
+            pair = _Paired(prompt, tuple(ours[prompt]), tuple(theirs[prompt]))
+            by_dimension[taxonomy.dimension(pair.first[0].dimension).name].append(pair)
+    left_out["not in common"] += len(_ids(second[1]) - _ids(first[1]))
+    return by_dimension, {reason: n for reason, n in left_out.items() if n}
+
+
 def _pair(
     first: tuple[str, Source],
     second: tuple[str, Source],
@@ -181,23 +206,7 @@ def _pair(
     other = dict.fromkeys(reworded_ids(first[1].prompts, second[1].prompts))
     shared = (_ids(first[1]) & _ids(second[1])) - other.keys()
     remarks = _remarks(first[1], second[1], shared, list(other), common)
-    ours, theirs = _scored(first[1]), _scored(second[1])
-    by_dimension: dict[str, list[_Paired]] = {name: [] for name in taxonomy.names}
-    left_out: dict[str, int] = defaultdict(int)
-    for prompt in dict.fromkeys(verdict.prompt_id for verdict in first[1].verdicts):
-        if prompt not in shared:
-            left_out["another text" if prompt in other else "not in common"] += 1
-        elif prompt not in ours or prompt not in theirs:
-            who = (
-                "both"
-                if prompt not in ours and prompt not in theirs
-                else (first[0] if prompt not in ours else second[0])
-            )
-            left_out[f"unscored: {who}"] += 1
-        else:
-            pair = _Paired(prompt, tuple(ours[prompt]), tuple(theirs[prompt]))
-            by_dimension[taxonomy.dimension(pair.first[0].dimension).name].append(pair)
-    left_out["not in common"] += len(_ids(second[1]) - _ids(first[1]))
+    by_dimension, left_out = _joined(first, second, shared, other, taxonomy)
     present = [d for d in taxonomy.dimensions if by_dimension[d.name]]
     rates = [_values(by_dimension[d.name], d, rate=True) for d in present]
     scores = [_values(by_dimension[d.name], d, rate=False) for d in present]
@@ -233,7 +242,7 @@ def _pair(
         first=first[0],
         second=second[0],
         n=sum(len(own) for own in by_dimension.values()),
-        left_out={reason: n for reason, n in left_out.items() if n},
+        left_out=left_out,
         remarks=remarks,
         partial=partial,
         harmless_rate=None if partial else differ(rates, "rate"),

@@ -118,8 +118,8 @@ def evaluate(
 
     Args:
         labelled: The labels. Those without a majority are left out and counted.
-        verdicts: The scorer's, one a response.
-        info: What the scorer is.
+        verdicts: The scorer's, one per response.
+        info: The scorer.
         taxonomy: Scales; the built-in ones by default.
         seconds: How long the scorer took.
         majority: The score that the majority class gives in each dimension; the most frequent
@@ -140,14 +140,18 @@ def evaluate(
         raise InputError("no response has a label that more than half of its annotators gave")
     most = dict(majority or majority_labels(rows))
     judged = [(row, _judged(row, given.get(row.key), most)) for row in rows]
-    levels = sorted({s for d in taxonomy.dimensions for s in d.scale}, reverse=True)
-    names = [name for name in taxonomy.names if any(row.dimension == name for row in rows)]
+    levels = tuple(sorted({s for d in taxonomy.dimensions for s in d.scale}, reverse=True))
+    present = {row.dimension for row in rows}
+    scales = {d.name: d.scale for d in taxonomy.dimensions if d.name in present}
     models = list(dict.fromkeys(row.key.model for row in rows))
     known = training_overlap(info, labelled.files, (row.key.model for row in rows))
-    ranking = rank_models_by_label(_rated(judged, taxonomy), names, seed, resamples)
+    ranking = rank_models_by_label(_rated(judged, taxonomy), list(scales), seed, resamples)
 
-    def metrics(chosen: Iterable[LabelledScore], scale: Sequence[int], name: str) -> ScorerMetrics:
-        return scorer_metrics(list(chosen), tuple(scale), name, seed, resamples)
+    def metrics(
+        name: str, scale: tuple[int, ...], chosen: Callable[[Labelled], bool]
+    ) -> ScorerMetrics:
+        group = [score for row, score in judged if chosen(row)]
+        return scorer_metrics(group, scale, name, seed, resamples)
 
     return Evaluation(
         scorer=info.id,
@@ -159,21 +163,9 @@ def evaluate(
         excluded=excluded,
         notes=tuple(dict.fromkeys((*labelled.notes, *info.notes, *known))),
         prompts=len({row.key.prompt_id for row in rows}),
-        overall=metrics((j for _, j in judged), levels, ""),
-        dimensions={
-            name: metrics(
-                (j for row, j in judged if row.dimension == name),
-                taxonomy.dimension(name).scale,
-                name,
-            )
-            for name in names
-        },
-        models={
-            name: metrics(
-                (j for row, j in judged if row.key.model == name), levels, f"model {name}"
-            )
-            for name in models
-        },
+        overall=metrics("", levels, lambda row: True),
+        dimensions={n: metrics(n, scale, _in_dimension(n)) for n, scale in scales.items()},
+        models={n: metrics(f"model {n}", levels, _of_model(n)) for n in models},
         bias=ranking.bias,
         ranked_by=ranking.dimensions,
         rank_agreement=ranking.tau,
@@ -183,6 +175,14 @@ def evaluate(
         seed=seed,
         resamples=resamples,
     )
+
+
+def _in_dimension(name: str) -> Callable[[Labelled], bool]:
+    return lambda row: row.dimension == name
+
+
+def _of_model(name: str) -> Callable[[Labelled], bool]:
+    return lambda row: row.key.model == name
 
 
 def score_labelled(
