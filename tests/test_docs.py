@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 import re
 import shlex
 import tomllib
@@ -106,6 +107,17 @@ def _snippets() -> Iterator[tuple[str, str]]:
         found = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
         for number, snippet in enumerate(found, 1):
             yield f"{page.relative_to(ROOT)}#{number}", snippet
+
+
+@each_page
+def test_names_and_files_in_running_text_are_there(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for name in re.findall(r"`(flames(?:\.\w+)+)", text):
+        pkgutil.resolve_name(name)
+    for path in re.findall(r"`((?:src|tests|scripts|benchmarks|examples)/[\w./-]+)", text):
+        assert (ROOT / path).exists(), path
+    for script in re.findall(r"python ((?:scripts|benchmarks)/[\w.]+)", text):
+        assert (ROOT / script).exists(), script
 
 
 SNIPPETS = dict(_snippets())
