@@ -1,8 +1,7 @@
-"""The command line: thin commands over the public API.
+"""The command line: each command takes options, calls one public function and prints the result.
 
-Command modules import nothing heavy at their top (no pydantic, numpy, openai): what a command
-needs is imported when it runs, so that `flames --help` stays instant. Even typer is imported
-where Ctrl-C is caught.
+A command's module is imported when the command is used, so that `flames --help` stays instant.
+Even typer is imported where Ctrl-C is caught.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ INTERRUPTED = 130  # also what typer makes of Ctrl-C
 
 
 def build_app() -> typer.Typer:
-    """The whole command line as one typer app."""
+    """Builds the whole command line as one typer app."""
     from flames.cli._app import build_app
 
     return build_app()
@@ -28,8 +27,8 @@ def build_app() -> typer.Typer:
 def main(argv: list[str] | None = None) -> None:
     """Runs the command line and exits.
 
-    0 fine, 1 a check failed, 2 bad input, 3 outside failure, 70 a fault of flames or a plugin,
-    130 after Ctrl-C.
+    Exit codes: 0 fine, 1 a check failed, 2 bad input or usage, 3 the outside world failed, 70 a
+    fault of flames or a plugin, 130 interrupted.
     """
     try:
         from flames.cli._app import run

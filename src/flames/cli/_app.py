@@ -1,4 +1,4 @@
-"""The app of all commands, and what becomes of whatever they raise."""
+"""The app of all commands, and the exit code and message of what they raise."""
 
 from __future__ import annotations
 
@@ -51,18 +51,18 @@ def build_app() -> typer.Typer:
 
 
 def run(argv: list[str]) -> int:
-    """Runs the command line: its exit code."""
+    """Runs the command line and returns its exit code."""
     _prepare_streams()
     try:
         return _run(argv)
-    except Exception as error:  # nobody foresaw it: a CI job must not take it for a failed check
-        from flames.cli._crash import tell
+    except Exception as error:  # unforeseen: a CI job must not take it for a failed check
+        from flames.cli._crash import report_crash
 
-        return tell(error, argv)
+        return report_crash(error, argv)
 
 
 def _prepare_streams() -> None:
-    """Lets output be closed, and show as `?` what its encoding does not have."""
+    """Allows closed output, and prints `?` for characters that its encoding lacks."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -79,21 +79,21 @@ def _run(argv: list[str]) -> int:
             raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
     except FlamesError as error:
-        return _say(str(error), error.exit_code)
+        return _fail(str(error), error.exit_code)
     except typer.Abort:
-        return _say("stopped", INTERRUPTED)
+        return _fail("stopped", INTERRUPTED)
     except BrokenPipeError:
-        return _nobody_reads()
+        return _end_quietly()
     except OSError as error:
         if error.errno in _FULL:
-            _nobody_reads()
-            return _say(f"output cannot be written: {error.strerror}", 3)
+            _end_quietly()
+            return _fail(f"output cannot be written: {error.strerror}", 3)
         if error.filename is None:
             raise
-        return _say(f"{error.filename}: {error.strerror}", 2)
-    except SystemExit as error:  # what typer makes of a closed pipe: exit code 1
+        return _fail(f"{error.filename}: {error.strerror}", 2)
+    except SystemExit as error:  # typer turns a closed pipe into exit code 1
         if isinstance(error.__context__, BrokenPipeError):
-            return _nobody_reads()
+            return _end_quietly()
         raise
     except _ClickException as error:
         if type(error).__name__ == "NoArgsIsHelpError":
@@ -101,16 +101,16 @@ def _run(argv: list[str]) -> int:
             return 2
         format_message = getattr(error, "format_message", None)
         message = str(format_message() if format_message else error)
-        return _say(f"{message} (see --help)", 2) if message else 2
+        return _fail(f"{message} (see --help)", 2) if message else 2
 
 
-def _nobody_reads() -> int:
-    """Whoever read our output has enough of it (`| head`), which is no failure."""
+def _end_quietly() -> int:
+    """Discards the rest of the output: its reader has left (`| head`), which is no failure."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
-def _say(message: str, code: int) -> int:
+def _fail(message: str, code: int) -> int:
     from flames.text import for_terminal
 
     kind = "error: " if code in (1, 2, 3) else ""

@@ -12,11 +12,11 @@ from flames.taxonomy import Language
 from flames.text import for_terminal
 
 WIDE = 120
-"""Columns of a table that no terminal bounds: nobody's names are folded in a pipe or a file."""
+"""Width of tables in a pipe or a file, where no terminal sets one, so that names are not folded."""
 
 
 def tables(*, stderr: bool = False) -> Console:
-    """Standard output (or error), at least `WIDE` where it is no terminal."""
+    """Returns the console of standard output (or error), at least `WIDE` if it is no terminal."""
     console = Console(stderr=stderr)
     if console.is_terminal:
         return console

@@ -1,4 +1,4 @@
-"""What is told of an exception that nobody foresaw: whose fault it is, and its traceback."""
+"""The message for an unforeseen exception: whose fault it is, and the traceback."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import typer
 from flames import __version__
 
 EXIT_CODE = 70
-"""EX_SOFTWARE of sysexits.h: neither a check's answer, nor bad input, nor the outside world."""
+"""EX_SOFTWARE of sysexits.h: no failed check, no bad input, no outside failure."""
 
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"://[^/\s@]+@")
 _PLACE = re.compile(r"issue|bug|tracker|repository|source|home", re.IGNORECASE)
 
 
-def tell(error: Exception, argv: Sequence[str]) -> int:
-    """Writes the traceback and one line to standard error; the exit code.
+def report_crash(error: Exception, argv: Sequence[str]) -> int:
+    """Writes the traceback and one line to standard error, and returns the exit code.
 
     Args:
-        error: What was raised.
-        argv: The command line; the values of headers and keys that it gives or names are left out.
+        error: The exception.
+        argv: The command line; values of headers and keys that it contains or names are removed.
     """
     from flames.text import for_terminal, redact
 
@@ -35,14 +35,14 @@ def tell(error: Exception, argv: Sequence[str]) -> int:
         f"flames: this is a fault of {who}, not of your input: {type(error).__name__}; please "
         f"report it with the traceback above{_where(plugin)}"
     )
-    told = "".join(traceback.format_exception(error)) + line
-    told = _CREDENTIALS.sub("://***@", redact(told, tuple(_secrets(argv))))
-    typer.echo(for_terminal(told, one_line=False), err=True)
+    text = "".join(traceback.format_exception(error)) + line
+    text = _CREDENTIALS.sub("://***@", redact(text, tuple(_secrets(argv))))
+    typer.echo(for_terminal(text, one_line=False), err=True)
     return EXIT_CODE
 
 
 def _plugin(error: Exception) -> Distribution | None:
-    """The installed package whose scorer or model it came from, if it came from one."""
+    """Finds the installed package whose scorer or model raised it, if there is one."""
     frames = traceback.walk_tb(error.__traceback__)
     passed = {str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in frames}
     for group in ("flames.scorers", "flames.models"):
@@ -53,7 +53,7 @@ def _plugin(error: Exception) -> Distribution | None:
 
 
 def _where(plugin: Distribution | None) -> str:
-    """Where a package takes reports, as far as its metadata tell."""
+    """Returns where a package takes reports, if its metadata say so."""
     for each in (plugin.metadata.get_all("Project-URL") or ()) if plugin else ():
         label, _, url = each.partition(",")
         if _PLACE.search(label):

@@ -31,9 +31,9 @@ def ask(
     printing: JsonOptions,
     quiet: QuietOptions,
 ) -> None:
-    """Ask a model every prompt of a set; the responses go to a run directory, which is printed.
+    """Ask a model every prompt of a set; print the run directory that holds the responses.
 
-    Killed at any moment, it goes on with --resume and asks nothing twice.
+    If it is killed at any moment, --resume continues it and asks nothing twice.
     """
     planned = {n: v for n, v in vars(asking).items() if n not in ("out", "resume")}
     plan = make_plan(**planned, options=talking(reach), sampling=sampling)

@@ -18,7 +18,7 @@ def gate(
     options: GateOptions,
     printing: JsonOptions,
 ) -> None:
-    """Check a run against rules: one line a rule, exit code 0 if all are kept, 1 otherwise."""
+    """Check a run against rules: one line per rule, exit code 0 if all hold, 1 otherwise."""
     found = pipeline.gate(path, options)
     if printing.json:
         typer.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2))

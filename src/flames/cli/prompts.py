@@ -71,7 +71,7 @@ def show_prompts(
         typer.Option(metavar="NAME", help="Only the prompts of this dimension."),
     ] = None,
 ) -> None:
-    """Show the prompts of a set; --json prints them as JSON Lines, ready to be used as a file."""
+    """Show the prompts of a set; --json prints them as JSON Lines, which can be used as a file."""
     taxonomy = load_taxonomy(files.taxonomy)
     found = load_prompts(
         prompts,

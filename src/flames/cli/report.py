@@ -23,7 +23,7 @@ def report(
     ],
     options: ReportOptions,
 ) -> None:
-    """Report rates, scores, intervals and coverage; for a run, (re)write its report as well."""
+    """Report rates, scores, intervals and coverage; for a run, also (re)write its report."""
     found = pipeline.report(paths, options)
     if options.format is None:
         print_summary(found.results, tables(), found.lang, found.taxonomy, found.corrections)

@@ -29,7 +29,7 @@ def run(
 ) -> None:
     """Ask a model every prompt of a set, score the responses, measure and report.
 
-    Killed at any moment, it goes on with --resume and asks nothing twice.
+    If it is killed at any moment, --resume continues it and asks nothing twice.
     """
     done = pipeline.run(
         **vars(asking),

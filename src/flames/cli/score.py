@@ -34,7 +34,7 @@ def score(
     options: ScoreOptions,
     quiet: QuietOptions,
 ) -> None:
-    """Score responses that are there: a file, a pipe or a run; killed, it goes on where it was."""
+    """Score responses from a file, a pipe or a run; continue if it was killed."""
     done = pipeline.score(target, options, watch=partial(_watch, quiet=quiet.quiet))
     if not isinstance(done, Path):
         for line in done:

@@ -14,6 +14,5 @@ from flames.models.base import Usage as Usage
 from flames.models.load import CallableModel as CallableModel
 from flames.models.load import ModelOptions as ModelOptions
 from flames.models.load import load_model as load_model
-from flames.models.openai_client import OpenAIModel as OpenAIModel
 from flames.models.providers import PRESETS as PRESETS
 from flames.models.providers import Provider as Provider

@@ -23,7 +23,6 @@ from flames.models.base import (
     Sampling,
     load_frame,
 )
-from flames.models.openai_client import OpenAIModel
 from flames.models.providers import PRESETS
 from flames.options import Opt, wrong_value
 from flames.text import split_reasoning, utf8_safe
@@ -165,6 +164,8 @@ def _client(
     key: tuple[str | None, str | None],
     provider: str | None = None,
 ) -> ChatModel:
+    from flames.models.openai_client import OpenAIModel  # brings an HTTP client: 0.1 s
+
     return OpenAIModel(
         name,
         base_url,
