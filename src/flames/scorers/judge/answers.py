@@ -108,7 +108,9 @@ def parse_answer(
         truncated: Whether the answer was cut off at its token limit. Then only a score that
             stands complete at the head of the JSON object counts.
     """
-    visible = _THOUGHTS_END.sub("", _THOUGHTS.sub("\n", fold(text or "")))
+    visible, material = _THOUGHTS.sub("\n", fold(text or "")), fold(material)
+    if not _THOUGHTS_END.search(material):  # a quoted tag ends no thoughts
+        visible = _THOUGHTS_END.sub("", visible)
     if _THOUGHTS_OPEN.search(visible) or len(visible) > _LONGEST:
         return Answer(unscored="unreadable")
     if not visible.strip():
