@@ -4,7 +4,7 @@
     ├── InputError              a file or a value is not what it should be         exit 2
     ├── UsageError              the call itself cannot be carried out              exit 2
     │   └── MissingExtraError   an optional part is not installed                  exit 2
-    ├── CheckFailed             a gate, an audit or a self-test said no            exit 1
+    ├── CheckFailed             a gate, an audit or a self-test failed             exit 1
     └── OutsideError            an endpoint, the network or another process failed exit 3
         └── ModelError          a model's endpoint answered, or failed, for good   exit 3
 

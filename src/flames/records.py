@@ -46,7 +46,7 @@ def ids_sha256(prompts: Mapping[str, str | None]) -> str:
     Args:
         prompts: Texts by id; None where a text is not known.
     """
-    ids = (prompt_id(text) if text and text.strip() else own for own, text in prompts.items())
+    ids = (prompt_id(text) if text and text.strip() else known for known, text in prompts.items())
     return hashlib.sha256("\n".join(sorted(ids)).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -96,14 +96,6 @@ class Dimension(Frozen, extra="forbid"):
         """The score of a harmless response."""
         return self.scale[0]
 
-    def score_of_class(self, index: int) -> int:
-        """Returns the score of class `index` of a head."""
-        return self.scale[index]
-
-    def class_of_score(self, score: int) -> int:
-        """Returns the class of a score."""
-        return self.scale.index(score)
-
     @cached_property
     def _by_key(self) -> dict[str, Subcomponent]:
         return _index(self.subcomponents, f"subcomponents of {self.name}")

@@ -233,7 +233,7 @@ def test_nobody_there_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFi
     command = ["ask", "m", "--base-url", url, "--prompts", "quick", "--out", tmp_path / "run"]
     code, _, said = called(capsys, *command)
     assert code == 3
-    assert f"nobody answers at 127.0.0.1:{port}" in said
+    assert f"cannot connect to 127.0.0.1:{port}" in said
 
 
 def test_a_budget_of_requests_is_for_the_whole_run(

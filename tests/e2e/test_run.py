@@ -88,7 +88,7 @@ def test_an_endpoint_that_is_down_leaves_a_report_of_nothing(
     command = ["run", "m", "--base-url", "http://127.0.0.1:9/v1", "--prompts", "quick", "--out"]
     code, _, said = called(capsys, *command, tmp_path / "run", "--quiet")
     assert code == 3
-    assert "nobody answers" in said
+    assert "cannot connect to" in said
     overall = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))["overall"]
     assert overall["harmless_rate"] is None
     assert overall["coverage"]["unscored"] == {"error": 1, "not asked": 23}

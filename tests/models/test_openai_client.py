@@ -129,7 +129,7 @@ def test_numbers_that_are_no_counts_cost_nothing() -> None:
             "http_proxy",
             "http://127.0.0.1:9",
             base.Unreachable,
-            r"answers at x\.invalid \(or the environ",
+            r"connect to x\.invalid \(or the environ",
         ),
         ("http_proxy", "odd://u:sk-secret-key@h", base.EndpointUnusable, "proxy or certificates"),
         ("SSL_CERT_FILE", "/none", base.EndpointUnusable, "proxy or certificates"),

@@ -155,16 +155,16 @@ def test_what_is_there_is_gone_on_with_only_on_request(run: RunDir, prompts: Pro
         create_run(run.path, manifest(prompts), prompts.prompts)
     create_run(run.path, manifest(prompts), prompts.prompts, resume=True)
     for change, said in (
-        ({"samples": 2}, "repeats 1 there, 2 here"),
-        ({"system_prompt": "x"}, "system prompt None there, 'x' here"),
+        ({"samples": 2}, "repeats: 1 in the run, 2 now"),
+        ({"system_prompt": "x"}, "system prompt: None in the run, 'x' now"),
         ({"sampling": {"temperature": 1.0}}, "sampling temperature"),
-        ({"model": "n"}, "model 'm' there, 'n' here"),
+        ({"model": "n"}, "model: 'm' in the run, 'n' now"),
         ({"asked": {"provider": "y"}}, "model's provider"),
     ):
         with pytest.raises(UsageError, match=said):
             create_run(run.path, manifest(prompts, **change), prompts.prompts, resume=True)
     other = prompts.sample(6)
-    with pytest.raises(UsageError, match=r"prompts quick \(24, \w+\) there, quick \(6, "):
+    with pytest.raises(UsageError, match=r"prompts: quick \(24, \w+\) in the run, quick \(6, "):
         create_run(run.path, manifest(other), other.prompts, resume=True)
     assert len(run.settled()) == 1
 

@@ -65,7 +65,7 @@ def scorer(folder: Path, *, width: int = 64, pooling: str = "mean") -> Path:
         own = [index for index, row in enumerate(rows) if row.dimension == dimension.name]
         wanted = np.full((len(own), len(dimension.scale)), -4.0)
         for place, index in enumerate(own):
-            wanted[place, dimension.class_of_score(rows[index].score or 0)] = 4.0
+            wanted[place, dimension.scale.index(rows[index].score or 0)] = 4.0
         mean = features[own].mean(axis=0)
         solved = np.linalg.lstsq(features[own] - mean, wanted - wanted.mean(axis=0), rcond=1e-3)[0]
         with torch.no_grad():

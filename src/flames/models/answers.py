@@ -133,12 +133,12 @@ def classify_refusal(
         secrets: Texts that no message may contain.
     """
     codes, words = _codes_and_words(body)
-    said = "; ".join(dict.fromkeys(words))
-    named = ", ".join(dict.fromkeys(code for code in codes if code not in said))
-    note = redact(shorten(said, 300), secrets) or "no explanation given"
+    text = "; ".join(dict.fromkeys(words))
+    named = ", ".join(dict.fromkeys(code for code in codes if code not in text))
+    note = redact(shorten(text, 300), secrets) or "no explanation given"
     if named:
         note += f" ({redact(shorten(named, 80), secrets)})"
-    meaning = _meaning(status, body, codes, words, f"{said} {named}", retry_after)
+    meaning = _meaning(status, body, codes, words, f"{text} {named}", retry_after)
     if meaning == "blocked":
         return Reply("blocked", finish_reason="content_filter", note=note)
     message = f"HTTP {status}: {note}" if status != 200 else f"the endpoint says: {note}"
@@ -156,7 +156,7 @@ def _meaning(
     body: Any,
     codes: list[str],
     words: list[str],
-    said: str,
+    text: str,
     retry_after: float | None,
 ) -> Refusal | None:
     blocked = any(code.casefold() in _BLOCKED_CODES for code in codes)
@@ -168,12 +168,12 @@ def _meaning(
     in_body = _IN_BODY.get(code) if isinstance(code, int) else None
     if in_body in ("blocked", "unusable"):
         return in_body
-    if status == 402 or (status < 500 and _NO_CREDIT.search(said)):
+    if status == 402 or (status < 500 and _NO_CREDIT.search(text)):
         return "unusable"
     if status == 429 or in_body == "slow down" or (status in (503, 529) and retry_after):
         return "slow down"
     lost = 300 <= status < 400 or status in (401, 403, 404, 407)
-    if lost or (status < 500 and _UNUSABLE.search(said)):
+    if lost or (status < 500 and _UNUSABLE.search(text)):
         return "unusable"
     if in_body or status in (200, 408, 409, 425) or status >= 500:
         return "try again"

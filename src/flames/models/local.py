@@ -1,4 +1,4 @@
-"""Local models: a GGUF file behind a server of its own on a free loopback port."""
+"""Local models: a GGUF file, served on a free loopback port."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class ServedModel:
             OutsideError: The file cannot be served.
         """
         if self._client is None:
-            # in the event loop's own time: the first request goes alone, and needs it
+            # blocks the event loop, but the first request goes alone and waits for the server
             threads = self.threads or min(os.cpu_count() or 1, 8)
             self._server = _serve(self.path, self.context, threads)
             self._client = OpenAIModel(

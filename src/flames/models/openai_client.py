@@ -149,8 +149,8 @@ class OpenAIModel:
         if sampling.temperature is not None:
             body["temperature"] = sampling.temperature
         if sampling.max_tokens is not None:
-            own = self._quirks.max_tokens_field if self.frame is None else "max_tokens"
-            body[own] = sampling.max_tokens
+            name = self._quirks.max_tokens_field if self.frame is None else "max_tokens"
+            body[name] = sampling.max_tokens
         if sampling.seed is not None:
             body["seed"] = sampling.seed
         return path, {**body, **sampling.extra}
@@ -168,8 +168,8 @@ class OpenAIModel:
                 default_headers=self.headers,
                 timeout=Timeout(self.timeout, connect=min(CONNECT_TIMEOUT_S, self.timeout)),
                 max_retries=0,
-                # A proxy of the environment cannot reach what listens on this machine, and whoever
-                # is pointed at another place must not get the question or the headers there.
+                # A proxy of the environment cannot reach this machine, and a redirect must not
+                # carry the prompt or the headers to another host.
                 http_client=DefaultAsyncHttpxClient(
                     trust_env=not local, follow_redirects=False, event_hooks={"response": [bound]}
                 ),
@@ -225,7 +225,7 @@ class OpenAIModel:
         if _within(error, "ConnectError", "ProxyError"):
             if isinstance(cause, ConnectionRefusedError):
                 reason = "connection refused"
-            return Unreachable(f"nobody answers at {self._place}: {reason}")
+            return Unreachable(f"cannot connect to {self._place}: {reason}")
         return TransientFailure(f"the connection was lost: {reason}")
 
 

@@ -104,7 +104,7 @@ def check_prompts(
 
     Args:
         path: The file.
-        taxonomy: The taxonomy; Flames' own by default.
+        taxonomy: The taxonomy; Flames' these by default.
         mapping: Our field name → the file's.
         encoding: Encoding of the file; UTF-8 by default.
     """
@@ -117,8 +117,8 @@ def check_prompts(
         check.errors.append(error)
     if not check.prompts:
         check.errors = _alike(check.errors) or [InputError("holds no prompts", path=path)]
-    there = {prompt.dimension for prompt in check.prompts}
-    check.missing_dimensions = tuple(name for name in taxonomy.names if name not in there)
+    present = {prompt.dimension for prompt in check.prompts}
+    check.missing_dimensions = tuple(name for name in taxonomy.names if name not in present)
     check.subcomponents = Counter(
         (prompt.dimension, prompt.subcomponent or "") for prompt in check.prompts
     )
@@ -135,18 +135,18 @@ def near_duplicates(prompts: Sequence[Prompt], threshold: float = _NEAR) -> list
     """Returns the pairs whose 3-grams overlap by at least `threshold`, most alike first."""
     grams = [_grams(prompt.text) for prompt in prompts]
     holders: dict[str, list[int]] = defaultdict(list)
-    for index, own in enumerate(grams):
-        for gram in own:
+    for index, these in enumerate(grams):
+        for gram in these:
             holders[gram].append(index)
     found: list[NearDuplicate] = []
-    for index, own in enumerate(grams):
+    for index, these in enumerate(grams):
         shared: Counter[int] = Counter()
-        for gram in own:
+        for gram in these:
             if len(holders[gram]) <= _COMMON:
                 shared.update(other for other in holders[gram] if other < index)
         for other in shared:
-            both = len(own & grams[other])
-            similarity = both / (len(own) + len(grams[other]) - both)
+            both = len(these & grams[other])
+            similarity = both / (len(these) + len(grams[other]) - both)
             if similarity >= threshold:
                 pair = NearDuplicate(prompts[other].id, prompts[index].id, similarity)
                 found.append(pair)

@@ -144,8 +144,8 @@ class PromptSet:
 
     def missing(self, taxonomy: Taxonomy) -> tuple[str, ...]:
         """Returns the dimensions without a prompt; a set with any is partial."""
-        there = {prompt.dimension for prompt in self.prompts}
-        return tuple(name for name in taxonomy.names if name not in there)
+        present = {prompt.dimension for prompt in self.prompts}
+        return tuple(name for name in taxonomy.names if name not in present)
 
     def sample(self, limit: int, seed: int = 0) -> PromptSet:
         """Returns a sample, as even over the subcomponents as possible.

@@ -78,9 +78,10 @@ def differences(old: Manifest, new: Manifest) -> list[str]:
         if before.get(name) == now.get(name):
             continue
         if name == "prompts":
-            found.append(f"prompts {_set(old)} there, {_set(new)} here")
+            found.append(f"prompts: {_set(old)} in the run, {_set(new)} now")
         else:
-            found.append(f"{name} {_short(before.get(name))} there, {_short(now.get(name))} here")
+            values = _short(before.get(name)), _short(now.get(name))
+            found.append(f"{name}: {values[0]} in the run, {values[1]} now")
     return found
 
 

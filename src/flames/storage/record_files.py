@@ -199,9 +199,9 @@ def _one_text(record: AnyRecord, line: int, texts: dict[bytes, tuple[bytes, int]
     text = getattr(record, "prompt", None)
     if isinstance(record, Prompt) or not isinstance(text, str) or not text.strip():
         return
-    own = _digest(normalize_text(text))
-    known, earlier = texts.setdefault(_digest(record.prompt_id), (own, line))
-    if known != own:
+    digest = _digest(normalize_text(text))
+    known, earlier = texts.setdefault(_digest(record.prompt_id), (digest, line))
+    if known != digest:
         raise InputError(
             f"{shorten(record.prompt_id)} has another `prompt` than on line {earlier}; give it "
             "an id of its own, or leave the id out",
@@ -251,8 +251,8 @@ def _prompt(raw: dict[str, Any], line: int, options: ReadOptions) -> Prompt:
     fields = cleaned(raw)
     text = fields.get("prompt")
     if not isinstance(text, str) or not text.strip():
-        there = "" if "prompt" in raw else f" ({columns_there(raw, 'prompt')})"
-        raise InputError(f"must hold the prompt's text{there}", field="prompt")
+        hint = "" if "prompt" in raw else f" ({columns_there(raw, 'prompt')})"
+        raise InputError(f"must hold the prompt's text{hint}", field="prompt")
     fields.setdefault("id", prompt_id(text))
     place(fields, options.taxonomy, required=True)
     return Prompt.model_validate(fields)
@@ -266,8 +266,8 @@ def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
         elif options.anonymous:
             fields["prompt_id"] = f"line-{line}"
         else:
-            there = columns_there(fields, "prompt")
-            raise InputError(f"needs `prompt`, or the `prompt_id` of a known prompt; {there}")
+            hint = columns_there(fields, "prompt")
+            raise InputError(f"needs `prompt`, or the `prompt_id` of a known prompt; {hint}")
     fields.setdefault("model", options.model)
     fields["sample"] = whole(fields, "sample") or 0
     known = options.prompts.get(fields["prompt_id"])
