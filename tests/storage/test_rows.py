@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flames.errors import InputError, UsageError
-from flames.storage.atomic import to_csv, to_jsonl, write_atomic
+from flames.storage.atomic import to_jsonl, write_atomic
 from flames.storage.rows import parse_mapping, read_rows, stem_of
 
 ROWS: list[dict[str, Any]] = [
@@ -234,19 +234,3 @@ def test_parse_mapping() -> None:
     for bad in ("prompt", "=x", "prompt=", "prompt=a,prompt=b"):
         with pytest.raises(UsageError, match="--map"):
             parse_mapping(bad)
-
-
-def test_an_atomic_write_leaves_no_neighbour_and_replaces_the_whole(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "a.txt"
-    write_atomic(path, "one")
-    write_atomic(path, b"two")
-    assert path.read_text() == "two"
-    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
-    with pytest.raises(UsageError, match="cannot be written"):
-        write_atomic(path / "below a file", "x")
-    assert path.read_text() == "two"
-
-
-def test_csv_output_neutralises_formulas() -> None:
-    text = to_csv([{"a": "=cmd", "b": None, "c": 1}], ["a", "b", "c"])
-    assert text == "a,b,c\n'=cmd,,1\n"

@@ -1,7 +1,9 @@
-"""Folders that appear whole or not at all, and what a killed writer leaves."""
+"""Files and folders that appear whole or not at all, what a killed writer leaves, and locks."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -11,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from flames.errors import UsageError
-from flames.storage.atomic import folder_atomic
+from flames.scorers.scoring import VerdictJournal
+from flames.storage.atomic import folder_atomic, lock, locked, to_csv, write_atomic
 
 FILL = """
 import sys
@@ -117,3 +120,47 @@ def test_a_place_that_cannot_be_written_to_is_one_clear_line(tmp_path: Path) -> 
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot be written: Not a directory"):
         fill(tmp_path / "file" / "folder", "?")
+
+
+def test_a_lock_is_of_what_stands_there(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    first, second = (os.open(path, os.O_RDWR | os.O_CREAT) for _ in range(2))
+    assert lock(first, path)
+    assert not lock(second, path)
+    path.rename(tmp_path / "moved")
+    os.close(first)
+    assert not lock(second, path), "its writer renamed it"
+    os.close(second)
+
+
+@pytest.mark.parametrize("writer", ["folder", "run", "scoring"])
+def test_a_file_system_without_locks_is_told(
+    writer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    entered = {
+        "folder": folder_atomic(tmp_path / "new"),
+        "run": locked(tmp_path),
+        "scoring": VerdictJournal(tmp_path / "out.jsonl", "s@1", "scored", None),
+    }[writer]
+    with pytest.raises(UsageError, match="its file system has no locks: No locks available"):
+        entered.__enter__()
+
+
+def test_an_atomic_write_leaves_no_neighbour_and_replaces_the_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.txt"
+    write_atomic(path, "one")
+    write_atomic(path, b"two")
+    assert path.read_text() == "two"
+    assert [p.name for p in path.parent.iterdir()] == ["a.txt"]
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_atomic(path / "below a file", "x")
+    assert path.read_text() == "two"
+
+
+def test_csv_output_neutralises_formulas() -> None:
+    text = to_csv([{"a": "=cmd", "b": None, "c": 1}], ["a", "b", "c"])
+    assert text == "a,b,c\n'=cmd,,1\n"
