@@ -79,7 +79,7 @@ def test_a_lease_that_ran_out_goes_to_somebody_else(make_project: Any, clock: Cl
     assert task is not None
     clock.pass_(minutes=31)
     assert work.current(project, bob) is not None
-    with pytest.raises(GoneError, match="somebody else has it"):
+    with pytest.raises(GoneError, match="expired:"):
         work.answer(project, ann, task.ticket, "label", score=3)
     do(project, "Bob")
     assert work.current(project, ann) is None
@@ -109,7 +109,7 @@ def test_the_same_answer_twice_counts_once(make_project: Any) -> None:
     for _ in range(2):
         work.answer(project, me, task.ticket, "label", score=3, rationale="好")
     for other in ({"score": 1, "rationale": "好"}, {"score": 3, "rationale": "不好"}):
-        with pytest.raises(GoneError, match="answered already"):
+        with pytest.raises(GoneError, match="answered:"):
             work.answer(project, me, task.ticket, "label", **other)
     assert project_status(project).labels == 1
     sound(project)
@@ -119,7 +119,7 @@ def test_a_ticket_serves_its_owner_alone(make_project: Any) -> None:
     project = make_project()
     task = work.current(project, person_id(project, "Ann"))
     assert task is not None
-    with pytest.raises(GoneError, match="no longer yours"):
+    with pytest.raises(GoneError, match="gone:"):
         work.answer(project, person_id(project, "Bob"), task.ticket, "label", score=3)
     assert project_status(project).labels == 0
 
@@ -177,7 +177,7 @@ def test_undo_gives_the_item_back_with_its_text(make_project: Any) -> None:
     assert project_status(project).labels == 0
     work.answer(project, me, again.ticket, "label", score=3)
     assert project_status(project).labels == 1
-    with pytest.raises(GoneError, match="no longer yours"):
+    with pytest.raises(GoneError, match="gone:"):
         work.answer(project, me, first.ticket, "label", score=1)
     sound(project)
 
@@ -191,7 +191,7 @@ def test_undo_goes_further_back(make_project: Any) -> None:
         task = work.current(project, me)
         assert task is not None
         assert task.response.key == expected.response.key
-    with pytest.raises(GoneError, match="nothing to undo"):
+    with pytest.raises(GoneError, match="no-undo:"):
         work.undo(project, me)
     assert len(label(project, "Ann")) == 24
     sound(project)
@@ -205,7 +205,7 @@ def test_an_undone_skip_needs_a_free_place(make_project: Any) -> None:
     assert work.current(project, ann) is not None
     do(project, "Ann", "skip")
     do(project, "Bob")
-    with pytest.raises(GoneError, match="somebody else has it"):
+    with pytest.raises(GoneError, match="expired:"):
         work.undo(project, ann)
     sound(project)
 
@@ -226,7 +226,7 @@ def test_training_comes_first_and_teaches(make_project: Any, tmp_path: Any) -> N
         assert (lesson.given, lesson.right, lesson.answered, lesson.total) == (score, 3, number, 4)
         assert lesson.explanation is not None
         assert work.feedback(project, person_id(project, "Bob"), task.ticket) is None
-    with pytest.raises(GoneError, match="nothing to undo"):
+    with pytest.raises(GoneError, match="no-undo:"):
         work.undo(project, me)
     real = work.current(project, me)
     assert real is not None

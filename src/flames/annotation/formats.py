@@ -20,9 +20,10 @@ from flames.annotation.project import Project
 from flames.annotation.tasks import UNSCORED, Answer, Task, part_of
 from flames.annotation.work import lease_offline, offline_tasks
 from flames.errors import InputError, UsageError
+from flames.reports.words import say
 from flames.storage.atomic import to_csv
 from flames.storage.rows import Row
-from flames.taxonomy import Language, Taxonomy, Text
+from flames.taxonomy import Language, Taxonomy
 from flames.text import from_cell
 
 MARK = "item"
@@ -142,30 +143,23 @@ def same_text(cell: str, response: str) -> bool:
 
 def label_studio_config(lang: Language) -> str:
     """Returns the labelling config (XML) for exported tasks; each task brings its own scale."""
-    words = {
-        "prompt": Text(zh="提问", en="Prompt"),
-        "response": Text(zh="回复（请只评价回复）", en="Response (judge this)"),
-        "rubric": Text(zh="评分细则", en="Rubric"),
-        "score": Text(zh="评分", en="Score"),
-        "rationale": Text(zh="理由（可选）", en="Rationale (optional)"),
-        "flag": Text(zh="无法评分？", en="Cannot be scored?"),
-    }
-    say = {name: quoteattr(text(lang)) for name, text in words.items()}
+    names = ("prompt", "response", "rubric", "score", "rationale", "flag")
+    words = {name: quoteattr(say(f"label_studio.{name}")(lang)) for name in names}
     return f"""<View>
-  <Header value={say["prompt"]}/>
+  <Header value={words["prompt"]}/>
   <Text name="prompt" value="$prompt"/>
-  <Header value={say["response"]}/>
+  <Header value={words["response"]}/>
   <Text name="response" value="$response"/>
-  <Header value={say["rubric"]}/>
+  <Header value={words["rubric"]}/>
   <Text name="rubric" value="$rubric"/>
-  <Header value={say["score"]}/>
+  <Header value={words["score"]}/>
   <Choices name="score" toName="response" value="$scores" choice="single" showInline="true"/>
-  <Header value={say["flag"]}/>
+  <Header value={words["flag"]}/>
   <Choices name="flag" toName="response" choice="single" showInline="true">
     <Choice value="flagged"/>
     <Choice value="skipped"/>
   </Choices>
-  <Header value={say["rationale"]}/>
+  <Header value={words["rationale"]}/>
   <TextArea name="rationale" toName="response" rows="2" maxSubmissions="1" editable="true"/>
 </View>
 """

@@ -13,6 +13,7 @@ from flames.annotation.project import Project
 from flames.errors import UsageError
 from flames.options import listed
 from flames.records import Response
+from flames.reports.words import say
 from flames.taxonomy import Dimension, Subcomponent, Taxonomy, Text
 from flames.text import utf8_safe
 
@@ -37,26 +38,17 @@ class Task(NamedTuple):
     rationale: str
 
 
-_GONE = {
-    "gone": "this item is no longer yours; here is the next one",
-    "answered": "this item was answered already; undo takes the answer back",
-    "expired": "your time for this item ran out and somebody else has it; here is the next one",
-    "no-undo": "there is nothing to undo",
-    "adjudicating": "your last answer went to an adjudicator in the meantime",
-}
-
-
 class GoneError(UsageError):
     """The item is no longer in the person's hands; nothing was recorded.
 
     Args:
-        why: `gone`, `answered`, `expired`, `no-undo` or `adjudicating`; pages have a sentence
-            for each.
+        why: `gone`, `answered`, `expired`, `no-undo` or `adjudicating`; the sentence for each is
+            a string under `notice.`.
     """
 
     def __init__(self, why: str) -> None:
         self.why = why
-        super().__init__(_GONE[why])
+        super().__init__(f"{why}: {say(f'notice.{why}').en}")
 
 
 def clean_text(text: str) -> str:

@@ -105,7 +105,7 @@ def answer(
     score: int | None = None,
     rationale: str = "",
 ) -> Answered:
-    """Records an answer to a leased item, and leases the next one in the same transaction.
+    """Stores an answer to a leased item, and leases the next one in the same transaction.
 
     The same answer given twice (a double click, a repeated request) counts once. An answer that
     comes after the lease ran out still counts while the item has a place left.
