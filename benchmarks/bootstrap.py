@@ -1,6 +1,6 @@
-"""How long the statistics take, and what memory: 17 models × 1,000 prompts × 10,000 resamples.
+"""Measures time and memory of the bootstrap: 17 models × 1,000 prompts × 10,000 resamples.
 
-Run: python benchmarks/statistics.py. The baseline is the plain way to do it, resampling row
+Run: python benchmarks/bootstrap.py. The baseline is the plain way to do it, resampling row
 indices with numpy; it is measured on one model and 1,000 resamples, and scaled up.
 """
 
