@@ -61,7 +61,7 @@ def test_package_says_what_it_is(exported: tuple[Path, Package], trained: Path) 
     exact = [check for check in package.checks if check.precision == "fp32"]
     assert all(check.max_difference < 1e-3 and check.changed == 0 for check in exact)
     assert all(check.n == len(RESPONSES) for check in package.checks)
-    assert package.checked_on == {PAIRS.name: PAIRS.sha256}
+    assert package.checked_on == dict(PAIRS.files)
     assert read_package(folder) == package
     assert read_settings(folder).heads == read_settings(trained).heads
     size = {name: (folder / name).stat().st_size for name in names}
@@ -177,7 +177,7 @@ def test_calibration_rows_are_not_compared_on(trained: Path, tmp_path: Path) -> 
     package = export(options, ScorerContext(), labels)
     assert package.calibrated_on == "16 responses of own.jsonl, not compared on"
     assert {check.n for check in package.checks} == {64 + 48}
-    assert set(package.checked_on) == {PAIRS.name, "own.jsonl"}
+    assert set(package.checked_on) == {*PAIRS.files, "own.jsonl"}
     assert package.precisions == ("int8",)
     assert not (tmp_path / "out" / "model.onnx").exists()
     with pytest.raises(InputError, match="was not exported as fp32, only as int8"):
