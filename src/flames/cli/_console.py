@@ -7,6 +7,8 @@ from collections.abc import Iterable
 import typer
 from rich.console import Console
 
+from flames.cli._options import JsonOptions
+from flames.records import dump_line
 from flames.reports.tables import Block, print_document
 from flames.taxonomy import Language
 from flames.text import for_terminal
@@ -37,3 +39,13 @@ def say(message: str) -> None:
 def show(*blocks: Block, lang: Language = "en") -> None:
     """Prints tables and lines to standard output."""
     print_document(blocks, tables(), lang)
+
+
+def present(
+    output: JsonOptions, data: object, blocks: Iterable[Block], lang: Language = "en"
+) -> None:
+    """Prints data as JSON if `--json` is given, else tables and lines."""
+    if output.json:
+        typer.echo(data if isinstance(data, str) else dump_line(data))
+    else:
+        show(*blocks, lang=lang)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-import typer
-
 from flames.options import LangOptions, Opt
 
 
@@ -27,6 +25,3 @@ class JsonOptions:
 @dataclass(frozen=True)
 class ShowOptions(LangOptions, JsonOptions, QuietOptions):
     """How results are shown."""
-
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]

@@ -22,8 +22,8 @@ from flames.annotation.options import (
     SheetOptions,
 )
 from flames.annotation.tables import agreement_tables, case_table, people_table, status_tables
-from flames.cli._console import say, show
-from flames.cli._options import JsonOption
+from flames.cli._console import present, say
+from flames.cli._options import JsonOptions
 from flames.errors import CheckFailed
 from flames.records import dump_line
 from flames.storage.atomic import write_atomic
@@ -40,14 +40,14 @@ NameArgument = Annotated[
 
 
 def init(
-    project: ProjectArgument, plan: ProjectPlan, files: RecordOptions, json: JsonOption = False
+    project: ProjectArgument, plan: ProjectPlan, files: RecordOptions, output: JsonOptions
 ) -> None:
     """Draw responses for labelling and make a personal link for each person."""
     created = annotation.create_project(project, replace(plan, options=files.read_options()))
     with created.project as opened:
         settings, links = opened.settings, {n: opened.link(t) for n, t in created.links.items()}
     drawn = settings.sample or settings.population
-    if json:
+    if output.json:
         line = {"project": str(project), "items": drawn, "population": settings.population,
                 "without_text": settings.without_text,
                 "repeated_controls": created.repeated_controls, "links": links}  # fmt: skip
@@ -80,31 +80,21 @@ def serve(project: ProjectArgument, options: ServeOptions) -> None:
         annotation.web.serve(opened, options, ready=lambda url: say(f"Serving {name} on {url}"))
 
 
-def status(project: ProjectArgument, json: JsonOption = False) -> None:
+def status(project: ProjectArgument, output: JsonOptions) -> None:
     """Show progress, people and their answers to control items."""
     with annotation.open_project(project) as opened:
         state = annotation.project_status(opened)
-    if json:
-        typer.echo(state.model_dump_json())
-    else:
-        show(*status_tables(state))
+    present(output, state.model_dump_json(), status_tables(state))
 
 
-def agreement(
-    project: ProjectArgument, options: AgreementOptions, json: JsonOption = False
-) -> None:
+def agreement(project: ProjectArgument, options: AgreementOptions, output: JsonOptions) -> None:
     """Show agreement (alpha, kappa, per cent) by dimension, subcomponent, pair and person."""
     with annotation.open_project(project) as opened:
         result = annotation.project_agreement(opened, options)
-    if json:
-        typer.echo(result.model_dump_json())
-    else:
-        show(*agreement_tables(result))
+    present(output, result.model_dump_json(), agreement_tables(result))
 
 
-def adjudicate(
-    project: ProjectArgument, decision: DecisionOptions, json: JsonOption = False
-) -> None:
+def adjudicate(project: ProjectArgument, decision: DecisionOptions, output: JsonOptions) -> None:
     """List the items that people disagree on, without names, or decide one of them."""
     with annotation.open_project(project) as opened:
         if decision.item is not None:
@@ -112,10 +102,7 @@ def adjudicate(
             say(f"{decision.item}: {decision.score}")
             return
         cases = annotation.adjudication.open_cases(opened)
-    if json:
-        typer.echo(dump_line([case.to_dict() for case in cases]))
-    else:
-        show(case_table(cases))
+    present(output, [case.to_dict() for case in cases], [case_table(cases)])
 
 
 def sheet(
@@ -146,18 +133,18 @@ def import_labels(
         ),
     ],
     files: RecordOptions,
+    output: JsonOptions,
     annotator: Annotated[
         str | None,
         typer.Option("--annotator", metavar="NAME", help="Annotator of labels that name none."),
     ] = None,
-    json: JsonOption = False,
 ) -> None:
     """Import labels: all of a file or none. Importing a file twice changes nothing."""
     with annotation.open_project(project) as opened:
         result = annotation.import_labels(
             opened, file, annotator=annotator, options=files.read_options()
         )
-    if json:
+    if output.json:
         typer.echo(result.model_dump_json())
         return
     parts = [f"{result.new} new", f"{result.changed} changed", f"{result.unchanged} unchanged"]
@@ -203,11 +190,11 @@ def export(
         )
 
 
-def verify(project: ProjectArgument, json: JsonOption = False) -> None:
+def verify(project: ProjectArgument, output: JsonOptions) -> None:
     """Check the store: the chain of events, and everything that is derived from it."""
     with annotation.open_project(project) as opened:
         result = annotation.verify(opened)
-    if json:
+    if output.json:
         typer.echo(result.model_dump_json())
     else:
         typer.echo(
@@ -226,14 +213,11 @@ def add_person(project: ProjectArgument, name: NameArgument, options: InviteOpti
         typer.echo(annotation.people.invite(opened, name, options))
 
 
-def list_people(project: ProjectArgument, json: JsonOption = False) -> None:
+def list_people(project: ProjectArgument, output: JsonOptions) -> None:
     """List the people of a project."""
     with annotation.open_project(project) as opened:
         everybody = annotation.people.list_people(opened)
-    if json:
-        typer.echo(dump_line([person._asdict() for person in everybody]))
-    else:
-        show(people_table(everybody))
+    present(output, [person._asdict() for person in everybody], [people_table(everybody)])
 
 
 def renew_link(project: ProjectArgument, name: NameArgument, options: LinkOptions) -> None:

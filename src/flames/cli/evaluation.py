@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 
 from flames.analysis.evaluate import EvaluateOptions, evaluate_with
 from flames.analysis.probe import ProbeOptions, probe_with
-from flames.cli._console import echo, say, show
+from flames.cli._console import echo, present, say
 from flames.cli._options import JsonOptions, QuietOptions, ShowOptions
 from flames.records import dump_line
 from flames.reports.evaluation import EvaluationForm, print_evaluations, render
@@ -84,10 +84,7 @@ def probe(
     text = dump_line(report.to_dict())
     if out is not None:
         write_atomic(out, text + "\n")
-    if output.json:
-        typer.echo(text)
-    else:
-        show(*probe_document(report))
+    present(output, text, probe_document(report))
 
 
 def calibrate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from flames.analysis.inputs import SourceOptions
-from flames.cli._console import say, show
+from flames.cli._console import present, say
 from flames.cli._options import JsonOptions
 from flames.leaderboard.add import EntryOptions, add_entries
 from flames.leaderboard.attack import AttackOptions, measure_attack
@@ -22,10 +22,7 @@ from flames.text import for_terminal
 def show_published(options: ShowOptions, language: LangOptions, output: JsonOptions) -> None:
     """Show a published table with intervals, rank intervals and groups of similar models."""
     published = rank_published(options)
-    if output.json:
-        typer.echo(dump_line(published.to_dict()))
-    else:
-        show(*ranking_document(published), lang=language.lang)
+    present(output, published.to_dict(), ranking_document(published), language.lang)
 
 
 def audit(options: AuditOptions, reading: FileOptions, output: JsonOptions) -> None:
@@ -74,7 +71,4 @@ def attack(
 ) -> None:
     """Show attack success rates of prompt sets on models, published and measured."""
     table = measure_attack(options, reading)
-    if output.json:
-        typer.echo(dump_line(table.to_dict()))
-    else:
-        show(*attack_document(table), lang=language.lang)
+    present(output, table.to_dict(), attack_document(table), language.lang)

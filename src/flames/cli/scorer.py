@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flames.analysis.cost import spending_of
-from flames.cli._console import echo, show
+from flames.cli._console import echo, present
 from flames.cli._options import JsonOptions
 from flames.errors import UsageError
 from flames.records import dump_line
@@ -22,10 +22,7 @@ from flames.scorers.selftest import SelftestOptions, selftest_with
 def list_scorers(output: JsonOptions) -> None:
     """List the kinds of scorers, those of installed packages included."""
     entries = list(known_scorers().values())
-    if not output.json:
-        show(kinds_table(entries))
-        return
-    rows = [
+    data = [
         {
             "name": entry.name,
             "argument": entry.argument or None,
@@ -35,7 +32,7 @@ def list_scorers(output: JsonOptions) -> None:
         }
         for entry in entries
     ]
-    typer.echo(dump_line(rows))
+    present(output, data, [kinds_table(entries)])
 
 
 def info(options: InfoOptions, output: JsonOptions) -> None:
@@ -73,7 +70,4 @@ def spent(
 ) -> None:
     """Show who decided how many responses, and the requests, tokens, time and cost."""
     found = spending_of(target)
-    if output.json:
-        typer.echo(dump_line([spending.model_dump() for spending in found]))
-    else:
-        show(*spending_document(found))
+    present(output, [spending.model_dump() for spending in found], spending_document(found))
