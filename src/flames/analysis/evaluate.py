@@ -1,4 +1,4 @@
-"""A scorer's verdicts against labels."""
+"""Evaluating scorers: their verdicts against labels."""
 
 from __future__ import annotations
 

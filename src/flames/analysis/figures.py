@@ -1,7 +1,4 @@
-"""The figures of one group of responses, all from the same weighted resamples of prompts.
-
-What a benchmark needs of its scorer: unbiased rates per model, and the right ranking.
-"""
+"""The metrics of a group of responses, all from the same weighted resamples of prompts."""
 
 from __future__ import annotations
 

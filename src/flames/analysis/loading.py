@@ -1,9 +1,4 @@
-"""Sources from a file of verdicts, and the door to those from runs.
-
-A source from a run directory.
-
-People's labels.
-"""
+"""Sources from files of verdicts and from runs, and human labels."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""What everything else computes on: one model under one scorer.
-
-Several sources side by side: what they are called, and which of their prompts are not one.
-
-Verdicts put over the prompts that were to be asked.
-"""
+"""A source, one model under one scorer: what everything else is computed from."""
 
 from __future__ import annotations
 

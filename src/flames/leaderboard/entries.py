@@ -104,6 +104,8 @@ class LeaderboardEntry(_Part):
     @field_validator("notes", mode="before")
     @classmethod
     def _listed(cls, notes: Any) -> Any:
+        if not isinstance(notes, list | tuple):
+            raise ValueError("must be a list")
         for note in map(Note.read, notes):
             if len(str(note)) > 300 or _CONTROL.search(str(note)):
                 raise ValueError("must be at most 300 characters without control characters")

@@ -1,7 +1,4 @@
-"""Lists of the leaderboard: what may be ranked together, ranked.
-
-Label counts as a stream of verdicts, so that entries are measured like everything else.
-"""
+"""Lists of the leaderboard: what may be ranked together, ranked."""
 
 from __future__ import annotations
 

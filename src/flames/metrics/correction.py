@@ -1,7 +1,4 @@
-"""Scorer alone, people alone and prediction-powered, side by side.
-
-The prediction-powered mean of one value, and what more labels would do to it.
-"""
+"""Scorer alone, people alone and prediction-powered, side by side."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""From verdicts to rates, scores, intervals and coverage.
-
-The verdicts of a group added up by prompt.
-"""
+"""From verdicts to rates, scores, intervals and coverage."""
 
 from __future__ import annotations
 

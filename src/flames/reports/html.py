@@ -1,9 +1,4 @@
-"""The report as one self-contained HTML file.
-
-One result as the templates show it.
-
-The responses as the page's data block: texts once, everything else by index.
-"""
+"""The report as one self-contained page, with the responses as its data."""
 
 from __future__ import annotations
 
