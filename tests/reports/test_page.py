@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import Environment
 
-from flames.errors import UsageError
 from flames.reports.page import render_page, script_json
-from flames.reports.words import language, load_strings
+from flames.reports.words import load_strings
 from flames.taxonomy import Text
 
 TITLE = Text(zh="标题 <b>", en='Title <b> & "more"')
@@ -37,12 +35,6 @@ def test_script_json_reads_back_and_cannot_leave_its_element(data: object) -> No
     assert json.loads(text) == data
     assert not set(text) & {"<", ">", "&", "\u2028", "\u2029"}
     text.encode("utf-8")
-
-
-def test_language_is_zh_or_en() -> None:
-    assert language("zh") == "zh"
-    with pytest.raises(UsageError, match="zh or en, not 'fr'"):
-        language("fr")
 
 
 def test_a_page_holds_both_languages_and_a_policy_that_names_its_own_script() -> None:

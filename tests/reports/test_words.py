@@ -8,7 +8,6 @@ import pytest
 from pydantic import TypeAdapter
 
 from flames.metrics.result import Note
-from flames.reports.words import load_strings
 from flames.scorers.registry import scorer_notes
 
 
@@ -65,15 +64,3 @@ def test_a_note_without_words_here_keeps_its_sentence(value: Any) -> None:
 def test_what_is_no_note_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="a sentence, or an object"):
         Note.read(value)
-
-
-def test_both_languages_take_the_same_values() -> None:
-    for key, text in load_strings().items():
-        zh, en = (sorted(set(_fields(words))) for words in (text.zh, text.en))
-        assert zh == en, key
-
-
-def _fields(words: str) -> list[str]:
-    from string import Formatter
-
-    return [name for _, name, _, _ in Formatter().parse(words) if name]

@@ -7,23 +7,10 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
 
-from flames.errors import UsageError
 from flames.taxonomy import Language, Text
 
 LANGUAGES: tuple[Language, Language] = ("zh", "en")
 DASH = "–"
-
-
-def language(name: str) -> Language:
-    """Returns the language of that name.
-
-    Raises:
-        UsageError: It is neither `zh` nor `en`.
-    """
-    for lang in LANGUAGES:
-        if lang == name:
-            return lang
-    raise UsageError(f"--lang takes zh or en, not {name!r}")
 
 
 @cache
