@@ -17,6 +17,7 @@ from flames.models.load import ModelOptions
 from flames.models.openai_client import OpenAIModel
 from flames.storage.checksums import file_sha256
 from flames.storage.home import home
+from flames.storage.rows import open_binary
 
 GEMMA = "gemma-3-270m"
 GEMMA_FILE = "gemma-3-270m-q4_k_m.gguf"
@@ -135,14 +136,9 @@ def gguf_model(path: str, options: ModelOptions) -> ChatModel:
         MissingExtraError: The extra `local` is not installed.
     """
     file = Path(path).expanduser()
-    try:
-        with file.open("rb") as opened:
-            if opened.read(4) != b"GGUF":
-                raise InputError("is no GGUF file", path=file)
-    except FileNotFoundError:
-        raise InputError("no such file", path=file) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=file) from None
+    with open_binary(str(file)) as opened:
+        if opened.read(4) != b"GGUF":
+            raise InputError("is no GGUF file", path=file)
     return ServedModel(
         file,
         options.name or file.stem,
