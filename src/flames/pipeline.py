@@ -18,17 +18,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import Any, TypeAlias, TypeVar, get_args, overload
 
 from flames.analysis import compare as comparing
 from flames.analysis import gate as gating
 from flames.analysis.gate import GateOptions, GateOutcome
-from flames.analysis.inputs import (
-    MeasureOptions,
-    correct_sources,
-    measure_sources,
-    read_sources,
-)
+from flames.analysis.inputs import MeasureOptions, correct_sources, measure_sources, read_sources
 from flames.analysis.loading import load_sources, mappings_of, taxonomy_of
 from flames.analysis.source import Source
 from flames.collect.ask import Asked, Watch, collect
@@ -38,7 +33,7 @@ from flames.errors import UsageError
 from flames.metrics.correction import Correction
 from flames.metrics.rates import measure as measure_source
 from flames.metrics.result import Result
-from flames.options import default_language
+from flames.options import check_choice, default_language
 from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
 from flames.reports.report import write_reports
 from flames.scorers.labels import PREFIX, labels_path
@@ -113,17 +108,12 @@ def run(
     """Asks a model every prompt of a set, scores the responses, measures and reports.
 
     Args:
-        model: As for `flames.ask`.
-        prompts: As for `flames.ask`.
+        model, prompts, out, resume, settings, planned: As for `flames.ask`.
         scorer: As for `flames.load_scorer`.
         scorer_options: Its options by name.
         truncated: What happens to truncated responses.
-        out: As for `flames.ask`.
-        resume: As for `flames.ask`.
-        settings: As for `flames.ask`.
         lang: Language of the report; the locale's unless given.
         watch: Shows progress.
-        **planned: As for `flames.ask`.
 
     Returns:
         What was done, even where asking stopped before its end; `check()` raises why.
@@ -132,6 +122,7 @@ def run(
         InputError: The prompts or the scorer cannot be read.
         UsageError: Model, scorer or run directory cannot be used.
     """
+    check_choice("--truncated", truncated, get_args(Truncated))
     plan = make_plan(model, prompts, **planned)
     loaded = load_with(scorer, scorer_options, plan.taxonomy)
     asked = collect(plan, out, resume=resume, settings=settings, watch=watch)

@@ -138,6 +138,12 @@ def test_run_writes_the_report_of_the_command(flames: Flames, tmp_path: Path) ->
     assert open_run(tmp_path / "run").samples == 1
 
 
+def test_run_checks_its_options_before_it_asks(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--truncated takes scored or unscored, not 'maybe'"):
+        pipeline.run(answer, "quick", out=tmp_path / "run", truncated="maybe")  # type: ignore[arg-type]
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_that_lacks_answers_says_so_when_checked(tmp_path: Path) -> None:
     def fail(prompt: str) -> str:
         raise ValueError("no")
