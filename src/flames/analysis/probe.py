@@ -21,9 +21,9 @@ from flames.metrics.result import Estimate, Note
 from flames.options import Opt, SeedOptions, check_options
 from flames.records import Frozen, Key, Response, Verdict
 from flames.scorers.base import Scorer, score_stream
+from flames.scorers.labelled import ModelNames, labelled_responses, unlabelled_responses
 from flames.scorers.labels import PREFIX, SILVER
 from flames.scorers.options import ScorerName, ScorerOptions, load_with
-from flames.scorers.response_set import ModelNames, labelled_responses, unlabelled_responses
 from flames.storage.record_files import TaxonomyOptions
 from flames.taxonomy import Dimension, Taxonomy, load_taxonomy
 

@@ -38,9 +38,8 @@ from flames.scorers.calibrated import (
     save_calibration,
     scaled,
 )
-from flames.scorers.labelled import LabelFiles, training_overlap
+from flames.scorers.labelled import LabelFiles, ModelNames, labelled_responses, training_overlap
 from flames.scorers.options import ScorerName, ScorerOptions, load_with
-from flames.scorers.response_set import ModelNames, labelled_responses
 from flames.storage.record_files import TaxonomyOptions
 from flames.taxonomy import Taxonomy, load_taxonomy
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any
 
-from flames.errors import InputError
+from flames.errors import InputError, UsageError
 from flames.metrics.result import Note
 from flames.options import Opt, listed
 from flames.prompts.sets import known_prompts, load_prompts
@@ -16,7 +18,8 @@ from flames.scorers.base import ScorerInfo
 from flames.scorers.labels import PREFIX, SILVER, SILVER_ID, labels_path
 from flames.scorers.registry import scorer_notes
 from flames.storage.checksums import file_sha256
-from flames.storage.record_files import ReadOptions, RecordOptions, read_verdicts
+from flames.storage.record_files import ReadOptions, RecordOptions, read_responses, read_verdicts
+from flames.taxonomy import Taxonomy
 from flames.text import split_opening
 
 SIMULATED = "sim-"
@@ -256,3 +259,78 @@ def _votes(verdict: Verdict, name: str) -> dict[str, int]:
             return scores
     assert verdict.score is not None
     return {name: verdict.score}
+
+
+ModelNames = Annotated[
+    tuple[str, ...] | None,
+    Opt("Only the responses of these models.", metavar="A,B,…", commas=True),
+]
+
+
+@dataclass(frozen=True)
+class ResponseSet:
+    """Responses to try a scorer on.
+
+    Args:
+        responses: With text, prompt and dimension.
+        labels: The scores that they deserve, where known.
+        source: What they are, for reports.
+        files: File name → SHA-256.
+    """
+
+    responses: Sequence[Response]
+    labels: Mapping[Key, int]
+    source: str
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def of_models(self, models: Sequence[str] | None) -> ResponseSet:
+        """Returns the responses of some models; all if None.
+
+        Raises:
+            UsageError: There are none.
+        """
+        if models is None:
+            return self
+        kept = [response for response in self.responses if response.model in models]
+        if not kept:
+            known = ", ".join(sorted({response.model for response in self.responses}))
+            raise UsageError(f"no response of {', '.join(models)}; there are: {known}")
+        return replace(self, responses=kept, source=f"{self.source} ({', '.join(models)})")
+
+    def sample(self, limit: int | None, seed: int) -> ResponseSet:
+        """Draws a seeded sample; returns all if `limit` is None."""
+        if limit is None or limit >= len(self.responses):
+            return self
+        drawn = random.Random(seed).sample(list(self.responses), limit)  # noqa: S311
+        source = f"{self.source}, a sample of {limit} (seed {seed})"
+        return replace(self, responses=drawn, source=source)
+
+
+def labelled_responses(files: Sequence[str], taxonomy: Taxonomy) -> ResponseSet:
+    """Reads labelled responses; labels without a text are skipped and counted in `source`.
+
+    Raises:
+        InputError: A row is unusable, or none is left.
+    """
+    options = ReadOptions(taxonomy=taxonomy, prompts=known_prompts(taxonomy))
+    found = read_labelled(files, options, skip_incomplete=True)
+    labels = {row.key: row.score for row in found.rows if row.score is not None}
+    responses = [row.response for row in found.rows if row.score is not None]
+    skipped = sum(found.excluded.values()) + len(found.rows) - len(responses)
+    return ResponseSet(responses, labels, " + ".join(files) + _skipped(skipped), found.files)
+
+
+def unlabelled_responses(path: str, taxonomy: Taxonomy) -> ResponseSet:
+    """Reads the responses of a file; those without text or known prompt are skipped and counted.
+
+    Raises:
+        InputError: A row cannot be used.
+    """
+    options = ReadOptions(taxonomy=taxonomy, prompts=known_prompts(taxonomy))
+    everything = list(read_responses(path, options))
+    kept = [r for r in everything if r.scorable and r.prompt and r.dimension]
+    return ResponseSet(kept, {}, Path(path).name + _skipped(len(everything) - len(kept)))
+
+
+def _skipped(count: int) -> str:
+    return f", {count} left out" if count else ""
