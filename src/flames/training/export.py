@@ -104,7 +104,7 @@ class Exported:
     selftest: SelftestResult | None
 
     def to_dict(self) -> dict[str, Any]:
-        """The package and its self-test, as JSON."""
+        """Returns the package and its self-test as JSON."""
         package = self.package.model_dump(mode="json", by_alias=True)
         selftest = None if self.selftest is None else self.selftest.to_dict()
         return {**package, "selftest": selftest}

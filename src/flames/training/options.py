@@ -154,5 +154,5 @@ class TrainOptions(SeedOptions):
         return None if self.dtype == "float32" else "load it with --dtype float32"
 
     def to_dict(self) -> dict[str, Any]:
-        """All options as JSON values."""
+        """Returns all options as JSON."""
         return asdict(self)

@@ -81,7 +81,7 @@ class Trained:
     skipped: Mapping[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The evaluation of each part, as JSON."""
+        """Returns the evaluation of each part as JSON."""
         return {name: each.to_dict() for name, each in self.evaluations.items()}
 
     def print(self, console: Console, lang: Language) -> None:
