@@ -83,7 +83,7 @@ class Note:
         return Text(zh=form.zh.format(**params), en=form.en.format(**params))
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON report; `name` only where there is one."""
+        """Returns the note as it is written: code, parameters, and the English sentence."""
         return {"code": self.code, **dict(self.params), "text": str(self)}
 
     def __str__(self) -> str:
@@ -309,7 +309,7 @@ class Result(Frozen):
         return html_table(columns, cells, caption)
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON report; `name` only where there is one."""
+        """Returns the JSON report; `name` only where there is one."""
         data = self.model_dump(by_alias=True)
         if self.name is None:
             del data["name"]
