@@ -115,10 +115,10 @@ def sheet(
 ) -> None:
     """Write a person's sheet to fill in offline: CSV, without model names."""
     with annotation.open_project(project) as opened:
-        made = annotation.write_sheet(opened, name, options)
-    target = out or Path(f"{safe_name(made.person)}.csv")
-    write_atomic(target, made.text)
-    say(f"{target}: {made.items} items, {made.new} of them new")
+        written = annotation.write_sheet(opened, name, options)
+    target = out or Path(f"{safe_name(written.person)}.csv")
+    write_atomic(target, written.text)
+    say(f"{target}: {written.items} items, {written.new} of them new")
 
 
 def import_labels(
@@ -174,19 +174,19 @@ def export(
 ) -> None:
     """Export labels as verdicts, with each item's inclusion probability."""
     with annotation.open_project(project) as opened:
-        made = annotation.export(opened, options.labels, options.format, options.until)
+        exported = annotation.export(opened, options.labels, options.format, options.until)
         if config is not None:
             write_atomic(config, annotation.label_studio_config(opened.settings.lang))
     if out is None:
-        typer.echo(made.text, nl=False)
+        typer.echo(exported.text, nl=False)
     else:
-        write_atomic(out, made.text)
+        write_atomic(out, exported.text)
     if json:
-        typer.echo(dump_line(made.to_dict()), err=True)
+        typer.echo(dump_line(exported.to_dict()), err=True)
     else:
         say(
-            f"{made.rows} lines, {made.scored} with a score, as of event {made.seq}; "
-            f"--until {made.seq} reproduces this file"
+            f"{exported.rows} lines, {exported.scored} with a score, as of event {exported.seq}; "
+            f"--until {exported.seq} reproduces this file"
         )
 
 

@@ -36,12 +36,12 @@ def evaluate(
     if output.json:
         form = replace(form, format="json")
     with _bars(output.quiet) as progress:
-        found = evaluate_with(options, reading, progress=progress)
+        evaluations = evaluate_with(options, reading, progress=progress)
     taxonomy = load_taxonomy(reading.taxonomy)
     if form.format is None:
-        print_evaluations(found, Console(), taxonomy, output.lang)
+        print_evaluations(evaluations, Console(), taxonomy, output.lang)
         return
-    text = render(found, form.format, taxonomy, output.lang)
+    text = render(evaluations, form.format, taxonomy, output.lang)
     if form.out is None:
         typer.echo(text, nl=False)
         return

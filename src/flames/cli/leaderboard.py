@@ -43,15 +43,15 @@ def audit(options: AuditOptions, reading: FileOptions, output: JsonOptions) -> N
 
 def add(options: EntryOptions, reading: SourceOptions, output: JsonOptions) -> None:
     """Write an entry from a run: a small file of label counts, to be reviewed."""
-    made = add_entries(options, reading)
+    entries = add_entries(options, reading)
     if output.json:
-        entries = [
+        data = [
             {"path": str(path), "name": entry.title, "scorer": entry.scorer}
-            for path, entry in made.items()
+            for path, entry in entries.items()
         ]
-        typer.echo(dump_line({"schema": 1, "entries": entries}))
+        typer.echo(dump_line({"schema": 1, "entries": data}))
         return
-    for path in made:
+    for path in entries:
         typer.echo(for_terminal(str(path)))
 
 
@@ -59,8 +59,8 @@ def build(options: SiteOptions, language: LangOptions, output: JsonOptions) -> N
     """Build the leaderboard as a static site that works offline."""
     entries, files = build_from_entries(options, language.lang)
     if output.json:
-        made = {"schema": 1, "entries": entries, "files": [str(path) for path in files]}
-        typer.echo(dump_line(made))
+        data = {"schema": 1, "entries": entries, "files": [str(path) for path in files]}
+        typer.echo(dump_line(data))
         return
     typer.echo(for_terminal(str(files[0])))
     say(f"{entries} entries, {len(files)} files")

@@ -43,11 +43,13 @@ def info(options: InfoOptions, output: JsonOptions) -> None:
         typer.echo(str(labels_path(options.scorer)))
         return
     # One that fails its self-test is described as well, with a note.
-    found = load_with(options.scorer, {"ignore_selftest": True}, options.taxonomy).info
+    described = load_with(options.scorer, {"ignore_selftest": True}, options.taxonomy).info
     if output.json:
-        typer.echo(dump_line({**asdict(found), "notes": [note.to_dict() for note in found.notes]}))
+        typer.echo(
+            dump_line({**asdict(described), "notes": [note.to_dict() for note in described.notes]})
+        )
     else:
-        echo(info_lines(found))
+        echo(info_lines(described))
 
 
 def selftest(options: SelftestOptions, output: JsonOptions) -> None:
@@ -69,5 +71,5 @@ def spent(
     output: JsonOptions,
 ) -> None:
     """Show who decided how many responses, and the requests, tokens, time and cost."""
-    found = spending_of(target)
-    present(output, [spending.model_dump() for spending in found], spending_document(found))
+    spendings = spending_of(target)
+    present(output, [spending.model_dump() for spending in spendings], spending_document(spendings))
