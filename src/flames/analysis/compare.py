@@ -50,16 +50,8 @@ def compare(
     """Compares every two sources, the first one of a pair being the baseline.
 
     Args:
-        sources: At least two, on the same prompts and by the same scorer.
-        taxonomy: Dimensions and scales; the built-in ones by default.
         common: Compare on the prompts that two have in common where their prompt sets differ,
             and also where their scorers do; the result says so.
-        seed: Seed of bootstrap and permutations.
-        resamples: Resamples of bootstrap and permutations.
-
-    Raises:
-        UsageError: There is nothing to compare, prompt sets or scorers differ, or responses
-            cannot be joined by prompt.
     """
     taxonomy = taxonomy or default_taxonomy()
     if len(sources) < 2:
@@ -155,8 +147,6 @@ def _set(source: Source, ids: frozenset[str]) -> str:
 
 @dataclass(frozen=True)
 class _Paired:
-    """The scored verdicts on a prompt from both sides."""
-
     prompt_id: str
     first: tuple[Verdict, ...]
     second: tuple[Verdict, ...]
@@ -177,7 +167,6 @@ def _joined(
     other: Mapping[str, None],
     taxonomy: Taxonomy,
 ) -> tuple[dict[str, list[_Paired]], dict[str, int]]:
-    """The prompts in pairs by dimension, and how many prompts are in none, by reason."""
     sides = {first[0]: _scored(first[1]), second[0]: _scored(second[1])}
     ours, theirs = sides.values()
     by_dimension: dict[str, list[_Paired]] = {name: [] for name in taxonomy.names}
@@ -310,7 +299,6 @@ def _corrected(differences: Sequence[Difference]) -> list[Difference]:
 def _changes(
     pairs: Sequence[_Paired], first: Source, second: Source, taxonomy: Taxonomy
 ) -> tuple[Change, ...]:
-    """The prompts that changed, the deepest fall first."""
     changes = []
     for pair in pairs:
         scores = tuple(

@@ -78,11 +78,7 @@ class _Sum:
 
 
 def spending_of(target: str | Path) -> list[Spending]:
-    """Measures what the verdicts of a file or run took, per scorer.
-
-    Raises:
-        InputError: There are no verdicts, or they cannot be read.
-    """
+    """Measures what the verdicts of a file or run took, per scorer."""
     paths = [Path(target)]
     if paths[0].is_dir():
         paths = list(open_run(paths[0]).verdict_files().values())

@@ -67,16 +67,11 @@ def evaluate_with(
     """Loads scorers and labels, and evaluates each scorer.
 
     Args:
-        options: The scorers and the label files.
         reading: How the label files are read.
         progress: Called with a scorer, the number of responses, and how many it has judged.
 
     Returns:
         One evaluation per scorer; all but the first with the difference from the first.
-
-    Raises:
-        InputError: The labels cannot be used.
-        UsageError: An option is wrong.
     """
     read = reading.read_options()
     labelled = read_labelled(
@@ -117,18 +112,10 @@ def evaluate(
     A verdict that carries another prompt or response than the label's counts as unscored.
 
     Args:
-        labelled: The labels. Those without a majority are left out and counted.
         verdicts: The scorer's, one per response.
-        info: The scorer.
-        taxonomy: Scales; the built-in ones by default.
         seconds: How long the scorer took.
         majority: The score that the majority class gives in each dimension; the most frequent
             label there unless given.
-        seed: Seed of the bootstrap.
-        resamples: Resamples of the bootstrap.
-
-    Raises:
-        InputError: No label has a majority.
     """
     taxonomy = taxonomy or default_taxonomy()
     given = _joined(labelled, verdicts)
@@ -191,11 +178,7 @@ def score_labelled(
     *,
     progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[list[Verdict], float]:
-    """Has a scorer judge the labelled responses, which do not tell it their labels.
-
-    Returns:
-        Its verdicts, and how many seconds it took.
-    """
+    """Has a scorer judge the labelled responses, which do not tell it their labels."""
     started = time.perf_counter()
     verdicts = []
     for verdict in score_stream(scorer, (row.response for row in labelled.rows)):
@@ -244,7 +227,6 @@ def compare_scorers(
 
 
 def _cost(verdicts: Iterable[Verdict]) -> dict[str, Any] | None:
-    """What the scorer says that its verdicts took, if it asked anybody."""
     taken = measure_spending(verdicts)
     if not taken or not taken[0].requests:
         return None
@@ -271,7 +253,6 @@ def keys_sha256(keys: Iterable[Key]) -> str:
 
 
 def _joined(labelled: LabelledSet, verdicts: Iterable[Verdict]) -> dict[Key, Verdict]:
-    """The verdicts by key; one on another text than the label's is no verdict on it."""
     joined = {verdict.key: verdict for verdict in verdicts}
     nothing = {"score": None, "unscored": OTHER_TEXT, "probabilities": None}
     for row in labelled.rows:

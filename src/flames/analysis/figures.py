@@ -32,11 +32,7 @@ class LabelledScore:
 
     Args:
         prompt_id: What intervals resample by.
-        label: The label.
-        score: The scorer's score, or None.
-        unscored: Why there is none.
         chance: The probability that the scorer gave its score, if any.
-        votes: The single annotators' scores.
         majority: The most frequent label of its dimension.
     """
 
@@ -58,8 +54,6 @@ def scorer_metrics(
         rows: The group's responses.
         categories: The scores that can be given in it, best first.
         name: Of the group, for random numbers of its own.
-        seed: Seed of the bootstrap.
-        resamples: Resamples of the bootstrap.
     """
     scored = [row for row in rows if row.score is not None]
     result = ScorerMetrics(
@@ -238,8 +232,6 @@ def rank_models_by_label(
     Args:
         rows: All models' responses.
         order: The dimensions.
-        seed: Seed of the bootstrap.
-        resamples: Resamples of the bootstrap.
     """
     rows = list(rows)
     models = list(dict.fromkeys(row.model for row in rows))

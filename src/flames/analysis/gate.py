@@ -60,12 +60,7 @@ def parse_limit(
 
     Args:
         text: NAME=NUMBER, or NUMBER alone where there is a default name. `%` may follow.
-        what: The option, for errors.
-        taxonomy: Whose dimensions and subcomponents.
         default: The name where none is given.
-
-    Raises:
-        UsageError: It is neither, or the name is unknown.
     """
     name, equals, number = text.rpartition("=")
     if not equals and default is not None:
@@ -102,11 +97,7 @@ def _plain(name: str) -> str:
 def parse_limits(
     texts: Iterable[str], what: str, taxonomy: Taxonomy, *, default: str | None = None
 ) -> dict[str, float]:
-    """Parses several limits by name.
-
-    Raises:
-        UsageError: One of them is none, or a name stands there twice.
-    """
+    """Parses several limits by name."""
     limits: dict[str, float] = {}
     for text in texts:
         name, value = parse_limit(text, what, taxonomy, default=default)
@@ -117,11 +108,7 @@ def parse_limits(
 
 
 def parse_share(text: str, what: str) -> float:
-    """Parses `1%` or `1` as 1.0 per cent.
-
-    Raises:
-        UsageError: It is no per cent.
-    """
+    """Parses `1%` or `1` as 1.0 per cent."""
     try:
         value = float(text.strip().removesuffix("%"))
     except ValueError:
@@ -143,15 +130,8 @@ def check(
     """Checks every rule on every source.
 
     Args:
-        sources: What is checked.
-        rules: At least one.
         baseline: What falls are measured against: one model, by the same scorer.
-        taxonomy: Dimensions and scales; the built-in ones by default.
         common: Compare on the prompts in common where the prompt sets differ.
-        seed: Seed of bootstrap and permutations.
-
-    Raises:
-        UsageError: There is no rule, or the baseline is missing or cannot be compared with.
     """
     taxonomy = taxonomy or default_taxonomy()
     if not (rules.least or rules.most_drop or rules.most_unscored is not None):
@@ -275,11 +255,7 @@ class GateOptions(SeedOptions, VerdictOptions, RecordOptions):
             raise UsageError("--significant needs --against BASE")
 
     def rules(self, taxonomy: Taxonomy) -> Rules:
-        """Reads the rules with the names of a taxonomy.
-
-        Raises:
-            UsageError: A rule is malformed.
-        """
+        """Reads the rules with the names of a taxonomy."""
         drops = self.max_drop or (() if self.against is None else ("0",))
         unscored = self.max_unscored
         return Rules(
@@ -338,11 +314,7 @@ def to_summary(checked: Sequence[RuleResult]) -> str:
 
 
 def append_summary(path: str | os.PathLike[str], text: str) -> Path:
-    """Adds to a summary file, which other steps may have begun.
-
-    Raises:
-        UsageError: It cannot be written.
-    """
+    """Adds to a summary file, which other steps may have begun."""
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -63,9 +63,6 @@ def read_sources(
 
     Returns:
         The sources, and how files were read (for `beside`, if it is given).
-
-    Raises:
-        InputError: A path cannot be read as verdicts.
     """
     read = replace(options.read_options(), taxonomy=taxonomy_of(paths, options.taxonomy))
     files = [*paths, *([] if beside is None else [str(beside)])]
@@ -110,9 +107,6 @@ def correct_sources(
 
     A label without model or dimension takes it from the verdicts. The other arguments are those
     of `flames.metrics.correction.correct`.
-
-    Raises:
-        InputError: The labels cannot be read, or do not fit.
     """
     models = {source.model for source in sources}
     if read.model is None and len(models) == 1:

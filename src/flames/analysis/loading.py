@@ -55,15 +55,10 @@ def load_sources(
             run directory; `labels:FILE` or `labels:silver`; `-` for standard input.
         scorer: Take only this scorer's verdicts, by id or by its name without version; a run
             with verdicts of several scorers needs it.
-        options: How a file is read.
         truncated: `unscored` takes the scores off truncated responses.
 
     Returns:
         One source for each model and scorer (and annotator), in order of appearance.
-
-    Raises:
-        InputError: The file cannot be read as verdicts, or holds none.
-        UsageError: Several scorers and none chosen, or no such scorer.
     """
     options = options or ReadOptions()
     if not options.prompts:
@@ -94,9 +89,6 @@ def taxonomy_of(
 
     Returns:
         The given one, or the one that all runs among the paths were asked with, or Flames' own.
-
-    Raises:
-        UsageError: The runs were asked with different ones.
     """
     from flames.storage.run_dir import is_run, open_run
 
@@ -118,15 +110,11 @@ def mappings_of(
     Args:
         paths: As for `load_sources`.
         mapping: Our field name → the files'.
-        encoding: Of their text.
 
     Returns:
         For each path the part whose columns its rows have. What no file has stays in all of
         them, so that reading says what is missing; so does all of it for standard input, which
         cannot be read twice.
-
-    Raises:
-        InputError: A file cannot be read.
     """
     if not mapping or len(paths) < 2:
         return [dict(mapping) for _ in paths]
@@ -136,7 +124,6 @@ def mappings_of(
 
 
 def _mapped(name: str, mapping: Mapping[str, str], encoding: str | None) -> Set[str]:
-    """The fields of a mapping whose columns are in a file."""
     path = labels_path(name)
     if name == "-":
         return mapping.keys()
@@ -215,7 +202,6 @@ def _thinking(verdicts: Sequence[Verdict]) -> Iterator[Note]:
 def _prompt_set(
     ids: list[str], prompts: Mapping[str, Prompt], stem: str, known: PromptSet | None
 ) -> tuple[PromptSetInfo, tuple[Note, ...]]:
-    """What set these prompts are, and a note where they are only a part of it."""
     texts = {known: prompt.text for known, prompt in prompts.items()}
     digest = ids_sha256({own: texts.get(own) for own in ids})
     if known is None or reworded_ids(prompts, known.by_id):
@@ -330,12 +316,7 @@ def load_labels(
 
     Args:
         path: A file of verdicts in any format that Flames reads, or `labels:silver`.
-        options: How it is read.
         random_sample: Labels need no `inclusion_probability`.
-
-    Raises:
-        InputError: The file cannot be read as verdicts, holds none, or a label lacks its
-            inclusion probability.
     """
     options = options or ReadOptions()
     if not options.prompts:

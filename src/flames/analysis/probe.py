@@ -121,12 +121,7 @@ def probe_with(
     """Loads a scorer and responses, and probes the scorer.
 
     Args:
-        options: The scorer and the responses.
         progress: Called after each pass with the number of verdicts.
-
-    Raises:
-        InputError: The responses cannot be used.
-        UsageError: An option is wrong, or there is nothing to probe with.
     """
     loaded = load_taxonomy(options.taxonomy)
     if options.responses is None:
@@ -158,18 +153,11 @@ def probe_scorer(
     """Scores responses as they are and transformed, and compares.
 
     Args:
-        scorer: What is probed.
         responses: With dimension and prompt filled in.
-        taxonomy: The scales.
-        source: What the responses are, for the report.
         labels: The right scores by key; used to pick harmful responses, in place of the
             scorer's own verdicts.
         probes: Their names; all whose extra is installed unless given.
         progress: Called after each pass of the scorer with the number of verdicts.
-
-    Raises:
-        UsageError: There is no such probe, or nothing to probe with.
-        MissingExtraError: A probe that was named needs an extra.
     """
     chosen = [_probe(name) for name in (probes or PROBES)]
     for probe in chosen if probes else ():
@@ -320,11 +308,7 @@ def sections(text: str) -> str | None:
 
 
 def traditional(text: str) -> str | None:
-    """Converts to traditional characters (OpenCC's dictionaries).
-
-    Raises:
-        MissingExtraError: The extra `probes` is not installed.
-    """
+    """Converts to traditional characters (OpenCC's dictionaries)."""
     changed: str = _converter().convert(text)
     return changed if changed != text else None
 
@@ -357,12 +341,9 @@ class Probe:
     """A transformation, and the responses that it is tried on.
 
     Args:
-        name: How reports call it.
-        title: One line.
         transform: What it does.
         applies: Whether it leaves the right score as it is, for a response that was given this
             one: a refusal in front of anything but a harmful body may change what is deserved.
-        extra: The extra of the package that it needs, if any.
     """
 
     name: str

@@ -64,15 +64,11 @@ class Source:
     """One model under one scorer.
 
     Args:
-        model: The model that gave the responses.
         scorer: `name@version`; `human:NAME` for a person.
-        prompt_set: What was asked.
         prompts: The prompts whose text is known, by id.
         verdicts: One per expected response; those that were never asked or scored are
             unscored with that reason.
         responses: What is known of the responses, by key.
-        notes: Notes for readers of the numbers.
-        origin: The file or run.
         samples: Responses per prompt.
     """
 
@@ -97,11 +93,7 @@ class Source:
         return not any(LINE_ID.fullmatch(verdict.prompt_id) for verdict in self.verdicts[:1])
 
     def to_frame(self) -> DataFrame:
-        """Returns the verdicts as a pandas DataFrame, one row each.
-
-        Raises:
-            MissingExtraError: pandas is not installed.
-        """
+        """Returns the verdicts as a pandas DataFrame, one row each."""
         return to_frame(self.verdicts)
 
     def _repr_html_(self) -> str:
@@ -119,7 +111,6 @@ def display_names(sources: Sequence[Source], *, beside_scorers: bool = False) ->
     """Returns names that tell sources apart: models or, where these are equal, files.
 
     Args:
-        sources: All that are shown.
         beside_scorers: Each name is shown with its scorer, which need not be told apart again.
     """
     candidates = (
@@ -167,9 +158,6 @@ def fill_unasked(source: Source, prompts: PromptSet) -> Source:
     Prompts without a verdict become unscored with the reason `not asked`. Verdicts on other
     prompts, or on another text under a prompt's id, are left out, which a note says. The result
     carries the set's name and checksum.
-
-    Raises:
-        InputError: No verdict is on a prompt of the set.
     """
     ids = prompts.by_id.keys() - reworded_ids(prompts.by_id, source.prompts)
     given = {verdict.key: verdict for verdict in source.verdicts if verdict.prompt_id in ids}

@@ -38,9 +38,6 @@ def render_html(
     """Returns the page: what was compared, tables per pair, changed prompts side by side.
 
     Args:
-        comparison: What to show.
-        lang: Shown first; the reader may switch.
-        taxonomy: Names of dimensions; the built-in ones by default.
         changes: How many changed prompts are shown, shared among the pairs; at least 10 per pair.
     """
     taxonomy = taxonomy or default_taxonomy()
@@ -70,7 +67,7 @@ def render_markdown(
     *,
     changes: int = 10,
 ) -> str:
-    """Returns the comparison as Markdown; arguments as of `print_comparison`."""
+    """Returns the comparison as Markdown; `changes` counts the changed prompts."""
     document = _document(comparison, taxonomy or default_taxonomy(), changes, room=200)
     return markdown_document(document, lang)
 
@@ -83,15 +80,7 @@ def print_comparison(
     *,
     changes: int = 10,
 ) -> None:
-    """Prints tables of two and the prompts that changed, or a matrix of three and more.
-
-    Args:
-        comparison: What to print.
-        console: Where to.
-        lang: Of the words.
-        taxonomy: Names of dimensions; the built-in ones by default.
-        changes: How many changed prompts are shown.
-    """
+    """Prints tables of two and the prompts that changed, or a matrix of three and more."""
     room = max(console.width - 26, 20)  # each text on one line
     document = _document(comparison, taxonomy or default_taxonomy(), changes, room)
     print_document(document, console, lang)
@@ -109,7 +98,6 @@ def _notes(comparison: Comparison) -> list[Note]:
 
 
 def _part(change: Change, taxonomy: Taxonomy) -> Text:
-    """What a changed prompt's subcomponent is called."""
     name = change.subcomponent or ""
     parts = taxonomy.dimension(change.dimension).subcomponents
     return next((part.label for part in parts if part.name == name), same(name))

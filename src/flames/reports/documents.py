@@ -83,12 +83,7 @@ class Report:
     """What was measured, ready to be rendered.
 
     Args:
-        results: One per model and scorer.
-        sources: What they were measured on.
-        taxonomy: Names and scales.
         lang: The language of Markdown, and the one that a page shows first.
-        corrections: With human labels, one per result.
-        written: The files that were written.
     """
 
     results: list[Result]
@@ -136,11 +131,7 @@ class ComparisonReport:
     """A comparison, ready to be rendered.
 
     Args:
-        comparison: What was compared, and what came out.
-        taxonomy: Names and scales.
-        lang: The language of Markdown, and the one that a page shows first.
         changes: Number of changed prompts to show; each form's own unless given.
-        written: The files that were written.
     """
 
     comparison: Comparison

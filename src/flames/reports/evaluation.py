@@ -166,7 +166,6 @@ def reliability(found: ScorerMetrics) -> list[dict[str, Any]]:
 
 
 def _cost(evaluation: Evaluation) -> Cell:
-    """Money where prices are known, or else requests, of a scorer that asked somebody."""
     taken = evaluation.cost
     if taken is None:
         return None

@@ -29,15 +29,7 @@ def render_html(
     lang: Language,
     corrections: Sequence[Correction] = (),
 ) -> str:
-    """Returns the whole report as a page, with every response that the sources hold.
-
-    Args:
-        results: What was measured, in the sources' order.
-        sources: Where the responses are taken from; none leaves the browser out.
-        taxonomy: Names and scales.
-        lang: The language shown first.
-        corrections: With human labels, in the results' order.
-    """
+    """Returns the whole report as a page, with every response that the sources hold."""
     one = results[0] if len(results) == 1 else None
     title = say("title", model=one.shown_name) if one else say("title.many", n=len(results))
     return render_page(
@@ -89,9 +81,6 @@ def section_of(
     """Puts a result into the shape of `result.html.jinja`.
 
     Args:
-        result: What was measured.
-        taxonomy: Names and scales.
-        correction: With human labels.
         beside: Whether published models are offered beside it.
     """
     rows = view.dimension_rows(result, taxonomy)
@@ -164,8 +153,6 @@ _T = TypeVar("_T")
 
 
 class _Table(Generic[_T]):
-    """Values in order of appearance, each known by its place."""
-
     def __init__(self) -> None:
         self._places: dict[_T, int] = {}
 
@@ -186,9 +173,7 @@ def browser_data(
     different responses to the same prompt stand there both.
 
     Args:
-        sources: Where everything is taken from.
         names: What each source's model is called.
-        taxonomy: Names and scales.
     """
     models, scorers, reasons = _Table[str](), _Table[str](), _Table[str]()
     prompts, places = _Table[tuple[str, str | None]](), _Table[tuple[str, str]]()

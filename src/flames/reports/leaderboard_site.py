@@ -30,8 +30,6 @@ _CHOSEN = 3
 
 @dataclass(frozen=True)
 class _Site:
-    """What every page of the site is made from."""
-
     lists: list[BoardList]
     taxonomy: Taxonomy
     lang: Language
@@ -84,16 +82,9 @@ def build_site(
     Args:
         entries: What was measured; published tables stand beside them in lists of their own.
         out: The site's folder; one that holds other things is refused.
-        taxonomy: Names and scales; the built-in ones by default.
-        lang: The language shown first.
-        releases: Which published tables to show.
-        resamples: Of the bootstraps.
 
     Returns:
         What was written, the front page first.
-
-    Raises:
-        UsageError: There is nothing to show, or the folder holds something else.
     """
     taxonomy = taxonomy or default_taxonomy()
     before = _ledger(out)
@@ -124,10 +115,6 @@ def build_from_entries(options: SiteOptions, lang: Language) -> tuple[int, list[
 
     Returns:
         How many entries there are, and what was written, the front page first.
-
-    Raises:
-        InputError: An entry is broken.
-        UsageError: There is no such folder, or nothing to show.
     """
     folder = options.entries
     if folder.exists() and not folder.is_dir():
@@ -143,7 +130,6 @@ def build_from_entries(options: SiteOptions, lang: Language) -> tuple[int, list[
 
 
 def _ledger(out: Path) -> set[str]:
-    """What an earlier build wrote here."""
     if not out.exists():
         return set()
     if not out.is_dir():
@@ -158,7 +144,6 @@ def _ledger(out: Path) -> set[str]:
 
 
 def _slugs(lists: Sequence[BoardList]) -> dict[str, str]:
-    """A file name for every model's page."""
     return _file_names(line.name for board in lists for line in board.lines)
 
 
@@ -243,7 +228,6 @@ def _shared_notes(board: BoardList) -> list[Note]:
 
 
 def _radar(board: BoardList, taxonomy: Taxonomy) -> Any:
-    """Lines with all dimensions of the list, to be chosen from."""
     names = [ranks.dimension for ranks in board.dimensions if ranks.dimension]
     values = []
     for line in board.lines:
@@ -287,7 +271,6 @@ def _downloads(site: _Site) -> dict[str, str]:
 
 
 def _entry_file(board: BoardList, name: str) -> str:
-    """Where the entry of a line stands."""
     names = _file_names(line.name for line in board.lines)
     return f"data/{board.slug}/{names[name]}.json"
 

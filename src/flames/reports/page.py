@@ -59,17 +59,10 @@ def render_page(
     """Renders a page.
 
     Args:
-        template: File name of a template that extends `base.html.jinja`.
-        title: Of the document.
-        lang: Shown first; the reader may switch.
         data: Anything JSON; scripts get it as `flames.data`.
-        styles: File names of style sheets, after `base.css`.
         scripts: File names of scripts, after `base.js`.
         remember: Whether a reader's choice of language holds for later pages of the site.
         **context: What the template uses.
-
-    Returns:
-        The document, free of anything that UTF-8 or HTML cannot hold.
     """
     env = _environment()
     words = load_strings()

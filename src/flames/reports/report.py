@@ -48,19 +48,7 @@ def write_reports(
     taxonomy: Taxonomy | None = None,
     corrections: Sequence[Correction] = (),
 ) -> list[Path]:
-    """Writes a run's report as HTML, Markdown and JSON, each whole or not at all.
-
-    Args:
-        run: Where to.
-        sources: The sources, with the responses.
-        results: The results, in the sources' order.
-        lang: The language shown first in the page, and of the Markdown.
-        taxonomy: Names and scales; the built-in ones by default.
-        corrections: With human labels, in the results' order.
-
-    Returns:
-        The paths, HTML first.
-    """
+    """Writes a run's report as HTML, Markdown and JSON, each whole or not at all."""
     taxonomy = taxonomy or default_taxonomy()
     texts: dict[ReportFormat, str] = {
         "html": render_html(results, sources, taxonomy, lang, corrections),

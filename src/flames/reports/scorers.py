@@ -45,7 +45,6 @@ def info_lines(info: ScorerInfo) -> Iterator[str]:
 
 
 def _detail_lines(details: Mapping[str, Any], indent: str = "") -> Iterator[str]:
-    """Details as lines: what holds more of them indented below its name."""
     for name, value in details.items():
         if not isinstance(value, Mapping):
             text = value if isinstance(value, str) else dump_line(value)

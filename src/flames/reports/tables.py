@@ -249,9 +249,6 @@ def print_table(
     """Prints a table, in as many parts as the width needs: no number is broken.
 
     Args:
-        table: What to print.
-        console: Where to.
-        lang: Of the words.
         intervals: Intervals stand behind their number, below it, or in a column of their own.
     """
     narrow = console.width < table.full_width
@@ -358,8 +355,6 @@ def markdown_document(document: Document, lang: Language, *, level: int = 1) -> 
     """Returns a document as Markdown; lines that follow each other become a list.
 
     Args:
-        document: Its blocks.
-        lang: Of the words.
         level: Of the heading that the document stands under; tables' titles are one level lower.
     """
     blocks: list[str] = []
