@@ -34,7 +34,6 @@ class InputError(FlamesError):
 
     Args:
         message: What is wrong; what to do. No full stop.
-        path: The file.
         line: The line (or spreadsheet row) counted from 1.
         field: The field's name as the file spells it.
     """
@@ -74,9 +73,7 @@ class InputError(FlamesError):
         """Returns the error for data that failed validation, with the first problem and its field.
 
         Args:
-            error: The validation error.
             what: What is wrong in general, like `is no manifest`.
-            path: The file.
             section: The field that holds the data.
         """
         first = error.errors(include_url=False)[0]
@@ -93,12 +90,7 @@ class UsageError(FlamesError):
 
 
 class MissingExtraError(UsageError):
-    """An optional part is not installed.
-
-    Args:
-        extra: Name of the extra of `flames-bench` to install.
-        needed_for: What needs it, as a noun phrase.
-    """
+    """The extra of that name is not installed; `needed_for`, a noun phrase, needs it."""
 
     def __init__(self, extra: str, needed_for: str) -> None:
         self.extra = extra

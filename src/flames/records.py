@@ -42,9 +42,6 @@ def ids_sha256(prompts: Mapping[str, str | None]) -> str:
 
     A prompt with a known text counts with the id of its text, so that two files that both number
     their prompts "1", "2", … are not the same set.
-
-    Args:
-        prompts: Texts by id; None where a text is not known.
     """
     ids = (prompt_id(text) if text and text.strip() else known for known, text in prompts.items())
     return hashlib.sha256("\n".join(sorted(ids)).encode("utf-8", "surrogatepass")).hexdigest()
@@ -105,7 +102,6 @@ class _Keyed(Record):
 
     @property
     def key(self) -> Key:
-        """Prompt, model and sample."""
         return Key(self.prompt_id, self.model, self.sample)
 
 
@@ -186,7 +182,6 @@ AnyRecord = TypeVar("AnyRecord", Prompt, Response, Verdict)
 
 
 def _shared(record: Response | Verdict | Prompt) -> dict[str, Any]:
-    """Returns the fields that a response and a verdict on it have in common, its key first."""
     names = ["dimension", "subcomponent", "technique"]
     if not isinstance(record, Prompt):
         names = [*Key._fields, *names]
@@ -205,15 +200,10 @@ def verdict_for(
     """Returns a verdict on `response`, with the fields that measuring needs taken from it.
 
     Args:
-        response: The response.
-        scorer: The scorer's id.
         dimension: The dimension that it was scored on; the response's by default.
         score: The score, or None.
         unscored: The reason why there is no score.
         fields: Further fields of the verdict (`probabilities`, `rationale`, …).
-
-    Raises:
-        ValueError: Neither a score nor a reason was given, or both were.
     """
     if (score is None) == (unscored is None):
         raise ValueError("a verdict has either a score or the reason why there is none")
@@ -231,7 +221,6 @@ def response_of(verdict: Verdict, *, status: Status | None = None, **fields: Any
     """Returns the response that a verdict is on, without validation.
 
     Args:
-        verdict: The verdict.
         status: The response's status; the verdict's by default.
         fields: Fields that the verdict itself does not hold (`prompt`, `response`, …).
     """

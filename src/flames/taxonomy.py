@@ -101,11 +101,7 @@ class Dimension(Frozen, extra="forbid"):
         return _index(self.subcomponents, f"subcomponents of {self.name}")
 
     def subcomponent(self, name: str) -> Subcomponent:
-        """Returns the subcomponent of that name or alias.
-
-        Raises:
-            InputError: The dimension has no such subcomponent.
-        """
+        """Returns the subcomponent of that name or alias."""
         return _find(name, self._by_key, f"subcomponent of {self.name}")
 
 
@@ -193,11 +189,7 @@ def default_taxonomy() -> Taxonomy:
 
 
 def load_taxonomy(path: str | Path | None = None) -> Taxonomy:
-    """Reads a taxonomy file (JSON); without a path, Flames' own.
-
-    Raises:
-        InputError: The file is missing, is no JSON, or is no usable taxonomy.
-    """
+    """Reads a taxonomy file (JSON); without a path, Flames' own."""
     if path is None:
         return default_taxonomy()
     try:

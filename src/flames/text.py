@@ -26,12 +26,7 @@ _TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 
 
 def for_terminal(text: str, *, one_line: bool = True) -> str:
-    """Returns text that cannot move the cursor, colour the screen or reorder what is read.
-
-    Args:
-        text: Any text.
-        one_line: Also turn line breaks and tabs into spaces.
-    """
+    """Returns text that cannot move the cursor, colour the screen or reorder what is read."""
     text = _UNSAFE.sub("\N{REPLACEMENT CHARACTER}", _ANSI.sub("", text.replace("\r\n", "\n")))
     return re.sub(r"[\n\t]+", " ", text) if one_line else text
 

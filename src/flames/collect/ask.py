@@ -31,14 +31,10 @@ class AskState:
     """The state of a run.
 
     Args:
-        planned: Number of responses of a complete run.
         done: Responses that are settled, or ended in an error in this session.
-        counts: Responses by status.
         requests: Requests of this session, retries included.
         earlier: Requests of earlier sessions.
         lost: Requests of earlier sessions that were cut off, so that their outcome is unknown.
-        concurrency: Maximum number of concurrent requests, for now.
-        slowed: Whether that is less than was allowed.
         cost: Cost of the answers so far; None without prices.
         lost_cost: The most that the lost requests may have cost; None without prices.
     """
@@ -58,11 +54,7 @@ class AskState:
 def prepare(
     plan: Plan, out: str | os.PathLike[str] | None = None, *, resume: bool = False
 ) -> RunDir:
-    """Makes the run directory of a plan, or opens the one that is there.
-
-    Raises:
-        UsageError: See `flames.storage.run_dir.create_run`; or the plan has no prompts.
-    """
+    """Makes the run directory of a plan, or opens the one that is there."""
     if not plan.prompts.prompts:
         raise UsageError(f"{plan.prompts.name}: holds no prompts")
     return create_run(
@@ -75,16 +67,7 @@ def prepare(
 
 
 class Asking:
-    """Asks the prompts that a run still lacks; a `with` block locks the run.
-
-    Args:
-        plan: The model and the prompts.
-        run: The run directory.
-        settings: Concurrency, retries and budget.
-
-    Raises:
-        UsageError: Another process is writing to the run.
-    """
+    """Asks the prompts that a run still lacks; a `with` block locks the run."""
 
     def __init__(self, plan: Plan, run: RunDir, settings: AskSettings | None = None) -> None:
         self.plan = plan
@@ -118,7 +101,6 @@ class Asking:
         self._requests.write(b".")
 
     def _count_earlier(self, response: Response) -> None:
-        """Counts the use of an earlier session: budgets are for the whole run."""
         meter = self.collector.meter
         meter.requests += response.attempts or 0
         if response.status != "error":
@@ -160,9 +142,6 @@ class Asking:
 
     def ask(self, progress: Progress | None = None) -> AskState:
         """Asks, writing every response as it comes, then checks the journal.
-
-        Args:
-            progress: Called after each response.
 
         Raises:
             OutsideError: The endpoint was given up, the budget is spent, or the disk does not
@@ -258,13 +237,7 @@ Watch = Callable[[Asking], AbstractContextManager[Progress | None]]
 
 @dataclass(frozen=True)
 class Asked:
-    """How asking went.
-
-    Args:
-        run: The run directory.
-        state: How far the run is.
-        stopped: What stopped asking before its end, if anything did.
-    """
+    """The run, how far it is, and what stopped it before its end, if anything did."""
 
     run: RunDir
     state: AskState
@@ -289,17 +262,12 @@ def collect(
     settings: AskSettings | None = None,
     watch: Watch | None = None,
 ) -> Asked:
-    """Asks what a run lacks. If the outside world stops it, says so in the result.
+    """Asks what a run lacks; if the outside world stops it, the result says so.
 
     Args:
-        plan: What to ask.
         out: The run directory; named by date and model unless given.
         resume: Continue the run that is there, if there is one.
-        settings: Concurrency, retries, budget.
         watch: Shows progress.
-
-    Raises:
-        UsageError: The run directory cannot be used.
     """
     run = prepare(plan, out, resume=resume)
     stopped: OutsideError | None = None

@@ -67,9 +67,6 @@ class AskSettings:
         patience: Maximum number of rate-limited attempts of one request.
         backoff_s: The first wait before a retry, in seconds; each further one doubles.
         longest_wait_s: The longest wait in seconds; an endpoint that asks for more is given up.
-
-    Raises:
-        UsageError: A value is out of range, or a maximum cost was given without prices.
     """
 
     concurrency: Annotated[
@@ -130,9 +127,7 @@ class Collector:
     several requests in a row end that way, or many in any other.
 
     Args:
-        model: The model.
         sampling: Sampling parameters; the model's defaults complete them.
-        settings: Concurrency, retries and budget.
         sending: Called before each request, retries included. What it raises ends the asking.
 
     Attributes:
@@ -171,9 +166,7 @@ class Collector:
         left early: it cancels the requests under way.
 
         Raises:
-            EndpointUnusable: No request can work.
-            Unreachable: The endpoint cannot be reached any more.
-            BudgetSpent: The budget is spent; some requests were not sent.
+            EndpointUnusable, Unreachable, BudgetSpent: Asking ended; some requests were not sent.
         """
         queue: asyncio.Queue[AskOutcome[T] | None] = asyncio.Queue()
         self._stop = None
@@ -223,7 +216,6 @@ class Collector:
     async def _complete(
         self, request: Request[T], since: float, queue: asyncio.Queue[AskOutcome[T] | None]
     ) -> None:
-        """Sends a request until it is answered or fails for good."""
         loop = asyncio.get_running_loop()
         failures = throttles = attempts = 0
         failure: RequestError | None = None
@@ -318,11 +310,7 @@ class PrivateLoop:
         self._runner = asyncio.Runner()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine and returns its result.
-
-        Raises:
-            KeyboardInterrupt: A signal stopped it; the coroutine was cancelled and has cleaned up.
-        """
+        """Runs a coroutine; KeyboardInterrupt follows once a signal has cancelled it."""
         if _inside_a_loop():
             with ThreadPoolExecutor(1) as pool:
                 return pool.submit(self._runner.run, work).result()

@@ -21,12 +21,7 @@ class BudgetSpent(OutsideError):
 
 @dataclass(frozen=True)
 class Prices:
-    """Prices of a million tokens, in any currency.
-
-    Args:
-        tokens_in: Tokens of the request.
-        tokens_out: Tokens of the answer, reasoning included.
-    """
+    """Prices of a million tokens of request and answer (reasoning included), in any currency."""
 
     tokens_in: float
     tokens_out: float
@@ -81,9 +76,7 @@ class Meter:
     requests at once.
 
     Args:
-        prices: Prices of tokens; without them there is no cost.
         max_requests: Maximum number of requests, retries included.
-        max_cost: Maximum cost, in the prices' currency.
         max_tokens: The longest answer, where it is limited.
     """
 
@@ -126,7 +119,6 @@ class Meter:
         return held
 
     def _answer(self) -> float:
-        """Estimates the tokens of an answer."""
         if self.answers:
             return self.tokens_out / self.answers
         return min(self.max_tokens or _ANSWER_GUESS, _ANSWER_GUESS)
@@ -135,7 +127,6 @@ class Meter:
         """Counts requests with an unknown outcome, as if they stayed under way for ever.
 
         Args:
-            requests: Number of requests.
             tokens_in: Tokens of each.
 
         Returns:
@@ -180,9 +171,6 @@ class AdaptiveLimit:
     A throttled request cuts the limit to 60 %, once for all requests that were under way with
     it; each success wins back a quarter of a place. A wait that the endpoint asks for holds
     all requests back.
-
-    Args:
-        most: The upper limit.
     """
 
     def __init__(self, most: int) -> None:

@@ -27,10 +27,7 @@ class Plan:
     """The model and the prompts of a run.
 
     Args:
-        model: The model.
-        prompts: The prompts.
         spec: The user's name for the model.
-        system: The system prompt, if any.
         sampling: Sampling parameters; the model's defaults complete them.
         samples: Number of responses per prompt.
         taxonomy: The taxonomy that the prompts were read with.
@@ -122,12 +119,7 @@ def make_plan(
     mapping: Mapping[str, str] | None = None,
     encoding: str | None = None,
 ) -> Plan:
-    """Plans what to ask. The arguments are those of `ask`.
-
-    Raises:
-        InputError: The prompts cannot be read.
-        UsageError: The model cannot be used.
-    """
+    """Plans what to ask. The arguments are those of `ask`."""
     if taxonomy is not None and not isinstance(taxonomy, Taxonomy):
         taxonomy = load_taxonomy(taxonomy)
     if not isinstance(prompts, PromptSet):

@@ -38,11 +38,7 @@ _BLOCKED_WORDS, _NO_CREDIT, _UNUSABLE = map(_words_of, ("blocked_words", "no_cre
 
 
 def read_answer(raw: bytes, secrets: tuple[str, ...] = ()) -> Reply:
-    """Reads the reply in the body of a chat or completions answer.
-
-    Raises:
-        RequestError: The body holds none.
-    """
+    """Reads the reply in the body of a chat or completions answer."""
     try:
         body = json.loads(raw, parse_constant=lambda name: None)
     except (ValueError, RecursionError):
@@ -108,7 +104,6 @@ def _texts(content: Any) -> tuple[str, str]:
 
 
 def _valid(text: str) -> str:
-    """Replaces lone surrogates (an emoji cut in two), as decoders do."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 

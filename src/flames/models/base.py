@@ -33,11 +33,7 @@ class Message:
 
 
 def parse_body(given: str) -> dict[str, Any]:
-    """Reads the further fields of a request's body from JSON, or from the file of `@FILE`.
-
-    Raises:
-        UsageError: It is not a JSON object.
-    """
+    """Reads the further fields of a request's body from JSON, or from the file of `@FILE`."""
     text = text_or_file(given, "--extra-body")
     try:
         value = parse_json(text, None, None)
@@ -50,11 +46,7 @@ def parse_body(given: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Sampling parameters. None leaves a parameter to the provider.
-
-    Raises:
-        UsageError: A parameter is out of range, or `extra` sets a field that Flames sets.
-    """
+    """Sampling parameters. None leaves a parameter to the provider."""
 
     temperature: Annotated[
         float | None, Opt("Sampling temperature; the provider's by default.", metavar="T", min=0)
@@ -124,8 +116,6 @@ class Reply:
         status: `ok`, `truncated`, `empty` or `blocked`; never `error`, which is raised.
         text: The answer without any reasoning; as much of it as came when blocked.
         finish_reason: The provider's own word.
-        reasoning: What the model thought, kept apart.
-        usage: Token counts, where given.
         note: Why it was blocked, in the provider's words.
         raw: The provider's whole answer, for callers who need more (log-probabilities, say).
     """
@@ -140,12 +130,7 @@ class Reply:
 
 
 class RequestError(ModelError):
-    """A request got no answer.
-
-    Args:
-        message: One line for people, without secrets.
-        retry_after: Seconds that the endpoint asks to wait, if it does.
-    """
+    """A request got no answer; `retry_after` is what the endpoint asks to wait, in seconds."""
 
     retryable: ClassVar[bool] = False
 
@@ -204,11 +189,7 @@ class ChatModel(Protocol):
         ...
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
-        """Gets one answer.
-
-        Raises:
-            RequestError: There was none; its class says whether trying again makes sense.
-        """
+        """Gets one answer, or raises a `RequestError` that says whether to try again."""
         ...
 
     async def aclose(self) -> None:
@@ -221,7 +202,6 @@ class Frame:
     """A text around the question for base models, which only continue texts.
 
     Args:
-        name: The frame's name.
         before: The text that comes first.
         question: The question, `{}` being its text.
         answer: The text that the answer continues.
@@ -267,10 +247,6 @@ def ask_form(frame: Frame | None) -> dict[str, str | None]:
 
 
 def load_frame(name: str | None) -> Frame | None:
-    """Returns a frame by name; None for `chat` and None, the model's own chat template.
-
-    Raises:
-        UsageError: There is no such frame.
-    """
+    """Returns a frame by name; None for `chat` and None, the model's own chat template."""
     check_choice("--frame", name or "chat", ("chat", QA.name))
     return QA if name == QA.name else None

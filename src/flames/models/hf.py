@@ -37,7 +37,6 @@ class TransformersModel:
 
     Args:
         path: A folder with configuration, tokenizer and safetensors weights.
-        name: The name that its responses are recorded under.
         frame: For base models, the text around the question; the tokenizer's chat template by
             default.
     """
@@ -59,12 +58,7 @@ class TransformersModel:
         return {**described, "frame": self.frame.name} if self.frame else described
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
-        """Gets one answer, loading the model first where it is not loaded.
-
-        Raises:
-            RequestRejected: The model cannot take this request.
-            UsageError: The model cannot be loaded.
-        """
+        """Gets one answer, loading the model first where it is not loaded."""
         return await asyncio.to_thread(self._ask, messages, sampling)
 
     async def aclose(self) -> None:
@@ -171,12 +165,7 @@ def _checksum(folder: Path) -> str:
 
 
 def hf_model(path: str, options: ModelOptions) -> ChatModel:
-    """Loads a folder written by transformers' `save_pretrained`, or a cloned model repository.
-
-    Raises:
-        InputError: There is no such folder, or no configuration or safetensors weights in it.
-        MissingExtraError: The extra `hf` is not installed.
-    """
+    """Loads a folder written by transformers' `save_pretrained`, or a cloned model repository."""
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise InputError("no such folder; hf: takes the folder of a downloaded model", path=folder)

@@ -31,11 +31,7 @@ ENTRY_POINTS = "flames.models"
 
 
 def parse_headers(texts: Iterable[str]) -> dict[str, str]:
-    """Reads request headers of the form `NAME: VALUE`.
-
-    Raises:
-        UsageError: A header has another form; its value is not repeated.
-    """
+    """Reads request headers of the form `NAME: VALUE`."""
     headers = {}
     for text in texts:
         name, colon, value = text.partition(":")
@@ -52,9 +48,6 @@ class ModelOptions:
     Args:
         name: The name that responses are recorded under.
         say: Receives a line for people (licence terms, what is being loaded).
-
-    Raises:
-        UsageError: The timeout is no positive number.
     """
 
     base_url: Annotated[
@@ -97,10 +90,6 @@ def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
     Args:
         spec: `preset/name`, any name with `options.base_url`, `local`, `gguf:PATH`, `hf:PATH`,
             or `prefix/name` where a package offers the prefix as an entry point `flames.models`.
-        options: How to reach it.
-
-    Raises:
-        UsageError: There is no such preset, no key, or an optional part is missing.
     """
     options = options or ModelOptions()
     spec = spec.strip()
@@ -203,10 +192,6 @@ class CallableModel:
         function: Takes the prompt's text, or the list of messages where `messages` is set, and
             returns the answer's text, a `Reply`, or an awaitable of either. Plain functions run
             in threads, at most `concurrency` at a time.
-        name: The name that its responses are recorded under.
-        messages: Pass all messages instead of the last one's text.
-        concurrency: The default number of concurrent calls.
-        defaults: Default sampling parameters.
     """
 
     function: Callable[..., Any]
@@ -225,12 +210,7 @@ class CallableModel:
         return {"model": self.name, "provider": "python"}
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
-        """Calls the function.
-
-        Raises:
-            RequestError: As the function raised it; any other exception of its own becomes a
-                `RequestRejected`.
-        """
+        """Calls the function; an exception that is no `RequestError` becomes `RequestRejected`."""
         argument = list(messages) if self.messages else messages[-1].content
         try:
             if inspect.iscoroutinefunction(self.function):

@@ -43,11 +43,7 @@ class ServedModel:
     """A GGUF file that this process serves for as long as it is asked.
 
     Args:
-        path: The file.
-        name: The name that its responses are recorded under.
-        sha256: The file's checksum.
         frame: For base models, the text around the question.
-        defaults: Default sampling parameters.
         context: Tokens of a request and its answer together.
         threads: Number of threads; one per processor, at most 8, by default.
         timeout: Seconds that one request may take in all.
@@ -76,12 +72,7 @@ class ServedModel:
         return {**described, **form}
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
-        """Gets one answer, starting the server first where it does not run.
-
-        Raises:
-            RequestError: There was none.
-            OutsideError: The file cannot be served.
-        """
+        """Gets one answer, starting the server first where it does not run."""
         if self._client is None:
             # blocks the event loop, but the first request goes alone and waits for the server
             threads = self.threads or min(os.cpu_count() or 1, 8)
@@ -129,12 +120,7 @@ def _serve(path: Path, context: int, threads: int) -> Any:
 
 
 def gguf_model(path: str, options: ModelOptions) -> ChatModel:
-    """Loads a GGUF file, asked by its chat template or in a frame.
-
-    Raises:
-        InputError: There is no such file, or it is no GGUF file.
-        MissingExtraError: The extra `local` is not installed.
-    """
+    """Loads a GGUF file, asked by its chat template or in a frame."""
     file = Path(path).expanduser()
     with open_binary(str(file)) as opened:
         if opened.read(4) != b"GGUF":
@@ -149,12 +135,7 @@ def gguf_model(path: str, options: ModelOptions) -> ChatModel:
 
 
 def local_model(options: ModelOptions) -> ChatModel:
-    """Loads the small base model of the extra `local`, in a question-and-answer frame.
-
-    Raises:
-        MissingExtraError: The extra is not installed.
-        UsageError: The cache cannot be written to, or holds another file under its name.
-    """
+    """Loads the small base model of the extra `local`, in a question-and-answer frame."""
     _library()
     path = local_file(options.say)
     frame = load_frame(options.frame or "qa")
@@ -175,12 +156,7 @@ def local_model(options: ModelOptions) -> ChatModel:
 def local_file(say: Callable[[str], None]) -> Path:
     """Returns the file of the model `local` in the cache, assembled from its package at first use.
 
-    Args:
-        say: Receives the licence terms.
-
-    Raises:
-        MissingExtraError: The extra `local` is not installed.
-        UsageError: The cache cannot be written to, or its packages hold another file.
+    Before that, `say` receives the licence terms.
     """
     path = home() / "models" / GEMMA_FILE
     if path.is_file() and file_sha256(path) == GEMMA_SHA256:

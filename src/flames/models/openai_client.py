@@ -38,7 +38,6 @@ class OpenAIModel:
     """A model behind an OpenAI-compatible endpoint.
 
     Args:
-        model: The model's name as the endpoint knows it.
         base_url: The endpoint's address; it usually ends in `/v1`.
         api_key: The key; without one a placeholder is sent, which local servers ignore.
         name: The name that responses are recorded under; `model` by default.
@@ -47,8 +46,6 @@ class OpenAIModel:
         timeout: Seconds that one request may take in all.
         frame: For base models, the text around the question; chat by default.
         key_from: The environment variable of the key, for messages.
-        defaults: Default sampling parameters.
-        concurrency: The default number of concurrent requests.
     """
 
     model: str
@@ -83,22 +80,15 @@ class OpenAIModel:
         return {name: value for name, value in described.items() if value is not None}
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
-        """Gets one answer.
-
-        Raises:
-            RequestError: There was none; its class says whether trying again makes sense.
-        """
+        """Gets one answer, or raises a `RequestError` that says whether to try again."""
         raw = await self.post(*self._request(messages, sampling))
         return raw if isinstance(raw, Reply) else read_answer(raw, self._secrets)
 
     async def post(self, path: str, body: Any) -> bytes | Reply:
-        """Sends a body to another path of the same endpoint.
+        """Sends a body to another path of the same endpoint; raises as `ask` does.
 
         Returns:
             The body of the answer, or a blocked reply.
-
-        Raises:
-            RequestError: As `ask` does.
         """
         import openai
 

@@ -18,12 +18,9 @@ class Provider:
     """One provider of models.
 
     Args:
-        title: The provider's name, for people.
         base_url: Its OpenAI-compatible endpoint; empty where every customer has another one.
-        key_env: Environment variables that may hold the key, the first one set being taken;
-            none where no key is needed.
+        key_env: Environment variables that may hold the key, the first one set being taken.
         key_optional: Whether it also works without a key.
-        max_tokens_field: The name of the request field for the longest answer.
         organization: Whether `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID` are sent to it.
         blocked: Error codes of its content filter, in any case of letters.
         blocked_words: A regular expression for messages of its content filter.

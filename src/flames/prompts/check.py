@@ -100,14 +100,7 @@ def check_prompts(
     mapping: Mapping[str, str] | None = None,
     encoding: str | None = None,
 ) -> PromptCheck:
-    """Reads a file of prompts to its end and collects all problems.
-
-    Args:
-        path: The file.
-        taxonomy: The taxonomy; Flames' these by default.
-        mapping: Our field name → the file's.
-        encoding: Encoding of the file; UTF-8 by default.
-    """
+    """Reads a file of prompts to its end and collects all problems; arguments as `load_prompts`."""
     taxonomy = taxonomy or default_taxonomy()
     options = ReadOptions(taxonomy=taxonomy, mapping=mapping or {}, encoding=encoding)
     check = PromptCheck()

@@ -102,16 +102,7 @@ class SampleOptions:
 
 @dataclass(frozen=True)
 class PromptSet:
-    """A named set of prompts.
-
-    Args:
-        name: The name in results.
-        sha256: Checksum of the set's file.
-        prompts: The prompts in the file's order, each id once.
-        path: The file.
-        limit: Size of the sample; None for the whole set.
-        seed: Seed of the sample.
-    """
+    """A named set of prompts in the file's order, each id once; a whole set has no `limit`."""
 
     name: str
     sha256: str
@@ -152,13 +143,6 @@ class PromptSet:
 
         It depends on the ids and the seed alone, not on the order of the file; the larger of
         two samples contains the smaller one. A set of at most `limit` prompts is kept whole.
-
-        Args:
-            limit: Number of prompts.
-            seed: Seed of the sample.
-
-        Raises:
-            UsageError: The limit is below 1.
         """
         check_range("--limit", limit, 1)
         if limit >= len(self.prompts):
@@ -204,7 +188,6 @@ def load_prompts(
         mapping: Our field name → the file's.
         encoding: Encoding of the file; UTF-8 by default.
         limit: Size of a sample (see `PromptSet.sample`).
-        seed: Seed of the sample.
 
     Raises:
         UsageError: The set has to be fetched first.
@@ -263,11 +246,7 @@ def _present_sets(taxonomy: Taxonomy | None) -> Iterator[PromptSet]:
 
 
 def known_prompts(taxonomy: Taxonomy | None = None) -> dict[str, Prompt]:
-    """Returns the prompts of all bundled and fetched sets by id.
-
-    Args:
-        taxonomy: Leave out the sets that do not fit this taxonomy.
-    """
+    """Returns the prompts of all bundled and fetched sets that fit a taxonomy, by id."""
     return {prompt.id: prompt for known in _present_sets(taxonomy) for prompt in known.prompts}
 
 
@@ -288,11 +267,6 @@ def fetch_prompts(name: str, source: str | None = None) -> Path:
 
     Returns:
         The file in the cache (`FLAMES_HOME` moves it).
-
-    Raises:
-        UsageError: There is no such set.
-        InputError: The local file cannot be read or is another file.
-        OutsideError: The URL cannot be reached, or returns something else.
     """
     known = KNOWN_SETS.get(name)
     if known is None:

@@ -18,11 +18,7 @@ from flames.text import for_cell
 
 
 def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> Path:
-    """Writes a whole file, with its parents, by renaming a complete and flushed neighbour.
-
-    Raises:
-        UsageError: The file cannot be written.
-    """
+    """Writes a whole file, with its parents, by renaming a complete and flushed neighbour."""
     target = Path(path)
     real = Path(os.path.realpath(path))  # a link stays a link
     raw = data.encode("utf-8") if isinstance(data, str) else data
@@ -76,15 +72,6 @@ def folder_atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     It is filled inside a hidden folder next to it, which the writer locks: the next writer
     removes what a killed one left, but never what a living one fills.
-
-    Args:
-        path: The folder to make or replace.
-
-    Yields:
-        The empty folder to fill.
-
-    Raises:
-        UsageError: The folder cannot be written, or another process is writing it.
     """
     target = Path(os.path.realpath(path))  # a link stays a link
     place = target.with_name(f".{target.name}.new")
@@ -112,7 +99,6 @@ def _put_right(made: Path, old: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(place: Path, path: str | os.PathLike[str]) -> Iterator[None]:
-    """Makes a folder and holds its lock."""
     try:
         place.mkdir(parents=True, exist_ok=True)
         handle = os.open(place, os.O_RDONLY)
@@ -131,15 +117,8 @@ def lock(handle: int, path: str | os.PathLike[str]) -> bool:
 
     The system frees the lock when the process ends in any way.
 
-    Args:
-        handle: Its file descriptor.
-        path: Its path.
-
     Returns:
         Whether the lock was free, and the path still leads there: its holder may have renamed it.
-
-    Raises:
-        UsageError: The file system has no locks.
     """
     import fcntl  # Windows has none, and reading must work there
 
@@ -155,11 +134,7 @@ def lock(handle: int, path: str | os.PathLike[str]) -> bool:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Holds the lock of a run directory, so that it has one writer.
-
-    Raises:
-        UsageError: Another process holds it, or the file system has no locks.
-    """
+    """Holds the lock of a run directory, so that it has one writer."""
     path = folder / ".lock"
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:

@@ -20,11 +20,7 @@ LARGE = 2**24
 def file_sha256(path: str | os.PathLike[str]) -> str:
     """Returns the SHA-256 of a file, in hex.
 
-    The checksum of a large file is kept in the user's cache, with the file's size, inode and
-    times of change.
-
-    Raises:
-        InputError: The file cannot be read.
+    That of a large file is kept in the user's cache, with its size, inode and times of change.
     """
     with open_binary(os.fspath(path)) as file:
         found = os.fstat(file.fileno())
@@ -43,7 +39,6 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
 
 
 def _note(path: str | os.PathLike[str]) -> Path | None:
-    """Returns where the checksum of a file is kept; None for a user without a cache."""
     name = hashlib.sha256(str(Path(path).resolve()).encode("utf-8", "surrogateescape")).hexdigest()
     try:
         return home() / "checksums" / f"{name[:32]}.json"

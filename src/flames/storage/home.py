@@ -10,11 +10,7 @@ from flames.errors import UsageError
 
 
 def home() -> Path:
-    """Returns the folder for prompt sets, models and cached checks; it may not exist yet.
-
-    Raises:
-        UsageError: The user has no home directory, and `FLAMES_HOME` is not set.
-    """
+    """Returns the folder for prompt sets, models and cached checks; it may not exist yet."""
     try:
         if chosen := os.environ.get("FLAMES_HOME"):
             return Path(chosen).expanduser()

@@ -23,10 +23,7 @@ V = TypeVar("V")
 
 
 class JournalLine(NamedTuple):
-    """A line of a journal: number (from 1), offset and length in bytes, and its JSON object.
-
-    `fields` is None where the line holds no JSON object.
-    """
+    """A line of a journal: number (from 1), offset and length in bytes; None if no JSON object."""
 
     number: int
     offset: int
@@ -40,11 +37,7 @@ class JournalLine(NamedTuple):
 
 
 def read_lines(path: Path) -> Iterator[JournalLine]:
-    """Yields the lines of a journal, without blank ones and a torn last one.
-
-    Args:
-        path: The file; a missing one has no lines.
-    """
+    """Yields the lines of a journal, without blank ones and a torn last one."""
     if not path.exists():
         return
     offset = 0
@@ -79,9 +72,6 @@ class Journal(Generic[K, V]):
     Attributes:
         entries: The value of the last line of every key.
         dropped: Length of the torn last line that was dropped, in bytes.
-
-    Raises:
-        UsageError: The file cannot be written, or another process is writing it.
     """
 
     def __init__(
@@ -126,11 +116,7 @@ class Journal(Generic[K, V]):
         return os.fstat(self._file).st_size
 
     def cut(self, end: int) -> None:
-        """Drops what stands after a line, and ends that line where its line break is missing.
-
-        Args:
-            end: Where the line ends, in bytes. A shared journal keeps what follows.
-        """
+        """Drops what follows byte `end`, except in a shared journal; ends an open last line."""
         size = self.size
         if size > end and not self._shared:
             torn = os.pread(self._file, size - end, end)
@@ -141,11 +127,7 @@ class Journal(Generic[K, V]):
             self.write(b"\n")
 
     def append(self, *lines: str) -> None:
-        """Adds lines; once it returns, a kill of this process cannot lose them.
-
-        Raises:
-            OutsideError: The disk did not take them.
-        """
+        """Adds lines; once it returns, a kill of this process cannot lose them."""
         self.write("".join(line + "\n" for line in lines).encode("utf-8"))
 
     def keep(self, key: K, value: V, line: str) -> None:
@@ -154,11 +136,7 @@ class Journal(Generic[K, V]):
         self.entries[key] = value
 
     def write(self, data: bytes) -> None:
-        """Adds bytes as they are, all or none.
-
-        Raises:
-            OutsideError: The disk did not take them.
-        """
+        """Adds bytes as they are, all or none."""
         try:
             written = os.write(self._file, data)
         except OSError as error:
@@ -188,10 +166,6 @@ def response_reader(
     Args:
         path: The journal, for messages.
         asked: The keys of its run; any unless given.
-
-    Raises:
-        InputError: By the function: a line is no response, answers a key that is answered
-            already, or was not to be asked.
     """
     answered: dict[Key, int] = {}
 
@@ -224,11 +198,7 @@ def response_reader(
 def read_journal(
     path: Path, asked: Container[Key] | None = None
 ) -> Iterator[tuple[JournalLine, Response]]:
-    """Yields the lines of a run's journal with their responses; see `response_reader`.
-
-    Raises:
-        InputError: A line cannot be read, or does not belong there.
-    """
+    """Yields the lines of a run's journal with their responses; see `response_reader`."""
     read = response_reader(path, asked)
     for line in read_lines(path):
         yield line, read(line)

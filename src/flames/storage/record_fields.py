@@ -31,11 +31,7 @@ def plain_error(error: ValidationError) -> InputError:
 
 
 def cleaned(fields: dict[str, Any]) -> dict[str, Any]:
-    """Returns the fields without absent ones, known texts checked and numbers among them as text.
-
-    Raises:
-        InputError: A known text is of another type.
-    """
+    """Returns the fields that are there, known texts checked and numbers among them as text."""
     kept = {name: value for name, value in fields.items() if value is not None}
     for name in _TEXTS & kept.keys():
         value = kept[name]
@@ -51,11 +47,7 @@ def cleaned(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def whole(fields: dict[str, Any], name: str) -> int | None:
-    """Returns a whole number, also one that is given as text (spreadsheets) or as 3.0.
-
-    Raises:
-        InputError: The field holds something else.
-    """
+    """Returns a whole number, also one that is given as text (spreadsheets) or as 3.0."""
     value = fields.get(name)
     if value is None or value == "":
         return None
@@ -70,11 +62,7 @@ def whole(fields: dict[str, Any], name: str) -> int | None:
 
 
 def place(fields: dict[str, Any], taxonomy: Taxonomy, *, required: bool) -> Dimension | None:
-    """Puts dimension and subcomponent under the taxonomy's own names.
-
-    Raises:
-        InputError: The taxonomy does not know one of them, or a required dimension is missing.
-    """
+    """Puts dimension and subcomponent under the taxonomy's own names."""
     if "dimension" not in fields:
         if required:
             names = ", ".join(taxonomy.names)

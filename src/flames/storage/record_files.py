@@ -82,9 +82,7 @@ class ReadOptions:
     """How to turn the rows of a file into records.
 
     Args:
-        taxonomy: Dimensions, subcomponents and scores.
         mapping: Our field name → the file's.
-        encoding: Encoding of the text; UTF-8 by default.
         model: The model of rows that name none; the file's stem by default.
         prompts: Known prompts by id; rows that lack dimension or text take them from here.
         anonymous: Accept verdicts without `prompt_id` and `prompt`; the line number is their id.
@@ -116,13 +114,8 @@ def read_prompts(
     """Yields the prompts of a file in its order.
 
     Args:
-        path: The file.
-        options: How its rows are read.
         on_error: Called with the error of each bad row, which is then skipped; without it the
             first error is raised.
-
-    Raises:
-        InputError: A row cannot be used, or repeats an id.
     """
     return _read(path, options, _prompt, lambda prompt: prompt.id, "prompt", on_error)
 
@@ -135,9 +128,6 @@ def read_responses(
     A missing `prompt_id` is the hash of `prompt`. A missing `status` follows from `finish_reason`
     and the response (see `flames.finish_reasons.status_of`). Thinking at the start of a response
     (`<think>…</think>`) is moved to `reasoning`, and `thought_aloud` is set.
-
-    Raises:
-        InputError: A row cannot be used, repeats a key, or has another prompt under a known id.
     """
     return _read(path, options, _response, lambda record: record.key, "prompt, model and sample")
 
@@ -149,10 +139,6 @@ def read_verdicts(
 
     The score stands in `score`, or else in `predicted`. A row without one, or on a blank,
     blocked or failed response, is unscored.
-
-    Raises:
-        InputError: A row cannot be used, repeats a key with the same scorer and annotator, or
-            has another prompt under a known id.
     """
     return _read(
         path,
@@ -195,7 +181,6 @@ def _read(
 
 
 def _one_text(record: AnyRecord, line: int, texts: dict[bytes, tuple[bytes, int]]) -> None:
-    """Refuses a prompt id that an earlier line uses for another text."""
     text = getattr(record, "prompt", None)
     if isinstance(record, Prompt) or not isinstance(text, str) or not text.strip():
         return
@@ -214,8 +199,6 @@ def _digest(value: object) -> bytes:
 
 
 class _Samples:
-    """Numbers the samples of rows without a `sample`, by their response."""
-
     def __init__(self) -> None:
         self._known: dict[bytes, int] = {}
         self._next: dict[bytes, int] = {}

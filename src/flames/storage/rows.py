@@ -37,11 +37,7 @@ class Row(NamedTuple):
 
 
 def parse_mapping(spec: str | None) -> dict[str, str]:
-    """Reads `prompt=问题,response=回答` as `{"prompt": "问题", "response": "回答"}`.
-
-    Raises:
-        UsageError: A part is not of the form FIELD=COLUMN, or names a field twice.
-    """
+    """Reads `prompt=问题,response=回答` as `{"prompt": "问题", "response": "回答"}`."""
     mapping: dict[str, str] = {}
     for part in (spec or "").split(","):
         if not part.strip():
@@ -70,9 +66,6 @@ def read_rows(
         mapping: Our field name → the file's, for files that use other names.
         encoding: Encoding of the text; by default UTF-8, or UTF-16 if the file begins with its
             byte order mark ("Unicode text" of spreadsheet programs).
-
-    Raises:
-        InputError: The file or one of its lines cannot be read.
     """
     name = os.fspath(path)
     suffix = _without_gz(name).suffix.lower()
@@ -116,11 +109,7 @@ def _renamed(rows: Iterable[Row], mapping: Mapping[str, str], path: str) -> Iter
 
 @contextmanager
 def open_binary(path: str) -> Iterator[IO[bytes]]:
-    """Opens a file to read bytes, `-` being standard input.
-
-    Raises:
-        InputError: The file is missing, is a directory, or cannot be read.
-    """
+    """Opens a file to read bytes, `-` being standard input."""
     if path == STDIN:
         yield sys.stdin.buffer
         return
@@ -191,11 +180,7 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def parse_json(text: str, path: str | None, line: int | None) -> Any:
-    """Parses strict JSON (no NaN).
-
-    Raises:
-        InputError: The text is no JSON; the error has the path and the line.
-    """
+    """Parses strict JSON (no NaN)."""
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -209,11 +194,7 @@ def parse_json(text: str, path: str | None, line: int | None) -> Any:
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """Returns the content of a text file, without a byte order mark and with LF line ends.
-
-    Raises:
-        InputError: There is no such file, or it cannot be read as UTF-8.
-    """
+    """Returns the content of a text file, without a byte order mark and with LF line ends."""
     try:
         return Path(path).read_text("utf-8-sig")
     except FileNotFoundError:
@@ -225,16 +206,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def read_json_file(model: type[M], path: str | os.PathLike[str], kind: str) -> M:
-    """Reads a file that holds one JSON object of a known form.
-
-    Args:
-        model: The form.
-        path: The file.
-        kind: What the file should be, for the message: `calibration`.
-
-    Raises:
-        InputError: The file cannot be read, or has another form.
-    """
+    """Reads a file of one JSON object of a known form; `kind` names it in the message."""
     try:
         return model.model_validate(parse_json(read_text(path), os.fspath(path), None))
     except ValidationError as error:
@@ -279,7 +251,6 @@ def _array(path: str, encoding: str | None) -> Iterator[Row]:
 
 
 def _under_header(rows: Iterable[tuple[int, list[Any]]], path: str) -> Iterator[Row]:
-    """Yields the cells of a table under the names of its first row; blank rows are skipped."""
     header: list[str] | None = None
     for line, cells in rows:
         if not any(str(cell).strip() for cell in cells):

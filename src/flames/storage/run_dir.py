@@ -62,14 +62,7 @@ def open_run(path: str | os.PathLike[str]) -> RunDir:
 
 
 class RunDir:
-    """A run directory, to read or to continue.
-
-    Args:
-        path: A directory with a manifest in it.
-
-    Raises:
-        InputError: The manifest cannot be read.
-    """
+    """A run directory, to read or to continue."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -102,11 +95,7 @@ class RunDir:
         return self.path / RESPONSES
 
     def prompts(self) -> dict[str, Prompt]:
-        """Returns the prompts as asked, by id, in their order.
-
-        Raises:
-            InputError: The file is missing or was changed.
-        """
+        """Returns the prompts as asked, by id, in their order."""
         path = self.path / PROMPTS
         found: dict[str, Prompt] = {}
         try:
@@ -136,10 +125,6 @@ class RunDir:
 
         Dimension, subcomponent, technique and prompt are filled in. Keys that were never asked
         are left out.
-
-        Raises:
-            InputError: A line of the journal cannot be read or does not belong there; or the
-                prompts were changed.
         """
         lines = read_journal(self.responses_path, self._keys())
         places = {response.key: (line.offset, line.length) for line, response in lines}
@@ -198,16 +183,8 @@ class RunDir:
     ) -> Iterator[Journal[Key, Status]]:
         """Opens the journal for appending and locks the run against a second writer.
 
-        Args:
-            seen: Called with every response that is there.
-
-        Yields:
-            The journal; its entries are the status of every key.
-
-        Raises:
-            UsageError: Another process is writing to the run.
-            InputError: A line of the journal cannot be read or does not belong there; or the
-                prompts were changed.
+        The entries of the journal are the status of every key; `seen` is called with every
+        response that is there.
         """
         read = response_reader(self.responses_path, self._keys())
 
@@ -228,20 +205,13 @@ class RunDir:
         Args:
             known: Requests that the journal of responses accounts for; the log has at least that
                 many.
-
-        Returns:
-            The log; its size is the number of requests.
         """
         log: Journal[None, None] = Journal(self.path / REQUESTS)
         log.write(b"." * (known - log.size))
         return log
 
     def update(self, **changes: object) -> None:
-        """Changes fields of the manifest, on disk too.
-
-        Raises:
-            OutsideError: The manifest could not be written.
-        """
+        """Changes fields of the manifest, on disk too."""
         self.manifest = self.manifest.model_copy(update=changes)
         try:
             write_manifest(self.path, self.manifest)
@@ -255,8 +225,7 @@ class RunDir:
             expected: The status of each key as the writer knows it.
 
         Raises:
-            OutsideError: The disk does not hold what was written: changed prompts, a key that is
-                foreign or there twice, another status.
+            OutsideError: The disk does not hold what was written.
         """
         try:
             plan = self._keys()
@@ -303,7 +272,6 @@ def create_run(
     """Makes a run directory, or opens the one that is there to continue it.
 
     Args:
-        path: The directory; made with its parents where it is missing.
         manifest: The manifest; its `prompts_sha256` is filled in.
         prompts: The prompts, in the order of asking.
         taxonomy: The taxonomy, kept in the run unless it is Flames' own.
@@ -312,7 +280,6 @@ def create_run(
     Raises:
         UsageError: There is a run and `resume` is not set, or it has other settings; or the
             directory holds other files.
-        InputError: The manifest or the prompts of the run that is there are broken.
     """
     folder = Path(path)
     lines = to_jsonl(prompt.to_dict() for prompt in prompts)
@@ -330,7 +297,6 @@ def create_run(
 
 
 def _same(run: RunDir, manifest: Manifest, resume: bool) -> RunDir:
-    """Returns the run that is there, if it has the same settings and may be continued."""
     if different := differences(run.manifest, manifest):
         raise UsageError(
             f"{run.path}: is a run with other settings ({'; '.join(different)}); "
