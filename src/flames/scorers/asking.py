@@ -66,7 +66,6 @@ _KEPT = ("ok", "truncated", "empty", "blocked")
 
 
 def _journal_entry(line: JournalLine) -> tuple[str, ModelAnswer] | None:
-    """Returns the answer in a line of the journal; None for a torn or foreign one."""
     fields = line.fields or {}
     key, text = fields.get("key"), fields.get("text", "")
     if not isinstance(key, str) or not isinstance(text, str) or fields.get("status") not in _KEPT:
@@ -79,17 +78,8 @@ class ModelAsker:
     """Asks one model many questions, each at most once.
 
     Used under `with`, which keeps connections (and a model that is served for it) open between
-    calls of `ask`.
-
-    Args:
-        model: The model to ask.
-        sampling: How answers are drawn.
-        settings: Concurrency, retries, budget.
-        journal: The file that keeps the answers, if any.
-
-    Attributes:
-        forms: Ways to ask for structured output, best first. Where the endpoint rejects one, the
-            next is tried.
+    calls of `ask`. `forms` are ways to ask for structured output, best first: where the endpoint
+    rejects one, the next is tried. `journal` is the file that keeps the answers.
     """
 
     def __init__(
@@ -205,7 +195,6 @@ def _answer_of(reply: Reply, latency_s: float) -> ModelAnswer:
 
 
 def _tool_calls(raw: Mapping[str, Any] | None) -> str:
-    """Returns the arguments of the tool calls in a reply; empty without any."""
     try:
         calls = raw["choices"][0]["message"]["tool_calls"]  # type: ignore[index]
         return "\n".join(call["function"]["arguments"] for call in calls)
@@ -252,11 +241,7 @@ class JournalOptions:
 
 
 def open_model(spec: str, context: ScorerContext) -> ChatModel:
-    """Loads the model that a scorer asks.
-
-    Raises:
-        UsageError: There is no such model, or an option is wrong.
-    """
+    """Loads the model that a scorer asks."""
     return load_model(spec, context.read(ModelOptions))
 
 
@@ -271,9 +256,6 @@ def open_asker(
         defaults: How answers are drawn where the options leave it open.
         folder: The folder of the journal in Flames' own, unless the options name a file.
         scorer_id: The name of the journal there.
-
-    Raises:
-        UsageError: An option is wrong.
     """
     prices = {"price_in", "price_out"} & context.options.keys()
     free = dict.fromkeys(("price_in", "price_out"), 0.0) if prices else {}

@@ -16,13 +16,7 @@ from flames.taxonomy import Taxonomy, default_taxonomy
 
 @dataclass(frozen=True)
 class TrainingLabels:
-    """Labels that a scorer was trained on; on these it looks better than it is.
-
-    Args:
-        scorer: The scorer's id.
-        files: SHA-256 of the files with the labels.
-        models: The models of the labelled responses.
-    """
+    """Labels that a scorer (id) was trained on: SHA-256 of the files, and the models in them."""
 
     scorer: str
     files: tuple[str, ...]
@@ -37,8 +31,7 @@ class ScorerInfo:
         id: `name@version`, as in every verdict.
         title: One line.
         taxonomy: The id of the taxonomy that it judges by.
-        notes: What a reader of its numbers must know (say, that its labels were synthetic). A
-            sentence is read as `Note.text`.
+        notes: What a reader of its numbers must know. A sentence is read as `Note.text`.
         details: Further facts, by name.
         learnt: The labels that it, or a part of it, was trained on, where known.
         probabilities: False if its verdicts never have any.
@@ -66,10 +59,7 @@ class Scorer(Protocol):
         ...
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
-        """Scores a batch.
-
-        Args:
-            responses: Scorable responses, with prompt and dimension filled in.
+        """Scores a batch of scorable responses that have a prompt and a dimension.
 
         Returns:
             One verdict per response, in the same order. A response that cannot be scored is
@@ -104,24 +94,14 @@ Options = TypeVar("Options")
 
 @dataclass(frozen=True)
 class ScorerContext:
-    """What a scorer is made from, beside its name.
-
-    Args:
-        taxonomy: The taxonomy to judge by.
-        prompts: Known prompts by id, for scorers that read files.
-        options: The options of the scorer by name (`votes`, `base_url`, …).
-    """
+    """What a scorer is made from: taxonomy, known prompts by id, options by name (`votes`, …)."""
 
     taxonomy: Taxonomy = field(default_factory=default_taxonomy)
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def read(self, options: type[Options]) -> Options:
-        """Builds an instance of an options class from the options that it declares.
-
-        Raises:
-            UsageError: A value has the wrong type, or is not allowed.
-        """
+        """Builds an instance of an options class from the options that it declares."""
         return read_options(options, self.options, "the scorer option {}")
 
 
@@ -164,7 +144,6 @@ def score_stream(
 
 
 def _checked(scorer: Scorer, responses: Sequence[Response]) -> Iterator[Verdict]:
-    """Returns a scorer's verdicts, once they are checked to be on these responses."""
     name, verdicts = scorer.info.id, scorer.score(responses)
     if len(verdicts) != len(responses):
         raise UsageError(

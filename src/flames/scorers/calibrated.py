@@ -26,13 +26,7 @@ LOW_CONFIDENCE = "low confidence"
 class CalibratedScorer:
     """A scorer with calibrated probabilities, which abstains where it is not sure enough.
 
-    Args:
-        scorer: The scorer that the calibration was fitted for.
-        calibration: The calibration.
-        version: A short checksum of the calibration, for the scorer's id.
-
-    Raises:
-        UsageError: It was fitted for another scorer.
+    `version` is a short checksum of the calibration, for the scorer's id.
     """
 
     def __init__(self, scorer: Scorer, calibration: Calibration, version: str) -> None:
@@ -99,12 +93,7 @@ def parts(argument: str) -> list[str]:
 
 
 def load(argument: str, context: ScorerContext) -> CalibratedScorer:
-    """Loads `calibrated:FILE`: the scorer that the file names, calibrated by it.
-
-    Raises:
-        InputError: The file is no calibration.
-        UsageError: It was fitted for another scorer than is found.
-    """
+    """Loads `calibrated:FILE`: the scorer that the file names, calibrated by it."""
     calibration = load_calibration(argument)
     version = hashlib.sha256(calibration.to_json().encode("utf-8")).hexdigest()[:8]
     return CalibratedScorer(load_among(calibration.scorer, context), calibration, version)
@@ -213,11 +202,7 @@ def _read(curve: Curve | None, probability: float) -> float:
 
 
 def load_calibration(path: str | Path) -> Calibration:
-    """Reads a calibration file.
-
-    Raises:
-        InputError: It is missing, or no calibration.
-    """
+    """Reads a calibration file."""
     return read_json_file(Calibration, path, "calibration")
 
 

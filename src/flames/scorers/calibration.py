@@ -84,15 +84,7 @@ class CalibrateOptions(TaxonomyOptions, ScorerOptions):
 def calibrate_with(
     options: CalibrateOptions,
 ) -> Calibration:
-    """Loads a scorer and labels, fits a calibration, and writes its file.
-
-    Args:
-        options: The scorer, the labels and the method.
-
-    Raises:
-        InputError: The labels cannot be used.
-        UsageError: The scorer gives no probabilities, or there are too few labels.
-    """
+    """Loads a scorer and labels, fits a calibration, and writes its file."""
     loaded = load_taxonomy(options.taxonomy)
     found = labelled_responses(options.labels, loaded).of_models(options.models)
     scorer = load_with(options.scorer, options.given(), options.taxonomy)
@@ -129,11 +121,7 @@ class Pair:
 
 
 def pairs(verdicts: Iterable[Verdict], labels: Mapping[Key, int]) -> list[Pair]:
-    """Joins verdicts that have probabilities with their labels, by key.
-
-    Raises:
-        UsageError: No verdict has probabilities.
-    """
+    """Joins verdicts that have probabilities with their labels, by key."""
     usable = [(verdict, verdict.probabilities) for verdict in verdicts if verdict.probabilities]
     if not usable:
         raise UsageError(
@@ -211,7 +199,6 @@ def calibrate(
 def _fit(
     items: Sequence[Pair], taxonomy: Taxonomy, method: Method, *, lenient: bool = False
 ) -> dict[str, Fit]:
-    """Fits each dimension of the taxonomy; `lenient` lets isotonic fits have fewer labels."""
     if len(items) < FEWEST["temperature"]:
         raise UsageError(
             f"{len(items)} labelled verdicts are too few; at least {FEWEST['temperature']}"
@@ -238,7 +225,6 @@ def _fit(
 
 
 def _by_shape(items: Sequence[Pair]) -> list[tuple[Array, NDArray[np.intp]]]:
-    """Returns probabilities (n, classes) and classes of the labels, one pair per scale."""
     groups: dict[tuple[str, ...], list[Pair]] = {}
     for item in items:
         groups.setdefault(tuple(item.probabilities), []).append(item)
@@ -294,7 +280,6 @@ def _fold_of(items: Sequence[Pair]) -> list[int]:
 def _confidences(
     items: Sequence[Pair], probabilities: Sequence[Mapping[str, float]]
 ) -> tuple[Array, NDArray[np.bool_]]:
-    """Returns the most likely score's probability, and whether it is the label."""
     best = [max(given.items(), key=lambda pair: pair[1]) for given in probabilities]
     sure = np.array([pair[1] for pair in best], dtype=np.float64)
     right = [int(b[0]) == item.label for b, item in zip(best, items, strict=True)]

@@ -49,10 +49,6 @@ class CascadeScorer:
 
     Every verdict carries `step` (the id of the scorer that decided), what each step that was
     asked said and used (`cascade`), and what all of them used (`judging`).
-
-    Args:
-        steps: At least two.
-        taxonomy: The id of the taxonomy that they judge by.
     """
 
     def __init__(self, steps: Sequence[Step], taxonomy: str) -> None:
@@ -119,13 +115,6 @@ class EnsembleScorer:
     The score is the most likely one under the mean. A response that a member cannot score, or
     scores without probabilities, is unscored, and the reason names that member: a mean over fewer
     would be another scorer. Every verdict carries what each member said (`ensemble`).
-
-    Args:
-        members: At least two, all different.
-        taxonomy: The id of the taxonomy that they judge by.
-
-    Raises:
-        UsageError: There are fewer, one is named twice, or one never gives probabilities.
     """
 
     def __init__(self, members: Sequence[Scorer], taxonomy: str) -> None:
@@ -176,14 +165,12 @@ class EnsembleScorer:
 
 
 def _lack(verdict: Verdict) -> str | None:
-    """Returns why a member's verdict has no part in a mean."""
     if verdict.score is None:
         return f"{verdict.scorer}: {verdict.unscored}"
     return None if verdict.probabilities else f"{verdict.scorer} gives no probabilities"
 
 
 def _combined_info(scorers: Sequence[Scorer]) -> ScorerInfo:
-    """Returns what a scorer inherits from its parts: their notes and the labels they know."""
     infos = [scorer.info for scorer in scorers]
     return ScorerInfo(
         id="",
@@ -231,12 +218,7 @@ def cascade_parts(argument: str) -> list[str]:
 
 
 def load_cascade(argument: str, context: ScorerContext) -> CascadeScorer:
-    """Loads `cascade:A>B` or `cascade:FILE`.
-
-    Raises:
-        InputError: The file is no cascade.
-        UsageError: A step cannot be loaded, or the threshold is no share.
-    """
+    """Loads `cascade:A>B` or `cascade:FILE`."""
     threshold = context.read(CascadeOptions).threshold
     shared = {name: v for name, v in context.options.items() if name != "threshold"}
     steps = []
@@ -262,10 +244,6 @@ def ensemble_parts(argument: str) -> list[str]:
 
 
 def load_ensemble(argument: str, context: ScorerContext) -> EnsembleScorer:
-    """Loads `ensemble:A+B`.
-
-    Raises:
-        UsageError: A member cannot be loaded or gives no probabilities, or there is only one.
-    """
+    """Loads `ensemble:A+B`."""
     members = [load_among(part, context) for part in ensemble_parts(argument)]
     return EnsembleScorer(members, context.taxonomy.id)

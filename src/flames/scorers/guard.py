@@ -46,13 +46,8 @@ class GuardOptions:
 class GuardScorer:
     """A guard whose verdicts are put on the scale.
 
-    Args:
-        asker: The asker of the guard.
-        adapter: The adapter of its family.
-        taxonomy: The scales.
-        controversial: What a `controversial` verdict counts as.
-        template: The text that holds prompt and response, and its version, for guards that are
-            asked that way.
+    `template` is the text that holds prompt and response, and its version, for guards that are
+    asked that way.
     """
 
     def __init__(
@@ -107,7 +102,6 @@ class GuardScorer:
         ]
 
     def _uncovered(self, response: Response) -> str | None:
-        """Returns why the guard cannot judge this response; None if it can."""
         dimension = self._dimension(response)
         parts = [p.name for p in dimension.subcomponents]
         if response.subcomponent:
@@ -201,10 +195,6 @@ def load(argument: str, context: ScorerContext) -> GuardScorer:
         argument: A model whose name says its family, or `ADAPTER:MODEL`; `moderation` alone is
             OpenAI's endpoint.
         context: Taxonomy and options (`GuardOptions`).
-
-    Raises:
-        UsageError: No adapter fits, there is no such model, or an option is wrong.
-        InputError: The prompt file cannot be used.
     """
     adapter, name = _adapter(argument)
     model = open_model(name, context)
@@ -216,13 +206,7 @@ def load(argument: str, context: ScorerContext) -> GuardScorer:
 
 
 def guard_with(model: ChatModel, adapter: Adapter, context: ScorerContext) -> GuardScorer:
-    """Makes a guard of a model that is there already.
-
-    Args:
-        model: The guard.
-        adapter: The adapter of its family.
-        context: Taxonomy and options, as for `guard:MODEL`.
-    """
+    """Makes a guard of a model that is there already."""
     options = context.read(GuardOptions)
     if not any(d.name in {dim for dim, _ in adapter.covers} for d in context.taxonomy.dimensions):
         raise UsageError(f"{adapter.name} covers nothing of the taxonomy {context.taxonomy.id}")
@@ -262,11 +246,7 @@ def _template(path: str | None) -> tuple[str, str]:
 
 
 class ModerationModel:
-    """The moderation endpoint, asked like a model: its answer's text is its JSON.
-
-    Args:
-        model: A model of the endpoint; its name is the moderation model's.
-    """
+    """The moderation endpoint, asked like a model: its answer's text is its JSON."""
 
     def __init__(self, model: OpenAIModel) -> None:
         self._model = model
@@ -279,11 +259,7 @@ class ModerationModel:
         return {**self._model.describe(), "api": "moderations"}
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
-        """Has the last message's text moderated.
-
-        Raises:
-            RequestError: There was no answer.
-        """
+        """Has the last message's text moderated."""
         body = {"model": self._model.describe()["model"], "input": messages[-1].content}
         raw = await self._model.post("/moderations", body)
         if isinstance(raw, Reply):

@@ -22,14 +22,7 @@ Level = Literal["safe", "controversial", "unsafe"]
 
 @dataclass(frozen=True)
 class GuardAnswer:
-    """A guard's answer.
-
-    Args:
-        level: Its verdict; only some guards know `controversial`.
-        categories: The violated categories, in its own words or codes.
-        refusal: Whether the response refuses the request, where the guard says so.
-        rationale: Its reasons, where it gives any.
-    """
+    """A guard's answer; `categories` are the violated ones, in its own words or codes."""
 
     level: Level
     categories: tuple[str, ...] = ()
@@ -202,7 +195,6 @@ _SUBCOMPONENTS = (
 
 
 def _covers(*policy: str | None) -> dict[tuple[str, str], str]:
-    """Returns what the categories of a policy cover, given in the order of the subcomponents."""
     pairs = zip(_SUBCOMPONENTS, policy, strict=True)
     return {subcomponent: category for subcomponent, category in pairs if category}
 

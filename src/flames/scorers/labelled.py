@@ -112,11 +112,7 @@ class LabelOptions(RecordOptions):
     ] = False
 
     def read_options(self) -> ReadOptions:
-        """Loads the taxonomy and the known prompts for `read_labelled`.
-
-        Raises:
-            InputError: The taxonomy or a prompt set cannot be read.
-        """
+        """Loads the taxonomy and the known prompts for `read_labelled`."""
         options = super().read_options()
         prompts = known_prompts(None if self.taxonomy is None else options.taxonomy)
         for name in self.prompts:
@@ -139,8 +135,7 @@ def read_labelled(
 
     Args:
         files: Verdicts in any format that Flames reads, or `labels:silver`.
-        options: Taxonomy, known prompts, column names; a prompt text that a row lacks is taken
-            from the known prompts.
+        options: A prompt text that a row lacks is taken from its known prompts.
         prompt_needed: Whether a row without the prompt's text is incomplete.
         skip_incomplete: Leave incomplete rows out and count them.
 
@@ -251,7 +246,6 @@ def _merged(given: list[tuple[Verdict, str]]) -> Labelled:
 
 
 def _votes(verdict: Verdict, name: str) -> dict[str, int]:
-    """The labels behind a verdict: its `votes` where they are whole scores, or itself."""
     votes: Any = verdict.extra.get("votes")
     if isinstance(votes, dict) and len(votes) > 1:
         scores = {str(who): score for who, score in votes.items()}
@@ -269,14 +263,7 @@ ModelNames = Annotated[
 
 @dataclass(frozen=True)
 class ResponseSet:
-    """Responses to try a scorer on.
-
-    Args:
-        responses: With text, prompt and dimension.
-        labels: The scores that they deserve, where known.
-        source: What they are, for reports.
-        files: File name → SHA-256.
-    """
+    """Responses to try a scorer on, and the scores that they deserve, where known."""
 
     responses: Sequence[Response]
     labels: Mapping[Key, int]
@@ -284,11 +271,7 @@ class ResponseSet:
     files: Mapping[str, str] = field(default_factory=dict)
 
     def of_models(self, models: Sequence[str] | None) -> ResponseSet:
-        """Returns the responses of some models; all if None.
-
-        Raises:
-            UsageError: There are none.
-        """
+        """Returns the responses of some models; all if None."""
         if models is None:
             return self
         kept = [response for response in self.responses if response.model in models]
@@ -307,11 +290,7 @@ class ResponseSet:
 
 
 def labelled_responses(files: Sequence[str], taxonomy: Taxonomy) -> ResponseSet:
-    """Reads labelled responses; labels without a text are skipped and counted in `source`.
-
-    Raises:
-        InputError: A row is unusable, or none is left.
-    """
+    """Reads labelled responses; labels without a text are skipped and counted in `source`."""
     options = ReadOptions(taxonomy=taxonomy, prompts=known_prompts(taxonomy))
     found = read_labelled(files, options, skip_incomplete=True)
     labels = {row.key: row.score for row in found.rows if row.score is not None}
@@ -321,11 +300,7 @@ def labelled_responses(files: Sequence[str], taxonomy: Taxonomy) -> ResponseSet:
 
 
 def unlabelled_responses(path: str, taxonomy: Taxonomy) -> ResponseSet:
-    """Reads the responses of a file; those without text or known prompt are skipped and counted.
-
-    Raises:
-        InputError: A row cannot be used.
-    """
+    """Reads a file's responses; those without text or known prompt are skipped and counted."""
     options = ReadOptions(taxonomy=taxonomy, prompts=known_prompts(taxonomy))
     everything = list(read_responses(path, options))
     kept = [r for r in everything if r.scorable and r.prompt and r.dimension]

@@ -22,11 +22,7 @@ SILVER_ID = "labels:silver@1"
 
 
 def labels_path(spec: str) -> Path:
-    """Returns the file behind `labels:FILE` or `labels:silver`.
-
-    Args:
-        spec: With or without `labels:` before it.
-    """
+    """Returns the file behind `labels:FILE` or `labels:silver`, `labels:` being optional."""
     name = spec.removeprefix(PREFIX)
     if name == SILVER:
         return Path(str(resources.files("flames").joinpath("data", "silver.jsonl")))
@@ -38,10 +34,6 @@ class LabelScorer:
 
     Of several verdicts on one response, the score of more than half of them counts; without such
     a majority the response is unscored.
-
-    Args:
-        info: The description of the labels.
-        labels: All verdicts on a response, by its key.
     """
 
     def __init__(self, info: ScorerInfo, labels: dict[Key, list[Verdict]]) -> None:
@@ -88,11 +80,7 @@ def _majority(scores: list[int]) -> tuple[int | None, str]:
 
 
 def load(argument: str, context: ScorerContext) -> LabelScorer:
-    """Loads `labels:FILE` (verdicts in any format that Flames reads) or `labels:silver`.
-
-    Raises:
-        InputError: The file cannot be read as verdicts, or holds none.
-    """
+    """Loads `labels:FILE` (verdicts in any format that Flames reads) or `labels:silver`."""
     path = labels_path(argument)
     silver = argument == SILVER
     options = context.read(CommonOptions).read_labels or ReadOptions()

@@ -49,11 +49,7 @@ def normalise(text: str) -> str:
 
 
 def ngrams(texts: Sequence[str], orders: Iterable[int] = ORDERS) -> tuple[Keys, npt.NDArray[Any]]:
-    """Returns all character n-grams of some texts.
-
-    Args:
-        texts: Normalised texts.
-        orders: Lengths of the n-grams, 3 at most.
+    """Returns all character n-grams of normalised texts, of 1 to 3 characters.
 
     Returns:
         A key per n-gram and text, and the text's index. Keys are exact: the code points side by
@@ -77,16 +73,7 @@ def ngrams(texts: Sequence[str], orders: Iterable[int] = ORDERS) -> tuple[Keys, 
 
 
 def counts(texts: Sequence[str], vocabulary: Keys, orders: Iterable[int] = ORDERS) -> csr_matrix:
-    """Counts each n-gram of the vocabulary in each text.
-
-    Args:
-        texts: Normalised texts.
-        vocabulary: Sorted keys.
-        orders: Lengths of the n-grams.
-
-    Returns:
-        A texts × vocabulary matrix.
-    """
+    """Counts each n-gram of a sorted vocabulary in each normalised text (texts × vocabulary)."""
     keys, owners = ngrams(texts, orders)
     columns = np.searchsorted(vocabulary, keys)
     columns[columns == len(vocabulary)] = 0
@@ -218,21 +205,13 @@ class LexicalScorer:
 
 
 def load(argument: str, context: ScorerContext) -> LexicalScorer:
-    """Loads `lexical`.
-
-    Raises:
-        UsageError: The taxonomy has no dimension that it was trained on.
-    """
+    """Loads `lexical`."""
     title = "Character n-grams and one linear head per dimension (baseline)"
     return _bundled(LEXICAL, title, context)
 
 
 def load_plus(argument: str, context: ScorerContext) -> LexicalScorer:
-    """Loads `lexical-plus`.
-
-    Raises:
-        UsageError: The taxonomy has no dimension that it was trained on.
-    """
+    """Loads `lexical-plus`."""
     title = "Character n-grams and linear heads per dimension and subcomponent"
     return _bundled(PLUS, title, context)
 

@@ -24,11 +24,7 @@ _NAMED = (
 
 
 def parse_options(pairs: Iterable[str]) -> dict[str, Any]:
-    """Reads `["votes=3", "name=x"]` as `{"votes": 3, "name": "x"}`: JSON where it is, else text.
-
-    Raises:
-        UsageError: A pair has another form.
-    """
+    """Reads `["votes=3", "name=x"]` as `{"votes": 3, "name": "x"}`: JSON where it is, else text."""
     options: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -162,10 +158,6 @@ def load_with(
         taxonomy: A taxonomy or its file; Flames' own unless given.
         beside: Other scorers that get the same options. An option that none of them
             understands is refused.
-
-    Raises:
-        UsageError: There is no such scorer, or an option is unknown.
-        InputError: What the scorer reads is broken.
     """
     loaded = taxonomy if isinstance(taxonomy, Taxonomy) else load_taxonomy(taxonomy)
     given = {name: value for name, value in (options or {}).items() if value is not None}

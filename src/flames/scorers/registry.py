@@ -169,10 +169,6 @@ def options_of(spec: str, within: tuple[str, ...] = ()) -> frozenset[str] | None
     Args:
         spec: As for `load_scorer`.
         within: The scorers that it is a part of.
-
-    Raises:
-        UsageError: It is a part of itself.
-        InputError: The file that names its parts is broken.
     """
     if spec in within:
         raise UsageError(f"the scorer {spec!r} is made of itself")
@@ -203,11 +199,7 @@ def _classes_of_folder(path: str) -> tuple[str, ...]:
 
 
 def check_understood(specs: Iterable[str], options: Iterable[str]) -> None:
-    """Checks that every option is understood by one of the scorers that get it.
-
-    Raises:
-        UsageError: An option is not.
-    """
+    """Checks that every option is understood by one of the scorers that get it."""
     specs, understood = tuple(specs), _COMMON
     for spec in specs:
         own = options_of(spec)
@@ -282,12 +274,7 @@ def load_scorer(spec: str, context: ScorerContext | None = None) -> Scorer:
 
 
 def load_among(spec: str, context: ScorerContext) -> Scorer:
-    """Loads a scorer that shares its options with others; it gets those that it understands.
-
-    Raises:
-        UsageError: There is no such scorer, or it cannot be used here.
-        InputError: A file that the scorer reads is broken.
-    """
+    """Loads a scorer that shares its options with others; it gets those that it understands."""
     factory, argument = _factory(spec)
     own = options_of(spec)
     options = {n: v for n, v in context.options.items() if own is None or n in own}

@@ -71,25 +71,18 @@ def score_file_to(
 ) -> Path:
     """Scores a file of responses into another file; resumes a scoring that was killed.
 
-        Args:
-            path: See `score_file`.
-            out: The file of verdicts; it appears when all is scored, until then `<out>.part` grows.
-            scorer: The scorer.
-            options: See `score_file`.
-            truncated: See `score_file`.
-            official: Write the released script's format: the input's rows as they are, with
-                `predicted` (null where a response could not be scored). Not from standard input.
-    <<<<<<< HEAD
-            overwrite: Replace a file that holds something other than verdicts.
-            progress: Told of each line.
-    =======
-            progress: Called with each line.
-    >>>>>>> e369b6a (Say in plain words what scorers do)
+    Args:
+        path: This, `scorer`, `options` and `truncated` are as for `score_file`.
+        out: The file of verdicts; it appears when all is scored, until then `<out>.part` grows.
+        official: Write the released script's format: the input's rows as they are, with
+            `predicted` (null where a response could not be scored). Not from standard input.
+        overwrite: Replace a file that holds something other than verdicts.
+        progress: Called with each line.
 
-        Raises:
-            InputError: A row cannot be used, or has no dimension; or there is none.
-            UsageError: `out` holds something else, cannot be written, or a journal of other
-                responses or another scorer stands beside it.
+    Raises:
+        InputError: A row cannot be used, or has no dimension; or there is none.
+        UsageError: `out` holds something else, cannot be written, or a journal of other
+            responses or another scorer stands beside it.
     """
     target = Path(out)
     if os.fspath(path) != "-" and target.exists() and target.samefile(path):
@@ -112,13 +105,7 @@ def score_run(
     """Scores a run into its file for that scorer, keeping the verdicts that are there.
 
     Only responses that changed since (an `error` that was asked again) and those that the scorer
-    could not score are scored again.
-
-    Args:
-        run: The run directory.
-        scorer: The scorer.
-        truncated: `unscored` leaves truncated responses unscored.
-        progress: Called with each line.
+    could not score are scored again. Arguments are those of `score_file_to`.
 
     Raises:
         InputError: The run holds no responses, or its journal or its verdicts cannot be read.
@@ -142,15 +129,7 @@ def is_unreached(line: Mapping[str, Any]) -> bool:
 
 
 def check_reached(lost: int, again: str) -> None:
-    """Fails if the model behind a scorer could not be reached for some responses.
-
-    Args:
-        lost: The number of such responses.
-        again: The command that tries them again.
-
-    Raises:
-        OutsideError: There are any.
-    """
+    """Fails with an OutsideError if the scorer's model could not be reached for some responses."""
     if lost:
         raise OutsideError(
             f"the scorer could not reach what it asks for {lost:,} responses, which are unscored; "
@@ -159,11 +138,7 @@ def check_reached(lost: int, again: str) -> None:
 
 
 def count_responses(path: str | os.PathLike[str], options: ReadOptions | None = None) -> int:
-    """Counts the responses of a file, and checks that all can be scored.
-
-    Raises:
-        InputError: A row cannot be used, or has no dimension; or there is none.
-    """
+    """Counts the responses of a file, and checks that all can be scored."""
     return sum(1 for _ in _read(path, options))
 
 
@@ -260,10 +235,7 @@ class VerdictJournal:
         self._journal.close()
 
     def finish(self, lines: Iterable[Line] | None = None) -> None:
-        """Moves the journal, or other lines in its place, to the target.
-
-        A target whose name ends in `.gz` is compressed; its journal is not.
-        """
+        """Moves the journal, or other lines in its place, to the target; compresses a `.gz`."""
         self._journal.sync()
         if lines is None and not self._packed:
             os.replace(self.part, self.target)
@@ -308,7 +280,6 @@ class VerdictJournal:
             self._append([lines[response.key] for response in batch])
 
     def _resume(self, responses: Iterator[Response]) -> None:
-        """Skips the responses that have a verdict in the journal; drops a torn last line."""
         end = 0
         for line in read_lines(self.part):
             if line.fields is None:
@@ -325,13 +296,6 @@ class VerdictJournal:
         self._journal.cut(end)
 
     def _holds(self, response: Response, line: Line | None, *, strict: bool = True) -> bool:
-        """Tells whether a line is this scorer's verdict on this response.
-
-        Args:
-            response: The response as it is now.
-            line: A verdict that was written.
-            strict: Whether an unscored verdict does not count, to try again.
-        """
         if line is None or _key(line) != response.key or line.get("scorer") != self._scorer:
             return False
         if line.get("status") != response.status:

@@ -1,7 +1,6 @@
 """Self-tests: clear-cut pairs that a scorer must judge right before it is used.
 
-A trained scorer is tested once per weights, before its first use. One that fails is refused, with
-the likely causes.
+A trained scorer is tested once per weights, before its first use, and refused if it fails.
 """
 
 from __future__ import annotations
@@ -44,14 +43,11 @@ class SelftestResult(BaseModel):
     """The outcome of a self-test.
 
     Args:
-        scorer: The scorer's id.
         pairs: Name and checksum of the pairs.
-        n: The number of pairs.
         right: How many were judged right; an unscored one is not.
         scores: Score → how often it was given.
         unscored: Reason → how often it was given.
         dimensions: Dimension → (right, n).
-        passed: Whether the scorer works at all.
         causes: The likely causes of a failure.
         wrong: The first pairs that were judged wrong.
     """
@@ -104,15 +100,7 @@ class SelftestOptions(TaxonomyOptions, ScorerOptions):
 def selftest_with(
     options: SelftestOptions,
 ) -> SelftestResult:
-    """Loads a scorer and has it judge the pairs.
-
-    Args:
-        options: The scorer and the pairs.
-
-    Raises:
-        InputError: The file of pairs cannot be used.
-        UsageError: There are no pairs for the taxonomy.
-    """
+    """Loads a scorer and has it judge the pairs."""
     loaded = load_taxonomy(options.taxonomy)
     named = {} if options.selftest is None else {"selftest": str(options.selftest)}
     found = pairs_for(ScorerContext(taxonomy=loaded, options=named))
@@ -125,16 +113,7 @@ def selftest_with(
 def run_selftest(
     scorer: Scorer, pairs: LabelledSet | None = None, taxonomy: Taxonomy | None = None
 ) -> SelftestResult:
-    """Has a scorer judge the pairs.
-
-    Args:
-        scorer: Any scorer.
-        pairs: The bundled pairs unless given.
-        taxonomy: The taxonomy of the pairs; Flames' own unless given.
-
-    Raises:
-        InputError: The bundled pairs are not on the taxonomy's scales.
-    """
+    """Has a scorer judge pairs; the bundled ones and Flames' own taxonomy unless given."""
     taxonomy = taxonomy or default_taxonomy()
     pairs = pairs or load_pairs(taxonomy=taxonomy)
     [(name, sha256)] = pairs.files.items()
@@ -224,16 +203,11 @@ NOT_TESTED = "not self-tested"
 def ensure_selftest(scorer: Scorer, context: ScorerContext, weights: str) -> Scorer:
     """Returns a scorer that passed its self-test, or one whose verdicts say that it did not.
 
-    The test runs once for the same weights, settings and pairs; the outcome is kept in the cache.
-
-    Args:
-        scorer: The scorer as it was loaded.
-        context: Options: `selftest`, a file of pairs or `off`; `ignore_selftest`, to use the
-            scorer although it failed.
-        weights: Checksum of its weights.
+    The test runs once for the same weights (a checksum), settings and pairs; the outcome is kept
+    in the cache. The option `selftest` is a file of pairs or `off`.
 
     Raises:
-        CheckFailed: The test failed and `ignore_selftest` is not set.
+        CheckFailed: The test failed and the option `ignore_selftest` is not set.
         InputError: The file of pairs cannot be used.
     """
     if context.read(CommonOptions).selftest == OFF:
@@ -262,9 +236,6 @@ def record_selftest(folder: Path, context: ScorerContext) -> SelftestResult | No
 
     Returns:
         The outcome, failed or not; None where there are no pairs for the taxonomy.
-
-    Raises:
-        InputError: The folder holds no usable scorer, or the file of pairs cannot be used.
     """
     pairs = pairs_for(context)
     if pairs is None:
@@ -297,7 +268,6 @@ class Marked:
 
 
 def _key(info: ScorerInfo, weights: str, pairs: LabelledSet) -> str:
-    """Returns a hash of all that the outcome depends on."""
     known = {name: value for name, value in info.details.items() if name != "selftest"}
     parts = [weights, info.id, info.taxonomy, known, *pairs.files.values()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
@@ -323,9 +293,6 @@ def load_pairs(
             pairs unless given: Chinese, obvious 3s and obvious 1s of every subcomponent.
         taxonomy: Their taxonomy; Flames' own unless given.
         prompts: Known prompts, for rows that name only a prompt's id.
-
-    Raises:
-        InputError: The file cannot be read, or a row is no pair with a score.
     """
     options = ReadOptions(taxonomy=taxonomy or default_taxonomy(), prompts=prompts or {})
     if path is not None:
@@ -335,13 +302,7 @@ def load_pairs(
 
 
 def pairs_for(context: ScorerContext) -> LabelledSet | None:
-    """Returns the pairs for a context's scorers; None where there are none for its taxonomy.
-
-    The context's option `selftest` names a file of them.
-
-    Raises:
-        InputError: That file cannot be used.
-    """
+    """Returns the pairs by a context's option `selftest` or taxonomy; None where there are none."""
     if path := context.read(CommonOptions).selftest:
         return load_pairs(path, context.taxonomy, prompts=context.prompts)
     if _scales(context.taxonomy) != _scales(default_taxonomy()):

@@ -162,7 +162,6 @@ def _settle(values: set[float], scale: tuple[int, ...], reason: str | None = Non
 
 
 def _decoded(text: str, start: int) -> tuple[Pairs, int]:
-    """Returns all keys and values of the JSON object at a position, and where it ends."""
     pairs: Pairs = []
 
     def keep(own: Pairs) -> Pairs:
@@ -192,7 +191,6 @@ def _keyed(text: str, key: str) -> tuple[Pairs, str]:
 
 
 def _lone(text: str) -> Pairs:
-    """Returns the contents of a small, flat object that is all of the answer."""
     whole = _LONE.fullmatch(text)
     pairs, end = _decoded(whole[1], 0) if whole else ([], 0)
     return pairs if whole and end == len(whole[1]) else []
@@ -224,7 +222,6 @@ def _from_json(values: list[Any], pairs: Pairs, rest: str, scale: tuple[int, ...
 
 
 def _clause(mention: re.Match[str]) -> str:
-    """Returns what stands before a mentioned number in its clause."""
     start = mention.start("n")
     return re.split(r"[,。;!?\n]|\.(?!\d)", mention.string[max(0, start - 200) : start])[-1]
 

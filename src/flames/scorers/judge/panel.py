@@ -31,11 +31,6 @@ class PanelScorer:
     `majority` takes the score of more than half of the judges. `mean` takes the level that is
     nearest to the mean of their scores, if more than half of the judges gave a score and at
     least half of those gave that level. Without either, a response is unscored.
-
-    Args:
-        judges: At least two, each with an id of its own.
-        taxonomy: The taxonomy to judge by.
-        rule: How their verdicts are combined.
     """
 
     def __init__(
@@ -59,11 +54,7 @@ class PanelScorer:
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
-        """Returns one verdict per response, with each judge's own in it.
-
-        Raises:
-            OutsideError: A judge's endpoint had to be given up, or the budget is spent.
-        """
+        """Returns one verdict per response, with each judge's own in it."""
         given = [judge.score(responses) for judge in self._judges]
         return [self._verdict(r, cast) for r, *cast in zip(responses, *given, strict=True)]
 
@@ -95,7 +86,6 @@ class PanelScorer:
 
 
 def _nearest(mean: float, scores: Sequence[int], scale: Sequence[int]) -> int | None:
-    """The level nearest to the mean, if the judges agree on it well enough."""
     distances = sorted((abs(level - mean), level) for level in scale)
     if len(distances) > 1 and distances[0][0] == distances[1][0]:
         return None
@@ -104,16 +94,7 @@ def _nearest(mean: float, scores: Sequence[int], scale: Sequence[int]) -> int | 
 
 
 def load(argument: str, context: ScorerContext) -> Scorer:
-    """Loads `judge:MODEL`, or the panel `judge:A+B+C`.
-
-    Args:
-        argument: A model as for asking, or several with `+` between them.
-        context: Taxonomy and options (`JudgeOptions`).
-
-    Raises:
-        UsageError: There is no such model, or an option is wrong.
-        InputError: The prompt file cannot be used.
-    """
+    """Loads `judge:MODEL`, or the panel `judge:A+B+C`."""
     names = [name.strip() for name in argument.split("+")]
     if not all(names):
         raise UsageError(f"judge:{argument} names no model; use judge:MODEL or judge:A+B")

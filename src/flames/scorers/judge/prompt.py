@@ -34,15 +34,7 @@ _UNKNOWN: Mapping[Language, str] = {"zh": "（未说明）", "en": "(not given)"
 
 @dataclass(frozen=True)
 class JudgePrompt:
-    """A judge prompt.
-
-    Args:
-        version: Its name in verdicts.
-        lang: The language of the rubric.
-        system: The instructions.
-        user: The message that holds prompt and response.
-        reminder: The message after an answer that could not be used.
-    """
+    """A judge prompt: its version in verdicts, the rubric's language, and the messages."""
 
     version: str
     lang: Language
@@ -51,15 +43,7 @@ class JudgePrompt:
     reminder: str
 
     def messages(self, response: Response, taxonomy: Taxonomy) -> list[Message]:
-        """Returns the messages that ask for a verdict on one response.
-
-        Args:
-            response: With dimension and prompt filled in.
-            taxonomy: The taxonomy with the rubric.
-
-        Raises:
-            InputError: The taxonomy has no such dimension or subcomponent.
-        """
+        """Returns the messages that ask for a verdict on a response with dimension and prompt."""
         values = self._values(response, taxonomy)
         return [
             Message("system", filled(self.system, values)),
@@ -94,12 +78,7 @@ def fence(prompt: str, response: str, digits: int = 24) -> str:
     """Returns a hexadecimal number that neither text contains, however it is folded.
 
     It is a hash of the texts, so that the same question makes the same request, which a journal
-    recognises. It gets longer until neither text contains it.
-
-    Args:
-        prompt: The prompt.
-        response: The response.
-        digits: The least number of digits.
+    recognises. It has `digits` digits, and more until neither text contains it.
     """
     texts = fold(f"{prompt}\n{response}")
     seed = f"{len(prompt)}:{prompt}{response}".encode("utf-8", "surrogatepass")
@@ -132,11 +111,7 @@ def rubric(
 
 
 def load_judge_prompt(path: str | Path | None = None, lang: Language = "zh") -> JudgePrompt:
-    """Reads a prompt file; without a path, our own in that language.
-
-    Raises:
-        InputError: The file is missing, lacks a part, or has an unknown placeholder.
-    """
+    """Reads a prompt file; without a path, our own in that language."""
     if path is None:
         version = BUILT_IN[lang]
         file = resources.files("flames").joinpath("data", "judge", f"{version}.md")
@@ -146,11 +121,7 @@ def load_judge_prompt(path: str | Path | None = None, lang: Language = "zh") -> 
 
 
 def read_template(path: str | Path) -> tuple[str, str]:
-    """Reads a user's own file: its text, and the version that names it in a scorer's id.
-
-    Raises:
-        InputError: The file cannot be read.
-    """
+    """Reads a user's own file: its text, and the version that names it in a scorer's id."""
     text = read_text(path)
     return text, f"{Path(path).stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

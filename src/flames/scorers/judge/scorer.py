@@ -65,14 +65,7 @@ class Vote:
 
 
 class JudgeScorer:
-    """A language model that judges by the rubric.
-
-    Args:
-        asker: The asker of the model.
-        prompt: The judge prompt.
-        taxonomy: The taxonomy to judge by.
-        votes: How often the model is asked about each response.
-    """
+    """A language model that judges by the rubric, asked `votes` times about each response."""
 
     def __init__(
         self, asker: ModelAsker, prompt: JudgePrompt, taxonomy: Taxonomy, votes: int = 1
@@ -113,7 +106,6 @@ class JudgeScorer:
         return [self._verdict(r, next(votes) if _has_prompt(r) else None) for r in responses]
 
     def _cast(self, responses: Sequence[Response]) -> list[list[Vote]]:
-        """Returns all votes on each response, reminded ones included."""
         asked = [response for response in responses for _ in range(self._votes)]
         questions = [
             Question(
@@ -188,13 +180,7 @@ def judge_version(prompt: JudgePrompt, votes: int) -> str:
 def majority(
     scores: Sequence[int], asked: int, reasons: Iterable[str | None]
 ) -> tuple[int | None, str | None]:
-    """Returns the score of more than half of all votes, or the reason why there is none.
-
-    Args:
-        scores: The scores that were given.
-        asked: The number of votes; those without a score count for nobody.
-        reasons: The reasons of the votes without a score.
-    """
+    """Returns the score of more than half of the votes asked for, or why there is none."""
     if scores:
         score, votes = Counter(scores).most_common(1)[0]
         return (score, None) if 2 * votes > asked else (None, NO_MAJORITY)
@@ -245,12 +231,7 @@ def answer_forms(dimensions: Iterable[Dimension]) -> tuple[AnswerForm, ...]:
 
 
 def judge_with(model: ChatModel, context: ScorerContext) -> JudgeScorer:
-    """Makes a judge of a model that is there already (a Python callable, say).
-
-    Args:
-        model: The model that judges.
-        context: Taxonomy and options, as for `judge:MODEL`.
-    """
+    """Makes a judge of a model that is there already (a Python callable, say)."""
     options = context.read(JudgeOptions)
     prompt = load_judge_prompt(options.prompt, options.lang)
     name = f"{model.name}@{judge_version(prompt, options.votes)}"
