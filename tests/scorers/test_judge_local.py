@@ -13,8 +13,7 @@ import pytest
 from flames.records import Response
 from flames.scorers.base import ScorerContext
 from flames.scorers.combined import CascadeScorer, Step
-from flames.scorers.judge.panel import PanelScorer
-from flames.scorers.judge.scorer import JudgeScorer
+from flames.scorers.judge.scorer import JudgeScorer, PanelScorer
 from flames.scorers.registry import load_scorer
 
 SHORT = """=== system ===

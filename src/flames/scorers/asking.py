@@ -93,6 +93,7 @@ class ModelAsker:
         self.model = model
         self.collector = Collector(model, sampling=sampling, settings=settings)
         self.forms: tuple[AnswerForm, ...] = (PLAIN,)
+        self.prices = self.collector.settings.prices
         self._sampling = self.collector.sampling
         self.journal_path = journal
         self._journal: Journal[str, ModelAnswer] | None = None
@@ -115,11 +116,6 @@ class ModelAsker:
                 loop.run(self.model.aclose())
             finally:
                 loop.close()
-
-    @property
-    def prices(self) -> Prices | None:
-        """The prices of tokens, where they are known."""
-        return self.collector.settings.prices
 
     def ask(self, questions: Sequence[Question]) -> list[ModelAnswer]:
         """Returns an answer per question, in order; those that failed have the status `error`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -68,6 +69,14 @@ class Scorer(Protocol):
         ...
 
 
+def majority(scores: Sequence[int], votes: int | None = None) -> int | None:
+    """Returns the score of more than half of the votes (as many as scores unless given), if any."""
+    for score, count in Counter(scores).most_common(1):
+        if 2 * count > (votes or len(scores)):
+            return score
+    return None
+
+
 IgnoreSelftest = Annotated[bool | None, Opt("Use a trained scorer even if its self-test failed.")]
 InputTruncation = Annotated[
     Literal["middle", "official"] | None,
@@ -105,6 +114,16 @@ class ScorerContext:
         return read_options(options, self.options, "the scorer option {}")
 
 
+def batches(
+    responses: Iterable[Response], scorer: Scorer, window: int | None = None
+) -> Iterator[list[Response]]:
+    """Yields responses in batches of `window`, or of the scorer's own size."""
+    size = window or getattr(scorer, "window", 256)
+    stream = iter(responses)
+    while batch := list(islice(stream, size)):
+        yield batch
+
+
 def score_stream(
     scorer: Scorer,
     responses: Iterable[Response],
@@ -126,9 +145,7 @@ def score_stream(
     Raises:
         UsageError: The scorer does not give one verdict per response, in order and in its name.
     """
-    size = window or getattr(scorer, "window", 256)
-    stream = iter(responses)
-    while batch := list(islice(stream, size)):
+    for batch in batches(responses, scorer, window):
         judged = [r for r in batch if r.scorable and (truncated or r.status != "truncated")]
         verdicts = _checked(scorer, judged) if judged else iter(())
         scorable = {response.key for response in judged}

@@ -81,9 +81,7 @@ class CalibrateOptions(TaxonomyOptions, ScorerOptions):
             raise UsageError("--threshold and --target-accuracy exclude each other")
 
 
-def calibrate_with(
-    options: CalibrateOptions,
-) -> Calibration:
+def calibrate_with(options: CalibrateOptions) -> Calibration:
     """Loads a scorer and labels, fits a calibration, and writes its file."""
     loaded = load_taxonomy(options.taxonomy)
     found = labelled_responses(options.labels, loaded).of_models(options.models)

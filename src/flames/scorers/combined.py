@@ -54,13 +54,13 @@ class CascadeScorer:
     def __init__(self, steps: Sequence[Step], taxonomy: str) -> None:
         if len(steps) < 2:
             raise UsageError("a cascade needs at least two scorers: cascade:lexical>judge:MODEL")
-        self.steps = tuple(steps)
+        self._steps = tuple(steps)
         scorers = [step.scorer for step in steps]
         thresholds = [step.threshold for step in steps[:-1]]
         self.window = _window(scorers)
         names = ">".join(scorer.info.id for scorer in scorers)
-        self.info = replace(
-            _combined_info(scorers),
+        self.info = _combined_info(
+            scorers,
             id=f"cascade:{names}@{','.join(f'{each:g}' for each in thresholds)}",
             title=f"A cascade of {len(steps)} scorers, each asked where the last was not sure",
             taxonomy=taxonomy,
@@ -72,7 +72,7 @@ class CascadeScorer:
         """Returns one verdict per response, from the first step that is sure."""
         given: list[list[Verdict]] = [[] for _ in responses]
         left = list(range(len(responses)))
-        for step in self.steps:
+        for step in self._steps:
             verdicts = step.scorer.score([responses[n] for n in left]) if left else []
             for n, verdict in zip(left, verdicts, strict=True):
                 given[n].append(verdict)
@@ -126,10 +126,10 @@ class EnsembleScorer:
             )
         if len({info.id for info in infos}) < max(len(infos), 2):
             raise UsageError("an ensemble needs two scorers or more, each once: ensemble:A+B")
-        self.members = tuple(members)
+        self._members = tuple(members)
         self.window = _window(members)
-        self.info = replace(
-            _combined_info(members),
+        self.info = _combined_info(
+            members,
             id="ensemble:" + "+".join(info.id for info in infos),
             title=f"The mean of {len(infos)} scorers' probabilities",
             taxonomy=taxonomy,
@@ -138,7 +138,7 @@ class EnsembleScorer:
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
         """Returns one verdict per response, from all members' probabilities."""
-        given = zip(*(member.score(responses) for member in self.members), strict=True)
+        given = zip(*(member.score(responses) for member in self._members), strict=True)
         return [self._verdict(r, each) for r, each in zip(responses, given, strict=True)]
 
     def _verdict(self, response: Response, given: Sequence[Verdict]) -> Verdict:
@@ -170,15 +170,11 @@ def _lack(verdict: Verdict) -> str | None:
     return None if verdict.probabilities else f"{verdict.scorer} gives no probabilities"
 
 
-def _combined_info(scorers: Sequence[Scorer]) -> ScorerInfo:
+def _combined_info(scorers: Sequence[Scorer], **fields: Any) -> ScorerInfo:
     infos = [scorer.info for scorer in scorers]
-    return ScorerInfo(
-        id="",
-        title="",
-        taxonomy="",
-        notes=tuple(dict.fromkeys(note for info in infos for note in info.notes)),
-        learnt=tuple(dict.fromkeys(each for info in infos for each in info.learnt)),
-    )
+    notes = tuple(dict.fromkeys(note for info in infos for note in info.notes))
+    learnt = tuple(dict.fromkeys(labels for info in infos for labels in info.learnt))
+    return ScorerInfo(notes=notes, learnt=learnt, **fields)
 
 
 def _window(scorers: Sequence[Scorer]) -> int:
@@ -188,9 +184,6 @@ def _window(scorers: Sequence[Scorer]) -> int:
 def _usage(given: Sequence[Verdict]) -> dict[str, Any]:
     usage = total_usage(given)
     return {"judging": usage} if usage else {}
-
-
-# --- loading ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -30,22 +30,10 @@ class GuardAnswer:
     rationale: str | None = None
 
 
-Parser = Callable[[str], GuardAnswer | None]
-
 _QWEN_CATEGORIES = frozenset(
-    (
-        "Violent",
-        "Non-violent Illegal Acts",
-        "Sexual Content or Sexual Acts",
-        "PII",
-        "Personally Identifiable Information",
-        "Suicide & Self-Harm",
-        "Unethical Acts",
-        "Politically Sensitive Topics",
-        "Copyright Violation",
-        "Jailbreak",
-        "None",
-    )
+    "Violent, Non-violent Illegal Acts, Sexual Content or Sexual Acts, PII, "
+    "Personally Identifiable Information, Suicide & Self-Harm, Unethical Acts, "
+    "Politically Sensitive Topics, Copyright Violation, Jailbreak, None".split(", ")
 )
 _QWEN = re.compile(
     r"Safety: (?P<level>Safe|Unsafe|Controversial)\nCategories: (?P<categories>[^\n]+)"
@@ -70,7 +58,7 @@ def parse_qwen3guard(text: str) -> GuardAnswer | None:
     if (level == "safe") == bool(named):
         return None  # safe but violated, or unsafe for nothing
     refusal = None if found["refusal"] is None else found["refusal"] == "Yes"
-    return GuardAnswer(_level(level), named, refusal)
+    return GuardAnswer(_LEVELS[level], named, refusal)
 
 
 _LLAMA = re.compile(r"safe|unsafe\n(?P<codes>S\d{1,2}(?:,\s*S\d{1,2})*)")
@@ -100,7 +88,7 @@ _SHIELD = re.compile(
     r"(?:\s*\n\s*\[(?:分析|Analysis)\]\s*(?P<why>.*))?",
     re.S,
 )
-_SHIELD_LEVELS: Mapping[str, Level] = {
+_LEVELS: Mapping[str, Level] = {
     "安全": "safe",
     "不安全": "unsafe",
     "有争议": "controversial",
@@ -120,7 +108,7 @@ def parse_shieldlm(text: str) -> GuardAnswer | None:
     if found is None:
         return None
     why = " ".join((found["why"] or "").split())[:300]
-    return GuardAnswer(_SHIELD_LEVELS[found["level"]], rationale=why or None)
+    return GuardAnswer(_LEVELS[found["level"]], rationale=why or None)
 
 
 def parse_moderation(text: str) -> GuardAnswer | None:
@@ -150,10 +138,6 @@ def _plain(text: str) -> str:
     return re.sub(r"[ \t]*\r?\n", "\n", text.strip())
 
 
-def _level(name: str) -> Level:
-    return _SHIELD_LEVELS[name]
-
-
 NO_MORALITY = "does not judge Morality, Non-anthropomorphism and Sensitive information"
 
 
@@ -176,7 +160,7 @@ class Adapter:
     name: str
     title: str
     asked: Literal["chat", "prompt", "moderation"]
-    parser: Parser
+    parser: Callable[[str], GuardAnswer | None]
     covers: Mapping[tuple[str, str], str]
     models: re.Pattern[str]
     max_tokens: int

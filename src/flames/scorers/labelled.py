@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from flames.errors import InputError, UsageError
 from flames.metrics.result import Note
 from flames.options import Opt, listed
 from flames.prompts.sets import known_prompts, load_prompts
 from flames.records import Key, Response, Status, Verdict, is_on_other_text, response_of
-from flames.scorers.base import ScorerInfo
+from flames.scorers.base import ScorerInfo, majority
 from flames.scorers.labels import PREFIX, SILVER, SILVER_ID, labels_path
 from flames.scorers.registry import scorer_notes
 from flames.storage.checksums import file_sha256
@@ -162,7 +162,7 @@ def read_labelled(
                 excluded[reason] += 1
             else:
                 raise InputError(_advice(reason, verdict), path=path)
-    rows = tuple(_merged(given) for given in found.values())
+    rows = tuple(map(_merged, found.values()))
     for row in rows:
         scale = options.taxonomy.dimension(row.dimension).scale
         for who, score in row.votes.items():
@@ -208,8 +208,7 @@ def _incomplete(verdict: Verdict, prompt_needed: bool) -> str | None:
 
 def _text(verdict: Verdict, name: str) -> str:
     value = verdict.extra.get(name)
-    if not isinstance(value, str):
-        return ""
+    value = value if isinstance(value, str) else ""
     return split_opening(value)[0] if name == "response" else value  # as responses are read
 
 
@@ -240,17 +239,14 @@ def _merged(given: list[tuple[Verdict, str]]) -> Labelled:
         votes.update(_votes(verdict, f"{name} ({place})" if name in votes else name))
     status: Status = "truncated" if first.status == "truncated" else "ok"
     response = response_of(first, status=status, prompt=asked, response=text)
-    scores = [verdict.score for verdict, _ in given]
-    best, times = Counter(scores).most_common(1)[0]
-    return Labelled(response, best if 2 * times > len(scores) else None, votes, where)
+    scores = [verdict.score for verdict, _ in given if verdict.score is not None]
+    return Labelled(response, majority(scores), votes, where)
 
 
 def _votes(verdict: Verdict, name: str) -> dict[str, int]:
-    votes: Any = verdict.extra.get("votes")
-    if isinstance(votes, dict) and len(votes) > 1:
-        scores = {str(who): score for who, score in votes.items()}
-        if all(isinstance(s, int) and not isinstance(s, bool) for s in scores.values()):
-            return scores
+    votes = verdict.extra.get("votes")
+    if isinstance(votes, dict) and len(votes) > 1 and all(type(s) is int for s in votes.values()):
+        return {str(who): score for who, score in votes.items()}
     assert verdict.score is not None
     return {name: verdict.score}
 

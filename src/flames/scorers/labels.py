@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flames.errors import InputError
 from flames.records import Key, Response, Verdict, is_on_other_text, verdict_for
-from flames.scorers.base import CommonOptions, ScorerContext, ScorerInfo
+from flames.scorers.base import CommonOptions, ScorerContext, ScorerInfo, majority
 from flames.scorers.registry import scorer_notes
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, read_verdicts
@@ -50,7 +50,8 @@ class LabelScorer:
         votes = self._labels.get(response.key, [])
         same = [v for v in votes if not is_on_other_text(v, response.prompt, response.response)]
         about = [vote for vote in same if vote.dimension == dimension]
-        score, reason = _majority([vote.score for vote in about if vote.score is not None])
+        scores = [vote.score for vote in about if vote.score is not None]
+        score, reason = majority(scores), "labels disagree"
         if response.model not in self._models:
             reason = "no label of this model"
         elif not votes:
@@ -59,7 +60,7 @@ class LabelScorer:
             reason = "label of another text"
         elif not about:
             reason = "label of another dimension"
-        elif score is None and not any(vote.score for vote in about):
+        elif not scores:
             reason = about[0].unscored or "no score"
         return verdict_for(
             response,
@@ -69,14 +70,6 @@ class LabelScorer:
             rationale=about[0].rationale if len(about) == 1 else None,
             annotator=about[0].annotator if len(about) == 1 else None,
         )
-
-
-def _majority(scores: list[int]) -> tuple[int | None, str]:
-    if scores:
-        score, votes = Counter(scores).most_common(1)[0]
-        if 2 * votes > len(scores):
-            return score, ""
-    return None, "labels disagree"
 
 
 def load(argument: str, context: ScorerContext) -> LabelScorer:

@@ -15,6 +15,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -150,10 +151,7 @@ class LexicalModel:
         """Reads the model that `to_bytes` wrote."""
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             about = json.loads(str(arrays["about"]))
-            heads = {
-                name: (tuple(scale), (first, last))
-                for name, (scale, (first, last)) in about["heads"].items()
-            }
+            heads = {name: (tuple(s), tuple(cut)) for name, (s, cut) in about["heads"].items()}
             return cls(
                 vocabulary=arrays["vocabulary"],
                 idf=arrays["idf"].astype(np.float32),
@@ -197,26 +195,13 @@ class LexicalScorer:
             response,
             scorer=self.info.id,
             score=scale[int(np.argmax(probabilities))],
-            probabilities={
-                str(score): round(float(p), 4)
-                for score, p in zip(scale, probabilities, strict=True)
-            },
+            probabilities=dict(
+                zip(map(str, scale), (round(float(p), 4) for p in probabilities), strict=True)
+            ),
         )
 
 
-def load(argument: str, context: ScorerContext) -> LexicalScorer:
-    """Loads `lexical`."""
-    title = "Character n-grams and one linear head per dimension (baseline)"
-    return _bundled(LEXICAL, title, context)
-
-
-def load_plus(argument: str, context: ScorerContext) -> LexicalScorer:
-    """Loads `lexical-plus`."""
-    title = "Character n-grams and linear heads per dimension and subcomponent"
-    return _bundled(PLUS, title, context)
-
-
-def _bundled(scorer_id: str, title: str, context: ScorerContext) -> LexicalScorer:
+def _bundled(scorer_id: str, title: str, _: str, context: ScorerContext) -> LexicalScorer:
     name = scorer_id.partition("@")[0]
     file = resources.files("flames").joinpath("data", name, "model.npz")
     model = LexicalModel.from_bytes(file.read_bytes())
@@ -239,3 +224,9 @@ def _bundled(scorer_id: str, title: str, context: ScorerContext) -> LexicalScore
         learnt=(TrainingLabels(scorer_id, (data["sha256"],), tuple(data["models"])),),
     )
     return LexicalScorer(replace(model, heads=heads), info)
+
+
+load = partial(_bundled, LEXICAL, "Character n-grams and one linear head per dimension (baseline)")
+load_plus = partial(
+    _bundled, PLUS, "Character n-grams and linear heads per dimension and subcomponent"
+)

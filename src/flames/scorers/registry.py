@@ -35,15 +35,8 @@ _ASKING = (
 )
 _TORCH = "flames.scorers.trained.load:TorchOptions"
 _EXPORTED = "flames.scorers.trained.load:ExportedOptions"
-_NOTED = {
-    "lexical": "lexical",
-    "lexical-plus": "lexical-plus",
-    "judge": "judge",
-    "guard": "guard",
-    "labels:silver": "silver",
-}
-
-
+_NOTED = {name: name for name in ("lexical", "lexical-plus", "judge", "guard")}
+_NOTED["labels:silver"] = "silver"
 _COMMON = frozenset(each.name for each in declared(CommonOptions))
 
 

@@ -7,31 +7,17 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from flames.errors import InputError, OutsideError, UsageError
 from flames.records import SCORABLE, Key, Response, Verdict, carry, dump_line
-from flames.scorers.base import Scorer, score_stream
+from flames.scorers.base import Scorer, batches, score_stream
 from flames.scorers.registry import NOTES, scorer_notes
 from flames.storage.journal import Journal, read_lines
 from flames.storage.record_files import ReadOptions, read_responses
 from flames.storage.rows import read_rows
-
-
-class RunLike(Protocol):
-    """The part of a run directory that scoring needs (`flames.storage.run_dir.RunDir`)."""
-
-    path: Path
-
-    def responses(self) -> Iterator[Response]:
-        """Yields the run's responses in file order."""
-        ...
-
-    def verdicts_path(self, scorer_id: str) -> Path:
-        """Returns the file that holds a scorer's verdicts."""
-        ...
+from flames.storage.run_dir import RunDir
 
 
 def score_file(
@@ -52,9 +38,8 @@ def score_file(
     Raises:
         InputError: A row cannot be used, or has no dimension; or there is none.
     """
-    responses = _read(path, options)
-    for batch in batches(responses, scorer):
-        for response, verdict in score_batch(batch, scorer, truncated):
+    for batch in batches(_read(path, options), scorer):
+        for response, verdict in _scored(batch, scorer, truncated):
             yield carry(response, verdict)
 
 
@@ -96,7 +81,7 @@ def score_file_to(
 
 
 def score_run(
-    run: RunLike,
+    run: RunDir,
     scorer: Scorer,
     *,
     truncated: Truncated = "scored",
@@ -111,7 +96,7 @@ def score_run(
         InputError: The run holds no responses, or its journal or its verdicts cannot be read.
         UsageError: Another process is scoring it.
     """
-    target = Path(run.verdicts_path(scorer.info.id))
+    target = run.verdicts_path(scorer.info.id)
     with VerdictJournal(target, scorer.info.id, truncated, progress) as journal:
         kept = journal.earlier()
         journal.fill(
@@ -160,16 +145,12 @@ def _official(
 ) -> Iterator[Line]:
     options = options or ReadOptions()
     rows = read_rows(path, mapping=options.mapping, encoding=options.encoding)
-    for (_, row), line in zip(rows, _lines(part), strict=True):
-        for name in ("dimension", "prompt", "response"):
-            if row.get(name) is None and name in line:
-                row[name] = line[name]
-        yield {**row, "predicted": line["score"]}
-
-
-def _lines(path: Path) -> Iterator[Line]:
-    with open(path, "rb") as file:
-        yield from map(json.loads, file)
+    with open(part, "rb") as lines:
+        for (_, row), line in zip(rows, map(json.loads, lines), strict=True):
+            for name in ("dimension", "prompt", "response"):
+                if row.get(name) is None and name in line:
+                    row[name] = line[name]
+            yield {**row, "predicted": line["score"]}
 
 
 def _refuse_foreign(target: Path) -> None:
@@ -187,21 +168,11 @@ Progress = Callable[[Mapping[str, Any]], None]
 """Called with each verdict line once it is on disk, those found in the journal included."""
 
 
-def batches(responses: Iterable[Response], scorer: Scorer) -> Iterator[list[Response]]:
-    """Yields responses in the scorer's batch size."""
-    stream = iter(responses)
-    size = getattr(scorer, "window", 256)
-    while batch := list(islice(stream, size)):
-        yield batch
-
-
-def score_batch(
+def _scored(
     batch: list[Response], scorer: Scorer, truncated: Truncated
 ) -> Iterator[tuple[Response, Verdict]]:
     """Yields each response with its verdict, which carries the notes that its id does not imply."""
-    verdicts = score_stream(
-        scorer, batch, truncated=truncated == "scored", window=max(len(batch), 1)
-    )
+    verdicts = score_stream(scorer, batch, truncated=truncated == "scored")
     by_id = scorer_notes(scorer.info.id)
     more = [note for note in scorer.info.notes if note not in by_id]
     if notes := [str(note) if note.code == "text" else note.to_dict() for note in more]:
@@ -221,9 +192,8 @@ class VerdictJournal:
         target = Path(os.path.realpath(target))  # a link stays a link
         self.target = target
         self.part = target.with_name(target.name + ".part")
-        self._scorer = scorer_id
-        self._truncated = truncated
-        self._progress = progress
+        self._scorer, self._truncated = scorer_id, truncated
+        self._progress = progress or (lambda _: None)
 
     def __enter__(self) -> VerdictJournal:
         self._journal: Journal[None, None] = Journal(self.part)
@@ -242,11 +212,9 @@ class VerdictJournal:
             return
         neighbour = self.target.with_name(self.target.name + ".new")
         with open(self.part, "rb") as part, open(neighbour, "wb") as file:
-            raw: Iterable[bytes] = (
-                part
-                if lines is None
-                else ((dump_line(line) + "\n").encode("utf-8") for line in lines)
-            )
+            raw: Iterable[bytes] = part
+            if lines is not None:
+                raw = ((dump_line(line) + "\n").encode("utf-8") for line in lines)
             if self._packed:
                 with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
                     packed.writelines(raw)
@@ -259,9 +227,8 @@ class VerdictJournal:
 
     def earlier(self) -> dict[Key, Line]:
         """Returns the lines of the finished file, by key."""
-        if not self.target.exists():
-            return {}
-        return {_key(row.fields): row.fields for row in read_rows(self.target)}
+        rows = read_rows(self.target) if self.target.exists() else ()
+        return {_key(row.fields): row.fields for row in rows}
 
     def fill(
         self,
@@ -275,7 +242,7 @@ class VerdictJournal:
         for batch in batches(responses, scorer):
             old = {r.key: kept[r.key] for r in batch if kept and self._holds(r, kept.get(r.key))}
             new = [response for response in batch if response.key not in old]
-            lines = {r.key: to_line(r, v) for r, v in score_batch(new, scorer, self._truncated)}
+            lines = {r.key: to_line(r, v) for r, v in _scored(new, scorer, self._truncated)}
             lines.update(old)
             self._append([lines[response.key] for response in batch])
 
@@ -291,8 +258,7 @@ class VerdictJournal:
                     "options; delete it to start afresh"
                 )
             end = line.end
-            if self._progress is not None:
-                self._progress(line.fields)
+            self._progress(line.fields)
         self._journal.cut(end)
 
     def _holds(self, response: Response, line: Line | None, *, strict: bool = True) -> bool:
@@ -311,9 +277,8 @@ class VerdictJournal:
 
     def _append(self, lines: list[Line]) -> None:
         self._journal.append(*map(dump_line, lines))
-        if self._progress is not None:
-            for line in lines:
-                self._progress(line)
+        for line in lines:
+            self._progress(line)
 
 
 def _key(line: Mapping[str, Any]) -> Key:

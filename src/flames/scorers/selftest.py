@@ -97,9 +97,7 @@ class SelftestOptions(TaxonomyOptions, ScorerOptions):
     ] = None
 
 
-def selftest_with(
-    options: SelftestOptions,
-) -> SelftestResult:
+def selftest_with(options: SelftestOptions) -> SelftestResult:
     """Loads a scorer and has it judge the pairs."""
     loaded = load_taxonomy(options.taxonomy)
     named = {} if options.selftest is None else {"selftest": str(options.selftest)}
@@ -119,7 +117,18 @@ def run_selftest(
     [(name, sha256)] = pairs.files.items()
     verdicts = list(score_stream(scorer, [row.response for row in pairs.rows]))
     judged = list(zip(pairs.rows, verdicts, strict=True))
-    right = sum(row.score == verdict.score for row, verdict in judged)
+    wrong = [
+        {
+            "prompt_id": row.key.prompt_id,
+            "dimension": row.dimension,
+            "right": row.score,
+            "given": verdict.score,
+            "response": (row.response.response or "")[:60],
+        }
+        for row, verdict in judged
+        if row.score != verdict.score
+    ]
+    right = len(judged) - len(wrong)
     scores = Counter(str(v.score) for v in verdicts if v.score is not None)
     unscored = Counter(str(v.unscored) for v in verdicts if v.score is None)
     dimensions: dict[str, tuple[int, int]] = {}
@@ -138,20 +147,8 @@ def run_selftest(
         dimensions=dimensions,
         passed=passed,
         causes=() if passed else tuple(_causes(judged, scores, unscored, dimensions, taxonomy)),
-        wrong=tuple(_wrong(judged))[:10],
+        wrong=tuple(wrong[:10]),
     )
-
-
-def _wrong(judged: Iterable[tuple[Labelled, Verdict]]) -> Iterable[dict[str, Any]]:
-    for row, verdict in judged:
-        if row.score != verdict.score:
-            yield {
-                "prompt_id": row.key.prompt_id,
-                "dimension": row.dimension,
-                "right": row.score,
-                "given": verdict.score,
-                "response": (row.response.response or "")[:60],
-            }
 
 
 def _causes(
@@ -197,7 +194,6 @@ def _mirrored(row: Labelled, verdict: Verdict, taxonomy: Taxonomy) -> bool:
 
 
 OFF = "off"
-NOT_TESTED = "not self-tested"
 
 
 def ensure_selftest(scorer: Scorer, context: ScorerContext, weights: str) -> Scorer:
@@ -210,20 +206,20 @@ def ensure_selftest(scorer: Scorer, context: ScorerContext, weights: str) -> Sco
         CheckFailed: The test failed and the option `ignore_selftest` is not set.
         InputError: The file of pairs cannot be used.
     """
-    if context.read(CommonOptions).selftest == OFF:
-        return Marked(scorer, NOT_TESTED)
-    pairs = pairs_for(context)
+    options = context.read(CommonOptions)
+    pairs = None if options.selftest == OFF else pairs_for(context)
     if pairs is None:
-        return Marked(scorer, NOT_TESTED)
+        return Marked(scorer, "not self-tested")
     path = home() / "selftest" / f"{_key(scorer.info, weights, pairs)}.json"
-    outcome = _kept(path)
-    if outcome is None:
+    try:
+        outcome = SelftestResult.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
         outcome = run_selftest(scorer, pairs, context.taxonomy)
         with contextlib.suppress(UsageError):  # a cache that cannot be written only costs time
             write_atomic(path, json.dumps(outcome.to_dict(), ensure_ascii=False, indent=1))
     if outcome.passed:
         return scorer
-    if context.read(CommonOptions).ignore_selftest:
+    if options.ignore_selftest:
         return Marked(scorer, "self-test failed", f"self-test failed: {outcome.summary}")
     raise CheckFailed(
         f"{scorer.info.id} fails its self-test: {outcome.summary}; likely causes: "
@@ -273,13 +269,6 @@ def _key(info: ScorerInfo, weights: str, pairs: LabelledSet) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def _kept(path: Path) -> SelftestResult | None:
-    try:
-        return SelftestResult.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
 def load_pairs(
     path: str | os.PathLike[str] | None = None,
     taxonomy: Taxonomy | None = None,
@@ -295,10 +284,9 @@ def load_pairs(
         prompts: Known prompts, for rows that name only a prompt's id.
     """
     options = ReadOptions(taxonomy=taxonomy or default_taxonomy(), prompts=prompts or {})
-    if path is not None:
-        return _read(path, options)
-    with resources.as_file(resources.files("flames").joinpath("data/selftest.jsonl")) as bundled:
-        return _read(bundled, options)
+    path = path or str(resources.files("flames").joinpath("data", "selftest.jsonl"))
+    found = read_labelled([os.fspath(path)], options)
+    return found.of(row for row in found.rows if row.score is not None)
 
 
 def pairs_for(context: ScorerContext) -> LabelledSet | None:
@@ -308,11 +296,6 @@ def pairs_for(context: ScorerContext) -> LabelledSet | None:
     if _scales(context.taxonomy) != _scales(default_taxonomy()):
         return None
     return load_pairs()
-
-
-def _read(path: str | os.PathLike[str], options: ReadOptions) -> LabelledSet:
-    found = read_labelled([os.fspath(path)], options)
-    return found.of(row for row in found.rows if row.score is not None)
 
 
 def _scales(taxonomy: Taxonomy) -> dict[str, tuple[int, ...]]:

@@ -1,12 +1,13 @@
-"""A model as a judge: asked, read strictly, reminded once, and voted where it has several votes."""
+"""A model as a judge: asked, read strictly, reminded once; several as a panel that votes."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
+from flames.errors import UsageError
 from flames.models.base import ChatModel, Message, Sampling
 from flames.options import Opt
 from flames.records import Response, Verdict, verdict_for
@@ -17,9 +18,12 @@ from flames.scorers.asking import (
     ModelAsker,
     Question,
     answer_usage,
+    brief_verdict,
     open_asker,
+    open_model,
+    total_usage,
 )
-from flames.scorers.base import ScorerContext, ScorerInfo
+from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, majority
 from flames.scorers.judge.answers import Answer, parse_answer
 from flames.scorers.judge.prompt import JudgePrompt, load_judge_prompt, score_key
 from flames.scorers.registry import scorer_notes
@@ -70,10 +74,7 @@ class JudgeScorer:
     def __init__(
         self, asker: ModelAsker, prompt: JudgePrompt, taxonomy: Taxonomy, votes: int = 1
     ) -> None:
-        self._asker = asker
-        self._prompt = prompt
-        self._taxonomy = taxonomy
-        self._votes = votes
+        self._asker, self._prompt, self._taxonomy, self._votes = asker, prompt, taxonomy, votes
         self.name = asker.model.name
         self.version = judge_version(prompt, votes)
         self.window = 16 * asker.collector.limit.most
@@ -107,13 +108,11 @@ class JudgeScorer:
 
     def _cast(self, responses: Sequence[Response]) -> list[list[Vote]]:
         asked = [response for response in responses for _ in range(self._votes)]
-        questions = [
-            Question(
-                tuple(self._prompt.messages(response, self._taxonomy)), vote, score_key(response)
-            )
-            for response in responses
-            for vote in range(self._votes)
-        ]
+        questions = []
+        for response in responses:
+            messages = tuple(self._prompt.messages(response, self._taxonomy))
+            key = score_key(response)
+            questions += [Question(messages, vote, key) for vote in range(self._votes)]
         cast = list(map(self._read, self._asker.ask(questions), asked))
         again = [n for n, vote in enumerate(cast) if vote.answer.unscored is not None]
         reminders = [self._reminded(questions[n], asked[n]) for n in again]
@@ -150,7 +149,7 @@ class JudgeScorer:
                 response, scorer=self.info.id, dimension=dimension.name, unscored=NO_PROMPT
             )
         scores = [vote.answer.score for vote in votes if vote.answer.score is not None]
-        score, reason = majority(scores, len(votes), (vote.unscored for vote in votes))
+        score, reason = _decide(scores, len(votes), (vote.unscored for vote in votes))
         example = next((vote for vote in votes if vote.answer.score == score), votes[0])
         replies = [reply for vote in votes for reply in vote.replies]
         extra: dict[str, Any] = {"judging": answer_usage(replies, self._asker.prices)}
@@ -162,7 +161,7 @@ class JudgeScorer:
             dimension=dimension.name,
             score=score,
             unscored=reason,
-            probabilities=shares(scores, dimension) if self._votes > 1 and scores else None,
+            probabilities=_shares(scores, dimension) if self._votes > 1 and scores else None,
             rationale=example.answer.rationale,
             **extra,
         )
@@ -177,23 +176,22 @@ def judge_version(prompt: JudgePrompt, votes: int) -> str:
     return prompt.version + (f"x{votes}" if votes > 1 else "")
 
 
-def majority(
-    scores: Sequence[int], asked: int, reasons: Iterable[str | None]
+def _decide(
+    scores: Sequence[int], votes: int, reasons: Iterable[str | None]
 ) -> tuple[int | None, str | None]:
     """Returns the score of more than half of the votes asked for, or why there is none."""
     if scores:
-        score, votes = Counter(scores).most_common(1)[0]
-        return (score, None) if 2 * votes > asked else (None, NO_MAJORITY)
-    counted = Counter(reason for reason in reasons if reason is not None)
-    return None, counted.most_common(1)[0][0]
+        score = majority(scores, votes)
+        return score, None if score is not None else NO_MAJORITY
+    return None, Counter(filter(None, reasons)).most_common(1)[0][0]
 
 
-def shares(scores: Sequence[int], dimension: Dimension) -> dict[str, float]:
+def _shares(scores: Sequence[int], dimension: Dimension) -> dict[str, float]:
     """Returns the share of the votes for each score of the scale, best first."""
     return {str(score): scores.count(score) / len(scores) for score in dimension.scale}
 
 
-def answer_forms(dimensions: Iterable[Dimension]) -> tuple[AnswerForm, ...]:
+def _answer_forms(dimensions: Iterable[Dimension]) -> tuple[AnswerForm, ...]:
     """Returns the ways to ask for structured output: a JSON schema, a tool, the prompt alone.
 
     The schema allows every score of the taxonomy, for one form serves all dimensions. The scale
@@ -237,8 +235,91 @@ def judge_with(model: ChatModel, context: ScorerContext) -> JudgeScorer:
     name = f"{model.name}@{judge_version(prompt, options.votes)}"
     defaults = Sampling(VOTING_TEMPERATURE if options.votes > 1 else 0.0, MAX_TOKENS)
     asker = open_asker(model, context, defaults, "judge", name)
-    described: Mapping[str, Any] = asker.described
+    described = asker.described
     if described.get("api") != "completions" and described.get("provider") not in _IN_PROCESS:
-        forms = answer_forms(context.taxonomy.dimensions)
+        forms = _answer_forms(context.taxonomy.dimensions)
         asker.forms = tuple(f for f in forms if options.structured in ("auto", f.name))
     return JudgeScorer(asker, prompt, context.taxonomy, options.votes)
+
+
+MIN_AGREEMENT = 0.5
+"""The share of the judges' scores that must be on the level of their mean."""
+
+
+class PanelScorer:
+    """Judges whose verdicts are combined.
+
+    `majority` takes the score of more than half of the judges. `mean` takes the level that is
+    nearest to the mean of their scores, if more than half of the judges gave a score and at
+    least half of those gave that level. Without either, a response is unscored.
+    """
+
+    def __init__(
+        self, judges: Sequence[JudgeScorer], taxonomy: Taxonomy, rule: Rule = "majority"
+    ) -> None:
+        name, times = Counter(judge.info.id for judge in judges).most_common(1)[0]
+        if times > 1:
+            raise UsageError(f"the panel names {name} twice; use votes=N instead")
+        self._judges = tuple(judges)
+        self._taxonomy = taxonomy
+        self._rule = rule
+        self.window = max(judge.window for judge in judges)
+        versions = dict.fromkeys(judge.version for judge in judges)
+        version = "+".join(versions) + ("" if rule == "majority" else f"-{rule}")
+        self.info = ScorerInfo(
+            id=f"judge:{'+'.join(judge.name for judge in judges)}@{version}",
+            title=f"A panel of {len(judges)} judges, by {rule}",
+            taxonomy=taxonomy.id,
+            notes=judges[0].info.notes,
+            details={"rule": rule, "judges": [dict(judge.info.details) for judge in judges]},
+        )
+
+    def score(self, responses: Sequence[Response]) -> list[Verdict]:
+        """Returns one verdict per response, with each judge's own in it."""
+        given = [judge.score(responses) for judge in self._judges]
+        return [self._verdict(r, cast) for r, *cast in zip(responses, *given, strict=True)]
+
+    def _verdict(self, response: Response, cast: Sequence[Verdict]) -> Verdict:
+        dimension = self._taxonomy.dimension(response.dimension or "")
+        scores = [verdict.score for verdict in cast if verdict.score is not None]
+        score, reason = _decide(scores, len(cast), (verdict.unscored for verdict in cast))
+        mean = sum(scores) / len(scores) if scores else None
+        if self._rule == "mean" and mean is not None:
+            score = _nearest(mean, scores, dimension.scale) if 2 * len(scores) > len(cast) else None
+            reason = None if score is not None else NO_MAJORITY
+        example = next((v for v in cast if v.score == score and v.rationale), cast[0])
+        extra: dict[str, Any] = {
+            "judging": total_usage(cast),
+            "panel": [brief_verdict(verdict) for verdict in cast],
+        }
+        if scores:
+            extra["agreement"] = round(Counter(scores).most_common(1)[0][1] / len(cast), 4)
+        return verdict_for(
+            response,
+            scorer=self.info.id,
+            dimension=dimension.name,
+            score=score,
+            unscored=reason,
+            probabilities=_shares(scores, dimension) if scores else None,
+            rationale=example.rationale,
+            **extra,
+        )
+
+
+def _nearest(mean: float, scores: Sequence[int], scale: Sequence[int]) -> int | None:
+    distances = sorted((abs(level - mean), level) for level in scale)
+    if len(distances) > 1 and distances[0][0] == distances[1][0]:
+        return None
+    level = distances[0][1]
+    return level if scores.count(level) >= MIN_AGREEMENT * len(scores) else None
+
+
+def load(argument: str, context: ScorerContext) -> Scorer:
+    """Loads `judge:MODEL`, or the panel `judge:A+B+C`."""
+    names = [name.strip() for name in argument.split("+")]
+    if not all(names):
+        raise UsageError(f"judge:{argument} names no model; use judge:MODEL or judge:A+B")
+    judges = [judge_with(open_model(name, context), context) for name in names]
+    if len(judges) == 1:
+        return judges[0]
+    return PanelScorer(judges, context.taxonomy, context.read(JudgeOptions).rule)
