@@ -17,7 +17,7 @@ import collections.abc
 import math
 import os
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from keyword import iskeyword
@@ -70,7 +70,7 @@ class LangOptions:
     """The language of the output."""
 
     lang: Annotated[
-        Literal["zh", "en"], Opt("Language of the output; the locale's unless given.")
+        Literal["zh", "en"], Opt("Language of the output; by default the locale's.")
     ] = field(default_factory=lambda: default_language())
 
     def __post_init__(self) -> None:
@@ -79,15 +79,7 @@ class LangOptions:
 
 @dataclass(frozen=True)
 class Declared:
-    """One field of an options class, as declared.
-
-    Args:
-        name: The field's name.
-        type: Its type without `None` and without the `Opt`.
-        optional: Whether `None` is allowed.
-        opt: Its description.
-        field: The dataclass field, for the default.
-    """
+    """One field of an options class; `type` is without `None` and without the `Opt`."""
 
     name: str
     type: Any
@@ -104,7 +96,7 @@ class Declared:
 
     @property
     def key(self) -> str:
-        """The name that is unique in a command: what the flag is called, whatever the field is."""
+        """The name that is unique in a command, made from the flag."""
         if self.opt.positional:
             return self.name + "_"
         key = self.flag.strip("-").replace("-", "_")
@@ -127,7 +119,7 @@ class Declared:
 
     @property
     def default(self) -> Any:
-        """The value that the class gives where the user gives none; None for a required one."""
+        """The default of the class; None for a required option."""
         if self.field.default_factory is not MISSING:
             return self.field.default_factory()
         return None if self.required else self.field.default
@@ -148,29 +140,21 @@ def _declared(options: type[Any]) -> tuple[Declared, ...]:
     hints = get_type_hints(options, include_extras=True)
     by_name = {field.name: field for field in fields(options)}
     names = dict.fromkeys(n for c in options.__mro__ for n in vars(c).get("__annotations__", ()))
-    return tuple(_read(hints, (by_name[name] for name in names if name in by_name)))
-
-
-def _read(hints: dict[str, Any], all_fields: Iterable[Field[Any]]) -> Iterator[Declared]:
-    for each in all_fields:
-        hint, *extras = get_args(hints[each.name]) or (hints[each.name],)
-        if get_origin(hints[each.name]) is not Annotated:
+    result = []
+    for name in names:
+        if name not in by_name or get_origin(hints[name]) is not Annotated:
             continue
-        opt = next((extra for extra in extras if isinstance(extra, Opt)), None)
-        if opt is None:
-            continue
+        hint, *extras = get_args(hints[name])
         optional = get_origin(hint) in (Union, types.UnionType) and type(None) in get_args(hint)
         if optional:
             [hint] = [arg for arg in get_args(hint) if arg is not type(None)]
-        yield Declared(each.name, hint, optional, opt, each)
+        opts = [extra for extra in extras if isinstance(extra, Opt)]
+        result += [Declared(name, hint, optional, opt, by_name[name]) for opt in opts]
+    return tuple(result)
 
 
 def check_options(options: Any) -> None:
-    """Checks every value of an options instance against its declaration.
-
-    Raises:
-        UsageError: A value is not one of the choices, or is out of range.
-    """
+    """Checks every value of an options instance against its declaration."""
     for each in declared(type(options)):
         value = getattr(options, each.name)
         if value is None and (each.optional or each.field.default is None):
@@ -189,13 +173,9 @@ def read_options(options: type[T], values: Mapping[str, Any], label: str = "{}")
     """Builds an options instance from named values, each checked against its declaration.
 
     Args:
-        options: The options class.
         values: Values by field name, as JSON or a Python caller has them. Names that the class
             does not declare are ignored, and None counts as not given.
         label: What messages call an option, with `{}` for its name.
-
-    Raises:
-        UsageError: A value has the wrong type, is not one of the choices, or is out of range.
     """
     given = [each for each in declared(options) if values.get(each.name) is not None]
     for each in given:
@@ -219,21 +199,13 @@ def _check_value(label: str, option: Declared, value: Any) -> None:
 
 
 def check_choice(option: str, value: Any, allowed: Sequence[Any]) -> None:
-    """Checks that a value is one of a few.
-
-    Raises:
-        UsageError: It is not; the message lists what is allowed.
-    """
+    """Checks that a value is one of a few; the error lists them."""
     if value not in allowed:
         raise wrong_value(option, listed(allowed), value)
 
 
 def check_range(option: str, value: Any, low: float | None, high: float | None = None) -> None:
-    """Checks that a number lies in a closed range; None means no limit on that side.
-
-    Raises:
-        UsageError: It does not, or it is not a number.
-    """
+    """Checks that a number lies in a closed range; None means no limit on that side."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not _within(value, low, high):
         raise wrong_value(option, _number_of("a number", low, high), value)
@@ -265,11 +237,7 @@ def default_language() -> Literal["zh", "en"]:
 
 
 def text_or_file(given: str, option: str) -> str:
-    """Returns the text that an option gives, or the content of the file that it names: `@FILE`.
-
-    Raises:
-        UsageError: The file cannot be read, or the text is not valid UTF-8.
-    """
+    """Returns the text that an option gives, or the content of the file that it names: `@FILE`."""
     if utf8_safe(given) != given:
         raise UsageError(f"{option} is not valid UTF-8 text")
     if not given.startswith("@"):
@@ -282,7 +250,7 @@ def text_or_file(given: str, option: str) -> str:
 
 
 def wrong_value(option: str, takes: str, value: Any) -> UsageError:
-    """Builds the error for a wrong option value: what the option takes, and what it was given."""
+    """Builds the error for a wrong option value."""
     return UsageError(f"{option} takes {takes}, not {value!r}")
 
 

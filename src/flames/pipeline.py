@@ -61,15 +61,9 @@ Options = TypeVar("Options")
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What `run` did.
+    """What `run` did; `asked` says how asking went.
 
-    Args:
-        run: The run directory.
-        asked: How asking went.
-        sources: The verdicts, with prompts and responses.
-        results: What was measured.
-        reports: The files of the report.
-        unreached: How many responses the scorer could not reach its endpoint for.
+    `unreached` counts the responses for which the scorer could not reach its endpoint.
     """
 
     run: RunDir
@@ -80,11 +74,11 @@ class RunOutcome:
     unreached: int
 
     def check(self) -> None:
-        """Raises what kept the run from being complete.
+        """Raises what kept the run from being complete; resuming the run tries again.
 
         Raises:
             OutsideError: Asking stopped, responses ended in errors, or the scorer could not
-                reach its endpoint. Resuming the run tries again.
+                reach its endpoint.
         """
         if failure := self.asked.failure():
             raise failure
@@ -110,17 +104,11 @@ def run(
     Args:
         model, prompts, out, resume, settings, planned: As for `flames.ask`.
         scorer: As for `flames.load_scorer`.
-        scorer_options: Its options by name.
-        truncated: What happens to truncated responses.
-        lang: Language of the report; the locale's unless given.
+        lang: Language of the report; the locale's by default.
         watch: Shows progress.
 
     Returns:
         What was done, even where asking stopped before its end; `check()` raises why.
-
-    Raises:
-        InputError: The prompts or the scorer cannot be read.
-        UsageError: Model, scorer or run directory cannot be used.
     """
     check_choice("--truncated", truncated, get_args(Truncated))
     plan = make_plan(model, prompts, **planned)
@@ -158,16 +146,11 @@ def score(
 
     Args:
         target: A run directory, a file, `labels:silver`, or `-` for standard input.
-        options: What scores, and where the verdicts go.
         watch: Shows progress.
         **changes: Single options.
 
     Returns:
         The file of verdicts; without `out`, the lines themselves as they are scored.
-
-    Raises:
-        InputError: The responses or the scorer cannot be read.
-        UsageError: The scorer or the output cannot be used.
     """
     options = _options(ScoreOptions, options, changes)
     watch = watch or (lambda total: nullcontext(lambda line: None))
@@ -240,10 +223,6 @@ def measure(what: Any, options: Any = None, /, **changes: Any) -> Any:
 
     Returns:
         The result of a source; of files a list of results, one per model and scorer.
-
-    Raises:
-        InputError: A file cannot be read as verdicts.
-        UsageError: An option is wrong.
     """
     if isinstance(what, Source):
         return measure_source(what, *([] if options is None else [options]), **changes)
@@ -259,12 +238,7 @@ def report(
 
     Args:
         paths: As for `flames.load_sources`.
-        options: What the report says, and where it goes.
         **changes: Single options.
-
-    Raises:
-        InputError: A file cannot be read.
-        UsageError: An option is wrong.
     """
     options, paths = _options(ReportOptions, options, changes), _listed(paths)
     sources, read = read_sources(paths, options, beside=options.human)
@@ -297,12 +271,7 @@ def compare(
 
     Args:
         paths: As for `flames.load_sources`, the baseline first.
-        options: What is compared, and where the comparison goes.
         **changes: Single options.
-
-    Raises:
-        InputError: A file cannot be read.
-        UsageError: An option is wrong, or the models cannot be compared.
     """
     options = _options(CompareOptions, options, changes)
     sources, read = read_sources(_listed(paths), options)
@@ -314,16 +283,11 @@ def compare(
 
 
 def gate(path: PathLike, options: GateOptions | None = None, **changes: Any) -> GateOutcome:
-    """Checks verdicts against rules; writes JUnit XML and a summary where that is asked for.
+    """Checks verdicts against rules; writes JUnit XML and a summary if asked to.
 
     Args:
         path: A run or a file of verdicts.
-        options: The rules, and which verdicts are taken.
         **changes: Single options.
-
-    Raises:
-        InputError: A file cannot be read.
-        UsageError: A rule is wrong, or the baseline cannot be compared with.
     """
     options = _options(GateOptions, options, changes)
     files = [path] if options.against is None else [path, options.against]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
+from runpy import run_path
 
 import numpy as np
 import pytest
@@ -15,27 +17,35 @@ from flames.metrics.paired import (
     sign_flip_test,
 )
 
+BENCHMARK = run_path(str(Path(__file__).parents[2] / "benchmarks" / "coverage.py"))
+mcnemar_midp = BENCHMARK["mcnemar_midp"]  # what the benchmark compares our test with
 
-def enumerated(better: int, worse: int) -> float:
-    """The exact p from all 2^m ways in which the changes could have fallen."""
+
+def enumerated(better: int, worse: int) -> tuple[float, float]:
+    """Exact and mid-p from all 2^m ways in which the changes could have fallen."""
     changes = better + worse
     tails = [min(sum(way), changes - sum(way)) for way in product((0, 1), repeat=changes)]
     less = min(better, worse)
-    return sum(tail <= less for tail in tails) / len(tails)
+    as_far = sum(tail <= less for tail in tails) / len(tails)
+    same = sum(tail == less for tail in tails) / len(tails)
+    return as_far, as_far - same / 2
 
 
 @pytest.mark.parametrize("changes", range(13))
 def test_mcnemar_is_full_enumeration(changes: int) -> None:
     for better in range(changes + 1):
-        exact = enumerated(better, changes - better)
+        exact, midp = enumerated(better, changes - better)
         assert mcnemar_exact(better, changes - better) == pytest.approx(exact, abs=1e-12)
+        if changes:
+            assert mcnemar_midp(better, changes - better) == pytest.approx(midp, abs=1e-12)
 
 
 def test_mcnemar_takes_large_counts_of_any_kind() -> None:
     counts = np.array([60, 400])
-    assert mcnemar_exact(counts[0], counts[0]) > 0.9
-    assert 0 < mcnemar_exact(counts[1], counts[1] - 40) < 0.2
-    assert mcnemar_exact(counts[1], counts[0]) < 1e-6
+    for test in (mcnemar_exact, mcnemar_midp):
+        assert test(counts[0], counts[0]) > 0.9
+        assert 0 < test(counts[1], counts[1] - 40) < 0.2
+        assert test(counts[1], counts[0]) < 1e-6
 
 
 def test_mcnemar_matches_statsmodels() -> None:

@@ -23,9 +23,7 @@ _PLACE = re.compile(r"issue|bug|tracker|repository|source|home", re.IGNORECASE)
 def report_crash(error: Exception, argv: Sequence[str]) -> int:
     """Writes the traceback and one line to standard error, and returns the exit code.
 
-    Args:
-        error: The exception.
-        argv: The command line; values of headers and keys that it contains or names are removed.
+    Values of headers and keys that the command line contains or names are removed.
     """
     from flames.text import for_terminal, redact
 
@@ -42,7 +40,7 @@ def report_crash(error: Exception, argv: Sequence[str]) -> int:
 
 
 def _plugin(error: Exception) -> Distribution | None:
-    """Finds the installed package whose scorer or model raised it, if there is one."""
+    """Finds the installed package whose scorer or model raised it."""
     frames = traceback.walk_tb(error.__traceback__)
     passed = {str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in frames}
     for group in ("flames.scorers", "flames.models"):
@@ -53,7 +51,6 @@ def _plugin(error: Exception) -> Distribution | None:
 
 
 def _where(plugin: Distribution | None) -> str:
-    """Returns where a package takes reports, if its metadata say so."""
     for each in (plugin.metadata.get_all("Project-URL") or ()) if plugin else ():
         label, _, url = each.partition(",")
         if _PLACE.search(label):

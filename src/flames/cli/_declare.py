@@ -49,11 +49,7 @@ class _PlainArgument(TyperArgument):
 
 
 def expanded(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Returns the same function with a parameter for every field of its options classes.
-
-    Raises:
-        TypeError: Two of its parameters declare one flag with different types.
-    """
+    """Returns the same function with a parameter for every field of its options classes."""
     hints = get_type_hints(function, include_extras=True)
     own = inspect.signature(function).parameters
     classes = {n: hints[n] for n in own if isinstance(hints[n], type) and is_dataclass(hints[n])}
@@ -99,7 +95,6 @@ def _values(options: type[Any], given: dict[str, Any]) -> Iterator[tuple[str, An
 
 
 def _parameter(option: Declared) -> inspect.Parameter:
-    """Builds the typer parameter of one field."""
     kind: Any = option.type
     if option.many:
         kind = str if option.opt.commas else list[str]

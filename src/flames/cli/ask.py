@@ -140,7 +140,6 @@ def _summary(asking: Asking) -> str:
 
 
 def _used(state: AskState) -> str:
-    """What the whole run has used."""
     line = f"{state.earlier + state.requests} requests"
     if state.lost:
         line += f" ({state.lost} of them cut off"

@@ -27,10 +27,7 @@ from flames.text import shorten
 
 
 def evaluate(
-    options: EvaluateOptions,
-    reading: LabelOptions,
-    form: EvaluationForm,
-    output: ShowOptions,
+    options: EvaluateOptions, reading: LabelOptions, form: EvaluationForm, output: ShowOptions
 ) -> None:
     """Evaluate scorers against labels: accuracy, F1, kappa, calibration, bias, model ranking."""
     if output.json:
@@ -78,8 +75,7 @@ def probe(
 ) -> None:
     """Probe a scorer for bias: how often its verdict flips when nothing that matters changes."""
     report = probe_with(
-        options,
-        progress=lambda done: None if quiet.quiet else say(f"{done} scored"),
+        options, progress=lambda done: None if quiet.quiet else say(f"{done} scored")
     )
     text = dump_line(report.to_dict())
     if out is not None:
@@ -87,11 +83,7 @@ def probe(
     present(output, text, probe_document(report))
 
 
-def calibrate(
-    options: CalibrateOptions,
-    output: JsonOptions,
-    quiet: QuietOptions,
-) -> None:
+def calibrate(options: CalibrateOptions, output: JsonOptions, quiet: QuietOptions) -> None:
     """Calibrate a scorer's probabilities on labels; use the file as --scorer calibrated:FILE."""
     calibration = calibrate_with(options)
     if output.json:

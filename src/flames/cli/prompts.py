@@ -67,8 +67,7 @@ def show_prompts(
         list[str] | None, typer.Argument(metavar="ID", help="Only these prompts.")
     ] = None,
     dimension: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Only the prompts of this dimension."),
+        str | None, typer.Option(metavar="NAME", help="Only the prompts of this dimension.")
     ] = None,
 ) -> None:
     """Show the prompts of a set; --json prints them as JSON Lines, which can be used as a file."""

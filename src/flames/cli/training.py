@@ -30,13 +30,7 @@ def train(
     """Train a scorer: one head per dimension on a pretrained backbone, tested on held-back data."""
     with _progress(quiet.quiet, log=True) as progress:
         result = training.train_from_files(
-            files,
-            reading,
-            splitting,
-            options,
-            report=say,
-            progress=progress,
-            quiet=quiet.quiet,
+            files, reading, splitting, options, report=say, progress=progress, quiet=quiet.quiet
         )
     if result is None:
         return

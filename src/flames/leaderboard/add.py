@@ -38,8 +38,7 @@ class EntryOptions:
         ),
     ] = None
     date: Annotated[
-        str | None,
-        Opt("Day of the measurement; the run's by default, else today.", metavar="DAY"),
+        str | None, Opt("Day of the measurement; the run's by default, else today.", metavar="DAY")
     ] = None
     link: Annotated[str | None, Opt("Web page of the model or the run.", metavar="URL")] = None
     contact: Annotated[str | None, Opt("Whom to ask about this entry.", metavar="WHO")] = None
@@ -47,15 +46,7 @@ class EntryOptions:
 
 
 def add_entries(options: EntryOptions, reading: SourceOptions) -> Mapping[Path, LeaderboardEntry]:
-    """Writes an entry for each result of a run or file: all of them, or none.
-
-    Returns:
-        The entries by the files that hold them.
-
-    Raises:
-        InputError: The verdicts cannot be used.
-        UsageError: Several results would have the same entry, or another row has the name.
-    """
+    """Writes an entry for each result of a run or file: all of them, or none."""
     sources, read = read_sources([options.source], reading)
     if options.name is not None and len(sources) > 1:
         raise UsageError(

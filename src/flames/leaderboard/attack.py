@@ -53,10 +53,6 @@ class AttackTable:
     models: tuple[str, ...]
     cells: dict[tuple[str, AttackSet], AttackCell]
 
-    def cell(self, model: str, column: AttackSet) -> AttackCell | None:
-        """Returns what is known of that model on that set."""
-        return self.cells.get((model, column))
-
     def to_dict(self) -> dict[str, Any]:
         """Returns it as JSON data, one object per known cell."""
         return {
@@ -88,7 +84,6 @@ def attack_table(
         measured: Results of any models on any prompt sets; another scorer or another prompt
             set is another column. Two of a model in one column need names of their own.
         release: The published table to include; None for none.
-        resamples: Of the bootstrap of the published table.
     """
     cells: dict[tuple[str, AttackSet], AttackCell] = {}
     for name, n, value in _PAPER_FIGURES:
@@ -121,12 +116,7 @@ class AttackOptions:
 
 
 def measure_attack(options: AttackOptions, reading: SourceOptions) -> AttackTable:
-    """Measures runs and files of verdicts, and puts them beside the published figures.
-
-    Raises:
-        InputError: A path cannot be read as verdicts.
-        UsageError: There is no such release.
-    """
+    """Measures runs and files of verdicts, and puts them beside the published figures."""
     sources, read = read_sources(options.sources, reading)
     measured = [
         measure(source, read.taxonomy).model_copy(update={"name": name})
@@ -159,6 +149,6 @@ def _ordered(
 
     def worst(model: str) -> float:
         known = (cells.get((model, column)) for column in sets)
-        return max((cell.value for cell in known if cell and cell.value is not None), default=0.0)
+        return max((cell.value or 0.0 for cell in known if cell), default=0.0)
 
     return (*dict.fromkeys(measured), *sorted(rest, key=worst))

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from flames.leaderboard.possible import (
     all_at,
@@ -51,20 +50,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found.
-
-    Args:
-        cells: How many rows were tested.
-        findings: Those that cannot be.
-        unchecked: What could not be tested, and why.
-    """
+    """What an audit found; `unchecked` says what could not be tested, and why."""
 
     cells: int
     findings: tuple[Finding, ...]
     unchecked: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns it as JSON."""
+        """Returns it as JSON data."""
         return asdict(self)
 
     def lines(self) -> Iterator[str]:
@@ -98,11 +91,7 @@ class AuditOptions:
 
 
 def audit_file(options: AuditOptions, reading: FileOptions) -> Audit:
-    """Tests a table that a file holds.
-
-    Raises:
-        InputError: The file or the prompt set cannot be used.
-    """
+    """Tests a table that a file holds."""
     read = reading.read_options()
     sizes: dict[str, int] = {}
     if options.prompts is not None:
@@ -126,12 +115,8 @@ class _Precision:
     score: int = 0
 
     def at(self, cell: Cell) -> _Precision:
-        """Returns a cell's precision: the column's, or more where the cell shows more."""
         rate, score = _decimals(cell)
         return _Precision(max(self.rate, rate), max(self.score, score))
-
-    def of(self, what: Literal["rate", "score"]) -> int:
-        return self.rate if what == "rate" else self.score
 
 
 def audit(cells: Sequence[Cell], taxonomy: Taxonomy | None = None) -> Audit:
@@ -167,23 +152,16 @@ def audit(cells: Sequence[Cell], taxonomy: Taxonomy | None = None) -> Audit:
                 Finding(cell.release, cell.model, cell.dimension, why, nearest, cell.line)
             )
     parted = [cell for cell in cells if cell.dimension != OVERALL]
-    for name, without in (
-        (RATE, sum(cell.rate is None for cell in parted)),
-        (SCORE, sum(cell.score is None for cell in parted)),
-    ):
-        if without:
+    for name, what in ((RATE, "rate"), (SCORE, "score")):
+        if without := sum(getattr(cell, what) is None for cell in parted):
             unchecked.append(f"{name}: {without:,} of {len(parted):,} dimension rows give none")
     return Audit(len(cells), tuple(findings), tuple(unchecked))
 
 
 def _decimals(cell: Cell) -> tuple[int, int]:
-    """Decimals that a cell shows of its rate and its score."""
-    shown = [0, 0]
-    for i, number in enumerate((cell.rate, cell.score)):
-        exponent = number.as_tuple().exponent if number is not None else 0
-        if isinstance(exponent, int):
-            shown[i] = min(max(-exponent, 0), _MOST_DECIMALS)
-    return shown[0], shown[1]
+    exponents = [0 if n is None else n.as_tuple().exponent for n in (cell.rate, cell.score)]
+    rate, score = (min(max(-e, 0), _MOST_DECIMALS) if isinstance(e, int) else 0 for e in exponents)
+    return rate, score
 
 
 def _precisions(cells: Iterable[Cell]) -> dict[str, _Precision]:
@@ -288,15 +266,12 @@ def _overall(
     """Whether the overall values are the means of what the parts can be, or of what is printed."""
     problems: list[str] = []
     nearest: list[str] = []
-    values: tuple[tuple[Literal["rate", "score"], Decimal | None], ...] = (
-        ("rate", cell.rate),
-        ("score", cell.score),
-    )
-    for what, value in values:
+    for what in ("rate", "score"):
+        value = getattr(cell, what)
         parts = [getattr(row, what) for row, _ in rows]
         if value is None or any(part is None for part in parts):
             continue
-        decimals = precision.at(cell).of(what)
+        decimals = getattr(precision.at(cell), what)
         half = half_unit(decimals)
         ranges = [_exact(row, dimension, precision.at(row), what) for row, dimension in rows]
         low = sum((ends[0] for ends in ranges), Fraction(0)) / len(ranges)
@@ -313,7 +288,7 @@ def _overall(
 
 
 def _exact(
-    cell: Cell, dimension: Dimension, precision: _Precision, what: Literal["rate", "score"]
+    cell: Cell, dimension: Dimension, precision: _Precision, what: str
 ) -> tuple[Fraction, Fraction]:
     """Between what the unrounded value lies: by the possible counts, or by the printed digits."""
     fitting = _fitting(cell, dimension, precision, _MANY)
@@ -323,10 +298,10 @@ def _exact(
             for counts in fitting
         ]
         return min(values), max(values)
-    value = cell.rate if what == "rate" else cell.score
+    value = getattr(cell, what)
     assert value is not None
     assert cell.n is not None
     if what == "rate" and (bests := best_counts(cell.n, cell.rate, precision.rate)):
         return Fraction(100 * bests[0], cell.n), Fraction(100 * bests[-1], cell.n)
-    half = half_unit(precision.of(what))
+    half = half_unit(getattr(precision, what))
     return Fraction(value) - half, Fraction(value) + half

@@ -235,11 +235,7 @@ def _counts(dimension: Dimension, verdicts: Iterable[Verdict]) -> dict[str, Any]
 
 
 def read_entry(path: str | os.PathLike[str], taxonomy: Taxonomy | None = None) -> LeaderboardEntry:
-    """Reads and checks an entry file.
-
-    Raises:
-        InputError: The file is no entry; the field is named.
-    """
+    """Reads and checks an entry file; the error names the field."""
     taxonomy = taxonomy or default_taxonomy()
     name = os.fspath(path)
     with open_binary(name) as file:
@@ -271,7 +267,6 @@ def _first_error(error: ValidationError) -> tuple[str | None, str]:
 
 
 def _misfits(entry: LeaderboardEntry, taxonomy: Taxonomy) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """What does not fit the taxonomy, and where."""
     if entry.taxonomy != taxonomy.id:
         yield f"is {entry.taxonomy!r}, this leaderboard's is {taxonomy.id!r}", ("taxonomy",)
     for name, group in entry.dimensions.items():

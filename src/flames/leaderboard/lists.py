@@ -76,19 +76,11 @@ def board_lists(
     for entry in entries:
         groups.setdefault(entry.group, []).append(entry)
     ordered = sorted(groups.values(), key=lambda group: -len(group))
-    lists = [
-        _list(
-            _slug(group[0]),
-            None,
-            [
-                _line(name, entry, taxonomy, resamples)
-                for name, entry in zip(_names(group), group, strict=True)
-            ],
-            taxonomy,
-            resamples,
-        )
-        for group in ordered
-    ]
+    lists = []
+    for group in ordered:
+        named = zip(_names(group), group, strict=True)
+        lines = [_line(name, entry, taxonomy, resamples) for name, entry in named]
+        lists.append(_list(_slug(group[0]), None, lines, taxonomy, resamples))
     for release in sorted(releases, reverse=True) if taxonomy.name == "flames" else ():
         results = published_results(release, resamples=resamples)
         lines = [ListRow(name, result) for name, result in results.items()]

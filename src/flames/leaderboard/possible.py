@@ -26,20 +26,15 @@ def possible_counts(
         scale: Scores, best first.
         rate: In per cent; None for any.
         score: Out of 100; None for any.
-        rate_decimals: Printed decimals.
-        score_decimals: Printed decimals.
+        rate_decimals, score_decimals: Printed decimals.
         limit: Stop after so many.
     """
-    return list(
-        islice(
-            (
-                counts
-                for best in best_counts(n, rate, rate_decimals)
-                for counts in counts_with_best(n, scale, best, score, score_decimals)
-            ),
-            limit,
-        )
+    every = (
+        counts
+        for best in best_counts(n, rate, rate_decimals)
+        for counts in counts_with_best(n, scale, best, score, score_decimals)
     )
+    return list(islice(every, limit))
 
 
 def half_unit(decimals: int) -> Fraction:
@@ -55,7 +50,6 @@ def best_counts(n: int, rate: Decimal | None, decimals: int) -> range:
 
 
 def _whole_within(middle: Fraction, half: Fraction, low: int, high: int) -> range:
-    """The whole numbers of [low, high] that are no further than `half` from `middle`."""
     return range(max(math.ceil(middle - half), low), min(math.floor(middle + half), high) + 1)
 
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from flames.errors import UsageError
 from flames.leaderboard.possible import best_counts, possible_counts, score_of
-from flames.leaderboard.ranks import Ranked, Ranking, rank_models
+from flames.leaderboard.ranks import Ranked, Ranking, Value, rank_models
 from flames.metrics.rates import RESAMPLES, measure
 from flames.metrics.result import Note, Result
 from flames.options import Opt, SeedOptions, check_options, listed
@@ -49,11 +49,7 @@ class PublishedRow(NamedTuple):
 
 
 def published(release: str = LATEST) -> tuple[PublishedRow, ...]:
-    """Returns the rows of one release, in its order.
-
-    Raises:
-        UsageError: There is no such release.
-    """
+    """Returns the rows of one release, in its order."""
     if release not in RELEASES:
         raise UsageError(f"no published release {release!r}; there are: {', '.join(RELEASES)}")
     return tuple(row for row in _rows() if row.release == release)
@@ -122,7 +118,7 @@ class PublishedRanking:
     results: Mapping[str, Result]
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns it as JSON, models from best to worst."""
+        """Returns it as JSON data, models from best to worst."""
         return {
             "schema": 1,
             "release": self.release,
@@ -133,19 +129,12 @@ class PublishedRanking:
 
 
 def rank_published(options: ShowOptions) -> PublishedRanking:
-    """Ranks the models of a published table.
-
-    Raises:
-        InputError: There is no such dimension.
-        UsageError: There is no such release.
-    """
+    """Ranks the models of a published table."""
     dimension = options.dimension
     if dimension is not None:
         dimension = default_taxonomy().dimension(dimension).name
     results = published_results(options.release, seed=options.seed)
-    value: Literal["harmless_score", "harmless_rate"] = (
-        "harmless_score" if options.sort == "score" else "harmless_rate"
-    )
+    value: Value = "harmless_score" if options.sort == "score" else "harmless_rate"
     ranking = rank_models(results, dimension=dimension, value=value, seed=options.seed)
     models = ranking.models
     if options.sort == "model":

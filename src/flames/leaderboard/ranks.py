@@ -7,6 +7,7 @@ on. For two runs on the same prompts the paired test of `flames compare` is more
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from string import ascii_lowercase
 from typing import Literal
 
 import numpy as np
@@ -66,15 +67,9 @@ def rank_models(
     """Ranks models by one dimension, or by the unweighted mean of all.
 
     Args:
-        results: What was measured, by the name that it is to go by.
-        taxonomy: Dimensions and scales; the built-in ones by default.
+        results: Results by the name that each is to go by.
         dimension: Rank by this one alone.
-        value: What to rank by.
-        seed: Seed of the bootstrap.
-        resamples: Resamples of the bootstrap.
-
-    Raises:
-        InputError: A model has no labels on a dimension that counts.
+        seed, resamples: Of the bootstrap.
     """
     taxonomy = taxonomy or default_taxonomy()
     chosen = taxonomy.dimensions if dimension is None else (taxonomy.dimension(dimension),)
@@ -86,12 +81,9 @@ def rank_models(
             if not has_scores(result, each.name):
                 raise InputError(f"{model} has no scored response in {each.name}")
             labels = np.array(_labels(result, each), dtype=np.int64)
-            worth = np.array(
-                [
-                    float(score == each.best) if value == "harmless_rate" else score / each.best
-                    for score in each.scale
-                ]
-            )
+            worth = np.array(each.scale) / each.best
+            if value == "harmless_rate":
+                worth = (worth == 1).astype(float)
             rows = np.column_stack([worth, np.ones(len(worth))])
             rng = stream(seed, "rank", model, each.name)
             kept = labels > 0
@@ -189,10 +181,5 @@ def _letters(p: Sequence[Sequence[float]]) -> list[str]:
     letters = [""] * n
     for number, (start, end) in enumerate(runs):
         for place in range(start, end + 1):
-            letters[place] += _letter(number)
+            letters[place] += ascii_lowercase[number % 26] * (number // 26 + 1)
     return letters
-
-
-def _letter(number: int) -> str:
-    alphabet = "abcdefghijklmnopqrstuvwxyz"
-    return alphabet[number % 26] * (number // 26 + 1)

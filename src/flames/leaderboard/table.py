@@ -1,4 +1,4 @@
-"""Tables of rates and scores as files hold them: one row a model and dimension."""
+"""Tables of rates and scores as files hold them: one row per model and dimension."""
 
 from __future__ import annotations
 
@@ -49,13 +49,8 @@ def read_table(
     Args:
         path: Columns `model`, `dimension`, `harmless_rate_pct` and `harmless_score`, `n`, and
             perhaps `release`.
-        taxonomy: Dimensions; the built-in ones by default.
         sizes: Prompts per dimension, where a row gives no `n`.
         mapping: Our column name → the file's.
-        encoding: Of the file; UTF-8 unless given.
-
-    Raises:
-        InputError: A row cannot be used; file, line and column are named.
     """
     taxonomy = taxonomy or default_taxonomy()
     cells: list[Cell] = []

@@ -82,13 +82,10 @@ class Agreement(Frozen):
 
 @dataclass(frozen=True)
 class Ratings:
-    """Units × raters.
+    """Units (prompt, model and sample) × raters.
 
-    Args:
-        units: What was rated: prompt, model and sample.
-        raters: Who rated.
-        scores: Shape (units, raters), NaN where there is none.
-        categories: What could be given, best first.
+    `scores` has shape (units, raters), NaN where there is none; `categories` are what could be
+    given, best first.
     """
 
     units: tuple[Key, ...]
@@ -97,7 +94,7 @@ class Ratings:
     categories: tuple[int, ...]
 
     def codes(self) -> NDArray[np.int64]:
-        """Scores as indices of `categories`, -1 where there is none."""
+        """Returns scores as indices of `categories`, -1 where there is none."""
         table = np.full(self.scores.shape, -1, dtype=np.int64)
         for index, category in enumerate(self.categories):
             table[self.scores == category] = index
@@ -106,10 +103,8 @@ class Ratings:
     def clusters(self) -> NDArray[np.int64]:
         """Returns the number of each unit's prompt, shape (units,)."""
         numbers: dict[str, int] = {}
-        return np.array(
-            [numbers.setdefault(unit.prompt_id, len(numbers)) for unit in self.units],
-            dtype=np.int64,
-        )
+        ids = [numbers.setdefault(unit.prompt_id, len(numbers)) for unit in self.units]
+        return np.array(ids, dtype=np.int64)
 
 
 def rater_name(verdict: Verdict) -> str:
@@ -125,13 +120,8 @@ def ratings_of(
 ) -> dict[str, Ratings]:
     """Returns the scores of each dimension as a table; unscored verdicts are missing ratings.
 
-    Args:
-        verdicts: In any order. Where one rater gave several on a unit, the last one counts.
-        taxonomy: Dimensions and scales; the built-in ones by default.
-        rater: What a verdict's rater is called.
-
-    Returns:
-        Dimension → ratings, in the taxonomy's order, all with the same raters.
+    Where one rater gave several verdicts on a unit, the last one counts. The tables are in the
+    taxonomy's order, all with the same raters.
     """
     taxonomy = taxonomy or default_taxonomy()
     given: dict[str, dict[Key, dict[str, int]]] = {name: {} for name in taxonomy.names}
@@ -168,20 +158,17 @@ def measure_agreement(
 
     Args:
         verdicts: Of at least two raters on the same responses.
-        taxonomy: Dimensions and scales; the built-in ones by default.
         rater: What a verdict's rater is called: annotator, or else scorer.
-        seed: Seed of the bootstrap.
-        resamples: Resamples of the bootstrap.
+        seed, resamples: Of the bootstrap.
     """
     tables = ratings_of(verdicts, taxonomy, rater=rater)
     raters = next((table.raters for table in tables.values()), ())
+    categories = {category for table in tables.values() for category in table.categories}
     pooled = Ratings(
         units=tuple(unit for table in tables.values() for unit in table.units),
         raters=raters,
         scores=np.vstack([np.empty((0, len(raters))), *(t.scores for t in tables.values())]),
-        categories=tuple(
-            sorted({c for table in tables.values() for c in table.categories}, reverse=True)
-        ),
+        categories=tuple(sorted(categories, reverse=True)),
     )
     return Agreement(
         raters=raters,
@@ -193,7 +180,6 @@ def measure_agreement(
 
 
 def _by_cluster(rows: Array, clusters: NDArray[np.int64]) -> Array:
-    """Rows added up by cluster, empty clusters left out."""
     _, index = np.unique(clusters, return_inverse=True)
     totals = np.zeros((int(index.max()) + 1, rows.shape[1]))
     np.add.at(totals, index, rows)
@@ -210,8 +196,7 @@ def _estimate(value: float, draws: Array, scale: float = 1.0) -> Estimate | None
 def _pseudo_pairs(k: int) -> tuple[Array, Array]:
     """Pairs of ratings that keep the bootstrap from having no width: agreeing, and opposite.
 
-    Returns:
-        Their tables, shape (pairs, K, K), and their weights, shape (pairs,).
+    Tables have shape (pairs, K, K), weights (pairs,).
     """
     rows = np.zeros((k + 2, k, k))
     rows[np.arange(k), np.arange(k), np.arange(k)] = 1
@@ -248,6 +233,11 @@ def _group(ratings: Ratings, name: str, seed: int, resamples: int) -> GroupAgree
     # Alpha looks at the number of ratings, which a draw must not change: below one it would
     # leave its range.
     matrices = matrices * (total.sum() / matrices.sum((1, 2)))[:, None, None]
+    columns = range(len(ratings.raters))
+    raters = (_rater(ratings, codes, i, name, seed, resamples) for i in columns)
+    pairs = (
+        _pair(ratings, codes, a, b, name, seed, resamples) for a, b in combinations(columns, 2)
+    )
     return result.model_copy(
         update={
             "percent": _estimate(float(agreement.mean()), draws[:, -2] / draws[:, -1], 100),
@@ -257,16 +247,8 @@ def _group(ratings: Ratings, name: str, seed: int, resamples: int) -> GroupAgree
             "alpha_ordinal": _estimate(
                 float(alpha_of(total, "ordinal")), alpha_of(matrices, "ordinal")
             ),
-            "raters": tuple(
-                rater
-                for column in range(len(ratings.raters))
-                if (rater := _rater(ratings, codes, column, name, seed, resamples)) is not None
-            ),
-            "pairs": tuple(
-                pair
-                for a, b in combinations(range(len(ratings.raters)), 2)
-                if (pair := _pair(ratings, codes, a, b, name, seed, resamples)) is not None
-            ),
+            "raters": tuple(filter(None, raters)),
+            "pairs": tuple(filter(None, pairs)),
         }
     )
 
@@ -284,13 +266,7 @@ def _draw(
 
 
 def _pair(
-    ratings: Ratings,
-    codes: NDArray[np.int64],
-    a: int,
-    b: int,
-    name: str,
-    seed: int,
-    resamples: int,
+    ratings: Ratings, codes: NDArray[np.int64], a: int, b: int, name: str, seed: int, resamples: int
 ) -> PairAgreement | None:
     both = (codes[:, a] >= 0) & (codes[:, b] >= 0)
     if not both.any():

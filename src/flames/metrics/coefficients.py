@@ -75,15 +75,9 @@ def unit_agreement(codes: NDArray[np.int64], k: int) -> Array:
 def confusion_matrix(
     reference: ArrayLike, other: ArrayLike, categories: Sequence[float]
 ) -> NDArray[np.int64]:
-    """Counts how often `reference` gave category i where `other` gave j.
+    """Counts how often `reference` gave category i where `other` gave j, shape (K, K).
 
-    Args:
-        reference: Shape (units,), NaN for a missing rating.
-        other: The same units by another rater.
-        categories: Rows and columns.
-
-    Returns:
-        Counts over the units that both rated, shape (K, K).
+    Ratings have shape (units,), NaN where missing; units that both rated are counted.
     """
     index = {category: i for i, category in enumerate(categories)}
     table = np.zeros((len(index), len(index)), dtype=np.int64)
@@ -106,13 +100,13 @@ def cohen_kappa(
 ) -> float | None:
     """Computes Cohen's kappa of two raters over the units that both rated.
 
+    Ratings have shape (units,), NaN where missing.
+
     Args:
-        first: Shape (units,), NaN for a missing rating.
-        second: The same units by another rater.
         weights: `linear` or `quadratic` count how far apart two ratings are, in steps between
             the categories.
         categories: All that could have been given, which the weights' steps are counted on;
-            those that were unless given.
+            by default those that were.
 
     Returns:
         None where kappa is not defined: no common unit, or one category throughout.

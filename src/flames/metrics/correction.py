@@ -91,7 +91,6 @@ class _Stratum:
         return len(self.human)
 
     def by_prompt(self, rows: Array) -> Array:
-        """Adds up rows of responses (all, or the labelled ones) by prompt."""
         totals = np.zeros((int(self.prompts.max()) + 1, rows.shape[1]))
         np.add.at(totals, self.prompts[: len(rows)], rows)
         return totals
@@ -127,12 +126,10 @@ def correct(
         source: The scorer's verdicts on everything.
         labels: Human labels on a random part; each with `inclusion_probability`, the
             probability in (0, 1] with which its response was chosen to be labelled.
-        taxonomy: Dimensions and scales; the built-in ones by default.
         random_sample: The labels are a simple random sample; no probabilities are needed.
         target_width: Also estimate how many more labels would make the corrected intervals
             this wide, in points.
-        seed: Seed of the bootstrap.
-        resamples: Resamples of the bootstrap.
+        seed, resamples: Of the bootstrap.
 
     Raises:
         InputError: A label has no probability or an impossible one, or is of another dimension
@@ -140,10 +137,7 @@ def correct(
     """
     taxonomy = taxonomy or default_taxonomy()
     given, use = usable_labels(
-        source,
-        labels,
-        random_sample=random_sample,
-        target_width=target_width,
+        source, labels, random_sample=random_sample, target_width=target_width
     )
     alone = measure(source, taxonomy, seed=seed, resamples=resamples)
     groups: dict[str, CorrectedGroup] = {}
@@ -342,7 +336,7 @@ def powered_mean(human: Array, scorer: Array, everything: Array, weights: Array)
     """Computes the prediction-powered mean.
 
     Args:
-        human: What people said, shape (labelled,).
+        human: Values from people, shape (labelled,).
         scorer: The scorer's values of the same responses, shape (labelled,).
         everything: Its values of all responses, labelled ones included, shape (N,).
         weights: Inverse inclusion probabilities, up to a factor, shape (labelled,).
@@ -370,10 +364,8 @@ def powered_mean(human: Array, scorer: Array, everything: Array, weights: Array)
 def times_for_width(fits: Sequence[Powered], now: float, wanted: float) -> float | None:
     """Returns how many times as many labels bring an interval from one width to another.
 
-    The width follows the root of the variance of the mean over `fits`.
-
-    Returns:
-        At least 1; None where labelling everything would not do.
+    The width follows the root of the variance of the mean over `fits`. None means that labelling
+    everything would not do.
     """
     start = sum(fit.variance() for fit in fits)
 

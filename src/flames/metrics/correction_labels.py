@@ -7,11 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict
-
 from flames.errors import InputError
 from flames.metrics.rates import Measurable
-from flames.records import Key, Prompt, Response, Verdict, is_on_other_text
+from flames.records import Frozen, Key, Prompt, Response, Verdict, is_on_other_text
 
 PROBABILITY = "inclusion_probability"
 
@@ -21,16 +19,14 @@ class Correctable(Measurable, Protocol):
 
     @property
     def responses(self) -> Mapping[Key, Response]:
-        """What is known of the responses, by key."""
-        ...
+        """The responses by key, as far as their text is known."""
 
     @property
     def prompts(self) -> Mapping[str, Prompt]:
         """The prompts whose text is known, by id."""
-        ...
 
 
-class LabelUse(BaseModel):
+class LabelUse(Frozen):
     """Which labels were used.
 
     `used` counts responses. Not used are labels on responses that this source does not have, or
@@ -38,8 +34,6 @@ class LabelUse(BaseModel):
     scorer could not score (`unjudged`). `random_sample` says that the labels were declared a
     simple random sample.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     raters: tuple[str, ...]
     used: int
@@ -59,11 +53,7 @@ class Label:
 
 
 def probability_of(label: Verdict) -> float:
-    """Returns the inclusion probability that a label carries.
-
-    Raises:
-        InputError: It carries none, or none in (0, 1].
-    """
+    """Returns the inclusion probability that a label carries; in (0, 1], or an InputError."""
     value = label.extra.get(PROBABILITY)
     if value is None or value == "":
         raise InputError(

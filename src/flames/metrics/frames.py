@@ -21,7 +21,6 @@ class HasRows(Protocol):
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yields cells by column."""
-        ...
 
 
 def to_frame(
@@ -31,10 +30,7 @@ def to_frame(
 
     Args:
         items: One row each; a result gives a row per dimension, subcomponent and technique.
-        columns: Which columns, in that order; all there are unless given.
-
-    Raises:
-        MissingExtraError: pandas is not installed.
+        columns: Which columns, in that order; by default all there are.
     """
     try:
         import pandas as pd

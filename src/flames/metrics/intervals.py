@@ -1,6 +1,4 @@
-"""Closed-form intervals for a share of prompts.
-
-The bootstrap behind every interval that is not in closed form.
+"""Intervals: Wilson's for a share of prompts, and the bootstrap behind all others.
 
 Resampling with multinomial weights has zero width where all observations are equal, and covers
 too seldom near the ends of a scale. Here every prompt gets a random Gamma(1) weight instead
@@ -31,13 +29,9 @@ def wilson(successes: float, n: float, *, confidence: float = 0.95) -> tuple[flo
     Args:
         successes: How many of `n` succeeded; any real number in [0, n].
         n: Independent observations, possibly an effective number of them.
-        confidence: Of the interval.
 
     Returns:
         Lower and upper limit, shares in [0, 1]; never equal.
-
-    Raises:
-        ValueError: `n` is not positive, or `successes` lies outside [0, n].
     """
     if not n > 0 or not 0 <= successes <= n:
         raise ValueError("successes must lie in [0, n], and n above 0")
@@ -62,9 +56,7 @@ def effective_size(successes: Array, sizes: Array) -> float:
     clusters without any variation inside, and the number of observations; the former also
     where all observations are equal and the data cannot tell.
 
-    Args:
-        successes: Successes a cluster, shape (clusters,).
-        sizes: Observations a cluster, all positive, shape (clusters,).
+    `successes` and `sizes` (positive) are per cluster, shape (clusters,).
     """
     total = float(sizes.sum())
     least = total * total / float((sizes * sizes).sum())
@@ -104,8 +96,6 @@ def draw_totals(
         outcomes: One row per prompt, shape (prompts, columns); several responses to a prompt are
             summed up in its row.
         ends: The pseudo-prompts, shape (ends, columns), in the same units.
-        resamples: How often to draw.
-        rng: Where the randomness comes from.
         weights: Of the pseudo-prompts, one for all or shape (ends,).
 
     Returns:

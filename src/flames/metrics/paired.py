@@ -28,10 +28,7 @@ POWER = 0.8
 
 
 def mcnemar_exact(better: int, worse: int) -> float:
-    """Computes the two-sided p value of McNemar's exact test.
-
-    Its size never exceeds the nominal level.
-    """
+    """Computes the two-sided p value of McNemar's exact test, which never exceeds its level."""
     better, worse = int(better), int(worse)
     changes = better + worse
     if changes == 0:
@@ -51,7 +48,6 @@ def sign_flip_test(differences: Sequence[Array], resamples: int, rng: np.random.
     Args:
         differences: One array per stratum, one difference per prompt.
         resamples: How many assignments are drawn.
-        rng: Where the randomness comes from.
     """
     observed = 0.0
     drawn = np.zeros(resamples)
@@ -101,14 +97,7 @@ def detectable(differences: Sequence[Array], widest: Sequence[float], alpha: flo
 
 @dataclass(frozen=True)
 class Pairs:
-    """One stratum: what two models got on the same prompts.
-
-    Args:
-        first: Mean value of the first model's responses, shape (prompts,).
-        second: The same prompts by the second model.
-        low: The least possible value.
-        high: The largest possible value.
-    """
+    """One stratum: mean values of two models per prompt, shape (prompts,), within [low, high]."""
 
     first: Array
     second: Array
@@ -127,11 +116,7 @@ class Pairs:
 
 
 def difference_draws(pairs: Pairs, resamples: int, rng: np.random.Generator) -> Array:
-    """Draws the mean difference by prompt; two pseudo-prompts differ as far as possible.
-
-    Returns:
-        Shape (resamples,).
-    """
+    """Draws the mean difference by prompt; two pseudo-prompts differ as far as possible."""
     rows = np.column_stack([pairs.differences, np.ones(len(pairs.first))])
     ends = np.array([[pairs.widest, 1.0], [-pairs.widest, 1.0]])
     totals = draw_totals(rows, ends, resamples, rng, PRIOR)

@@ -38,43 +38,36 @@ class Measurable(Protocol):
     @property
     def model(self) -> str:
         """The model that gave the responses."""
-        ...
 
     @property
     def scorer(self) -> str:
         """The scorer."""
-        ...
 
     @property
     def prompt_set(self) -> PromptSetInfo:
         """The prompt set."""
-        ...
 
     @property
     def verdicts(self) -> Sequence[Verdict]:
         """One verdict per expected response, unscored ones included."""
-        ...
 
     @property
     def samples(self) -> int:
         """Responses per prompt."""
-        ...
 
     @property
     def notes(self) -> tuple[Note, ...]:
         """Notes for readers of the numbers."""
-        ...
 
 
 def rate_estimate(group: Tally) -> Estimate:
     """Computes the harmless rate with Wilson's interval, at the effective sample size."""
-    clustered = group.scored > len(group.outcomes)
-    size: float = group.scored
-    if clustered:
+    size, method = float(group.scored), "wilson"
+    if group.scored > len(group.outcomes):
         size = effective_size(group.outcomes[:, 0], group.outcomes[:, 2])
+        method = "wilson, effective size by prompt"
     share = group.rate
     low, high = wilson(float(share) * size, size)
-    method = "wilson, effective size by prompt" if clustered else "wilson"
     return Estimate(value=float(100 * share), low=100 * low, high=100 * high, method=method)
 
 
@@ -128,10 +121,7 @@ def subcomponent_names(taxonomy: Taxonomy) -> dict[tuple[str, str], str]:
     """Returns what results call a subcomponent; with its dimension where two share a name."""
     pairs = [(d.name, part.name) for d in taxonomy.dimensions for part in d.subcomponents]
     times = Counter(part for _, part in pairs)
-    return {
-        (dimension, part): part if times[part] == 1 else f"{dimension} · {part}"
-        for dimension, part in pairs
-    }
+    return {(d, part): part if times[part] == 1 else f"{d} · {part}" for d, part in pairs}
 
 
 def measure(
@@ -147,15 +137,6 @@ def measure(
     dimension. Responses to one prompt are resampled together. Overall values are the unweighted
     mean of all dimensions of the taxonomy; where one of them has no scored response they are
     None and the result is `partial`.
-
-    Args:
-        source: The verdicts, and what they are about.
-        taxonomy: Dimensions and scales; the built-in ones by default.
-        seed: Seed of the bootstrap.
-        resamples: Resamples of the bootstrap.
-
-    Raises:
-        InputError: A verdict is of a dimension that the taxonomy does not have.
     """
     taxonomy = taxonomy or default_taxonomy()
     by_dimension: dict[str, list[Verdict]] = {name: [] for name in taxonomy.names}
@@ -221,13 +202,10 @@ def _overall(
         worst = math.fsum(group.harmless / group.n for group in tallies)
         bounds = Bounds(low=100 * worst / len(tallies), high=100 * best / len(tallies))
     if len(rate_draws) == len(tallies):
-        rate = _from_draws(
-            sum((group.rate for group in tallies), Fraction(0)) / len(tallies), mean_of(rate_draws)
-        )
-        score = _from_draws(
-            sum((group.score for group in tallies), Fraction(0)) / len(tallies),
-            mean_of(score_draws),
-        )
+        rates = sum((group.rate for group in tallies), Fraction(0))
+        scores = sum((group.score for group in tallies), Fraction(0))
+        rate = _from_draws(rates / len(tallies), mean_of(rate_draws))
+        score = _from_draws(scores / len(tallies), mean_of(score_draws))
         attack = Estimate(
             value=100 - rate.value, low=100 - rate.high, high=100 - rate.low, method=rate.method
         )
@@ -311,7 +289,6 @@ class Tally:
 def tally_prompts(verdicts: Iterable[Verdict], taxonomy: Taxonomy) -> Tally:
     """Adds up verdicts, which may come from dimensions with different scales."""
     n = 0
-    levels: set[int] = set()
     dimensions: dict[str, Dimension] = {}
     counts: Counter[int] = Counter()
     unscored: Counter[str] = Counter()
@@ -319,11 +296,9 @@ def tally_prompts(verdicts: Iterable[Verdict], taxonomy: Taxonomy) -> Tally:
     sums: Counter[int] = Counter()  # of scores, by the best that there is
     for verdict in verdicts:
         n += 1
-        dimension = dimensions.get(verdict.dimension)
-        if dimension is None:
-            dimension = taxonomy.dimension(verdict.dimension)
-            dimensions[verdict.dimension] = dimension
-            levels.update(dimension.scale)
+        if verdict.dimension not in dimensions:
+            dimensions[verdict.dimension] = taxonomy.dimension(verdict.dimension)
+        dimension = dimensions[verdict.dimension]
         if verdict.score is None:
             unscored[verdict.unscored or "no score"] += 1
             continue
@@ -334,6 +309,7 @@ def tally_prompts(verdicts: Iterable[Verdict], taxonomy: Taxonomy) -> Tally:
         row[1] += verdict.score / dimension.best
         row[2] += 1
     scales = {dimension.scale for dimension in dimensions.values()}
+    levels = {level for scale in scales for level in scale}
     return Tally(
         n=n,
         counts={str(level): counts[level] for level in sorted(levels, reverse=True)},

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 @cache
 def _sentences() -> dict[str, Text]:
-    """The sentences of notes by code, from the file that holds the words of all pages."""
     file = resources.files("flames").joinpath("reports/strings.json")
     words = json.loads(file.read_text("utf-8"))
     notes = {key: text for key, text in words.items() if key.startswith("note.")}
@@ -55,9 +54,6 @@ class Note:
         """Reads a note from JSON: an object as `to_dict` gives it, or a sentence.
 
         A note that this version has no sentence for keeps the one that it was written with.
-
-        Raises:
-            ValueError: It is neither.
         """
         if isinstance(value, Note):
             return value
@@ -68,10 +64,9 @@ class Note:
         params = {k: v for k, v in value.items() if isinstance(v, str | int | float)}
         sentence, code = params.pop("text"), params.pop("code", "text")
         try:
-            note = cls(str(code), **params)
+            return cls(str(code), **params)
         except (LookupError, ValueError, TypeError):
             return cls.text(str(sentence))
-        return note
 
     @property
     def words(self) -> Text:
@@ -94,8 +89,7 @@ class Note:
         cls, source: type[Any], handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(
-            cls.read,
-            serialization=core_schema.plain_serializer_function_ser_schema(cls.to_dict),
+            cls.read, serialization=core_schema.plain_serializer_function_ser_schema(cls.to_dict)
         )
 
 
@@ -110,8 +104,7 @@ class Estimate(Frozen):
 
 def format_number(value: float, digits: int = 1, *, sign: bool = False) -> str:
     """Returns `12.3`, or `+12.3` and `−12.3` with a sign."""
-    text = f"{value:{'+' if sign else ''},.{digits}f}"
-    return text.replace("-", "\N{MINUS SIGN}")
+    return f"{value:{'+' if sign else ''},.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def format_interval(estimate: Estimate, digits: int = 1, *, sign: bool = False) -> str:
@@ -123,14 +116,7 @@ def format_interval(estimate: Estimate, digits: int = 1, *, sign: bool = False) 
 def format_estimate(
     estimate: Estimate, digits: int = 1, interval_digits: int | None = None, *, sign: bool = False
 ) -> str:
-    """Returns a value with its interval: `12.3 [10.1, 14.5]`.
-
-    Args:
-        estimate: The value and its interval.
-        digits: Decimals of the value.
-        interval_digits: Decimals of the interval; as many as the value's unless given.
-        sign: Show `+` as well as `−`.
-    """
+    """Returns a value with its interval: `12.3 [10.1, 14.5]`; with a sign also `+`."""
     ends = digits if interval_digits is None else interval_digits
     value = format_number(estimate.value, digits, sign=sign)
     return f"{value} {format_interval(estimate, ends, sign=sign)}"
@@ -207,10 +193,6 @@ def _estimates(holder: Group | Overall) -> dict[str, Any]:
     return cells
 
 
-def _shown(estimate: Estimate | None, digits: int) -> str:
-    return "–" if estimate is None else format_estimate(estimate, digits, 1)
-
-
 def _listed(counts: dict[str, int]) -> str:
     return "; ".join(f"{name}: {count}" for name, count in counts.items())
 
@@ -285,11 +267,7 @@ class Result(Frozen):
                 }
 
     def to_frame(self) -> DataFrame:
-        """Returns `rows` as a pandas DataFrame.
-
-        Raises:
-            MissingExtraError: pandas is not installed.
-        """
+        """Returns `rows` as a pandas DataFrame."""
         return to_frame([self], ROW_COLUMNS)
 
     def _repr_html_(self) -> str:
@@ -297,16 +275,16 @@ class Result(Frozen):
         overall = self.overall
         groups = {**self.dimensions, **self.subcomponents, **self.techniques}
         coverage = overall.coverage
-        rows: list[tuple[str, Group | Overall, int, int]] = [
-            ("overall", overall, coverage.scored, coverage.prompts)
-        ]
-        rows += [(name, group, group.scored, group.n) for name, group in groups.items()]
-        cells = [
-            (name, _shown(found.harmless_rate, 2), _shown(found.harmless_score, 1), scored, n)
-            for name, found, scored, n in rows
-        ]
+
+        def cells(name: str, measured: Group | Overall, scored: int, n: int) -> tuple[object, ...]:
+            rate, score = measured.harmless_rate, measured.harmless_score
+            shown = [e and format_estimate(e, d, 1) for e, d in ((rate, 2), (score, 1))]
+            return (name, *(text or "–" for text in shown), scored, n)
+
+        rows = [cells("overall", overall, coverage.scored, coverage.prompts)]
+        rows += [cells(name, group, group.scored, group.n) for name, group in groups.items()]
         caption = f"{self.shown_name} by {self.scorer} on {self.prompt_set.name}"
-        return html_table(columns, cells, caption)
+        return html_table(columns, rows, caption)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON report; `name` only where there is one."""

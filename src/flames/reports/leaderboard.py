@@ -71,7 +71,7 @@ def attack_document(table: AttackTable) -> Iterator[Block]:
     """Yields attack success by model and prompt set, and what can be compared."""
 
     def cell(model: str, column: AttackSet) -> Cell:
-        found = table.cell(model, column)
+        found = table.cells.get((model, column))
         if found is None:
             return ""
         if found.value is None:
