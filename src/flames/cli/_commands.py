@@ -24,8 +24,8 @@ COMMANDS: dict[str, Any] = {
     "ask": "ask:ask",
     "score": "score:score",
     "report": "report:report",
-    "compare": "compare:compare",
-    "gate": "gate:gate",
+    "compare": "report:compare",
+    "gate": "report:gate",
     "prompts": {
         "list": "prompts:list_sets",
         "show": "prompts:show_prompts",

@@ -1,20 +1,44 @@
-"""What commands print on the terminal."""
+"""What commands print on the terminal, and the options for it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from flames.cli._options import JsonOptions
+from flames.options import LangOptions, Opt
 from flames.records import dump_line
 from flames.reports.tables import Block, print_document
 from flames.taxonomy import Language
 from flames.text import for_terminal
 
+if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
+
 WIDE = 120
 """Width of tables in a pipe or a file, where no terminal sets one, so that names are not folded."""
+
+
+@dataclass(frozen=True)
+class QuietOptions:
+    """Whether progress is shown."""
+
+    quiet: Annotated[bool, Opt("Print only results and errors, no progress.", short="-q")] = False
+
+
+@dataclass(frozen=True)
+class JsonOptions:
+    """Whether the output is for programs."""
+
+    json: Annotated[bool, Opt("Print JSON for programs.")] = False
+
+
+@dataclass(frozen=True)
+class ShowOptions(LangOptions, JsonOptions, QuietOptions):
+    """How results are shown."""
 
 
 def tables(*, stderr: bool = False) -> Console:
@@ -23,6 +47,16 @@ def tables(*, stderr: bool = False) -> Console:
     if console.is_terminal:
         return console
     return Console(stderr=stderr, width=max(console.width, WIDE))
+
+
+def progress_bar(quiet: bool, *columns: str | ProgressColumn) -> Progress:
+    """Returns a bar on standard error, disabled in a pipe; it counts by default."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    counting = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    off = quiet or not console.is_terminal
+    return Progress(*(columns or counting), console=console, disable=off, transient=True)
 
 
 def echo(lines: Iterable[str]) -> None:

@@ -22,8 +22,7 @@ from flames.annotation.options import (
     SheetOptions,
 )
 from flames.annotation.tables import agreement_tables, case_table, people_table, status_tables
-from flames.cli._console import present, say
-from flames.cli._options import JsonOptions
+from flames.cli._console import JsonOptions, present, say
 from flames.errors import CheckFailed
 from flames.records import dump_line
 from flames.storage.atomic import write_atomic

@@ -8,11 +8,9 @@ from dataclasses import replace
 from functools import partial
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from flames.cli._console import say
-from flames.cli._options import JsonOptions, QuietOptions
+from flames.cli._console import JsonOptions, QuietOptions, progress_bar, say
 from flames.collect import ask as collecting
 from flames.collect.ask import Asking, AskState
 from flames.collect.engine import AskSettings
@@ -83,10 +81,8 @@ def watch(asking: Asking, quiet: bool) -> Iterator[collecting.Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[state]}", markup=False),
     )
-    console = Console(stderr=True)
-    off = quiet or not console.is_terminal
     try:
-        with Progress(*columns, console=console, disable=off, transient=True) as bar:
+        with progress_bar(quiet, *columns) as bar:
             start = asking.state
             task = bar.add_task("", total=start.planned, completed=start.done, rate="", state="")
 

@@ -10,12 +10,18 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from flames.analysis.evaluate import EvaluateOptions, evaluate_with
 from flames.analysis.probe import ProbeOptions, probe_with
-from flames.cli._console import echo, present, say
-from flames.cli._options import JsonOptions, QuietOptions, ShowOptions
+from flames.cli._console import (
+    JsonOptions,
+    QuietOptions,
+    ShowOptions,
+    echo,
+    present,
+    progress_bar,
+    say,
+)
 from flames.records import dump_line
 from flames.reports.evaluation import EvaluationForm, print_evaluations, render
 from flames.reports.scorers import calibration_lines, probe_document
@@ -50,10 +56,7 @@ def evaluate(
 @contextmanager
 def _bars(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     """Shows a progress bar per scorer on a terminal, and nothing in a pipe."""
-    console = Console(stderr=True)
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    off = quiet or not console.is_terminal
-    with Progress(*columns, console=console, disable=off, transient=True) as bar:
+    with progress_bar(quiet) as bar:
         tasks = {}
 
         def progress(scorer: str, total: int, done: int) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import typer
 
 from flames.analysis.inputs import SourceOptions
-from flames.cli._console import present, say
-from flames.cli._options import JsonOptions
+from flames.cli._console import JsonOptions, echo, present, say
 from flames.leaderboard.add import EntryOptions, add_entries
 from flames.leaderboard.attack import AttackOptions, measure_attack
 from flames.leaderboard.audit import AuditOptions, audit_file
@@ -50,17 +49,15 @@ def add(options: EntryOptions, reading: SourceOptions, output: JsonOptions) -> N
             for path, entry in entries.items()
         ]
         typer.echo(dump_line({"schema": 1, "entries": data}))
-        return
-    for path in entries:
-        typer.echo(for_terminal(str(path)))
+    else:
+        echo(map(str, entries))
 
 
 def build(options: SiteOptions, language: LangOptions, output: JsonOptions) -> None:
     """Build the leaderboard as a static site that works offline."""
     entries, files = build_from_entries(options, language.lang)
     if output.json:
-        data = {"schema": 1, "entries": entries, "files": [str(path) for path in files]}
-        typer.echo(dump_line(data))
+        typer.echo(dump_line({"schema": 1, "entries": entries, "files": list(map(str, files))}))
         return
     typer.echo(for_terminal(str(files[0])))
     say(f"{entries} entries, {len(files)} files")

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flames.cli._console import echo, show
-from flames.cli._options import JsonOptions
+from flames.cli._console import JsonOptions, echo, present, show
 from flames.errors import UsageError
 from flames.options import SeedOptions
 from flames.prompts.check import check_prompts, count_prompts
@@ -42,9 +41,6 @@ def list_sets(output: JsonOptions) -> None:
                 "url": known.url,
             }
         )
-    if output.json:
-        typer.echo(dump_line(rows))
-        return
     cells = [
         (
             row["name"],
@@ -54,7 +50,8 @@ def list_sets(output: JsonOptions) -> None:
         )
         for row in rows
     ]
-    show(Table.of_cells("", ("set", "prompts", "sha256", "what it is"), cells, text=4))
+    columns = ("set", "prompts", "sha256", "what it is")
+    present(output, rows, [Table.of_cells("", columns, cells, text=4)])
 
 
 def show_prompts(
@@ -106,8 +103,8 @@ def stats(prompts: SetArgument, files: FileOptions, output: JsonOptions) -> None
         return
     characters, missing = counts["characters"], counts["missing_dimensions"]
     span = f"{characters['shortest']} to {characters['longest']}, median {characters['median']:g}"
-    echo([f"{found.name}: {counts['prompts']} prompts, sha256 {found.sha256}"])
-    echo([f"characters: {span}"])
+    head = f"{found.name}: {counts['prompts']} prompts, sha256 {found.sha256}"
+    echo([head, f"characters: {span}"])
     if missing:
         echo([f"partial: nothing about {', '.join(missing)}"])
     parts = Counter((p.dimension, p.subcomponent or "–") for p in found.prompts)

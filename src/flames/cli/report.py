@@ -1,15 +1,20 @@
-"""`flames report`: what verdicts say, for people and for programs."""
+"""`flames report`, `compare` and `gate`: what verdicts say, for people and for programs."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from flames import pipeline
-from flames.cli._console import say, tables
-from flames.reports.documents import ReportOptions
+from flames.analysis.gate import GateOptions
+from flames.cli._console import JsonOptions, say, tables
+from flames.reports.comparison import print_comparison
+from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
 from flames.reports.report import print_summary
+from flames.text import for_terminal
 
 
 def report(
@@ -27,7 +32,47 @@ def report(
     found = pipeline.report(paths, options)
     if options.format is None:
         print_summary(found.results, tables(), found.lang, found.taxonomy, found.corrections)
-    elif options.out is None:
-        typer.echo(found.render(options.format), nl=False)
+    _finish(found, options.format, options.out)
+
+
+def compare(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE|RUN",
+            help="Files of verdicts, runs or labels:silver, the baseline first; or one file that "
+            "holds several models.",
+        ),
+    ],
+    options: CompareOptions,
+) -> None:
+    """Compare models on the prompts that both answered: differences, intervals, tests, changes."""
+    found = pipeline.compare(paths, options)
+    if options.format is None:
+        few = 10 if options.changes is None else options.changes
+        print_comparison(found.comparison, tables(), found.lang, found.taxonomy, changes=few)
+    _finish(found, options.format, options.out)
+
+
+def _finish(found: Report | ComparisonReport, form: Any, out: Path | None) -> None:
+    if form is not None and out is None:
+        typer.echo(found.render(form), nl=False)
     for path in found.written:
         say(str(path))
+
+
+def gate(
+    path: Annotated[str, typer.Argument(metavar="RUN|FILE", help="A run, or a file of verdicts.")],
+    options: GateOptions,
+    printing: JsonOptions,
+) -> None:
+    """Check a run against rules: one line per rule, exit code 0 if all hold, 1 otherwise."""
+    found = pipeline.gate(path, options)
+    if printing.json:
+        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2))
+    else:
+        for rule in found.rules:
+            word = "pass" if rule.passed else "FAIL"
+            typer.echo(for_terminal(f"{word}  {rule.model}: {rule.rule}: {rule.found}"))
+    if not found.passed:
+        raise typer.Exit(1)

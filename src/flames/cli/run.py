@@ -7,8 +7,7 @@ from functools import partial
 import typer
 
 from flames import pipeline
-from flames.cli._console import tables
-from flames.cli._options import ShowOptions
+from flames.cli._console import ShowOptions, tables
 from flames.cli.ask import talking, watch
 from flames.collect.engine import AskSettings
 from flames.collect.plan import AskOptions

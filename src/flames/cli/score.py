@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from flames import pipeline
-from flames.cli._console import say
-from flames.cli._options import QuietOptions
+from flames.cli._console import QuietOptions, progress_bar, say
 from flames.records import THOUGHT_ALOUD, dump_line
 from flames.scorers import scoring
 from flames.scorers.options import ScoreOptions
@@ -49,10 +46,7 @@ def _watch(total: int | None, quiet: bool) -> Iterator[scoring.Progress]:
     lost = thinking = 0
     scored: Counter[bool] = Counter()
     reasons: Counter[str] = Counter()
-    console = Console(stderr=True)
-    off = quiet or not console.is_terminal
-    columns = ("scoring", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=off, transient=True) as bar:
+    with progress_bar(quiet) as bar:
         task = bar.add_task("scoring", total=total)
 
         def progress(line: Mapping[str, Any]) -> None:

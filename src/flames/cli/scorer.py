@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from flames.analysis.cost import spending_of
-from flames.cli._console import echo, present
-from flames.cli._options import JsonOptions
+from flames.cli._console import JsonOptions, echo, present
 from flames.errors import UsageError
 from flames.records import dump_line
 from flames.reports.scorers import info_lines, kinds_table, selftest_lines, spending_document
@@ -45,9 +44,8 @@ def info(options: InfoOptions, output: JsonOptions) -> None:
     # One that fails its self-test is described as well, with a note.
     described = load_with(options.scorer, {"ignore_selftest": True}, options.taxonomy).info
     if output.json:
-        typer.echo(
-            dump_line({**asdict(described), "notes": [note.to_dict() for note in described.notes]})
-        )
+        notes = [note.to_dict() for note in described.notes]
+        typer.echo(dump_line({**asdict(described), "notes": notes}))
     else:
         echo(info_lines(described))
 

@@ -7,11 +7,10 @@ from contextlib import contextmanager
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TimeRemainingColumn
 
 from flames import training
-from flames.cli._console import say, tables
-from flames.cli._options import JsonOptions, QuietOptions
+from flames.cli._console import JsonOptions, QuietOptions, progress_bar, say, tables
 from flames.records import dump_line
 from flames.scorers.labelled import LabelOptions
 from flames.training import SplitOptions, TrainFiles, TrainOptions
@@ -70,7 +69,6 @@ def import_scorer(options: ImportOptions, quiet: QuietOptions) -> None:
 @contextmanager
 def _progress(quiet: bool, *, log: bool = False) -> Iterator[Callable[[str, float], None]]:
     """Shows a bar on a terminal; with `log` a line for each tenth elsewhere."""
-    console = Console(stderr=True)
     printed: set[tuple[str, int]] = set()
 
     def report(what: str, share: float) -> None:
@@ -79,10 +77,10 @@ def _progress(quiet: bool, *, log: bool = False) -> Iterator[Callable[[str, floa
             printed.add(step)
             say(f"{what}: {share:.0%}")
 
-    if quiet or not console.is_terminal:
-        yield (lambda what, share: None) if quiet else report
-        return
     columns = ("{task.description}", BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with progress_bar(quiet, *columns) as bar:
+        if bar.disable:
+            yield (lambda what, share: None) if quiet else report
+            return
         task = bar.add_task("starting", total=1.0)
         yield lambda what, share: bar.update(task, description=what, completed=share)
