@@ -12,7 +12,6 @@ from flames.metrics.coefficients import (
     alpha_of,
     cohen_kappa,
     coincidences,
-    confusion_matrix,
     unit_agreement,
 )
 from flames.records import Verdict
@@ -78,7 +77,7 @@ def test_undefined_coefficients_are_none() -> None:
     assert cohen_kappa([3, _], [_, 1]) is None
     assert measure_agreement([]).overall.percent is None
     with pytest.raises(ValueError, match="none of the categories"):
-        confusion_matrix([3], [4], [3, 2, 1])
+        cohen_kappa([3], [4], categories=[3, 2, 1])
 
 
 def pairwise_alpha(table: np.ndarray, ordinal: bool) -> float | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from flames.metrics.coefficients import alpha_of, coincidences, kappa_of, unit_agreement
+from flames.metrics.coefficients import Level, alpha_of, coincidences, kappa_of, unit_agreement
 from flames.metrics.intervals import PRIOR, draw_totals, percentile_interval, stream
 from flames.metrics.result import Estimate
 from flames.records import Frozen, Key, Verdict
@@ -107,28 +108,17 @@ class Ratings:
         return np.array(ids, dtype=np.int64)
 
 
-def rater_name(verdict: Verdict) -> str:
-    """Returns who gave a verdict: the annotator where there is one, or else the scorer."""
-    return verdict.annotator or verdict.scorer
-
-
-def ratings_of(
-    verdicts: Iterable[Verdict],
-    taxonomy: Taxonomy | None = None,
-    *,
-    rater: Callable[[Verdict], str] = rater_name,
-) -> dict[str, Ratings]:
+def ratings_of(verdicts: Iterable[Verdict], taxonomy: Taxonomy) -> dict[str, Ratings]:
     """Returns the scores of each dimension as a table; unscored verdicts are missing ratings.
 
     Where one rater gave several verdicts on a unit, the last one counts. The tables are in the
     taxonomy's order, all with the same raters.
     """
-    taxonomy = taxonomy or default_taxonomy()
     given: dict[str, dict[Key, dict[str, int]]] = {name: {} for name in taxonomy.names}
     raters: dict[str, int] = {}
     for verdict in verdicts:
         unit = given[taxonomy.dimension(verdict.dimension).name].setdefault(verdict.key, {})
-        name = rater(verdict)
+        name = verdict.annotator or verdict.scorer
         raters.setdefault(name, len(raters))
         if verdict.score is not None:
             unit[name] = verdict.score
@@ -150,18 +140,16 @@ def measure_agreement(
     verdicts: Iterable[Verdict],
     taxonomy: Taxonomy | None = None,
     *,
-    rater: Callable[[Verdict], str] = rater_name,
     seed: int = 0,
     resamples: int = 2_000,
 ) -> Agreement:
     """Measures the agreement of all raters, over all units and per dimension.
 
     Args:
-        verdicts: Of at least two raters on the same responses.
-        rater: What a verdict's rater is called: annotator, or else scorer.
+        verdicts: Of at least two raters (annotators, or else scorers) on the same responses.
         seed, resamples: Of the bootstrap.
     """
-    tables = ratings_of(verdicts, taxonomy, rater=rater)
+    tables = ratings_of(verdicts, taxonomy or default_taxonomy())
     raters = next((table.raters for table in tables.values()), ())
     categories = {category for table in tables.values() for category in table.categories}
     pooled = Ratings(
@@ -241,12 +229,12 @@ def _group(ratings: Ratings, name: str, seed: int, resamples: int) -> GroupAgree
     return result.model_copy(
         update={
             "percent": _estimate(float(agreement.mean()), draws[:, -2] / draws[:, -1], 100),
-            "alpha_nominal": _estimate(
-                float(alpha_of(total, "nominal")), alpha_of(matrices, "nominal")
-            ),
-            "alpha_ordinal": _estimate(
-                float(alpha_of(total, "ordinal")), alpha_of(matrices, "ordinal")
-            ),
+            **{
+                f"alpha_{level}": _estimate(
+                    float(alpha_of(total, level)), alpha_of(matrices, level)
+                )
+                for level in get_args(Level)
+            },
             "raters": tuple(filter(None, raters)),
             "pairs": tuple(filter(None, pairs)),
         }

@@ -72,25 +72,6 @@ def unit_agreement(codes: NDArray[np.int64], k: int) -> Array:
     return np.asarray(agreeing / np.maximum(ratings, 1))
 
 
-def confusion_matrix(
-    reference: ArrayLike, other: ArrayLike, categories: Sequence[float]
-) -> NDArray[np.int64]:
-    """Counts how often `reference` gave category i where `other` gave j, shape (K, K).
-
-    Ratings have shape (units,), NaN where missing; units that both rated are counted.
-    """
-    index = {category: i for i, category in enumerate(categories)}
-    table = np.zeros((len(index), len(index)), dtype=np.int64)
-    first, second = np.array(reference, dtype=float), np.array(other, dtype=float)
-    both = ~np.isnan(first) & ~np.isnan(second)
-    try:
-        for a, b in zip(first[both], second[both], strict=True):
-            table[index[a], index[b]] += 1
-    except KeyError:
-        raise ValueError("a rating is none of the categories") from None
-    return table
-
-
 def cohen_kappa(
     first: ArrayLike,
     second: ArrayLike,
@@ -114,6 +95,9 @@ def cohen_kappa(
     stacked = np.array([first, second], dtype=float)
     stacked = stacked[:, ~np.isnan(stacked).any(0)]
     levels = np.unique(stacked if categories is None else np.array(categories, dtype=float))
-    table = confusion_matrix(stacked[0], stacked[1], [float(level) for level in levels])
-    kappa = float(kappa_of(table.astype(float), weights))
+    if not np.isin(stacked, levels).all():
+        raise ValueError("a rating is none of the categories")
+    table = np.zeros((len(levels), len(levels)))
+    np.add.at(table, tuple(np.searchsorted(levels, stacked)), 1)
+    kappa = float(kappa_of(table, weights))
     return None if np.isnan(kappa) else kappa

@@ -309,15 +309,10 @@ def _human_rate(stratum: _Stratum, rate: float) -> Estimate:
 
 @dataclass(frozen=True)
 class Powered:
-    """A prediction-powered mean.
+    """A prediction-powered mean from labels of effective number `size` among `total` responses.
 
-    Args:
-        value: The estimate.
-        tuning: λ, for the mean over everything.
-        size: The labels' effective number.
-        total: The number of responses.
-        residual: The part of the variance that shrinks with the labels, times `size`.
-        floor: The part that only more responses would shrink.
+    `tuning` is λ. `residual / size` is the part of the variance that shrinks with the labels,
+    `floor` the part that only more responses would shrink.
     """
 
     value: float

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-def wilson(successes: float, n: float, *, confidence: float = 0.95) -> tuple[float, float]:
-    """Computes Wilson's score interval of a share (Wilson 1927; Newcombe 1998, method 3).
+def wilson(successes: float, n: float) -> tuple[float, float]:
+    """Computes Wilson's 95 % score interval of a share (Wilson 1927; Newcombe 1998, method 3).
 
     Args:
         successes: How many of `n` succeeded; any real number in [0, n].
@@ -37,7 +37,7 @@ def wilson(successes: float, n: float, *, confidence: float = 0.95) -> tuple[flo
         raise ValueError("successes must lie in [0, n], and n above 0")
     from scipy.special import ndtri  # only here: it takes longer to import than all the rest
 
-    z = float(ndtri(0.5 + confidence / 2))
+    z = float(ndtri(0.975))
     share = successes / n
     centre = share + z * z / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -120,11 +120,9 @@ def draw_counted(
     return np.asarray(rng.standard_gamma(shapes, size=(resamples, len(shapes))) @ rows)
 
 
-def percentile_interval(
-    draws: Array, value: float, *, confidence: float = 0.95
-) -> tuple[float, float]:
-    """Returns the equal-tailed interval of the draws, widened to hold the estimate."""
-    tail = (1 - confidence) / 2
+def percentile_interval(draws: Array, value: float) -> tuple[float, float]:
+    """Returns the equal-tailed 95 % interval of the draws, widened to hold the estimate."""
+    tail = (1 - 0.95) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     return min(float(low), value), max(float(high), value)
 
