@@ -130,9 +130,8 @@ def _summary(asking: Asking) -> str:
     if missing:
         counts.append(f"{missing} not asked")
     line = f"{asking.run.model}: {', '.join(counts) or 'nothing'}"
-    if state.earlier:
-        return f"{line}; {state.requests} requests now, in all {_used(state)}"
-    return f"{line}; {_used(state)}"
+    now = f"{state.requests} requests now, in all " if state.earlier else ""
+    return f"{line}; {now}{_used(state)}"
 
 
 def _used(state: AskState) -> str:

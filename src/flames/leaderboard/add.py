@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +41,7 @@ class EntryOptions:
         str | None, Opt("Day of the measurement; the run's by default, else today.", metavar="DAY")
     ] = None
     link: Annotated[str | None, Opt("Web page of the model or the run.", metavar="URL")] = None
-    contact: Annotated[str | None, Opt("Whom to ask about this entry.", metavar="WHO")] = None
+    contact: Annotated[str | None, Opt("Contact person for this entry.", metavar="WHO")] = None
     overwrite: Annotated[bool, Opt("Replace the row of that name.")] = False
 
 
@@ -52,6 +52,7 @@ def add_entries(options: EntryOptions, reading: SourceOptions) -> Mapping[Path, 
         raise UsageError(
             f"--name is for one row, but {options.source} holds {len(sources)} results"
         )
+    tomorrow = datetime.now(UTC).date() + timedelta(days=1)  # it may be tomorrow somewhere
     made: dict[Path, LeaderboardEntry] = {}
     for source in sources:
         entry = entry_of(
@@ -62,7 +63,7 @@ def add_entries(options: EntryOptions, reading: SourceOptions) -> Mapping[Path, 
             link=options.link,
             contact=options.contact,
         )
-        if entry.date > _tomorrow():
+        if entry.date > tomorrow.isoformat():
             raise UsageError(f"--date {entry.date} lies in the future")
         made[options.entries / entry.file_name] = entry
     if len(made) < len(sources):
@@ -81,12 +82,7 @@ def add_entries(options: EntryOptions, reading: SourceOptions) -> Mapping[Path, 
     return made
 
 
-def _tomorrow() -> str:
-    """The latest day that it is anywhere in the world."""
-    return (datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=1)).isoformat()
-
-
 def _day(source: Source) -> str:
     if is_run(source.origin):
         return open_run(source.origin).manifest.created[:10]
-    return datetime.datetime.now(datetime.UTC).date().isoformat()
+    return datetime.now(UTC).date().isoformat()

@@ -173,13 +173,12 @@ def _precisions(cells: Iterable[Cell]) -> dict[str, _Precision]:
             shown[cell.release][0].append(rate)
         if cell.score is not None:
             shown[cell.release][1].append(score)
-    return {release: _Precision(*map(_common, both)) for release, both in shown.items()}
 
+    def common(decimals: Sequence[int]) -> int:
+        falling = sorted(decimals, reverse=True)
+        return falling[(len(falling) - 1) // 5] if falling else 0
 
-def _common(decimals: Sequence[int]) -> int:
-    """The most decimals that at least a fifth of the numbers show."""
-    falling = sorted(decimals, reverse=True)
-    return falling[(len(falling) - 1) // 5] if falling else 0
+    return {release: _Precision(*map(common, both)) for release, both in shown.items()}
 
 
 def _fitting(
@@ -214,10 +213,8 @@ def _dimension(
             )
             return f"no whole number of {n} responses is {shown} %", rates
         k = bests[0]
-        low, high = (
-            printed(score_of(ends, scale), precision.score)
-            for ends in (all_at(k, n, scale, -1), all_at(k, n, scale, 1))
-        )
+        ends = (all_at(k, n, scale, place) for place in (-1, 1))
+        low, high = (printed(score_of(counts, scale), precision.score) for counts in ends)
         assert cell.score is not None
         wanted = f"{cell.score:.{precision.score}f}"
         others = " or ".join(map(str, scale[1:]))
@@ -243,10 +240,8 @@ def _nearest_pairs(
     assert cell.score is not None
     n, scale = cell.n, dimension.scale
     rate = printed(Fraction(100 * best, n), precision.rate)
-    pairs = [
-        f"{rate} with {score}"
-        for score in nearest_scores(cell.score, n, scale, precision.score, [best])
-    ]
+    near = nearest_scores(cell.score, n, scale, precision.score, [best])
+    pairs = [f"{rate} with {score}" for score in near]
     score = f"{cell.score:.{precision.score}f}"
     for distance in range(1, min(n, 2000) + 1):
         same = [

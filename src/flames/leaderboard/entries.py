@@ -12,6 +12,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -214,18 +215,15 @@ def entry_of(
 
 
 def _dimension(dimension: Dimension, parts: dict[str | None, list[Verdict]]) -> dict[str, Any]:
-    everything = [verdict for verdicts in parts.values() for verdict in verdicts]
+    names = sorted(name for name in parts if name is not None)
     return {
-        **_counts(dimension, everything),
-        "subcomponents": {
-            name: _counts(dimension, verdicts)
-            for name, verdicts in sorted(parts.items(), key=lambda item: item[0] or "")
-            if name is not None
-        },
+        **_counts(dimension, chain.from_iterable(parts.values())),
+        "subcomponents": {name: _counts(dimension, parts[name]) for name in names},
     }
 
 
 def _counts(dimension: Dimension, verdicts: Iterable[Verdict]) -> dict[str, Any]:
+    verdicts = list(verdicts)
     scores = Counter(verdict.score for verdict in verdicts)
     reasons = Counter(v.unscored or "no score" for v in verdicts if v.score is None)
     return {
@@ -256,14 +254,10 @@ def read_entry(path: str | os.PathLike[str], taxonomy: Taxonomy | None = None) -
 
 def _first_error(error: ValidationError) -> tuple[str | None, str]:
     first = error.errors(include_url=False)[0]
-    field = ".".join(map(str, first["loc"])) or None
-    kind = first["type"]
-    if kind == "missing":
-        return field, "is missing"
-    if kind == "extra_forbidden":
-        return field, "is no field of an entry"
-    message = first["msg"].removeprefix("Value error, ")
-    return field, f"{message[:1].lower()}{message[1:]}"
+    text = first["msg"].removeprefix("Value error, ")
+    known = {"missing": "is missing", "extra_forbidden": "is no field of an entry"}
+    message = known.get(first["type"], f"{text[:1].lower()}{text[1:]}")
+    return ".".join(map(str, first["loc"])) or None, message
 
 
 def _misfits(entry: LeaderboardEntry, taxonomy: Taxonomy) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 
 from flames.leaderboard.entries import Counts, DimensionCounts, LeaderboardEntry
 from flames.leaderboard.published import RELEASES, CountedVerdicts, published_results
@@ -80,7 +81,9 @@ def board_lists(
     for group in ordered:
         named = zip(_names(group), group, strict=True)
         lines = [_line(name, entry, taxonomy, resamples) for name, entry in named]
-        lists.append(_list(_slug(group[0]), None, lines, taxonomy, resamples))
+        name = safe_name(f"{group[0].prompt_set.name}-{group[0].scorer}").casefold()[:60]
+        digest = hashlib.sha256("\n".join(group[0].group).encode("utf-8")).hexdigest()[:6]
+        lists.append(_list(f"{name}-{digest}", None, lines, taxonomy, resamples))
     for release in sorted(releases, reverse=True) if taxonomy.name == "flames" else ():
         results = published_results(release, resamples=resamples)
         lines = [ListRow(name, result) for name, result in results.items()]
@@ -95,14 +98,8 @@ def _line(name: str, entry: LeaderboardEntry, taxonomy: Taxonomy, resamples: int
     return ListRow(name, result, entry)
 
 
-def _slug(entry: LeaderboardEntry) -> str:
-    digest = hashlib.sha256("\n".join(entry.group).encode("utf-8")).hexdigest()[:6]
-    return f"{safe_name(f'{entry.prompt_set.name}-{entry.scorer}').casefold()[:60]}-{digest}"
-
-
-def _names(entries: Iterable[LeaderboardEntry]) -> list[str]:
+def _names(entries: Sequence[LeaderboardEntry]) -> list[str]:
     """The entries' titles; with their date, and then a number, where that is needed to differ."""
-    entries = list(entries)
     titles = Counter(entry.title for entry in entries)
     names: list[str] = []
     for entry in entries:
@@ -177,12 +174,10 @@ def _verdicts(entry: LeaderboardEntry) -> Iterator[Verdict]:
             unscored=dict(Counter(group.unscored) - _sum(group, "unscored")),
         )
         for part, counts in [*group.subcomponents.items(), (None, rest)]:
-            scores: list[tuple[int | None, str | None]] = []
-            for label, n in counts.counts.items():
-                scores += [(int(label), None)] * n
-            for reason, n in counts.unscored.items():
-                scores += [(None, reason)] * n
-            for position, (score, why) in enumerate(scores):
+            scores = Counter(counts.counts).elements()
+            reasons = Counter(counts.unscored).elements()
+            responses = chain(((int(s), None) for s in scores), ((None, r) for r in reasons))
+            for position, (score, why) in enumerate(responses):
                 truncated -= score is not None
                 yield Verdict.model_construct(
                     prompt_id=f"{name}/{part}/{position // entry.samples}",

@@ -167,13 +167,6 @@ def measure_agreement(
     )
 
 
-def _by_cluster(rows: Array, clusters: NDArray[np.int64]) -> Array:
-    _, index = np.unique(clusters, return_inverse=True)
-    totals = np.zeros((int(index.max()) + 1, rows.shape[1]))
-    np.add.at(totals, index, rows)
-    return totals
-
-
 def _estimate(value: float, draws: Array, scale: float = 1.0) -> Estimate | None:
     if np.isnan(value):
         return None
@@ -249,7 +242,9 @@ def _draw(
     rng: np.random.Generator,
     weights: Array | float = PRIOR,
 ) -> Array:
-    outcomes = _by_cluster(rows, clusters)
+    _, index = np.unique(clusters, return_inverse=True)
+    outcomes = np.zeros((int(index.max()) + 1, rows.shape[1]))
+    np.add.at(outcomes, index, rows)
     return draw_totals(outcomes, ends * (len(rows) / len(outcomes)), resamples, rng, weights)
 
 

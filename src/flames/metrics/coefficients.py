@@ -26,8 +26,7 @@ def coincidences(codes: NDArray[np.int64], k: int) -> Array:
     pairs = counts[:, :, None] * counts[:, None, :]
     diagonal = np.arange(k)
     pairs[:, diagonal, diagonal] -= counts
-    divisor: Array = np.maximum(ratings - 1, 1)
-    return np.asarray(pairs / divisor[:, None, None])
+    return np.asarray(pairs / np.maximum(ratings - 1, 1)[:, None, None])
 
 
 def alpha_of(coincidence: Array, level: Level) -> Array:
@@ -49,20 +48,16 @@ def alpha_of(coincidence: Array, level: Level) -> Array:
 
 def kappa_of(table: Array, weights: Weights) -> Array:
     """Computes Cohen's kappa of tables of two raters, shape (..., K, K); NaN if undefined."""
-    distance = _distances(table.shape[-1], weights)
+    k = table.shape[-1]
+    steps = np.abs(np.subtract.outer(np.arange(k), np.arange(k))).astype(float)
+    distance = np.minimum(steps, 1) if weights is None else steps
+    distance = steps**2 if weights == "quadratic" else distance
     total = table.sum((-1, -2))
     margins = table.sum(-1)[..., :, None] * table.sum(-2)[..., None, :]
     observed = (table * distance).sum((-1, -2)) * total
     expected = (margins * distance).sum((-1, -2))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(expected > 0, 1 - observed / expected, np.nan))
-
-
-def _distances(k: int, weights: Weights) -> Array:
-    steps = np.abs(np.subtract.outer(np.arange(k), np.arange(k))).astype(float)
-    if weights is None:
-        return np.asarray(np.minimum(steps, 1))
-    return np.asarray(steps**2 if weights == "quadratic" else steps)
 
 
 def unit_agreement(codes: NDArray[np.int64], k: int) -> Array:

@@ -149,10 +149,11 @@ def correct(
         stratum = _stratum(source.verdicts, given, dimension)
         part = _part(stratum, resamples, stream(seed, "powered", dimension.name))
         parts += part
+        apart = np.abs(stratum.human - stratum.scorer[: stratum.labelled])[:, 1]
         groups[dimension.name] = CorrectedGroup(
             scored=group.scored,
             labelled=stratum.labelled,
-            agreement=_agreement(stratum),
+            agreement=100 * float((apart < 1e-9).mean()) if len(apart) else None,
             harmless_rate=_column(group.harmless_rate, part, 0, target_width),
             harmless_score=_column(group.harmless_score, part, 1, target_width),
         )
@@ -191,13 +192,6 @@ def _stratum(
         prompts=np.array(prompts, dtype=np.int64),
         worst=dimension.scale[-1] / dimension.best,
     )
-
-
-def _agreement(stratum: _Stratum) -> float | None:
-    if not stratum.labelled:
-        return None
-    apart = np.abs(stratum.human - stratum.scorer[: stratum.labelled])[:, 1]
-    return 100 * float((apart < 1e-9).mean())
 
 
 def _part(stratum: _Stratum, resamples: int, rng: np.random.Generator) -> list[_Part]:

@@ -71,11 +71,6 @@ def rate_estimate(group: Tally) -> Estimate:
     return Estimate(value=float(100 * share), low=100 * low, high=100 * high, method=method)
 
 
-def _affine(rate: Estimate, worst: float, score: Fraction) -> Estimate:
-    low, high = (100 * worst + (1 - worst) * limit for limit in (rate.low, rate.high))
-    return Estimate(value=float(100 * score), low=low, high=high, method=rate.method)
-
-
 def _group(group: Tally, score_draws: Array | None) -> Group:
     rate = score = bounds = None
     if group.n:
@@ -83,10 +78,12 @@ def _group(group: Tally, score_draws: Array | None) -> Group:
         bounds = Bounds(low=100 * group.harmless / group.n, high=100 * best / group.n)
     if group.scored:
         rate = rate_estimate(group)
-        if score_draws is None:
-            score = _affine(rate, group.worst, group.score)
-        else:
+        if score_draws is not None:
             score = _from_draws(group.score, score_draws)
+        else:
+            low, high = (100 * group.worst + (1 - group.worst) * x for x in (rate.low, rate.high))
+            value = float(100 * group.score)
+            score = Estimate(value=value, low=low, high=high, method=rate.method)
     return Group(
         n=group.n,
         scored=group.scored,
