@@ -87,7 +87,7 @@ def help_of(path: str) -> str:
 
 
 class LazyGroup(TyperGroup):
-    """A group whose help is written from texts; a command is imported when it is used."""
+    """A group of commands with a stored help text for each; imports a command on use."""
 
     def __init__(self, path: str = "", table: Mapping[str, Any] = COMMANDS, **given: Any) -> None:
         super().__init__(**given)

@@ -1,4 +1,4 @@
-"""The message for an unforeseen exception: whose fault it is, and the traceback."""
+"""The message for an unforeseen exception: the package at fault, and the traceback."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def report_crash(error: Exception, argv: Sequence[str]) -> int:
 
 
 def _plugin(error: Exception) -> Distribution | None:
-    """Finds the installed package whose scorer or model raised it."""
+    """Finds the plugin package that raised it, by the modules in the traceback."""
     frames = traceback.walk_tb(error.__traceback__)
     passed = {str(frame.f_globals.get("__name__")).partition(".")[0] for frame, _ in frames}
     for group in ("flames.scorers", "flames.models"):

@@ -22,7 +22,7 @@ _COMMA = re.compile("[,，、]")
 def build_command(name: str, function: Callable[..., Any]) -> Any:
     """Builds the command that calls a function.
 
-    A parameter whose type is an options class becomes one flag per field, and the function gets
+    A parameter of an options class becomes one flag per field, and the function gets
     an instance of the class. Two classes that declare the same flag share it. Other parameters
     are declared as typer declares them. The function's docstring is the help.
 
@@ -38,7 +38,7 @@ def build_command(name: str, function: Callable[..., Any]) -> Any:
 
 
 class _PlainArgument(TyperArgument):
-    """An argument whose metavar stands in the help as it was given, without `{…}` and `<str>`."""
+    """An argument that shows its metavar as given, without `{…}` and `<str>`."""
 
     def _usage_display_name(self) -> str:
         name = self.display_name_raw + ("..." if self.nargs != 1 else "")

@@ -69,7 +69,7 @@ def rank_models(
     Args:
         results: Results by the name that each is to go by.
         dimension: Rank by this one alone.
-        seed, resamples: Of the bootstrap.
+        seed, resamples: Seed and size of the bootstrap.
     """
     taxonomy = taxonomy or default_taxonomy()
     chosen = taxonomy.dimensions if dimension is None else (taxonomy.dimension(dimension),)
@@ -169,7 +169,7 @@ def _pairwise(values: Sequence[float], draws: Array) -> list[list[float]]:
 
 
 def _letters(p: Sequence[Sequence[float]]) -> list[str]:
-    """A letter for every longest run of neighbours none of whose pairs differ."""
+    """Gives one letter to each longest run of neighbours in which no pair differs."""
     n = len(p)
     runs: list[tuple[int, int]] = []
     for start in range(n):

@@ -48,7 +48,7 @@ def read_table(
 
     Args:
         path: Columns `model`, `dimension`, `harmless_rate_pct` and `harmless_score`, `n`, and
-            perhaps `release`.
+            optionally `release`.
         sizes: Prompts per dimension, where a row gives no `n`.
         mapping: Our column name → the file's.
     """

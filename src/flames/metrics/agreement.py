@@ -147,7 +147,7 @@ def measure_agreement(
 
     Args:
         verdicts: Of at least two raters (annotators, or else scorers) on the same responses.
-        seed, resamples: Of the bootstrap.
+        seed, resamples: Seed and size of the bootstrap.
     """
     tables = ratings_of(verdicts, taxonomy or default_taxonomy())
     raters = next((table.raters for table in tables.values()), ())

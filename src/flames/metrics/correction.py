@@ -129,7 +129,7 @@ def correct(
         random_sample: The labels are a simple random sample; no probabilities are needed.
         target_width: Also estimate how many more labels would make the corrected intervals
             this wide, in points.
-        seed, resamples: Of the bootstrap.
+        seed, resamples: Seed and size of the bootstrap.
 
     Raises:
         InputError: A label has no probability or an impossible one, or is of another dimension

@@ -19,11 +19,11 @@ class Correctable(Measurable, Protocol):
 
     @property
     def responses(self) -> Mapping[Key, Response]:
-        """The responses by key, as far as their text is known."""
+        """The responses with a known text, by key."""
 
     @property
     def prompts(self) -> Mapping[str, Prompt]:
-        """The prompts whose text is known, by id."""
+        """The prompts with a known text, by id."""
 
 
 class LabelUse(Frozen):

@@ -96,7 +96,7 @@ def draw_totals(
         outcomes: One row per prompt, shape (prompts, columns); several responses to a prompt are
             summed up in its row.
         ends: The pseudo-prompts, shape (ends, columns), in the same units.
-        weights: Of the pseudo-prompts, one for all or shape (ends,).
+        weights: Weights of the pseudo-prompts, one for all or shape (ends,).
 
     Returns:
         Totals, shape (resamples, columns). Divide one column by another for a share or a mean.
