@@ -12,11 +12,11 @@ from flames.cli._console import JsonOptions, echo, present, show
 from flames.errors import UsageError
 from flames.options import SeedOptions
 from flames.prompts.check import check_prompts, count_prompts
-from flames.prompts.sets import KNOWN_SETS, SampleOptions, fetch_prompts, load_prompts
+from flames.prompts.sets import KNOWN_SETS, PromptSet, SampleOptions, fetch_prompts, load_prompts
 from flames.records import dump_line
 from flames.reports.tables import Table
 from flames.storage.record_files import FileOptions
-from flames.taxonomy import load_taxonomy
+from flames.taxonomy import Taxonomy, load_taxonomy
 from flames.text import for_terminal, shorten
 
 SetArgument = Annotated[
@@ -68,15 +68,7 @@ def show_prompts(
     ] = None,
 ) -> None:
     """Show the prompts of a set; --json prints them as JSON Lines, which can be used as a file."""
-    taxonomy = load_taxonomy(files.taxonomy)
-    found = load_prompts(
-        prompts,
-        taxonomy=taxonomy,
-        mapping=files.mapping,
-        encoding=files.encoding,
-        limit=sample.limit,
-        seed=seed.seed,
-    )
+    taxonomy, found = _load(prompts, files, limit=sample.limit, seed=seed.seed)
     chosen = list(found.prompts)
     if ids:
         if unknown := [i for i in ids if i not in found.by_id]:
@@ -93,10 +85,15 @@ def show_prompts(
             echo((f"{prompt.id}  {' · '.join(filter(None, labels))}", f"  {prompt.text}"))
 
 
+def _load(prompts: str, files: FileOptions, **sample: Any) -> tuple[Taxonomy, PromptSet]:
+    taxonomy = load_taxonomy(files.taxonomy)
+    given = {"mapping": files.mapping, "encoding": files.encoding, **sample}
+    return taxonomy, load_prompts(prompts, taxonomy=taxonomy, **given)
+
+
 def stats(prompts: SetArgument, files: FileOptions, output: JsonOptions) -> None:
     """Count the prompts of a set by dimension, subcomponent and technique."""
-    taxonomy = load_taxonomy(files.taxonomy)
-    found = load_prompts(prompts, taxonomy=taxonomy, mapping=files.mapping, encoding=files.encoding)
+    taxonomy, found = _load(prompts, files)
     counts = count_prompts(found, taxonomy)
     if output.json:
         typer.echo(dump_line(counts))

@@ -85,10 +85,10 @@ def attack_table(
             set is another column. Two of a model in one column need names of their own.
         release: The published table to include; None for none.
     """
-    cells: dict[tuple[str, AttackSet], AttackCell] = {}
-    for name, n, value in _PAPER_FIGURES:
-        column = AttackSet(name, n, PAPER, "published")
-        cells[_PAPER_MODEL, column] = AttackCell(value)
+    cells = {
+        (_PAPER_MODEL, AttackSet(name, n, PAPER, "published")): AttackCell(value)
+        for name, n, value in _PAPER_FIGURES
+    }
     if release is not None:
         results = published_results(release, resamples=resamples)
         first = next(iter(results.values()))
