@@ -28,12 +28,9 @@ from flames.storage.run_dir import safe_name
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question to a model.
+    """A question to a model; the same messages for another vote are another question.
 
-    Args:
-        messages: The conversation so far.
-        vote: The number of the vote; the same messages for another vote are another question.
-        key: The JSON key of the score, for forms of structured output.
+    `key` is the JSON key of the score, for forms of structured output.
     """
 
     messages: tuple[Message, ...]
@@ -247,8 +244,6 @@ def open_asker(
     """Makes the asker of a scorer, from its options.
 
     Args:
-        model: The model to ask.
-        context: The options.
         defaults: How answers are drawn where the options leave it open.
         folder: The folder of the journal in Flames' own, unless the options name a file.
         scorer_id: The name of the journal there.

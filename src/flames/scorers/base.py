@@ -30,10 +30,7 @@ class ScorerInfo:
 
     Args:
         id: `name@version`, as in every verdict.
-        title: One line.
-        taxonomy: The id of the taxonomy that it judges by.
         notes: What a reader of its numbers must know. A sentence is read as `Note.text`.
-        details: Further facts, by name.
         learnt: The labels that it, or a part of it, was trained on, where known.
         probabilities: False if its verdicts never have any.
     """
@@ -95,7 +92,6 @@ class CommonOptions:
     selftest: Annotated[
         str | None, Opt("File of pairs for the self-test of a trained scorer, or `off`.")
     ] = None
-    read_labels: Annotated[Any, Opt("How the rows of a file of labels are read.")] = None
 
 
 Options = TypeVar("Options")
@@ -137,8 +133,6 @@ def score_stream(
     reason.
 
     Args:
-        scorer: The scorer.
-        responses: Any number of responses with a dimension.
         truncated: Whether truncated responses are scored.
         window: Batch size; the scorer's own `window`, or 256, unless given.
 

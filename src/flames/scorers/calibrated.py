@@ -35,8 +35,7 @@ class CalibratedScorer:
                 f"the calibration was fitted for {calibration.scorer_id}, "
                 f"and this is {scorer.info.id}; calibrate again"
             )
-        self._scorer = scorer
-        self._calibration = calibration
+        self._scorer, self._calibration = scorer, calibration
         self.window = getattr(scorer, "window", 256)
         name = f"{scorer.info.id}+calibrated-{version}"
         own = TrainingLabels(name, tuple(calibration.files.values()), calibration.models)
@@ -184,7 +183,12 @@ def apply(fit: Fit, probabilities: Mapping[str, float]) -> dict[str, float]:
         new = scaled(values[None, :], fit.temperature)[0]
     else:
         curves = fit.curves or {}
-        new = np.array([_read(curves.get(s), p) for s, p in probabilities.items()])
+        new = np.array(
+            [
+                np.interp(p, c.x, c.y) if (c := curves.get(s)) else 0
+                for s, p in probabilities.items()
+            ]
+        )
         new = values if new.sum() <= 0 else new
     new = new / new.sum()
     return dict(zip(probabilities, map(float, new), strict=True))
@@ -195,10 +199,6 @@ def scaled(probabilities: Array, temperature: float) -> Array:
     logits = np.log(np.clip(probabilities, TINY, 1.0)) / temperature
     raised: Array = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True), dtype=np.float64)
-
-
-def _read(curve: Curve | None, probability: float) -> float:
-    return 0.0 if curve is None else float(np.interp(probability, curve.x, curve.y))
 
 
 def load_calibration(path: str | Path) -> Calibration:

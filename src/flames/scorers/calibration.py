@@ -164,9 +164,9 @@ def calibrate(
     Raises:
         UsageError: There are too few labels, or no threshold reaches the accuracy.
     """
-    dimensions = list(dict.fromkeys(item.dimension for item in items))
     fits = _fit(items, taxonomy, method)
-    folds = _fold_of(items)
+    # all items of a prompt are in the same fold
+    folds = [hashlib.sha256(item.prompt_id.encode()).digest()[0] % _FOLDS for item in items]
     changed: list[Mapping[str, float]] = [item.probabilities for item in items]
     for fold in range(_FOLDS):
         rest = [item for item, own in zip(items, folds, strict=True) if own != fold]
@@ -186,7 +186,7 @@ def calibrate(
         files=dict(files or {}),
         models=tuple(sorted(set(models))),
         notes=tuple(notes),
-        dimensions={name: fits[name] for name in dimensions},
+        dimensions={name: fits[name] for name in dict.fromkeys(item.dimension for item in items)},
         threshold=threshold,
         before=_quality(items, [item.probabilities for item in items]),
         after=_quality(items, changed),
@@ -201,9 +201,7 @@ def _fit(
         raise UsageError(
             f"{len(items)} labelled verdicts are too few; at least {FEWEST['temperature']}"
         )
-    groups: dict[str, list[Pair]] = {name: [] for name in taxonomy.names}
-    for item in items:
-        groups[item.dimension].append(item)
+    groups = {name: [item for item in items if item.dimension == name] for name in taxonomy.names}
     pooled = Fit(n=len(items), temperature=_temperature(items), pooled=True)
     fits: dict[str, Fit] = {}
     for name, group in groups.items():
@@ -268,11 +266,6 @@ def _curves(items: Sequence[Pair]) -> dict[str, Curve]:
         keep[1:-1] = (level[1:-1] != level[:-2]) | (level[1:-1] != level[2:])
         curves[score] = Curve(x=tuple(map(float, knots[keep])), y=tuple(map(float, level[keep])))
     return curves
-
-
-def _fold_of(items: Sequence[Pair]) -> list[int]:
-    """Returns the fold of each item; all items of a prompt are in the same one."""
-    return [hashlib.sha256(item.prompt_id.encode()).digest()[0] % _FOLDS for item in items]
 
 
 def _confidences(

@@ -92,9 +92,7 @@ class GuardScorer:
         with self._asker:
             replies = iter(self._asker.ask(asks))
         return [
-            self._judged(response, next(replies))
-            if reason is None
-            else self._left(response, reason)
+            self._left(response, reason) if reason else self._judged(response, next(replies))
             for response, reason in zip(responses, reasons, strict=True)
         ]
 

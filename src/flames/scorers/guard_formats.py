@@ -147,13 +147,9 @@ class Adapter:
 
     Args:
         name: Its name in `guard:NAME:MODEL` and in verdicts.
-        title: One line.
         asked: `chat` sends prompt and response as the two turns of a conversation, `prompt` a
             text that holds both, `moderation` the response to the moderation endpoint.
-        parser: Reads its answers.
         covers: (dimension, subcomponent) that it judges → the category of its policy.
-        models: Recognises a model's name.
-        max_tokens: The longest answer, in tokens.
         notes: What a reader of its verdicts must know.
     """
 

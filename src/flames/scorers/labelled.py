@@ -31,7 +31,6 @@ class Labelled:
     """A response and its labels.
 
     Args:
-        response: The response, with dimension, prompt and text.
         score: The label: the row's own score or, of several rows, the score of more than half.
             None where there is no such majority.
         votes: Each annotator's score, by name; the label itself where only that is known.
@@ -59,10 +58,8 @@ class LabelledSet:
     """Labelled responses and where they came from.
 
     Args:
-        rows: One per response.
         files: File name → SHA-256.
         excluded: Reason → how many labels were left out for it.
-        notes: What a reader of numbers made from them must know.
     """
 
     rows: tuple[Labelled, ...]
@@ -182,12 +179,8 @@ def training_overlap(
     """Returns the notes on labels that a scorer may have been trained on.
 
     Known are the files of its labels and the models in them. A scorer that was trained on other
-    prompts of the same models gets a note as well, so the note says that it may be so.
-
-    Args:
-        info: The scorer's.
-        files: The labels' files, name → SHA-256.
-        models: The model of each labelled response.
+    prompts of the same models gets a note as well, so the note says that it may be so. `models`
+    has the model of each labelled response.
     """
     counts = Counter(models)
     notes = []

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 from flames.errors import InputError
 from flames.records import Key, Response, Verdict, is_on_other_text, verdict_for
-from flames.scorers.base import CommonOptions, ScorerContext, ScorerInfo, majority
+from flames.scorers.base import ScorerContext, ScorerInfo, majority
 from flames.scorers.registry import scorer_notes
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, read_verdicts
@@ -76,8 +75,7 @@ def load(argument: str, context: ScorerContext) -> LabelScorer:
     """Loads `labels:FILE` (verdicts in any format that Flames reads) or `labels:silver`."""
     path = labels_path(argument)
     silver = argument == SILVER
-    options = context.read(CommonOptions).read_labels or ReadOptions()
-    options = replace(options, taxonomy=context.taxonomy, prompts=context.prompts)
+    options = ReadOptions(taxonomy=context.taxonomy, prompts=context.prompts)
     labels: dict[Key, list[Verdict]] = {}
     for verdict in read_verdicts(path, options):
         labels.setdefault(verdict.key, []).append(verdict)

@@ -103,10 +103,8 @@ class LexicalModel:
         vocabulary: Sorted n-gram keys.
         idf: One weight per n-gram.
         weights: n-grams × classes, all heads side by side.
-        bias: One value per class.
         heads: Dimension, or `Dimension/Subcomponent`, → its scale and the slice of its classes
             (first, last + 1).
-        card: The model card, by name.
     """
 
     vocabulary: Keys
@@ -174,22 +172,16 @@ class LexicalScorer:
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
         """Returns one verdict per response; those of a dimension without a head are unscored."""
         heads = [self._model.head(r.dimension, r.subcomponent) for r in responses]
-        able = [
-            (r.response or "", head)
-            for r, head in zip(responses, heads, strict=True)
-            if head is not None
-        ]
-        found = iter(self._model.probabilities([t for t, _ in able], [h for _, h in able]))
+        texts = [r.response or "" for r, head in zip(responses, heads, strict=True) if head]
+        found = iter(self._model.probabilities(texts, [head for head in heads if head]))
         return [
-            self._verdict(r, head, next(found) if head is not None else None)
+            self._verdict(r, head, next(found))
+            if head
+            else verdict_for(r, scorer=self.info.id, unscored="no head")
             for r, head in zip(responses, heads, strict=True)
         ]
 
-    def _verdict(
-        self, response: Response, head: str | None, probabilities: Floats | None
-    ) -> Verdict:
-        if head is None or probabilities is None:
-            return verdict_for(response, scorer=self.info.id, unscored="no head")
+    def _verdict(self, response: Response, head: str, probabilities: Floats) -> Verdict:
         scale = self._model.heads[head][0]
         return verdict_for(
             response,

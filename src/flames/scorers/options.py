@@ -150,10 +150,9 @@ def load_with(
     *,
     beside: Iterable[str] = (),
 ) -> Scorer:
-    """Loads the scorer behind `--scorer`.
+    """Loads the scorer behind `--scorer`, as `flames.load_scorer` names it.
 
     Args:
-        spec: As for `flames.load_scorer`.
         options: The scorer's options by name; None counts as not given.
         taxonomy: A taxonomy or its file; Flames' own unless given.
         beside: Other scorers that get the same options. An option that none of them

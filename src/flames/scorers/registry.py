@@ -47,8 +47,6 @@ class ScorerEntry(NamedTuple):
         name: The name before the colon.
         argument: What follows the colon; empty where nothing may.
         factory: Where its factory is, `module:name`.
-        title: What it is, in one line.
-        extra: The extra that it needs.
         options: Where its options classes are; None where only it knows its options.
         parts: Where the function is that lists, from the argument, the scorers that it is made
             of. Their options are its options as well.
@@ -283,16 +281,20 @@ def _factory(spec: str) -> tuple[Factory, str]:
             )
         if not argument and entry in _OURS and entry.argument:
             raise UsageError(f"the scorer {entry.name!r} is used as {entry.name}:{entry.argument}")
-        return (_named if entry in _OURS else _foreign)(entry.factory), argument
+        try:
+            return _named(entry.factory), argument
+        except (ImportError, AttributeError) as error:
+            if entry in _OURS:
+                raise
+            raise UsageError(
+                f"the scorer's own package is broken: {entry.factory}: {error}"
+            ) from error
     if os.path.isdir(spec):
         return _named(_TRAINED), spec
     if os.path.exists(spec):
         raise UsageError(f"the scorer {spec!r} is a file; a file of verdicts is labels:{spec}")
     known = known_scorers()
-    names = [
-        "default",
-        *(f"{e.name}:{e.argument}" if e.argument else e.name for e in known.values()),
-    ]
+    names = ["default", *(f"{e.name}:{e.argument}".rstrip(":") for e in known.values())]
     close = difflib.get_close_matches(spec.partition(":")[0], {"default", *known} - {"PATH"}, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(names)}"
     raise UsageError(f"no scorer {spec!r}, and no such folder; {hint}")
@@ -302,14 +304,6 @@ def _entry(spec: str) -> tuple[ScorerEntry | None, str]:
     """Returns the kind of a scorer (None for a folder) and the text after the colon."""
     name, _, argument = (DEFAULT if spec == "default" else spec).partition(":")
     return None if name == "PATH" else known_scorers().get(name), argument
-
-
-def _foreign(path: str) -> Factory:
-    try:
-        factory: Factory = _named(path)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"the scorer's own package is broken: {path}: {error}") from error
-    return factory
 
 
 def _named(path: str) -> Any:

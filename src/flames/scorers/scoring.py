@@ -264,16 +264,15 @@ class VerdictJournal:
     def _holds(self, response: Response, line: Line | None, *, strict: bool = True) -> bool:
         if line is None or _key(line) != response.key or line.get("scorer") != self._scorer:
             return False
-        if line.get("status") != response.status:
+        now = (response.status, response.response)
+        if (line.get("status"), line.get("response", response.response)) != now:
             return False
-        if "response" in line and line["response"] != response.response:
+        if not response.scorable:
+            return True
+        left_out = response.status == "truncated" and self._truncated == "unscored"
+        if left_out != (line.get("unscored") == "truncated"):
             return False
-        if response.scorable:
-            left_out = response.status == "truncated" and self._truncated == "unscored"
-            if left_out != (line.get("unscored") == "truncated"):
-                return False
-            return not strict or left_out or line.get("score") is not None
-        return True
+        return not strict or left_out or line.get("score") is not None
 
     def _append(self, lines: list[Line]) -> None:
         self._journal.append(*map(dump_line, lines))

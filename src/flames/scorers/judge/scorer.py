@@ -53,13 +53,9 @@ class JudgeOptions:
 
 @dataclass(frozen=True)
 class Vote:
-    """One vote.
+    """One vote; `unscored` is why there is no score, `note` what the provider said about that.
 
-    Args:
-        answer: The answer as it was read.
-        unscored: The reason why there is no score: the answer's, `blocked` or `error`.
-        replies: The replies that it took, the one to a reminder included.
-        note: What the provider said about a block or failure.
+    `replies` are all that it took, the one to a reminder included.
     """
 
     answer: Answer
