@@ -73,7 +73,10 @@ class Asking:
         self.plan = plan
         self.run = run
         self.collector = Collector(
-            plan.model, sampling=plan.sampling, settings=settings, sending=self._count
+            plan.model,
+            sampling=plan.sampling,
+            settings=settings,
+            sending=lambda: self._requests.write(b"."),
         )
         self.counts: Counter[str] = Counter()
         self._sampling = without_secrets(self.collector.sampling.to_dict()) or None
@@ -96,9 +99,6 @@ class Asking:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    def _count(self) -> None:
-        self._requests.write(b".")
 
     def _count_earlier(self, response: Response) -> None:
         meter = self.collector.meter
@@ -273,15 +273,11 @@ def collect(
     stopped: OutsideError | None = None
     with Asking(plan, run, settings) as asking:
         try:
-            with (watch or _unwatched)(asking) as progress:
+            with nullcontext() if watch is None else watch(asking) as progress:
                 asking.ask(progress)
         except OutsideError as error:
             stopped = error
         return Asked(asking.run, asking.state, stopped)
-
-
-def _unwatched(asking: Asking) -> AbstractContextManager[None]:
-    return nullcontext()
 
 
 def ask(

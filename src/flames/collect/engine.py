@@ -6,11 +6,10 @@ The same engine collects responses and asks judges.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import signal
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
@@ -337,23 +336,15 @@ def _inside_a_loop() -> bool:
 
 
 async def _stoppable(work: Coroutine[Any, Any, T]) -> T:
-    with _cancelled_by(signal.SIGTERM):
-        return await work
-
-
-@contextlib.contextmanager
-def _cancelled_by(number: signal.Signals) -> Iterator[None]:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     ours = (
         threading.current_thread() is threading.main_thread()
-        and signal.getsignal(number) is signal.SIG_DFL
-        and task is not None
+        and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     )
     if not ours or task is None:
-        yield
-        return
-    loop.add_signal_handler(number, task.cancel)
+        return await work
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
     try:
-        yield
+        return await work
     finally:
-        loop.remove_signal_handler(number)
+        loop.remove_signal_handler(signal.SIGTERM)

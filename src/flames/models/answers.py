@@ -137,13 +137,10 @@ def classify_refusal(
     if meaning == "blocked":
         return Reply("blocked", finish_reason="content_filter", note=note)
     message = f"HTTP {status}: {note}" if status != 200 else f"the endpoint says: {note}"
-    if meaning == "unusable":
-        return EndpointUnusable(message)
-    if meaning == "slow down":
-        return RateLimited(message, retry_after=retry_after)
-    if meaning == "try again":
-        return TransientFailure(message, retry_after=retry_after)
-    return RequestRejected(message)
+    if meaning in ("slow down", "try again"):
+        retryable = RateLimited if meaning == "slow down" else TransientFailure
+        return retryable(message, retry_after=retry_after)
+    return EndpointUnusable(message) if meaning == "unusable" else RequestRejected(message)
 
 
 def _meaning(

@@ -172,29 +172,23 @@ class ChatModel(Protocol):
     @property
     def name(self) -> str:
         """The name that its responses are recorded under."""
-        ...
 
     @property
     def concurrency(self) -> int:
         """The default number of concurrent requests."""
-        ...
 
     @property
     def defaults(self) -> Sampling:
         """Its default sampling parameters."""
-        ...
 
     def describe(self) -> dict[str, Any]:
         """Describes it for a manifest, without secrets: provider, address, checksums."""
-        ...
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         """Gets one answer, or raises a `RequestError` that says whether to try again."""
-        ...
 
     async def aclose(self) -> None:
         """Frees connections and processes; the model may be asked again afterwards."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -111,8 +111,9 @@ class TransformersModel:
         if self.frame is not None:
             shortened = min((text.find(s) for s in self.frame.stop if s in text), default=-1)
             text, cut = (text[:shortened], False) if shortened >= 0 else (text, cut)
-        elif cut and tokens[-1] in _ends(model):
-            cut = False
+        elif cut:
+            ends = model.generation_config.eos_token_id
+            cut = tokens[-1] not in (ends if isinstance(ends, list) else [ends])
         answer, reasoning = split_reasoning(text)
         finish = "length" if cut else "stop"
         return Reply(
@@ -149,11 +150,6 @@ def _stop_at(stops: tuple[str, ...], tokenizer: Any, asked: int) -> Callable[...
         return torch.full((len(ids),), found, dtype=torch.bool, device=ids.device)
 
     return ended
-
-
-def _ends(model: Any) -> set[int]:
-    ends = model.generation_config.eos_token_id
-    return set(ends) if isinstance(ends, list) else {ends}
 
 
 def _checksum(folder: Path) -> str:

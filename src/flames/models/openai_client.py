@@ -206,7 +206,8 @@ class OpenAIModel:
         return EndpointUnusable(f"{error}; {hint}") if hint else error
 
     def _lost(self, error: BaseException) -> RequestError:
-        cause = _innermost(error)
+        chain = _chain(error)
+        cause = ([each for each in chain if isinstance(each, OSError)] or chain)[-1]
         reason = redact(str(cause) or type(cause).__name__, self._secrets)
         if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
             return EndpointUnusable(f"no such host: {self._place}")
@@ -240,12 +241,6 @@ def _chain(error: BaseException | None) -> list[BaseException]:
         found.append(error)
         error = error.__cause__ or error.__context__
     return found
-
-
-def _innermost(error: BaseException) -> BaseException:
-    chain = _chain(error)
-    telling = [cause for cause in chain if isinstance(cause, OSError)]
-    return (telling or chain)[-1]
 
 
 def _within(error: BaseException, *names: str) -> bool:

@@ -17,7 +17,6 @@ from flames.records import Prompt
 from flames.storage.record_files import ReadOptions, read_prompts
 from flames.taxonomy import Taxonomy, default_taxonomy
 
-_NEAR = 0.8
 _GRAM = 3
 _COMMON = 200  # grams of more prompts than this ("怎么办") do not make two prompts candidates
 
@@ -109,7 +108,9 @@ def check_prompts(
     except InputError as error:  # the file itself: nothing after it can be read
         check.errors.append(error)
     if not check.prompts:
-        check.errors = _alike(check.errors) or [InputError("holds no prompts", path=path)]
+        if len({(error.field, error.message) for error in check.errors}) == 1:
+            del check.errors[1:]  # all rows have the same error: the columns are wrong
+        check.errors = check.errors or [InputError("holds no prompts", path=path)]
     present = {prompt.dimension for prompt in check.prompts}
     check.missing_dimensions = tuple(name for name in taxonomy.names if name not in present)
     check.subcomponents = Counter(
@@ -119,12 +120,7 @@ def check_prompts(
     return check
 
 
-def _alike(errors: list[InputError]) -> list[InputError]:
-    """Returns the first error alone if all rows have the same one: the columns are wrong."""
-    return errors[:1] if len({(error.field, error.message) for error in errors}) == 1 else errors
-
-
-def near_duplicates(prompts: Sequence[Prompt], threshold: float = _NEAR) -> list[NearDuplicate]:
+def near_duplicates(prompts: Sequence[Prompt], threshold: float = 0.8) -> list[NearDuplicate]:
     """Returns the pairs whose 3-grams overlap by at least `threshold`, most alike first."""
     grams = [_grams(prompt.text) for prompt in prompts]
     holders: dict[str, list[int]] = defaultdict(list)

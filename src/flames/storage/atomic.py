@@ -33,7 +33,9 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> Path:
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        mask = os.umask(0o022)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, real)
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror}") from None
@@ -42,12 +44,6 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> Path:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
     return target
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def to_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -73,21 +73,15 @@ class Manifest(Frozen, extra="allow"):
 def differences(old: Manifest, new: Manifest) -> list[str]:
     """Lists how the settings of two runs differ, each as a short phrase."""
     before, now = old.settings(), new.settings()
-    found = []
-    for name in [*before, *(name for name in now if name not in before)]:
-        if before.get(name) == now.get(name):
-            continue
-        if name == "prompts":
-            found.append(f"prompts: {_set(old)} in the run, {_set(new)} now")
-        else:
-            values = _short(before.get(name)), _short(now.get(name))
-            found.append(f"{name}: {values[0]} in the run, {values[1]} now")
-    return found
-
-
-def _set(manifest: Manifest) -> str:
-    info = manifest.prompt_set
-    return f"{info.name} ({info.n}, {manifest.prompts_sha256[:8]})"
+    texts = [{name: _short(value) for name, value in side.items()} for side in (before, now)]
+    for text, manifest in zip(texts, (old, new), strict=True):
+        info = manifest.prompt_set
+        text["prompts"] = f"{info.name} ({info.n}, {manifest.prompts_sha256[:8]})"
+    return [
+        f"{name}: {texts[0].get(name)} in the run, {texts[1].get(name)} now"
+        for name in before | now
+        if before.get(name) != now.get(name)
+    ]
 
 
 def _short(value: Any) -> str:

@@ -9,8 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from flames.errors import InputError
-from flames.finish_reasons import status_of
-from flames.records import SCORABLE, THOUGHT_ALOUD, Status
+from flames.records import SCORABLE, THOUGHT_ALOUD
 from flames.taxonomy import Dimension, Taxonomy
 from flames.text import has_visible_text, shorten, split_opening
 
@@ -87,11 +86,6 @@ def name_of(dimension: str, taxonomy: Taxonomy) -> str | None:
         return taxonomy.dimension(dimension).name
     except InputError:
         return None
-
-
-def status_in(fields: Mapping[str, Any]) -> Status:
-    """Returns the status of a row that names none."""
-    return status_of(fields.get("finish_reason"), fields.get("response"))
 
 
 def take_thinking_out(fields: dict[str, Any]) -> None:

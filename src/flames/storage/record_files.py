@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import ValidationError
 
 from flames.errors import InputError
+from flames.finish_reasons import status_of
 from flames.options import Opt
 from flames.records import AnyRecord, Prompt, Response, Verdict, prompt_id
 from flames.storage.record_fields import (
@@ -20,7 +21,6 @@ from flames.storage.record_fields import (
     name_of,
     place,
     plain_error,
-    status_in,
     take_thinking_out,
     whole,
 )
@@ -163,7 +163,10 @@ def _read(
     samples = _Samples()
     for line, fields in read_rows(path, mapping=options.mapping, encoding=options.encoding):
         try:
-            record = _build(build, fields, line, options)
+            try:
+                record = build(fields, line, options)
+            except ValidationError as error:
+                raise plain_error(error) from None
             if options.numbered and "sample" not in fields:
                 record = samples.number(record, key)
             _one_text(record, line, texts)
@@ -218,18 +221,6 @@ class _Samples:
         return record.model_copy(update={"sample": sample}) if sample else record
 
 
-def _build(
-    build: Callable[[dict[str, Any], int, ReadOptions], AnyRecord],
-    fields: dict[str, Any],
-    line: int,
-    options: ReadOptions,
-) -> AnyRecord:
-    try:
-        return build(fields, line, options)
-    except ValidationError as error:
-        raise plain_error(error) from None
-
-
 def _prompt(raw: dict[str, Any], line: int, options: ReadOptions) -> Prompt:
     fields = cleaned(raw)
     text = fields.get("prompt")
@@ -276,7 +267,8 @@ def _response(raw: dict[str, Any], line: int, options: ReadOptions) -> Response:
     if "response" not in raw and "status" not in fields:
         raise InputError(f"is missing; {columns_there(raw, 'response')}", field="response")
     take_thinking_out(fields)
-    fields["status"] = fields.get("status") or status_in(fields)
+    if not fields.get("status"):
+        fields["status"] = status_of(fields.get("finish_reason"), fields.get("response"))
     for name in ("attempts", "usage", "sampling", "latency_s"):
         if fields.get(name) == "":
             del fields[name]
@@ -307,7 +299,7 @@ def _verdict(raw: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
     if score is not None and isinstance(reason, str) and reason.strip():
         raise InputError(f"says why there is no score, but the score is {score}", field="unscored")
     if "status" not in fields and "response" in fields:
-        fields["status"] = status_in(fields)
+        fields["status"] = status_of(fields.get("finish_reason"), fields["response"])
     status = fields.get("status")
     if status in ("empty", "blocked", "error"):
         score = None

@@ -144,9 +144,7 @@ class RunDir:
 
     def verdict_files(self) -> dict[str, Path]:
         """Returns the files of verdicts by scorer id."""
-        return dict(sorted(self._verdict_files()))
-
-    def _verdict_files(self) -> Iterator[tuple[str, Path]]:
+        found: dict[str, Path] = {}
         for path in sorted((self.path / "verdicts").glob("*.jsonl")):
             with path.open(encoding="utf-8") as file:
                 line = file.readline()
@@ -155,7 +153,8 @@ class RunDir:
                 scorer = record.get("scorer") if isinstance(record, dict) else None
                 if not isinstance(scorer, str):
                     raise InputError("is no verdict", path=path, line=1)
-                yield scorer, path
+                found[scorer] = path
+        return dict(sorted(found.items()))
 
     def verdicts_path(self, scorer_id: str) -> Path:
         """Returns the file of a scorer's verdicts, whether it exists or not.
