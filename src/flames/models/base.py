@@ -235,9 +235,9 @@ QA = Frame(
 )
 
 
-def ask_form(frame: Frame | None) -> dict[str, str | None]:
+def ask_form(frame: Frame | None) -> dict[str, str]:
     """Describes for a manifest how a model is asked: the API, and the frame if there is one."""
-    return {"api": "completions" if frame else "chat", "frame": frame.name if frame else None}
+    return {"api": "completions", "frame": frame.name} if frame else {"api": "chat"}
 
 
 def load_frame(name: str | None) -> Frame | None:

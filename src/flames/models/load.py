@@ -108,7 +108,11 @@ def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
     prefix, _, name = spec.partition("/")
     if name:
         if prefix in PRESETS:
-            return _preset(prefix, name, options)
+            preset = PRESETS[prefix]
+            variables = (options.api_key_env,) if options.api_key_env else preset.key_env
+            required = bool(options.api_key_env) or not preset.key_optional
+            missing = f"{preset.title} needs a key" if required else None
+            return _client(name, preset.base_url, options, _key(variables, missing), prefix)
         for point in entry_points(group=ENTRY_POINTS, name=prefix):
             try:
                 factory: Factory = point.load()
@@ -122,14 +126,6 @@ def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
         f"no preset for the model {spec!r}: give --base-url URL, or name it as one of {known}, "
         "local, gguf:PATH, hf:PATH"
     )
-
-
-def _preset(prefix: str, name: str, options: ModelOptions) -> ChatModel:
-    preset = PRESETS[prefix]
-    variables = (options.api_key_env,) if options.api_key_env else preset.key_env
-    required = bool(options.api_key_env) or not preset.key_optional
-    missing = f"{preset.title} needs a key" if required else None
-    return _client(name, preset.base_url, options, _key(variables, missing), prefix)
 
 
 def _at_address(name: str, base_url: str, options: ModelOptions) -> ChatModel:

@@ -68,8 +68,7 @@ class ServedModel:
     def describe(self) -> dict[str, Any]:
         """Describes it for a manifest: file name, checksum, and how it is asked."""
         described = {"provider": "local", "file": self.path.name, "sha256": self.sha256}
-        form = {name: value for name, value in ask_form(self.frame).items() if value}
-        return {**described, **form}
+        return {**described, **ask_form(self.frame)}
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         """Gets one answer, starting the server first where it does not run."""

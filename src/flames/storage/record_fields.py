@@ -67,16 +67,15 @@ def place(fields: dict[str, Any], taxonomy: Taxonomy, *, required: bool) -> Dime
             names = ", ".join(taxonomy.names)
             raise InputError(f"is missing; one of: {names}", field="dimension")
         return None
+    field = "dimension"
     try:
-        dimension = taxonomy.dimension(fields["dimension"])
+        dimension = taxonomy.dimension(fields[field])
+        fields[field] = dimension.name
+        if "subcomponent" in fields and dimension.subcomponents:
+            field = "subcomponent"
+            fields[field] = dimension.subcomponent(fields[field]).name
     except InputError as error:
-        raise InputError(error.message, field="dimension") from None
-    fields["dimension"] = dimension.name
-    if "subcomponent" in fields and dimension.subcomponents:
-        try:
-            fields["subcomponent"] = dimension.subcomponent(fields["subcomponent"]).name
-        except InputError as error:
-            raise InputError(error.message, field="subcomponent") from None
+        raise InputError(error.message, field=field) from None
     return dimension
 
 
