@@ -28,14 +28,7 @@ _ROTARY = re.compile(r"(?:^|\.)rotary_emb\.inv_freq$")
 
 
 class Checkpoint:
-    """The shards of a checkpoint, memory-mapped one at a time.
-
-    Args:
-        folder: Contains `pytorch_model.bin`, or shards and their index.
-
-    Raises:
-        InputError: Weights are missing, or the index is broken.
-    """
+    """The shards of a checkpoint, memory-mapped one at a time."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -53,11 +46,7 @@ class Checkpoint:
                 raise InputError(f"the shard {shard} is missing", path=folder)
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
-        """Yields every tensor with its name, shard by shard.
-
-        Raises:
-            InputError: A shard is broken, contains more than tensors, or contradicts the index.
-        """
+        """Yields every tensor with its name, shard by shard."""
         for shard in self.shards:
             path = self.folder / shard
             tensors = _open(path)
@@ -72,9 +61,6 @@ class Checkpoint:
 
         The frequencies of rotary embeddings, which old checkpoints contain although they follow
         from the configuration, are allowed if they are the expected ones.
-
-        Raises:
-            InputError: A tensor is missing, unknown, duplicated or of the wrong shape.
         """
         seen: set[str] = set()
         unknown, misshaped = set(), set()
@@ -156,17 +142,11 @@ _SPACE = "▁"
 
 
 def convert(path: str | Path) -> tuple[Tokenizer, tuple[str, ...]]:
-    """Converts a `tokenizer.model`.
-
-    Args:
-        path: The SentencePiece model, of type BPE or unigram.
+    """Converts a SentencePiece `tokenizer.model` of type BPE or unigram.
 
     Returns:
         The tokenizer, which starts with the model's beginning-of-sentence token, and the symbols
         that are not text: control pieces and user-defined symbols.
-
-    Raises:
-        InputError: It is no SentencePiece model, or one that cannot be converted.
     """
     messages: Any
     from sentencepiece import SentencePieceProcessor

@@ -91,13 +91,7 @@ class ExportOptions(SeedOptions):
 
 @dataclass(frozen=True)
 class Exported:
-    """A finished export.
-
-    Args:
-        folder: The folder of the package.
-        package: What was written and how it compares with the original.
-        selftest: The result of its self-test; None if there is none for the taxonomy.
-    """
+    """A finished export; its self-test is None if there is none for the taxonomy."""
 
     folder: Path
     package: Package
@@ -129,16 +123,7 @@ class Exported:
 def export_from_files(
     options: ExportOptions, reading: LabelOptions, progress: Progress = lambda what: None
 ) -> Exported:
-    """Exports a scorer and runs its self-test; what `flames scorer export` does.
-
-    Args:
-        options: See `ExportOptions`.
-        reading: How the label files are read, and the taxonomy.
-        progress: Called with what is being done.
-
-    Raises:
-        FlamesError: See `read_labelled`, `export` and `record_selftest`.
-    """
+    """Exports a scorer and runs its self-test; what `flames scorer export` does."""
     read = reading.read_options()
     labels = None
     if options.labels:
@@ -166,9 +151,6 @@ def export(
 
     Raises:
         CheckFailed: A precision changes too many labels, or fp32 differs from the original.
-        InputError: The folder holds no trained scorer, or a broken one.
-        UsageError: `out` holds something, or there is nothing to compare on.
-        MissingExtraError: Something that exporting needs is not installed.
     """
     source, target = options.scorer, options.out
     settings = read_settings(source)
@@ -338,7 +320,6 @@ def _used(checks: Sequence[Check], precisions: Sequence[str]) -> tuple[str, ...]
 
 
 def _describe(source: Path, made: Path, settings: ScorerSettings, package: Package) -> None:
-    """Writes everything but the model: settings, tokenizer and model card."""
     for name in (TOKENIZER, *_CARDS):
         if (source / name).is_file():
             shutil.copyfile(source / name, made / name)

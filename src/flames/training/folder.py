@@ -46,19 +46,10 @@ def plan_of(options: TrainOptions, split: Split, settings: ScorerSettings) -> di
 
 
 def claim(out: Path, plan: Mapping[str, Any], *, resume: bool) -> bool:
-    """Checks that a training may use the folder.
-
-    Args:
-        out: The folder.
-        plan: What is to be trained, from `plan_of`.
-        resume: Continue the unfinished training in the folder.
-
-    Returns:
-        Whether there is one to continue.
+    """Checks that a training may use the folder; returns whether there is one to continue.
 
     Raises:
         UsageError: The folder holds something else, or a training that `resume` does not fit.
-        InputError: Its manifest is broken.
     """
     path = out / _MANIFEST
     if not path.is_file():
@@ -153,13 +144,7 @@ def settings_of(
 
 
 def model_to_train(options: TrainOptions, settings: ScorerSettings) -> Any:
-    """Loads the backbone with fresh heads, with adapters or frozen layers if asked for.
-
-    Raises:
-        InputError: There is no usable backbone.
-        UsageError: It has too few layers, or does not fit the settings.
-        MissingExtraError: The library for LoRA is not installed.
-    """
+    """Loads the backbone with fresh heads, with adapters or frozen layers if asked for."""
     model = FlamesScorer.from_backbone(
         options.backbone, settings, dtype=options.dtype, layers=options.layers
     )

@@ -62,9 +62,6 @@ def solve_heads(
 
     Returns:
         All heads' logits of each part's rows.
-
-    Raises:
-        UsageError: The backbone's states are not finite.
     """
     heads = model.settings.heads
     states = {"training": _states(model, rows, options, progress, "training")}
@@ -145,9 +142,6 @@ def folds_of(rows: Sequence[Labelled], taxonomy: Taxonomy) -> list[Fold]:
 
     The heads of a fold are solved on rows of other models and other prompts that are not
     (nearly) the same as one of its own rows.
-
-    Raises:
-        UsageError: Without a model, a dimension has no rows left.
     """
     models = np.array([row.key.model for row in rows])
     prompts = np.array([_prompt_fold(row.key.prompt_id) for row in rows])

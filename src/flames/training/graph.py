@@ -49,9 +49,6 @@ class LeanEncoder(nn.Module):  # type: ignore[misc]
     The attention scale is folded into the query's weights, masking is one addition, and if only
     the first token's state is read, the last layer is computed for that token alone (its keys and
     values still come from all tokens), which saves a thirteenth of a base model's work.
-
-    Args:
-        model: A scorer whose `is_lean` is true, with weights in fp32.
     """
 
     def __init__(self, model: Any) -> None:
@@ -125,11 +122,10 @@ def is_lean(model: Any) -> bool:
 
 
 def write_onnx(model: Any, path: Path) -> None:
-    """Writes a scorer as an ONNX model with the inputs `input_ids` and `attention_mask`.
+    """Writes a scorer (fp32, evaluation mode) as an ONNX model.
 
-    Args:
-        model: A `FlamesScorer` in fp32 and in evaluation mode.
-        path: The file; weights of more than a gigabyte are stored in `<file>.data`.
+    Its inputs are `input_ids` and `attention_mask`. Weights of more than a gigabyte are stored in
+    `<file>.data`.
     """
     module: nn.Module = (LeanEncoder(model) if is_lean(model) else _Whole(model)).eval()
     size = sum(each.numel() * each.element_size() for each in module.parameters())
@@ -154,7 +150,6 @@ def write_onnx(model: Any, path: Path) -> None:
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Keeps the exporter's progress and advice off the terminal."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -212,12 +207,10 @@ class _Seen:
 
 
 def quantize(source: Path, target: Path, batches: Iterable[Batch]) -> None:
-    """Writes an int8 copy of a model.
+    """Writes an int8 copy of a model that `write_onnx` wrote.
 
-    Args:
-        source: An ONNX model that `write_onnx` wrote.
-        target: The file; weights of more than a gigabyte are stored in `<file>.data`.
-        batches: Typical inputs, without padding.
+    `batches` are typical inputs, without padding. Weights of more than a gigabyte are stored in
+    `<file>.data`.
     """
     model = onnx.load(str(source))
     graph = model.graph

@@ -81,22 +81,7 @@ def import_released(
     """Imports the released scorer and runs its self-test; what `flames scorer import` does.
 
     Shards are mapped and written in pieces of two gigabytes, so that memory use stays small.
-    The result appears whole or not at all.
-
-    Args:
-        options: See `ImportOptions`.
-        report: Called with the outcome of the self-test.
-        progress: Called with what is being done and how far it is, from 0 to 1.
-
-    Returns:
-        The folder of the imported scorer.
-
-    Raises:
-        InputError: The checkpoint is incomplete or not in the released format; nothing is
-            written.
-        UsageError: There is an imported scorer already.
-        OutsideError: The hub cannot be reached.
-        MissingExtraError: The libraries of training are not installed.
+    The result appears whole or not at all. `report` gets the outcome of the self-test.
     """
     taxonomy = load_taxonomy(options.taxonomy)
     folder = _import(options, taxonomy, progress)
@@ -175,7 +160,6 @@ def _folder(source: str, progress: Progress) -> Path:
 
 
 def _config(folder: Path) -> dict[str, Any]:
-    """The checked configuration with its defaults filled in."""
     path, found = read_config(folder, "checkpoint")
     if not isinstance(found, dict):
         raise InputError("is no configuration", path=path)

@@ -74,12 +74,7 @@ def _buckets(held: Sequence[_Shingled]) -> dict[tuple[int, int], list[int]]:
 def without_leaks(split: Split, *, drop: bool = False) -> tuple[Split, int]:
     """Checks a split for leaks: training against validation and test, validation against test.
 
-    Args:
-        split: The split.
-        drop: Drop leaking rows from training and validation instead of raising an error.
-
-    Returns:
-        The split without leaks, and how many rows were dropped.
+    Returns the split without leaks, and how many rows `drop` dropped from training and validation.
 
     Raises:
         UsageError: There are leaks and `drop` is not set.

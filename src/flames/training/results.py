@@ -66,13 +66,9 @@ _OF_STEPS = frozenset(
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished training.
+    """A finished training: the evaluations of each held-back part, also of `others` compared.
 
-    Args:
-        folder: The scorer's folder.
-        evaluations: The evaluation of each held-back part.
-        others: The evaluations of the scorers it is compared with, by part.
-        skipped: Scorers that it could not be compared with, and why.
+    `skipped` has the scorers that it could not be compared with, and why.
     """
 
     folder: Path
@@ -100,17 +96,7 @@ def evaluate_parts(
     split: Split,
     folder: Path,
 ) -> Trained:
-    """Evaluates the new scorer, and those it is compared with, on the held-back parts.
-
-    Args:
-        held: The held-back parts, by name.
-        verdicts: The new scorer's verdicts on each part.
-        settings: The new scorer's settings.
-        options: The scorers to compare with, and the seed.
-        taxonomy: The taxonomy of the labels.
-        split: All parts; the training part gives the majority classes.
-        folder: The new scorer's folder.
-    """
+    """Evaluates the new scorer, and those it is compared with, on the held-back parts."""
     info = ScorerInfo(
         id=settings.id, title="trained here", taxonomy=taxonomy.id, notes=settings.notes
     )
@@ -146,14 +132,7 @@ def write_results(
 ) -> None:
     """Writes the figures and the model card into the scorer's folder.
 
-    Args:
-        result: The evaluations.
-        split: The data.
-        options: How the scorer was trained.
-        settings: Its settings.
-        taxonomy: Its dimensions.
-        parameters: Its number of weights.
-        shortened: How many inputs of each part were longer than the window.
+    `shortened` has how many inputs of each part were longer than the window.
     """
     for name, own in result.evaluations.items():
         data = {

@@ -66,14 +66,9 @@ class SplitOptions(SeedOptions):
 
 @dataclass(frozen=True)
 class Split:
-    """The parts of a split.
+    """The parts of a split; `unused` rows are in none of them.
 
-    Args:
-        training: The rows to train on.
-        validation: The rows that choose the best checkpoint.
-        test: The rows to test on.
-        unused: How many rows are in no part.
-        each: Whether every row is also scored by heads that were solved without it.
+    `each` says that every row is also scored by heads that were solved without it.
     """
 
     training: LabelledSet
@@ -183,11 +178,7 @@ def _drawn(seed: int, name: str) -> str:
 
 
 def check_dimensions(name: str, rows: Sequence[Labelled], taxonomy: Taxonomy) -> None:
-    """Checks that a part has rows of every dimension, if it has any.
-
-    Raises:
-        UsageError: It does not, or the training part is empty.
-    """
+    """Checks that a part has rows of every dimension, if it has any; the training part must."""
     if not rows:
         if name == "training":
             raise UsageError("nothing is left to train on: every row is held back; hold back fewer")

@@ -39,25 +39,11 @@ def train_by_steps(
     device: Any,
     progress: Progress,
 ) -> tuple[Any, dict[str, Any], list[Any]] | None:
-    """Trains a model by gradient steps.
-
-    Args:
-        model: The model, from `model_to_train`.
-        rows: The training part.
-        encoded: The held-back parts; a validation part chooses the best checkpoint.
-        options: How to train.
-        plan: What is trained, for the folder's manifest.
-        out: The folder.
-        resumed: Continue from the last checkpoint in the folder.
-        device: The torch device.
-        progress: Called with what is being done and how far it is.
+    """Trains a model by gradient steps; a validation part chooses the best checkpoint.
 
     Returns:
         The model, the logits of each held-back part, and the history; None in processes that do
         not write.
-
-    Raises:
-        UsageError: The loss became NaN, or a GPU ran out of memory.
     """
     settings: ScorerSettings = model.settings
     validated = "validation" in encoded
@@ -125,8 +111,6 @@ class _ScorerTrainer(Trainer):  # type: ignore[misc]
 
 
 class _Bar(TrainerCallback):  # type: ignore[misc]
-    """Reports the progress of a training."""
-
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self.figure = ""

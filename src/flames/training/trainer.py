@@ -56,21 +56,8 @@ def train_from_files(
 ) -> Trained | None:
     """Trains a scorer on label files; what `flames scorer train` does.
 
-    Args:
-        files: The label files and the output folder.
-        reading: How the label files are read.
-        splitting: Which rows are held back.
-        options: How the scorer is trained.
-        report: Called with messages for the user: licence terms, the sizes of the parts,
-            comparisons that were skipped.
-        progress: Called with what is being done and how far it is, from 0 to 1.
-        quiet: Do not report the sizes of the parts.
-
-    Returns:
-        The result; None in processes of torchrun that do not write.
-
-    Raises:
-        FlamesError: See `read_labelled`, `split`, `without_leaks` and `train`.
+    `report` gets messages for the user: licence terms, the sizes of the parts unless `quiet`, and
+    comparisons that were skipped. Returns None in processes of torchrun that do not write.
     """
     if int(os.environ.get("RANK", "0")):
         report = progress = _ignore
@@ -109,7 +96,7 @@ def train(
 ) -> Trained | None:
     """Trains a scorer and writes it, its figures and its model card into a folder.
 
-    Under torchrun, every process calls this; the first one writes.
+    Under torchrun, every process calls this; the first one writes, the others return None.
 
     Args:
         split: Training, validation and test part, free of leaks.
@@ -118,13 +105,6 @@ def train(
         taxonomy: The taxonomy; each of its dimensions gets a head.
         resume: Continue the unfinished training in `out`.
         progress: Called with what is being done and how far it is, from 0 to 1.
-
-    Returns:
-        The result; None in processes that did not write.
-
-    Raises:
-        UsageError: The options cannot be met here, the folder is taken, the loss became NaN.
-        InputError: There is no usable backbone.
     """
     if options.compare is None:
         options = replace(options, compare=() if split.each else ("lexical",))

@@ -28,15 +28,8 @@ def load_backbone(
 ) -> tuple[Any, Tokenizer, int]:
     """Loads a backbone, its tokenizer and the id to pad with.
 
-    Args:
-        name_or_path: A folder, a `.gguf` file, or a name on the model hub.
-        layers: Keep only this many of its first layers.
-        options: Options of `AutoModel.from_pretrained` (`dtype`, …).
-
-    Raises:
-        InputError: There is none, or it cannot be read.
-        OutsideError: It cannot be fetched from the model hub.
-        UsageError: It has fewer layers.
+    `layers` keeps only that many of its first layers; `options` are those of
+    `AutoModel.from_pretrained` (`dtype`, …).
     """
     from transformers import AutoModel, AutoTokenizer
 
@@ -80,11 +73,7 @@ def _of_backbone(info: Mapping[str, Any], model: Any) -> dict[str, Any]:
 def check_loaded(
     info: Mapping[str, Any], path: str | os.PathLike[str], what: str = "scorer"
 ) -> None:
-    """Refuses a model with weights that are not what its configuration says.
-
-    Raises:
-        InputError: Weights are missing, unknown, unreadable, not finite or of the wrong shape.
-    """
+    """Refuses a model with weights that are not what its configuration says."""
     for key, wrong in (
         ("mismatched_keys", "weights of the wrong shape"),
         ("missing_keys", "weights are missing"),
@@ -158,22 +147,14 @@ def longest_input(config: Any) -> int | None:
 
 
 def public_name(name_or_path: str) -> str:
-    """Returns the name of a backbone for publication: on the hub, or its file or folder alone.
-
-    The path is private.
-    """
+    """Returns the name of a backbone on the hub, or its file or folder without the private path."""
     name = name_or_path.rstrip("/\\").replace("\\", "/")
     local = os.path.exists(name_or_path) or name.startswith((".", "~")) or name.count("/") != 1
     return name.rsplit("/", 1)[-1] if local else name
 
 
 def model_type_of(name_or_path: str) -> str:
-    """Reads the architecture of a backbone from its configuration.
-
-    Raises:
-        InputError: There is none, or it cannot be read.
-        OutsideError: It cannot be fetched from the model hub.
-    """
+    """Reads the architecture of a backbone from its configuration."""
     from transformers import AutoConfig
 
     source, where = _where(name_or_path)
@@ -219,7 +200,6 @@ def _where(name_or_path: str) -> tuple[str, dict[str, Any]]:
 
 
 def _check_config(folder: Path) -> None:
-    """Checks that a folder names its architecture and that transformers knows it."""
     from transformers import CONFIG_MAPPING
 
     path, config = read_config(folder, "backbone")

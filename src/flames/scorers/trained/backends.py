@@ -28,25 +28,17 @@ class OutOfMemoryError(OutsideError):
 
 
 class Backend(Protocol):
-    """Computes a model.
-
-    Attributes:
-        name: What computes, and how precisely (`openvino int8`).
-        parallel: How many batches to compute at the same time.
-    """
+    """Computes a model; `parallel` is how many batches to compute at the same time."""
 
     name: str
     parallel: int
 
     def infer(self, ids: Ids, mask: Ids) -> Logits:
-        """Computes a batch; may be called from several threads at once.
+        """Computes all heads' logits (rows × all classes); may be called from several threads.
 
         Args:
             ids: Token ids (rows × tokens).
             mask: 1 for tokens, 0 for padding, same shape.
-
-        Returns:
-            All heads' logits (rows × all classes).
 
         Raises:
             OutOfMemoryError: The batch is too large.
@@ -56,13 +48,7 @@ class Backend(Protocol):
 
 @dataclass(frozen=True)
 class Processor:
-    """A processor.
-
-    Args:
-        name: The name it reports.
-        flags: Its features that matter for matrix products.
-        cores: How many cores this process may use.
-    """
+    """A processor, its features that matter for matrix products, and the cores that may be used."""
 
     name: str
     flags: frozenset[str]
@@ -106,7 +92,6 @@ def parse_cpuinfo(cpuinfo: str, cores: int) -> Processor:
 
 
 def _memory_or(error: Exception, shape: tuple[int, ...]) -> Exception:
-    """The error of a runtime, as `OutOfMemoryError` if memory ran out."""
     if isinstance(error, MemoryError) or "alloc" in str(error).lower():
         return OutOfMemoryError(f"not enough memory for a batch of {shape[0]} × {shape[1]} tokens")
     return error
@@ -118,18 +103,10 @@ def _unreadable(runtime: str, error: Exception, path: Path) -> InputError:
 
 
 def session(path: Path, threads: int) -> Any:
-    """Opens a model with onnxruntime.
+    """Opens a model with onnxruntime; 0 threads stand for all cores.
 
     From 1.29 on, onnxruntime reports every model it opens to its makers unless an environment
     variable is set before the import.
-
-    Args:
-        path: An ONNX model.
-        threads: Threads per batch; 0 for all cores.
-
-    Raises:
-        InputError: The model cannot be read.
-        MissingExtraError: onnxruntime is not installed.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
@@ -146,17 +123,7 @@ def session(path: Path, threads: int) -> Any:
 
 
 class OnnxRuntime:
-    """An ONNX model on onnxruntime's CPU provider, one batch per core at a time.
-
-    Args:
-        path: The model.
-        precision: `fp32` or `int8`, as the model was written.
-        threads: Cores to use; by default all that the process may use.
-
-    Raises:
-        InputError: The model cannot be read.
-        MissingExtraError: onnxruntime is not installed.
-    """
+    """An ONNX model on onnxruntime's CPU provider, one batch per core at a time."""
 
     def __init__(self, path: Path, precision: str, threads: int | None = None) -> None:
         self.name = f"onnxruntime {precision}"
@@ -176,18 +143,9 @@ class OnnxRuntime:
 class OpenVino:
     """An ONNX model on OpenVINO's CPU plugin, one stream per core.
 
-    Importing OpenVINO reports its use to its makers unless its telemetry package is missing; None
-    in that package's place makes the import take the stub that OpenVINO has for that case.
-
-    Args:
-        path: The model.
-        precision: What to compute in: `fp32`, `bf16`, or `int8` (a quantized model; what is not
-            quantized in it is computed in bf16 where the processor can, else in fp32).
-        threads: Cores to use; by default all that the process may use.
-
-    Raises:
-        InputError: The model cannot be read.
-        MissingExtraError: OpenVINO is not installed.
+    What is not quantized in an `int8` model is computed in bf16 where the processor can, else in
+    fp32. Importing OpenVINO reports its use to its makers unless its telemetry package is missing;
+    None in that package's place makes the import take the stub that OpenVINO has for that case.
     """
 
     def __init__(self, path: Path, precision: str, threads: int | None = None) -> None:
@@ -232,11 +190,7 @@ class OpenVino:
 
 
 class Torch:
-    """A `FlamesScorer` on its device and in its precision.
-
-    Args:
-        model: The scorer, in evaluation mode.
-    """
+    """A `FlamesScorer` in evaluation mode, on its device and in its precision."""
 
     parallel = 1
 

@@ -44,14 +44,8 @@ class Encoder:
     prompt that takes more than half of the window. The start of the prompt and the text of the
     template always stay. Text that spells out a special token is broken up, so that no response
     can end its own input. With `official`, the end of the whole input is cut off and nothing else
-    is changed, as the released script does.
-
-    Args:
-        tokenizer: A `tokenizers.Tokenizer`; its own truncation and padding are turned off.
-        settings: The classifier's settings.
-
-    Raises:
-        UsageError: The template alone fills the window.
+    is changed, as the released script does. The tokenizer's own truncation and padding are turned
+    off.
     """
 
     def __init__(self, tokenizer: Tokenizer, settings: ScorerSettings) -> None:
@@ -74,24 +68,12 @@ class Encoder:
 
     @classmethod
     def from_folder(cls, folder: str | Path, settings: ScorerSettings | None = None) -> Encoder:
-        """Loads the encoder of a classifier's folder, exported or not.
-
-        Raises:
-            InputError: The folder's settings or its tokenizer are missing or broken.
-            MissingExtraError: `tokenizers` is not installed.
-        """
+        """Loads the encoder of a classifier's folder, exported or not."""
         settings = settings or read_settings(folder)
         return cls(read_tokenizer(folder), settings)
 
     def encode(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
-        """Encodes pairs of prompt and response, each by itself.
-
-        Args:
-            pairs: Prompt and response; the prompt is ignored if the template has none.
-
-        Returns:
-            One row of ids per pair, at most `max_length` long, in the same order.
-        """
+        """Encodes pairs of prompt and response into at most `max_length` token ids each."""
         filled = [self._fill(prompt, response) for prompt, response in pairs]
         encodings = self.tokenizer.encode_batch([each.text for each in filled])
         return [self._fit(e, f) for e, f in zip(encodings, filled, strict=True)]
@@ -178,11 +160,7 @@ def _inside(offsets: list[tuple[int, int]], special: list[int], span: tuple[int,
 def pad(
     rows: Sequence[Sequence[int]], pad_id: int, side: Side = "right"
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pads rows of ids to the same length.
-
-    Returns:
-        Ids and attention mask, both (rows × longest row).
-    """
+    """Pads rows to the same length; returns ids and attention mask (rows × longest row)."""
     width = max((len(row) for row in rows), default=0)
     ids = np.full((len(rows), width), pad_id, dtype=np.int64)
     mask = np.zeros((len(rows), width), dtype=np.int64)
@@ -194,12 +172,7 @@ def pad(
 
 
 def read_tokenizer(folder: str | Path) -> Tokenizer:
-    """Reads the `tokenizer.json` of a folder.
-
-    Raises:
-        InputError: It is missing or broken.
-        MissingExtraError: `tokenizers` is not installed.
-    """
+    """Reads the `tokenizer.json` of a folder."""
     try:
         from tokenizers import Tokenizer
     except ImportError:
@@ -219,9 +192,6 @@ def check_vocabulary(tokenizer: Tokenizer, rows: int, path: str | os.PathLike[st
 
     Special tokens do not count, because in a text they are broken up, except those that are
     always added.
-
-    Raises:
-        InputError: The embedding is too small.
     """
     added = tokenizer.get_added_tokens_decoder().items()
     unused = {number for number, token in added if token.special}

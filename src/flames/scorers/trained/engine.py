@@ -43,8 +43,7 @@ class Engine:
         pad_id: The token used for padding.
         padding_side: The side that is padded.
         tokens: Most tokens per batch, padding included; a longer row is a batch of its own.
-        chunk: Rows that are encoded, sorted and computed together; the next chunk is encoded
-            meanwhile.
+        chunk: Rows that are encoded, sorted and computed together.
     """
 
     def __init__(
@@ -82,10 +81,6 @@ class Engine:
     def stream(self, pairs: Sequence[Pair], encode: Encode) -> tuple[list[bool], Logits]:
         """Encodes and computes pairs; the next chunk is encoded while one is computed.
 
-        Args:
-            pairs: Prompts and responses.
-            encode: Turns them into token ids.
-
         Returns:
             Whether each input was shortened, and the logits (pairs × all classes).
         """
@@ -103,10 +98,7 @@ class Engine:
         return shortened, np.concatenate(parts)
 
     def compute(self, rows: Sequence[Encoded]) -> Logits:
-        """Computes rows of token ids.
-
-        Returns:
-            Logits (rows × all classes), in the rows' order.
+        """Computes the logits (rows × all classes) of rows of token ids, in their order.
 
         Raises:
             OutOfMemoryError: A single row does not fit into memory.
@@ -191,23 +183,18 @@ def choose(
     cpu: Processor | None = None,
     present: tuple[str, ...] | None = None,
 ) -> tuple[str, str, str | None]:
-    """Chooses the backend and precision for an export.
+    """Chooses backend and precision of an export; by default the fastest that fit.
 
     Args:
         faithful: Precisions whose labels agree with the original's, which may be used unasked.
         exported: Precisions that were exported; if none is faithful, the most exact is used.
-        backend: `openvino` or `onnxruntime`; by default the fastest that is installed.
-        precision: `int8`, `bf16` or `fp32`; by default the fastest that the processor computes
-            in hardware.
+        backend: `openvino` or `onnxruntime`.
+        precision: `int8`, `bf16` or `fp32`.
         cpu: The processor; by default this machine's.
         present: The installed backends; by default those found here.
 
     Returns:
         Backend, precision, and a note on what the processor lacks, or None.
-
-    Raises:
-        MissingExtraError: No backend is installed, or not the given one.
-        UsageError: The backend cannot compute the precision.
     """
     cpu = cpu or processor()
     present = available() if present is None else present
@@ -241,10 +228,5 @@ def _lack(precision: str) -> str:
 
 
 def open_backend(name: str, path: Path, precision: str, threads: int | None = None) -> Backend:
-    """Opens a model with a backend.
-
-    Raises:
-        InputError: The model cannot be read.
-        MissingExtraError: The backend is not installed.
-    """
+    """Opens a model with a backend."""
     return _BACKENDS[name](path, precision, threads)

@@ -18,13 +18,7 @@ _FILE_OF = {"fp32": "fp32", "bf16": "fp32", "int8": "int8"}
 
 
 class File(Frozen, extra="ignore"):
-    """A model's file, and the one beside it that holds large weights.
-
-    Args:
-        name: Its name in the folder.
-        sha256: Its checksum.
-        data: Name and checksum of the file of its weights, if they are in a file of their own.
-    """
+    """Name and checksum of a model's file, and of the file beside it that holds large weights."""
 
     name: str
     sha256: str
@@ -32,14 +26,9 @@ class File(Frozen, extra="ignore"):
 
 
 class Check(Frozen, extra="ignore"):
-    """How one way of computing compares with the original's logits.
+    """How one way of computing compares with the original's logits on `n` responses.
 
-    Args:
-        backend: What computed.
-        precision: `fp32`, `bf16` or `int8`.
-        n: Number of responses compared.
-        changed: How many of them got another label.
-        max_difference: The largest difference of a logit.
+    `changed` of them got another label; `max_difference` is the largest difference of a logit.
     """
 
     backend: str
@@ -55,17 +44,11 @@ class Check(Frozen, extra="ignore"):
 
 
 class Package(Frozen, extra="ignore"):
-    """An exported scorer.
+    """An exported scorer: its models, by the precision of their weights, and their checks.
 
-    Args:
-        files: The models, by the precision of their weights.
-        checks: What was compared at export.
-        used: The precisions that may be used unasked: none of their checks changed more than
-            one label in a hundred.
-        checked_on: The files the checks were made on: name → checksum.
-        calibrated_on: What int8 was calibrated on, in words.
-        vocabulary: Number of rows of the embedding.
-        versions: Versions of the libraries that made it.
+    `used` lists the precisions that may be used unasked: none of their checks changed more than
+    one label in a hundred. `vocabulary` is the number of rows of the embedding; `checked_on` has
+    the checksums of the files with the responses.
     """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
@@ -96,11 +79,7 @@ class Package(Frozen, extra="ignore"):
         return file.sha256 + (file.data[1] if file.data else "")
 
     def model(self, folder: Path, precision: str) -> Path:
-        """Returns the model's file for a precision, after checking its checksum.
-
-        Raises:
-            InputError: It is missing or damaged.
-        """
+        """Returns the model's file for a precision, after checking its checksum."""
         file = self.files.get(_FILE_OF[precision])
         if file is None:
             exported = ", ".join(self.precisions)
@@ -116,11 +95,7 @@ class Package(Frozen, extra="ignore"):
 
 
 def read_package(folder: str | Path) -> Package | None:
-    """Reads what a scorer's folder says about its export; None if it is no export.
-
-    Raises:
-        InputError: The folder holds no scorer, or a broken description.
-    """
+    """Reads what a scorer's folder says about its export; None if it is no export."""
     path, config = read_config(folder)
     section = config.get(SECTION) if isinstance(config, dict) else None
     return None if section is None else parse_section(Package, section, SECTION, path)

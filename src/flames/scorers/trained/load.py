@@ -65,22 +65,11 @@ class ExportedOptions(ReadingOptions):
 
 
 def load(path: str, context: ScorerContext) -> Scorer:
-    """Loads a trained, imported or exported scorer.
+    """Loads a trained, imported or exported scorer from its folder.
 
     The first use runs the self-test. An export runs on an inference engine, the others run on
     torch with their original weights. The scorer's id names the precision if it is not float32
     (`+bf16`, `+fp16`, `+int8`), because labels may differ.
-
-    Options of the context: `ExportedOptions` or `TorchOptions`, and those of the self-test.
-
-    Args:
-        path: The folder.
-        context: The taxonomy, which the heads must match, and the options.
-
-    Raises:
-        InputError: The folder holds no scorer, or a broken one.
-        UsageError: An option cannot be met.
-        CheckFailed: The scorer fails its self-test.
     """
     folder = Path(path)
     settings = read_settings(folder)
@@ -97,7 +86,6 @@ def load(path: str, context: ScorerContext) -> Scorer:
 def _original(
     folder: Path, settings: ScorerSettings, options: TorchOptions
 ) -> tuple[ClassifierScorer, str]:
-    """The scorer with its original weights, and their checksum."""
     from flames.scorers.trained.model import FlamesScorer
 
     settings = _configured(settings, options)
@@ -130,7 +118,6 @@ def _original(
 def _exported(
     folder: Path, package: Package, settings: ScorerSettings, options: ExportedOptions
 ) -> tuple[ClassifierScorer, str]:
-    """An export on its inference engine, and the checksum of its model."""
     backend, precision, lack = choose(
         package.used,
         package.precisions,
@@ -187,12 +174,7 @@ def parts_of_released(argument: str) -> list[str]:
 
 
 def load_released(argument: str, context: ScorerContext) -> Scorer:
-    """Loads the imported released scorer, for `--scorer flames-scorer`.
-
-    Raises:
-        UsageError: It has not been imported yet.
-        CheckFailed: It fails its self-test.
-    """
+    """Loads the imported released scorer, for `--scorer flames-scorer`."""
     folder = default_folder()
     if not (folder / "config.json").is_file():
         raise UsageError(
@@ -204,11 +186,7 @@ def load_released(argument: str, context: ScorerContext) -> Scorer:
 
 
 def pick_device(name: str | None = None) -> Any:
-    """Returns a torch device by name; by default the first GPU, if any.
-
-    Raises:
-        UsageError: There is no such device here.
-    """
+    """Returns a torch device by name; by default the first GPU, if any."""
     import torch
 
     if name is None:

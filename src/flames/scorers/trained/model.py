@@ -47,13 +47,9 @@ except ImportError:
 
 
 class FlamesScorerConfig(PreTrainedConfig):  # type: ignore[misc]
-    """Configuration of a `FlamesScorer`.
+    """Configuration: the backbone's own, the scorer's settings as JSON, and its heads.
 
-    Args:
-        text_config: The backbone's own configuration.
-        flames: The scorer's settings (`ScorerSettings`), as JSON.
-        head_bias: Whether the heads have biases; the released scorer's have none.
-        head_dropout: Dropout on the pooled state while training.
+    The heads of the released scorer have no bias.
     """
 
     model_type = "flames-scorer"
@@ -80,11 +76,7 @@ class FlamesScorerConfig(PreTrainedConfig):  # type: ignore[misc]
 
     @property
     def settings(self) -> ScorerSettings:
-        """The scorer's settings.
-
-        Raises:
-            InputError: There are none, or they are broken.
-        """
+        """The scorer's settings."""
         return parse_settings({"flames": self.flames}, self.name_or_path or None)
 
     @settings.setter
@@ -94,12 +86,7 @@ class FlamesScorerConfig(PreTrainedConfig):  # type: ignore[misc]
 
 @dataclass
 class ScorerOutput(ModelOutput):  # type: ignore[misc]
-    """Output of a forward pass.
-
-    Args:
-        loss: Mean loss of the rows, if targets were given.
-        logits: The logits of all heads, concatenated (rows × all classes).
-    """
+    """Mean loss of the rows if targets were given, and all heads' logits (rows × all classes)."""
 
     loss: Tensor | None = None
     logits: Tensor | None = None
@@ -110,9 +97,6 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
 
     Make one from a pretrained backbone with `from_backbone`, or load a trained one with
     `from_pretrained`. Its tokenizer is saved and loaded with it.
-
-    Args:
-        config: The configuration; its settings define the heads.
     """
 
     config_class = FlamesScorerConfig
@@ -139,16 +123,9 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
     def from_backbone(
         cls, name_or_path: str, settings: ScorerSettings, **options: Any
     ) -> FlamesScorer:
-        """Makes a scorer with fresh heads on a pretrained backbone.
+        """Makes a scorer with fresh heads on a pretrained backbone; see `load_backbone`.
 
-        Args:
-            name_or_path: A folder, or a name on the model hub.
-            settings: The scorer's settings; `pad_id` is taken from the backbone's tokenizer.
-            options: `dtype`, `gguf_file` and other options of `AutoModel.from_pretrained`.
-
-        Raises:
-            InputError: There is no usable backbone.
-            UsageError: Its window or its architecture does not fit the settings.
+        The `pad_id` of the settings is taken from the backbone's tokenizer.
         """
         backbone, tokenizer, pad_id = load_backbone(name_or_path, **options)
         settings = settings.model_copy(update={"pad_id": pad_id})
@@ -187,9 +164,6 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
         """Loads a trained scorer from a folder or by its name on the model hub.
 
         Takes the options of `PreTrainedModel.from_pretrained`.
-
-        Raises:
-            InputError: It is no scorer, or its weights are not what its configuration says.
         """
         with_info = kwargs.pop("output_loading_info", False)
         if Path(name_or_path).is_dir():
@@ -235,9 +209,8 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
         Args:
             input_ids: Token ids (rows × tokens), padded on either side.
             attention_mask: 1 for tokens, 0 for padding, same shape.
-            dimension: The head that each row belongs to (rows), to mask the loss.
-            labels: Target probabilities per class of that head (rows × most classes of a head),
-                zero beyond its own.
+            dimension: The head that each row belongs to (rows).
+            labels: See `multi_task_loss`.
             kwargs: Passed to the backbone.
         """
         pooled = self.pooled(input_ids, attention_mask, **kwargs)
@@ -264,9 +237,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
     def engine(self, batch_tokens: int | None = None) -> Engine:
         """Returns an engine that computes with this model, which must be in evaluation mode.
 
-        Args:
-            batch_tokens: Most tokens per batch, padding included; halved, repeatedly if need be,
-                when a GPU runs out of memory.
+        `batch_tokens`, the most tokens per batch, is halved as often as a GPU runs out of memory.
         """
         usual = 2048 if self.device.type == "cpu" else 32768
         return Engine.of(Torch(self), self.settings, tokens=batch_tokens or usual, chunk=1024)
@@ -274,18 +245,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
     def compute(
         self, rows: Sequence[Encoded], *, batch_tokens: int | None = None
     ) -> NDArray[np.float32]:
-        """Computes the logits of encoded rows; a row's logits do not depend on the others.
-
-        Args:
-            rows: Rows from the encoder.
-            batch_tokens: See `engine`.
-
-        Returns:
-            All heads' logits (rows × all classes).
-
-        Raises:
-            OutOfMemoryError: A single row does not fit into memory.
-        """
+        """Computes the logits (rows × all classes) of encoded rows; see `Engine.compute`."""
         training = self.training
         self.eval()
         try:
@@ -298,8 +258,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
     ) -> list[dict[int, float]]:
         """Predicts the probabilities of the scores, best score first, one mapping per record.
 
-        Args:
-            records: Responses, or mappings with `dimension`, `prompt` and `response`.
+        Records are responses, or mappings with `dimension`, `prompt` and `response`.
 
         Raises:
             InputError: A record cannot be scored, for instance because its dimension has no head.
@@ -346,15 +305,12 @@ AutoModel.register(FlamesScorerConfig, FlamesScorer, exist_ok=True)
 
 
 def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """Returns one state per row.
+    """Returns one state per row (rows × width).
 
     Args:
         states: Hidden states after the last norm (rows × tokens × width).
         mask: 1 for tokens, 0 for padding on either side (rows × tokens).
         pooling: `cls` (first token), `mean`, or `last` (last token).
-
-    Returns:
-        (rows × width)
     """
     if pooling == "mean":
         weights = mask.unsqueeze(-1).to(torch.float32)

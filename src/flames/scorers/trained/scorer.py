@@ -34,13 +34,9 @@ def softmax(logits: Logits) -> NDArray[np.float64]:
 def verdict_of(
     response: Response, logits: Logits, settings: ScorerSettings, *, truncated: bool
 ) -> Verdict:
-    """Turns one row of logits into a verdict.
+    """Turns one row of all heads' logits into a verdict on a response whose dimension has a head.
 
-    Args:
-        response: The response; its dimension has a head.
-        logits: The logits of all heads, concatenated.
-        settings: The classifier's settings.
-        truncated: Whether the input was shortened; then the verdict has `response_truncated`.
+    `truncated` says that the input was shortened; then the verdict has `response_truncated`.
     """
     head = settings.head(response.dimension)
     assert head is not None
@@ -60,14 +56,7 @@ def verdict_of(
 
 
 class ClassifierScorer:
-    """A trained classifier behind the `Scorer` protocol.
-
-    Args:
-        encoder: Turns prompts and responses into token ids.
-        engine: Turns token ids into logits.
-        title: One line about it.
-        details: More details for `flames scorer info`.
-    """
+    """A trained classifier behind the `Scorer` protocol."""
 
     window = 1024
     """Responses that `score_stream` takes at a time."""

@@ -45,8 +45,7 @@ class Head(Frozen, extra="ignore"):
 class TrainingData(Frozen, extra="ignore"):
     """The data a classifier was trained on.
 
-    `sha256` is over the training rows as they were used (ids, texts and targets, in order of
-    their ids), so two classifiers with the same checksum saw the same data.
+    `sha256` is over ids, texts and targets of the training rows, in order of their ids.
     """
 
     sha256: str
@@ -60,21 +59,16 @@ class ScorerSettings(Frozen):
     """Settings of a classifier that its weights do not contain.
 
     Args:
-        name: The scorer's name; with `version` it is in every verdict.
         version: Usually the start of the checksum of its weights.
         taxonomy: Name and version of the taxonomy that the heads were made for.
         heads: The classifier heads, in the order of their logits.
         template: The input text, with `{response}` once and `{prompt}` at most once.
         max_length: The longest input in tokens, special tokens included.
-        input_truncation: What happens to long input. `middle` drops the middle of the response;
-            `official` cuts the end of the whole input, as the released script does.
-        pooling: The state that the heads read: of the first token, the mean over all tokens,
-            or of the last one.
-        padding_side: The side on which batches are padded.
-        pad_id: The token used for padding.
+        input_truncation: `middle` drops the middle of a long response; `official` cuts the end of
+            the whole input, as the released script does.
+        pooling: The state that the heads read: of the first token, the mean, or of the last token.
         symbols: Texts that the tokenizer treats as symbols, in addition to its special tokens.
         weights: SHA-256 over the weight files, if known.
-        training_data: The data it was trained on, if known.
         notes: What readers of its numbers must know.
         selftest: The result of the last recorded self-test.
     """
@@ -142,11 +136,7 @@ class ScorerSettings(Frozen):
         return next((head for head in self.heads if head.name == dimension), None)
 
     def check_taxonomy(self, taxonomy: Taxonomy) -> None:
-        """Checks that the heads match a taxonomy's dimensions.
-
-        Raises:
-            UsageError: They do not; both are listed.
-        """
+        """Checks that the heads match a taxonomy's dimensions."""
         heads, wanted = _scales(self.heads), _scales(taxonomy.dimensions)
         if sorted(heads) != sorted(wanted):
             raise UsageError(
@@ -165,14 +155,7 @@ def heads_of(taxonomy: Taxonomy) -> tuple[Head, ...]:
 
 
 def read_config(folder: str | Path, kind: str = "scorer") -> tuple[Path, Any]:
-    """Reads the `config.json` of a folder that should hold a `kind`.
-
-    Returns:
-        Its path, and its contents.
-
-    Raises:
-        InputError: There is none, or it is broken.
-    """
+    """Reads the `config.json` of a folder that should hold a `kind`; returns path and contents."""
     path = Path(folder) / CONFIG
     try:
         return path, json.loads(path.read_text("utf-8"))
@@ -187,21 +170,13 @@ def read_config(folder: str | Path, kind: str = "scorer") -> tuple[Path, Any]:
 
 
 def read_settings(folder: str | Path) -> ScorerSettings:
-    """Reads the settings of a classifier's folder, exported or not.
-
-    Raises:
-        InputError: The folder holds no classifier of ours, or a broken one.
-    """
+    """Reads the settings of a classifier's folder, exported or not."""
     path, config = read_config(folder)
     return parse_settings(config, path)
 
 
 def parse_settings(config: Any, path: str | Path | None = None) -> ScorerSettings:
-    """Reads the settings inside a parsed `config.json`.
-
-    Raises:
-        InputError: There are none, or they are broken.
-    """
+    """Reads the settings inside a parsed `config.json`."""
     section = config.get("flames") if isinstance(config, dict) else None
     if not isinstance(section, dict):
         hint = "train one with `flames scorer train` or import one with `flames scorer import`"
@@ -212,11 +187,7 @@ def parse_settings(config: Any, path: str | Path | None = None) -> ScorerSetting
 def parse_section(
     model: type[_Section], section: Any, name: str, path: str | Path | None
 ) -> _Section:
-    """Validates a section of a `config.json`.
-
-    Raises:
-        InputError: It is broken; the first wrong field is named.
-    """
+    """Validates a section of a `config.json`."""
     try:
         return model.model_validate(section)
     except ValidationError as error:
