@@ -235,7 +235,11 @@ def speed(place: Path, count: int, rounds: int, only: str | None) -> None:
 
     cpu = processor()
     print(f"processor: {cpu.name}, {cpu.cores} cores, {' '.join(sorted(cpu.flags)) or 'no flags'}")
-    for has, what in ((cpu.amx, "AMX"), (cpu.bf16, "bf16"), (cpu.int8, "int8 (VNNI)")):
+    for has, what in (
+        ("amx_tile" in cpu.flags, "AMX"),
+        (cpu.bf16, "bf16"),
+        (cpu.int8, "int8 (VNNI)"),
+    ):
         print(f"  {what}: {'yes' if has else 'NO, so its backends fall back or stay slow'}")
     rows = responses(count)
     make_base(place, rows)

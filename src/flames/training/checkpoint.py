@@ -151,7 +151,7 @@ def convert(path: str | Path) -> tuple[Tokenizer, tuple[str, ...]]:
     messages: Any
     from sentencepiece import SentencePieceProcessor
     from sentencepiece import sentencepiece_model_pb2 as messages
-    from tokenizers import Tokenizer, processors
+    from tokenizers import Regex, Tokenizer, pre_tokenizers, processors
 
     proto: Any = messages.ModelProto()
     try:
@@ -170,7 +170,9 @@ def convert(path: str | Path) -> tuple[Tokenizer, tuple[str, ...]]:
     tokenizer.normalizer = _normalizer(proto)
     symbols = [piece.piece for piece in proto.pieces if piece.type == _SYMBOL]
     if symbols:
-        tokenizer.pre_tokenizer = _splitter(symbols)
+        spelt = sorted((s.replace(" ", _SPACE) for s in symbols), key=len, reverse=True)
+        pattern = Regex("|".join(map(re.escape, spelt)))
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(pattern, "isolated")
     first = original.bos_id()
     if first >= 0:
         begin = original.id_to_piece(first)
@@ -232,11 +234,3 @@ def _normalizer(proto: Any) -> Any:
         steps.append(normalizers.Prepend(_SPACE))
     steps.append(normalizers.Replace(" ", _SPACE))
     return normalizers.Sequence(steps)
-
-
-def _splitter(symbols: list[str]) -> Any:
-    from tokenizers import Regex, pre_tokenizers
-
-    spelt = sorted((s.replace(" ", _SPACE) for s in symbols), key=len, reverse=True)
-    pattern = "|".join(map(re.escape, spelt))
-    return pre_tokenizers.Split(Regex(pattern), "isolated")

@@ -277,14 +277,15 @@ def _compare(
             opened = open_backend(backend, package.model(made, precision), precision)
             logits = Engine.of(opened, settings).compute(encoded)
             difference = float(np.nan_to_num(abs(logits - original), nan=1e9).max())
-            check = Check(
-                backend=backend,
-                precision=precision,
-                n=len(rows),
-                changed=sum(map(ne, before, _labels(logits, rows, settings))),
-                max_difference=round(difference, 6),
+            checks.append(
+                Check(
+                    backend=backend,
+                    precision=precision,
+                    n=len(rows),
+                    changed=sum(map(ne, before, _labels(logits, rows, settings))),
+                    max_difference=round(difference, 6),
+                )
             )
-            checks.append(check)
     return tuple(checks)
 
 

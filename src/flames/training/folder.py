@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def plan_of(options: TrainOptions, split: Split, settings: ScorerSettings) -> di
     assert settings.training_data is not None
     plan = {
         "schema": 1,
-        "options": options.to_dict(),
+        "options": asdict(options),
         "data": settings.training_data.sha256,
         "held": {
             name: keys_sha256(row.key for row in part.rows)
@@ -122,15 +123,8 @@ def settings_of(
 ) -> ScorerSettings:
     """Builds the settings of a scorer that is trained with these options."""
     kind = model_type_of(options.backbone)
-    data = training_data(
-        split.training.rows,
-        split.training.files,
-        taxonomy,
-        synthetic=split.training.synthetic,
-    )
-    notes = split.training.notes
-    if data.synthetic:
-        notes = (Note("simulated"),)
+    data = training_data(split.training, taxonomy)
+    notes = (Note("simulated"),) if data.synthetic else split.training.notes
     return ScorerSettings(
         name=options.name or out.resolve().name,
         taxonomy=taxonomy.id,

@@ -80,7 +80,10 @@ def solve_heads(
         chosen = min(losses, key=losses.__getitem__)
     progress("solving the heads", 1.0)
     made = solve(states["training"], dimension, targets, heads, chosen)
-    _put(model, made)
+    with torch.no_grad():
+        for head, (weights, bias) in zip(model.classifiers, made, strict=True):
+            head.weight.copy_(torch.as_tensor(weights))
+            head.bias.copy_(torch.as_tensor(bias))
     logits = {name: logits_of(states[name], made) for name in held if name != LEFT_OUT}
     if LEFT_OUT in held:
         logits[LEFT_OUT] = _left_out(states[LEFT_OUT], rows, heads, folds, progress)
@@ -128,13 +131,6 @@ def _states(model: Any, rows: Rows, options: TrainOptions, progress: Progress, p
         cure = options.exact or "it cannot be used on such texts"
         raise UsageError(f"the backbone's states are not finite: {cure}")
     return states
-
-
-def _put(model: Any, made: Heads) -> None:
-    with torch.no_grad():
-        for head, (weights, bias) in zip(model.classifiers, made, strict=True):
-            head.weight.copy_(torch.as_tensor(weights))
-            head.bias.copy_(torch.as_tensor(bias))
 
 
 def folds_of(rows: Sequence[Labelled], taxonomy: Taxonomy) -> list[Fold]:

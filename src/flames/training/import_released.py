@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -236,16 +237,11 @@ def _native(
     )
     with torch.device("meta"):
         model = FlamesScorer(config)
-    shapes = {_released(name): tuple(t.shape) for name, t in model.state_dict().items()}
+    shapes = {
+        re.sub(r"^backbone\.", "model.", name): tuple(tensor.shape)
+        for name, tensor in model.state_dict().items()
+    }
     return config, shapes
-
-
-def _released(name: str) -> str:
-    return "model." + name.removeprefix("backbone.") if name.startswith("backbone.") else name
-
-
-def _ours(name: str) -> str:
-    return "backbone." + name.removeprefix("model.") if name.startswith("model.") else name
 
 
 def _write(
@@ -278,10 +274,10 @@ def _groups(checkpoint: Checkpoint, dtype: Any) -> Iterator[dict[str, Any]]:
     for name, tensor in checkpoint.tensors():
         if is_derived(name):
             continue
-        kept = tensor.to(dtype).clone().contiguous() if dtype else tensor.clone().contiguous()
+        kept = tensor.to(dtype or tensor.dtype).clone().contiguous()
         if group and size + kept.nbytes > _SHARD:
             yield group
             group, size = {}, 0
-        group[_ours(name)] = kept
+        group[re.sub(r"^model\.", "backbone.", name)] = kept
         size += kept.nbytes
     yield group

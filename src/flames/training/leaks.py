@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flames.errors import UsageError
-from flames.scorers.labelled import Labelled, LabelledSet
+from flames.scorers.labelled import Labelled
 from flames.text import shorten
 from flames.training.splits import Split
 
@@ -79,25 +79,18 @@ def without_leaks(split: Split, *, drop: bool = False) -> tuple[Split, int]:
     Raises:
         UsageError: There are leaks and `drop` is not set.
     """
-    checks = [
-        ("training", "test", split.training, split.test),
-        ("training", "validation", split.training, split.validation),
-        ("validation", "test", split.validation, split.test),
-    ]
-    gone: dict[str, set[int]] = defaultdict(set)
-    for inner, outer, leaking, kept in checks:
-        leaks = find_leaks(kept.rows, leaking.rows)
+    parts = {"training": split.training, "validation": split.validation, "test": split.test}
+    gone: set[tuple[str, int]] = set()
+    for inner, outer in (("training", "test"), ("training", "validation"), ("validation", "test")):
+        leaks = find_leaks(parts[outer].rows, parts[inner].rows)
         if leaks and not drop:
             raise UsageError(_message(leaks, inner, outer))
-        gone[inner].update(id(leak.leaking) for leak in leaks)
-    training = _less(split.training, gone["training"])
-    validation = _less(split.validation, gone["validation"])
-    dropped = len(gone["training"]) + len(gone["validation"])
-    return replace(split, training=training, validation=validation), dropped
-
-
-def _less(part: LabelledSet, gone: set[int]) -> LabelledSet:
-    return part.of(row for row in part.rows if id(row) not in gone)
+        gone.update((inner, id(leak.leaking)) for leak in leaks)
+    training, validation = (
+        parts[name].of(row for row in parts[name].rows if (name, id(row)) not in gone)
+        for name in ("training", "validation")
+    )
+    return replace(split, training=training, validation=validation), len(gone)
 
 
 def _message(leaks: Sequence[Leak], inner: str, outer: str) -> str:
@@ -133,23 +126,16 @@ class _Shingled:
 
 
 _rng = np.random.default_rng(20231112)
-_FACTORS: _Hashes = _rng.integers(0, 2**63, _BANDS * _ROWS, dtype=np.uint64) * np.uint64(
-    2
-) + np.uint64(1)
+_FACTORS: _Hashes = 2 * _rng.integers(0, 2**63, _BANDS * _ROWS, dtype=np.uint64) + 1
 _OFFSETS: _Hashes = _rng.integers(0, 2**63, _BANDS * _ROWS, dtype=np.uint64)
 _PROMPT = np.uint64(0x9E3779B97F4A7C15)
 
 
-def _normalised(text: str) -> str:
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(char for char in folded if char.isalnum()) or folded.strip()
-
-
 def _trigrams(text: str) -> _Hashes:
-    codes = np.frombuffer(_normalised(text).encode("utf-32-le", "replace"), dtype="<u4").astype(
-        np.uint64
-    )
-    codes = np.concatenate([[np.uint64(0)] * (_ORDER - 1), codes]).astype(np.uint64)
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    normalised = "".join(filter(str.isalnum, folded)) or folded.strip()
+    codes = np.frombuffer(normalised.encode("utf-32-le", "replace"), dtype="<u4")
+    codes = np.concatenate([np.zeros(_ORDER - 1, codes.dtype), codes]).astype(np.uint64)
     grams = np.zeros(max(len(codes) - _ORDER + 1, 0), dtype=np.uint64)
     for offset in range(_ORDER):
         grams = grams * np.uint64(0x100000001B3) + codes[offset : offset + len(grams)]

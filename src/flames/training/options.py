@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from flames.errors import UsageError
 from flames.options import Opt, SeedOptions, check_options, listed, wrong_value
@@ -152,7 +152,3 @@ class TrainOptions(SeedOptions):
         if self.bf16:
             return "compute without --bf16"
         return None if self.dtype == "float32" else "load it with --dtype float32"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns all options as JSON."""
-        return asdict(self)

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +135,8 @@ def write_results(
     `shortened` has how many inputs of each part were longer than the window.
     """
     for name, own in result.evaluations.items():
-        data = {
-            "schema": 1,
-            "results": [each.to_dict() for each in (own, *result.others[name])],
-        }
+        evaluations = [each.to_dict() for each in (own, *result.others[name])]
+        data = {"schema": 1, "results": evaluations}
         text = json.dumps(data, ensure_ascii=False, indent=1)
         write_atomic(result.folder / f"evaluation-{name.replace(' ', '-')}.json", text + "\n")
     backbone = public_name(options.backbone)
@@ -241,7 +239,7 @@ def _training(
     assert settings.training_data is not None
     yield f"parameters: {parameters:,}"
     yield f"training rows: SHA-256 {settings.training_data.sha256} over ids, texts and targets"
-    used = options.to_dict() | {"backbone": backbone, "pooling": settings.pooling}
+    used = asdict(options) | {"backbone": backbone, "pooling": settings.pooling}
     used["learning_rate"] = options.rate
     for name, value in used.items():
         if value is not None and not (options.frozen and name in _OF_STEPS):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
 from flames.records import Verdict, dump_line
-from flames.scorers.labelled import Labelled
+from flames.scorers.labelled import Labelled, LabelledSet
 from flames.scorers.trained.encoding import Encoder, pad
 from flames.scorers.trained.scorer import verdict_of
 from flames.scorers.trained.settings import Head, ScorerSettings, TrainingData
@@ -159,18 +159,19 @@ class GroupedSampler(Sampler):  # type: ignore[misc]
             yield from batch.tolist()
 
 
-def training_data(
-    rows: Sequence[Labelled], files: Mapping[str, str], taxonomy: Taxonomy, *, synthetic: bool
-) -> TrainingData:
+def training_data(part: LabelledSet, taxonomy: Taxonomy) -> TrainingData:
     """Describes the training data, with its checksum, for the scorer's configuration."""
     lines = []
-    for row in rows:
+    for row in part.rows:
         head = Head(name=row.dimension, scale=taxonomy.dimension(row.dimension).scale)
         goal = [round(float(share), 6) for share in target(row, head)]
         fields = [*row.key, row.dimension, row.response.prompt, row.response.response, goal]
         lines.append(dump_line(fields))
     digest = hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "replace")).hexdigest()
-    models = tuple(dict.fromkeys(row.key.model for row in rows))
     return TrainingData(
-        sha256=digest, n=len(rows), files=dict(files), models=models, synthetic=synthetic
+        sha256=digest,
+        n=len(part.rows),
+        files=dict(part.files),
+        models=tuple(dict.fromkeys(row.key.model for row in part.rows)),
+        synthetic=part.synthetic,
     )

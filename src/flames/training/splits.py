@@ -79,11 +79,7 @@ class Split:
 
     def parts(self) -> Mapping[str, LabelledSet]:
         """Returns the parts that have rows, by name."""
-        parts = {
-            "training": self.training,
-            "validation": self.validation,
-            "test": self.test,
-        }
+        parts = {"training": self.training, "validation": self.validation, "test": self.test}
         if self.each:
             parts[LEFT_OUT] = self.training
         return {name: part for name, part in parts.items() if part.rows}
@@ -96,7 +92,9 @@ def split(labelled: LabelledSet, options: SplitOptions, taxonomy: Taxonomy) -> S
         UsageError: The options contradict the data or each other, or a part lacks a dimension.
     """
     _check(labelled, options)
-    of_model = _parts_of_models(labelled, options)
+    of_model: dict[str, Part] = dict.fromkeys(labelled.models, "training")
+    of_model.update(dict.fromkeys(options.val_models, "validation"))
+    of_model.update(dict.fromkeys(options.test_models, "test"))
     of_prompt = _parts_of_prompts(labelled.rows, options)
     rows: dict[Part | None, list[Labelled]] = defaultdict(list)
     for row in labelled.rows:
@@ -146,13 +144,6 @@ def _check(labelled: LabelledSet, options: SplitOptions) -> None:
         raise UsageError(
             "the shares of test and validation prompts must add up to less than 1 and more than 0"
         )
-
-
-def _parts_of_models(labelled: LabelledSet, options: SplitOptions) -> dict[str, Part]:
-    parts: dict[str, Part] = dict.fromkeys(labelled.models, "training")
-    parts.update(dict.fromkeys(options.val_models, "validation"))
-    parts.update(dict.fromkeys(options.test_models, "test"))
-    return parts
 
 
 def _parts_of_prompts(rows: Sequence[Labelled], options: SplitOptions) -> dict[str, Part]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,23 +46,39 @@ def train_by_steps(
     """
     settings: ScorerSettings = model.settings
     validated = "validation" in encoded
+    arguments = _arguments(options, out, device, validated=validated)
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # several GPUs are used by torchrun, not by DataParallel
+    callbacks: list[Any] = [_Bar(progress)]
+    if validated and options.patience:
+        callbacks.append(EarlyStoppingCallback(early_stopping_patience=options.patience))
     trainer = _ScorerTrainer(
         model=model,
-        args=_one_gpu(_arguments(options, out, device, validated=validated)),
+        args=arguments,
         train_dataset=rows,
         eval_dataset=encoded.get("validation"),
         data_collator=Collator(settings),
         compute_metrics=_metrics(settings),
-        callbacks=_callbacks(options, progress, validated=validated),
+        callbacks=callbacks,
     )
     trainer.options = options
     trainer.remove_callback(PrinterCallback)
     if not resumed and trainer.is_world_process_zero():
         begin(out, plan)
-    with quiet(), _clear_errors():
-        trainer.train(resume_from_checkpoint=last_checkpoint(out) if resumed else None)
-        logits = {name: _logits(trainer, each) for name, each in encoded.items()}
-        final = _final(trainer, options, settings, out)
+    try:
+        with quiet():
+            trainer.train(resume_from_checkpoint=last_checkpoint(out) if resumed else None)
+            predicted = {name: trainer.predict(each) for name, each in encoded.items()}
+            final = _final(trainer, options, settings, out)
+    except torch.cuda.OutOfMemoryError:
+        raise UsageError(
+            "the GPU ran out of memory; lower --batch-size (and raise --accumulate by the same "
+            "factor), or add --checkpoint-layers or --lora-rank"
+        ) from None
+    logits = {
+        name: np.asarray(predicted[name].predictions, dtype=np.float32)[: len(each)]
+        for name, each in encoded.items()
+    }
     write = trainer.is_world_process_zero()
     history = [e for e in trainer.state.log_history if "epoch" in e]
     if torch.distributed.is_initialized():
@@ -170,20 +185,6 @@ def _arguments(options: TrainOptions, out: Path, device: Any, *, validated: bool
     )
 
 
-def _one_gpu(arguments: Any) -> Any:
-    """Keeps a process on one GPU; several GPUs are used by torchrun, not by DataParallel."""
-    if arguments.n_gpu > 1:
-        arguments._n_gpu = 1
-    return arguments
-
-
-def _callbacks(options: TrainOptions, progress: Progress, *, validated: bool) -> list[Any]:
-    callbacks: list[Any] = [_Bar(progress)]
-    if validated and options.patience:
-        callbacks.append(EarlyStoppingCallback(early_stopping_patience=options.patience))
-    return callbacks
-
-
 def _metrics(settings: ScorerSettings) -> Callable[[Any], dict[str, float]]:
     """Accuracy, and the mean macro-F1 of the dimensions, which chooses the best checkpoint."""
 
@@ -204,22 +205,6 @@ def _metrics(settings: ScorerSettings) -> Callable[[Any], dict[str, float]]:
         return {BEST: float(np.mean(scores)), "accuracy": float(np.concatenate(right).mean())}
 
     return computed
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError:
-        raise UsageError(
-            "the GPU ran out of memory; lower --batch-size (and raise --accumulate by the same "
-            "factor), or add --checkpoint-layers or --lora-rank"
-        ) from None
-
-
-def _logits(trainer: Any, rows: Rows) -> Any:
-    predictions = trainer.predict(rows).predictions
-    return np.asarray(predictions, dtype=np.float32)[: len(rows)]
 
 
 def _final(trainer: Any, options: TrainOptions, settings: ScorerSettings, out: Path) -> Any:

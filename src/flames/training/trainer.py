@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from flames.errors import MissingExtraError, UsageError
 from flames.models.local import local_file
@@ -39,9 +40,6 @@ try:
     from flames.training.steps import train_by_steps
 except ImportError as error:
     raise MissingExtraError("train", "training a scorer") from error
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def train_from_files(
@@ -130,9 +128,9 @@ def train(
     rows = Rows(split.training.rows, encoder, smoothing=smoothing, weights=weights)
     held: dict[str, LabelledSet] = {**split.parts()}
     del held["training"]
-    for name in held:
-        if name != LEFT_OUT:
-            held[name] = _by_length(held[name])
+    for name, part in held.items():
+        if name != LEFT_OUT:  # longest first, so that batches need little padding
+            held[name] = part.of(sorted(part.rows, key=lambda r: -len(r.response.response or "")))
     encoded = {name: Rows(part.rows, encoder) for name, part in held.items()}
     if options.frozen:
         folds = folds_of(rows.rows, taxonomy) if split.each else []
@@ -155,8 +153,3 @@ def train(
     write_results(result, split, options, settings, taxonomy, parameters, shortened)
     finish(out, settings, history)
     return result
-
-
-def _by_length(part: LabelledSet) -> LabelledSet:
-    """Longest first, so that batches need little padding."""
-    return part.of(sorted(part.rows, key=lambda row: -len(row.response.response or "")))

@@ -47,11 +47,12 @@ def load_backbone(
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or not set(backend.get_vocab()) - set(tokenizer.all_special_tokens):
         raise InputError("has no fast tokenizer (tokenizer.json)", path=name_or_path)
-    model = _plain(_text_model(model))
+    model = _plain(getattr(model, "language_model", model))  # the text part of a multimodal one
     check_vocabulary(backend, model.get_input_embeddings().num_embeddings, name_or_path)
     if layers is not None:
         _keep_first(model, layers)
-    return model, backend, _pad_id(tokenizer, model.config)
+    ids = (tokenizer.pad_token_id, model.config.pad_token_id, tokenizer.eos_token_id)
+    return model, backend, next((int(each) for each in ids if each is not None), 0)
 
 
 def _of_backbone(info: Mapping[str, Any], model: Any) -> dict[str, Any]:
@@ -227,11 +228,6 @@ def _unusable(name_or_path: str, error: Exception) -> FlamesError:
     return InputError(f"is no usable backbone: {reason[:300]}", path=name_or_path)
 
 
-def _text_model(model: Any) -> Any:
-    """The text part of a multimodal model."""
-    return model.language_model if hasattr(model, "language_model") else model
-
-
 def _plain(model: Any) -> Any:
     """Marks a model as not quantized: its weights were unpacked while loading."""
     for name in ("hf_quantizer", "is_quantized", "quantization_method"):
@@ -240,10 +236,3 @@ def _plain(model: Any) -> Any:
     if "quantization_config" in vars(model.config):
         del model.config.quantization_config
     return model
-
-
-def _pad_id(tokenizer: Any, config: Any) -> int:
-    for found in (tokenizer.pad_token_id, config.pad_token_id, tokenizer.eos_token_id):
-        if found is not None:
-            return int(found)
-    return 0

@@ -64,11 +64,6 @@ class Processor:
         """Whether it multiplies 8-bit integers in hardware."""
         return bool(self.flags & {"avx_vnni", "avx512_vnni", "amx_int8", "i8mm"})
 
-    @property
-    def amx(self) -> bool:
-        """Whether it has Intel's matrix unit."""
-        return "amx_tile" in self.flags
-
 
 @cache
 def processor() -> Processor:

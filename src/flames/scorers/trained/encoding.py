@@ -69,8 +69,7 @@ class Encoder:
     @classmethod
     def from_folder(cls, folder: str | Path, settings: ScorerSettings | None = None) -> Encoder:
         """Loads the encoder of a classifier's folder, exported or not."""
-        settings = settings or read_settings(folder)
-        return cls(read_tokenizer(folder), settings)
+        return cls(read_tokenizer(folder), settings or read_settings(folder))
 
     def encode(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
         """Encodes pairs of prompt and response into at most `max_length` token ids each."""
@@ -80,15 +79,13 @@ class Encoder:
 
     def _fill(self, prompt: str, response: str) -> _Filled:
         text, spans, cut = "", {}, False
+        values = {"{prompt}": prompt, "{response}": response}
         for piece in self._pieces:
-            name = {"{prompt}": "prompt", "{response}": "response"}.get(piece)
-            if name is None:
-                text += piece
-                continue
-            value, shortened = self._safe(prompt if name == "prompt" else response)
-            cut |= shortened
-            spans[name] = (len(text), len(text) + len(value))
-            text += value
+            if piece in values:
+                value, shortened = self._safe(values[piece])
+                cut |= shortened
+                spans[piece] = (len(text), len(text) + len(value))
+            text += value if piece in values else piece
         return _Filled(text, spans, cut)
 
     def _safe(self, text: str) -> tuple[str, bool]:
@@ -108,14 +105,11 @@ class Encoder:
         if self.settings.input_truncation == "official":
             return Encoded(self._cut_end(ids, encoding.special_tokens_mask), True)
         offsets, special = encoding.offsets, encoding.special_tokens_mask
-        response = _inside(offsets, special, filled.spans["response"])
-        prompt = _inside(offsets, special, filled.spans.get("prompt", (0, 0)))
+        response = _inside(offsets, special, filled.spans["{response}"])
+        prompt = _inside(offsets, special, filled.spans.get("{prompt}", (0, 0)))
         room = self.settings.max_length - (len(ids) - len(response) - len(prompt))
         for_prompt = min(len(prompt), room - min(len(response), room // 2))
-        keep = {"prompt": for_prompt, "response": room - for_prompt}
-        dropped: dict[int, bool] = {}
-        for where, kept in ((prompt, keep["prompt"]), (response, keep["response"])):
-            dropped.update(self._middle(where, kept))
+        dropped = self._middle(prompt, for_prompt) | self._middle(response, room - for_prompt)
         shortened: list[int] = []
         for position, token in enumerate(ids):
             if position not in dropped:
@@ -135,8 +129,7 @@ class Encoder:
 
     def _cut_end(self, ids: list[int], special: list[int]) -> list[int]:
         content = [position for position, mask in enumerate(special) if not mask]
-        over = len(ids) - self.settings.max_length
-        dropped = set(content[len(content) - over :])
+        dropped = set(content[self.settings.max_length - len(ids) :])
         return [token for position, token in enumerate(ids) if position not in dropped]
 
 

@@ -65,18 +65,10 @@ class Engine:
         self._lock = threading.Lock()
 
     @classmethod
-    def of(
-        cls, backend: Backend, settings: ScorerSettings, *, tokens: int = TOKENS, chunk: int = CHUNK
-    ) -> Engine:
-        """Builds the engine of a scorer with these settings."""
-        return cls(
-            backend,
-            sum(settings.sizes),
-            pad_id=settings.pad_id,
-            padding_side=settings.padding_side,
-            tokens=tokens,
-            chunk=chunk,
-        )
+    def of(cls, backend: Backend, settings: ScorerSettings, **sizes: int) -> Engine:
+        """Builds the engine of a scorer; `sizes` are `tokens` and `chunk`."""
+        pad_id, side = settings.pad_id, settings.padding_side
+        return cls(backend, sum(settings.sizes), pad_id=pad_id, padding_side=side, **sizes)
 
     def stream(self, pairs: Sequence[Pair], encode: Encode) -> tuple[list[bool], Logits]:
         """Encodes and computes pairs; the next chunk is encoded while one is computed.

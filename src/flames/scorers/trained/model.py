@@ -115,7 +115,11 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
         self.classifiers = nn.ModuleList(
             nn.Linear(width, size, bias=config.head_bias) for size in self.settings.sizes
         )
-        self._takes_positions = takes_positions(self.backbone)
+        # The RoBERTa family derives positions from the ids.
+        name = "create_position_ids_from_input_ids"
+        derived = any(hasattr(module, name) for module in self.backbone.modules())
+        takes = inspect.signature(self.backbone.forward).parameters
+        self._takes_positions = "position_ids" in takes and not derived
         self.encoder: Encoder | None = None
         self.post_init()
 
@@ -265,9 +269,9 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
         """
         responses = [_response(record, index) for index, record in enumerate(records)]
         for index, response in enumerate(responses):
-            if not response.scorable or unscorable(response, self.settings):
-                reason = unscorable(response, self.settings) or "no text to score"
-                raise InputError(f"record {index} cannot be scored: {reason}")
+            reason = unscorable(response, self.settings)
+            if reason or not response.scorable:
+                raise InputError(f"record {index} cannot be scored: {reason or 'no text to score'}")
         if self.encoder is None:
             raise InputError("the scorer has no tokenizer; load it with `from_pretrained`")
         rows = self.encoder.encode([(r.prompt or "", r.response or "") for r in responses])
@@ -345,10 +349,3 @@ def without_pooler(backbone: Any) -> Any:
     if getattr(backbone, "pooler", None) is not None:
         backbone.pooler = None
     return backbone
-
-
-def takes_positions(backbone: nn.Module) -> bool:
-    """Returns whether to pass positions; the RoBERTa family derives them from the ids."""
-    if any(hasattr(m, "create_position_ids_from_input_ids") for m in backbone.modules()):
-        return False
-    return "position_ids" in inspect.signature(backbone.forward).parameters
