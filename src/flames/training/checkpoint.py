@@ -144,9 +144,8 @@ _SPACE = "▁"
 def convert(path: str | Path) -> tuple[Tokenizer, tuple[str, ...]]:
     """Converts a SentencePiece `tokenizer.model` of type BPE or unigram.
 
-    Returns:
-        The tokenizer, which starts with the model's beginning-of-sentence token, and the symbols
-        that are not text: control pieces and user-defined symbols.
+    The tokenizer starts with the model's beginning-of-sentence token. It is returned with the
+    symbols that are not text: control pieces and user-defined symbols.
     """
     messages: Any
     from sentencepiece import SentencePieceProcessor

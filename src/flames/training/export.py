@@ -143,11 +143,8 @@ def export(
 ) -> Package:
     """Exports a trained scorer; the package appears whole or not at all.
 
-    Args:
-        options: See `ExportOptions`; its `labels` are not read, `labels` is used instead.
-        context: The taxonomy, and the option `selftest` for another one than Flames' own.
-        labels: Responses to calibrate on and to compare on.
-        progress: Called with what is being done.
+    It is calibrated on `labels`, and compared with the original on them and the self-test's pairs;
+    `options.labels` is not read.
 
     Raises:
         CheckFailed: A precision changes too many labels, or fp32 differs from the original.

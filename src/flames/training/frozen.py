@@ -48,20 +48,11 @@ def solve_heads(
     options: TrainOptions,
     progress: Progress,
 ) -> dict[str, Matrix]:
-    """Solves a model's heads on the training rows.
+    """Replaces a model's heads by those that fit the training rows best.
 
-    Args:
-        model: Its heads are replaced.
-        rows: The training part.
-        held: The held-back parts. A validation part chooses the strength of the penalty; each
-            row of the left-out part is scored by heads that were solved without its model and
-            without its prompt.
-        folds: The folds of the left-out part, from `folds_of`.
-        options: How the states are computed.
-        progress: Called with what is being done and how far it is.
-
-    Returns:
-        All heads' logits of each part's rows.
+    A validation part in `held` chooses the strength of the penalty. Each row of the left-out part
+    is scored by heads that were solved without its model and without its prompt: see `folds_of`.
+    Returns all heads' logits of the rows of each held-back part.
     """
     heads = model.settings.heads
     states = {"training": _states(model, rows, options, progress, "training")}
@@ -96,8 +87,6 @@ def _columns(rows: Rows) -> tuple[NDArray[np.int64], Matrix]:
 
 
 class _Pooled(Torch):
-    """A backend that computes pooled states instead of logits, and reports its progress."""
-
     def __init__(self, model: Any, bf16: bool, report: Callable[[int], None]) -> None:
         super().__init__(model)
         self._bf16, self._report = bf16, report

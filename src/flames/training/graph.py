@@ -25,6 +25,7 @@ from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
 from flames.scorers.trained.backends import Ids, session
+from flames.scorers.trained.model import pool
 
 OPSET = 18
 _ONE_FILE = 1 << 30  # bytes of weights up to which they are stored in the model's own file
@@ -32,8 +33,6 @@ _FAMILY = ("bert", "roberta", "xlm-roberta")
 
 
 class _Whole(nn.Module):  # type: ignore[misc]
-    """A scorer that returns only its logits."""
-
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
@@ -86,7 +85,7 @@ class LeanEncoder(nn.Module):  # type: ignore[misc]
             out = layer.attention.output
             seen = out.LayerNorm(out.dense(mixed) + reading)
             states = layer.output.LayerNorm(layer.output.dense(layer.intermediate(seen)) + seen)
-        pooled = states[:, 0] if self.first_only else _mean(states, attention_mask)
+        pooled = states[:, 0] if self.first_only else pool(states, attention_mask, "mean")
         return torch.cat([head(pooled) for head in self.classifiers], dim=-1)
 
     def _embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -102,11 +101,6 @@ class LeanEncoder(nn.Module):  # type: ignore[misc]
 
     def _split(self, states: Tensor) -> Tensor:
         return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-
-
-def _mean(states: Tensor, mask: Tensor) -> Tensor:
-    weights = mask.unsqueeze(-1).to(states.dtype)
-    return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1)
 
 
 def is_lean(model: Any) -> bool:
@@ -279,8 +273,6 @@ def _calibrate(
 
 
 class _Rewriter:
-    """Collects the nodes and constants that replace what is quantized."""
-
     def __init__(self, weights: dict[str, Any]) -> None:
         self.weights = weights
         self.new: list[Any] = []

@@ -35,6 +35,16 @@ from flames.training.options import Progress
 
 _SHARD = 2 << 30  # bytes of a written shard, and roughly the peak memory use
 _NEEDED = ["*.json", "*.bin", "tokenizer.model"]
+_SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+          "num_attention_heads")  # fmt: skip
+_DEFAULTS = {
+    "rms_norm_eps": 1e-6,
+    "max_position_embeddings": 2048,
+    "hidden_act": "silu",
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 2,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,23 +179,12 @@ def _config(folder: Path) -> dict[str, Any]:
         raise InputError(f"is a {kind!r} model, not the released 'internlm'", path=path)
     rotary = found.get("rotary") or {}
     config = {
-        "rms_norm_eps": 1e-6,
-        "max_position_embeddings": 2048,
-        "hidden_act": "silu",
+        **_DEFAULTS,
         "bias": True,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-        "pad_token_id": 2,
         **{name: value for name, value in found.items() if value is not None},
         "rotary": {"base": float(rotary.get("base", 10000))},
     }
-    for name in (
-        "vocab_size",
-        "hidden_size",
-        "intermediate_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-    ):
+    for name in _SIZES:
         if not isinstance(config.get(name), int) or config[name] < 1:
             raise InputError("must be a positive whole number", path=path, field=name)
     return config
@@ -224,11 +223,8 @@ def _native(
 
     from flames.scorers.trained.model import FlamesScorer, FlamesScorerConfig
 
-    same = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
-            "num_attention_heads", "rms_norm_eps", "max_position_embeddings", "hidden_act",
-            "bos_token_id", "eos_token_id", "pad_token_id")  # fmt: skip
     text = LlamaConfig(
-        **{name: original[name] for name in same},
+        **{name: original[name] for name in (*_SIZES, *_DEFAULTS)},
         attention_bias=bool(original["bias"]),
         rope_parameters={"rope_type": "default", "rope_theta": original["rotary"]["base"]},
     )

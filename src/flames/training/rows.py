@@ -45,13 +45,10 @@ def class_weights(rows: Sequence[Labelled], settings: ScorerSettings) -> dict[st
 
 
 class Rows(Dataset):  # type: ignore[misc]
-    """Encoded rows.
+    """Rows with their token ids and targets.
 
-    Args:
-        rows: The labelled responses.
-        encoder: Turns texts into token ids.
-        smoothing: Share of each target that is spread over all classes.
-        weights: Weights per class, by dimension; 1 by default.
+    `smoothing` is the share of each target that is spread over all classes; `weights` are per
+    class, by dimension, and 1 by default.
     """
 
     def __init__(

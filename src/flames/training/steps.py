@@ -40,9 +40,7 @@ def train_by_steps(
 ) -> tuple[Any, dict[str, Any], list[Any]] | None:
     """Trains a model by gradient steps; a validation part chooses the best checkpoint.
 
-    Returns:
-        The model, the logits of each held-back part, and the history; None in processes that do
-        not write.
+    Returns model, logits of each held-back part, and history; None in processes that do not write.
     """
     settings: ScorerSettings = model.settings
     validated = "validation" in encoded
@@ -95,8 +93,6 @@ def train_by_steps(
 
 
 class _ScorerTrainer(Trainer):  # type: ignore[misc]
-    """`Trainer` with our sampler, which stops when the loss is not finite."""
-
     options: TrainOptions
 
     def _get_train_sampler(self, train_dataset: Any = None) -> GroupedSampler:

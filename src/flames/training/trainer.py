@@ -94,15 +94,8 @@ def train(
 ) -> Trained | None:
     """Trains a scorer and writes it, its figures and its model card into a folder.
 
-    Under torchrun, every process calls this; the first one writes, the others return None.
-
-    Args:
-        split: Training, validation and test part, free of leaks.
-        options: See `TrainOptions`.
-        out: The folder.
-        taxonomy: The taxonomy; each of its dimensions gets a head.
-        resume: Continue the unfinished training in `out`.
-        progress: Called with what is being done and how far it is, from 0 to 1.
+    The parts of the split must be free of leaks; each dimension of the taxonomy gets a head. Under
+    torchrun, every process calls this; the first one writes, the others return None.
     """
     if options.compare is None:
         options = replace(options, compare=() if split.each else ("lexical",))

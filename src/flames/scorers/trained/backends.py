@@ -34,14 +34,10 @@ class Backend(Protocol):
     parallel: int
 
     def infer(self, ids: Ids, mask: Ids) -> Logits:
-        """Computes all heads' logits (rows × all classes); may be called from several threads.
+        """Computes all heads' logits (rows × all classes) of token ids (rows × tokens).
 
-        Args:
-            ids: Token ids (rows × tokens).
-            mask: 1 for tokens, 0 for padding, same shape.
-
-        Raises:
-            OutOfMemoryError: The batch is too large.
+        May be called from several threads at once. The mask is 1 for tokens and 0 for padding. A
+        batch that is too large raises `OutOfMemoryError`.
         """
         ...
 

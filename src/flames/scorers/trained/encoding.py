@@ -74,10 +74,13 @@ class Encoder:
     def encode(self, pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
         """Encodes pairs of prompt and response into at most `max_length` token ids each."""
         filled = [self._fill(prompt, response) for prompt, response in pairs]
-        encodings = self.tokenizer.encode_batch([each.text for each in filled])
-        return [self._fit(e, f) for e, f in zip(encodings, filled, strict=True)]
+        encodings = self.tokenizer.encode_batch([text for text, _, _ in filled])
+        return [
+            self._fit(encoding, spans, cut)
+            for encoding, (_, spans, cut) in zip(encodings, filled, strict=True)
+        ]
 
-    def _fill(self, prompt: str, response: str) -> _Filled:
+    def _fill(self, prompt: str, response: str) -> tuple[str, dict[str, tuple[int, int]], bool]:
         text, spans, cut = "", {}, False
         values = {"{prompt}": prompt, "{response}": response}
         for piece in self._pieces:
@@ -86,7 +89,7 @@ class Encoder:
                 cut |= shortened
                 spans[piece] = (len(text), len(text) + len(value))
             text += value if piece in values else piece
-        return _Filled(text, spans, cut)
+        return text, spans, cut
 
     def _safe(self, text: str) -> tuple[str, bool]:
         half = self.settings.max_length * _CHARS_PER_TOKEN
@@ -98,15 +101,15 @@ class Encoder:
             text = self._special.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
         return text, cut
 
-    def _fit(self, encoding: Encoding, filled: _Filled) -> Encoded:
+    def _fit(self, encoding: Encoding, spans: dict[str, tuple[int, int]], cut: bool) -> Encoded:
         ids: list[int] = encoding.ids
         if len(ids) <= self.settings.max_length:
-            return Encoded(ids, filled.cut)
+            return Encoded(ids, cut)
         if self.settings.input_truncation == "official":
             return Encoded(self._cut_end(ids, encoding.special_tokens_mask), True)
         offsets, special = encoding.offsets, encoding.special_tokens_mask
-        response = _inside(offsets, special, filled.spans["{response}"])
-        prompt = _inside(offsets, special, filled.spans.get("{prompt}", (0, 0)))
+        response = _inside(offsets, special, spans["{response}"])
+        prompt = _inside(offsets, special, spans.get("{prompt}", (0, 0)))
         room = self.settings.max_length - (len(ids) - len(response) - len(prompt))
         for_prompt = min(len(prompt), room - min(len(response), room // 2))
         dropped = self._middle(prompt, for_prompt) | self._middle(response, room - for_prompt)
@@ -131,12 +134,6 @@ class Encoder:
         content = [position for position, mask in enumerate(special) if not mask]
         dropped = set(content[self.settings.max_length - len(ids) :])
         return [token for position, token in enumerate(ids) if position not in dropped]
-
-
-class _Filled(NamedTuple):
-    text: str
-    spans: dict[str, tuple[int, int]]
-    cut: bool
 
 
 def _inside(offsets: list[tuple[int, int]], special: list[int], span: tuple[int, int]) -> range:

@@ -38,10 +38,7 @@ class Engine:
     row's logits do not depend on the other rows.
 
     Args:
-        backend: What computes.
         classes: Logits per row.
-        pad_id: The token used for padding.
-        padding_side: The side that is padded.
         tokens: Most tokens per batch, padding included; a longer row is a batch of its own.
         chunk: Rows that are encoded, sorted and computed together.
     """
@@ -136,7 +133,6 @@ class Engine:
             count += step
 
     def _infer(self, rows: list[list[int]]) -> Logits:
-        """Computes rows of falling length, in smaller pieces if memory runs out."""
         parts, start = [], 0
         while start < len(rows):
             count = max(1, self.tokens // max(1, len(rows[start])))
@@ -177,16 +173,9 @@ def choose(
 ) -> tuple[str, str, str | None]:
     """Chooses backend and precision of an export; by default the fastest that fit.
 
-    Args:
-        faithful: Precisions whose labels agree with the original's, which may be used unasked.
-        exported: Precisions that were exported; if none is faithful, the most exact is used.
-        backend: `openvino` or `onnxruntime`.
-        precision: `int8`, `bf16` or `fp32`.
-        cpu: The processor; by default this machine's.
-        present: The installed backends; by default those found here.
-
-    Returns:
-        Backend, precision, and a note on what the processor lacks, or None.
+    Only `faithful` precisions, whose labels agree with the original's, are used unasked; if none
+    of the exported ones is, the most exact is used. Processor and installed backends are by
+    default those found here. The third value is a note on what the processor lacks, or None.
     """
     cpu = cpu or processor()
     present = available() if present is None else present

@@ -210,12 +210,8 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
     ) -> ScorerOutput:
         """Computes all heads' logits and, with targets, the multi-task loss.
 
-        Args:
-            input_ids: Token ids (rows × tokens), padded on either side.
-            attention_mask: 1 for tokens, 0 for padding, same shape.
-            dimension: The head that each row belongs to (rows).
-            labels: See `multi_task_loss`.
-            kwargs: Passed to the backbone.
+        `input_ids` and `attention_mask` are (rows × tokens), padded on either side; see
+        `multi_task_loss` for `dimension` and `labels`. The rest is passed to the backbone.
         """
         pooled = self.pooled(input_ids, attention_mask, **kwargs)
         pooled = self.dropout(pooled.to(next(self.classifiers.parameters()).dtype))
@@ -262,10 +258,8 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
     ) -> list[dict[int, float]]:
         """Predicts the probabilities of the scores, best score first, one mapping per record.
 
-        Records are responses, or mappings with `dimension`, `prompt` and `response`.
-
-        Raises:
-            InputError: A record cannot be scored, for instance because its dimension has no head.
+        Records are responses, or mappings with `dimension`, `prompt` and `response`. A record
+        that cannot be scored, for instance without a head, is an `InputError`.
         """
         responses = [_response(record, index) for index, record in enumerate(records)]
         for index, response in enumerate(responses):
@@ -311,10 +305,8 @@ AutoModel.register(FlamesScorerConfig, FlamesScorer, exist_ok=True)
 def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
     """Returns one state per row (rows × width).
 
-    Args:
-        states: Hidden states after the last norm (rows × tokens × width).
-        mask: 1 for tokens, 0 for padding on either side (rows × tokens).
-        pooling: `cls` (first token), `mean`, or `last` (last token).
+    `states` are after the last norm (rows × tokens × width); the mask is 0 for padding on either
+    side. `cls` is the state of the first token, `last` that of the last one.
     """
     if pooling == "mean":
         weights = mask.unsqueeze(-1).to(torch.float32)

@@ -59,7 +59,6 @@ class ScorerSettings(Frozen):
     """Settings of a classifier that its weights do not contain.
 
     Args:
-        version: Usually the start of the checksum of its weights.
         taxonomy: Name and version of the taxonomy that the heads were made for.
         heads: The classifier heads, in the order of their logits.
         template: The input text, with `{response}` once and `{prompt}` at most once.
@@ -69,8 +68,6 @@ class ScorerSettings(Frozen):
         pooling: The state that the heads read: of the first token, the mean, or of the last token.
         symbols: Texts that the tokenizer treats as symbols, in addition to its special tokens.
         weights: SHA-256 over the weight files, if known.
-        notes: What readers of its numbers must know.
-        selftest: The result of the last recorded self-test.
     """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
