@@ -72,7 +72,7 @@ def test_a_row_never_depends_on_its_batch_or_padding(
     assert np.ptp(alone[:, 0]) > 0.01
     for side in ("right", "left"):
         model.settings = model.settings.model_copy(update={"padding_side": side})
-        together = model.compute(rows, batch_tokens=10**6)
+        together = model.engine(10**6).compute(rows)
         np.testing.assert_allclose(together, alone, atol=1e-5)
 
 

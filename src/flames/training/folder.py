@@ -153,8 +153,7 @@ def _freeze(backbone: Any, layers: int) -> None:
     stack = layers_of(backbone)
     if layers > len(stack):
         raise UsageError(f"--train-layers {layers}: the backbone has {len(stack)} layers")
-    for parameter in backbone.parameters():
-        parameter.requires_grad_(False)
+    backbone.requires_grad_(False)
     for layer in list(stack)[len(stack) - layers :]:
         layer.requires_grad_(True)
     last_norm = getattr(backbone, "norm", None)

@@ -85,7 +85,7 @@ def train_by_steps(
         kept = torch.distributed.barrier(async_op=True)
         kept.wait()
         trainer.accelerator.end_training()
-        del trainer
+        del trainer, arguments
         del kept
     if not write or final is None:
         return None

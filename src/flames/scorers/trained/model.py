@@ -242,14 +242,12 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
         usual = 2048 if self.device.type == "cpu" else 32768
         return Engine.of(Torch(self), self.settings, tokens=batch_tokens or usual, chunk=1024)
 
-    def compute(
-        self, rows: Sequence[Encoded], *, batch_tokens: int | None = None
-    ) -> NDArray[np.float32]:
+    def compute(self, rows: Sequence[Encoded]) -> NDArray[np.float32]:
         """Computes the logits (rows × all classes) of encoded rows; see `Engine.compute`."""
         training = self.training
         self.eval()
         try:
-            return self.engine(batch_tokens).compute(rows)
+            return self.engine().compute(rows)
         finally:
             self.train(training)
 
