@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,9 +15,13 @@ from flames.errors import InputError, MissingExtraError, UsageError
 from flames.metrics.result import Note
 from flames.scorers.trained.backbone import is_encoder, layers_of, model_type_of, quiet
 from flames.scorers.trained.model import FlamesScorer
-from flames.scorers.trained.settings import ScorerSettings, heads_of, write_settings
+from flames.scorers.trained.settings import (
+    ScorerSettings,
+    heads_of,
+    with_checksum,
+    write_settings,
+)
 from flames.storage.atomic import write_atomic
-from flames.storage.checksums import file_sha256
 from flames.taxonomy import Taxonomy
 from flames.training.options import TrainOptions
 from flames.training.rows import training_data
@@ -96,12 +99,7 @@ def save(model: Any, out: Path) -> ScorerSettings:
     made = out / CHECKPOINTS / "final"
     with quiet():
         model.to("cpu").save_pretrained(made)
-    digest = hashlib.sha256()
-    for shard in sorted(made.glob("*.safetensors")):
-        digest.update(bytes.fromhex(file_sha256(shard)))
-    settings: ScorerSettings = model.settings.model_copy(
-        update={"version": digest.hexdigest()[:8], "weights": digest.hexdigest()}
-    )
+    settings = with_checksum(model.settings, made)
     write_settings(made, settings)
     for path in made.iterdir():
         shutil.copymode(made / "config.json", path)  # weights are made private

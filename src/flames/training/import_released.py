@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -25,9 +24,9 @@ from flames.scorers.trained.settings import (
     ScorerSettings,
     heads_of,
     read_config,
+    with_checksum,
 )
 from flames.storage.atomic import folder_atomic
-from flames.storage.checksums import file_sha256
 from flames.storage.record_files import TaxonomyOptions
 from flames.taxonomy import Taxonomy, load_taxonomy
 from flames.training.checkpoint import Checkpoint, convert, differing, is_derived
@@ -140,8 +139,8 @@ def _import(options: ImportOptions, taxonomy: Taxonomy, progress: Progress) -> P
     checkpoint.check(expected, original["rotary"]["base"])
     dtype = getattr(torch, options.dtype) if options.dtype else None
     with folder_atomic(target) as made:
-        digest = _write(checkpoint, expected, made, dtype, progress)
-        config.settings = settings.model_copy(update={"version": digest[:8], "weights": digest})
+        _write(checkpoint, len(expected), made, dtype, progress)
+        config.settings = with_checksum(settings, made)
         config.save_pretrained(made)
         tokenizer.save(str(made / TOKENIZER))
         for path in made.iterdir():
@@ -240,28 +239,19 @@ def _native(
     return config, shapes
 
 
-def _write(
-    checkpoint: Checkpoint,
-    expected: Mapping[str, tuple[int, ...]],
-    out: Path,
-    dtype: Any,
-    progress: Progress,
-) -> str:
-    """Writes the tensors as safetensors shards; returns the checksum of their contents."""
+def _write(checkpoint: Checkpoint, count: int, out: Path, dtype: Any, progress: Progress) -> None:
     from safetensors.torch import save_file
 
     placed: dict[str, str] = {}
-    digest, total = hashlib.sha256(), 0
+    total = 0
     for number, group in enumerate(_groups(checkpoint, dtype), start=1):
         shard = f"model-{number:05}.safetensors"
         save_file(group, out / shard, metadata={"format": "pt"})
-        digest.update(bytes.fromhex(file_sha256(out / shard)))
         total += sum(tensor.nbytes for tensor in group.values())
         placed.update(dict.fromkeys(group, shard))
-        progress("writing the tensors", len(placed) / len(expected))
+        progress("writing the tensors", len(placed) / count)
     index = {"metadata": {"total_size": total}, "weight_map": placed}
     (out / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), "utf-8")
-    return digest.hexdigest()
 
 
 def _groups(checkpoint: Checkpoint, dtype: Any) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from flames.errors import UsageError
 from flames.options import Opt, SeedOptions, check_options, listed, wrong_value
 from flames.scorers.labelled import LabelFiles
-from flames.scorers.trained.settings import TEMPLATES, Pooling
+from flames.scorers.trained.settings import TEMPLATES, Pooling, fillable
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and how far it is, from 0 to 1."""
@@ -126,7 +126,7 @@ class TrainOptions(SeedOptions):
     def __post_init__(self) -> None:
         check_options(self)
         template = TEMPLATES.get(self.template, self.template)
-        if template.count("{response}") != 1 or template.count("{prompt}") > 1:
+        if not fillable(template):
             takes = f"{', '.join(TEMPLATES)}, or a text with {{response}} once and {{prompt}} at "
             raise wrong_value("--template", f"{takes}most once", self.template)
         object.__setattr__(self, "template", template)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
@@ -14,6 +15,7 @@ from flames.errors import InputError, UsageError
 from flames.metrics.result import Note
 from flames.records import Frozen
 from flames.storage.atomic import write_atomic
+from flames.storage.checksums import file_sha256
 from flames.taxonomy import Taxonomy
 
 Pooling = Literal["cls", "mean", "last"]
@@ -33,6 +35,11 @@ TEMPLATES: Mapping[str, str] = {"paper": PAPER_TEMPLATE, "released": RELEASED_TE
 CONFIG = "config.json"
 
 _Section = TypeVar("_Section", bound=BaseModel)
+
+
+def fillable(template: str) -> bool:
+    """Returns whether a template has `{response}` once and `{prompt}` at most once."""
+    return template.count("{response}") == 1 and template.count("{prompt}") <= 1
 
 
 class Head(Frozen, extra="ignore"):
@@ -92,7 +99,7 @@ class ScorerSettings(Frozen):
     @field_validator("template")
     @classmethod
     def _fillable(cls, template: str) -> str:
-        if template.count("{response}") != 1 or template.count("{prompt}") > 1:
+        if not fillable(template):
             raise ValueError("must hold {response} once and {prompt} at most once")
         return template
 
@@ -189,6 +196,15 @@ def parse_section(
         return model.model_validate(section)
     except ValidationError as error:
         raise InputError.invalid(error, "is broken", path, name) from None
+
+
+def with_checksum(settings: ScorerSettings, folder: Path) -> ScorerSettings:
+    """Returns settings with the checksum of a folder's weights, whose start is the version."""
+    digest = hashlib.sha256()
+    for shard in sorted(folder.glob("*.safetensors")):
+        digest.update(bytes.fromhex(file_sha256(shard)))
+    weights = digest.hexdigest()
+    return settings.model_copy(update={"version": weights[:8], "weights": weights})
 
 
 def write_settings(folder: str | Path, settings: ScorerSettings) -> None:
