@@ -138,12 +138,7 @@ def current_case(project: Project, person: int) -> Case | None:
 
 
 def decide(project: Project, person: int, ticket: str, *, score: int | None, reason: str) -> None:
-    """Settles an item with a score, or None if it cannot be judged; a reason is required.
-
-    Raises:
-        GoneError: The adjudicator no longer holds the item.
-        UsageError: The score is not on the scale, or there is no reason.
-    """
+    """Settles an item with a score, or None if it cannot be judged; a reason is required."""
     reason = clean_text(reason)
     with project.database.write() as connection:
         lock_person(connection, person)
@@ -156,13 +151,7 @@ def decide(project: Project, person: int, ticket: str, *, score: int | None, rea
 
 
 def decide_item(project: Project, decision: DecisionOptions) -> None:
-    """Settles an item by its reference, for an adjudicator or lead by name.
-
-    Raises:
-        InputError: Nobody has that name.
-        UsageError: The person may not adjudicate, the item does not wait for a decision, or
-            somebody else holds it.
-    """
+    """Settles an item by its reference, for an adjudicator or lead by name."""
     ref, reason = str(decision.item), clean_text(decision.reason or "")
     with project.database.write() as connection:
         person = get_person(connection, decision.person or "")
@@ -190,11 +179,7 @@ def put_aside(project: Project, person: int, ticket: str) -> None:
 
 
 def undo_decision(project: Project, person: int) -> None:
-    """Takes the adjudicator's last decision back; the item that they hold returns to the queue.
-
-    Raises:
-        GoneError: There is none.
-    """
+    """Takes the adjudicator's last decision back; the item that they hold returns to the queue."""
     mine = adjudications.c.person == person
     with project.database.write() as connection:
         lock_person(connection, person)

@@ -195,9 +195,6 @@ def dawid_skene(
         classes: Number of classes.
         iterations: Maximum number of iterations.
         tolerance: Stops when the mean evidence lower bound per label grows by less.
-
-    Raises:
-        ValueError: There is no label, or the arrays do not fit each other.
     """
     given = _Labels(*(np.asarray(each, dtype=np.intp) for each in (items, annotators, labels)))
     if not given.item.size or not given.item.shape == given.annotator.shape == given.label.shape:

@@ -47,7 +47,6 @@ class Created:
     """A new project.
 
     Args:
-        project: The project, open.
         links: Each person's name and the token of their personal link. Shown only once.
         repeated_controls: Controls left out because the same response is among the items.
     """
@@ -60,13 +59,7 @@ class Created:
 def create_project(
     path: Path, plan: ProjectPlan, *, clock: Callable[[], datetime] = utc_now
 ) -> Created:
-    """Makes a project: all of it, or nothing that a second attempt would stumble over.
-
-    Raises:
-        InputError: A source cannot be used.
-        UsageError: The plan cannot be carried out, or there is already a project.
-        OutsideError: The database cannot be reached.
-    """
+    """Makes a project: all of it, or nothing that a second attempt would stumble over."""
     taxonomy = plan.options.taxonomy
     options = replace(plan.options, prompts=plan.options.prompts or known_prompts(taxonomy))
     responses, sources = population(plan.sources, options)
@@ -139,7 +132,6 @@ def _known_row(kind: str, known: Known) -> dict[str, Any]:
 
 
 def _store(project: Project, rows: list[dict[str, Any]], plan: ProjectPlan) -> dict[str, str]:
-    """Writes settings, items and people; returns the tokens of the personal links."""
     settings = project.settings
     value = settings.model_dump_json(by_alias=True)
     data = settings.model_dump(mode="json", exclude={"taxonomy"})
@@ -164,11 +156,7 @@ def taxonomy_digest(taxonomy: Taxonomy) -> str:
 def population(
     paths: Sequence[str | Path], options: ReadOptions
 ) -> tuple[list[Response], list[SourceFile]]:
-    """Returns the responses with something to judge, sorted by key, and their sources.
-
-    Raises:
-        InputError: A response lacks its dimension or prompt or appears twice, or none has text.
-    """
+    """Returns the responses with something to judge, sorted by key, and their sources."""
     found: dict[Key, tuple[Response, Path]] = {}
     sources: list[SourceFile] = []
     for name in map(str, paths):
@@ -219,9 +207,6 @@ def allocate(sizes: Sequence[int], total: int) -> list[int]:
     Overall values are unweighted means over dimensions, so equal allocation serves them better
     than a proportional one. What is left over after an equal share goes one by one to the
     largest strata that still have items.
-
-    Raises:
-        UsageError: `total` exceeds what there is, or leaves a stratum without any.
     """
     if total > sum(sizes):
         raise UsageError(f"a sample of {total} cannot be drawn from {sum(sizes)} responses")
@@ -253,9 +238,6 @@ def draw(
 
     The order of `items` matters to the draw, so pass them sorted by key. All of them are drawn if
     `sample` is None.
-
-    Raises:
-        UsageError: The sample is too large, or smaller than the number of strata.
     """
     strata: dict[str, list[_Item]] = {}
     for item in items:
@@ -280,11 +262,7 @@ class Known(NamedTuple):
 
 
 def known_items(paths: Sequence[str | Path], options: ReadOptions) -> Iterator[Known]:
-    """Yields items with known answers from labels whose lines carry prompt and response.
-
-    Raises:
-        InputError: A line lacks its score, prompt or response.
-    """
+    """Yields items with known answers from labels whose lines carry prompt and response."""
     for path in map(Path, paths):
         for verdict in read_verdicts(path, options):
             text, prompt = verdict.extra.get("response"), verdict.extra.get("prompt")

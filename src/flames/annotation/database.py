@@ -175,9 +175,6 @@ class Database:
 
     Args:
         url: `sqlite:///PATH` or `postgresql://…` (through psycopg 3).
-
-    Raises:
-        UsageError: The URL is not one of SQLite or PostgreSQL.
     """
 
     def __init__(self, url: str | URL) -> None:
@@ -206,11 +203,7 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """Opens a read-only transaction on a snapshot of the database.
-
-        Raises:
-            OutsideError: The database cannot be reached or failed.
-        """
+        """Opens a read-only transaction on a snapshot of the database."""
         with self._outside_errors(), self.engine.connect() as connection:
             if not self.sqlite:
                 connection.execution_options(
@@ -220,21 +213,13 @@ class Database:
 
     @contextlib.contextmanager
     def look(self) -> Iterator[sa.Connection]:
-        """Opens a connection for a single read statement, without a transaction around it.
-
-        Raises:
-            OutsideError: The database cannot be reached or failed.
-        """
+        """Opens a connection for a single read statement, without a transaction around it."""
         with self._outside_errors(), self._autocommit.connect() as connection:
             yield connection
 
     @contextlib.contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """Opens a transaction that is committed durably when the block succeeds.
-
-        Raises:
-            OutsideError: The database cannot be reached or failed; nothing was changed.
-        """
+        """Opens a transaction that is committed durably when the block succeeds."""
         queue = self._write_lock if self.sqlite else contextlib.nullcontext()
         with self._outside_errors(), queue, self.engine.connect() as connection:
             connection.execution_options(**{_WRITE: True})
@@ -285,11 +270,7 @@ class Database:
 
 
 def parse_url(url: str | URL) -> URL:
-    """Parses a database URL and sets its driver.
-
-    Raises:
-        UsageError: It is not a URL of SQLite or PostgreSQL.
-    """
+    """Parses a database URL and sets its driver."""
     try:
         parsed = make_url(url)
     except ArgumentError:

@@ -134,9 +134,6 @@ def last_event_until(connection: Connection, until: str | int | None, now: str) 
 
     Times are UTC unless they have an offset, and a date means the end of that day. A time in the
     future is refused, as its export could still change.
-
-    Raises:
-        InputError: `until` is neither, is before the first event, or lies in the future.
     """
     last = last_event(connection)
     if until is None:

@@ -56,10 +56,6 @@ def write_sheet(project: Project, name: str, options: SheetOptions | None = None
 
     The sheet shows neither models nor which items have known answers. Items that the person
     already has in a sheet are repeated, so a lost file does no harm.
-
-    Raises:
-        InputError: Nobody has that name.
-        UsageError: The person is not an annotator, or was stopped.
     """
     options = options or SheetOptions()
     lang = options.lang or project.settings.lang
@@ -102,9 +98,6 @@ def read_sheet_row(row: Row, path: str) -> tuple[dict[str, str], RawLabel | None
 
     Returns:
         The row's cells, and the label; None where the row was left blank.
-
-    Raises:
-        InputError: The score is not a whole number, or the row has a score and a flag.
     """
     cells = {
         name: from_cell("" if value is None else str(value)).strip()
@@ -227,11 +220,7 @@ def _result(name: str, kind: str, value: dict[str, Any], meta: dict[str, Any]) -
 
 
 def read_annotations(task: Mapping[str, Any], path: str, line: int) -> Iterator[RawLabel]:
-    """Yields the labels of one exported task.
-
-    Raises:
-        InputError: An annotation holds neither a score nor a flag.
-    """
+    """Yields the labels of one exported task."""
     annotations = task.get("annotations", task.get("completions"))
     if not isinstance(annotations, list):
         message = "needs `annotations`, as in Label Studio's JSON export"

@@ -138,11 +138,11 @@ def import_labels(
     """Imports a file of labels, whose kind is recognised by its content.
 
     Args:
-        project: The project.
         path: A sheet of `annotate sheet` (CSV or XLSX), a JSON export of Label Studio, or verdicts
             in any format that Flames reads.
         annotator: The annotator of labels that name none.
         options: How verdicts are read; the taxonomy is the project's.
+
 
     Raises:
         InputError: A row cannot be used; nothing is imported.
@@ -231,11 +231,6 @@ def _from_verdicts(
 
 
 def _stored_time(value: object) -> str | None:
-    """Returns a file's time of a label as a timestamp.
-
-    Raises:
-        UsageError: It is not a time.
-    """
     if value in (None, ""):
         return None
     try:
@@ -249,7 +244,6 @@ def _stored_time(value: object) -> str | None:
 
 
 def _stored_seconds(value: object) -> float | None:
-    """Returns how long a label took; None unless the file has a possible duration."""
     try:
         seconds = float(str(value))
     except ValueError:

@@ -47,15 +47,11 @@ def export(
     """Exports every label, or one per item, up to a time.
 
     Args:
-        project: The project.
         what: `all` (every label, with skips and flags as unscored), `adjudicated`, `majority`,
             `dawid-skene` (one verdict for every item of the sample), or `known` (answers to
             control and training items, with the right ones).
         form: `label-studio` contains every label of every item, whatever `what` is.
         until: An event number or a time; everything so far if None.
-
-    Raises:
-        InputError: `until` is neither an event number nor a past time.
     """
     with project.database.read() as connection:
         ledger = read_ledger(project, connection, until)

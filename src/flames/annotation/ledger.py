@@ -206,11 +206,7 @@ class Ledger:
 
 
 def read_ledger(project: Project, connection: Connection, until: str | int | None = None) -> Ledger:
-    """Returns the state after the last event up to a time or a number; now if None.
-
-    Raises:
-        InputError: `until` is neither an event number nor a past time.
-    """
+    """Returns the state after the last event up to a time or a number; now if None."""
     last = last_event_until(connection, until, project.now())
     return Ledger().apply(read_events(connection, upto=last.seq))
 

@@ -210,11 +210,7 @@ def _is_local(host: str) -> bool:
 
 
 def checked_url(url: str) -> str:
-    """Returns a server's public address without a slash at its end.
-
-    Raises:
-        UsageError: It is not an http or https address.
-    """
+    """Returns a server's public address without a slash at its end."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
         raise wrong_value("--url", "an address like https://labels.example.org", url)

@@ -62,11 +62,7 @@ class TooManyTriesError(UsageError):
 def add_person(
     connection: Connection, project: Project, name: str, role: str, *, active: bool = True
 ) -> Person:
-    """Adds a person, with a queue of their own if they annotate.
-
-    Raises:
-        UsageError: The name is empty, too long or taken, or the role does not exist.
-    """
+    """Adds a person, with a queue of their own if they annotate."""
     name = checked_name(name)
     check_choice("--role", role, ROLES)
     values = {"name": name, "name_key": person_key(name), "role": role, "active": int(active)}
@@ -121,12 +117,7 @@ def list_people(project: Project) -> list[Person]:
 
 
 def checked_name(name: str) -> str:
-    """Normalises a person's name.
-
-    Raises:
-        UsageError: It is empty, too long, or contains line breaks or characters that hide or
-            reorder text.
-    """
+    """Normalises a person's name."""
     plain = unicodedata.normalize("NFC", name).strip()
     if not has_visible_text(plain) or len(plain) > 80 or for_terminal(plain) != plain:
         raise UsageError(f"a name has 1 to 80 visible characters, not {shorten(name)!r}")
@@ -139,7 +130,6 @@ def person_key(name: str) -> str:
 
 
 def _fill_queue(connection: Connection, project: Project, person: int) -> None:
-    """Puts every item that the person does not have yet into an order of their own."""
     rows = connection.execute(
         select(items.c.id, items.c.kind)
         .where(items.c.id.not_in(select(assignments.c.item).where(assignments.c.person == person)))
@@ -173,11 +163,7 @@ def find_person(connection: Connection, name: str) -> Person | None:
 
 
 def get_person(connection: Connection, name: str) -> Person:
-    """Returns the person of that name, ignoring case.
-
-    Raises:
-        InputError: There is none.
-    """
+    """Returns the person of that name, ignoring case."""
     found = find_person(connection, name)
     if found is None:
         known = ", ".join(person.name for person in all_people(connection)) or "nobody"
@@ -223,11 +209,7 @@ def new_link(connection: Connection, project: Project, person: Person) -> str:
 
 
 def set_password(connection: Connection, project: Project, person: Person, password: str) -> None:
-    """Sets a password; open sessions end.
-
-    Raises:
-        UsageError: It is too short, or longer than 1,000 characters.
-    """
+    """Sets a password; open sessions end."""
     if not MIN_PASSWORD <= len(password) <= 1000:
         raise UsageError(f"a password has at least {MIN_PASSWORD} characters")
     values = {"password_hash": _hasher().hash(password)}
@@ -304,9 +286,9 @@ def admit_try(project: Project, address: str, name: str | None = None) -> list[i
     escapes the limit.
 
     Args:
-        project: The project.
         address: The network address that it comes from.
         name: The name whose password is tried; None for a personal link.
+
 
     Returns:
         The rows to pass to `forgive` after a success.

@@ -127,11 +127,6 @@ def open_project(
 
     The environment variable `FLAMES_ANNOTATE_DATABASE` overrides the database named in the folder
     (to add a password, for example).
-
-    Raises:
-        InputError: The folder is not a project.
-        UsageError: A newer version made its database.
-        OutsideError: Its database cannot be reached.
     """
     folder = Path(path)
     database = Database(_database_url(folder))
@@ -185,9 +180,6 @@ def prepare_database(folder: Path, url: str | None, public_url: str | None) -> D
     The file names the database and the server's public address. A password in the URL is not
     written to it: opening the project takes the password from `FLAMES_ANNOTATE_DATABASE`,
     `PGPASSWORD` or a `.pgpass` file.
-
-    Raises:
-        UsageError: The folder or the database already holds a project.
     """
     chosen = os.environ.get(DATABASE_VARIABLE) or url
     if folder.exists() and not folder.is_dir():

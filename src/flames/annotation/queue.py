@@ -39,11 +39,7 @@ def change_assignment(connection: Connection, person: int, item: int, **values: 
 
 
 def retake_place(connection: Connection, item: int) -> None:
-    """Takes a place again of an item whose lease ran out.
-
-    Raises:
-        GoneError: All its places are taken.
-    """
+    """Takes a place again of an item whose lease ran out."""
     [row] = lock_items(connection, [item])
     if row.quota is not None and row.taken >= row.quota:
         raise GoneError("expired")
@@ -69,8 +65,6 @@ def held_by(
     """Returns what a person has open in the browser, unless its time ran out.
 
     Args:
-        connection: Any transaction.
-        person: The person's id.
         now: The current time, as it is stored.
         leases: The table of leases: `assignments` or `adjudications`.
         query: Selects from it what pages show.
@@ -164,7 +158,6 @@ def count_served(counts: Counts) -> int:
 
 
 def _block_size(project: Project) -> int:
-    """Returns the length of a block that holds one control; 0 without controls."""
     rate = project.settings.control_rate
     return round(1 / rate) if rate else 0
 

@@ -52,11 +52,7 @@ class GoneError(UsageError):
 
 
 def clean_text(text: str) -> str:
-    """Replaces what a database or file cannot hold in a rationale.
-
-    Raises:
-        UsageError: It is too long.
-    """
+    """Replaces what a database or file cannot hold in a rationale."""
     text = text.replace("\r\n", "\n").replace("\x00", "\N{REPLACEMENT CHARACTER}").strip()
     if len(text) > MAX_RATIONALE:
         raise UsageError(f"a rationale has at most {MAX_RATIONALE} characters, not {len(text)}")
@@ -64,11 +60,7 @@ def clean_text(text: str) -> str:
 
 
 def check_score(taxonomy: Taxonomy, dimension: str, score: int | None) -> None:
-    """Checks that a score is on the scale of a dimension.
-
-    Raises:
-        UsageError: It is not.
-    """
+    """Checks that a score is on the scale of a dimension."""
     scale = taxonomy.dimension(dimension).scale
     if score not in scale:
         raise UsageError(f"a score in {dimension} is {listed(scale)}, not {score}")

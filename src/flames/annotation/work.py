@@ -257,7 +257,6 @@ def feedback(project: Project, person: int, ticket: str) -> Feedback | None:
 
 
 def _training(counts: Counts) -> tuple[int, int]:
-    """Training items in all, and those still to answer."""
     training = {state: n for (kind, state), n in counts.items() if kind == "training"}
     return sum(training.values()), training.get("waiting", 0) + training.get("leased", 0)
 

@@ -105,13 +105,9 @@ def create_app(project: Project, *, public_url: str | None = None, https: bool =
     """Builds the web application of a project.
 
     Args:
-        project: The project, open. Requests run in threads and share it.
         public_url: Public address of the server if it differs (`https://labels.example.org`
             behind a proxy); personal links begin with it.
         https: Whether the server itself speaks TLS; an `https` address implies it.
-
-    Raises:
-        UsageError: The URL is not an http or https address.
     """
     if public_url is not None:
         public_url = checked_url(public_url)
@@ -190,12 +186,8 @@ def serve(
     """Serves a project until it is interrupted.
 
     Args:
-        project: The project.
         options: Where it listens, and its public address.
         ready: Called with the address once the server listens.
-
-    Raises:
-        UsageError: The server cannot listen on the address.
     """
     host, url = options.host, options.public_url
     app = create_app(project, public_url=url, https=options.certificate is not None)

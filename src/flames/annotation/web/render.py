@@ -80,7 +80,6 @@ def render(
     """Renders a template in the reader's language.
 
     Args:
-        request: The request that is answered.
         template: File name, without `.jinja`.
         session: The reader; decides language and navigation, and gives forms their CSRF token.
         status_code: HTTP status.

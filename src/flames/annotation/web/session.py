@@ -66,11 +66,7 @@ def maybe_session(request: Request) -> LoginSession | None:
 
 
 def any_session(session: Annotated[LoginSession | None, Depends(maybe_session)]) -> LoginSession:
-    """Returns the session of a request.
-
-    Raises:
-        SignInNeeded: There is none.
-    """
+    """Returns the session of a request."""
     if session is None:
         raise SignInNeeded
     return session
