@@ -143,8 +143,7 @@ def test_flags_and_items_nobody_can_complete_come_up(make_project: Any) -> None:
     with project.database.write() as connection:  # somebody new may still label what lacks one
         dan = people.add_person(connection, project, "Dan", "annotator")
     assert project_status(project).disputed == 1
-    with project.database.write() as connection:
-        people.set_active(connection, project, dan, False)
+    people.admit(project, dan.name, False)
     assert project_status(project).disputed == 2
     case = adjudication.current_case(project, cat)
     assert case is not None

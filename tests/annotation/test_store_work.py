@@ -269,12 +269,10 @@ def test_controls_are_mixed_in_at_their_rate_and_never_show(
 def test_somebody_who_is_stopped_keeps_their_labels(make_project: Any, clock: Clock) -> None:
     project = make_project(responses(2, ("alpha",)), per_item=2)
     do(project, "Ann")
-    with project.database.write() as connection:
-        ann = people.get_person(connection, "ann")
-        people.set_active(connection, project, ann, False)
+    people.admit(project, "ann", False)
     assert project_status(project).labels == 1
+    people.admit(project, "ann", True)
     with project.database.write() as connection:
-        people.set_active(connection, project, ann, True)
         late = people.add_person(connection, project, "Dan", "annotator")
     assert work.current(project, late.id) is not None
     sound(project)

@@ -153,14 +153,9 @@ def _fitted(labels: list[GivenLabel], scale: tuple[int, ...]) -> dict[int, Aggre
 
 @dataclass(frozen=True)
 class DawidSkene:
-    """A fitted model.
+    """A fitted model, with the probabilities of classes and labels.
 
-    Args:
-        posteriors: Probability of each class, items × classes; rows sum to 1.
-        priors: Share of each class, classes.
-        confusion: Probability that an annotator gives a label to an item of a class,
-            annotators × true classes × labels; rows sum to 1.
-        converged: Whether the algorithm stopped because the bound no longer grew.
+    Shapes: posteriors items × classes; confusion annotators × true classes × labels.
     """
 
     posteriors: Floats

@@ -7,7 +7,7 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
@@ -42,14 +42,8 @@ from flames.text import split_opening
 _Item = TypeVar("_Item")
 
 
-@dataclass(frozen=True)
-class Created:
-    """A new project.
-
-    Args:
-        links: Each person's name and the token of their personal link. Shown only once.
-        repeated_controls: Controls left out because the same response is among the items.
-    """
+class Created(NamedTuple):
+    """A new project, each person's link token, and the number of controls in the sample."""
 
     project: Project
     links: dict[str, str]
@@ -93,16 +87,12 @@ def create_project(
 
     database = prepare_database(path, plan.database, plan.public_url)
     project = Project(path, database, clock)
+    same = ("seed", "per_item", "sample", "stratify", "lease_minutes", "lang")
     project.settings = ProjectSettings(
+        **{name: getattr(plan, name) for name in same},
         name=plan.name or path.resolve().name,
         created=project.now(),
-        seed=plan.seed,
-        per_item=plan.per_item,
-        sample=plan.sample,
-        stratify=plan.stratify,
         control_rate=plan.control_rate if controls else 0.0,
-        lease_minutes=plan.lease_minutes,
-        lang=plan.lang,
         taxonomy=taxonomy,
         sources=tuple(sources),
         population=len(responses),

@@ -94,11 +94,7 @@ def is_sheet(fields: Mapping[str, Any]) -> bool:
 
 
 def read_sheet_row(row: Row, path: str) -> tuple[dict[str, str], RawLabel | None]:
-    """Reads a row of a filled-in sheet.
-
-    Returns:
-        The row's cells, and the label; None where the row was left blank.
-    """
+    """Returns a row's cells, and the label; None where the row was left blank."""
     cells = {
         name: from_cell("" if value is None else str(value)).strip()
         for name, value in row.fields.items()
@@ -243,8 +239,11 @@ def _read_annotation(annotation: Mapping[str, Any]) -> RawLabel | None:
     score = _score(values, results)
     if score is None and flag not in UNSCORED and not annotation.get("was_cancelled"):
         return None
+    by = annotation.get("completed_by")
+    if isinstance(by, dict):
+        by = by.get("email") or by.get("id")
     return RawLabel(
-        annotator=meta.get("annotator") or _annotator(annotation.get("completed_by")),
+        annotator=meta.get("annotator") or (None if by is None else str(by)),
         answer="label" if score is not None else UNSCORED.get(flag, "skip"),
         score=score,
         rationale="\n".join(map(str, _list(values.get("rationale", {}).get("text")))),
@@ -269,12 +268,6 @@ def _score(values: Mapping[str, Any], results: list[dict[str, Any]]) -> int | No
     chosen = candidates[0].get("rating", _first(candidates[0].get("choices")))
     number = _LEADING_NUMBER.match(str(chosen))
     return int(number[1]) if number else None
-
-
-def _annotator(completed_by: Any) -> str | None:
-    if isinstance(completed_by, dict):
-        completed_by = completed_by.get("email") or completed_by.get("id")
-    return None if completed_by is None else str(completed_by)
 
 
 def _list(value: Any) -> list[Any]:

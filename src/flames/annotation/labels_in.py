@@ -49,9 +49,8 @@ _TABLES = {".csv", ".tsv", ".xlsx", ".xlsm", ".xls", ".ods"}
 class Imported(Frozen):
     """The result of importing a file.
 
-    `open` counts rows that were left blank, `beyond_quota` items that now have more labels than
-    wanted; all labels are kept. `added_people` are annotators who were not in the project before;
-    they cannot sign in.
+    `open` counts blank rows, `beyond_quota` items that now have more labels than wanted (all are
+    kept); `added_people` cannot sign in.
     """
 
     file: str
@@ -141,7 +140,6 @@ def import_labels(
         path: A sheet of `annotate sheet` (CSV or XLSX), a JSON export of Label Studio, or verdicts
             in any format that Flames reads.
         annotator: The annotator of labels that name none.
-        options: How verdicts are read; the taxonomy is the project's.
 
 
     Raises:
@@ -288,7 +286,9 @@ def _store(project: Project, path: Path, kind: str, rows: list[_Row], blank: int
         counts = Counter(
             _import_row(connection, project, persons[row.annotator], row, path.name) for row in rows
         )
-        beyond = _beyond_quota(connection, {row.item.id for row in rows})
+        full = items_table.c.taken > items_table.c.quota  # NULL, so false, without a quota
+        over = connection.scalars(select(items_table.c.id).where(full))
+        beyond = len({row.item.id for row in rows}.intersection(over))
     return Imported(
         file=str(path), kind=kind, rows=len(rows) + blank, new=counts["new"],
         changed=counts["changed"], unchanged=counts["unchanged"], open=blank,
@@ -329,8 +329,3 @@ def _import_row(
         source=source, **{name: value for name, value in extra.items() if value is not None},
     )  # fmt: skip
     return "changed" if stored.state in STATES.values() else "new"
-
-
-def _beyond_quota(connection: Connection, ids: set[int]) -> int:
-    full = items_table.c.taken > items_table.c.quota  # NULL, so false, without a quota
-    return len(ids.intersection(connection.scalars(select(items_table.c.id).where(full))))

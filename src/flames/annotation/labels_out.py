@@ -46,12 +46,8 @@ def export(
 ) -> Export:
     """Exports every label, or one per item, up to a time.
 
-    Args:
-        what: `all` (every label, with skips and flags as unscored), `adjudicated`, `majority`,
-            `dawid-skene` (one verdict for every item of the sample), or `known` (answers to
-            control and training items, with the right ones).
-        form: `label-studio` contains every label of every item, whatever `what` is.
-        until: An event number or a time; everything so far if None.
+    `label-studio` contains every label of every item, whatever `what` is. `until` is an event
+    number or a time; everything so far if None.
     """
     with project.database.read() as connection:
         ledger = read_ledger(project, connection, until)
@@ -65,7 +61,11 @@ def export(
     else:
         lines = list(_lines(project, what, ledger, items))
         rows, scored = len(lines), sum(line["score"] is not None for line in lines)
-        text = to_jsonl(lines) if form == "jsonl" else _csv(lines)
+        if form == "jsonl":
+            text = to_jsonl(lines)
+        else:
+            table = [dict(_cells(line)) for line in lines]
+            text = to_csv(table, dict.fromkeys(name for row in table for name in row))
     return Export(text, rows, scored, *ledger.head)
 
 
@@ -99,15 +99,9 @@ def _lines(
 
 
 def _weights(item: Item) -> dict[str, Any]:
-    if item.stratum is None:
-        return {"item": item.ref}
-    return {
-        "item": item.ref,
-        "inclusion_probability": item.inclusion_probability,
-        "stratum": item.stratum,
-        "stratum_drawn": item.stratum_drawn,
-        "stratum_size": item.stratum_size,
-    }
+    draw = ("inclusion_probability", "stratum", "stratum_drawn", "stratum_size")
+    known = {name: getattr(item, name) for name in draw if item.stratum is not None}
+    return {"item": item.ref, **known}
 
 
 def _verdict(given: GivenLabel, item: Item, ledger: Ledger) -> Verdict:
@@ -149,11 +143,6 @@ def _aggregated(
         **_weights(item),
         **extra,
     )
-
-
-def _csv(lines: list[dict[str, Any]]) -> str:
-    rows = [dict(_cells(line)) for line in lines]
-    return to_csv(rows, dict.fromkeys(name for row in rows for name in row))
 
 
 def _cells(line: dict[str, Any]) -> Iterator[tuple[str, Any]]:

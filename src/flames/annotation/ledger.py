@@ -87,16 +87,10 @@ class Participant(NamedTuple):
 
 @dataclass
 class Ledger:
-    """The result of applying events in order.
+    """The result of applying events in order, up to `head`.
 
-    Args:
-        head: The last event applied.
-        people: All people, by id.
-        answers: Current answers by (person, item).
-        leases: Leased items by (person, item): whether offline.
-        decisions: Current decisions by item.
-        deciding: Items that adjudicators hold: item → person.
-        faults: What cannot have happened in a sound store.
+    `answers` and `leases` (whether offline) are by (person, item), `decisions` and `deciding`
+    (who holds it) by item; `faults` is what cannot have happened in a sound store.
     """
 
     head: ChainHead = _START

@@ -32,12 +32,14 @@ STRATA = ("dimension", "subcomponent", "technique", "model", "sample", "status")
 
 
 @dataclass(frozen=True)
-class ProjectPlan:
-    """Settings of a new project. Paths in `sources` may be runs, files or `labels:silver`.
+class _Checked:
+    def __post_init__(self) -> None:
+        check_options(self)
 
-    Args:
-        options: How files are read; labels follow its taxonomy.
-    """
+
+@dataclass(frozen=True)
+class ProjectPlan(_Checked):
+    """Settings of a new project; `options` says how files are read."""
 
     sources: Annotated[
         tuple[str | Path, ...],
@@ -118,7 +120,7 @@ class ProjectPlan:
     options: ReadOptions = field(default_factory=ReadOptions)
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if not self.sources:
             raise UsageError("a project needs runs or files of responses: --from RUN|FILE")
         for name in self.stratify:
@@ -143,7 +145,7 @@ def _names(given: tuple[str, ...], role: Role) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class LinkOptions:
+class LinkOptions(_Checked):
     """How personal links begin."""
 
     url: Annotated[
@@ -162,12 +164,9 @@ class InviteOptions(LinkOptions):
 
     role: Annotated[Role, Opt("Role of the person.")] = "annotator"
 
-    def __post_init__(self) -> None:
-        check_options(self)
-
 
 @dataclass(frozen=True)
-class ServeOptions:
+class ServeOptions(_Checked):
     """Where the labelling pages are served."""
 
     host: Annotated[str, Opt("Address to listen on.", metavar="ADDRESS")] = "127.0.0.1"
@@ -189,9 +188,6 @@ class ServeOptions:
         str | None, Opt("TLS certificate (PEM), to serve HTTPS.", metavar="FILE")
     ] = None
     key: Annotated[str | None, Opt("Private key of the certificate.", metavar="FILE")] = None
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
     @property
     def exposed(self) -> bool:
@@ -218,7 +214,7 @@ def checked_url(url: str) -> str:
 
 
 @dataclass(frozen=True)
-class SheetOptions:
+class SheetOptions(_Checked):
     """What goes into a sheet that is filled in offline."""
 
     items: Annotated[int, Opt("Number of new items in the sheet.", metavar="N", min=0)] = 50
@@ -229,12 +225,9 @@ class SheetOptions:
         None
     )
 
-    def __post_init__(self) -> None:
-        check_options(self)
-
 
 @dataclass(frozen=True)
-class LabelExportOptions:
+class LabelExportOptions(_Checked):
     """Which labels are exported, and as what."""
 
     labels: Annotated[
@@ -252,9 +245,6 @@ class LabelExportOptions:
             metavar="EVENT|TIME",
         ),
     ] = None
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 @dataclass(frozen=True)
@@ -282,7 +272,7 @@ class DecisionOptions:
 
 
 @dataclass(frozen=True)
-class AgreementOptions(SeedOptions):
+class AgreementOptions(_Checked, SeedOptions):
     """How agreement is computed."""
 
     until: Annotated[
@@ -290,6 +280,3 @@ class AgreementOptions(SeedOptions):
         Opt("Labels up to an event (its number) or a time (UTC).", metavar="EVENT|TIME"),
     ] = None
     resamples: Annotated[int, Opt("Number of bootstrap resamples.", metavar="N", min=100)] = 2_000
-
-    def __post_init__(self) -> None:
-        check_options(self)

@@ -103,10 +103,13 @@ def give_password(project: Project, name: str, password: str) -> Person:
 
 
 def admit(project: Project, name: str, active: bool) -> Person:
-    """Lets the person of that name in again, or keeps them out."""
+    """Lets a person in again, or keeps them out; their labels stay, open leases run out."""
     with project.database.write() as connection:
-        person = get_person(connection, name)
-        set_active(connection, project, person, active)
+        person = get_person(connection, name)._replace(active=active)
+        lock_person(connection, person.id)
+        if active and person.role == "annotator":
+            _fill_queue(connection, project, person.id)
+        _change(connection, project, person, {"active": int(active)}, sign_out=not active)
     return person
 
 
@@ -183,26 +186,13 @@ def lock_person(connection: Connection, person: int) -> None:
     )
 
 
-def set_active(connection: Connection, project: Project, person: Person, active: bool) -> None:
-    """Lets a person in or keeps them out; their labels stay, open leases run out."""
-    lock_person(connection, person.id)
-    if active and person.role == "annotator":
-        _fill_queue(connection, project, person.id)
-    person = person._replace(active=active)
-    _change(connection, project, person, {"active": int(active)}, sign_out=not active)
-
-
 def set_language(connection: Connection, person: int, lang: Language) -> None:
     """Stores the language in which a person sees the pages."""
     connection.execute(update(people).where(people.c.id == person).values(lang=lang))
 
 
 def new_link(connection: Connection, project: Project, person: Person) -> str:
-    """Makes a new personal link; the old one and all open sessions stop working.
-
-    Returns:
-        The token of the link. It is not stored.
-    """
+    """Returns the token of a new link, which is not stored; old link and sessions end."""
     token = secrets.token_urlsafe(32)
     _change(connection, project, person, {"link_hash": _digest(token)}, changed="link")
     return token
@@ -280,18 +270,14 @@ def check_password(project: Project, name: str, password: str) -> Person | None:
 
 
 def admit_try(project: Project, address: str, name: str | None = None) -> list[int]:
-    """Counts an attempt to sign in, before it is checked; `forgive` takes it off again.
+    """Counts an attempt to sign in, before it is checked; returns rows for `forgive`.
 
-    Each attempt is stored first and counted then, so that no attempt made at the same moment
-    escapes the limit.
+    Each attempt is stored first and counted then, so that none made at the same moment escapes.
 
     Args:
         address: The network address that it comes from.
         name: The name whose password is tried; None for a personal link.
 
-
-    Returns:
-        The rows to pass to `forgive` after a success.
 
     Raises:
         TooManyTriesError: There were too many recent attempts for that name or address.

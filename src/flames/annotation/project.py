@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -62,7 +62,7 @@ class ProjectSettings(Frozen):
     items_sha256: str
 
 
-class Project:
+class Project(AbstractContextManager["Project"]):
     """An open project, its database up to date."""
 
     def __init__(
@@ -87,26 +87,18 @@ class Project:
 
     @property
     def taxonomy(self) -> Taxonomy:
-        """The taxonomy whose rubric the annotators apply."""
+        """The taxonomy that the annotators apply."""
         return self.settings.taxonomy
-
-    @property
-    def public_url(self) -> str | None:
-        """The server's public address, if it was given when the project was made."""
-        url = _project_file(self.path).get("url")
-        return None if url is None else str(url)
 
     def link(self, token: str, url: str | None = None) -> str:
         """Returns a personal link; `url` overrides the project's public address."""
-        base = self.public_url or DEFAULT_URL if url is None else checked_url(url)
+        stored = _project_file(self.path).get("url") or DEFAULT_URL
+        base = stored if url is None else checked_url(url)
         return f"{base}/join/{token}"
 
     def close(self) -> None:
         """Closes the database."""
         self.database.close()
-
-    def __enter__(self) -> Project:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -177,9 +169,8 @@ def _sqlite_url(folder: Path) -> URL:
 def prepare_database(folder: Path, url: str | None, public_url: str | None) -> Database:
     """Opens the database of a project that is about to be made, and writes the project file.
 
-    The file names the database and the server's public address. A password in the URL is not
-    written to it: opening the project takes the password from `FLAMES_ANNOTATE_DATABASE`,
-    `PGPASSWORD` or a `.pgpass` file.
+    A password in the URL is not written: opening the project takes it from
+    `FLAMES_ANNOTATE_DATABASE`, `PGPASSWORD` or a `.pgpass` file.
     """
     chosen = os.environ.get(DATABASE_VARIABLE) or url
     if folder.exists() and not folder.is_dir():

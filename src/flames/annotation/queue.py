@@ -64,10 +64,7 @@ def held_by(
 ) -> Row[Any] | None:
     """Returns what a person has open in the browser, unless its time ran out.
 
-    Args:
-        now: The current time, as it is stored.
-        leases: The table of leases: `assignments` or `adjudications`.
-        query: Selects from it what pages show.
+    `leases` is `assignments` or `adjudications`, and `query` selects from it what pages show.
     """
     mine = (leases.c.person == person, leases.c.state == "leased", leases.c.expires > now)
     return connection.execute(query(*mine).limit(1)).one_or_none()
@@ -97,8 +94,7 @@ def lease_item(
 ) -> tuple[Task, int]:
     """Leases a locked item to its person, in the browser or for some seconds in a sheet.
 
-    Returns:
-        The task, and the number of the first event written: of `before`, if there is one.
+    Returns the task, and the number of the first event written: of `before`, if there is one.
     """
     now = project.now()
     values = lease_values(project, now, offline)

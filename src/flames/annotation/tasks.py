@@ -39,12 +39,7 @@ class Task(NamedTuple):
 
 
 class GoneError(UsageError):
-    """The item is no longer in the person's hands; nothing was recorded.
-
-    Args:
-        why: `gone`, `answered`, `expired`, `no-undo` or `adjudicating`; the sentence for each is
-            a string under `notice.`.
-    """
+    """Nothing was recorded; `why` is a key of the strings under `notice.`."""
 
     def __init__(self, why: str) -> None:
         self.why = why

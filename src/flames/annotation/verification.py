@@ -145,16 +145,16 @@ def _places(ledger: Ledger, event: Event) -> int:
 
 def _table_problems(connection: Connection, ledger: Ledger) -> list[str]:
     """Compares every row of the derived tables with what the events say."""
-    expected: dict[str, Any] = {}
-    for (person, item), offline in ledger.leases.items():
-        expected[_assignment(person, item)] = ("offline" if offline else "leased", None, None)
-    for (person, item), given in ledger.answers.items():
-        expected[_assignment(person, item)] = (given.answer, given.score, given.seq)
+    expected: dict[str, Any] = {
+        _assignment(*key): ("offline" if offline else "leased", None, None)
+        for key, offline in ledger.leases.items()
+    }
+    for key, given in ledger.answers.items():
+        expected[_assignment(*key)] = (given.answer, given.score, given.seq)
     for item, person in ledger.deciding.items():
         expected[f"adjudication of item {item}"] = ("leased", person, None)
-    for item, decision in ledger.decisions.items():
-        values = ("settled", decision.person, decision.score)
-        expected[f"adjudication of item {item}"] = values
+    for item, done in ledger.decisions.items():
+        expected[f"adjudication of item {item}"] = ("settled", done.person, done.score)
     expected |= {f"places taken of item {item}": n for item, n in ledger.taken().items()}
     expected |= {f"person {number}": tuple(who) for number, who in ledger.people.items()}
 

@@ -104,10 +104,8 @@ def _from_our_pages(headers: Headers) -> bool:
 def create_app(project: Project, *, public_url: str | None = None, https: bool = False) -> ASGIApp:
     """Builds the web application of a project.
 
-    Args:
-        public_url: Public address of the server if it differs (`https://labels.example.org`
-            behind a proxy); personal links begin with it.
-        https: Whether the server itself speaks TLS; an `https` address implies it.
+    Personal links begin with `public_url`, the address behind a proxy for example; `https` says
+    whether the server itself speaks TLS, which an `https` address implies.
     """
     if public_url is not None:
         public_url = checked_url(public_url)
@@ -119,8 +117,10 @@ def create_app(project: Project, *, public_url: str | None = None, https: bool =
     for router in (session.router, labelling.router, lead.router):
         app.include_router(router)
     app.add_api_route("/static/{name}", _static, methods=["GET"])
-    app.add_api_route("/health", _health, methods=["GET"])
-    for kind in _HANDLED:
+    app.add_api_route("/health", lambda: PlainTextResponse("ok\n"), methods=["GET"])
+    for kind in (
+        SignInNeeded, Forbidden, HTTPException, RequestValidationError, FlamesError, Exception
+    ):  # fmt: skip
         app.add_exception_handler(kind, _failed)
     return Guard(app, https=app.state.https)  # around everything, its own failures included
 
@@ -131,10 +131,6 @@ def _static(name: str) -> Response:
         raise HTTPException(404)
     content, kind = found
     return Response(content, media_type=kind, headers={"Cache-Control": "no-cache"})
-
-
-def _health() -> Response:
-    return PlainTextResponse("ok\n")
 
 
 async def _failed(request: Request, error: Exception) -> Response:
@@ -177,17 +173,12 @@ async def _unsaved_text(request: Request) -> str:
     return next((t.strip()[:MAX_RATIONALE] for t in texts if isinstance(t, str) and t), "")
 
 
-_HANDLED = (SignInNeeded, Forbidden, HTTPException, RequestValidationError, FlamesError, Exception)
-
-
 def serve(
     project: Project, options: ServeOptions, *, ready: Callable[[str], None] | None = None
 ) -> None:
     """Serves a project until it is interrupted.
 
-    Args:
-        options: Where it listens, and its public address.
-        ready: Called with the address once the server listens.
+    Calls `ready` with the address once the server listens.
     """
     host, url = options.host, options.public_url
     app = create_app(project, public_url=url, https=options.certificate is not None)

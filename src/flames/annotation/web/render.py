@@ -32,11 +32,6 @@ _STATIC = {
 
 @cache
 def _environment() -> Environment:
-    """Loads the templates. Output is escaped; characters that hide or reorder text are replaced.
-
-    The filter `visible` shows such characters by their number instead, where people judge the
-    text.
-    """
     env = Environment(
         loader=PackageLoader(_PACKAGE, "templates"),
         autoescape=True,
@@ -81,12 +76,9 @@ def render(
 
     Args:
         template: File name, without `.jinja`.
-        session: The reader; decides language and navigation, and gives forms their CSRF token.
-        status_code: HTTP status.
         notice: Result of the previous form: a key of the strings under `notice.`; the query may
             name one, too.
         unsaved: Text of a form that could not be accepted, for the reader to copy.
-        **context: Variables of the template.
     """
     lang, strings = language(request, session), load_strings()
 
