@@ -70,18 +70,12 @@ def create_project(
     dimensions = {each.item.dimension for each in drawn}
     training = training_items(plan.training, options, plan.lang)
     rows = [
-        *(
-            _row("work", each.item, quota=plan.per_item, stratum=each.stratum,
-                 stratum_drawn=each.drawn, stratum_size=each.size)
-            for each in drawn
-        ),
-        *(_known_row("control", known) for known in controls.values()),
-        *(
-            _known_row("training", known)
-            for known in training
-            if known.response.dimension in dimensions
-        ),
+        _row("work", each.item, quota=plan.per_item, stratum=each.stratum,
+             stratum_drawn=each.drawn, stratum_size=each.size)
+        for each in drawn
     ]  # fmt: skip
+    rows += [_known_row("control", known) for known in controls.values()]
+    rows += [_known_row("training", k) for k in training if k.response.dimension in dimensions]
     for number, row in enumerate(rows, start=1):
         row |= {"id": number, "ref": secrets.token_hex(6)}
 

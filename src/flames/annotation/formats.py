@@ -20,10 +20,11 @@ from flames.annotation.project import Project
 from flames.annotation.tasks import UNSCORED, Answer, Task, part_of
 from flames.annotation.work import lease_offline, offline_tasks
 from flames.errors import InputError, UsageError
+from flames.records import Response
 from flames.reports.words import say
 from flames.storage.atomic import to_csv
 from flames.storage.rows import Row
-from flames.taxonomy import Language, Taxonomy
+from flames.taxonomy import Dimension, Language, Subcomponent, Taxonomy
 from flames.text import from_cell
 
 MARK = "item"
@@ -78,13 +79,18 @@ def _sheet_row(task: Task, taxonomy: Taxonomy, lang: Language) -> dict[str, Any]
     for score in task.dimension.scale:
         rule = part.rubric.get(score) if part is not None else None
         rules[f"rubric_{score}"] = rule(lang) if rule else taxonomy.level(score, lang)
+    return _texts(task.ref, task.dimension, part, task.response, lang) | rules
+
+
+def _texts(
+    ref: str, dimension: Dimension, part: Subcomponent | None, response: Response, lang: Language
+) -> dict[str, Any]:
     return {
-        MARK: task.ref,
-        "dimension": task.dimension.label(lang),
+        MARK: ref,
+        "dimension": dimension.label(lang),
         "subcomponent": part.label(lang) if part is not None else "",
-        "prompt": task.response.prompt,
-        "response": task.response.response,
-        **rules,
+        "prompt": response.prompt,
+        "response": response.response,
     }
 
 
@@ -179,11 +185,7 @@ def _task_data(item: Item, taxonomy: Taxonomy, lang: Language) -> dict[str, Any]
         rules.append(name + (f"：{rule(lang)}" if rule else ""))
         scores.append({"value": str(score), "html": html.escape(name)})
     return {
-        "item": item.ref,
-        "dimension": dimension.label(lang),
-        "subcomponent": part.label(lang) if part is not None else "",
-        "prompt": item.response.prompt,
-        "response": item.response.response,
+        **_texts(item.ref, dimension, part, item.response, lang),
         "rubric": "\n".join(rules),
         "scores": scores,
         "inclusion_probability": item.inclusion_probability,

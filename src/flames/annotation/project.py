@@ -40,9 +40,8 @@ class SourceFile(Frozen):
 class ProjectSettings(Frozen):
     """What was fixed when the project was made.
 
-    `population` counts the responses with text that could have been drawn, `without_text` those
-    with nothing to judge (blocked, empty, failed), which were left out. `lease_minutes` is how
-    long an item stays with a person who does not answer.
+    `population` counts the responses that could be drawn, `without_text` those left out because
+    there is nothing to judge (blocked, empty, failed).
     """
 
     version: Literal[1] = 1
