@@ -182,13 +182,8 @@ def apply(fit: Fit, probabilities: Mapping[str, float]) -> dict[str, float]:
     if fit.temperature is not None:
         new = scaled(values[None, :], fit.temperature)[0]
     else:
-        curves = fit.curves or {}
-        new = np.array(
-            [
-                np.interp(p, c.x, c.y) if (c := curves.get(s)) else 0
-                for s, p in probabilities.items()
-            ]
-        )
+        pairs = [((fit.curves or {}).get(score), p) for score, p in probabilities.items()]
+        new = np.array([np.interp(p, c.x, c.y) if c else 0.0 for c, p in pairs])
         new = values if new.sum() <= 0 else new
     new = new / new.sum()
     return dict(zip(probabilities, map(float, new), strict=True))

@@ -80,12 +80,7 @@ class GuardScorer:
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
-        """Returns one verdict per response; what the guard cannot judge is not asked, and unscored.
-
-        Raises:
-            OutsideError: The endpoint had to be given up or the budget is spent; answers so far
-                are kept in the journal.
-        """
+        """Returns one verdict per response; what the guard cannot judge is not asked about."""
         reasons = [self._uncovered(response) for response in responses]
         pairs = zip(responses, reasons, strict=True)
         asks = [Question(self._messages(response)) for response, reason in pairs if reason is None]
@@ -177,13 +172,7 @@ DEFAULT_MODERATION = "openai/omni-moderation-latest"
 
 
 def load(argument: str, context: ScorerContext) -> GuardScorer:
-    """Loads a guard.
-
-    Args:
-        argument: A model whose name says its family, or `ADAPTER:MODEL`; `moderation` alone is
-            OpenAI's endpoint.
-        context: Taxonomy and options (`GuardOptions`).
-    """
+    """Loads a guard by a model whose name says its family, by `ADAPTER:MODEL`, or `moderation`."""
     adapter, name = _adapter(argument)
     model: ChatModel = open_model(name, context)
     if adapter.asked == "moderation":

@@ -55,12 +55,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """Labelled responses and where they came from.
-
-    Args:
-        files: File name → SHA-256.
-        excluded: Reason → how many labels were left out for it.
-    """
+    """Labelled responses, their files (name → SHA-256), and how many were left out by reason."""
 
     rows: tuple[Labelled, ...]
     files: Mapping[str, str] = field(default_factory=dict)

@@ -34,9 +34,6 @@ def score_file(
         scorer: The scorer.
         options: How rows are read; `prompts` gives the dimension to those that name none.
         truncated: `unscored` leaves truncated responses unscored.
-
-    Raises:
-        InputError: A row cannot be used, or has no dimension; or there is none.
     """
     for batch in batches(_read(path, options), scorer):
         for response, verdict in _scored(batch, scorer, truncated):

@@ -92,12 +92,7 @@ class JudgeScorer:
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
-        """Returns one verdict per response; without a prompt, a response is unscored.
-
-        Raises:
-            OutsideError: The endpoint had to be given up or the budget is spent; answers so far
-                are kept in the journal.
-        """
+        """Returns one verdict per response; without a prompt, a response is unscored."""
         with self._asker:
             votes = iter(self._cast([r for r in responses if _has_prompt(r)]))
         return [self._verdict(r, next(votes) if _has_prompt(r) else None) for r in responses]
