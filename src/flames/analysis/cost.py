@@ -6,7 +6,7 @@ prices were given); a cascade's also say what each of its steps said and took.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -42,39 +42,30 @@ class Spending(BaseModel):
     steps: tuple[Spending, ...] = ()
 
 
-class _Sum:
-    def __init__(self) -> None:
-        self.asked = self.decided = 0
-        self.unscored: Counter[str] = Counter()
-        self.taken: Counter[str] = Counter()
-        self.paid = self.priced = 0
+_Outcome = tuple[Any, Any, Any, bool]  # score, unscored, judging, whether it decided
 
-    def add(self, score: Any, unscored: Any, judging: Any, decided: bool) -> None:
-        self.asked += 1
-        self.decided += decided
-        if score is None:
-            self.unscored[str(unscored)] += 1
-        if isinstance(judging, dict):
-            self.paid += 1
-            self.priced += "cost" in judging
-            for name, value in judging.items():
-                if isinstance(value, int | float) and not isinstance(value, bool):
-                    self.taken[name] += value  # type: ignore[assignment]
 
-    def total(self, scorer: str, steps: tuple[Spending, ...] = ()) -> Spending:
-        known = self.paid > 0 and self.priced == self.paid
-        return Spending(
-            scorer=scorer,
-            asked=self.asked,
-            decided=self.decided,
-            unscored=dict(self.unscored.most_common()),
-            requests=int(self.taken["requests"]),
-            tokens_in=int(self.taken["tokens_in"]),
-            tokens_out=int(self.taken["tokens_out"]),
-            latency_s=round(float(self.taken["latency_s"]), 3),
-            cost=round(float(self.taken["cost"]), 8) if known else None,
-            steps=steps,
-        )
+def _total(scorer: str, outcomes: list[_Outcome], steps: tuple[Spending, ...] = ()) -> Spending:
+    taken = [judging for _, _, judging, _ in outcomes if isinstance(judging, dict)]
+
+    def total(name: str) -> float:
+        values = (judging.get(name) for judging in taken)
+        return sum(v for v in values if isinstance(v, int | float) and not isinstance(v, bool))
+
+    known = taken and all("cost" in judging for judging in taken)
+    unscored = Counter(str(reason) for score, reason, _, _ in outcomes if score is None)
+    return Spending(
+        scorer=scorer,
+        asked=len(outcomes),
+        decided=sum(decided for *_, decided in outcomes),
+        unscored=dict(unscored.most_common()),
+        requests=int(total("requests")),
+        tokens_in=int(total("tokens_in")),
+        tokens_out=int(total("tokens_out")),
+        latency_s=round(float(total("latency_s")), 3),
+        cost=round(float(total("cost")), 8) if known else None,
+        steps=steps,
+    )
 
 
 def spending_of(target: str | Path) -> list[Spending]:
@@ -90,19 +81,19 @@ def spending_of(target: str | Path) -> list[Spending]:
 
 def measure_spending(verdicts: Iterable[Verdict]) -> list[Spending]:
     """Adds up what each scorer took, in order of appearance; a cascade's with its steps."""
-    sums: dict[str, _Sum] = {}
-    steps: dict[str, dict[str, _Sum]] = {}
+    outcomes: dict[str, list[_Outcome]] = defaultdict(list)
+    steps: dict[str, dict[str, list[_Outcome]]] = defaultdict(lambda: defaultdict(list))
     for verdict in verdicts:
-        extra = verdict.extra
-        whole = sums.setdefault(verdict.scorer, _Sum())
-        whole.add(verdict.score, verdict.unscored, extra.get("judging"), verdict.score is not None)
-        said = extra.get("cascade")
-        for step in said if isinstance(said, list) else ():
+        extra, decided = verdict.extra, verdict.score is not None
+        whole = (verdict.score, verdict.unscored, extra.get("judging"), decided)
+        outcomes[verdict.scorer].append(whole)
+        cascade = extra.get("cascade")
+        for step in cascade if isinstance(cascade, list) else ():
             if isinstance(step, dict) and isinstance(step.get("scorer"), str):
-                own = steps.setdefault(verdict.scorer, {}).setdefault(step["scorer"], _Sum())
-                final = step["scorer"] == extra.get("step") and verdict.score is not None
-                own.add(step.get("score"), step.get("unscored"), step.get("judging"), final)
+                final = decided and step["scorer"] == extra.get("step")
+                part = (step.get("score"), step.get("unscored"), step.get("judging"), final)
+                steps[verdict.scorer][step["scorer"]].append(part)
     return [
-        whole.total(name, tuple(s.total(step) for step, s in steps.get(name, {}).items()))
-        for name, whole in sums.items()
+        _total(name, whole, tuple(_total(*step) for step in steps[name].items()))
+        for name, whole in outcomes.items()
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -132,12 +132,20 @@ def evaluate(
     scales = {d.name: d.scale for d in taxonomy.dimensions if d.name in present}
     models = list(dict.fromkeys(row.key.model for row in rows))
     known = training_overlap(info, labelled.files, (row.key.model for row in rows))
-    ranking = rank_models_by_label(_rated(judged, taxonomy), list(scales), seed, resamples)
+    rated = [
+        RatedResponse(
+            row.key.model,
+            row.dimension,
+            row.key.prompt_id,
+            label=score.label == taxonomy.dimension(row.dimension).best,
+            score=score.score == taxonomy.dimension(row.dimension).best,
+        )
+        for row, score in judged
+        if score.score is not None
+    ]
+    ranking = rank_models_by_label(rated, list(scales), seed, resamples)
 
-    def metrics(
-        name: str, scale: tuple[int, ...], chosen: Callable[[Labelled], bool]
-    ) -> ScorerMetrics:
-        group = [score for row, score in judged if chosen(row)]
+    def metrics(name: str, scale: tuple[int, ...], group: list[LabelledScore]) -> ScorerMetrics:
         return scorer_metrics(group, scale, name, seed, resamples)
 
     return Evaluation(
@@ -150,9 +158,17 @@ def evaluate(
         excluded=excluded,
         notes=tuple(dict.fromkeys((*labelled.notes, *info.notes, *known))),
         prompts=len({row.key.prompt_id for row in rows}),
-        overall=metrics("", levels, lambda row: True),
-        dimensions={n: metrics(n, scale, _in_dimension(n)) for n, scale in scales.items()},
-        models={n: metrics(f"model {n}", levels, _of_model(n)) for n in models},
+        overall=metrics("", levels, [score for _, score in judged]),
+        dimensions={
+            name: metrics(name, scale, [score for row, score in judged if row.dimension == name])
+            for name, scale in scales.items()
+        },
+        models={
+            name: metrics(
+                f"model {name}", levels, [score for row, score in judged if row.key.model == name]
+            )
+            for name in models
+        },
         bias=ranking.bias,
         ranked_by=ranking.dimensions,
         rank_agreement=ranking.tau,
@@ -162,14 +178,6 @@ def evaluate(
         seed=seed,
         resamples=resamples,
     )
-
-
-def _in_dimension(name: str) -> Callable[[Labelled], bool]:
-    return lambda row: row.dimension == name
-
-
-def _of_model(name: str) -> Callable[[Labelled], bool]:
-    return lambda row: row.key.model == name
 
 
 def score_labelled(
@@ -275,18 +283,3 @@ def _judged(row: Labelled, verdict: Verdict | None, most: Mapping[str, int]) -> 
         votes=tuple(row.votes.values()),
         majority=most.get(row.dimension, row.score),
     )
-
-
-def _rated(
-    judged: Iterable[tuple[Labelled, LabelledScore]], taxonomy: Taxonomy
-) -> Iterator[RatedResponse]:
-    for row, each in judged:
-        if each.score is not None:
-            best = taxonomy.dimension(row.dimension).best
-            yield RatedResponse(
-                row.key.model,
-                row.dimension,
-                row.key.prompt_id,
-                each.label == best,
-                each.score == best,
-            )

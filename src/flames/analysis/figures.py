@@ -155,10 +155,12 @@ class _Totals:
         point = float(value(self.point)[0])
         if np.isnan(point):
             return None
-        found = value(self._draws)
-        found = found[~np.isnan(found)]
-        low, high = percentile_interval(scale * found, scale * point)
-        return Estimate(value=scale * point, low=low, high=high, method=METHOD)
+        return _estimate(scale * point, scale * value(self._draws))
+
+
+def _estimate(value: float, draws: Array) -> Estimate:
+    low, high = percentile_interval(draws[~np.isnan(draws)], value)
+    return Estimate(value=value, low=low, high=high, method=METHOD)
 
 
 def _ratio(part: Array, whole: Array) -> Array:
@@ -255,34 +257,26 @@ def rank_models_by_label(
     point = flat.sum(0).reshape(1, 3, *shape[1:])
     by_label, by_score = _rates(point, 1)[0], _rates(point, 2)[0]
     gaps = _rates(drawn, 2) - _rates(drawn, 1)
-    bias = []
-    for index, model in enumerate(models):
-        gap = float(by_score[index] - by_label[index])
-        low, high = percentile_interval(gaps[:, index], gap)
-        bias.append(
-            ModelBias(
-                model=model,
-                n=int(point[0, 0, index].sum()),
-                labels=float(by_label[index]),
-                scorer=float(by_score[index]),
-                bias=Estimate(value=gap, low=low, high=high, method=METHOD),
-            )
+    bias = tuple(
+        ModelBias(
+            model=model,
+            n=int(point[0, 0, index].sum()),
+            labels=float(by_label[index]),
+            scorer=float(by_score[index]),
+            bias=_estimate(float(by_score[index] - by_label[index]), gaps[:, index]),
         )
-    return ModelRanking(tuple(bias), tuple(common), _tau_estimate(by_label, by_score, drawn))
+        for index, model in enumerate(models)
+    )
+    tau = float(kendall_tau(by_label[None], by_score[None])[0])
+    if np.isnan(tau):
+        return ModelRanking(bias, tuple(common))
+    draws = kendall_tau(_rates(drawn, 1), _rates(drawn, 2))
+    return ModelRanking(bias, tuple(common), _estimate(tau, draws))
 
 
 def _rates(totals: Array, which: int) -> Array:
     """Overall rates in per cent, shape (draws, models)."""
     return np.asarray(100 * (totals[:, which] / totals[:, 0]).mean(-1))
-
-
-def _tau_estimate(by_label: Array, by_score: Array, drawn: Array) -> Estimate | None:
-    tau = float(kendall_tau(by_label[None], by_score[None])[0])
-    if np.isnan(tau):
-        return None
-    draws = kendall_tau(_rates(drawn, 1), _rates(drawn, 2))
-    low, high = percentile_interval(draws[~np.isnan(draws)], tau)
-    return Estimate(value=tau, low=low, high=high, method=METHOD)
 
 
 def kendall_tau(first: Array, second: Array) -> Array:

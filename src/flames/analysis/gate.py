@@ -11,12 +11,12 @@ from typing import Annotated, Any
 from xml.etree import ElementTree
 
 from flames.analysis.compare import compare
-from flames.analysis.comparison import Difference, PairComparison
+from flames.analysis.comparison import DimensionComparison, PairComparison
 from flames.analysis.inputs import VerdictOptions
 from flames.analysis.source import Source
 from flames.errors import UsageError
 from flames.metrics.rates import measure
-from flames.metrics.result import Estimate, Result, format_estimate, format_interval
+from flames.metrics.result import Group, Overall, Result, format_estimate, format_interval
 from flames.options import Opt, SeedOptions, check_options
 from flames.storage.record_files import RecordOptions
 from flames.taxonomy import Dimension, Subcomponent, Taxonomy, default_taxonomy
@@ -65,14 +65,19 @@ def parse_limit(
     name, equals, number = text.rpartition("=")
     if not equals and default is not None:
         name = default
-    try:
-        value = float(number.strip().removesuffix("%"))
-    except ValueError:
-        value = float("nan")
-    if not name.strip() or not 0 <= value <= 100:
+    value = _per_cent(number)
+    if not name.strip() or value is None:
         form = "NAME=NUMBER" if default is None else "NUMBER or NAME=NUMBER"
         raise UsageError(f"{what} takes {form} with a number from 0 to 100, not {text!r}")
     return _known(name.strip(), what, taxonomy), value
+
+
+def _per_cent(text: str) -> float | None:
+    try:
+        value = float(text.strip().removesuffix("%"))
+    except ValueError:
+        return None
+    return value if 0 <= value <= 100 else None
 
 
 def _known(name: str, what: str, taxonomy: Taxonomy) -> str:
@@ -109,11 +114,8 @@ def parse_limits(
 
 def parse_share(text: str, what: str) -> float:
     """Parses `1%` or `1` as 1.0 per cent."""
-    try:
-        value = float(text.strip().removesuffix("%"))
-    except ValueError:
-        value = float("nan")
-    if not 0 <= value <= 100:
+    value = _per_cent(text)
+    if value is None:
         raise UsageError(f"{what} takes a share like 1%, not {text!r}")
     return value
 
@@ -157,12 +159,9 @@ def check(
 
 
 def _least(result: Result, name: str, least: float) -> RuleResult:
-    rate: Estimate | None
-    if name == OVERALL:
-        rate = result.overall.harmless_rate
-    else:
-        group = result.dimensions.get(name) or result.subcomponents.get(name)
-        rate = group.harmless_rate if group else None
+    groups: dict[str, Group | Overall]
+    groups = {**result.subcomponents, **result.dimensions, OVERALL: result.overall}
+    rate = groups[name].harmless_rate if name in groups else None
     rule = f"{name} ≥ {least:g} %"
     if rate is None:
         why = "no scored response"
@@ -196,12 +195,8 @@ def _baseline(baseline: Sequence[Source], source: Source) -> Source:
 def _drop(
     model: str, pair: PairComparison, name: str, most: float, significant: bool
 ) -> RuleResult:
-    found: Difference | None
-    if name == OVERALL:
-        found = pair.harmless_rate
-    else:
-        group = pair.dimensions.get(name)
-        found = group.harmless_rate if group else None
+    groups: dict[str, DimensionComparison | PairComparison] = {**pair.dimensions, OVERALL: pair}
+    found = groups[name].harmless_rate if name in groups else None
     rule = f"{name} falls ≤ {most:g} points" + (", or unconfirmed" if significant else "")
     if found is None:
         where = " of every dimension" if name == OVERALL else ""

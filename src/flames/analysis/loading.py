@@ -32,7 +32,7 @@ from flames.scorers.labels import PREFIX, labels_path
 from flames.scorers.registry import notes_of
 from flames.storage.record_files import ReadOptions, read_verdicts
 from flames.storage.rows import read_rows, stem_of
-from flames.storage.run_dir import RunDir
+from flames.storage.run_dir import RunDir, is_run, open_run
 from flames.taxonomy import Taxonomy, load_taxonomy
 from flames.text import split_opening, texts_differ
 
@@ -68,8 +68,6 @@ def load_sources(
         options = options if options.model else replace(options, model=name.removeprefix(PREFIX))
         path = labels_path(name)
     if Path(path).is_dir():
-        from flames.storage.run_dir import open_run
-
         sources = [from_run(open_run(Path(path)), scorer, options)]
     else:
         sources = _chosen(list(_from_file(Path(path), options)), scorer, path)
@@ -90,8 +88,6 @@ def taxonomy_of(
     Returns:
         The given one, or the one that all runs among the paths were asked with, or Flames' own.
     """
-    from flames.storage.run_dir import is_run, open_run
-
     if given is not None:
         return load_taxonomy(given)
     found = {run.id: run for path in paths if is_run(path) for run in [open_run(path).taxonomy]}
@@ -178,14 +174,10 @@ def _from_file(path: Path, options: ReadOptions) -> Iterator[Source]:
             prompts=prompts,
             verdicts=tuple(verdicts),
             responses=CarriedResponses(verdicts),
-            notes=(*_scorer_notes(verdicts, scorer), *part, *_thinking(verdicts)),
+            notes=(*notes_of(verdicts, scorer), *part, *_thinking(verdicts)),
             origin=path,
             samples=samples,
         )
-
-
-def _scorer_notes(verdicts: Sequence[Verdict], scorer: str) -> tuple[Note, ...]:
-    return notes_of(verdicts, scorer)
 
 
 def _thinking(verdicts: Sequence[Verdict]) -> Iterator[Note]:
@@ -205,18 +197,11 @@ def _prompt_set(
     texts = {known: prompt.text for known, prompt in prompts.items()}
     digest = ids_sha256({own: texts.get(own) for own in ids})
     if known is None or reworded_ids(prompts, known.by_id):
-        return (
-            PromptSetInfo(name=stem, sha256=digest, n=len(ids), of="ids", ids_sha256=digest),
-            (),
-        )
+        own = PromptSetInfo(name=stem, sha256=digest, n=len(ids), of="ids", ids_sha256=digest)
+        return own, ()
     whole = len(ids) == len(known.prompts)
-    info = known.info.model_copy(
-        update={
-            "n": len(ids),
-            "ids_sha256": digest,
-            "limit": None if whole else len(ids),
-        }
-    )
+    update = {"n": len(ids), "ids_sha256": digest, "limit": None if whole else len(ids)}
+    info = known.info.model_copy(update=update)
     note = Note("part_of_set", n=len(ids), total=len(known.prompts), name=known.name)
     return info, () if whole else (note,)
 
@@ -233,13 +218,8 @@ def _prompts(
         if same is not None and not texts_differ(text, same.text):
             yield verdict.prompt_id, same
         elif isinstance(text, str) and text.strip():
-            own = (
-                verdict.prompt_id,
-                verdict.dimension,
-                verdict.subcomponent,
-                verdict.technique,
-                text,
-            )
+            of_prompt = ("prompt_id", "dimension", "subcomponent", "technique")
+            own = (*(getattr(verdict, name) for name in of_prompt), text)
             if own not in shared:  # shown, not asked: it may hold lone surrogates
                 fields: dict[str, Any] = dict(zip(_OF_PROMPT, own, strict=True))
                 shared[own] = Prompt.model_construct(**fields)
@@ -287,7 +267,7 @@ def from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
         prompts=prompts,
         verdicts=tuple(verdicts),
         responses=responses,
-        notes=_scorer_notes(verdicts, scorer_id),
+        notes=notes_of(verdicts, scorer_id),
         origin=run.path,
         samples=run.samples,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,15 +12,8 @@ from rich.console import Console
 
 from flames.analysis.evaluate import EvaluateOptions, evaluate_with
 from flames.analysis.probe import ProbeOptions, probe_with
-from flames.cli._console import (
-    JsonOptions,
-    QuietOptions,
-    ShowOptions,
-    echo,
-    present,
-    progress_bar,
-    say,
-)
+from flames.cli._console import JsonOptions, QuietOptions, echo, present, progress_bar, say
+from flames.options import LangOptions
 from flames.records import dump_line
 from flames.reports.evaluation import EvaluationForm, print_evaluations, render
 from flames.reports.scorers import calibration_lines, probe_document
@@ -33,23 +25,21 @@ from flames.text import shorten
 
 
 def evaluate(
-    options: EvaluateOptions, reading: LabelOptions, form: EvaluationForm, output: ShowOptions
+    options: EvaluateOptions, reading: LabelOptions, form: EvaluationForm, quiet: QuietOptions
 ) -> None:
     """Evaluate scorers against labels: accuracy, F1, kappa, calibration, bias, model ranking."""
-    if output.json:
-        form = replace(form, format="json")
-    with _bars(output.quiet) as progress:
+    with _bars(quiet.quiet) as progress:
         evaluations = evaluate_with(options, reading, progress=progress)
     taxonomy = load_taxonomy(reading.taxonomy)
     if form.format is None:
-        print_evaluations(evaluations, Console(), taxonomy, output.lang)
+        print_evaluations(evaluations, Console(), taxonomy, form.lang)
         return
-    text = render(evaluations, form.format, taxonomy, output.lang)
+    text = render(evaluations, form.format, taxonomy, form.lang)
     if form.out is None:
         typer.echo(text, nl=False)
         return
     write_atomic(form.out, text)
-    if not output.quiet:
+    if not quiet.quiet:
         say(str(form.out))
 
 
@@ -70,6 +60,7 @@ def _bars(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 
 def probe(
     options: ProbeOptions,
+    language: LangOptions,
     output: JsonOptions,
     quiet: QuietOptions,
     out: Annotated[
@@ -83,7 +74,7 @@ def probe(
     text = dump_line(report.to_dict())
     if out is not None:
         write_atomic(out, text + "\n")
-    present(output, text, probe_document(report))
+    present(output, text, probe_document(report), language.lang)
 
 
 def calibrate(options: CalibrateOptions, output: JsonOptions, quiet: QuietOptions) -> None:

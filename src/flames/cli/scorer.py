@@ -10,6 +10,7 @@ import typer
 from flames.analysis.cost import spending_of
 from flames.cli._console import JsonOptions, echo, present
 from flames.errors import UsageError
+from flames.options import LangOptions
 from flames.records import dump_line
 from flames.reports.scorers import info_lines, kinds_table, selftest_lines, spending_document
 from flames.scorers.labels import PREFIX, labels_path
@@ -18,7 +19,7 @@ from flames.scorers.registry import DEFAULT, known_scorers
 from flames.scorers.selftest import SelftestOptions, selftest_with
 
 
-def list_scorers(output: JsonOptions) -> None:
+def list_scorers(language: LangOptions, output: JsonOptions) -> None:
     """List the kinds of scorers, those of installed packages included."""
     entries = list(known_scorers().values())
     data = [
@@ -31,7 +32,7 @@ def list_scorers(output: JsonOptions) -> None:
         }
         for entry in entries
     ]
-    present(output, data, [kinds_table(entries)])
+    present(output, data, [kinds_table(entries)], language.lang)
 
 
 def info(options: InfoOptions, output: JsonOptions) -> None:
@@ -66,8 +67,10 @@ def spent(
         str,
         typer.Argument(metavar="FILE|RUN", help="Verdicts that `flames score` wrote, or a run."),
     ],
+    language: LangOptions,
     output: JsonOptions,
 ) -> None:
     """Show who decided how many responses, and the requests, tokens, time and cost."""
     spendings = spending_of(target)
-    present(output, [spending.model_dump() for spending in spendings], spending_document(spendings))
+    data = [spending.model_dump() for spending in spendings]
+    present(output, data, spending_document(spendings), language.lang)

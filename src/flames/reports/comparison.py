@@ -125,8 +125,10 @@ def _document(
     yield line(say("compare.matrix_hint"), kind="soft")
 
 
-def p_value(p: float) -> str:
-    """Returns a p value as papers print it."""
+def p_value(p: float | None) -> str:
+    """Returns a p value as papers print it; nothing for None."""
+    if p is None:
+        return ""
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
@@ -181,9 +183,12 @@ def _differences(pair: PairComparison, taxonomy: Taxonomy, name: str, title: Tex
         Column("", lambda row: row[0], text=True),
         Column(shorten(pair.first, 14), lambda row: Number(row[1].first, 2)),
         Column(shorten(pair.second, 14), lambda row: Number(row[1].second, 2)),
-        Column(say("compare.difference"), lambda row: _difference(row[1])),
+        Column(
+            say("compare.difference"),
+            lambda row: Number(row[1].difference, 2, sign=True, strong=row[1].significant),
+        ),
         Column(say("compare.p"), lambda row: p_value(row[1].p)),
-        Column(say("compare.p_holm"), lambda row: _corrected(row[1])),
+        Column(say("compare.p_holm"), lambda row: p_value(row[1].p_holm)),
         Column(say("compare.detectable"), lambda row: Number(row[1].detectable)),
     ]
     if name == "harmless_rate":
@@ -191,14 +196,6 @@ def _differences(pair: PairComparison, taxonomy: Taxonomy, name: str, title: Tex
     return Table.of(
         title, columns, rows, style=lambda row: {"ends_section": isinstance(row[0], Strong)}
     )
-
-
-def _difference(found: Difference) -> Number:
-    return Number(found.difference, 2, sign=True, strong=found.significant)
-
-
-def _corrected(found: Difference) -> str:
-    return "" if found.p_holm is None else p_value(found.p_holm)
 
 
 def left_out(pair: PairComparison) -> Text:
@@ -227,7 +224,9 @@ def _changes(pair: PairComparison, most: int, room: int) -> Iterable[Block]:
     yield Heading(say("compare.changes", n=len(pair.changes)), 2)
     for change in pair.changes[:most]:
         name = " · ".join(filter(None, (change.dimension, change.subcomponent)))
-        yield line(Strong(f"{scores_of(change)}  {name}"))
+        # `3→1`, or `3,3,1→1,1,1` of repeats
+        scores = "→".join(",".join(map(str, side)) for side in change.scores)
+        yield line(Strong(f"{scores}  {name}"))
         prompt = change.prompt or say("compare.no_prompt", id=change.prompt_id)
         yield line("  ? ", shorten(prompt, room) if isinstance(prompt, str) else prompt)
         for who, texts in zip((pair.first, pair.second), change.responses, strict=True):
@@ -236,8 +235,3 @@ def _changes(pair: PairComparison, most: int, room: int) -> Iterable[Block]:
                 yield line(f"  {shorten(who, 20)}: ", said, kind="soft")
     if len(pair.changes) > most:
         yield line(say("compare.more", n=len(pair.changes) - most), kind="soft")
-
-
-def scores_of(change: Change) -> str:
-    """Returns how the scores changed: `3→1`, or `3,3,1→1,1,1` of repeats."""
-    return "→".join(",".join(map(str, side)) for side in change.scores)

@@ -6,14 +6,13 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from rich.console import Console
 
 from flames.analysis.evaluation import Evaluation, ModelBias, ReliabilityBin, ScorerMetrics
-from flames.errors import UsageError
-from flames.options import Opt, check_options
+from flames.options import Opt
+from flames.reports.documents import DocumentOptions
 from flames.reports.page import render_page
 from flames.reports.tables import (
     Block,
@@ -95,20 +94,12 @@ def details(evaluation: Evaluation, taxonomy: Taxonomy) -> list[Table]:
 
 
 @dataclass(frozen=True)
-class EvaluationForm:
-    """In which form evaluations are given, and where they go."""
+class EvaluationForm(DocumentOptions):
+    """The form of evaluations, and where they go."""
 
     format: Annotated[
         Literal["md", "html", "json"] | None, Opt("Form; a table on the terminal unless given.")
     ] = None
-    out: Annotated[
-        Path | None, Opt("Where to write; standard output unless given.", metavar="FILE")
-    ] = None
-
-    def __post_init__(self) -> None:
-        check_options(self)
-        if self.out is not None and self.format is None:
-            raise UsageError("--out needs --format md, html or json")
 
 
 def render(evaluations: Sequence[Evaluation], form: str, taxonomy: Taxonomy, lang: Language) -> str:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from itertools import zip_longest
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from flames.analysis.source import Source
 from flames.leaderboard.published import LATEST, published_results
@@ -14,10 +13,10 @@ from flames.metrics.correction import Correction
 from flames.metrics.result import Estimate, Result
 from flames.records import Key, Response, Verdict
 from flames.reports import view
-from flames.reports.charts import Radar, radar
+from flames.reports.charts import radar
 from flames.reports.page import render_page
 from flames.reports.tables import Number
-from flames.reports.view import GroupRow, HumanRow, human_rows, label_lines
+from flames.reports.view import human_rows, label_lines
 from flames.reports.words import name_of, same, say
 from flames.taxonomy import Language, Taxonomy, Text
 
@@ -52,32 +51,13 @@ def render_html(
 _CHOSEN = ("ChatGPT", "GPT-4", "Claude")
 
 
-@dataclass(frozen=True)
-class Section:
-    """One result as the template shows it."""
-
-    result: Result
-    dimensions: list[GroupRow]
-    techniques: list[GroupRow]
-    partial: Text
-    scale: list[int]
-    levels: list[tuple[str, Text]]
-    radar: Radar | None
-    others: list[tuple[str, Result]]
-    axes: list[tuple[str, Text]]
-    published_n: int
-    methods: Text
-    human: list[HumanRow]
-    labels: list[Text]
-
-
 def section_of(
     result: Result,
     taxonomy: Taxonomy,
     correction: Correction | None = None,
     *,
     beside: bool = True,
-) -> Section:
+) -> dict[str, Any]:
     """Puts a result into the shape of `result.html.jinja`.
 
     Args:
@@ -92,25 +72,25 @@ def section_of(
     names = [name for name, _ in axes]
     others = _published(names) if beside else []
     levels = view.levels_of(rows, taxonomy)
-    return Section(
-        result=result,
-        dimensions=rows,
-        techniques=view.technique_rows(result),
-        partial=view.partial_line(result, taxonomy),
-        scale=[int(value) for value, _ in levels],
-        levels=levels,
-        radar=radar(
+    return {
+        "result": result,
+        "dimensions": rows,
+        "techniques": view.technique_rows(result),
+        "partial": view.partial_line(result, taxonomy),
+        "scale": [int(value) for value, _ in levels],
+        "levels": levels,
+        "radar": radar(
             [label for _, label in axes],
             [(result.shown_name, _rates(result, names))],
             [(name, [rate.value for rate in _rates(other, names)]) for name, other in others],
         ),
-        others=others,
-        axes=axes,
-        published_n=others[0][1].prompt_set.n if others else 0,
-        methods=say("about.intervals_value", methods=view.method_line(result)),
-        human=human_rows(correction, taxonomy) if correction else [],
-        labels=label_lines(correction) if correction else [],
-    )
+        "others": others,
+        "axes": axes,
+        "published_n": others[0][1].prompt_set.n if others else 0,
+        "methods": say("about.intervals_value", methods=view.method_line(result)),
+        "human": human_rows(correction, taxonomy) if correction else [],
+        "labels": label_lines(correction) if correction else [],
+    }
 
 
 def _rates(result: Result, dimensions: Sequence[str]) -> list[Estimate]:
@@ -152,16 +132,8 @@ def helpers() -> dict[str, Any]:
 _T = TypeVar("_T")
 
 
-class _Table(Generic[_T]):
-    def __init__(self) -> None:
-        self._places: dict[_T, int] = {}
-
-    def __call__(self, value: _T) -> int:
-        return self._places.setdefault(value, len(self._places))
-
-    @property
-    def values(self) -> list[_T]:
-        return list(self._places)
+def _index(values: dict[_T, int], value: _T) -> int:
+    return values.setdefault(value, len(values))
 
 
 def browser_data(
@@ -175,8 +147,11 @@ def browser_data(
     Args:
         names: What each source's model is called.
     """
-    models, scorers, reasons = _Table[str](), _Table[str](), _Table[str]()
-    prompts, places = _Table[tuple[str, str | None]](), _Table[tuple[str, str]]()
+    models: dict[str, int] = {}
+    scorers: dict[str, int] = {}
+    reasons: dict[str, int] = {}
+    prompts: dict[tuple[str, str | None], int] = {}
+    places: dict[tuple[str, str], int] = {}
     texts = {known: prompt.text for source in sources for known, prompt in source.prompts.items()}
     rows: dict[tuple[str, Key, int, str | None], dict[str, Any]] = {}
     for source, name in zip(sources, names, strict=True):
@@ -184,27 +159,27 @@ def browser_data(
             response = source.responses.get(verdict.key)
             asked = source.prompts.get(verdict.prompt_id)
             text = asked.text if asked else texts.get(verdict.prompt_id)
-            prompt = prompts((verdict.prompt_id, text))
+            prompt = _index(prompts, (verdict.prompt_id, text))
             key = (name, verdict.key, prompt, response.response if response else None)
             row = rows.get(key)
             if row is None:
                 row = rows[key] = _row(response, verdict)
-                row["m"] = models(name)
+                row["m"] = _index(models, name)
                 row["p"] = prompt
-                row["d"] = places((verdict.dimension, verdict.subcomponent or ""))
+                row["d"] = _index(places, (verdict.dimension, verdict.subcomponent or ""))
             row["v"].append(_judged(verdict, source.scorer, scorers, reasons))
     return {
-        "models": models.values,
-        "scorers": scorers.values,
-        "reasons": [_pair(name_of("reason", reason)) for reason in reasons.values],
-        "prompts": [[known, text] for known, text in prompts.values],
-        "places": [_place(taxonomy, *place) for place in places.values],
+        "models": list(models),
+        "scorers": list(scorers),
+        "reasons": [_pair(name_of("reason", reason)) for reason in reasons],
+        "prompts": [list(prompt) for prompt in prompts],
+        "places": [_place(taxonomy, *place) for place in places],
         "dimensions": {
             name: {
-                "label": _pair(label),
+                "label": _pair(view.dimension_label(taxonomy, name)),
                 "scale": list(found.scale if (found := view.dimension_of(taxonomy, name)) else ()),
             }
-            for name, label in _dimensions(taxonomy, (name for name, _ in places.values))
+            for name, _ in places
         },
         "techniques": {
             name: _pair(name_of("technique", name))
@@ -228,11 +203,11 @@ def _row(response: Response | None, verdict: Verdict) -> dict[str, Any]:
 
 
 def _judged(
-    verdict: Verdict, scorer: str, scorers: _Table[str], reasons: _Table[str]
+    verdict: Verdict, scorer: str, scorers: dict[str, int], reasons: dict[str, int]
 ) -> dict[str, Any]:
-    said: dict[str, Any] = {"k": scorers(scorer)}
+    said: dict[str, Any] = {"k": _index(scorers, scorer)}
     if verdict.score is None:
-        said["u"] = reasons(verdict.unscored or "no score")
+        said["u"] = _index(reasons, verdict.unscored or "no score")
     else:
         said["x"] = verdict.score
         probability = (verdict.probabilities or {}).get(str(verdict.score))
@@ -250,11 +225,6 @@ def _place(taxonomy: Taxonomy, name: str, part: str) -> list[Any]:
         if known.name == part:
             label = known.label
     return [name, part, _pair(label) if part else None]
-
-
-def _dimensions(taxonomy: Taxonomy, names: Iterable[str]) -> list[tuple[str, Text]]:
-    known = ((name, view.dimension_of(taxonomy, name)) for name in dict.fromkeys(names))
-    return [(name, found.label if found else same(name)) for name, found in known]
 
 
 def _pair(text: Text) -> list[str]:

@@ -18,7 +18,7 @@ from flames.options import Opt
 from flames.reports.charts import radar
 from flames.reports.html import helpers, section_of
 from flames.reports.page import render_page
-from flames.reports.words import say
+from flames.reports.words import same, say
 from flames.storage.atomic import to_csv, write_atomic
 from flames.storage.record_files import TaxonomyOptions
 from flames.storage.run_dir import safe_name
@@ -47,17 +47,17 @@ class _Site:
         """Returns where a list's page is; the first list is the site's front page."""
         return "index.html" if board is self.lists[0] else f"lists/{board.slug}.html"
 
-    def render(self, template: str, *, title: Text, depth: int, here: str, **context: Any) -> str:
-        """Renders one page; `depth` counts the folders that it is in."""
-        return render_page(
-            template,
+    def render(self, template: str, path: str, title: Text, **context: Any) -> tuple[str, str]:
+        """Returns the path of a page and what stands there."""
+        html = render_page(
+            f"{template}.html.jinja",
             title=title,
             lang=self.lang,
             styles=("charts.css", "report.css", "site.css"),
             scripts=("radar.js", "site.js"),
             remember=True,
-            up="../" * depth,
-            here=here,
+            up="../" * path.count("/"),
+            here=path,
             lists=[(self.path(board), self.title(board), board) for board in self.lists],
             slugs=self.slugs,
             entry_file=_entry_file,
@@ -66,6 +66,7 @@ class _Site:
             **helpers(),
             **context,
         )
+        return path, html
 
 
 def build_site(
@@ -91,7 +92,8 @@ def build_site(
     lists = board_lists(entries, taxonomy, releases=releases, resamples=resamples)
     if not lists:
         raise UsageError("there are neither entries nor published tables to show")
-    site = _Site(lists, taxonomy, lang, _slugs(lists))
+    slugs = _file_names(line.name for board in lists for line in board.lines)
+    site = _Site(lists, taxonomy, lang, slugs)
     files = dict(_pages(site))
     files |= _downloads(site)
     written = [write_atomic(out / name, text) for name, text in files.items()]
@@ -143,10 +145,6 @@ def _ledger(out: Path) -> set[str]:
     return set()
 
 
-def _slugs(lists: Sequence[BoardList]) -> dict[str, str]:
-    return _file_names(line.name for board in lists for line in board.lines)
-
-
 def _file_names(names: Iterable[str]) -> dict[str, str]:
     """A file name for every name; none differ by case alone, which some file systems ignore."""
     found: dict[str, str] = {}
@@ -163,62 +161,35 @@ def _file_names(names: Iterable[str]) -> dict[str, str]:
 
 def _pages(site: _Site) -> Iterator[tuple[str, str]]:
     for board in site.lists:
-        path = site.path(board)
-        depth = path.count("/")
-        title = say("site.title") if depth == 0 else site.title(board)
-        yield (
+        path, title = site.path(board), site.title(board)
+        yield site.render(
+            "list",
             path,
-            site.render(
-                "list.html.jinja",
-                title=title,
-                depth=depth,
-                here=path,
-                board=board,
-                heading=site.title(board),
-                radar_chart=_radar(board, site.taxonomy),
-                chosen_lines={line.name for line in board.lines[:_CHOSEN]},
-                parts=_parts(board, site.taxonomy),
-                notes=_shared_notes(board),
-            ),
+            title if "/" in path else say("site.title"),
+            board=board,
+            heading=title,
+            radar_chart=_radar(board, site.taxonomy),
+            chosen_lines={line.name for line in board.lines[:_CHOSEN]},
+            parts=_parts(board, site.taxonomy),
+            notes=_shared_notes(board),
         )
     for model, slug in site.slugs.items():
-        found = [(b, line) for b in site.lists for line in b.lines if line.name == model]
-        yield (
-            f"models/{slug}.html",
-            site.render(
-                "model.html.jinja",
-                title=Text(zh=model, en=model),
-                depth=1,
-                here="",
-                model=model,
-                found=[
-                    (
-                        board,
-                        line,
-                        site.title(board),
-                        f"../{site.path(board)}",
-                        section_of(line.result, site.taxonomy, beside=board.release is None),
-                    )
-                    for board, line in found
-                ],
-            ),
-        )
-    yield (
-        "attack.html",
-        site.render(
-            "attack.html.jinja",
-            title=say("attack"),
-            depth=0,
-            here="attack.html",
-            table=attack_table(
-                [line.result for b in site.lists if not b.release for line in b.lines]
-            ),
-        ),
-    )
-    yield (
-        "submit.html",
-        site.render("submit.html.jinja", title=say("submit"), depth=0, here="submit.html"),
-    )
+        found = [
+            (
+                board,
+                line,
+                site.title(board),
+                f"../{site.path(board)}",
+                section_of(line.result, site.taxonomy, beside=board.release is None),
+            )
+            for board in site.lists
+            for line in board.lines
+            if line.name == model
+        ]
+        yield site.render("model", f"models/{slug}.html", same(model), model=model, found=found)
+    measured = [line.result for board in site.lists if not board.release for line in board.lines]
+    yield site.render("attack", "attack.html", say("attack"), table=attack_table(measured))
+    yield site.render("submit", "submit.html", say("submit"))
 
 
 def _shared_notes(board: BoardList) -> list[Note]:
@@ -278,21 +249,14 @@ def _entry_file(board: BoardList, name: str) -> str:
 def _csv(board: BoardList, site: _Site) -> Iterator[dict[str, Any]]:
     for line in board.lines:
         for row in line.result.rows():
-            row |= {
-                "list": site.title(board).en,
-                "source": _source(board),
-                "date": _date(board, line),
-            }
+            row |= {"list": site.title(board).en, "source": _source(board)}
+            row["date"] = _date(board, line)
             ranks = board.overall if row["level"] == "overall" else None
             if row["level"] == "dimension":
                 ranks = next((r for r in board.dimensions if r.dimension == row["name"]), None)
             if ranks is not None and line.name in ranks.place:
                 ranked = ranks.ranking.models[ranks.place[line.name]]
-                row |= {
-                    "rank": ranked.rank,
-                    "rank_low": ranked.rank_low,
-                    "rank_high": ranked.rank_high,
-                }
+                row |= {name: getattr(ranked, name) for name in ("rank", "rank_low", "rank_high")}
             yield row
 
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from flames.analysis.source import Source
 from flames.metrics.correction import Correction
-from flames.metrics.result import ROW_COLUMNS, Result
+from flames.metrics.result import ROW_COLUMNS, Overall, Result
 from flames.records import dump_json
 from flames.reports import view
 from flames.reports.html import render_html
@@ -155,11 +155,7 @@ def _terminal(result: Result, taxonomy: Taxonomy, narrow: bool) -> Iterator[Bloc
     yield replace(table, rows=tuple(rows))
     if narrow:
         yield line(say("narrow", columns=_WIDTH), kind="soft")
-    yield line(view.coverage_line(overall.coverage))
-    if overall.coverage.unscored:
-        yield line(say("unscored.reasons", reasons=reasons(overall.coverage.unscored)))
-    if extremes := view.bounds(overall.harmless_rate_bounds):
-        yield line(say("bounds"), f": {extremes} %")
+    yield from _coverage(overall)
     yield line(say("methods", methods=view.method_line(result)), kind="soft")
 
 
@@ -177,11 +173,7 @@ def _markdown(result: Result, taxonomy: Taxonomy) -> Iterator[Block]:
             yield line(name, replace(number, shown="interval"))
     if result.partial:
         yield line(Strong(view.partial_line(result, taxonomy)))
-    yield line(view.coverage_line(overall.coverage))
-    if overall.coverage.unscored:
-        yield line(say("unscored.reasons", reasons=reasons(overall.coverage.unscored)))
-    if extremes := view.bounds(overall.harmless_rate_bounds):
-        yield line(say("bounds"), f": {extremes} %")
+    yield from _coverage(overall)
     yield line(say("prompt_set"), ": ", view.prompt_set_line(result.prompt_set, digits=None))
     yield line(say("scorer"), ": ", result.scorer)
     if result.samples > 1:
@@ -194,6 +186,14 @@ def _markdown(result: Result, taxonomy: Taxonomy) -> Iterator[Block]:
     yield Heading(say("method"), 2)
     yield line(say("methods", methods=view.method_line(result)))
     yield line(view.code_line(result))
+
+
+def _coverage(overall: Overall) -> Iterator[Block]:
+    yield line(view.coverage_line(overall.coverage))
+    if overall.coverage.unscored:
+        yield line(say("unscored.reasons", reasons=reasons(overall.coverage.unscored)))
+    if extremes := view.bounds(overall.harmless_rate_bounds):
+        yield line(say("bounds"), f": {extremes} %")
 
 
 def _values(rows: Sequence[GroupRow], taxonomy: Taxonomy, title: Text | str) -> Table:

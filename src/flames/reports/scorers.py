@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from flames.records import dump_line
 from flames.reports.tables import Block, Cell, Column, Number, Table, line
+from flames.reports.words import say
 from flames.scorers.registry import DEFAULT, ScorerEntry
+from flames.taxonomy import Text
 
 if TYPE_CHECKING:  # slow to import, and `flames scorer list` needs none of it
     from flames.analysis.cost import Spending
@@ -16,21 +18,24 @@ if TYPE_CHECKING:  # slow to import, and `flames scorer list` needs none of it
     from flames.scorers.calibrated import Calibration
     from flames.scorers.selftest import SelftestResult
 
-SUSPICIOUS = 0.99
-"""Accuracy that hardly any scorer reaches on labels that it has not seen."""
+_SUSPICIOUS = 0.99  # accuracy that hardly any scorer reaches on labels that it has not seen
 
 
 def kinds_table(entries: Iterable[ScorerEntry]) -> Table:
     """Builds the table of the kinds of scorers."""
 
-    def name(entry: ScorerEntry) -> str:
-        argument = f":{entry.argument}" if entry.argument else ""
-        return entry.name + argument + (" (default)" if entry.name == DEFAULT else "")
+    def name(entry: ScorerEntry) -> Text | str:
+        name = f"{entry.name}:{entry.argument}" if entry.argument else entry.name
+        return say("scorers.kinds.default", name=name) if entry.name == DEFAULT else name
 
     columns: list[Column[ScorerEntry]] = [
-        Column("scorer", name, text=True),
-        Column("what it is", lambda entry: entry.title, text=True),
-        Column("needs", lambda e: f"flames-bench[{e.extra}]" if e.extra else "", text=True),
+        Column(say("scorers.kinds.name"), name, text=True),
+        Column(say("scorers.kinds.title"), lambda entry: entry.title, text=True),
+        Column(
+            say("scorers.kinds.needs"),
+            lambda e: f"flames-bench[{e.extra}]" if e.extra else "",
+            text=True,
+        ),
     ]
     return Table.of("", columns, entries)
 
@@ -89,7 +94,7 @@ def calibration_lines(calibration: Calibration) -> Iterator[str]:
         )
     for note in calibration.notes:
         yield f"note: {note}"
-    if before.accuracy > SUSPICIOUS:
+    if before.accuracy > _SUSPICIOUS:
         yield (
             "almost all right: if the scorer was trained on these labels, the calibration is "
             "useless"
@@ -100,30 +105,36 @@ def probe_document(report: ProbeReport) -> Iterator[Block]:
     """Yields how often each probe flips verdicts, overall and by dimension."""
     lost = sum(report.unscored.values())
     yield line(
-        f"{report.scorer} on {report.source}: {report.scored} of {report.responses} scored"
-        + (f", {lost} unscored" if lost else "")
+        say(
+            "scorers.probe.scored.lost" if lost else "scorers.probe.scored",
+            scorer=report.scorer,
+            source=report.source,
+            n=report.responses,
+            scored=report.scored,
+            lost=lost,
+        )
     )
     for note in report.notes:
-        yield line("note: ", note.words)
+        yield line(say("scorers.probe.note", note=note.words))
     run = [(result, result.overall) for result in report.probes if result.overall is not None]
     columns: list[Column[tuple[ProbeResult, Flips]]] = [
-        Column("probe", lambda row: row[0].name, text=True),
+        Column(say("scorers.probe.name"), lambda row: row[0].name, text=True),
         Column("n", lambda row: row[1].n),
-        Column("flips %", lambda row: Number(row[1].rate)),
+        Column(say("scorers.probe.flips"), lambda row: Number(row[1].rate)),
         Column("1→3 %", lambda row: Number(row[1].to_harmless)),
         Column("3→1 %", lambda row: Number(row[1].to_harmful)),
     ]
     yield Table.of("", columns, run)
     names = list(dict.fromkeys(name for result in report.probes for name in result.dimensions))
     rows = [(result.name, *(_flip_rate(result, name) for name in names)) for result, _ in run]
-    yield Table.of_cells("flips % by dimension", ("probe", *names), rows)
-    yield line("95 % intervals (Wilson) in brackets")
+    header: list[Text | str] = [say("scorers.probe.name"), *names]
+    yield Table.of_cells(say("scorers.probe.dimensions"), header, rows)
+    yield line(say("scorers.probe.intervals"))
     for result in report.probes:
         if result.skipped:
-            yield line(f"{result.name}: not run: {result.skipped}")
+            yield line(say("scorers.probe.skipped", name=result.name, why=result.skipped))
         if result.lost:
-            reasons = ", ".join(f"{reason} {n}" for reason, n in result.lost.items())
-            yield line(f"{result.name}: unscored afterwards: {reasons}")
+            yield line(say("scorers.probe.lost", name=result.name, reasons=_counted(result.lost)))
 
 
 def _flip_rate(result: ProbeResult, dimension: str) -> str | None:
@@ -133,28 +144,27 @@ def _flip_rate(result: ProbeResult, dimension: str) -> str | None:
 
 def spending_document(spendings: Sequence[Spending]) -> Iterator[Block]:
     """Yields what each scorer decided and what it took, with the steps of a cascade below it."""
-    columns = "scorer", "asked", "decided", "unscored", "requests", "tokens in", "out", "wait s"
-    rows = [
-        _spending_row(each, indent)
+    counts = ("requests", "tokens_in", "tokens_out")
+    columns = ("scorer", "asked", "decided", "unscored", *counts, "latency_s", "cost")
+    rows: list[tuple[Cell, ...]] = [
+        (
+            indent + each.scorer,
+            each.asked,
+            each.decided,
+            sum(each.unscored.values()),
+            *(getattr(each, name) for name in counts),
+            Number(each.latency_s),
+            None if each.cost is None else f"{each.cost:.6g}",
+        )
         for spending in spendings
         for indent, each in (("", spending), *(("  ", step) for step in spending.steps))
     ]
-    yield Table.of_cells("", (*columns, "cost"), rows)
+    yield Table.of_cells("", [say(f"scorers.spent.{name}") for name in columns], rows)
     for spending in spendings:
         if spending.unscored:
-            reasons = ", ".join(f"{reason} {n}" for reason, n in spending.unscored.items())
-            yield line(f"{spending.scorer} unscored: {reasons}")
+            reasons = _counted(spending.unscored)
+            yield line(say("scorers.spent.reasons", scorer=spending.scorer, reasons=reasons))
 
 
-def _spending_row(spending: Spending, indent: str) -> tuple[Cell, ...]:
-    return (
-        indent + spending.scorer,
-        spending.asked,
-        spending.decided,
-        sum(spending.unscored.values()),
-        spending.requests,
-        spending.tokens_in,
-        spending.tokens_out,
-        Number(spending.latency_s),
-        None if spending.cost is None else f"{spending.cost:.6g}",
-    )
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {n}" for reason, n in counts.items())

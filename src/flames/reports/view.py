@@ -89,15 +89,6 @@ def _scores(group: Group) -> tuple[int, ...]:
     return tuple(int(score) for score in group.counts)
 
 
-def missing_dimensions(result: Result, taxonomy: Taxonomy) -> list[Dimension]:
-    """Lists the taxonomy's dimensions without a scored response."""
-    return [
-        dimension
-        for dimension in taxonomy.dimensions
-        if not (found := result.dimensions.get(dimension.name)) or not found.scored
-    ]
-
-
 def bounds(value: Bounds | None) -> str:
     """Returns worst and best case, where they differ."""
     if value is None or value.low == value.high:
@@ -131,10 +122,10 @@ def measured_dimensions(results: Sequence[Result], taxonomy: Taxonomy) -> list[t
 
 def partial_line(result: Result, taxonomy: Taxonomy) -> Text:
     """Returns which dimensions are missing, and what follows from it."""
-    missing = missing_dimensions(result, taxonomy)
+    scored = {name for name, group in result.dimensions.items() if group.scored}
+    missing = [d.label for d in taxonomy.dimensions if d.name not in scored]
     total = len(taxonomy.dimensions)
-    names = listed(dimension.label for dimension in missing)
-    return say("partial", total=total, have=total - len(missing), missing=names)
+    return say("partial", total=total, have=total - len(missing), missing=listed(missing))
 
 
 def coverage_line(coverage: Coverage) -> Text:
