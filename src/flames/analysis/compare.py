@@ -199,7 +199,6 @@ def _pair(
     present = [d for d in taxonomy.dimensions if by_dimension[d.name]]
     rates = [_values(by_dimension[d.name], d, rate=True) for d in present]
     scores = [_values(by_dimension[d.name], d, rate=False) for d in present]
-    groups = {}
 
     def differ(strata: Sequence[Pairs], *what: str) -> Difference:
         def rng(*use: object) -> np.random.Generator:
@@ -214,29 +213,29 @@ def _pair(
             update = {"p": by_rate[i].p, "test": by_rate[i].test}
             by_score[i] = by_score[i].model_copy(update=update)
     by_rate, by_score = _corrected(by_rate), _corrected(by_score)
-    for i, dimension in enumerate(present):
-        change = np.sign(np.round(scores[i].differences, 9))
-        groups[dimension.name] = DimensionComparison(
-            n=len(change),
-            better=int((change > 0).sum()),
-            worse=int((change < 0).sum()),
-            harmless_rate=by_rate[i],
-            harmless_score=by_score[i],
-        )
+    gains = [np.round(own.differences, 9) for own in scores]
     partial = len(present) < len(taxonomy.dimensions)
-    changes = _changes(
-        [p for own in by_dimension.values() for p in own], first[1], second[1], taxonomy
-    )
+    paired = [pair for own in by_dimension.values() for pair in own]
+    changes = _changes(paired, first[1], second[1], taxonomy)
     return PairComparison(
         first=first[0],
         second=second[0],
-        n=sum(len(own) for own in by_dimension.values()),
+        n=len(paired),
         left_out=left_out,
         remarks=remarks,
         partial=partial,
         harmless_rate=None if partial else differ(rates, "rate"),
         harmless_score=None if partial else differ(scores, "score"),
-        dimensions=groups,
+        dimensions={
+            dimension.name: DimensionComparison(
+                n=len(gain),
+                better=int((gain > 0).sum()),
+                worse=int((gain < 0).sum()),
+                harmless_rate=rate,
+                harmless_score=score,
+            )
+            for dimension, gain, rate, score in zip(present, gains, by_rate, by_score, strict=True)
+        },
         changed=len(changes),
         changes=changes,
     )
@@ -290,10 +289,8 @@ def _difference(
 
 def _corrected(differences: Sequence[Difference]) -> list[Difference]:
     corrected = holm([each.p for each in differences])
-    return [
-        each.model_copy(update={"p_holm": p})
-        for each, p in zip(differences, corrected, strict=True)
-    ]
+    pairs = zip(differences, corrected, strict=True)
+    return [each.model_copy(update={"p_holm": p}) for each, p in pairs]
 
 
 def _changes(
@@ -305,7 +302,6 @@ def _changes(
             tuple(v.score for v in side if v.score is not None)
             for side in (pair.first, pair.second)
         )
-        fall = float(np.mean(scores[0]) - np.mean(scores[1]))
         if sorted(scores[0]) == sorted(scores[1]):
             continue
         verdict = pair.first[0]
@@ -318,15 +314,12 @@ def _changes(
                 prompt=prompt.text if prompt else None,
                 scores=(scores[0], scores[1]),
                 responses=(_texts(first, pair.first), _texts(second, pair.second)),
-                fall=fall,
+                fall=float(np.mean(scores[0]) - np.mean(scores[1])),
             )
         )
     return tuple(sorted(changes, key=lambda change: -change.fall))
 
 
 def _texts(source: Source, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
-    texts = []
-    for verdict in verdicts:
-        response = source.responses.get(verdict.key)
-        texts.append(getattr(response, "response", None) or "")
-    return tuple(texts)
+    responses = (source.responses.get(verdict.key) for verdict in verdicts)
+    return tuple(getattr(response, "response", None) or "" for response in responses)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from flames.analysis.loading import load_labels, load_sources, mappings_of, taxonomy_of
 from flames.analysis.source import Source, display_names, fill_unasked, reworded_notes
@@ -100,35 +100,25 @@ def correct_sources(
     read: ReadOptions,
     *,
     random_sample: bool = False,
-    target_width: float | None = None,
-    seed: int = 0,
+    **how: Any,
 ) -> list[Correction]:
     """Corrects the results of sources with a file of human labels.
 
-    A label without model or dimension takes it from the verdicts. The other arguments are those
-    of `flames.metrics.correction.correct`.
+    A label without model or dimension takes it from the verdicts. `how` is as for
+    `flames.metrics.correction.correct`.
     """
     models = {source.model for source in sources}
     if read.model is None and len(models) == 1:
         read = replace(read, model=models.pop())
     known = {
-        verdict.prompt_id: Prompt.model_construct(
-            id=verdict.prompt_id, dimension=verdict.dimension, text=""
-        )
+        v.prompt_id: Prompt.model_construct(id=v.prompt_id, dimension=v.dimension, text="")
         for source in sources
-        for verdict in source.verdicts
+        for v in source.verdicts
     }
     labels = load_labels(path, options=replace(read, prompts=known), random_sample=random_sample)
     try:
         return [
-            correct(
-                source,
-                labels,
-                read.taxonomy,
-                random_sample=random_sample,
-                target_width=target_width,
-                seed=seed,
-            )
+            correct(source, labels, read.taxonomy, random_sample=random_sample, **how)
             for source in sources
         ]
     except InputError as error:

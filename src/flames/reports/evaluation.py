@@ -77,7 +77,7 @@ def details(evaluation: Evaluation, taxonomy: Taxonomy) -> list[Table]:
         say("eval.confusions"),
         [
             Column[Group](say("eval.dimension"), lambda group: group[0], text=True),
-            Column[Group](say("eval.confusion"), lambda group: confusion(group[1])),
+            Column[Group](say("eval.confusion"), lambda group: _confusion(group[1])),
         ],
         _groups(evaluation, taxonomy)[1:],
     )
@@ -243,8 +243,7 @@ def models(evaluation: Evaluation) -> Table:
     )
 
 
-def confusion(found: ScorerMetrics) -> str:
-    """Returns a confusion matrix on one line: rows parted by bars."""
+def _confusion(found: ScorerMetrics) -> str:
     return " | ".join(" ".join(map(str, row)) for row in found.confusion)
 
 

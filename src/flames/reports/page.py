@@ -22,7 +22,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -149,14 +149,11 @@ def _helpers(lang: Language) -> dict[str, Any]:
             for each in LANGUAGES
         )
 
-    def both_svg(text: Text, /, **values: Any) -> Markup:
-        return both(text, "tspan", **values)
-
     def t(key: str, /, **values: Any) -> Markup:
         return both(words[key], **values)
 
     def tt(key: str, /, **values: Any) -> Markup:
-        return both_svg(words[key], **values)
+        return both(words[key], "tspan", **values)
 
     def attrs(values: Mapping[str, Any] | None = None, /, **names: str | Text) -> Markup:
         texts = {
@@ -191,6 +188,6 @@ def _helpers(lang: Language) -> dict[str, Any]:
                 return escape(cell_text(cell, lang))
 
     return {
-        "t": t, "tt": tt, "both": both, "both_svg": both_svg, "attrs": attrs, "word": word,
-        "show": show,
+        "t": t, "tt": tt, "both": both, "both_svg": partial(both, tag="tspan"), "attrs": attrs,
+        "word": word, "show": show,
     }  # fmt: skip

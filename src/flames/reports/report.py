@@ -18,7 +18,6 @@ from flames.reports import view
 from flames.reports.html import render_html
 from flames.reports.tables import (
     Block,
-    Cell,
     Column,
     Heading,
     Number,
@@ -216,7 +215,16 @@ def _values(rows: Sequence[GroupRow], taxonomy: Taxonomy, title: Text | str) -> 
         ),
         Column(say("scored"), _scored),
     ]
-    return Table.of(title, columns, rows, style=_row_style, full_width=_WIDTH)
+    return Table.of(
+        title,
+        columns,
+        rows,
+        style=lambda row: {
+            "strong": row.kind == "dimension",
+            "indent": row.kind == "subcomponent",
+        },
+        full_width=_WIDTH,
+    )
 
 
 def _scored(row: GroupRow) -> Share:
@@ -224,19 +232,11 @@ def _scored(row: GroupRow) -> Share:
     return Share(group.scored, group.n, reasons(group.unscored) if group.unscored else None)
 
 
-def _row_style(row: GroupRow) -> dict[str, bool]:
-    return {"strong": row.kind == "dimension", "indent": row.kind == "subcomponent"}
-
-
 def _overview(
     results: Sequence[Result], taxonomy: Taxonomy, title: Text | str, *, with_scorer: bool
 ) -> Table:
-    def rate(dimension: str) -> Any:
-        def cell(result: Result) -> Cell:
-            group = result.dimensions.get(dimension)
-            return Number(group.harmless_rate if group else None, 2, 1)
-
-        return cell
+    def rate(name: str) -> Any:
+        return lambda r: Number(getattr(r.dimensions.get(name), "harmless_rate", None), 2, 1)
 
     columns: list[Column[Result]] = [Column(say("model"), lambda r: r.shown_name, text=True)]
     if with_scorer:
@@ -253,11 +253,8 @@ def _human_tables(correction: Correction, taxonomy: Taxonomy) -> Iterable[Table]
     rows = view.human_rows(correction, taxonomy)
     for key, digits in (("rate", 2), ("score", 1)):
 
-        def estimate(name: str, key: str = key, digits: int = digits) -> Any:
-            def cell(row: HumanRow) -> Cell:
-                return Number(getattr(getattr(row, f"harmless_{key}"), name), digits, 1)
-
-            return cell
+        def estimate(name: str, key: str = f"harmless_{key}", digits: int = digits) -> Any:
+            return lambda row: Number(getattr(getattr(row, key), name), digits, 1)
 
         columns: list[Column[HumanRow]] = [
             Column("", lambda row: row.label, text=True),

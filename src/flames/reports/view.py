@@ -169,13 +169,8 @@ def _holders(result: Result | Correction) -> list[object]:
 
 def code_line(result: Result) -> Text:
     """Returns what computed the numbers."""
-    return say(
-        "code",
-        version=result.code_version,
-        taxonomy=result.taxonomy,
-        seed=result.seed,
-        resamples=result.resamples,
-    )
+    values = {name: getattr(result, name) for name in ("taxonomy", "seed", "resamples")}
+    return say("code", version=result.code_version, **values)
 
 
 @dataclass(frozen=True)
