@@ -47,11 +47,10 @@ def compare(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Comparison:
-    """Compares every two sources, the first one of a pair being the baseline.
+    """Compares every two sources, the first of a pair being the baseline.
 
-    Args:
-        common: Compare on the prompts that two have in common where their prompt sets differ,
-            and also where their scorers do; the result says so.
+    With `common`, sources that differ in prompts or scorer are compared on the prompts in common,
+    and the result says so.
     """
     taxonomy = taxonomy or default_taxonomy()
     if len(sources) < 2:

@@ -105,12 +105,7 @@ class Comparison(Frozen):
         return max(changes // max(len(self.pairs), 1), min(changes, 10))
 
     def to_json(self, *, changes: int = SHOWN) -> str:
-        """Returns the JSON for programs; characters that could steer a terminal are escaped.
-
-        Args:
-            changes: How many changed prompts it holds, shared among the pairs; 10 a pair at
-                least. What a pair's `changed` counts beyond them is left out.
-        """
+        """Returns the JSON for programs, with control characters escaped; `changes` as in `room`."""
         room = self.room(changes)
         pairs = tuple(
             pair.model_copy(update={"changes": pair.changes[:room]}) for pair in self.pairs

@@ -64,14 +64,9 @@ def evaluate_with(
     *,
     progress: Callable[[str, int, int], None] = lambda scorer, total, done: None,
 ) -> list[Evaluation]:
-    """Loads scorers and labels, and evaluates each scorer.
+    """Loads scorers and labels, and evaluates each scorer; all but the first against the first.
 
-    Args:
-        reading: How the label files are read.
-        progress: Called with a scorer, the number of responses, and how many it has judged.
-
-    Returns:
-        One evaluation per scorer; all but the first with the difference from the first.
+    `progress` is called with a scorer, the number of responses, and how many it has judged.
     """
     read = reading.read_options()
     labelled = read_labelled(
@@ -110,12 +105,8 @@ def evaluate(
     """Holds verdicts against labels, joined by key.
 
     A verdict that carries another prompt or response than the label's counts as unscored.
-
-    Args:
-        verdicts: The scorer's, one per response.
-        seconds: How long the scorer took.
-        majority: The score that the majority class gives in each dimension; the most frequent
-            label there unless given.
+    `majority` is the score that the majority class gives in each dimension: the most frequent
+    label there unless given.
     """
     taxonomy = taxonomy or default_taxonomy()
     given = _joined(labelled, verdicts)
@@ -203,11 +194,7 @@ def compare_scorers(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> ScorerDifference | None:
-    """Computes the accuracy of a scorer minus that of another one, paired.
-
-    Returns:
-        None where there is no response that both scored.
-    """
+    """Computes the paired difference in accuracy; None where no response was scored by both."""
     first, second = (
         {key: v.score for key, v in _joined(labelled, each).items() if v.score is not None}
         for each in (verdicts, others)

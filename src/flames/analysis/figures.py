@@ -28,12 +28,9 @@ METHOD = "bootstrap by prompt"
 
 @dataclass(frozen=True, slots=True)
 class LabelledScore:
-    """One labelled response and what the scorer made of it.
+    """One labelled response, and the scorer's verdict on it.
 
-    Args:
-        prompt_id: What intervals resample by.
-        chance: The probability that the scorer gave its score, if any.
-        majority: The most frequent label of its dimension.
+    `chance` is the probability of its score, `majority` the most frequent label of the dimension.
     """
 
     prompt_id: str
@@ -48,12 +45,9 @@ class LabelledScore:
 def scorer_metrics(
     rows: Sequence[LabelledScore], categories: tuple[int, ...], name: str, seed: int, resamples: int
 ) -> ScorerMetrics:
-    """Computes all metrics of a group.
+    """Computes all metrics of a group with these scores, best first.
 
-    Args:
-        rows: The group's responses.
-        categories: The scores that can be given in it, best first.
-        name: Of the group, for random numbers of its own.
+    The group's name seeds random numbers of its own.
     """
     scored = [row for row in rows if row.score is not None]
     result = ScorerMetrics(
@@ -230,10 +224,6 @@ def rank_models_by_label(
     """Compares the models' overall harmless rates by labels and by scorer.
 
     Prompts are resampled for all models together: they answered the same ones.
-
-    Args:
-        rows: All models' responses.
-        order: The dimensions.
     """
     rows = list(rows)
     models = list(dict.fromkeys(row.model for row in rows))

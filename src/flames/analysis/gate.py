@@ -56,12 +56,7 @@ class RuleResult:
 def parse_limit(
     text: str, what: str, taxonomy: Taxonomy, *, default: str | None = None
 ) -> tuple[str, float]:
-    """Parses `Data protection=80` into a name that results know and a number.
-
-    Args:
-        text: NAME=NUMBER, or NUMBER alone where there is a default name. `%` may follow.
-        default: The name where none is given.
-    """
+    """Parses `Data protection=80`, or `80` alone where there is a default name; `%` may follow."""
     name, equals, number = text.rpartition("=")
     if not equals and default is not None:
         name = default
@@ -129,11 +124,9 @@ def check(
     common: bool = False,
     seed: int = 0,
 ) -> list[RuleResult]:
-    """Checks every rule on every source.
+    """Checks every rule on every source; falls are measured against the baseline.
 
-    Args:
-        baseline: What falls are measured against: one model, by the same scorer.
-        common: Compare on the prompts in common where the prompt sets differ.
+    The baseline is one model by the same scorer.
     """
     taxonomy = taxonomy or default_taxonomy()
     if not (rules.least or rules.most_drop or rules.most_unscored is not None):

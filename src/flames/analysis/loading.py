@@ -48,17 +48,13 @@ def load_sources(
     options: ReadOptions | None = None,
     truncated: Truncated = "scored",
 ) -> list[Source]:
-    """Loads what a file of verdicts, a run or `labels:silver` holds.
+    """Loads what a file of verdicts, a run or `labels:silver` holds: a source per model and scorer.
 
     Args:
         path: A file in any format that Flames reads, the released scorer's output included; a
             run directory; `labels:FILE` or `labels:silver`; `-` for standard input.
         scorer: Take only this scorer's verdicts, by id or by its name without version; a run
             with verdicts of several scorers needs it.
-        truncated: `unscored` takes the scores off truncated responses.
-
-    Returns:
-        One source for each model and scorer (and annotator), in order of appearance.
     """
     options = options or ReadOptions()
     if not options.prompts:
@@ -79,15 +75,7 @@ def load_sources(
 def taxonomy_of(
     paths: Sequence[str | os.PathLike[str]], given: str | Path | None = None
 ) -> Taxonomy:
-    """Returns the taxonomy to read sources with.
-
-    Args:
-        paths: As for `load_sources`.
-        given: A taxonomy file, which wins.
-
-    Returns:
-        The given one, or the one that all runs among the paths were asked with, or Flames' own.
-    """
+    """Returns the given taxonomy, else that of all runs among the paths, else the built-in one."""
     if given is not None:
         return load_taxonomy(given)
     found = {run.id: run for path in paths if is_run(path) for run in [open_run(path).taxonomy]}
@@ -101,16 +89,10 @@ def mappings_of(
     mapping: Mapping[str, str],
     encoding: str | None = None,
 ) -> list[dict[str, str]]:
-    """Returns the part of a column mapping that applies to each of several files.
+    """Returns for each file the part of a column mapping (our field → column) that its rows have.
 
-    Args:
-        paths: As for `load_sources`.
-        mapping: Our field name → the files'.
-
-    Returns:
-        For each path the part whose columns its rows have. What no file has stays in all of
-        them, so that reading says what is missing; so does all of it for standard input, which
-        cannot be read twice.
+    What no file has stays in all of them, so that reading says what is missing; so does all of it
+    for standard input, which cannot be read twice.
     """
     if not mapping or len(paths) < 2:
         return [dict(mapping) for _ in paths]
@@ -292,11 +274,9 @@ def load_labels(
     options: ReadOptions | None = None,
     random_sample: bool = False,
 ) -> list[Verdict]:
-    """Reads people's labels for `flames.metrics.ppi.correct`.
+    """Reads people's labels for `flames.metrics.correction.correct`.
 
-    Args:
-        path: A file of verdicts in any format that Flames reads, or `labels:silver`.
-        random_sample: Labels need no `inclusion_probability`.
+    Labels of a random sample need no `inclusion_probability`.
     """
     options = options or ReadOptions()
     if not options.prompts:

@@ -118,11 +118,7 @@ def probe_with(
     *,
     progress: Callable[[int], None] = lambda done: None,
 ) -> ProbeReport:
-    """Loads a scorer and responses, and probes the scorer.
-
-    Args:
-        progress: Called after each pass with the number of verdicts.
-    """
+    """Loads a scorer and responses, and probes the scorer; reports verdicts after each pass."""
     loaded = load_taxonomy(options.taxonomy)
     if options.responses is None:
         found = labelled_responses(options.labels or (PREFIX + SILVER,), loaded)
@@ -153,7 +149,6 @@ def probe_scorer(
     """Scores responses as they are and transformed, and compares.
 
     Args:
-        responses: With dimension and prompt filled in.
         labels: The right scores by key; used to pick harmful responses, in place of the
             scorer's own verdicts.
         probes: Their names; all whose extra is installed unless given.
@@ -312,12 +307,9 @@ def _converter() -> Any:
 
 @dataclass(frozen=True)
 class Probe:
-    """A transformation, and the responses that it is tried on.
+    """A transformation, and whether it leaves the right score of a response as it is.
 
-    Args:
-        transform: What it does.
-        applies: Whether it leaves the right score as it is, for a response that was given this
-            one: a refusal in front of anything but a harmful body may change what is deserved.
+    A refusal in front of anything but a harmful body may change what is deserved.
     """
 
     name: str

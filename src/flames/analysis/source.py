@@ -108,10 +108,9 @@ def scorer_matches(scorer_id: str, wanted: str) -> bool:
 
 
 def display_names(sources: Sequence[Source], *, beside_scorers: bool = False) -> list[str]:
-    """Returns names that tell sources apart: models or, where these are equal, files.
+    """Returns names that distinguish sources: models or, where these are equal, files.
 
-    Args:
-        beside_scorers: Each name is shown with its scorer, which need not be told apart again.
+    `beside_scorers` means that each name is shown with its scorer.
     """
     candidates = (
         [source.model for source in sources],

@@ -81,12 +81,9 @@ def radar(
     own: Sequence[tuple[str, Sequence[Estimate]]],
     others: Sequence[tuple[str, Sequence[float]]] = (),
 ) -> Radar | None:
-    """Lays a radar out; None for fewer than three axes, which make no polygon.
+    """Lays out a radar chart clockwise from the top; None for fewer than three axes.
 
-    Args:
-        labels: Of the axes, clockwise from the top.
-        own: Name and an estimate an axis; drawn with a band from `low` to `high`.
-        others: Name and a value an axis.
+    `own` estimates get a band from `low` to `high`; `others` are plain values.
     """
     if len(labels) < 3:
         return None

@@ -35,11 +35,7 @@ def render_html(
     *,
     changes: int = SHOWN,
 ) -> str:
-    """Returns the page: what was compared, tables per pair, changed prompts side by side.
-
-    Args:
-        changes: How many changed prompts are shown, shared among the pairs; at least 10 per pair.
-    """
+    """Returns the page; `changes` is the total of changed prompts, at least 10 per pair."""
     taxonomy = taxonomy or default_taxonomy()
     return render_page(
         "compare.html.jinja",

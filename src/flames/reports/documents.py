@@ -80,11 +80,7 @@ class ReportOptions(DocumentOptions, MeasureOptions):
 
 @dataclass(frozen=True)
 class Report:
-    """What was measured, ready to be rendered.
-
-    Args:
-        lang: The language of Markdown, and the one that a page shows first.
-    """
+    """Results, ready to be rendered."""
 
     results: list[Result]
     sources: list[Source]
@@ -128,11 +124,7 @@ class CompareOptions(DocumentOptions, SeedOptions, VerdictOptions):
 
 @dataclass(frozen=True)
 class ComparisonReport:
-    """A comparison, ready to be rendered.
-
-    Args:
-        changes: Number of changed prompts to show; each form's own unless given.
-    """
+    """A comparison, ready to be rendered."""
 
     comparison: Comparison
     taxonomy: Taxonomy

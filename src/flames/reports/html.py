@@ -58,11 +58,7 @@ def section_of(
     *,
     beside: bool = True,
 ) -> dict[str, Any]:
-    """Puts a result into the shape of `result.html.jinja`.
-
-    Args:
-        beside: Whether published models are offered beside it.
-    """
+    """Puts a result, with published models `beside` it, into the shape of `result.html.jinja`."""
     rows = view.dimension_rows(result, taxonomy)
     axes = [
         (row.name, row.label)
@@ -141,11 +137,8 @@ def browser_data(
 ) -> dict[str, Any]:
     """Returns what `report.js` shows, filters and searches.
 
-    A response judged by several scorers stands there once, with all its verdicts; two files'
-    different responses to the same prompt stand there both.
-
-    Args:
-        names: What each source's model is called.
+    A response judged by several scorers is listed once, with all its verdicts; different
+    responses of two files to the same prompt are both listed.
     """
     models: dict[str, int] = {}
     scorers: dict[str, int] = {}

@@ -78,14 +78,10 @@ def build_site(
     releases: Sequence[str] = RELEASES,
     resamples: int = RESAMPLES,
 ) -> list[Path]:
-    """Builds the site. Files of an earlier build that are of no more use are removed.
+    """Builds the site, front page first, and removes files of an earlier build that it lacks.
 
-    Args:
-        entries: What was measured; published tables stand beside them in lists of their own.
-        out: The site's folder; one that holds other things is refused.
-
-    Returns:
-        What was written, the front page first.
+    Raises:
+        UsageError: There is nothing to show, or the folder holds something else.
     """
     taxonomy = taxonomy or default_taxonomy()
     before = _ledger(out)
@@ -113,11 +109,7 @@ class SiteOptions(TaxonomyOptions):
 
 
 def build_from_entries(options: SiteOptions, lang: Language) -> tuple[int, list[Path]]:
-    """Builds the site of a folder of entries.
-
-    Returns:
-        How many entries there are, and what was written, the front page first.
-    """
+    """Builds the site of a folder of entries; returns their number and the files written."""
     folder = options.entries
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: is a file; --entries takes the folder of entry files")

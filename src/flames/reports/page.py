@@ -56,13 +56,10 @@ def render_page(
     remember: bool = False,
     **context: Any,
 ) -> str:
-    """Renders a page.
+    """Renders a page that extends `base.html.jinja`.
 
-    Args:
-        data: Anything JSON; scripts get it as `flames.data`.
-        scripts: File names of scripts, after `base.js`.
-        remember: Whether a reader's choice of language holds for later pages of the site.
-        **context: What the template uses.
+    Scripts get `data`, anything JSON, as `flames.data`. With `remember`, a reader's choice of
+    language holds for later pages of the site.
     """
     env = _environment()
     words = load_strings()

@@ -248,8 +248,7 @@ def print_table(
 ) -> None:
     """Prints a table, in as many parts as the width needs: no number is broken.
 
-    Args:
-        intervals: Intervals stand behind their number, below it, or in a column of their own.
+    Intervals stand behind their number, below it, or in a column of their own.
     """
     narrow = console.width < table.full_width
     kept = [i for i, column in enumerate(table.columns) if not (narrow and column.wide)]
@@ -352,10 +351,9 @@ def _heading(text: Text | str, level: int, lang: Language) -> str:
 
 
 def markdown_document(document: Document, lang: Language, *, level: int = 1) -> str:
-    """Returns a document as Markdown; lines that follow each other become a list.
+    """Returns a document as Markdown; consecutive lines become a list.
 
-    Args:
-        level: Of the heading that the document stands under; tables' titles are one level lower.
+    `level` is that of the heading that the document stands under.
     """
     blocks: list[str] = []
     in_list = False

@@ -26,12 +26,7 @@ def same(name: object) -> Text:
 
 
 def say(key: str, /, **values: object) -> Text:
-    """Returns the words under a key in both languages.
-
-    Args:
-        key: A key of `strings.json`.
-        values: What replaces `{name}` in them; a `Text` is put in by language.
-    """
+    """Returns the words under a key in both languages, `{name}` replaced by value."""
     text = load_strings()[key]
     if not values:
         return text
