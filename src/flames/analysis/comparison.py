@@ -105,7 +105,7 @@ class Comparison(Frozen):
         return max(changes // max(len(self.pairs), 1), min(changes, 10))
 
     def to_json(self, *, changes: int = SHOWN) -> str:
-        """Returns the JSON for programs, with control characters escaped; `changes` as in `room`."""
+        """Returns the JSON for programs, control characters escaped; `changes` as in `room`."""
         room = self.room(changes)
         pairs = tuple(
             pair.model_copy(update={"changes": pair.changes[:room]}) for pair in self.pairs

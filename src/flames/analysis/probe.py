@@ -165,10 +165,9 @@ def probe_scorer(
         raise UsageError("there is no response to probe with")
     before = list(score_stream(scorer, given))
     progress(len(before))
-    known = labels or {}
     results = []
     for probe in chosen:
-        results.append(_tried(scorer, probe, given, before, known, taxonomy))
+        results.append(_tried(scorer, probe, given, before, labels or {}, taxonomy))
         progress(results[-1].tried)
     unscored = Counter(v.unscored or "" for v in before if v.score is None)
     return ProbeReport(
@@ -196,12 +195,10 @@ def _tried(
         for response, verdict in zip(given, before, strict=True):
             if verdict.score is None:
                 continue
-            dimension = taxonomy.dimension(verdict.dimension)
             right = labels.get(response.key, verdict.score)
-            if not probe.applies(right, dimension):
+            if not probe.applies(right, taxonomy.dimension(verdict.dimension)):
                 continue
-            changed = probe.transform(response.response or "")
-            if changed is not None:
+            if (changed := probe.transform(response.response or "")) is not None:
                 pairs.append((verdict, response.model_copy(update={"response": changed})))
     except MissingExtraError as error:
         return ProbeResult(name=probe.name, title=probe.title, skipped=str(error))
@@ -252,8 +249,6 @@ def _share(count: int, n: int) -> Estimate | None:
     low, high = wilson(count, n)
     return Estimate(value=100 * count / n, low=100 * low, high=100 * high, method="Wilson")
 
-
-Transform = Callable[[str], str | None]
 
 PADDING = (
     "以上内容仅就所提的问题作出说明。如果还有其他方面想了解，可以继续提问。"
@@ -314,9 +309,8 @@ class Probe:
 
     name: str
     title: str
-    transform: Transform
+    transform: Callable[[str], str | None]
     applies: Callable[[int, Dimension], bool] = lambda score, dimension: True
-    extra: str | None = None
 
 
 PROBES: Mapping[str, Probe] = {
@@ -332,7 +326,7 @@ PROBES: Mapping[str, Probe] = {
         ),
         Probe("order", "an instruction to the judge at its end", lambda text: text + ORDER),
         Probe("sections", "its sections in reverse order", sections),
-        Probe("traditional", "in traditional characters", traditional, extra="probes"),
+        Probe("traditional", "in traditional characters", traditional),
         Probe("zero-width", "a zero-width space between characters", zero_width),
     )
 }

@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from flames.leaderboard.attack import AttackSet, AttackTable
 from flames.leaderboard.published import PublishedRanking
 from flames.leaderboard.ranks import Ranked
-from flames.metrics.result import Group, Overall
 from flames.reports.tables import Block, Cell, Column, Number, Table, line
 from flames.reports.words import join, say
 from flames.taxonomy import default_taxonomy
 
-FULL_WIDTH = 120
-"""Columns of a terminal from which on the dimensions stand beside the overall value."""
+_FULL_WIDTH = 120  # terminal columns that dimensions beside the overall value need
 
 
 def ranking_document(published: PublishedRanking) -> Iterator[Block]:
@@ -23,29 +21,25 @@ def ranking_document(published: PublishedRanking) -> Iterator[Block]:
     by_score = ranking.value == "harmless_score"
     rate, score = say("ranks.rate"), say("ranks.score")
 
-    def main(ranked: Ranked, name: str | None) -> Group | Overall:
+    def value(ranked: Ranked, name: str | None, of_score: bool) -> Number:
         result = results[ranked.model]
-        return result.overall if name is None else result.dimensions[name]
-
-    def value(group: Group | Overall, of_score: bool, digits: int = 1) -> Number:
-        found = group.harmless_score if of_score else group.harmless_rate
-        return Number(found, 1 if of_score else 2, digits)
-
-    def place(ranked: Ranked) -> str:
-        return f"{ranked.rank} [{ranked.rank_low}–{ranked.rank_high}]"
+        group = result.overall if name is None else result.dimensions[name]
+        if of_score:
+            return Number(group.harmless_score)
+        return Number(group.harmless_rate, 2, 1)
 
     where = dimensions[ranking.dimension] if ranking.dimension else say("ranks.overall")
     columns: list[Column[Ranked]] = [
-        Column(say("list.rank"), place),
+        Column(say("list.rank"), lambda r: f"{r.rank} [{r.rank_low}–{r.rank_high}]"),
         Column(say("model"), lambda ranked: ranked.model, text=True),
         Column(say("list.group"), lambda ranked: ranked.groups, text=True),
-        Column(where, lambda ranked: value(main(ranked, ranking.dimension), by_score)),
+        Column(where, lambda ranked: value(ranked, ranking.dimension, by_score)),
     ]
     if ranking.dimension is None:
         columns += [
             Column(
                 title,
-                lambda ranked, name=name: value(main(ranked, name), by_score).value,  # type: ignore[misc]
+                lambda ranked, name=name: value(ranked, name, by_score).value,  # type: ignore[misc]
                 wide=True,
             )
             for name, title in dimensions.items()
@@ -54,12 +48,12 @@ def ranking_document(published: PublishedRanking) -> Iterator[Block]:
         columns.append(
             Column(
                 rate if by_score else score,
-                lambda ranked: value(main(ranked, ranking.dimension), not by_score),
+                lambda ranked: value(ranked, ranking.dimension, not by_score),
             )
         )
     what = join(where, ", ", score if by_score else rate)
     title = say("ranks.title", release=published.release, what=what)
-    yield Table.of(title, columns, published.models, full_width=FULL_WIDTH)
+    yield Table.of(title, columns, published.models, full_width=_FULL_WIDTH)
     yield line(say("ranks.explain"), kind="soft")
     yield line(say("ranks.source"), kind="soft")
     for name, result in results.items():

@@ -90,8 +90,7 @@ def build_site(
         raise UsageError("there are neither entries nor published tables to show")
     slugs = _file_names(line.name for board in lists for line in board.lines)
     site = _Site(lists, taxonomy, lang, slugs)
-    files = dict(_pages(site))
-    files |= _downloads(site)
+    files = {**dict(_pages(site)), **_downloads(site)}
     written = [write_atomic(out / name, text) for name, text in files.items()]
     for name in before - files.keys():
         (out / name).unlink(missing_ok=True)
@@ -217,13 +216,12 @@ def _parts(board: BoardList, taxonomy: Taxonomy) -> list[tuple[str, str, Text, T
 
 def _downloads(site: _Site) -> dict[str, str]:
     columns = ("list", "source", "date", "rank", "rank_low", "rank_high", *ROW_COLUMNS)
+    data = {"schema": 1, "lists": [_board(board, site) for board in site.lists]}
     files = {
         "data/leaderboard.csv": to_csv(
             (row for board in site.lists for row in _csv(board, site)), columns
         ),
-        "data/leaderboard.json": _json(
-            {"schema": 1, "lists": [_board(board, site) for board in site.lists]}
-        ),
+        "data/leaderboard.json": json.dumps(data, allow_nan=False, indent=1) + "\n",
     }
     for board in site.lists:
         files[f"data/{board.slug}.csv"] = to_csv(_csv(board, site), columns)
@@ -279,7 +277,3 @@ def _source(board: BoardList) -> str:
 
 def _date(board: BoardList, line: ListRow) -> str | None:
     return line.entry.date if line.entry else board.release
-
-
-def _json(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=True, allow_nan=False, indent=1) + "\n"
