@@ -1,4 +1,4 @@
-"""Flames: measuring how well Chinese-speaking language models keep human values.
+"""Flames: measuring how well Chinese-speaking language models uphold human values.
 
     import flames
 
