@@ -30,13 +30,7 @@ class FlamesError(Exception):
 
 
 class InputError(FlamesError):
-    """A file, a line or a field is not what it should be.
-
-    Args:
-        message: What is wrong; what to do. No full stop.
-        line: The line (or spreadsheet row) counted from 1.
-        field: The field's name as the file spells it.
-    """
+    """A file, a line (counted from 1) or a field (as the file spells it) is wrong."""
 
     def __init__(
         self,
@@ -72,9 +66,7 @@ class InputError(FlamesError):
     ) -> InputError:
         """Returns the error for data that failed validation, with the first problem and its field.
 
-        Args:
-            what: What is wrong in general, like `is no manifest`.
-            section: The field that holds the data.
+        `what` is wrong in general (`is no manifest`); `section` is the field that holds the data.
         """
         first = error.errors(include_url=False)[0]
         parts = ([] if section is None else [section]) + [str(part) for part in first["loc"]]

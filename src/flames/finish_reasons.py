@@ -48,12 +48,9 @@ FINISH_REASONS = {word: ending for ending, words in _WORDS.items() for word in w
 
 
 def status_of(finish_reason: object, text: str | None) -> Status:
-    """Returns the status of an answer that came without an error.
+    """Returns the status of an answer (without any reasoning) that came without an error.
 
-    Args:
-        finish_reason: The provider's word, in any case; None or an unknown word leaves the
-            decision to the text.
-        text: The answer without any reasoning.
+    A `finish_reason` of None, or an unknown one, leaves the decision to the text.
     """
     word = finish_reason.strip().casefold() if isinstance(finish_reason, str) else ""
     ending = FINISH_REASONS.get(word)

@@ -197,12 +197,10 @@ def verdict_for(
     unscored: str | None = None,
     **fields: Any,
 ) -> Verdict:
-    """Returns a verdict on `response`, with the fields that measuring needs taken from it.
+    """Returns a verdict on `response`: a score, or the reason why it is `unscored`.
 
     Args:
         dimension: The dimension that it was scored on; the response's by default.
-        score: The score, or None.
-        unscored: The reason why there is no score.
         fields: Further fields of the verdict (`probabilities`, `rationale`, …).
     """
     if (score is None) == (unscored is None):
@@ -220,9 +218,7 @@ def unasked_verdict(prompt: Prompt, key: Key, scorer: str) -> Verdict:
 def response_of(verdict: Verdict, *, status: Status | None = None, **fields: Any) -> Response:
     """Returns the response that a verdict is on, without validation.
 
-    Args:
-        status: The response's status; the verdict's by default.
-        fields: Fields that the verdict itself does not hold (`prompt`, `response`, …).
+    `fields` are those that the verdict itself does not hold (`prompt`, `response`, …).
     """
     status = status or verdict.status or "ok"
     return Response.model_construct(**_shared(verdict), status=status, **fields)

@@ -1,8 +1,4 @@
-"""The taxonomy: dimensions, their subcomponents, scales and names.
-
-A taxonomy is loaded from a file, Flames' own by default. Readers, metrics, scorers and commands
-take one, so that other dimensions work everywhere.
-"""
+"""The taxonomy: dimensions, their subcomponents, scales and names; from a file, or Flames' own."""
 
 from __future__ import annotations
 
@@ -28,7 +24,6 @@ _SEPARATORS = re.compile(r"[\s_\-‐-―/&·]+")
 
 @lru_cache(maxsize=1024)  # every row of a file names its dimension
 def _key(name: str) -> str:
-    """Returns a name for comparison: without case, spaces, `_` and `-`."""
     return _SEPARATORS.sub("", name).casefold()
 
 
@@ -143,11 +138,7 @@ class Taxonomy(Frozen, extra="forbid"):
         return tuple(dimension.name for dimension in self.dimensions)
 
     def dimension(self, name: str) -> Dimension:
-        """Returns the dimension of that name or alias; case, spaces, `_` and `-` do not matter.
-
-        Raises:
-            InputError: There is no such dimension.
-        """
+        """Returns the dimension of that name or alias; case, spaces, `_` and `-` do not matter."""
         return _find(name, self._by_key, "dimension")
 
     def score_named(self, name: str) -> int | None:

@@ -1,8 +1,4 @@
-"""Makes untrusted text safe to show, and compares and splits it.
-
-Prompts and responses are untrusted. Templates escape HTML; this module is for terminals,
-spreadsheets and messages.
-"""
+"""Makes untrusted prompts and responses safe for terminals, spreadsheets and messages."""
 
 from __future__ import annotations
 
@@ -92,14 +88,11 @@ def shorten(text: str, width: int = 60) -> str:
 
 
 def split_reasoning(text: str) -> tuple[str, str]:
-    """Splits `<think>…</think>` from an answer.
+    """Returns answer and reasoning (`<think>…</think>`), both stripped if there were tags.
 
     A closing tag alone ends reasoning that began before the text (some chat templates open it in
     the prompt). An opening tag alone means that there is no answer; after some answer, it is
     part of it.
-
-    Returns:
-        The answer and the reasoning, both stripped if there were tags.
     """
     tags = list(_TAG.finditer(text))
     if not tags:

@@ -28,15 +28,14 @@ Tag = tuple[Prompt, int]
 
 @dataclass(frozen=True)
 class AskState:
-    """The state of a run.
+    """The state of a run; costs are None without prices.
 
     Args:
         done: Responses that are settled, or ended in an error in this session.
         requests: Requests of this session, retries included.
         earlier: Requests of earlier sessions.
         lost: Requests of earlier sessions that were cut off, so that their outcome is unknown.
-        cost: Cost of the answers so far; None without prices.
-        lost_cost: The most that the lost requests may have cost; None without prices.
+        lost_cost: The most that the lost requests may have cost.
     """
 
     planned: int
@@ -144,11 +143,17 @@ class Asking:
         """Asks, writing every response as it comes, then checks the journal.
 
         Raises:
-            OutsideError: The endpoint was given up, the budget is spent, or the disk does not
-                hold what was written. The responses so far are kept.
-            KeyboardInterrupt: A signal stopped it; the responses so far are kept.
+            OutsideError: The endpoint was given up, the budget is spent, or the disk has not kept
+                what was written.
         """
-        self._begin()
+        session = RunSession(
+            started=now(),
+            code_version=__version__,
+            python=platform.python_version(),
+            system=platform.platform(),
+        )
+        sessions = (*self.run.manifest.sessions, session)
+        self.run.update(sessions=sessions, counts=None, responses_sha256=None)
         loop = PrivateLoop()
         outcome = "interrupted"
         try:
@@ -204,29 +209,14 @@ class Asking:
             created=now(),
         )
 
-    def _begin(self) -> None:
-        session = RunSession(
-            started=now(),
-            code_version=__version__,
-            python=platform.python_version(),
-            system=platform.platform(),
-        )
-        sessions = (*self.run.manifest.sessions, session)
-        self.run.update(sessions=sessions, counts=None, responses_sha256=None)
-
     def _end(self, outcome: str) -> None:
-        """Checks the journal and writes the end of this session into the manifest."""
         counts = self.run.check(self._journal.entries)
         if outcome == "complete" and counts["error"] + counts["missing"]:
             outcome = "errors left"
         *sessions, session = self.run.manifest.sessions
-        ended = session.model_copy(
-            update={
-                "ended": now(),
-                "requests": self.collector.meter.requests - self._earlier,
-                "outcome": outcome,
-            }
-        )
+        requests = self.collector.meter.requests - self._earlier
+        changes = {"ended": now(), "requests": requests, "outcome": outcome}
+        ended = session.model_copy(update=changes)
         digest = file_sha256(self.run.responses_path)
         self.run.update(sessions=(*sessions, ended), counts=counts, responses_sha256=digest)
 
@@ -262,16 +252,9 @@ def collect(
     settings: AskSettings | None = None,
     watch: Watch | None = None,
 ) -> Asked:
-    """Asks what a run lacks; if the outside world stops it, the result says so.
-
-    Args:
-        out: The run directory; named by date and model unless given.
-        resume: Continue the run that is there, if there is one.
-        watch: Shows progress.
-    """
-    run = prepare(plan, out, resume=resume)
+    """Asks what a run lacks; if the outside world stops it, the result says so."""
     stopped: OutsideError | None = None
-    with Asking(plan, run, settings) as asking:
+    with Asking(plan, prepare(plan, out, resume=resume), settings) as asking:
         try:
             with nullcontext() if watch is None else watch(asking) as progress:
                 asking.ask(progress)
@@ -298,7 +281,6 @@ def ask(
         prompts: A set by name, a file, or a loaded set.
         out: The run directory; named by date and model unless given.
         resume: Continue the run that is there, if there is one.
-        settings: Concurrency, retries, budget.
         progress: Called after each response.
         **planned: `limit` (ask a random sample of so many prompts, balanced over subcomponents),
             `seed` (of the sample), `repeats` (ask each prompt so often), `system` (the system
@@ -309,8 +291,6 @@ def ask(
         The run; `run.manifest.counts` says how the responses ended.
 
     Raises:
-        InputError: The prompts cannot be read.
-        UsageError: The model or the run directory cannot be used.
         OutsideError: Asking had to stop; the run holds the responses so far.
     """
     plan = make_plan(model, prompts, **planned)

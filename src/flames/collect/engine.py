@@ -1,7 +1,4 @@
-"""Sends many requests to one model: concurrency, retries, budget, and when to give up.
-
-The same engine collects responses and asks judges.
-"""
+"""Sends many requests to one model, for collecting and judging; knows when to give up."""
 
 from __future__ import annotations
 
@@ -64,34 +61,22 @@ class AskSettings:
 
     Args:
         patience: Maximum number of rate-limited attempts of one request.
-        backoff_s: The first wait before a retry, in seconds; each further one doubles.
-        longest_wait_s: The longest wait in seconds; an endpoint that asks for more is given up.
+        backoff_s: Seconds before the first retry; each further wait doubles.
+        longest_wait_s: An endpoint that asks to wait longer is given up.
     """
 
     concurrency: Annotated[
         int | None,
-        Opt(
-            "Maximum number of concurrent requests; fewer where the endpoint asks for it.",
-            metavar="N",
-            min=1,
-        ),
+        Opt("Maximum number of concurrent requests; fewer when throttled.", metavar="N", min=1),
     ] = None
     retries: Annotated[int, Opt("Further attempts after a failure.", metavar="N", min=0)] = 4
     max_requests: Annotated[
         int | None,
-        Opt(
-            "Maximum number of requests of the whole run, with retries and earlier sessions.",
-            metavar="N",
-            min=1,
-        ),
+        Opt("Maximum number of requests of all sessions, with retries.", metavar="N", min=1),
     ] = None
     max_cost: Annotated[
         float | None,
-        Opt(
-            "Maximum cost of the whole run, with earlier sessions; needs prices.",
-            metavar="MONEY",
-            min=0,
-        ),
+        Opt("Maximum cost of all sessions; needs prices.", metavar="MONEY", min=0),
     ] = None
     price_in: Annotated[
         float | None, Opt("Price of a million input tokens.", metavar="MONEY", min=0)
@@ -121,17 +106,16 @@ class AskSettings:
 class Collector:
     """Sends many requests to one model.
 
-    The first request goes alone: if the endpoint cannot be used at all (a wrong key, an unknown
-    model, no connection), that is raised at once. Later on, the endpoint is given up when
-    several requests in a row end that way, or many in any other.
+    The first request goes alone: an endpoint that cannot be used at all (wrong key, unknown model,
+    no connection) is reported at once. Later on, it is given up when several requests in a row
+    end that way, or many in any other.
 
     Args:
         sampling: Sampling parameters; the model's defaults complete them.
         sending: Called before each request, retries included. What it raises ends the asking.
 
     Attributes:
-        answered: Whether the model ever answered, earlier sessions included: then requests that
-            it rejects are no reason to give it up.
+        answered: Whether the model ever answered; rejected requests then do not count against it.
     """
 
     def __init__(
@@ -161,8 +145,7 @@ class Collector:
     async def outcomes(self, requests: Iterable[Request[T]]) -> AsyncGenerator[AskOutcome[T], None]:
         """Yields the outcomes of all requests as they come, in no particular order.
 
-        `requests` is read as places get free. Use `contextlib.aclosing` where the loop may be
-        left early: it cancels the requests under way.
+        Use `contextlib.aclosing` where the loop may be left early: it cancels pending requests.
 
         Raises:
             EndpointUnusable, Unreachable, BudgetSpent: Asking ended; some requests were not sent.
@@ -252,7 +235,12 @@ class Collector:
                 break
             if isinstance(failure, RateLimited):
                 throttles += 1
-                failure = self._throttled(failure, since)
+                wait = failure.retry_after
+                if wait is not None and wait > self.settings.longest_wait_s:
+                    message = f"{failure}; it asks to wait {wait:.0f} s, so resume later"
+                    failure = EndpointUnusable(message)
+                else:
+                    self.limit.throttled(since, wait)
             else:
                 failures += 1
             if self._final(failure, failures, throttles):
@@ -261,13 +249,6 @@ class Collector:
             since = await self.limit.acquire()
         self._watch(failure)
         queue.put_nowait(AskOutcome(request, reply, failure, attempts, ended - begun))
-
-    def _throttled(self, failure: RateLimited, since: float) -> RequestError:
-        wait = failure.retry_after
-        if wait is not None and wait > self.settings.longest_wait_s:
-            return EndpointUnusable(f"{failure}; it asks to wait {wait:.0f} s, so resume later")
-        self.limit.throttled(since, wait)
-        return failure
 
     def _final(self, failure: RequestError, failures: int, throttles: int) -> bool:
         if not failure.retryable or self._stop is not None:
@@ -283,7 +264,6 @@ class Collector:
         return random.uniform(0.5, 1.0) * longest  # noqa: S311
 
     def _watch(self, failure: RequestError | None) -> None:
-        """Gives the endpoint up after too many requests in a row without an answer."""
         if failure is None:
             self.answered = self._proven = True
             self._lost = self._failed = 0

@@ -72,12 +72,8 @@ def estimate_cost(
 class Meter:
     """Counts requests, tokens and cost against a budget.
 
-    Requests under way count with their estimated cost, so that the budget holds with many
-    requests at once.
-
-    Args:
-        max_requests: Maximum number of requests, retries included.
-        max_tokens: The longest answer, where it is limited.
+    Requests under way count with their estimated cost, so that the budget holds with many at once.
+    `max_tokens` is the longest answer, where it is limited.
     """
 
     prices: Prices | None = None
@@ -98,11 +94,7 @@ class Meter:
         return self.prices.cost(self.tokens_in, self.tokens_out)
 
     def hold(self, messages: tuple[Message, ...]) -> float:
-        """Counts a request and returns the cost reserved for it.
-
-        Raises:
-            BudgetSpent: The budget has no room for it.
-        """
+        """Counts a request and returns the cost reserved for it; raises `BudgetSpent`."""
         if self.max_requests is not None and self.requests >= self.max_requests:
             raise BudgetSpent(f"the budget of {self.max_requests} requests is spent")
         held = 0.0
@@ -124,14 +116,9 @@ class Meter:
         return min(self.max_tokens or _ANSWER_GUESS, _ANSWER_GUESS)
 
     def lose(self, requests: int, tokens_in: int) -> float | None:
-        """Counts requests with an unknown outcome, as if they stayed under way for ever.
+        """Counts requests with an unknown outcome, of `tokens_in` each, as if still under way.
 
-        Args:
-            tokens_in: Tokens of each.
-
-        Returns:
-            The most that they may have cost, where the longest answer is known; None without
-            prices.
+        Returns the most that they may have cost; None without prices.
         """
         self.requests += requests
         if self.prices is None:
@@ -144,8 +131,7 @@ class Meter:
         """Replaces the reserved cost of a request by the tokens that it used."""
         self._held = max(0.0, self._held - held)
         if reply is not None:
-            tokens_in, tokens_out = used(reply, messages)
-            self.count(tokens_in, tokens_out)
+            self.count(*used(reply, messages))
 
     def count(self, tokens_in: int, tokens_out: int) -> None:
         """Adds an answer's tokens."""
@@ -168,9 +154,8 @@ def used(reply: Reply, messages: tuple[Message, ...]) -> tuple[int, int]:
 class AdaptiveLimit:
     """A limit on concurrent requests that shrinks on throttling and grows with success.
 
-    A throttled request cuts the limit to 60 %, once for all requests that were under way with
-    it; each success wins back a quarter of a place. A wait that the endpoint asks for holds
-    all requests back.
+    A throttled request cuts it to 60 %, once for all that were under way; each success wins back a
+    quarter of a place. A wait that the endpoint asks for holds all requests back.
     """
 
     def __init__(self, most: int) -> None:
@@ -210,11 +195,9 @@ class AdaptiveLimit:
             self._wake()
 
     def throttled(self, since: float, wait: float | None) -> None:
-        """Cuts the limit, unless the request began before the last cut.
+        """Cuts the limit, unless the request got its place (loop time `since`) before the last cut.
 
-        Args:
-            since: The loop's time when the throttled request got its place.
-            wait: Seconds that the endpoint asks to wait.
+        `wait` is what the endpoint asks to wait, in seconds.
         """
         now = asyncio.get_running_loop().time()
         if since > self._cut_at:

@@ -24,14 +24,7 @@ from flames.taxonomy import Taxonomy, default_taxonomy, load_taxonomy
 
 @dataclass(frozen=True)
 class Plan:
-    """The model and the prompts of a run.
-
-    Args:
-        spec: The user's name for the model.
-        sampling: Sampling parameters; the model's defaults complete them.
-        samples: Number of responses per prompt.
-        taxonomy: The taxonomy that the prompts were read with.
-    """
+    """The model and the prompts of a run; `spec` is the user's name for the model."""
 
     model: ChatModel
     prompts: PromptSet
@@ -43,8 +36,7 @@ class Plan:
 
     def manifest(self) -> Manifest:
         """Returns the manifest of a new run."""
-        taxonomy = self.taxonomy or default_taxonomy()
-        sampling = self.sampling.over(self.model.defaults).to_dict()
+        sampling = self.sampling.over(self.model.defaults)
         return Manifest(
             model=self.model.name,
             spec=self.spec or self.model.name,
@@ -53,8 +45,8 @@ class Plan:
             prompts_sha256="",
             samples=self.samples,
             system_prompt=self.system,
-            sampling=without_secrets(sampling),
-            taxonomy=taxonomy.id,
+            sampling=without_secrets(sampling.to_dict()),
+            taxonomy=(self.taxonomy or default_taxonomy()).id,
             created=now(),
             code_version=__version__,
         )

@@ -85,7 +85,6 @@ def _reply(choice: dict[str, Any], body: dict[str, Any]) -> Reply:
 
 
 def _texts(content: Any) -> tuple[str, str]:
-    """Returns answer and thoughts of a message's content, which may be a list of parts."""
     if isinstance(content, str):
         return content, ""
     answer: list[str] = []
@@ -124,7 +123,6 @@ def classify_refusal(
     Args:
         status: The HTTP status, 200 where the error stands in an ordinary answer.
         body: The answer's parsed JSON, or its text.
-        retry_after: Seconds that the endpoint asks to wait.
         secrets: Texts that no message may contain.
     """
     codes, words = _codes_and_words(body)
@@ -173,7 +171,6 @@ def _meaning(
 
 
 def _codes_and_words(body: Any) -> tuple[list[str], list[str]]:
-    """Returns the codes and the messages of an error answer, wherever its provider puts them."""
     if not isinstance(body, Mapping):
         text = body if isinstance(body, str) else ""
         return [], [re.sub(r"<[^>]{0,200}>|\s+", " ", text[:2000]).strip()]

@@ -115,7 +115,6 @@ class Reply:
     Args:
         status: `ok`, `truncated`, `empty` or `blocked`; never `error`, which is raised.
         text: The answer without any reasoning; as much of it as came when blocked.
-        finish_reason: The provider's own word.
         note: Why it was blocked, in the provider's words.
         raw: The provider's whole answer, for callers who need more (log-probabilities, say).
     """
@@ -195,11 +194,7 @@ class ChatModel(Protocol):
 class Frame:
     """A text around the question for base models, which only continue texts.
 
-    Args:
-        before: The text that comes first.
-        question: The question, `{}` being its text.
-        answer: The text that the answer continues.
-        stop: The strings that end the answer.
+    `question` has `{}` for the question's text; a string of `stop` ends the answer.
     """
 
     name: str

@@ -33,12 +33,9 @@ _DEFAULTS = Sampling(max_tokens=_LONGEST_ANSWER)
 
 @dataclass(eq=False)
 class TransformersModel:
-    """A model that transformers runs in this process, one request at a time.
+    """A folder of configuration, tokenizer and weights, run one request at a time.
 
-    Args:
-        path: A folder with configuration, tokenizer and safetensors weights.
-        frame: For base models, the text around the question; the tokenizer's chat template by
-            default.
+    `frame` is for base models; the tokenizer's chat template is used by default.
     """
 
     path: Path
@@ -53,8 +50,11 @@ class TransformersModel:
 
     def describe(self) -> dict[str, Any]:
         """Describes it for a manifest: folder name, checksum of the weights, frame."""
+        digest = hashlib.sha256()
+        for file in sorted(self.path.glob("*.safetensors")):
+            digest.update(f"{file.name} {file_sha256(file)}\n".encode())
         described = {"provider": "transformers", "folder": self.path.name}
-        described["sha256"] = _checksum(self.path)
+        described["sha256"] = digest.hexdigest()
         return {**described, "frame": self.frame.name} if self.frame else described
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
@@ -150,14 +150,6 @@ def _stop_at(stops: tuple[str, ...], tokenizer: Any, asked: int) -> Callable[...
         return torch.full((len(ids),), found, dtype=torch.bool, device=ids.device)
 
     return ended
-
-
-def _checksum(folder: Path) -> str:
-    """Returns one checksum over the names and contents of all weight files."""
-    digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        digest.update(f"{file.name} {file_sha256(file)}\n".encode())
-    return digest.hexdigest()
 
 
 def hf_model(path: str, options: ModelOptions) -> ChatModel:

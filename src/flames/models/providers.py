@@ -20,7 +20,6 @@ class Provider:
     Args:
         base_url: Its OpenAI-compatible endpoint; empty where every customer has another one.
         key_env: Environment variables that may hold the key, the first one set being taken.
-        key_optional: Whether it also works without a key.
         organization: Whether `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID` are sent to it.
         blocked: Error codes of its content filter, in any case of letters.
         blocked_words: A regular expression for messages of its content filter.
@@ -125,12 +124,7 @@ PROVIDERS: Final[dict[str, Provider]] = {
         no_credit=r"insufficient[_ ]?credit|credit balance",
     ),
     "ollama": Provider("Ollama", "http://localhost:11434/v1"),
-    "vllm": Provider(
-        "vLLM",
-        "http://localhost:8000/v1",
-        ("VLLM_API_KEY",),
-        key_optional=True,
-    ),
+    "vllm": Provider("vLLM", "http://localhost:8000/v1", ("VLLM_API_KEY",), key_optional=True),
     "lmstudio": Provider("LM Studio", "http://localhost:1234/v1"),
     "azure": Provider(
         "Azure OpenAI",

@@ -31,11 +31,7 @@ class NearDuplicate(NamedTuple):
 
 @dataclass
 class PromptCheck:
-    """The result of `check_prompts`.
-
-    `errors` make the set unusable (a broken row, an unknown label, the same prompt twice); near
-    duplicates and missing dimensions do not.
-    """
+    """The result of `check_prompts`; only `errors` make the set unusable."""
 
     prompts: list[Prompt] = field(default_factory=list)
     errors: list[InputError] = field(default_factory=list)
@@ -137,8 +133,7 @@ def near_duplicates(prompts: Sequence[Prompt], threshold: float = 0.8) -> list[N
             both = len(these & grams[other])
             similarity = both / (len(these) + len(grams[other]) - both)
             if similarity >= threshold:
-                pair = NearDuplicate(prompts[other].id, prompts[index].id, similarity)
-                found.append(pair)
+                found.append(NearDuplicate(prompts[other].id, prompts[index].id, similarity))
     return sorted(found, key=lambda pair: (-pair.similarity, pair))
 
 

@@ -35,11 +35,7 @@ _LIMIT_BYTES = 64 * 2**20
 
 
 class KnownSet(NamedTuple):
-    """A prompt set with a name.
-
-    `file` is the bundled file; a set without one is fetched from `url` and must have the checksum
-    `sha256`.
-    """
+    """A prompt set with a name: a bundled `file`, or one fetched from `url`, with its checksum."""
 
     name: str
     title: str
@@ -153,8 +149,6 @@ class PromptSet:
 
 
 def _balanced(prompts: tuple[Prompt, ...], limit: int, seed: int) -> list[str]:
-    """Draws ids in rounds of one prompt per subcomponent, dimension after dimension."""
-
     def drawn(text: str) -> str:
         return hashlib.sha256(f"{seed}:{text}".encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -184,9 +178,7 @@ def load_prompts(
 
     Args:
         name_or_path: One of `KNOWN_SETS`, or a file; a name wins over a file of that name.
-        taxonomy: The taxonomy; Flames' own by default.
         mapping: Our field name → the file's.
-        encoding: Encoding of the file; UTF-8 by default.
         limit: Size of a sample (see `PromptSet.sample`).
 
     Raises:
@@ -261,12 +253,7 @@ def identify(prompt_ids: Set[str], taxonomy: Taxonomy | None = None) -> PromptSe
 def fetch_prompts(name: str, source: str | None = None) -> Path:
     """Fetches a known prompt set into the user's cache and checks its SHA-256.
 
-    Args:
-        name: One of `KNOWN_SETS`.
-        source: A mirror's URL (http, https) or a local file; the publisher's URL by default.
-
-    Returns:
-        The file in the cache (`FLAMES_HOME` moves it).
+    `source` is a mirror's URL (http, https) or a local file; the publisher's URL by default.
     """
     known = KNOWN_SETS.get(name)
     if known is None:

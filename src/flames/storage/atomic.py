@@ -88,7 +88,6 @@ def folder_atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _put_right(made: Path, old: Path, target: Path) -> None:
-    """Finishes a replacement that was stopped between the two renames."""
     if old.exists() and not target.exists():
         os.replace(made, target)
 
@@ -109,12 +108,9 @@ def _locked(place: Path, path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def lock(handle: int, path: str | os.PathLike[str]) -> bool:
-    """Takes the lock of an open file or folder, without waiting for it.
+    """Takes the lock of an open file or folder; the end of the process frees it.
 
-    The system frees the lock when the process ends in any way.
-
-    Returns:
-        Whether the lock was free, and the path still leads there: its holder may have renamed it.
+    False means that it was taken, or that its holder renamed the path meanwhile.
     """
     import fcntl  # Windows has none, and reading must work there
 

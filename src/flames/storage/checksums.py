@@ -13,15 +13,11 @@ from flames.storage.atomic import write_atomic
 from flames.storage.home import home
 from flames.storage.rows import open_binary
 
-LARGE = 2**24
-"""Files of that many bytes and more are worth remembering."""
+LARGE = 2**24  # bytes from which a checksum is worth remembering
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
-    """Returns the SHA-256 of a file, in hex.
-
-    That of a large file is kept in the user's cache, with its size, inode and times of change.
-    """
+    """Returns the SHA-256 of a file, in hex; that of a large one is kept in the user's cache."""
     with open_binary(os.fspath(path)) as file:
         found = os.fstat(file.fileno())
         stamp = [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]

@@ -63,10 +63,8 @@ class Journal(Generic[K, V]):
     journal takes lines from many processes at once; a torn line stays there and is ended.
 
     Args:
-        path: The file; made with its parents where it is missing.
         entry: Returns the key and the value of a line that is there, or None to ignore it. Left
             out, the file is not read.
-        shared: Let many processes append.
         mode: Permissions of a new file.
 
     Attributes:
@@ -97,18 +95,15 @@ class Journal(Generic[K, V]):
             if not shared and not lock(self._file, path):
                 raise UsageError(f"{path}: another process is writing it")
             if entry is not None:
-                self._resume(entry)
+                end = 0
+                for line in read_lines(path):
+                    end = line.end
+                    if (found := entry(line)) is not None:
+                        self.entries[found[0]] = found[1]
+                self.cut(end)
         except BaseException:
             self._closing()
             raise
-
-    def _resume(self, entry: Callable[[JournalLine], tuple[K, V] | None]) -> None:
-        end = 0
-        for line in read_lines(self.path):
-            end = line.end
-            if (found := entry(line)) is not None:
-                self.entries[found[0]] = found[1]
-        self.cut(end)
 
     @property
     def size(self) -> int:

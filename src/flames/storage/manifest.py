@@ -31,9 +31,8 @@ class RunSession(Frozen, extra="allow"):
 class Manifest(Frozen, extra="allow"):
     """The model, prompts and settings of a run, with checksums and versions.
 
-    `model` is the name in the records; `asked` describes the model as it was reached (provider,
-    address, checksum of its file). `samples` is the number of responses per prompt. `counts` and
-    `responses_sha256` are there once the run has passed its last check.
+    `model` is the name in the records; `asked` says how it was reached (provider, address, file).
+    `counts` and `responses_sha256` are there once the run has passed its last check.
     """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1

@@ -66,10 +66,7 @@ class RecordOptions(FileOptions):
 
     model: Annotated[
         str | None,
-        Opt(
-            "Model of records that name none; the file's name without suffix unless given.",
-            metavar="NAME",
-        ),
+        Opt("Model of records that name none; the file's stem unless given.", metavar="NAME"),
     ] = None
 
     def read_options(self) -> ReadOptions:
@@ -87,8 +84,7 @@ class ReadOptions:
         prompts: Known prompts by id; rows that lack dimension or text take them from here.
         anonymous: Accept verdicts without `prompt_id` and `prompt`; the line number is their id.
         placed: Refuse responses without a dimension, which cannot be scored.
-        numbered: Take rows that repeat a prompt and a model without a `sample` as further samples,
-            told apart by their response, instead of as mistakes.
+        numbered: Take rows that repeat prompt and model without a `sample` as further samples.
     """
 
     taxonomy: Taxonomy = field(default_factory=default_taxonomy)
@@ -113,9 +109,7 @@ def read_prompts(
 ) -> Iterator[Prompt]:
     """Yields the prompts of a file in its order.
 
-    Args:
-        on_error: Called with the error of each bad row, which is then skipped; without it the
-            first error is raised.
+    Bad rows are given to `on_error` and skipped; without it the first error is raised.
     """
     return _read(path, options, _prompt, lambda prompt: prompt.id, "prompt", on_error)
 
@@ -293,8 +287,7 @@ def _verdict(raw: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
     score = whole(fields, source)
     if score is not None and score not in dimension.scale:
         scale = " or ".join(map(str, dimension.scale))
-        message = f"must be {scale} in {dimension.name}, got {score}"
-        raise InputError(message, field=source)
+        raise InputError(f"must be {scale} in {dimension.name}, got {score}", field=source)
     reason = fields.get("unscored")
     if score is not None and isinstance(reason, str) and reason.strip():
         raise InputError(f"says why there is no score, but the score is {score}", field="unscored")

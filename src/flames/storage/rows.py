@@ -63,9 +63,8 @@ def read_rows(
         path: A `.jsonl`, `.json` (an array of objects), `.csv`, `.tsv` or `.xlsx` file. Any
             other name is read as JSON Lines; `.gz` may follow. A `.csv` without a comma in its
             first line may have tabs or semicolons instead.
-        mapping: Our field name → the file's, for files that use other names.
-        encoding: Encoding of the text; by default UTF-8, or UTF-16 if the file begins with its
-            byte order mark ("Unicode text" of spreadsheet programs).
+        mapping: Our field name → the file's.
+        encoding: By default UTF-8, or UTF-16 if the file begins with its byte order mark.
     """
     name = os.fspath(path)
     suffix = _without_gz(name).suffix.lower()
@@ -97,11 +96,8 @@ def _renamed(rows: Iterable[Row], mapping: Mapping[str, str], path: str) -> Iter
         for field, column in mapping.items():
             if column not in fields:
                 known = ", ".join(map(str, fields)) or "none"
-                raise InputError(
-                    f"no column {column!r} (--map {field}={column}); columns: {known}",
-                    path=path,
-                    line=line,
-                )
+                what = f"no column {column!r} (--map {field}={column}); columns: {known}"
+                raise InputError(what, path=path, line=line)
             renamed.pop(column, None)
         renamed.update({field: fields[column] for field, column in mapping.items()})
         yield Row(line, renamed)
@@ -128,7 +124,6 @@ def open_binary(path: str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _unpacked(path: str) -> Iterator[IO[bytes]]:
-    """Opens a file like `open_binary`; a `.gz` is unpacked while it is read."""
     with open_binary(path) as file:
         if path == STDIN or Path(path).suffix.lower() != ".gz":
             yield file
@@ -244,9 +239,7 @@ def _array(path: str, encoding: str | None) -> Iterator[Row]:
             raise
         yield from _lines(path, encoding)  # JSON Lines under the name .json is common
         return
-    if not isinstance(values, list):
-        values = [values]
-    for number, value in enumerate(values, start=1):
+    for number, value in enumerate(values if isinstance(values, list) else [values], start=1):
         yield _object(value, path, number)
 
 

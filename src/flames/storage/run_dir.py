@@ -49,11 +49,7 @@ def is_run(path: str | os.PathLike[str]) -> bool:
 
 
 def open_run(path: str | os.PathLike[str]) -> RunDir:
-    """Opens a run directory.
-
-    Raises:
-        InputError: The directory is no run, or its manifest cannot be read.
-    """
+    """Opens a run directory."""
     folder = Path(path)
     if not is_run(folder):
         what = "no such directory" if not folder.exists() else f"is no run: it has no {MANIFEST}"
@@ -159,8 +155,7 @@ class RunDir:
     def verdicts_path(self, scorer_id: str) -> Path:
         """Returns the file of a scorer's verdicts, whether it exists or not.
 
-        The name has no version (`verdicts/lexical.jsonl`), unless another scorer's file has that
-        name.
+        Its name has no version (`verdicts/lexical.jsonl`), unless another scorer has that name.
         """
         found = self.verdict_files()
         if scorer_id in found:
@@ -180,10 +175,9 @@ class RunDir:
     def writing(
         self, seen: Callable[[Response], None] | None = None
     ) -> Iterator[Journal[Key, Status]]:
-        """Opens the journal for appending and locks the run against a second writer.
+        """Opens the journal (key → status) for appending, and locks the run for one writer.
 
-        The entries of the journal are the status of every key; `seen` is called with every
-        response that is there.
+        `seen` is called with every response that is there.
         """
         read = response_reader(self.responses_path, self._keys())
 
@@ -200,10 +194,7 @@ class RunDir:
         """Opens the log of requests: one dot per request, written before it is sent.
 
         A kill therefore hides none: requests without an outcome in the journal were cut off.
-
-        Args:
-            known: Requests that the journal of responses accounts for; the log has at least that
-                many.
+        The log has at least the `known` requests, for which the journal accounts.
         """
         log: Journal[None, None] = Journal(self.path / REQUESTS)
         log.write(b"." * (known - log.size))
@@ -220,11 +211,8 @@ class RunDir:
     def check(self, expected: Mapping[Key, str] | None = None) -> dict[str, int]:
         """Reads the run again and counts the responses by status, `missing` ones included.
 
-        Args:
-            expected: The status of each key as the writer knows it.
-
         Raises:
-            OutsideError: The disk does not hold what was written.
+            OutsideError: The disk does not hold what was written, or what the writer `expected`.
         """
         try:
             plan = self._keys()
@@ -234,11 +222,8 @@ class RunDir:
             raise OutsideError(str(error)) from None
         for key, status in (expected or {}).items():
             if statuses.get(key) != status:
-                found = statuses.get(key, "nothing")
-                raise OutsideError(
-                    f"{self.responses_path}: {tuple(key)} was written as {status}, "
-                    f"but {found} is there"
-                )
+                what = f"written as {status}, but {statuses.get(key, 'nothing')} is there"
+                raise OutsideError(f"{self.responses_path}: {tuple(key)} was {what}")
         counts = dict.fromkeys(("ok", "truncated", "empty", "blocked", "error", "missing"), 0)
         for status in statuses.values():
             counts[status] += 1
@@ -268,17 +253,12 @@ def create_run(
     taxonomy: Taxonomy | None = None,
     resume: bool = False,
 ) -> RunDir:
-    """Makes a run directory, or opens the one that is there to continue it.
+    """Makes a run directory, or, with `resume`, opens the one that is there to continue it.
 
     Args:
         manifest: The manifest; its `prompts_sha256` is filled in.
         prompts: The prompts, in the order of asking.
         taxonomy: The taxonomy, kept in the run unless it is Flames' own.
-        resume: Continue a run that is there.
-
-    Raises:
-        UsageError: There is a run and `resume` is not set, or it has other settings; or the
-            directory holds other files.
     """
     folder = Path(path)
     lines = to_jsonl(prompt.to_dict() for prompt in prompts)
