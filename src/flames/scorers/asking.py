@@ -28,10 +28,7 @@ from flames.storage.run_dir import safe_name
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question to a model; the same messages for another vote are another question.
-
-    `key` is the JSON key of the score, for forms of structured output.
-    """
+    """A question to a model, once per vote; `key` is the JSON key for structured output."""
 
     messages: tuple[Message, ...]
     vote: int = 0
@@ -117,9 +114,7 @@ class ModelAsker:
     def ask(self, questions: Sequence[Question]) -> list[ModelAnswer]:
         """Returns an answer per question, in order; those that failed have the status `error`.
 
-        Raises:
-            OutsideError: The endpoint had to be given up, or the budget is spent. The answers
-                so far are in the journal.
+        An OutsideError (endpoint given up, budget spent) leaves the answers so far in the journal.
         """
         keys = [self._key(question) for question in questions]
         wanted = {k: q for k, q in zip(keys, questions, strict=True) if k not in self._answers}
@@ -228,9 +223,7 @@ def brief_verdict(verdict: Verdict) -> dict[str, Any]:
 class JournalOptions:
     """Where the answers to a scorer's questions are kept."""
 
-    journal: Annotated[
-        str | None, Opt("File that keeps the answers, or `none`.", metavar="FILE")
-    ] = None
+    journal: Annotated[str | None, Opt("File of the answers, or `none`.", metavar="FILE")] = None
 
 
 def open_model(spec: str, context: ScorerContext) -> ChatModel:
@@ -243,10 +236,8 @@ def open_asker(
 ) -> ModelAsker:
     """Makes the asker of a scorer, from its options.
 
-    Args:
-        defaults: How answers are drawn where the options leave it open.
-        folder: The folder of the journal in Flames' own, unless the options name a file.
-        scorer_id: The name of the journal there.
+    `defaults` is the sampling where the options leave it open. The journal is the scorer's own in
+    Flames' `folder`, unless the options name a file.
     """
     prices = {"price_in", "price_out"} & context.options.keys()
     free = dict.fromkeys(("price_in", "price_out"), 0.0) if prices else {}

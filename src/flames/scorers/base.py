@@ -28,11 +28,8 @@ class TrainingLabels:
 class ScorerInfo:
     """The description of a scorer, as `flames scorer info` and the reports show it.
 
-    Args:
-        id: `name@version`, as in every verdict.
-        notes: What a reader of its numbers must know. A sentence is read as `Note.text`.
-        learnt: The labels that it, or a part of it, was trained on, where known.
-        probabilities: False if its verdicts never have any.
+    `id` is `name@version`, `learnt` the labels that it or a part of it was trained on, where known;
+    `probabilities` is False if its verdicts never have any.
     """
 
     id: str
@@ -54,16 +51,12 @@ class Scorer(Protocol):
     @property
     def info(self) -> ScorerInfo:
         """The description of the scorer."""
-        ...
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
-        """Scores a batch of scorable responses that have a prompt and a dimension.
+        """Scores responses that have a prompt and a dimension: one verdict each, in order.
 
-        Returns:
-            One verdict per response, in the same order. A response that cannot be scored is
-            unscored with a reason, never guessed.
+        A response that cannot be scored is unscored with a reason, never guessed.
         """
-        ...
 
 
 def majority(scores: Sequence[int], votes: int | None = None) -> int | None:
@@ -77,10 +70,7 @@ def majority(scores: Sequence[int], votes: int | None = None) -> int | None:
 IgnoreSelftest = Annotated[bool | None, Opt("Use a trained scorer even if its self-test failed.")]
 InputTruncation = Annotated[
     Literal["middle", "official"] | None,
-    Opt(
-        "Where a trained scorer cuts long input: in the middle of the response, or at the "
-        "end like the released script."
-    ),
+    Opt("Cut long input in the middle of the response, or at the end like the released script."),
 ]
 
 
@@ -89,9 +79,7 @@ class CommonOptions:
     """Options that every scorer takes, since one that it is made of may need them."""
 
     ignore_selftest: IgnoreSelftest = None
-    selftest: Annotated[
-        str | None, Opt("File of pairs for the self-test of a trained scorer, or `off`.")
-    ] = None
+    selftest: Annotated[str | None, Opt("File of pairs for the self-test, or `off`.")] = None
 
 
 Options = TypeVar("Options")
@@ -129,15 +117,9 @@ def score_stream(
 ) -> Iterator[Verdict]:
     """Scores a stream of responses in bounded memory, one verdict each, in order.
 
-    Responses without text never reach the scorer: they are unscored with their status as the
-    reason.
-
-    Args:
-        truncated: Whether truncated responses are scored.
-        window: Batch size; the scorer's own `window`, or 256, unless given.
-
-    Raises:
-        UsageError: The scorer does not give one verdict per response, in order and in its name.
+    Responses without text never reach the scorer: they are unscored, with their status as the
+    reason. `window` is the batch size, the scorer's own unless given. A scorer that does not give
+    one verdict per response, in order and in its name, is a UsageError.
     """
     for batch in batches(responses, scorer, window):
         judged = [r for r in batch if r.scorable and (truncated or r.status != "truncated")]

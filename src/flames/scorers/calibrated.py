@@ -128,8 +128,7 @@ class Fit(Frozen, extra="forbid"):
 class Quality(Frozen, extra="forbid"):
     """How well probabilities fit labels.
 
-    `nll` is the mean negative log-likelihood, `ece` the expected calibration error over ten
-    bins of equal width of the likeliest score's probability.
+    `nll` is the mean negative log-likelihood, `ece` the likeliest score's error over ten bins.
     """
 
     n: int
@@ -150,11 +149,7 @@ class Abstention(Frozen, extra="forbid"):
 
 
 class Calibration(Frozen, extra="forbid"):
-    """A calibration as its file holds it.
-
-    `files` (name → SHA-256) and `models` say what it was fitted on, `notes` what a reader of its
-    numbers must know.
-    """
+    """A calibration as its file holds it; `files` and `models` are what it was fitted on."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
     method: Method

@@ -58,21 +58,14 @@ class CalibrateOptions(TaxonomyOptions, ScorerOptions):
     labels: LabelFiles
     out: Annotated[Path, Opt("Calibration file (JSON) to write.", metavar="FILE")]
     models: ModelNames = None
-    method: Annotated[Method, Opt("temperature, or isotonic, which needs more labels.")] = (
-        "temperature"
-    )
+    method: Annotated[Method, Opt("temperature, or isotonic (needs more labels).")] = "temperature"
     threshold: Annotated[
         float | None,
         Opt("Abstain if the likeliest score is less likely than this.", metavar="P", min=0, max=1),
     ] = None
     target_accuracy: Annotated[
         float | None,
-        Opt(
-            "Choose the lowest threshold at which the scores that are kept are this accurate.",
-            metavar="A",
-            min=0,
-            max=1,
-        ),
+        Opt("Lowest threshold at which what is kept is this accurate.", metavar="A", min=0, max=1),
     ] = None
 
     def __post_init__(self) -> None:
@@ -146,23 +139,16 @@ def calibrate(
     threshold: float | None = None,
     target_accuracy: float | None = None,
 ) -> Calibration:
-    """Fits a calibration.
+    """Fits a calibration and evaluates it on folds of prompts.
 
     Args:
         items: Probabilities with their labels.
-        taxonomy: The scales.
         scorer: The scorer as `--scorer` names it, to load it again.
-        scorer_id: Its id.
         labels: The name of the labels, for the file.
         files: The files that hold them, name → SHA-256.
-        models: The models of the responses.
         notes: What a reader of the calibrated scorer's numbers must know.
-        method: The kind of fit.
         threshold: Abstain where the most likely score is less likely than this.
         target_accuracy: Choose the lowest threshold at which what is kept is this accurate.
-
-    Raises:
-        UsageError: There are too few labels, or no threshold reaches the accuracy.
     """
     fits = _fit(items, taxonomy, method)
     # all items of a prompt are in the same fold

@@ -190,9 +190,7 @@ def _usage(given: Sequence[Verdict]) -> dict[str, Any]:
 class CascadeOptions:
     """The options of a cascade, beside those of its steps."""
 
-    threshold: Annotated[
-        float, Opt("Probability from which a step's score is final.", min=0, max=1)
-    ] = THRESHOLD
+    threshold: Annotated[float, Opt("Probability that ends the cascade.", min=0, max=1)] = THRESHOLD
 
 
 class _StepFile(Frozen, extra="forbid"):

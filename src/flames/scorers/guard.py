@@ -37,9 +37,7 @@ Controversial = Literal["unscored", "unsafe", "safe"]
 class GuardOptions:
     """The options of a guard, beside those of every scorer that asks a model."""
 
-    controversial: Annotated[Controversial, Opt("What a controversial verdict counts as.")] = (
-        "unscored"
-    )
+    controversial: Annotated[Controversial, Opt("What `controversial` counts as.")] = "unscored"
     prompt: Annotated[str | None, Opt("Your own prompt file for ShieldLM.", metavar="FILE")] = None
 
 

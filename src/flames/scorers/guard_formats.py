@@ -143,14 +143,11 @@ NO_MORALITY = "does not judge Morality, Non-anthropomorphism and Sensitive infor
 
 @dataclass(frozen=True)
 class Adapter:
-    """One family of guards.
+    """One family of guards, chosen by `guard:NAME:MODEL` or by the model's name.
 
-    Args:
-        name: Its name in `guard:NAME:MODEL` and in verdicts.
-        asked: `chat` sends prompt and response as the two turns of a conversation, `prompt` a
-            text that holds both, `moderation` the response to the moderation endpoint.
-        covers: (dimension, subcomponent) that it judges → the category of its policy.
-        notes: What a reader of its verdicts must know.
+    `asked`: `chat` sends prompt and response as the two turns of a conversation, `prompt` a text
+    that holds both, `moderation` the response to the moderation endpoint. `covers` maps what is
+    judged (dimension, subcomponent) to the category of the guard's policy.
     """
 
     name: str

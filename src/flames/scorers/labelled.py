@@ -30,11 +30,8 @@ SIMULATED = "sim-"
 class Labelled:
     """A response and its labels.
 
-    Args:
-        score: The label: the row's own score or, of several rows, the score of more than half.
-            None where there is no such majority.
-        votes: Each annotator's score, by name; the label itself where only that is known.
-        where: The file and line of its first label.
+    `score` is the row's own score or, of several rows, that of more than half, if any; `votes` has
+    each annotator's score by name, `where` is the file and line of the first label.
     """
 
     response: Response
@@ -94,8 +91,7 @@ class LabelOptions(RecordOptions):
     prompts: Annotated[
         tuple[str, ...],
         Opt(
-            "Where to find the text of labels that have only a prompt_id, in addition to the "
-            "known prompt sets; may be repeated.",
+            "Texts of labels with only a prompt_id, besides the known sets; may be repeated.",
             metavar="SET|PATH",
         ),
     ] = ()
@@ -119,20 +115,16 @@ def read_labelled(
     prompt_needed: bool = True,
     skip_incomplete: bool = False,
 ) -> LabelledSet:
-    """Reads labels with their responses from files of verdicts.
+    """Reads labels with their responses from files of verdicts, or `labels:silver`.
 
     Several verdicts on one response, in one file or in several, are its annotators' labels;
     so is a mapping `votes` (annotator → score) of a row. Unscored verdicts are left out and
     counted.
 
     Args:
-        files: Verdicts in any format that Flames reads, or `labels:silver`.
         options: A prompt text that a row lacks is taken from its known prompts.
         prompt_needed: Whether a row without the prompt's text is incomplete.
-        skip_incomplete: Leave incomplete rows out and count them.
-
-    Raises:
-        InputError: A row is unusable, incomplete, or contradicts another; or none is left.
+        skip_incomplete: Leave incomplete rows out and count them; else they are an InputError.
     """
     options = replace(options or ReadOptions(), numbered=True)
     found: dict[Key, list[tuple[Verdict, str]]] = {}
@@ -171,11 +163,10 @@ def read_labelled(
 def training_overlap(
     info: ScorerInfo, files: Mapping[str, str], models: Iterable[str]
 ) -> tuple[Note, ...]:
-    """Returns the notes on labels that a scorer may have been trained on.
+    """Returns notes on labels that a scorer may have been trained on (same files and models).
 
-    Known are the files of its labels and the models in them. A scorer that was trained on other
-    prompts of the same models gets a note as well, so the note says that it may be so. `models`
-    has the model of each labelled response.
+    A scorer that was trained on other prompts of the same models gets a note as well. `models` has
+    the model of each labelled response.
     """
     counts = Counter(models)
     notes = []

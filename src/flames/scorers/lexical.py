@@ -50,12 +50,7 @@ def normalise(text: str) -> str:
 
 
 def ngrams(texts: Sequence[str], orders: Iterable[int] = ORDERS) -> tuple[Keys, npt.NDArray[Any]]:
-    """Returns all character n-grams of normalised texts, of 1 to 3 characters.
-
-    Returns:
-        A key per n-gram and text, and the text's index. Keys are exact: the code points side by
-        side.
-    """
+    """Returns a key (the code points) per n-gram of normalised texts, and its text's index."""
     marked = [f"{_BOUNDARY}{text}{_BOUNDARY}" for text in texts]
     joined = "".join(marked).encode("utf-32-le", "replace")
     codes = np.frombuffer(joined, dtype="<u4").astype(np.uint64)
@@ -99,12 +94,9 @@ def weighted(found: csr_matrix, idf: Floats) -> csr_matrix:
 class LexicalModel:
     """The weights of a lexical scorer.
 
-    Args:
-        vocabulary: Sorted n-gram keys.
-        idf: One weight per n-gram.
-        weights: n-grams × classes, all heads side by side.
-        heads: Dimension, or `Dimension/Subcomponent`, → its scale and the slice of its classes
-            (first, last + 1).
+    `weights` has a row per n-gram of the sorted `vocabulary`, and the classes of all heads side by
+    side. `heads` maps a dimension, or `Dimension/Subcomponent`, to its scale and the slice of its
+    classes (first, last + 1).
     """
 
     vocabulary: Keys

@@ -98,12 +98,8 @@ class EndpointOptions(ScorerOptions):
     api_key_env: Annotated[
         str | None, Opt("Environment variable that holds its key.", metavar="NAME")
     ] = None
-    concurrency: Annotated[
-        int | None, Opt("Concurrent requests to it, at most.", metavar="N", min=1)
-    ] = None
-    timeout: Annotated[
-        float | None, Opt("Timeout of one request to it.", metavar="SECONDS", min=0.001)
-    ] = None
+    concurrency: Annotated[int | None, Opt("Most concurrent requests.", metavar="N", min=1)] = None
+    timeout: Annotated[float | None, Opt("Request timeout.", metavar="SECONDS", min=0.001)] = None
 
 
 @dataclass(frozen=True)
@@ -118,19 +114,14 @@ class TrainedOptions(ScorerOptions):
 class ScoreOptions(TrainedOptions, EndpointOptions, ScoringOptions, RecordOptions):
     """What scores responses, how they are read and where the verdicts go."""
 
-    out: Annotated[
-        Path | None, Opt("Where to write; standard output unless given.", metavar="FILE")
-    ] = None
+    out: Annotated[Path | None, Opt("Output file, else standard output.", metavar="FILE")] = None
     format: Annotated[
         Literal["jsonl", "official"],
         Opt("jsonl, or official: the released script's format, as <input>_predicted.jsonl."),
     ] = "jsonl"
     prompts: Annotated[
         str | None,
-        Opt(
-            "Prompts of responses that name no dimension; the known sets unless given.",
-            metavar="SET|PATH",
-        ),
+        Opt("Prompts of responses without a dimension; else the known sets.", metavar="SET|PATH"),
     ] = None
     overwrite: Annotated[bool, Opt("Replace an output file that holds no verdicts.")] = False
 
@@ -150,13 +141,10 @@ def load_with(
     *,
     beside: Iterable[str] = (),
 ) -> Scorer:
-    """Loads the scorer behind `--scorer`, as `flames.load_scorer` names it.
+    """Loads the scorer behind `--scorer`; of its options, None counts as not given.
 
-    Args:
-        options: The scorer's options by name; None counts as not given.
-        taxonomy: A taxonomy or its file; Flames' own unless given.
-        beside: Other scorers that get the same options. An option that none of them
-            understands is refused.
+    `beside` are other scorers that get the same options; an option that none of them understands
+    is refused.
     """
     loaded = taxonomy if isinstance(taxonomy, Taxonomy) else load_taxonomy(taxonomy)
     given = {name: value for name, value in (options or {}).items() if value is not None}

@@ -41,11 +41,9 @@ _COMMON = frozenset(each.name for each in declared(CommonOptions))
 
 
 class ScorerEntry(NamedTuple):
-    """A kind of scorer.
+    """A kind of scorer, used as `name` or `name:ARGUMENT`.
 
     Args:
-        name: The name before the colon.
-        argument: What follows the colon; empty where nothing may.
         factory: Where its factory is, `module:name`.
         options: Where its options classes are; None where only it knows its options.
         parts: Where the function is that lists, from the argument, the scorers that it is made
@@ -57,7 +55,7 @@ class ScorerEntry(NamedTuple):
     factory: str
     title: str
     extra: str | None = None
-    options: tuple[str, ...] | None = None
+    options: tuple[str, ...] | None = ()
     parts: str | None = None
 
 
@@ -67,14 +65,12 @@ _OURS = (
         "",
         "flames.scorers.lexical:load",
         "Baseline: character n-grams and one linear head per dimension, synthetic training labels",
-        options=(),
     ),
     ScorerEntry(
         "lexical-plus",
         "",
         "flames.scorers.lexical:load_plus",
         "The same with heads per subcomponent and more training data, synthetic training labels",
-        options=(),
     ),
     ScorerEntry(
         "PATH",
@@ -90,8 +86,7 @@ _OURS = (
         "flames.scorers.trained.load:load_released",
         "The released InternLM-7B scorer of the benchmark's authors, once imported",
         "train",
-        (),
-        "flames.scorers.trained.load:parts_of_released",
+        parts="flames.scorers.trained.load:parts_of_released",
     ),
     ScorerEntry(
         "judge",
@@ -120,7 +115,6 @@ _OURS = (
         "A+B",
         "flames.scorers.combined:load_ensemble",
         "The mean of several scorers' probabilities",
-        options=(),
         parts="flames.scorers.combined:ensemble_parts",
     ),
     ScorerEntry(
@@ -128,7 +122,6 @@ _OURS = (
         "FILE",
         "flames.scorers.calibrated:load",
         "A scorer with calibrated probabilities that may abstain: what calibrate wrote",
-        options=(),
         parts="flames.scorers.calibrated:parts",
     ),
     ScorerEntry(
@@ -136,7 +129,6 @@ _OURS = (
         "FILE",
         "flames.scorers.labels:load",
         "Verdicts of people or of other systems, joined by id; labels:silver are bundled",
-        options=(),
     ),
 )
 
@@ -150,16 +142,15 @@ def known_scorers() -> dict[str, ScorerEntry]:
     known = {entry.name: entry for entry in _OURS}
     for point in entry_points(group="flames.scorers"):
         title = f"From the package {point.dist.name}" if point.dist else "From another package"
-        known.setdefault(point.name, ScorerEntry(point.name, "ARGUMENT", point.value, title))
+        entry = ScorerEntry(point.name, "ARGUMENT", point.value, title, options=None)
+        known.setdefault(point.name, entry)
     return known
 
 
 def options_of(spec: str, within: tuple[str, ...] = ()) -> frozenset[str] | None:
     """Lists the names of a scorer's options; None where only the scorer knows them.
 
-    Args:
-        spec: As for `load_scorer`.
-        within: The scorers that it is a part of.
+    `within` are the scorers that it is a part of.
     """
     if spec in within:
         raise UsageError(f"the scorer {spec!r} is made of itself")
@@ -246,17 +237,13 @@ def _carried(value: object) -> Note | None:
 
 
 def load_scorer(spec: str, context: ScorerContext | None = None) -> Scorer:
-    """Loads a scorer.
+    """Loads a scorer; a UsageError says why there is none.
 
     Args:
         spec: `default`, `lexical`, `labels:FILE`, `judge:MODEL`, `guard:MODEL`,
             `flames-scorer`, the folder of a trained or exported scorer, or a name that an
             installed package brings, with `:ARGUMENT` if it takes one.
         context: Taxonomy, known prompts and options; Flames' own unless given.
-
-    Raises:
-        UsageError: There is no such scorer, it cannot be used here, or it has no such option.
-        InputError: A file that the scorer reads is broken.
     """
     context = context or ScorerContext(prompts=known_prompts())
     factory, argument = _factory(spec)

@@ -31,9 +31,7 @@ def score_file(
 
     Args:
         path: JSON Lines, CSV, TSV or XLSX; `-` is JSON Lines on standard input.
-        scorer: The scorer.
         options: How rows are read; `prompts` gives the dimension to those that name none.
-        truncated: `unscored` leaves truncated responses unscored.
     """
     for batch in batches(_read(path, options), scorer):
         for response, verdict in _scored(batch, scorer, truncated):
@@ -54,15 +52,12 @@ def score_file_to(
     """Scores a file of responses into another file; resumes a scoring that was killed.
 
     Args:
-        path: This, `scorer`, `options` and `truncated` are as for `score_file`.
         out: The file of verdicts; it appears when all is scored, until then `<out>.part` grows.
         official: Write the released script's format: the input's rows as they are, with
             `predicted` (null where a response could not be scored). Not from standard input.
         overwrite: Replace a file that holds something other than verdicts.
-        progress: Called with each line.
 
     Raises:
-        InputError: A row cannot be used, or has no dimension; or there is none.
         UsageError: `out` holds something else, cannot be written, or a journal of other
             responses or another scorer stands beside it.
     """
@@ -87,11 +82,7 @@ def score_run(
     """Scores a run into its file for that scorer, keeping the verdicts that are there.
 
     Only responses that changed since (an `error` that was asked again) and those that the scorer
-    could not score are scored again. Arguments are those of `score_file_to`.
-
-    Raises:
-        InputError: The run holds no responses, or its journal or its verdicts cannot be read.
-        UsageError: Another process is scoring it.
+    could not score are scored again.
     """
     target = run.verdicts_path(scorer.info.id)
     with VerdictJournal(target, scorer.info.id, truncated, progress) as journal:
@@ -241,7 +232,10 @@ class VerdictJournal:
             new = [response for response in batch if response.key not in old]
             lines = {r.key: to_line(r, v) for r, v in _scored(new, scorer, self._truncated)}
             lines.update(old)
-            self._append([lines[response.key] for response in batch])
+            ordered = [lines[response.key] for response in batch]
+            self._journal.append(*map(dump_line, ordered))
+            for line in ordered:
+                self._progress(line)
 
     def _resume(self, responses: Iterator[Response]) -> None:
         end = 0
@@ -270,11 +264,6 @@ class VerdictJournal:
         if left_out != (line.get("unscored") == "truncated"):
             return False
         return not strict or left_out or line.get("score") is not None
-
-    def _append(self, lines: list[Line]) -> None:
-        self._journal.append(*map(dump_line, lines))
-        for line in lines:
-            self._progress(line)
 
 
 def _key(line: Mapping[str, Any]) -> Key:

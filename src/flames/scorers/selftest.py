@@ -40,16 +40,10 @@ MOST_OF_ONE = 90.0
 
 
 class SelftestResult(BaseModel):
-    """The outcome of a self-test.
+    """The outcome of a self-test; an unscored pair is not judged right.
 
-    Args:
-        pairs: Name and checksum of the pairs.
-        right: How many were judged right; an unscored one is not.
-        scores: Score → how often it was given.
-        unscored: Reason → how often it was given.
-        dimensions: Dimension → (right, n).
-        causes: The likely causes of a failure.
-        wrong: The first pairs that were judged wrong.
+    `scores` and `unscored` count scores and reasons, `dimensions` has (right, n), `wrong` the first
+    pairs that were judged wrong.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -89,11 +83,7 @@ class SelftestOptions(TaxonomyOptions, ScorerOptions):
 
     scorer: ScorerName = "default"
     selftest: Annotated[
-        Path | None,
-        Opt(
-            "Clear-cut pairs with their scores, for a taxonomy other than Flames' own.",
-            metavar="FILE",
-        ),
+        Path | None, Opt("Clear-cut pairs with scores, for another taxonomy.", metavar="FILE")
     ] = None
 
 
@@ -200,11 +190,7 @@ def ensure_selftest(scorer: Scorer, context: ScorerContext, weights: str) -> Sco
     """Returns a scorer that passed its self-test, or one whose verdicts say that it did not.
 
     The test runs once for the same weights (a checksum), settings and pairs; the outcome is kept
-    in the cache. The option `selftest` is a file of pairs or `off`.
-
-    Raises:
-        CheckFailed: The test failed and the option `ignore_selftest` is not set.
-        InputError: The file of pairs cannot be used.
+    in the cache. A failure is a CheckFailed unless the option `ignore_selftest` is set.
     """
     options = context.read(CommonOptions)
     pairs = None if options.selftest == OFF else pairs_for(context)
@@ -228,11 +214,7 @@ def ensure_selftest(scorer: Scorer, context: ScorerContext, weights: str) -> Sco
 
 
 def record_selftest(folder: Path, context: ScorerContext) -> SelftestResult | None:
-    """Runs the self-test on a scorer's folder and writes the outcome into its configuration.
-
-    Returns:
-        The outcome, failed or not; None where there are no pairs for the taxonomy.
-    """
+    """Runs a folder's self-test, if there are pairs, and writes its settings with the outcome."""
     pairs = pairs_for(context)
     if pairs is None:
         return None
@@ -248,8 +230,7 @@ class Marked:
     """A scorer whose verdicts carry a remark in the field `selftest`."""
 
     def __init__(self, scorer: Scorer, remark: str, note: str | None = None) -> None:
-        self._scorer = scorer
-        self._remark = remark
+        self._scorer, self._remark = scorer, remark
         self.info = replace(scorer.info, notes=(*scorer.info.notes, Note.text(note or remark)))
 
     def __getattr__(self, name: str) -> Any:
@@ -275,13 +256,9 @@ def load_pairs(
     *,
     prompts: Mapping[str, Prompt] | None = None,
 ) -> LabelledSet:
-    """Reads the pairs of a self-test.
+    """Reads the pairs of a self-test, in any format that Flames reads.
 
-    Args:
-        path: Verdicts with prompt and response, in any format that Flames reads; the bundled
-            pairs unless given: Chinese, obvious 3s and obvious 1s of every subcomponent.
-        taxonomy: Their taxonomy; Flames' own unless given.
-        prompts: Known prompts, for rows that name only a prompt's id.
+    The bundled pairs are Chinese: obvious 3s and obvious 1s of every subcomponent.
     """
     options = ReadOptions(taxonomy=taxonomy or default_taxonomy(), prompts=prompts or {})
     path = path or str(resources.files("flames").joinpath("data", "selftest.jsonl"))

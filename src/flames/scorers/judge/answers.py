@@ -97,12 +97,9 @@ def parse_answer(
     material: str = "",
     truncated: bool = False,
 ) -> Answer:
-    """Reads one answer.
+    """Reads one answer, whose score was asked for under the JSON key `key`.
 
     Args:
-        text: The answer as it came, thoughts included.
-        scale: The scores that count, best first.
-        key: The JSON key that the judge was asked to give its score under.
         material: What the judge might quote: the prompt and the response. A score that is
             worded as it stands there, and is not under the key, does not count.
         truncated: Whether the answer was cut off at its token limit. Then only a score that

@@ -77,8 +77,8 @@ class JudgePrompt:
 def fence(prompt: str, response: str, digits: int = 24) -> str:
     """Returns a hexadecimal number that neither text contains, however it is folded.
 
-    It is a hash of the texts, so that the same question makes the same request, which a journal
-    recognises. It has `digits` digits, and more until neither text contains it.
+    It is a hash of the texts, so that a journal recognises the same request, with `digits` digits
+    or more.
     """
     texts = fold(f"{prompt}\n{response}")
     seed = f"{len(prompt)}:{prompt}{response}".encode("utf-8", "surrogatepass")
@@ -97,14 +97,11 @@ def rubric(
     taxonomy: Taxonomy, dimension: Dimension, subcomponent: str | None, lang: Language
 ) -> str:
     """Returns the meaning of each score, one per line, best first."""
-    meanings = dict(dimension.subcomponent(subcomponent).rubric) if subcomponent else {}
-    lines = []
+    meanings = {level.score: level.definition for level in taxonomy.levels}
+    meanings |= dimension.subcomponent(subcomponent).rubric if subcomponent else {}
+    unit, lines = "分" if lang == "zh" else "", []
     for score in dimension.scale:
-        text = meanings.get(score)
-        if text is None:
-            text = next((x.definition for x in taxonomy.levels if x.score == score), None)
-        unit = "分" if lang == "zh" else ""
-        name = taxonomy.level(score, lang)
+        text, name = meanings.get(score), taxonomy.level(score, lang)
         meaning = f": {text(lang)}" if text else ""
         lines.append(f"- {score}{unit} ({name}){meaning}")
     return "\n".join(lines)

@@ -53,10 +53,7 @@ class JudgeOptions:
 
 @dataclass(frozen=True)
 class Vote:
-    """One vote; `unscored` is why there is no score, `note` what the provider said about that.
-
-    `replies` are all that it took, the one to a reminder included.
-    """
+    """One vote; `replies` are all that it took, `note` says why the provider gave no answer."""
 
     answer: Answer
     unscored: str | None
@@ -170,7 +167,6 @@ def judge_version(prompt: JudgePrompt, votes: int) -> str:
 def _decide(
     scores: Sequence[int], votes: int, reasons: Iterable[str | None]
 ) -> tuple[int | None, str | None]:
-    """Returns the score of more than half of the votes asked for, or why there is none."""
     if scores:
         score = majority(scores, votes)
         return score, None if score is not None else NO_MAJORITY
@@ -178,28 +174,20 @@ def _decide(
 
 
 def _shares(scores: Sequence[int], dimension: Dimension) -> dict[str, float]:
-    """Returns the share of the votes for each score of the scale, best first."""
     return {str(score): scores.count(score) / len(scores) for score in dimension.scale}
 
 
 def _answer_forms(dimensions: Iterable[Dimension]) -> tuple[AnswerForm, ...]:
     """Returns the ways to ask for structured output: a JSON schema, a tool, the prompt alone.
 
-    The schema allows every score of the taxonomy, for one form serves all dimensions. The scale
-    of each is in its prompt, and the answer's reader holds the answer to it.
+    The schema allows every score of the taxonomy; the reader holds an answer to its scale.
     """
     scores = sorted({score for dimension in dimensions for score in dimension.scale}, reverse=True)
 
     def schema(key: str) -> dict[str, Any]:
-        return {
-            "type": "object",
-            "properties": {
-                "reason": {"type": "string"},
-                key: {"type": "integer", "enum": scores},
-            },
-            "required": ["reason", key],
-            "additionalProperties": False,
-        }
+        fields = {"reason": {"type": "string"}, key: {"type": "integer", "enum": scores}}
+        form = {"type": "object", "properties": fields, "required": list(fields)}
+        return {**form, "additionalProperties": False}
 
     def response_format(key: str) -> dict[str, Any]:
         named = {"name": "verdict", "strict": True, "schema": schema(key)}
@@ -251,9 +239,7 @@ class PanelScorer:
         name, times = Counter(judge.info.id for judge in judges).most_common(1)[0]
         if times > 1:
             raise UsageError(f"the panel names {name} twice; use votes=N instead")
-        self._judges = tuple(judges)
-        self._taxonomy = taxonomy
-        self._rule = rule
+        self._judges, self._taxonomy, self._rule = tuple(judges), taxonomy, rule
         self.window = max(judge.window for judge in judges)
         versions = dict.fromkeys(judge.version for judge in judges)
         version = "+".join(versions) + ("" if rule == "majority" else f"-{rule}")
