@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flames.collect.ask import ask
     from flames.collect.engine import AskSettings
     from flames.errors import FlamesError, InputError, OutsideError, UsageError
-    from flames.metrics.frames import to_frame
+    from flames.metrics.result import to_frame
     from flames.models.base import ChatModel, Sampling
     from flames.models.load import CallableModel, ModelOptions, load_model
     from flames.pipeline import RunOutcome, compare, gate, measure, report, run, score
@@ -48,7 +48,7 @@ _PLACES = {
     "collect.ask": "ask",
     "collect.engine": "AskSettings",
     "errors": "FlamesError InputError OutsideError UsageError",
-    "metrics.frames": "to_frame",
+    "metrics.result": "to_frame",
     "models.base": "ChatModel Sampling",
     "models.load": "CallableModel ModelOptions load_model",
     "pipeline": "RunOutcome compare gate measure report run score",

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flames.errors import InputError
-from flames.metrics.frames import html_table, to_frame
-from flames.metrics.result import Note
+from flames.metrics.result import Note, html_table, to_frame
 from flames.prompts.sets import PromptSet
 from flames.records import (
     Key,

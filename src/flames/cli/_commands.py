@@ -20,7 +20,7 @@ from flames.options import default_language
 
 # A command's function, `module:function` under `flames.cli`; or a group of commands.
 COMMANDS: dict[str, Any] = {
-    "run": "run:run",
+    "run": "ask:run",
     "ask": "ask:ask",
     "score": "score:score",
     "report": "report:report",
@@ -34,14 +34,14 @@ COMMANDS: dict[str, Any] = {
         "fetch": "prompts:fetch",
     },
     "scorer": {
-        "calibrate": "evaluation:calibrate",
+        "calibrate": "scorer:calibrate",
         "list": "scorer:list_scorers",
         "info": "scorer:info",
-        "eval": "evaluation:evaluate",
+        "eval": "scorer:evaluate",
         "selftest": "scorer:selftest",
         "export": "training:export",
         "import": "training:import_scorer",
-        "probe": "evaluation:probe",
+        "probe": "scorer:probe",
         "spent": "scorer:spent",
         "train": "training:train",
     },

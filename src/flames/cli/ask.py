@@ -1,4 +1,4 @@
-"""`flames ask`: collect a model's responses."""
+"""`flames run` and `flames ask`: collect a model's responses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from functools import partial
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from flames.cli._console import JsonOptions, QuietOptions, progress_bar, say
+from flames import pipeline
+from flames.cli._console import JsonOptions, QuietOptions, ShowOptions, progress_bar, say, tables
 from flames.collect import ask as collecting
 from flames.collect.ask import Asking, AskState
 from flames.collect.engine import AskSettings
@@ -18,7 +19,39 @@ from flames.collect.plan import AskOptions, make_plan
 from flames.models.base import Sampling
 from flames.models.load import ModelOptions
 from flames.records import dump_line
+from flames.reports.report import print_summary, render_json
+from flames.scorers.options import ScoringOptions
 from flames.text import for_terminal
+
+
+def run(
+    asking: AskOptions,
+    reach: ModelOptions,
+    sampling: Sampling,
+    settings: AskSettings,
+    scoring: ScoringOptions,
+    show: ShowOptions,
+) -> None:
+    """Ask a model every prompt of a set, score the responses, measure and report.
+
+    If it is killed at any moment, --resume continues it and asks nothing twice.
+    """
+    done = pipeline.run(
+        **vars(asking),
+        options=talking(reach),
+        sampling=sampling,
+        settings=settings,
+        **vars(scoring),
+        lang=show.lang,
+        watch=partial(watch, quiet=show.quiet),
+    )
+    if not show.quiet:
+        print_summary(done.results, tables(stderr=show.json), show.lang, done.run.taxonomy)
+    for path in done.reports:
+        typer.echo(for_terminal(str(path)), err=show.json)
+    if show.json:
+        typer.echo(render_json(done.results), nl=False)
+    done.check()
 
 
 def ask(

@@ -6,9 +6,9 @@ import typer
 
 from flames.analysis.inputs import SourceOptions
 from flames.cli._console import JsonOptions, echo, present, say
-from flames.leaderboard.add import EntryOptions, add_entries
 from flames.leaderboard.attack import AttackOptions, measure_attack
 from flames.leaderboard.audit import AuditOptions, audit_file
+from flames.leaderboard.entries import EntryOptions, add_entries
 from flames.leaderboard.published import ShowOptions, rank_published
 from flames.options import LangOptions
 from flames.records import dump_line

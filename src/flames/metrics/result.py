@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from importlib import resources
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from flames.metrics.frames import html_table, to_frame
-from flames.records import Frozen, PromptSetInfo
+from flames.errors import MissingExtraError
+from flames.records import Frozen, Prompt, PromptSetInfo, Response, Verdict
 from flames.taxonomy import Text
+from flames.text import for_terminal
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -292,3 +294,50 @@ class Result(Frozen):
         if self.name is None:
             del data["name"]
         return data
+
+
+_SHOWN = 20
+
+
+class HasRows(Protocol):
+    """Something that gives rows of its own, such as a `Result`."""
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yields cells by column."""
+
+
+def to_frame(
+    items: Iterable[Prompt | Response | Verdict | HasRows], columns: Sequence[str] | None = None
+) -> DataFrame:
+    """Returns verdicts, responses, prompts or results as a DataFrame.
+
+    Args:
+        items: One row each; a result gives a row per dimension, subcomponent and technique.
+        columns: Which columns, in that order; by default all there are.
+    """
+    try:
+        import pandas as pd
+    except ImportError:
+        raise MissingExtraError("table", "a DataFrame") from None
+    rows: list[Mapping[str, Any]] = []
+    for item in items:
+        if isinstance(item, Prompt | Response | Verdict):
+            rows.append(item.to_dict())
+        else:
+            rows += item.rows()
+    return pd.DataFrame(rows, columns=None if columns is None else list(columns))
+
+
+def html_table(columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str) -> str:
+    """Returns rows as an HTML table for a notebook: escaped, the first 20 rows."""
+
+    def cells(tag: str, values: Iterable[object]) -> str:
+        texts = ("" if v is None else escape(for_terminal(str(v), one_line=False)) for v in values)
+        return "<tr>" + "".join(f"<{tag}>{text}</{tag}>" for text in texts) + "</tr>"
+
+    body = "".join(cells("td", row) for row in rows[:_SHOWN])
+    more = f" (first {_SHOWN:,} of {len(rows):,} rows)" if len(rows) > _SHOWN else ""
+    return (
+        f"<table><caption>{escape(for_terminal(caption + more))}</caption>"
+        f"<thead>{cells('th', columns)}</thead><tbody>{body}</tbody></table>"
+    )
