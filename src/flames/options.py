@@ -33,12 +33,8 @@ class Opt:
     """Describes one option.
 
     Args:
-        help: What the option does, one or two sentences.
         flag: The name on the command line, where it is not the field's name: `--map`.
-        short: A one-letter flag: `-q`.
         metavar: What the help shows as the value: `SET|PATH`. Choices show themselves.
-        min: The smallest value that is allowed.
-        max: The largest value that is allowed.
         positional: Whether it is an argument instead of a flag.
         commas: Whether a tuple is given as one value, `A,B`, instead of by repeating the flag.
         parse: Turns the text of the command line into the field's value, where that is no plain
@@ -172,10 +168,8 @@ _TAKES = {int: "a whole number", float: "a number", str: "text", bool: "true or 
 def read_options(options: type[T], values: Mapping[str, Any], label: str = "{}") -> T:
     """Builds an options instance from named values, each checked against its declaration.
 
-    Args:
-        values: Values by field name, as JSON or a Python caller has them. Names that the class
-            does not declare are ignored, and None counts as not given.
-        label: What messages call an option, with `{}` for its name.
+    Names that the class does not declare are ignored, and None counts as not given. `label` is
+    what messages call an option, with `{}` for its name.
     """
     given = [each for each in declared(options) if values.get(each.name) is not None]
     for each in given:

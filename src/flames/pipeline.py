@@ -1,14 +1,10 @@
 """The commands as functions: run, score, measure, report, compare and gate in one call each.
 
-    import flames
+A function's options are a dataclass (`ReportOptions`), from which the command's flags are made.
+They are given as an instance, or each by its name:
 
-    done = flames.run("deepseek/deepseek-chat", "quick", out="runs/deepseek", resume=True)
-    [result] = flames.measure("runs/deepseek")
     flames.report("runs/deepseek", format="html", out="report.html")
     passed = flames.gate("runs/new", against="runs/old").passed
-
-A function's options are a dataclass (`ReportOptions`), from which the command's flags are made.
-They are given as an instance, or each by its name.
 """
 
 from __future__ import annotations
@@ -61,10 +57,7 @@ Options = TypeVar("Options")
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """What `run` did; `asked` says how asking went.
-
-    `unreached` counts the responses for which the scorer could not reach its endpoint.
-    """
+    """What `run` did; `unreached` counts responses whose scorer could not reach its endpoint."""
 
     run: RunDir
     asked: Asked
@@ -74,12 +67,7 @@ class RunOutcome:
     unreached: int
 
     def check(self) -> None:
-        """Raises what kept the run from being complete; resuming the run tries again.
-
-        Raises:
-            OutsideError: Asking stopped, responses ended in errors, or the scorer could not
-                reach its endpoint.
-        """
+        """Raises what kept the run from being complete, an `OutsideError`; resuming tries again."""
         if failure := self.asked.failure():
             raise failure
         check_reached(self.unreached, "the same command with --resume")
@@ -101,14 +89,12 @@ def run(
 ) -> RunOutcome:
     """Asks a model every prompt of a set, scores the responses, measures and reports.
 
+    Where asking stopped before its end, the outcome's `check()` raises why.
+
     Args:
         model, prompts, out, resume, settings, planned: As for `flames.ask`.
         scorer: As for `flames.load_scorer`.
         lang: Language of the report; the locale's by default.
-        watch: Shows progress.
-
-    Returns:
-        What was done, even where asking stopped before its end; `check()` raises why.
     """
     check_choice("--truncated", truncated, get_args(Truncated))
     plan = make_plan(model, prompts, **planned)
@@ -142,15 +128,11 @@ def score(
 ) -> Path | Iterator[Line]:
     """Scores a run into itself, or a file of responses into another one.
 
-    A scoring that was killed continues where it stopped.
+    A scoring that was killed continues where it stopped. Returns the file of verdicts; without
+    `out`, the lines themselves as they are scored.
 
     Args:
         target: A run directory, a file, `labels:silver`, or `-` for standard input.
-        watch: Shows progress.
-        **changes: Single options.
-
-    Returns:
-        The file of verdicts; without `out`, the lines themselves as they are scored.
     """
     options = _options(ScoreOptions, options, changes)
     watch = watch or (lambda total: nullcontext(lambda line: None))
@@ -216,13 +198,9 @@ def measure(what: Any, options: Any = None, /, **changes: Any) -> Any:
     """Measures rates, scores, intervals and coverage.
 
     Args:
-        what: A source, or files of verdicts and runs as `flames report` takes them.
-        options: Of a source its taxonomy; of files which verdicts are taken, and how they are
-            read.
-        **changes: Single options; of a source only `taxonomy` and `seed`.
-
-    Returns:
-        The result of a source; of files a list of results, one per model and scorer.
+        what: A source, which has one result; or files of verdicts and runs, which have one per
+            model and scorer.
+        options: Of a source its taxonomy; of files which verdicts are taken, and how.
     """
     if isinstance(what, Source):
         return measure_source(what, *([] if options is None else [options]), **changes)
@@ -234,12 +212,7 @@ def measure(what: Any, options: Any = None, /, **changes: Any) -> Any:
 def report(
     paths: PathLike | Sequence[PathLike], options: ReportOptions | None = None, **changes: Any
 ) -> Report:
-    """Reports rates, scores, intervals and coverage; (re)writes the report of a single run.
-
-    Args:
-        paths: As for `flames.load_sources`.
-        **changes: Single options.
-    """
+    """Reports rates, scores, intervals and coverage; (re)writes the report of a single run."""
     options, paths = _options(ReportOptions, options, changes), _listed(paths)
     sources, read = read_sources(paths, options, beside=options.human)
     taxonomy = read.taxonomy
@@ -267,12 +240,7 @@ def report(
 def compare(
     paths: PathLike | Sequence[PathLike], options: CompareOptions | None = None, **changes: Any
 ) -> ComparisonReport:
-    """Compares models on the same prompts: differences, intervals, tests, changed verdicts.
-
-    Args:
-        paths: As for `flames.load_sources`, the baseline first.
-        **changes: Single options.
-    """
+    """Compares models on the same prompts, the baseline first: differences, intervals, tests."""
     options = _options(CompareOptions, options, changes)
     sources, read = read_sources(_listed(paths), options)
     comparison = comparing.compare(sources, read.taxonomy, common=options.common, seed=options.seed)
@@ -283,12 +251,7 @@ def compare(
 
 
 def gate(path: PathLike, options: GateOptions | None = None, **changes: Any) -> GateOutcome:
-    """Checks verdicts against rules; writes JUnit XML and a summary if asked to.
-
-    Args:
-        path: A run or a file of verdicts.
-        **changes: Single options.
-    """
+    """Checks a run or file of verdicts against rules; writes JUnit XML and a summary if asked."""
     options = _options(GateOptions, options, changes)
     files = [path] if options.against is None else [path, options.against]
     taxonomy = taxonomy_of(files, options.taxonomy)

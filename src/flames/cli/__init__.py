@@ -1,6 +1,5 @@
 """The command line: each command takes options, calls one public function and prints the result.
 
-A command's module is imported when the command is used, so that `flames --help` stays instant.
 Even typer is imported where Ctrl-C is caught.
 """
 

@@ -1,8 +1,8 @@
 """Every command: its name, where it stands, and what it does in one sentence.
 
-A command's module is imported when the command is used or its help is asked for, so modules may
-import at their top whatever they need, and `flames --help` stays instant. The sentences stand in
-`reports/strings.json` under `help.`; the English one is the first of the function's docstring.
+A command's module is imported when the command or its help is asked for, so that `flames --help`
+stays instant. The sentences stand in `reports/strings.json` under `help.`; the English one is the
+first of the function's docstring.
 """
 
 from __future__ import annotations

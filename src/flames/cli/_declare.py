@@ -22,12 +22,8 @@ _COMMA = re.compile("[,，、]")
 def build_command(name: str, function: Callable[..., Any]) -> Any:
     """Builds the command that calls a function.
 
-    A parameter of an options class becomes one flag per field, and the function gets
-    an instance of the class. Two classes that declare the same flag share it. Other parameters
-    are declared as typer declares them. The function's docstring is the help.
-
-        def train(options: TrainOptions, show: ShowOptions) -> None:
-            "Train a scorer."
+    A parameter of an options class becomes one flag per field, and two classes that declare the
+    same flag share it. Other parameters are typer's. The function's docstring is the help.
     """
     info = CommandInfo(name=name, callback=expanded(function))
     command = get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode=None)

@@ -38,7 +38,7 @@ def run(
     """
     done = pipeline.run(
         **vars(asking),
-        options=talking(reach),
+        options=replace(reach, say=say),  # prints its licence, for example
         sampling=sampling,
         settings=settings,
         **vars(scoring),
@@ -67,7 +67,7 @@ def ask(
     If it is killed at any moment, --resume continues it and asks nothing twice.
     """
     planned = {n: v for n, v in vars(asking).items() if n not in ("out", "resume")}
-    plan = make_plan(**planned, options=talking(reach), sampling=sampling)
+    plan = make_plan(**planned, options=replace(reach, say=say), sampling=sampling)
     asked = collecting.collect(
         plan,
         asking.out,
@@ -94,11 +94,6 @@ def ask(
         typer.echo(for_terminal(str(asked.run.path)))
     if failure := asked.failure():
         raise failure
-
-
-def talking(reach: ModelOptions) -> ModelOptions:
-    """Lets a model print what people must know of it, like its licence."""
-    return replace(reach, say=say)
 
 
 @contextmanager

@@ -35,11 +35,7 @@ class AttackSet:
 
 @dataclass(frozen=True)
 class AttackCell:
-    """Attack success in per cent.
-
-    `estimate` is missing where only a figure was published (`value`), without counts, or where
-    dimensions are missing (`value` is None, too).
-    """
+    """Attack success in per cent; a figure published without counts has no `estimate`."""
 
     value: float | None
     estimate: Estimate | None = None
@@ -80,10 +76,7 @@ def attack_table(
 ) -> AttackTable:
     """Puts the paper's figures, a published table and measured results side by side.
 
-    Args:
-        measured: Results of any models on any prompt sets; another scorer or another prompt
-            set is another column. Two of a model in one column need names of their own.
-        release: The published table to include; None for none.
+    Each scorer and prompt set is a column; two results of a model in one need different names.
     """
     cells = {
         (_PAPER_MODEL, AttackSet(name, n, PAPER, "published")): AttackCell(value)

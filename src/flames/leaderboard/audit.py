@@ -1,8 +1,7 @@
 """Whether a table of rates and scores can be true at all.
 
-A rate over n prompts is a whole number of best scores, and with it a score fixes how many of
-the other scores there are. Most pairs of numbers that somebody might print are not the image
-of any counts. The overall rate has to be the unweighted mean of the dimensions'.
+A rate over n prompts is a whole number of best scores, and with it a score fixes the other
+counts. The overall rate has to be the unweighted mean of the dimensions'.
 """
 
 from __future__ import annotations
@@ -123,7 +122,7 @@ def audit(cells: Sequence[Cell], taxonomy: Taxonomy | None = None) -> Audit:
     """Tests every cell of a table.
 
     The printed precision is that of the column within a release: the decimals that at least a
-    fifth of its numbers show. One number with more (`46.9199999`) is judged by its own.
+    fifth of its numbers show. A number with more is judged by its own.
     """
     taxonomy = taxonomy or default_taxonomy()
     precisions = _precisions(cells)

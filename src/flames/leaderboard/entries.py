@@ -88,8 +88,6 @@ class LeaderboardEntry(_Part):
     """One model, asked one prompt set, judged by one scorer.
 
     `name` is what its row is called where that is not the model: one of several checkpoints, say.
-    `date` is when it was measured; `link` leads to the model or the run; `contact` is the person to
-    ask. `truncated` counts responses that were cut off.
     """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
@@ -175,12 +173,7 @@ def entry_of(
     link: str | None = None,
     contact: str | None = None,
 ) -> LeaderboardEntry:
-    """Builds an entry from verdicts.
-
-    Raises:
-        InputError: `date`, `name`, `link` or `contact` is not fit for an entry, or the verdicts
-            do not say what prompts they are on, which nothing could then be ranked with.
-    """
+    """Builds an entry from verdicts, which must say what prompts they are on."""
     if not source.joinable:
         message = "has neither `prompt_id` nor `prompt`: an entry must say what was asked"
         raise InputError(message, path=source.origin)
@@ -313,11 +306,7 @@ class EntryOptions:
     ]
     entries: Annotated[Path, Opt("Folder of the entry files.", metavar="DIR")] = Path("entries")
     name: Annotated[
-        str | None,
-        Opt(
-            "Name of the row, if its model has one already; the model's name by default.",
-            metavar="NAME",
-        ),
+        str | None, Opt("Name of the row; the model's name by default.", metavar="NAME")
     ] = None
     date: Annotated[
         str | None, Opt("Day of the measurement; the run's by default, else today.", metavar="DAY")

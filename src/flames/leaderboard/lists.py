@@ -43,8 +43,7 @@ class Ranks:
 class BoardList:
     """Models measured with the same prompts and scorer, or published together.
 
-    `lines` come best first; those without an overall value last. `overall` ranks those that
-    have one, `dimensions` everyone with a scored response in it.
+    `lines` come best first; those without an overall value, which `overall` leaves out, last.
     """
 
     slug: str
@@ -69,7 +68,7 @@ def board_lists(
     releases: Sequence[str] = RELEASES,
     resamples: int = RESAMPLES,
 ) -> list[BoardList]:
-    """Returns all lists: measured ones, the largest first, then published ones, newest first.
+    """Returns all lists: measured ones, largest first, then published ones, newest first.
 
     Published tables are of Flames' own dimensions and stand beside its taxonomy only.
     """

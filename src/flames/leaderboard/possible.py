@@ -21,13 +21,7 @@ def possible_counts(
 ) -> list[tuple[int, ...]]:
     """Lists the counts, best score first, that are printed as this rate and this score.
 
-    Args:
-        n: Prompts.
-        scale: Scores, best first.
-        rate: In per cent; None for any.
-        score: Out of 100; None for any.
-        rate_decimals, score_decimals: Printed decimals.
-        limit: Stop after so many.
+    `scale` comes best first; `rate` is in per cent and `score` out of 100, None for any.
     """
     every = (
         counts

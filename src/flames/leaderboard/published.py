@@ -1,8 +1,7 @@
 """The two published leaderboards as data, with the label counts behind their figures.
 
 Figures: the README of github.com/AIFlames/Flames, releases of 2023-11-08 and 2023-12-11. Every
-cell but one is the image of whole-number label counts, so the table can be given intervals and
-be tested like any other result.
+cell but one is the image of whole-number label counts.
 """
 
 from __future__ import annotations
@@ -33,9 +32,8 @@ FILE = "data/published_leaderboard.csv"
 class PublishedRow(NamedTuple):
     """One figure of a published table.
 
-    `dimension` is `Overall` for the macro mean, which has neither `n` nor score. `counts` are
-    the labels behind it, best score first. `exact` is False where no counts give both figures;
-    then they give the rate, all other labels being the worst.
+    The macro mean, `Overall`, has neither `n` nor score. `counts` come best score first; `exact`
+    is False where none give both figures: they give the rate, all other labels being the worst.
     """
 
     release: str

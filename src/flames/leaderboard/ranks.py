@@ -29,11 +29,10 @@ LEVEL = 0.05
 
 
 class Ranked(Frozen):
-    """One model's place.
+    """One model's place; equal values share the better `rank`.
 
-    `estimate` is the one of its result. `rank` counts from 1, best first, equal values sharing
-    the better one; `rank_low` and `rank_high` hold 95 % of the resampled ranks. Models that share
-    a letter of `groups` cannot be told apart at 5 % after Holm's correction.
+    `rank_low` and `rank_high` hold 95 % of the resampled ranks. Models that share a letter of
+    `groups` cannot be told apart at 5 % after Holm's correction.
     """
 
     model: str
@@ -64,13 +63,7 @@ def rank_models(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Ranking:
-    """Ranks models by one dimension, or by the unweighted mean of all.
-
-    Args:
-        results: Results by the name that each is to go by.
-        dimension: Rank by this one alone.
-        seed, resamples: Seed and size of the bootstrap.
-    """
+    """Ranks models in one dimension, or by the unweighted mean of all."""
     taxonomy = taxonomy or default_taxonomy()
     chosen = taxonomy.dimensions if dimension is None else (taxonomy.dimension(dimension),)
     estimates: list[Estimate] = []

@@ -23,8 +23,7 @@ _NAMES_OF_OVERALL = frozenset({"overall", "average", "mean", "总体", "平均",
 class Cell:
     """One row of a table: a model's rate in per cent and score on one dimension, as printed.
 
-    `dimension` is `OVERALL` for the mean over all dimensions; then `n` is None. `line` is where
-    the row stands.
+    `dimension` is `OVERALL` for the mean over all dimensions; then `n` is None.
     """
 
     release: str
@@ -46,11 +45,7 @@ def read_table(
 ) -> list[Cell]:
     """Reads a table with the columns of the published one (any format that Flames reads).
 
-    Args:
-        path: Columns `model`, `dimension`, `harmless_rate_pct` and `harmless_score`, `n`, and
-            optionally `release`.
-        sizes: Prompts per dimension, where a row gives no `n`.
-        mapping: Our column name → the file's.
+    `sizes` gives the prompts per dimension, where a row gives no `n`.
     """
     taxonomy = taxonomy or default_taxonomy()
     cells: list[Cell] = []

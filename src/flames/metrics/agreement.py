@@ -19,15 +19,11 @@ from flames.taxonomy import Taxonomy, default_taxonomy
 
 Array = NDArray[np.float64]
 
-_METHOD = "bootstrap by prompt"
-
 
 class RaterAgreement(Frozen):
-    """One rater beside the others.
+    """One rater beside the others, on the `n` units that somebody else rated too.
 
-    `n` counts the units that somebody else rated too; `percent` is the agreement with the
-    others there, `bias` the mean of this rater's score less the mean of the others', in points
-    of the scale: above 0 is milder.
+    `bias` is this rater's mean score less the others', in points of the scale: above 0 is milder.
     """
 
     rater: str
@@ -39,8 +35,7 @@ class RaterAgreement(Frozen):
 class PairAgreement(Frozen):
     """Two raters on the `n` units that both rated.
 
-    `confusion[i][j]` counts the units where `first` gave the group's category i and `second`
-    category j.
+    `confusion[i][j]` counts the units where `first` gave category i and `second` category j.
     """
 
     first: str
@@ -55,9 +50,8 @@ class PairAgreement(Frozen):
 class GroupAgreement(Frozen):
     """Agreement of all raters on one group of units.
 
-    `units` counts what anybody rated, `pairable` what at least two did. Percentages are in per
-    cent, alpha and kappa at most 1; None where a coefficient is not defined (nobody rated the
-    same unit, or everybody gave one category throughout).
+    `units` counts what anybody rated, `pairable` what at least two did. Coefficients are None
+    where they are not defined (no unit in common, or one category throughout).
     """
 
     units: int
@@ -83,11 +77,7 @@ class Agreement(Frozen):
 
 @dataclass(frozen=True)
 class Ratings:
-    """Units (prompt, model and sample) × raters.
-
-    `scores` has shape (units, raters), NaN where there is none; `categories` are what could be
-    given, best first.
-    """
+    """Scores of shape (units, raters), NaN where there is none; `categories` come best first."""
 
     units: tuple[Key, ...]
     raters: tuple[str, ...]
@@ -111,8 +101,7 @@ class Ratings:
 def ratings_of(verdicts: Iterable[Verdict], taxonomy: Taxonomy) -> dict[str, Ratings]:
     """Returns the scores of each dimension as a table; unscored verdicts are missing ratings.
 
-    Where one rater gave several verdicts on a unit, the last one counts. The tables are in the
-    taxonomy's order, all with the same raters.
+    The last of several verdicts by one rater on a unit counts. All tables have the same raters.
     """
     given: dict[str, dict[Key, dict[str, int]]] = {name: {} for name in taxonomy.names}
     raters: dict[str, int] = {}
@@ -143,12 +132,7 @@ def measure_agreement(
     seed: int = 0,
     resamples: int = 2_000,
 ) -> Agreement:
-    """Measures the agreement of all raters, over all units and per dimension.
-
-    Args:
-        verdicts: Of at least two raters (annotators, or else scorers) on the same responses.
-        seed, resamples: Seed and size of the bootstrap.
-    """
+    """Measures the agreement of all raters, overall and per dimension."""
     tables = ratings_of(verdicts, taxonomy or default_taxonomy())
     raters = next((table.raters for table in tables.values()), ())
     categories = {category for table in tables.values() for category in table.categories}
@@ -171,14 +155,11 @@ def _estimate(value: float, draws: Array, scale: float = 1.0) -> Estimate | None
     if np.isnan(value):
         return None
     low, high = percentile_interval(scale * draws[~np.isnan(draws)], scale * value)
-    return Estimate(value=scale * value, low=low, high=high, method=_METHOD)
+    return Estimate(value=scale * value, low=low, high=high, method="bootstrap by prompt")
 
 
 def _pseudo_pairs(k: int) -> tuple[Array, Array]:
-    """Pairs of ratings that keep the bootstrap from having no width: agreeing, and opposite.
-
-    Tables have shape (pairs, K, K), weights (pairs,).
-    """
+    # Agreeing and opposite ratings keep the bootstrap from having no width.
     rows = np.zeros((k + 2, k, k))
     rows[np.arange(k), np.arange(k), np.arange(k)] = 1
     rows[k, 0, -1] = rows[k + 1, -1, 0] = 1

@@ -74,18 +74,10 @@ def cohen_kappa(
     weights: Weights = None,
     categories: Sequence[float] | None = None,
 ) -> float | None:
-    """Computes Cohen's kappa of two raters over the units that both rated.
+    """Computes Cohen's kappa of two raters over the units that both rated; None if undefined.
 
-    Ratings have shape (units,), NaN where missing.
-
-    Args:
-        weights: `linear` or `quadratic` count how far apart two ratings are, in steps between
-            the categories.
-        categories: All that could have been given, which the weights' steps are counted on;
-            by default those that were.
-
-    Returns:
-        None where kappa is not defined: no common unit, or one category throughout.
+    Ratings have shape (units,), NaN where missing. `weights` count how far apart two ratings
+    are, in steps between `categories`: all that could be given, by default those that were.
     """
     stacked = np.array([first, second], dtype=float)
     stacked = stacked[:, ~np.isnan(stacked).any(0)]

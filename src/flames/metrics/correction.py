@@ -33,9 +33,8 @@ METHOD = f"prediction-powered {_HUMAN}"
 class Corrected(Frozen):
     """One value three times: by the scorer alone, by people alone, and corrected.
 
-    `tuning` is λ, how far the scorer was trusted. `more_labels` is how many more labels, drawn
-    like the present ones, would bring the corrected interval to the wanted width; None where
-    none was wanted, or where labelling everything would not do (`reachable` is False).
+    `tuning` is λ, how far the scorer was trusted. `more_labels` would bring the corrected
+    interval to the wanted width; `reachable` is False where labelling everything would not do.
     """
 
     scorer: Estimate | None = None
@@ -47,10 +46,7 @@ class Corrected(Frozen):
 
 
 class CorrectedGroup(Frozen):
-    """One dimension: `scored` responses by the scorer, `labelled` of them by people, too.
-
-    `agreement` is the share of labelled responses, in per cent, on which both say the same.
-    """
+    """One dimension; `agreement` is the per cent of labelled responses where both say the same."""
 
     scored: int
     labelled: int
@@ -60,10 +56,9 @@ class CorrectedGroup(Frozen):
 
 
 class Correction(Frozen):
-    """Scorer alone, people alone and prediction-powered, overall and per dimension.
+    """All three values overall and per dimension.
 
-    Overall, `human` and `corrected` are None where a dimension has fewer than two labelled
-    responses.
+    Overall, `human` and `corrected` are None if a dimension has fewer than two labelled responses.
     """
 
     model: str
@@ -123,17 +118,10 @@ def correct(
     several people's on one response are averaged.
 
     Args:
-        source: The scorer's verdicts on everything.
         labels: Human labels on a random part; each with `inclusion_probability`, the
             probability in (0, 1] with which its response was chosen to be labelled.
         random_sample: The labels are a simple random sample; no probabilities are needed.
-        target_width: Also estimate how many more labels would make the corrected intervals
-            this wide, in points.
-        seed, resamples: Seed and size of the bootstrap.
-
-    Raises:
-        InputError: A label has no probability or an impossible one, or is of another dimension
-            than its response.
+        target_width: Width of the corrected intervals, in points, to estimate more labels for.
     """
     taxonomy = taxonomy or default_taxonomy()
     given, use = usable_labels(
@@ -195,7 +183,7 @@ def _stratum(
 
 
 def _part(stratum: _Stratum, resamples: int, rng: np.random.Generator) -> list[_Part]:
-    """Estimates and draws of one dimension; nothing from fewer than two labels.
+    """Returns nothing from fewer than two labels.
 
     Draws are stretched about the estimate by Student's t over the normal quantile, and for the
     bias of a variance from so few labels.
@@ -327,7 +315,7 @@ def powered_mean(human: Array, scorer: Array, everything: Array, weights: Array)
     Args:
         human: Values from people, shape (labelled,).
         scorer: The scorer's values of the same responses, shape (labelled,).
-        everything: Its values of all responses, labelled ones included, shape (N,).
+        everything: Its values of all responses, shape (N,).
         weights: Inverse inclusion probabilities, up to a factor, shape (labelled,).
     """
     share = weights / weights.sum()
@@ -351,11 +339,7 @@ def powered_mean(human: Array, scorer: Array, everything: Array, weights: Array)
 
 
 def times_for_width(fits: Sequence[Powered], now: float, wanted: float) -> float | None:
-    """Returns how many times as many labels bring an interval from one width to another.
-
-    The width follows the root of the variance of the mean over `fits`. None means that labelling
-    everything would not do.
-    """
+    """Returns how many times as many labels would give the wanted width; None if all would not."""
     start = sum(fit.variance() for fit in fits)
 
     def width(times: float) -> float:

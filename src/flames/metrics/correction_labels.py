@@ -27,12 +27,10 @@ class Correctable(Measurable, Protocol):
 
 
 class LabelUse(Frozen):
-    """Which labels were used.
+    """How many responses have labels that were used, and which labels were not.
 
-    `used` counts responses. Not used are labels on responses that this source does not have, or
-    has with another text (`other`), without a score (`unscored`), and on responses that the
-    scorer could not score (`unjudged`). `random_sample` says that the labels were declared a
-    simple random sample.
+    Not used are labels on responses that the source lacks or has with another text (`other`),
+    without a score (`unscored`), and on responses without a verdict's score (`unjudged`).
     """
 
     raters: tuple[str, ...]
@@ -88,12 +86,7 @@ def usable_labels(
     random_sample: bool,
     target_width: float | None,
 ) -> tuple[dict[Key, Label], LabelUse]:
-    """Returns the labels on scored responses, several on one response together.
-
-    Raises:
-        InputError: A label has no usable probability, or another one or another dimension than
-            what it belongs to.
-    """
+    """Returns the labels on scored responses, several on one response together."""
     judged = {verdict.key: verdict for verdict in source.verdicts}
     given: dict[Key, Label] = {}
     raters: dict[str, None] = {}

@@ -26,12 +26,7 @@ Array = NDArray[np.float64]
 def wilson(successes: float, n: float) -> tuple[float, float]:
     """Computes Wilson's 95 % score interval of a share (Wilson 1927; Newcombe 1998, method 3).
 
-    Args:
-        successes: How many of `n` succeeded; any real number in [0, n].
-        n: Independent observations, possibly an effective number of them.
-
-    Returns:
-        Lower and upper limit, shares in [0, 1]; never equal.
+    `n` may be an effective number of observations. The limits are shares, and never equal.
     """
     if not n > 0 or not 0 <= successes <= n:
         raise ValueError("successes must lie in [0, n], and n above 0")
@@ -50,11 +45,10 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
 def effective_size(successes: Array, sizes: Array) -> float:
     """Returns how many independent observations clustered ones are worth, for a share.
 
-    Several responses to one prompt resemble each other. The observations are divided by the
-    design effect, the variance of the share that the clusters show (the linearised ratio
-    estimator) over that of independent observations. The result lies between Kish's size for
-    clusters without any variation inside, and the number of observations; the former also
-    where all observations are equal and the data cannot tell.
+    The observations are divided by the design effect, the variance of the share that the
+    clusters show (the linearised ratio estimator) over that of independent observations. The
+    result lies between Kish's size, which also stands where all observations are equal, and
+    the number of observations.
 
     `successes` and `sizes` (positive) are per cluster, shape (clusters,).
     """
@@ -90,16 +84,12 @@ def draw_totals(
     rng: np.random.Generator,
     weights: Array | float = PRIOR,
 ) -> Array:
-    """Draws weighted column totals of one stratum, resampled by prompt.
+    """Draws weighted column totals of one stratum by prompt, shape (resamples, columns).
 
     Args:
-        outcomes: One row per prompt, shape (prompts, columns); several responses to a prompt are
-            summed up in its row.
-        ends: The pseudo-prompts, shape (ends, columns), in the same units.
+        outcomes: One row per prompt, shape (prompts, columns), summed over its responses.
+        ends: The pseudo-prompts, shape (ends, columns).
         weights: Weights of the pseudo-prompts, one for all or shape (ends,).
-
-    Returns:
-        Totals, shape (resamples, columns). Divide one column by another for a share or a mean.
     """
     patterns, times = np.unique(outcomes, axis=0, return_counts=True)
     return draw_counted(patterns, times, ends, resamples, rng, weights)

@@ -17,10 +17,9 @@ from flames.metrics.intervals import draw_totals
 Array = NDArray[np.float64]
 
 PRIOR = 1 / 2
-"""Weight of the pseudo-prompts that differ all the way, one either way.
+"""Weight of the two pseudo-prompts that differ all the way, one either way.
 
-They pull to both sides alike, so that they may be heavier than those of a single model; where
-few pairs differ the intervals need it.
+Where few pairs differ, the intervals need heavier ones than those of a single model.
 """
 
 POWER = 0.8
@@ -41,13 +40,9 @@ def mcnemar_exact(better: int, worse: int) -> float:
 def sign_flip_test(differences: Sequence[Array], resamples: int, rng: np.random.Generator) -> float:
     """Tests the mean over strata of mean paired differences by permutation; two-sided.
 
-    Under the hypothesis that the two models are exchangeable, every pair might as well have
-    been the other way round. The observed assignment counts as one of the drawn ones, so that
-    the size does not exceed the nominal level (Phipson & Smyth 2010).
-
-    Args:
-        differences: One array per stratum, one difference per prompt.
-        resamples: How many assignments are drawn.
+    `differences` hold one array per stratum, one difference per prompt. The observed assignment
+    counts as one of the drawn ones, so that the size does not exceed the nominal level (Phipson
+    & Smyth 2010).
     """
     observed = 0.0
     drawn = np.zeros(resamples)
@@ -76,13 +71,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def detectable(differences: Sequence[Array], widest: Sequence[float], alpha: float = 0.05) -> float:
     """Returns the least mean difference over strata that is detected with 80 % power.
 
-    It supposes as much variation of the pairs as there is, and never none; at most it is all
-    that the scale allows.
+    It supposes the variation of the pairs that there is, and never none.
 
     Args:
         differences: One array per stratum, one difference per prompt.
         widest: The largest difference that the scale of each stratum allows.
-        alpha: Level of the two-sided test.
     """
     from scipy.special import ndtri  # only here: it is slow to import
 

@@ -130,10 +130,9 @@ def measure(
 ) -> Result:
     """Measures one model under one scorer.
 
-    Harmless rates carry Wilson's interval, scores and overall values a bootstrap stratified by
-    dimension. Responses to one prompt are resampled together. Overall values are the unweighted
-    mean of all dimensions of the taxonomy; where one of them has no scored response they are
-    None and the result is `partial`.
+    Harmless rates carry Wilson's interval, scores and overall values a bootstrap by prompt,
+    stratified by dimension. Overall values are the unweighted mean of all dimensions; where one
+    has no scored response they are None and the result is `partial`.
     """
     taxonomy = taxonomy or default_taxonomy()
     by_dimension: dict[str, list[Verdict]] = {name: [] for name in taxonomy.names}
@@ -243,9 +242,8 @@ class Tally:
     """The verdicts of one group, added up by prompt.
 
     `outcomes` has one row per prompt that has a score, and three columns: harmless responses, sum
-    of scores (each as a share of the best), scored responses. `ends` are the outcomes of a
-    prompt at the worst and at the best end of the scale. `binary` says that the scale has two
-    levels, so that the score is the rate in other units; `worst` is its lower end.
+    of scores (each as a share of the best), scored responses. With a `binary` scale the score is
+    the rate in other units; `worst` is the scale's lower end as a share of the best.
     """
 
     n: int

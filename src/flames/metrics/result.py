@@ -34,8 +34,7 @@ def _sentences() -> dict[str, Text]:
 class Note:
     """Something that a reader of numbers must know: `Note("outside_set", n=3, name="open")`.
 
-    `code` and parameters choose and fill a sentence in `strings.json` (`note.outside_set`), which
-    is there in Chinese and English. `Note.text("…")` holds a sentence of its own.
+    `code` names a sentence in `strings.json` (`note.outside_set`) that the parameters fill.
     """
 
     code: str
@@ -134,9 +133,8 @@ class Bounds(Frozen):
 class Coverage(Frozen):
     """How much of what was to be measured was measured.
 
-    `prompts` counts what was to be asked (times the samples), `answered` the responses that
-    hold text, `scored` those with a score, `truncated` those among the answered that were cut
-    off; `unscored` counts the rest of `prompts` by reason.
+    `prompts` counts expected responses, `answered` those with text (`truncated` if cut off),
+    `scored` those with a score, `unscored` the rest of `prompts` by reason.
     """
 
     prompts: int
@@ -147,10 +145,9 @@ class Coverage(Frozen):
 
 
 class Group(Frozen):
-    """One dimension, subcomponent or technique.
+    """One dimension, subcomponent or technique; estimates are None without a scored response.
 
-    `n` counts what was to be measured, `scored` what was; `counts` the scores, best first,
-    under their number as text. Without a scored response the estimates are None.
+    `n` counts expected responses; `counts` the scores, best first, under their number as text.
     """
 
     n: int
@@ -200,10 +197,7 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 class Result(Frozen):
-    """Everything measured on one model with one scorer.
-
-    `name` is what the model is called beside another of the same name.
-    """
+    """Everything measured on one model with one scorer; `name` tells namesakes apart."""
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
     model: str
@@ -230,8 +224,7 @@ class Result(Frozen):
     def rows(self) -> Iterator[dict[str, Any]]:
         """Yields one row for the overall values and one per dimension, subcomponent and technique.
 
-        Cells are by column (`ROW_COLUMNS`); `counts` and `unscored` read `3: 113; 2: 88; 1: 48`
-        and `blocked: 2; error: 1`.
+        Cells are by column (`ROW_COLUMNS`); `counts` and `unscored` read `3: 113; 2: 88; 1: 48`.
         """
         head = {
             "model": self.shown_name,
@@ -311,9 +304,7 @@ def to_frame(
 ) -> DataFrame:
     """Returns verdicts, responses, prompts or results as a DataFrame.
 
-    Args:
-        items: One row each; a result gives a row per dimension, subcomponent and technique.
-        columns: Which columns, in that order; by default all there are.
+    A result gives a row per dimension, subcomponent and technique; `columns` are all by default.
     """
     try:
         import pandas as pd
