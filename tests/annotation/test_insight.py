@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from typing import Any
 
 import pytest
@@ -14,10 +16,11 @@ from flames.annotation import (
     project_agreement,
     project_status,
 )
-from flames.annotation.insight import disagreements
+from flames.annotation.insight import Insight, disagreements, insight
 from flames.annotation.ledger import read_items, read_ledger
 from flames.annotation.options import AgreementOptions
 from flames.annotation.tasks import Task
+from flames.annotation.web import lead
 from flames.annotation.web.lead import Watch
 from flames.metrics.agreement import measure_agreement
 from flames.storage.record_files import ReadOptions, read_verdicts
@@ -84,7 +87,10 @@ def test_disagreements_come_widest_first(project: Project) -> None:
     assert {ledger.people[answer.person].name for answer in found[0].answers} == {"Ann", "Bob"}
 
 
-def test_the_dashboard_follows_the_events(project: Project) -> None:
+def test_the_dashboard_follows_the_events(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lead, "_PATIENCE_SECONDS", math.inf)
     watch = Watch(project)
     ledger, items, disputed = watch.ledger()
     first = watch.insight(ledger, items)
@@ -99,3 +105,30 @@ def test_the_dashboard_follows_the_events(project: Project) -> None:
     with project.database.read() as connection:
         assert again == read_ledger(project, connection)
     assert watch.insight(again, items).seq == again.head.seq
+
+
+def test_a_slow_computation_keeps_nobody_waiting(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lead, "_PATIENCE_SECONDS", 0.0)  # the first one was too slow already
+    go, done = threading.Event(), threading.Event()
+    watch = Watch(project)
+    first = watch.insight(*watch.ledger()[:2])
+    with project.database.write() as connection:
+        people.add_person(connection, project, "Dan", "annotator")
+    ledger, items, _ = watch.ledger()
+
+    def slow(*args: Any, **options: Any) -> Insight:
+        assert go.wait(60)
+        try:
+            return insight(*args, **options)
+        finally:
+            done.set()
+
+    monkeypatch.setattr(lead, "insight", slow)
+    assert watch.insight(ledger, items) is first
+    assert watch.insight(ledger, items) is first
+    go.set()
+    assert done.wait(60)
+    with watch._computing:  # held until the result is there
+        assert watch.insight(ledger, items).seq == ledger.head.seq
