@@ -12,14 +12,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from flames.annotation.database import (
-    adjudications,
-    assignments,
-    events,
-    items,
-    people,
-    settings,
-)
+from flames.annotation.database import adjudications, assignments, events, items, people, settings
 from flames.annotation.events import NewEvent, append_events, seconds_between
 from flames.annotation.options import DecisionOptions
 from flames.annotation.people import get_person, lock_person
@@ -82,21 +75,12 @@ def disputed() -> sa.Select[Any]:
         .group_by(assignments.c.item)
         .subquery()
     )
-    can_label = (
-        sa.select(assignments.c.item)
-        .join(people, people.c.id == assignments.c.person)
-        .where(
-            assignments.c.item == items.c.id,
-            assignments.c.state == "waiting",
-            people.c.active == 1,
-        )
-        .exists()
-    )
-    settled = (
-        sa.select(adjudications.c.item)
-        .where(adjudications.c.item == items.c.id, adjudications.c.state == "settled")
-        .exists()
-    )
+    queued = sa.select(assignments.c.item).join(people, people.c.id == assignments.c.person)
+    can_label = queued.where(
+        assignments.c.item == items.c.id, assignments.c.state == "waiting", people.c.active == 1
+    ).exists()
+    decided = sa.select(adjudications.c.item).where(adjudications.c.state == "settled")
+    settled = decided.where(adjudications.c.item == items.c.id).exists()
     differ = sa.or_(stats.c.scores > 1, stats.c.flags > 0)
     complete = sa.and_(stats.c.answers >= items.c.quota, differ)
     stuck = sa.and_(stats.c.answers < items.c.quota, ~can_label)
@@ -208,44 +192,31 @@ def _settle(
         raise UsageError("a decision needs a reason")
     now = project.now()
     data = {"score": score, "reason": reason, "seconds": seconds_between(row.since, now)}
-    event = NewEvent("adjudicated", row.person, row.item, data)
-    seq = append_events(connection, [event], now)
+    seq = append_events(connection, [NewEvent("adjudicated", row.person, row.item, data)], now)
     _change(
         connection, row.item, state="settled", score=score, reason=reason, seq=seq, expires=None
     )
 
 
 def _change(connection: sa.Connection, item: int, **values: Any) -> None:
-    connection.execute(
-        sa.update(adjudications).where(adjudications.c.item == item).values(**values)
-    )
+    query = sa.update(adjudications).where(adjudications.c.item == item)
+    connection.execute(query.values(**values))
 
 
 def _next_item(connection: sa.Connection, person: int) -> int | None:
     """The next disputed item that nobody holds, going round from the person's last one."""
-    last = connection.execute(
-        sa.select(events.c.item)
-        .where(events.c.person == person, events.c.kind.startswith("adjudicat"))
-        .order_by(events.c.seq.desc())
-        .limit(1)
-    ).scalar_one_or_none()
-    query = (
-        disputed()
-        .where(items.c.id.not_in(sa.select(adjudications.c.item)))
-        .order_by(sa.case((items.c.id <= (last or 0), 1), else_=0), items.c.id)
-        .limit(1)
-    )
+    mine = (events.c.person == person, events.c.kind.startswith("adjudicat"))
+    latest = sa.select(events.c.item).where(*mine).order_by(events.c.seq.desc()).limit(1)
+    passed = items.c.id <= (connection.execute(latest).scalar_one_or_none() or 0)
+    free = disputed().where(items.c.id.not_in(sa.select(adjudications.c.item)))
+    query = free.order_by(sa.case((passed, 1), else_=0), items.c.id).limit(1)
     return connection.execute(query).scalar_one_or_none()
 
 
 def _one_at_a_time(connection: sa.Connection, project: Project, now: str) -> None:
-    """Lets adjudicators take items one after the other, and returns expired leases.
-
-    What the transaction reads after this lock is current.
-    """
-    connection.execute(
-        sa.select(settings.c.name).where(settings.c.name == "project").with_for_update()
-    )
+    """Locks out other adjudicators, so that later reads are current; returns expired leases."""
+    lock = sa.select(settings.c.name).where(settings.c.name == "project")
+    connection.execute(lock.with_for_update())
     expired = _query(adjudications.c.state == "leased", adjudications.c.expires <= now)
     rows = connection.execute(expired.order_by(adjudications.c.item)).all()
     _return(connection, project, rows, "expired")
@@ -290,10 +261,8 @@ def _owned(connection: sa.Connection, person: int, ticket: str) -> sa.Row[Any]:
 def _opinions(connection: sa.Connection, item: int) -> tuple[Opinion, ...]:
     """The answers to an item, in an order that does not reveal who gave them."""
     answered = assignments.c.state.in_(STATES.values())
-    rows = connection.execute(
-        sa.select(assignments).where(assignments.c.item == item, answered)
-    ).all()
-    rows = sorted(rows, key=lambda row: hashlib.blake2b(f"{item} {row.person}".encode()).digest())
+    found = connection.execute(sa.select(assignments).where(assignments.c.item == item, answered))
+    rows = sorted(found, key=lambda row: hashlib.blake2b(f"{item} {row.person}".encode()).digest())
     return tuple(
         Opinion(chr(ord("A") + n % 26), row.state, row.score, row.rationale or "")
         for n, row in enumerate(rows)

@@ -27,11 +27,7 @@ _TINY = 1e-10  # keeps the probability of a class that nobody ever saw above zer
 
 
 class AggregatedLabel(NamedTuple):
-    """The aggregated label of an item: a score, or the reason why there is none.
-
-    `probabilities` are shares of the votes, or posteriors; `adjudicator` is the person who
-    decided.
-    """
+    """A score, or the reason why there is none; probabilities are vote shares or posteriors."""
 
     score: int | None
     unscored: str | None
@@ -55,10 +51,8 @@ def aggregate(
 ) -> dict[int, AggregatedLabel]:
     """Returns one label for every item of the sample, by item.
 
-    `adjudicated` takes decisions, and unanimous labels where there are as many as there should
-    be; everything else is unscored with its reason. `majority` takes the most frequent answer (a
-    flag is an answer too); a tie is unscored. `dawid-skene` weighs annotators by how they err,
-    fitted over all dimensions that share a scale.
+    `adjudicated` takes decisions and complete unanimous labels; `majority` the most frequent answer
+    (a flag is one; a tie is unscored). `dawid-skene` is fitted over all dimensions with one scale.
     """
     answers = answers_by_item(ledger)
     work = {number: item for number, item in items.items() if item.kind == "work"}
@@ -153,10 +147,7 @@ def _fitted(labels: list[GivenLabel], scale: tuple[int, ...]) -> dict[int, Aggre
 
 @dataclass(frozen=True)
 class DawidSkene:
-    """A fitted model, with the probabilities of classes and labels.
-
-    Shapes: posteriors items × classes; confusion annotators × true classes × labels.
-    """
+    """A fitted model: posteriors items × classes; confusion annotators × true classes × labels."""
 
     posteriors: Floats
     priors: Floats
@@ -183,13 +174,8 @@ def dawid_skene(
 ) -> DawidSkene:
     """Fits the model by expectation-maximisation, starting from the shares of the votes.
 
-    Args:
-        items: Item of each label, numbered from 0 without gaps; shape (labels,).
-        annotators: Annotator of each label, numbered from 0 without gaps; shape (labels,).
-        labels: The labels, 0 … classes − 1; shape (labels,).
-        classes: Number of classes.
-        iterations: Maximum number of iterations.
-        tolerance: Stops when the mean evidence lower bound per label grows by less.
+    Shapes are (labels,), all numbered from 0 without gaps. It stops when the mean evidence lower
+    bound per label grows by less than `tolerance`.
     """
     given = _Labels(*(np.asarray(each, dtype=np.intp) for each in (items, annotators, labels)))
     if not given.item.size or not given.item.shape == given.annotator.shape == given.label.shape:

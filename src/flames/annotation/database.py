@@ -1,15 +1,12 @@
 """The tables, and the database that holds them: SQLite in a file, or PostgreSQL by URL.
 
-`events` is the source of truth; every other table that changes is derived from it. `items` never
-change after `init`. `assignments`, `adjudications`, `items.taken` and `people` are written in the
-same transaction as their events; `verify` derives them again and compares. `sessions` and
-`failures` serve signing in and need no backup. Times are text in UTC with microseconds
-(`2026-11-22T02:45:21.000000Z`): the same on every database, and sorted by time when sorted as
-text.
+`events` is the source of truth. `assignments`, `adjudications`, `items.taken` and `people` are
+written in the same transaction as their events; `verify` derives them again and compares. Items
+never change otherwise; `sessions` and `failures` serve signing in and need no backup. Times are
+text in UTC with microseconds (`2026-11-22T02:45:21.000000Z`), which sorts by time.
 
-SQLite runs in WAL mode with `synchronous=FULL`: a commit is on the disk before it is
-acknowledged, so neither a killed process nor a power cut loses one (as far as the disk keeps its
-promises). Writers of one process queue on a lock of ours, which is fair and does not poll.
+SQLite runs in WAL mode with `synchronous=FULL`: neither a killed process nor a power cut loses an
+acknowledged commit. Writers of one process queue on a lock of ours, which is fair.
 """
 
 from __future__ import annotations
@@ -124,8 +121,7 @@ assignments = sa.Table(
     sa.Column("rationale", sa.Text),
     sa.Column("seq", sa.Integer),
     sa.CheckConstraint(
-        "state IN ('waiting', 'leased', 'offline', 'labelled', 'skipped', 'flagged')",
-        name="state",
+        "state IN ('waiting', 'leased', 'offline', 'labelled', 'skipped', 'flagged')", name="state"
     ),
     sa.Index(None, "person", "state", "kind", "position"),
     sa.Index(None, "item", "state"),
@@ -171,11 +167,7 @@ _MIGRATION_LOCK = 0x666C616D6573  # "flames": one migration at a time on a Postg
 
 
 class Database:
-    """Transactions on one database.
-
-    Args:
-        url: `sqlite:///PATH` or `postgresql://…` (through psycopg 3).
-    """
+    """Transactions on one database: `sqlite:///PATH` or `postgresql://…` (through psycopg 3)."""
 
     def __init__(self, url: str | URL) -> None:
         self.url = parse_url(url)
@@ -239,12 +231,7 @@ class Database:
             raise
 
     def migrate(self) -> None:
-        """Creates the tables, or upgrades those of an older version.
-
-        Raises:
-            UsageError: A newer version made the database.
-            OutsideError: The database cannot be reached.
-        """
+        """Creates the tables, or upgrades those of an older version."""
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         config.set_main_option("path_separator", "os")

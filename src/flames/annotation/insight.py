@@ -21,15 +21,11 @@ from flames.metrics.result import Estimate
 from flames.records import Frozen, Verdict
 from flames.taxonomy import Taxonomy
 
-_PAUSE_SECONDS = 600.0
-"""A longer answer included a break; it does not count for speed."""
+_PAUSE_SECONDS = 600.0  # a longer answer included a break; it does not count for speed
 
 
 class KnownAnswers(Frozen):
-    """Scores given to items with known answers: how many, and how many of them right.
-
-    `accuracy` is in per cent; flags and skips are not counted.
-    """
+    """Scores given to items with known answers, without flags and skips; accuracy in per cent."""
 
     n: int
     right: int
@@ -37,11 +33,7 @@ class KnownAnswers(Frozen):
 
 
 class PersonStatus(Frozen):
-    """How a person is doing.
-
-    `median_seconds` is of answers given in the browser within ten minutes, `changes` how often a
-    label was replaced, `last` the time of the last answer.
-    """
+    """How a person is doing; `median_seconds` is of answers in the browser within ten minutes."""
 
     name: str
     role: str
@@ -59,11 +51,10 @@ class PersonStatus(Frozen):
 
 
 class Status(Frozen):
-    """The progress of a project.
+    """The progress of a project up to the event `seq`.
 
-    `places` is the number of labels wanted, `filled` those given (flags included). Items are
-    `unanimous`, `adjudicated`, `disputed` (they need an adjudicator), or still `open`.
-    `seq`, `at` and `hash` are those of the last event.
+    `places` is the number of labels wanted, `filled` those given (flags included); `disputed` items
+    need an adjudicator.
     """
 
     name: str

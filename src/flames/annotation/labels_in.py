@@ -47,11 +47,7 @@ _TABLES = {".csv", ".tsv", ".xlsx", ".xlsm", ".xls", ".ods"}
 
 
 class Imported(Frozen):
-    """The result of importing a file.
-
-    `open` counts blank rows, `beyond_quota` items that now have more labels than wanted (all are
-    kept); `added_people` cannot sign in.
-    """
+    """The result of importing a file: `open` rows were blank, `added_people` cannot sign in."""
 
     file: str
     kind: str
@@ -134,17 +130,9 @@ def import_labels(
     annotator: str | None = None,
     options: ReadOptions | None = None,
 ) -> Imported:
-    """Imports a file of labels, whose kind is recognised by its content.
+    """Imports a sheet, a JSON export of Label Studio, or verdicts, recognised by their content.
 
-    Args:
-        path: A sheet of `annotate sheet` (CSV or XLSX), a JSON export of Label Studio, or verdicts
-            in any format that Flames reads.
-        annotator: The annotator of labels that name none.
-
-
-    Raises:
-        InputError: A row cannot be used; nothing is imported.
-        UsageError: The labels belong to somebody who is not an annotator, or are aggregated.
+    `annotator` is that of labels which name none. If one row cannot be used, none is imported.
     """
     name, path = os.fspath(path), Path(path)
     options = options or ReadOptions()

@@ -18,11 +18,7 @@ AGGREGATED = tuple(f"human:{method}" for method in ("adjudicated", "majority", "
 
 
 class Export(NamedTuple):
-    """A file of labels.
-
-    `seq`, `at` and `hash` are those of the last event it includes: `until=seq` reproduces the
-    same bytes at any later time.
-    """
+    """A file of labels up to the event `seq`: `until=seq` later reproduces the same bytes."""
 
     text: str
     rows: int
@@ -39,16 +35,9 @@ class Export(NamedTuple):
 
 
 def export(
-    project: Project,
-    what: Labels = "all",
-    form: Format = "jsonl",
-    until: str | int | None = None,
+    project: Project, what: Labels = "all", form: Format = "jsonl", until: str | int | None = None
 ) -> Export:
-    """Exports every label, or one per item, up to a time.
-
-    `label-studio` contains every label of every item, whatever `what` is. `until` is an event
-    number or a time; everything so far if None.
-    """
+    """Exports labels up to an event's number or a time; `label-studio` ignores `what`."""
     with project.database.read() as connection:
         ledger = read_ledger(project, connection, until)
         items = read_items(connection)

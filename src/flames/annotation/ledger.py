@@ -1,8 +1,4 @@
-"""The state of a project, derived from its events alone.
-
-Exports, the dashboard and `verify` read a ledger, never the tables of assignments: an export up to
-a time replays the events up to it.
-"""
+"""The state of a project, derived from its events alone: what exports and leads' pages read."""
 
 from __future__ import annotations
 

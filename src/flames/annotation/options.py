@@ -44,8 +44,7 @@ class ProjectPlan(_Checked):
     sources: Annotated[
         tuple[str | Path, ...],
         Opt(
-            "Responses to label: a run, a file, or labels:silver (bundled, simulated); may be "
-            "repeated.",
+            "Responses: a run, a file, or labels:silver (bundled, simulated); may be repeated.",
             flag="--from",
             metavar="RUN|FILE",
         ),
@@ -73,29 +72,20 @@ class ProjectPlan(_Checked):
     training: Annotated[
         tuple[str | Path, ...] | None,
         Opt(
-            "Items with known answers for the training round, instead of the bundled ones; none "
-            "for no training. May be repeated.",
+            "Training items with known answers, not the bundled ones, or none; may be repeated.",
             metavar="FILE",
         ),
     ] = None
     controls: Annotated[
         tuple[str | Path, ...],
-        Opt(
-            "Items with known answers that are mixed into every queue; may be repeated.",
-            metavar="FILE",
-        ),
+        Opt("Items with known answers, mixed into every queue; may be repeated.", metavar="FILE"),
     ] = ()
     control_rate: Annotated[
         float, Opt("Share of control items in a queue.", metavar="SHARE", min=0, max=0.5)
     ] = 0.1
     lease_minutes: Annotated[
         float,
-        Opt(
-            "Minutes after which an unanswered item goes to somebody else.",
-            metavar="N",
-            min=0.01,
-            max=30 * 24 * 60,
-        ),
+        Opt("Minutes until others get an unanswered item.", metavar="N", min=0.01, max=43_200),
     ] = 30
     database: Annotated[
         str | None,
@@ -105,9 +95,7 @@ class ProjectPlan(_Checked):
             metavar="URL",
         ),
     ] = None
-    name: Annotated[
-        str | None, Opt("Name of the project; by default the name of its folder.", metavar="NAME")
-    ] = None
+    name: Annotated[str | None, Opt("Name; that of the folder by default.", metavar="NAME")] = None
     public_url: Annotated[
         str | None,
         Opt("Public address of the server, used in personal links.", flag="--url", metavar="URL"),
@@ -150,11 +138,7 @@ class LinkOptions(_Checked):
 
     url: Annotated[
         str | None,
-        Opt(
-            "Public address of the server, used in the link; by default the one given to init, "
-            f"else {DEFAULT_URL}.",
-            metavar="URL",
-        ),
+        Opt(f"Public address of the server; by default init's, else {DEFAULT_URL}.", metavar="URL"),
     ] = None
 
 
@@ -170,23 +154,15 @@ class ServeOptions(_Checked):
     """Where the labelling pages are served."""
 
     host: Annotated[str, Opt("Address to listen on.", metavar="ADDRESS")] = "127.0.0.1"
-    port: Annotated[
-        int, Opt("Port to listen on; 0 picks a free one.", metavar="N", min=0, max=65535)
-    ] = 8400
+    port: Annotated[int, Opt("Port; 0 picks a free one.", metavar="N", min=0, max=65535)] = 8400
     public_url: Annotated[
         str | None,
-        Opt(
-            "Public address of the server if it differs, for example behind a proxy.",
-            flag="--url",
-            metavar="URL",
-        ),
+        Opt("Public address of the server if behind a proxy.", flag="--url", metavar="URL"),
     ] = None
     proxies: Annotated[
         str | None, Opt("Proxies whose X-Forwarded headers are trusted.", metavar="ADDRESS,…")
     ] = None
-    certificate: Annotated[
-        str | None, Opt("TLS certificate (PEM), to serve HTTPS.", metavar="FILE")
-    ] = None
+    certificate: Annotated[str | None, Opt("TLS certificate (PEM).", metavar="FILE")] = None
     key: Annotated[str | None, Opt("Private key of the certificate.", metavar="FILE")] = None
 
     @property
@@ -218,12 +194,8 @@ class SheetOptions(_Checked):
     """What goes into a sheet that is filled in offline."""
 
     items: Annotated[int, Opt("Number of new items in the sheet.", metavar="N", min=0)] = 50
-    days: Annotated[float, Opt("Days after which others get the items.", metavar="N", min=0.01)] = (
-        14
-    )
-    lang: Annotated[Language | None, Opt("Language of the rubric; by default the project's.")] = (
-        None
-    )
+    days: Annotated[float, Opt("Days until others get the items.", metavar="N", min=0.01)] = 14
+    lang: Annotated[Language | None, Opt("Rubric language; the project's by default.")] = None
 
 
 @dataclass(frozen=True)
@@ -239,11 +211,7 @@ class LabelExportOptions(_Checked):
     ] = "all"
     format: Annotated[Format, Opt("File format.")] = "jsonl"
     until: Annotated[
-        str | None,
-        Opt(
-            "Labels as they were after an event (its number) or at a time (UTC).",
-            metavar="EVENT|TIME",
-        ),
+        str | None, Opt("Labels up to an event (its number) or a time (UTC).", metavar="EVENT|TIME")
     ] = None
 
 
@@ -251,9 +219,7 @@ class LabelExportOptions(_Checked):
 class DecisionOptions:
     """An adjudicator's decision on one item; empty to list the open items instead."""
 
-    person: Annotated[
-        str | None, Opt("The adjudicator or lead who decides.", flag="--as", metavar="NAME")
-    ] = None
+    person: Annotated[str | None, Opt("Adjudicator or lead.", flag="--as", metavar="NAME")] = None
     item: Annotated[str | None, Opt("The item to decide, as listed.", metavar="ITEM")] = None
     score: Annotated[str | None, Opt("The decision: a score, or none.", metavar="N")] = None
     reason: Annotated[str | None, Opt("Why.", metavar="TEXT")] = None
@@ -276,7 +242,6 @@ class AgreementOptions(_Checked, SeedOptions):
     """How agreement is computed."""
 
     until: Annotated[
-        str | None,
-        Opt("Labels up to an event (its number) or a time (UTC).", metavar="EVENT|TIME"),
+        str | None, Opt("Labels up to an event (its number) or a time (UTC).", metavar="EVENT|TIME")
     ] = None
     resamples: Annotated[int, Opt("Number of bootstrap resamples.", metavar="N", min=100)] = 2_000

@@ -34,6 +34,7 @@ MIN_PASSWORD = 10
 _WINDOW_SECONDS = 15 * 60
 _TRIES_PER_NAME = 8
 _TRIES_PER_ADDRESS = 100
+_FEW_AT_A_TIME = threading.BoundedSemaphore(4)  # a password check takes 64 MiB
 
 
 class Person(NamedTuple):
@@ -232,12 +233,6 @@ def _hasher() -> PasswordHasher:
 
 
 @cache
-def _few_at_a_time() -> threading.BoundedSemaphore:
-    """Limits concurrent password checks: each takes 64 MiB, and a flood must not use it all."""
-    return threading.BoundedSemaphore(4)
-
-
-@cache
 def _decoy() -> str:
     return _hasher().hash(secrets.token_urlsafe(16))
 
@@ -262,7 +257,7 @@ def check_password(project: Project, name: str, password: str) -> Person | None:
         row = connection.execute(query).one_or_none()
     known = row is not None and row.active and row.password_hash is not None
     try:
-        with _few_at_a_time():
+        with _FEW_AT_A_TIME:
             _hasher().verify(row.password_hash if known and row is not None else _decoy(), password)
     except (VerificationError, InvalidHashError):
         return None
@@ -273,14 +268,7 @@ def admit_try(project: Project, address: str, name: str | None = None) -> list[i
     """Counts an attempt to sign in, before it is checked; returns rows for `forgive`.
 
     Each attempt is stored first and counted then, so that none made at the same moment escapes.
-
-    Args:
-        address: The network address that it comes from.
-        name: The name whose password is tried; None for a personal link.
-
-
-    Raises:
-        TooManyTriesError: There were too many recent attempts for that name or address.
+    `name` is None for a personal link. Raises TooManyTriesError after too many recent attempts.
     """
     limits = {_digest(f"address {address}"): _TRIES_PER_ADDRESS}
     if name is not None:

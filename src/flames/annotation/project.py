@@ -38,11 +38,7 @@ class SourceFile(Frozen):
 
 
 class ProjectSettings(Frozen):
-    """What was fixed when the project was made.
-
-    `population` counts the responses that could be drawn, `without_text` those left out because
-    there is nothing to judge (blocked, empty, failed).
-    """
+    """What was fixed when the project was made; `without_text` counts what cannot be judged."""
 
     version: Literal[1] = 1
     name: str
@@ -116,8 +112,7 @@ def open_project(
 ) -> Project:
     """Opens a project's folder and brings its database up to date.
 
-    The environment variable `FLAMES_ANNOTATE_DATABASE` overrides the database named in the folder
-    (to add a password, for example).
+    The variable `FLAMES_ANNOTATE_DATABASE` overrides the database named there.
     """
     folder = Path(path)
     database = Database(_database_url(folder))
@@ -179,17 +174,14 @@ def prepare_database(folder: Path, url: str | None, public_url: str | None) -> D
         _refuse_second(Database(_database_url(folder)), folder).close()
     content = {"version": 1, "database": DATABASE_FILE}
     if chosen is not None:
-        content["database"] = _without_password(target).render_as_string(hide_password=False)
+        parts = (target.host, target.port, target.database, target.query)
+        bare = URL.create(target.drivername, target.username, None, *parts)
+        bare = bare.difference_update_query(["password"])
+        content["database"] = bare.render_as_string(hide_password=False)
     if public_url is not None:
         content["url"] = public_url
     write_atomic(folder / PROJECT_FILE, json.dumps(content) + "\n")
     return _refuse_second(Database(target), folder)
-
-
-def _without_password(url: URL) -> URL:
-    parts = (url.host, url.port, url.database, url.query)
-    kept = URL.create(url.drivername, url.username, None, *parts)
-    return kept.difference_update_query(["password"])
 
 
 def _refuse_second(database: Database, folder: Path) -> Database:

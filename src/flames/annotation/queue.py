@@ -62,10 +62,7 @@ def held_by(
     leases: Table = assignments,
     query: Callable[..., Select[Any]] = task_query,
 ) -> Row[Any] | None:
-    """Returns what a person has open in the browser, unless its time ran out.
-
-    `leases` is `assignments` or `adjudications`, and `query` selects from it what pages show.
-    """
+    """Returns what a person has open in the browser, as `query` selects it from `leases`."""
     mine = (leases.c.person == person, leases.c.state == "leased", leases.c.expires > now)
     return connection.execute(query(*mine).limit(1)).one_or_none()
 
@@ -109,10 +106,7 @@ def lease_item(
 def choose(
     connection: Connection, project: Project, person: int, *, training: bool = True
 ) -> Row[Any] | None:
-    """Locks the next item in the person's queue, training items first; None if there is none.
-
-    There is also none while other transactions hold all that are left.
-    """
+    """Locks the next item in the person's queue, training first; None if no free one is left."""
     if training:
         row = connection.execute(candidates(person, "training")).first()
         if row is not None:

@@ -18,11 +18,7 @@ _MOST = 20
 
 
 class Verification(Frozen):
-    """What checking the store found; `problems` is empty when it is sound.
-
-    `hash` is that of the last event: noted down elsewhere, it later proves that nothing before
-    that event was changed.
-    """
+    """What checking the store found; `hash`, of the last event, later proves that none changed."""
 
     events: int
     last: str
@@ -34,11 +30,10 @@ class Verification(Frozen):
 
 
 def verify(project: Project) -> Verification:
-    """Reads the whole store and derives its tables again from the events.
+    """Checks the whole store, and derives its tables again from the events.
 
-    Checks that the chain of events is whole and its times never decrease; that items and taxonomy
-    are those of the draw; that every event could follow from the previous ones, with scores on
-    their scale and no item beyond its quota at any time; and that the tables match the events.
+    The chain is whole and in order of time; items, taxonomy and settings are the first ones; every
+    event could follow from the previous ones, within scales and quotas; the tables match.
     """
     with project.database.read() as connection:
         problems: list[str] = []

@@ -110,10 +110,8 @@ def answer(
     The same answer given twice (a double click, a repeated request) counts once. An answer that
     comes after the lease ran out still counts while the item has a place left.
 
-    Raises:
-        GoneError: The ticket is not the person's, has another answer, or expired and somebody
-            else has the item now.
-        UsageError: The score is not on the item's scale, or the rationale is too long.
+    Raises GoneError if the ticket is not the person's, has another answer, or expired and its place
+    was given to somebody else.
     """
     rationale = clean_text(rationale)
     with project.database.write() as connection:
@@ -178,13 +176,9 @@ def record_answer(
 
 
 def undo(project: Project, person: int) -> None:
-    """Takes the person's last answer back: they hold the item again, with its rationale.
+    """Takes the person's last answer back: they hold that item instead of their current one.
 
-    An item that they have not answered yet goes back to the queue.
-
-    Raises:
-        GoneError: There is no answer to take back, an adjudicator has the item, or (after a skip)
-            somebody else has it.
+    Raises GoneError if there is none, or an adjudicator or (after a skip) somebody else has it.
     """
     with project.database.write() as connection:
         lock_person(connection, person)

@@ -46,8 +46,7 @@ class Guard:
     """ASGI middleware that adds security headers and checks what comes in.
 
     Requests that change something must come from our own pages, as far as the browser says, and
-    declare at most `MAX_BODY` bytes; the server reads no more than declared. `Server-Timing`
-    reports how long a request took on the server, in milliseconds.
+    declare at most `MAX_BODY` bytes; the server reads no more than declared.
     """
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
@@ -102,11 +101,7 @@ def _from_our_pages(headers: Headers) -> bool:
 
 
 def create_app(project: Project, *, public_url: str | None = None, https: bool = False) -> ASGIApp:
-    """Builds the web application of a project.
-
-    Personal links begin with `public_url`, the address behind a proxy for example; `https` says
-    whether the server itself speaks TLS, which an `https` address implies.
-    """
+    """Builds the web application; links begin with `public_url`, `https` means TLS of our own."""
     if public_url is not None:
         public_url = checked_url(public_url)
     app = FastAPI(title="Flames", docs_url=None, redoc_url=None, openapi_url=None)
@@ -176,10 +171,7 @@ async def _unsaved_text(request: Request) -> str:
 def serve(
     project: Project, options: ServeOptions, *, ready: Callable[[str], None] | None = None
 ) -> None:
-    """Serves a project until it is interrupted.
-
-    Calls `ready` with the address once the server listens.
-    """
+    """Serves a project until interrupted; calls `ready` with the address once it listens."""
     host, url = options.host, options.public_url
     app = create_app(project, public_url=url, https=options.certificate is not None)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

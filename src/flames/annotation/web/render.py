@@ -74,11 +74,8 @@ def render(
 ) -> HTMLResponse:
     """Renders a template in the reader's language.
 
-    Args:
-        template: File name, without `.jinja`.
-        notice: Result of the previous form: a key of the strings under `notice.`; the query may
-            name one, too.
-        unsaved: Text of a form that could not be accepted, for the reader to copy.
+    `notice` (or the query's) is a key of the strings under `notice.`: the result of the previous
+    form; `unsaved` is the text of a form that could not be accepted, for the reader to copy.
     """
     lang, strings = language(request, session), load_strings()
 
@@ -118,16 +115,11 @@ _HIDDEN = re.compile(
     "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f])"
 )
 _JOINER = "\u200d"
-_MOST = 2_000
-"""Characters shown by number; a text with more is an attack, and the rest become `�`."""
+_MOST = 2_000  # characters shown by number; a text with more is an attack, the rest become `�`
 
 
 def mark_hidden_characters(text: str | None) -> Markup:
-    """Escapes a text for HTML and makes visible what cannot be seen.
-
-    A joiner between two emoji stays as it is; a run of the same character is shown once with its
-    length.
-    """
+    """Escapes a text for HTML and shows hidden characters by number, but joiners of emoji."""
     plain = (text or "").replace("\r\n", "\n").replace("\r", "\n")
     parts: list[Markup] = []
     end = shown = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form
@@ -121,12 +122,6 @@ def form_page(request: Request, template: str, status: int = 200, **context: Any
     return response
 
 
-def _check_form_token(request: Request, given: str) -> None:
-    wanted = request.cookies.get(_cookie_name(request, "form"))
-    if not wanted or not _same(given, wanted):
-        raise Forbidden("forbidden.form")
-
-
 def _keep_session(request: Request, response: Response, token: str) -> Response:
     """Gives the browser its session, and takes away the token of the form that opened it."""
     response.set_cookie(
@@ -156,10 +151,7 @@ def signin(
     request: Request, name: FormField = "", password: FormField = "", form: FormField = ""
 ) -> Response:
     """Signs in by name and password."""
-
-    def check(project: Project) -> Person | None:
-        return people.check_password(project, name, password[:1000])
-
+    check = partial(people.check_password, name=name, password=password[:1000])
     return _try_to_enter(request, form, check, (401, "signin.wrong"), name)
 
 
@@ -175,11 +167,7 @@ def join_page(request: Request, token: str) -> Response:
 @router.post("/join/{token}")
 def join(request: Request, token: str, form: FormField = "") -> Response:
     """Signs in by personal link."""
-
-    def check(project: Project) -> Person | None:
-        return _owner(project, token)
-
-    return _try_to_enter(request, form, check, (404, "signin.bad_link"))
+    return _try_to_enter(request, form, partial(_owner, token=token), (404, "signin.bad_link"))
 
 
 def _owner(project: Project, token: str) -> Person | None:
@@ -195,7 +183,9 @@ def _try_to_enter(
     name: str | None = None,
 ) -> Response:
     """Signs in whom `check` returns, with a new session whatever cookie the browser brought."""
-    _check_form_token(request, form_token)
+    wanted = request.cookies.get(_cookie_name(request, "form"))
+    if not wanted or not _same(form_token, wanted):
+        raise Forbidden("forbidden.form")
     project = project_of(request)
     address = request.client.host if request.client else "unknown"
     shown = {"name": (name or "")[:80]}
