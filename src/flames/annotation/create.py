@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -146,9 +145,9 @@ def population(
     for name in map(str, paths):
         path = labels_path(name) if name.startswith(PREFIX) else Path(name)
         run = open_run(path) if path.is_dir() or is_run(path) else None
-        counts: Counter[str] = Counter()
+        counts = {"responses": 0, "without_text": 0}
         for response in run.responses() if run else read_responses(path, options):
-            counts["all"] += 1
+            counts["responses"] += 1
             where = f"prompt {response.prompt_id}, model {response.model!r}"
             known_prompt = bool(response.prompt and response.prompt.strip())
             if not response.scorable or (not known_prompt and name == PREFIX + SILVER):
@@ -164,12 +163,7 @@ def population(
                 message = f"{where}, sample {response.sample} is also in {first_path}; "
                 raise InputError(message + "a response can be drawn only once", path=path)
         sha256 = file_sha256(run.responses_path if run else path)
-        sources.append(
-            SourceFile(
-                name=name, sha256=sha256, responses=counts["all"],
-                without_text=counts["without_text"],
-            )
-        )  # fmt: skip
+        sources.append(SourceFile(name=name, sha256=sha256, **counts))
     if not found:
         others = " and neither do the others" if paths[1:] else ""
         raise InputError(f"contains no response with text to judge{others}", path=str(paths[0]))
@@ -189,8 +183,7 @@ def allocate(sizes: Sequence[int], total: int) -> list[int]:
     """Returns how many to draw from each stratum: equally many, a stratum never beyond its size.
 
     Overall values are unweighted means over dimensions, so equal allocation serves them better
-    than a proportional one. What is left over after an equal share goes one by one to the
-    largest strata that still have items.
+    than a proportional one. The remainder goes one by one to the largest strata with items left.
     """
     if total > sum(sizes):
         raise UsageError(f"a sample of {total} cannot be drawn from {sum(sizes)} responses")
@@ -220,8 +213,7 @@ def draw(
 ) -> list[Drawn[_Item]]:
     """Draws items at random within strata, without replacement, in random order over all of them.
 
-    The order of `items` matters to the draw, so pass them sorted by key. All of them are drawn if
-    `sample` is None.
+    The order of `items` matters, so pass them sorted. All are drawn if `sample` is None.
     """
     strata: dict[str, list[_Item]] = {}
     for item in items:

@@ -1,10 +1,9 @@
 """The append-only log of everything that happens in a project.
 
-Events are numbered without gaps in the order in which they were committed, their times never
-decrease, and each carries a SHA-256 over the previous hash and its own content: changing,
-removing or inserting an event later breaks the chain. Locks are always taken in the order people,
-items, chain. The chain lock comes last and is held until the commit, so an export up to an event
-or a time never changes.
+Events are numbered without gaps in the order of their commits, their times never decrease, and
+each carries a SHA-256 over the previous hash and its own content. Locks are always taken in the
+order people, items, chain. The chain lock comes last and is held until the commit, so an export up
+to an event or a time never changes.
 
     project        what was drawn from which files, with checksums and settings
     person         a person was added, or their name, role or access changed
@@ -96,12 +95,9 @@ def start_chain(connection: Connection) -> None:
 
 
 def append_events(connection: Connection, new: Sequence[NewEvent], at: str) -> int:
-    """Writes events, after every other lock of the transaction; returns the number of the first.
-
-    If the clock went back, the time of the last event is used instead of `at`.
-    """
+    """Writes events, after every other lock of the transaction; returns the number of the first."""
     last = connection.execute(select(chain).with_for_update()).one()
-    seq, previous, at = last.seq, last.hash, max(at, last.at)
+    seq, previous, at = last.seq, last.hash, max(at, last.at)  # should the clock have gone back
     rows: list[dict[str, Any]] = []
     for event in new:
         seq += 1
@@ -132,8 +128,7 @@ def read_events(connection: Connection, after: int = 0, upto: int | None = None)
 def last_event_until(connection: Connection, until: str | int | None, now: str) -> ChainHead:
     """Returns the last event up to a number or an ISO 8601 time; of all if `until` is None.
 
-    Times are UTC unless they have an offset, and a date means the end of that day. A time in the
-    future is refused, as its export could still change.
+    A date means the end of that day in UTC. A time in the future could still get events.
     """
     last = last_event(connection)
     if until is None:

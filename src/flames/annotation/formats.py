@@ -1,8 +1,7 @@
 """Two formats in which labels leave a project and come back: sheets and Label Studio's JSON.
 
-A sheet is a CSV file that one annotator fills in offline. Label Studio's tasks do not name the
-model, as annotators see them; the annotator's name is in the `meta` of the results, which Label
-Studio keeps. Source: https://labelstud.io/guide/task_format and https://labelstud.io/tags/choices
+A sheet is a CSV file that one annotator fills in offline. Label Studio keeps the annotator's name
+in `meta`. Source: https://labelstud.io/guide/task_format and https://labelstud.io/tags/choices
 """
 
 from __future__ import annotations
@@ -27,8 +26,7 @@ from flames.storage.rows import Row
 from flames.taxonomy import Dimension, Language, Subcomponent, Taxonomy
 from flames.text import from_cell
 
-MARK = "item"
-"""The column by which a sheet is recognised."""
+MARK = "item"  # the column by which a sheet is recognised
 _LEADING_NUMBER = re.compile(r"\s*(\d+)")
 
 
@@ -55,8 +53,7 @@ class Sheet(NamedTuple):
 def write_sheet(project: Project, name: str, options: SheetOptions | None = None) -> Sheet:
     """Leases items to an annotator for some days, and writes all their offline items as CSV.
 
-    The sheet shows neither models nor which items have known answers. Items that the person
-    already has in a sheet are repeated, so a lost file does no harm.
+    It shows neither models nor known answers, and repeats the open items of earlier sheets.
     """
     options = options or SheetOptions()
     lang = options.lang or project.settings.lang
@@ -130,10 +127,8 @@ def _whole_number(text: str, path: str, line: int) -> int:
 
 def same_text(cell: str, response: str) -> bool:
     """Compares a cell with a text, ignoring changes of white space by spreadsheets."""
-    first, second = (
-        "".join(text.replace("\x00", "\ufffd").split())[:200] for text in (cell, response)
-    )
-    return first == second
+    texts = (text.replace("\x00", "\ufffd").split() for text in (cell, response))
+    return len({"".join(words)[:200] for words in texts}) == 1
 
 
 def label_studio_config(lang: Language) -> str:

@@ -51,11 +51,7 @@ class PersonStatus(Frozen):
 
 
 class Status(Frozen):
-    """The progress of a project up to the event `seq`.
-
-    `places` is the number of labels wanted, `filled` those given (flags included); `disputed` items
-    need an adjudicator.
-    """
+    """The progress up to event `seq`: `filled` of the `places` have a label or a flag."""
 
     name: str
     items: int
@@ -131,18 +127,12 @@ def status(project: Project, ledger: Ledger, items: Mapping[int, Item], disputed
     """Computes progress; `disputed` is the count of `adjudication.count_open`."""
     work = [item for item in items.values() if item.kind == "work"]
     answers = answers_by_item(ledger)
-    settled = sum(
-        unanimous(answers.get(item.id, []), item.quota)
-        for item in work
-        if item.id not in ledger.decisions
-    )
+    undecided = [item for item in work if item.id not in ledger.decisions]
+    settled = sum(unanimous(answers.get(item.id, []), item.quota) for item in undecided)
     counts = Counter(g.answer for g in ledger.answers.values() if items[g.item].kind == "work")
     kinds = Counter(item.kind for item in items.values())
-    by_dimension = {
-        name: {"items": 0, "places": 0, "filled": 0}
-        for name in project.taxonomy.names
-        if any(item.dimension == name for item in work)
-    }
+    used, none = {item.dimension for item in work}, {"items": 0, "places": 0, "filled": 0}
+    by_dimension = {name: dict(none) for name in project.taxonomy.names if name in used}
     for item in work:
         row = by_dimension[item.dimension]
         row["items"] += 1
@@ -211,12 +201,7 @@ def _known(answers: list[GivenLabel], items: Mapping[int, Item]) -> KnownAnswers
 
 
 def insight(
-    ledger: Ledger,
-    items: Mapping[int, Item],
-    taxonomy: Taxonomy,
-    *,
-    resamples: int = 2_000,
-    seed: int = 0,
+    ledger: Ledger, items: Mapping[int, Item], taxonomy: Taxonomy, *, resamples: int, seed: int = 0
 ) -> Insight:
     """Computes agreement overall and by dimension, pair, person, subcomponent and time."""
     verdicts = labels(ledger, items)
@@ -257,9 +242,8 @@ def _over_time(
         part = {(given.person, given.item): given for given in completed.get(start, [])}
         verdicts = labels(Ledger(people=ledger.people, answers=part), items)
         group = measure_agreement(verdicts, taxonomy, seed=seed, resamples=resamples).overall
-        yield Bucket(
-            start=start, answers=answered[start], agreement=group if group.pairable else None
-        )
+        agreement = group if group.pairable else None
+        yield Bucket(start=start, answers=answered[start], agreement=agreement)
 
 
 def disagreements(ledger: Ledger, items: Mapping[int, Item]) -> list[Disagreement]:

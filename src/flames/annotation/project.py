@@ -112,7 +112,7 @@ def open_project(
 ) -> Project:
     """Opens a project's folder and brings its database up to date.
 
-    The variable `FLAMES_ANNOTATE_DATABASE` overrides the database named there.
+    `FLAMES_ANNOTATE_DATABASE` overrides the database named in the folder.
     """
     folder = Path(path)
     database = Database(_database_url(folder))

@@ -89,10 +89,7 @@ def lease_item(
     offline: float | None = None,
     before: Sequence[NewEvent] = (),
 ) -> tuple[Task, int]:
-    """Leases a locked item to its person, in the browser or for some seconds in a sheet.
-
-    Returns the task, and the number of the first event written: of `before`, if there is one.
-    """
+    """Leases a locked item to its person; returns its task and the number of the first event."""
     now = project.now()
     values = lease_values(project, now, offline)
     data = {"expires": values["expires"]} | ({} if offline is None else {"offline": True})
@@ -159,10 +156,7 @@ def _control_slot(project: Project, person: int, block: int) -> int:
 
 
 def controls_ahead(project: Project, person: int, served: int, work: int, left: int) -> int:
-    """Counts the controls that will come among the person's next `work` work items.
-
-    `served` counts the work and control items that they have had, `left` the controls left.
-    """
+    """Counts the controls among the next `work` work items, after `served` of both kinds."""
     size = _block_size(project)
     ahead, position = 0, served
     while size and work and ahead < left:

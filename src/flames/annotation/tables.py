@@ -99,16 +99,14 @@ def agreement_tables(insight: Insight) -> Iterator[Table]:
 
 def case_table(cases: Sequence[Case]) -> Table:
     """Builds the table of items that wait for a decision."""
+
+    def labels(case: Case) -> str:
+        return ", ".join(o.answer if o.score is None else str(o.score) for o in case.opinions)
+
     columns: list[Column[Case]] = [
         Column("item", lambda case: case.ref, text=True),
         Column("dimension", lambda case: case.dimension.name, text=True),
-        Column(
-            "labels",
-            lambda case: ", ".join(
-                o.answer if o.score is None else str(o.score) for o in case.opinions
-            ),
-            text=True,
-        ),
+        Column("labels", labels, text=True),
         Column("prompt", lambda case: shorten(case.response.prompt or "", 50), text=True),
     ]
     return Table.of(f"{len(cases)} to decide", columns, cases)

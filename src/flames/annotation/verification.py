@@ -32,8 +32,8 @@ class Verification(Frozen):
 def verify(project: Project) -> Verification:
     """Checks the whole store, and derives its tables again from the events.
 
-    The chain is whole and in order of time; items, taxonomy and settings are the first ones; every
-    event could follow from the previous ones, within scales and quotas; the tables match.
+    Problems are a broken chain, items or settings unlike the first ones, events that could not
+    follow from the previous ones or exceed scales and quotas, and tables unlike the events.
     """
     with project.database.read() as connection:
         problems: list[str] = []

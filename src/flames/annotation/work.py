@@ -54,8 +54,7 @@ class Feedback(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """The kind of the answered item (a training item has a lesson), and the next item if the
-    same transaction could lease it."""
+    """The kind of the answered item, and the next one if the same transaction could lease it."""
 
     kind: Kind
     following: Task | None
@@ -154,8 +153,7 @@ def record_answer(
 ) -> Task | None:
     """Writes an answer to a locked assignment that takes a place.
 
-    `extra` are further fields of the event (`source`, `labelled_at`). If a locked `following`
-    item is given, it is leased at the same time, and its task returned.
+    `extra` are further fields of the event. A locked `following` item is leased and returned.
     """
     if what == "skip":
         change_taken(connection, row.item, -1)

@@ -43,8 +43,7 @@ _FILES = {
 class Watch:
     """The data of the dashboard, kept between requests: each event is read only once.
 
-    Agreement with its intervals takes seconds for a large team. It is computed on the spot while
-    that is quick, and in the background once it was not; the page then says how old it is.
+    Agreement is computed on the spot while that is quick, and in the background once it was not.
     """
 
     def __init__(self, project: Project) -> None:

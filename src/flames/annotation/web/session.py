@@ -61,9 +61,8 @@ def maybe_session(request: Request) -> LoginSession | None:
     token = _session_token(request)
     if token is None:
         return None
-    project = project_of(request)
-    with project.database.look() as connection:
-        return people.find_session(connection, project, token)
+    with project_of(request).database.look() as connection:
+        return people.find_session(connection, project_of(request), token)
 
 
 def any_session(session: Annotated[LoginSession | None, Depends(maybe_session)]) -> LoginSession:
