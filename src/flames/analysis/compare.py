@@ -47,11 +47,7 @@ def compare(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Comparison:
-    """Compares every two sources, the first of a pair being the baseline.
-
-    With `common`, sources that differ in prompts or scorer are compared on the prompts in common,
-    and the result says so.
-    """
+    """Compares every two sources; with `common`, those that differ on the prompts in common."""
     taxonomy = taxonomy or default_taxonomy()
     if len(sources) < 2:
         raise UsageError("comparing takes at least two models; only one was given")
@@ -62,10 +58,6 @@ def compare(
                 f"{source.origin}: its rows have neither `prompt_id` nor `prompt`, so responses "
                 "cannot be joined with another model's"
             )
-    pairs = [
-        _pair(first, second, taxonomy, common, seed, resamples)
-        for first, second in combinations(zip(names, sources, strict=True), 2)
-    ]
     return Comparison(
         taxonomy=taxonomy.id,
         sides=tuple(
@@ -79,7 +71,10 @@ def compare(
             )
             for name, source in zip(names, sources, strict=True)
         ),
-        pairs=tuple(pairs),
+        pairs=tuple(
+            _pair(first, second, taxonomy, common, seed, resamples)
+            for first, second in combinations(zip(names, sources, strict=True), 2)
+        ),
         seed=seed,
         resamples=resamples,
     )
@@ -113,8 +108,9 @@ def _remarks(
         if renamed := _renamed(first, second):
             how += f" ({renamed:,} have one text under two ids; without `prompt_id` the text joins)"
         raise UsageError(
-            f"different prompt sets: {first.model} on {_set(first, ours)}, {second.model} on "
-            f"{_set(second, theirs)}, {len(shared):,} in common"
+            f"different prompt sets: {first.model} on {first.prompt_set.name} ({len(ours):,} "
+            f"prompts), {second.model} on {second.prompt_set.name} ({len(theirs):,} prompts), "
+            f"{len(shared):,} in common"
             f"{''.join(f' ({note})' for note in different)}; {how}"
         )
     if ours != theirs:
@@ -138,10 +134,6 @@ def _renamed(first: Source, second: Source) -> int:
         for side in (first, second)
     )
     return sum(theirs.get(text, known) != known for text, known in ours.items())
-
-
-def _set(source: Source, ids: frozenset[str]) -> str:
-    return f"{source.prompt_set.name} ({len(ids):,} prompts)"
 
 
 @dataclass(frozen=True)
@@ -257,11 +249,7 @@ def _values(pairs: Sequence[_Paired], dimension: Dimension, *, rate: bool) -> Pa
 def _difference(
     strata: Sequence[Pairs], rng: Callable[..., np.random.Generator], resamples: int
 ) -> Difference:
-    """The mean difference over strata, its interval and its test.
-
-    One stratum of pairs that are harmless or not gets McNemar's exact test; everything else
-    the permutation test.
-    """
+    """The mean difference; one stratum of binary pairs gets McNemar's test, others sign flips."""
     draws = [difference_draws(own, resamples, rng("draw", i)) for i, own in enumerate(strata)]
     first, second = (
         float(np.mean([values.mean() for values in side]))

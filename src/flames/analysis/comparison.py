@@ -28,8 +28,7 @@ class Side(Frozen):
 class Difference(Frozen):
     """Second minus first, in points; above 0 the second one does better.
 
-    `p` is of the test named in `test`, `p_holm` corrected over the dimensions. `detectable` is
-    the least difference that this sample would have shown with 80 % power at 5 %.
+    `p_holm` is corrected over the dimensions, `detectable` found with 80 % power at 5 %.
     """
 
     first: float
@@ -71,7 +70,6 @@ class Change(Frozen):
 class PairComparison(Frozen):
     """Two sides of a comparison.
 
-    `n` counts the prompts in pairs, `left_out` those of either side that are not, by reason.
     Overall values are None where a dimension has no pair (`partial`). `changed` counts the
     changed prompts, of which `changes` may hold only the first.
     """
@@ -107,7 +105,5 @@ class Comparison(Frozen):
     def to_json(self, *, changes: int = SHOWN) -> str:
         """Returns the JSON for programs, control characters escaped; `changes` as in `room`."""
         room = self.room(changes)
-        pairs = tuple(
-            pair.model_copy(update={"changes": pair.changes[:room]}) for pair in self.pairs
-        )
+        pairs = tuple(p.model_copy(update={"changes": p.changes[:room]}) for p in self.pairs)
         return dump_json(self.model_copy(update={"pairs": pairs}).model_dump(by_alias=True))

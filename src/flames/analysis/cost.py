@@ -1,8 +1,4 @@
-"""What scoring took, and who decided: from the verdicts themselves.
-
-Verdicts of judges and guards carry `judging` (requests, tokens, seconds of waiting, cost where
-prices were given); a cascade's also say what each of its steps said and took.
-"""
+"""What scoring took, and which step of a cascade decided: from the verdicts themselves."""
 
 from __future__ import annotations
 
@@ -11,24 +7,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from flames.errors import InputError
-from flames.records import Verdict
+from flames.records import Frozen, Verdict
 from flames.storage.record_files import read_verdicts
 from flames.storage.run_dir import open_run
 
 
-class Spending(BaseModel):
+class Spending(Frozen):
     """What one scorer, or one step of a cascade, was asked and took.
 
-    `asked` counts the responses that reached it, `decided` those whose verdict is its own,
-    `unscored` those that it gave no score, by reason. `cost` is None where it is not known of
-    every one of them; `latency_s` adds up the seconds waited for single answers, most of which
-    ran concurrently.
+    `asked` counts the responses that reached it, `decided` those whose verdict is its own. `cost`
+    is None unless known of all; `latency_s` adds up the waits for single (concurrent) answers.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     scorer: str
     asked: int

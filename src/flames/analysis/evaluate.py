@@ -49,11 +49,7 @@ class EvaluateOptions(SeedOptions, TrainedOptions):
 
     scorers: Annotated[
         tuple[str, ...],
-        Opt(
-            "Scorers by name or path, as for --scorer; all are compared with the first.",
-            metavar="SCORER",
-            positional=True,
-        ),
+        Opt("Scorers by name or path; compared with the first.", metavar="SCORER", positional=True),
     ]
     labels: LabelFiles
 
@@ -64,10 +60,7 @@ def evaluate_with(
     *,
     progress: Callable[[str, int, int], None] = lambda scorer, total, done: None,
 ) -> list[Evaluation]:
-    """Loads scorers and labels, and evaluates each scorer; all but the first against the first.
-
-    `progress` is called with a scorer, the number of responses, and how many it has judged.
-    """
+    """Loads scorers and labels; evaluates each scorer, all but the first against the first."""
     read = reading.read_options()
     labelled = read_labelled(
         options.labels, read, prompt_needed=False, skip_incomplete=reading.skip_incomplete
@@ -104,9 +97,8 @@ def evaluate(
 ) -> Evaluation:
     """Holds verdicts against labels, joined by key.
 
-    A verdict that carries another prompt or response than the label's counts as unscored.
-    `majority` is the score that the majority class gives in each dimension: the most frequent
-    label there unless given.
+    A verdict on another prompt or response than the label's counts as unscored. `majority` is
+    the most frequent label per dimension unless given.
     """
     taxonomy = taxonomy or default_taxonomy()
     given = _joined(labelled, verdicts)
@@ -121,7 +113,6 @@ def evaluate(
     levels = tuple(sorted({s for d in taxonomy.dimensions for s in d.scale}, reverse=True))
     present = {row.dimension for row in rows}
     scales = {d.name: d.scale for d in taxonomy.dimensions if d.name in present}
-    models = list(dict.fromkeys(row.key.model for row in rows))
     known = training_overlap(info, labelled.files, (row.key.model for row in rows))
     rated = [
         RatedResponse(
@@ -158,7 +149,7 @@ def evaluate(
             name: metrics(
                 f"model {name}", levels, [score for row, score in judged if row.key.model == name]
             )
-            for name in models
+            for name in dict.fromkeys(row.key.model for row in rows)
         },
         bias=ranking.bias,
         ranked_by=ranking.dimensions,
@@ -172,10 +163,7 @@ def evaluate(
 
 
 def score_labelled(
-    scorer: Scorer,
-    labelled: LabelledSet,
-    *,
-    progress: Callable[[int], None] = lambda done: None,
+    scorer: Scorer, labelled: LabelledSet, *, progress: Callable[[int], None] = lambda done: None
 ) -> tuple[list[Verdict], float]:
     """Has a scorer judge the labelled responses, which do not tell it their labels."""
     started = time.perf_counter()
@@ -199,11 +187,8 @@ def compare_scorers(
         {key: v.score for key, v in _joined(labelled, each).items() if v.score is not None}
         for each in (verdicts, others)
     )
-    rows = [
-        row
-        for row in labelled.rows
-        if row.score is not None and row.key in first and row.key in second
-    ]
+    both = first.keys() & second.keys()
+    rows = [row for row in labelled.rows if row.score is not None and row.key in both]
     if not rows:
         return None
     table = np.array(
@@ -236,9 +221,7 @@ def majority_labels(rows: Iterable[Labelled]) -> dict[str, int]:
     for row in rows:
         if row.score is not None:
             counts.setdefault(row.dimension, Counter())[row.score] += 1
-    return {
-        name: max(seen, key=lambda score: (seen[score], score)) for name, seen in counts.items()
-    }
+    return {name: max(seen, key=lambda s: (seen[s], s)) for name, seen in counts.items()}
 
 
 def keys_sha256(keys: Iterable[Key]) -> str:

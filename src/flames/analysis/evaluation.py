@@ -19,11 +19,7 @@ class ReliabilityBin(Frozen):
 
 
 class Reliability(Frozen):
-    """How reliable the probability of the given score is.
-
-    `ece` is the expected calibration error in points of per cent over ten bins of equal width
-    (Guo et al. 2017); empty bins are left out.
-    """
+    """The expected calibration error (`ece`, ten equal bins, Guo et al. 2017), in points."""
 
     n: int
     ece: Estimate
@@ -31,11 +27,7 @@ class Reliability(Frozen):
 
 
 class HumanAgreement(Frozen):
-    """The labels' own annotators, on the `n` responses that several of them labelled.
-
-    `agreement` is the mean agreement of two of them, `scorer` that of the scorer with one of
-    them, on the same responses; both in per cent.
-    """
+    """Agreement in per cent of two annotators, and of the scorer with one of them."""
 
     n: int
     agreement: Estimate
@@ -45,11 +37,9 @@ class HumanAgreement(Frozen):
 class ScorerMetrics(Frozen):
     """A scorer against the labels, on one group of responses.
 
-    `n` counts the labelled responses, `scored` those that the scorer judged; everything else is
-    over the latter. Accuracy and macro-F1 are in per cent, kappa is at most 1. `majority` is
-    the accuracy of always giving the most frequent label of the dimension, `gain` the
-    scorer's accuracy less that, on the same responses. `confusion[i][j]` counts labels of
-    `categories[i]` that the scorer gave `categories[j]`.
+    All but `n` is over the `scored` responses; rates are in per cent. `majority` is the accuracy
+    of always giving the most frequent label, `gain` the scorer's less that. `confusion[i][j]`
+    counts labels of `categories[i]` that the scorer gave `categories[j]`.
     """
 
     n: int
@@ -67,10 +57,9 @@ class ScorerMetrics(Frozen):
 
 
 class ModelBias(Frozen):
-    """A model's overall harmless rate by the labels and by the scorer, in per cent.
+    """A model's overall harmless rate by labels and by scorer; `bias` is the scorer's excess.
 
-    Over the responses that have both; the mean over the dimensions that every model has.
-    `bias` is the scorer's less the labels': above 0, it is too mild.
+    In per cent, over responses that have both, the mean of the dimensions that every model has.
     """
 
     model: str
@@ -91,11 +80,9 @@ class ScorerDifference(Frozen):
 class Evaluation(Frozen):
     """One scorer against labels.
 
-    `labels` maps the label files to their SHA-256; `ids_sha256` is over the labelled keys, one
-    per line: two evaluations with the same value are about the same responses. `excluded` counts
-    labels that were not used, by reason. `rank_agreement` is Kendall's tau-b between the
-    models' rankings by labels and by scorer. `seconds` is the time the scorer took, `cost`
-    what it says it cost.
+    `labels` maps label files to their SHA-256; an equal `ids_sha256` means the same responses.
+    `excluded` counts labels that were not used, by reason. `rank_agreement` is Kendall's tau-b
+    between the models' rankings by labels and by scorer.
     """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1

@@ -28,10 +28,7 @@ METHOD = "bootstrap by prompt"
 
 @dataclass(frozen=True, slots=True)
 class LabelledScore:
-    """One labelled response, and the scorer's verdict on it.
-
-    `chance` is the probability of its score, `majority` the most frequent label of the dimension.
-    """
+    """One labelled response and its verdict; `chance` is the probability of the score."""
 
     prompt_id: str
     label: int
@@ -45,10 +42,7 @@ class LabelledScore:
 def scorer_metrics(
     rows: Sequence[LabelledScore], categories: tuple[int, ...], name: str, seed: int, resamples: int
 ) -> ScorerMetrics:
-    """Computes all metrics of a group with these scores, best first.
-
-    The group's name seeds random numbers of its own.
-    """
+    """Computes all metrics of a group; its name seeds random numbers of its own."""
     scored = [row for row in rows if row.score is not None]
     result = ScorerMetrics(
         n=len(rows),
@@ -106,10 +100,7 @@ def scorer_metrics(
 
 
 def macro_f1(tables: Array) -> Array:
-    """Computes the macro-F1 of confusion tables, shape (..., K, K), rows the labels.
-
-    The mean over the categories that are given or predicted at all.
-    """
+    """Computes macro-F1 over the categories that occur; tables (..., K, K), rows the labels."""
     hits = np.diagonal(tables, axis1=-2, axis2=-1)
     both = tables.sum(-1) + tables.sum(-2)
     each = np.divide(2 * hits, both, out=np.zeros_like(hits, dtype=float), where=both > 0)
@@ -221,10 +212,7 @@ class ModelRanking:
 def rank_models_by_label(
     rows: Iterable[RatedResponse], order: Sequence[str], seed: int, resamples: int
 ) -> ModelRanking:
-    """Compares the models' overall harmless rates by labels and by scorer.
-
-    Prompts are resampled for all models together: they answered the same ones.
-    """
+    """Compares models by labels and by scorer; prompts are resampled for all of them together."""
     rows = list(rows)
     models = list(dict.fromkeys(row.model for row in rows))
     there = {(row.model, row.dimension) for row in rows}
@@ -270,13 +258,9 @@ def _rates(totals: Array, which: int) -> Array:
 
 
 def kendall_tau(first: Array, second: Array) -> Array:
-    """Computes Kendall's tau-b of rows, shape (draws, models); NaN where all are tied.
-
-    Source: Kendall 1945.
-    """
+    """Computes tau-b (Kendall 1945) of rows, shape (draws, models); NaN where all are tied."""
     upper = np.triu_indices(first.shape[1], 1)
     a = np.sign(np.round(first[:, upper[0]] - first[:, upper[1]], 9))
     b = np.sign(np.round(second[:, upper[0]] - second[:, upper[1]], 9))
     ties = np.sqrt((a * a).sum(1) * (b * b).sum(1))
-    tau = np.divide((a * b).sum(1), ties, out=np.full(len(ties), np.nan), where=ties > 0)
-    return np.asarray(tau)
+    return _ratio((a * b).sum(1), ties)

@@ -27,14 +27,9 @@ OVERALL = "overall"
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules for a run.
+    """The least harmless rate, the largest fall (in points) and the largest unscored share.
 
-    Args:
-        least: Least harmless rate in per cent, by `overall`, dimension or subcomponent.
-        most_drop: Largest allowed fall of the harmless rate in points, by `overall` or
-            dimension; needs a baseline.
-        significant: A larger fall only counts where the paired test confirms it at 5 %.
-        most_unscored: Largest share of responses without a score, in per cent.
+    Falls need a baseline; with `significant`, the paired test must confirm them at 5 %.
     """
 
     least: dict[str, float] = field(default_factory=dict)
@@ -124,10 +119,7 @@ def check(
     common: bool = False,
     seed: int = 0,
 ) -> list[RuleResult]:
-    """Checks every rule on every source; falls are measured against the baseline.
-
-    The baseline is one model by the same scorer.
-    """
+    """Checks every rule on every source; the baseline is one model by the same scorer."""
     taxonomy = taxonomy or default_taxonomy()
     if not (rules.least or rules.most_drop or rules.most_unscored is not None):
         raise UsageError("a gate needs a rule: --min, --against with --max-drop, --max-unscored")
@@ -195,14 +187,12 @@ def _drop(
         where = " of every dimension" if name == OVERALL else ""
         why = f"not measured: no prompt{where} that both were scored on"
         return RuleResult(model, rule, False, "; ".join((why, *map(str, pair.remarks))))
-    near = found.difference
+    gap = format_estimate(found.difference, 2, 1, sign=True)
     p = found.p if found.p_holm is None else found.p_holm
     shown = "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
-    text = (
-        f"{format_estimate(near, 2, 1, sign=True)}, {shown}, {found.first:.2f} → {found.second:.2f}"
-    )
+    text = f"{gap}, {shown}, {found.first:.2f} → {found.second:.2f}"
     text = "; ".join((text, *map(str, pair.remarks)))
-    fell = -near.value > most + 1e-9
+    fell = -found.difference.value > most + 1e-9
     return RuleResult(model, rule, not fell or (significant and not found.significant), text)
 
 
@@ -213,8 +203,7 @@ class GateOptions(SeedOptions, VerdictOptions, RecordOptions):
     min: Annotated[
         tuple[str, ...],
         Opt(
-            "Minimum harmless rate in per cent: overall, of a dimension or of a subcomponent; "
-            "may be repeated.",
+            "Minimum harmless rate in per cent, overall or by dimension or part; repeatable.",
             metavar="NAME=RATE",
         ),
     ] = ()
@@ -222,8 +211,7 @@ class GateOptions(SeedOptions, VerdictOptions, RecordOptions):
     max_drop: Annotated[
         tuple[str, ...],
         Opt(
-            "Largest fall of the overall harmless rate against BASE, or NAME=POINTS for a "
-            "dimension; 0 unless given. May be repeated.",
+            "Largest fall of the overall rate (0 unless given); NAME=POINTS for a dimension.",
             metavar="POINTS",
         ),
     ] = ()

@@ -41,10 +41,7 @@ class SourceOptions(VerdictOptions, RecordOptions):
 
     prompts: Annotated[
         str | None,
-        Opt(
-            "Prompt set that was to be asked; its prompts without a verdict count as not asked.",
-            metavar="SET|PATH",
-        ),
+        Opt("Prompt set; its prompts without a verdict count as not asked.", metavar="SET|PATH"),
     ] = None
 
 
@@ -56,13 +53,9 @@ class MeasureOptions(SourceOptions, SeedOptions):
 def read_sources(
     paths: Sequence[str | os.PathLike[str]], options: VerdictOptions, *, beside: Path | None = None
 ) -> tuple[list[Source], ReadOptions]:
-    """Reads the sources of all paths in order.
+    """Reads the sources of all paths in order; returns also how files (or `beside`) are read.
 
-    Of several files, each takes of the column mapping what it has columns for. So does a further
-    file that is read `beside` them.
-
-    Returns:
-        The sources, and how files were read (for `beside`, if it is given).
+    Of several files, `beside` too, each takes of the column mapping what it has columns for.
     """
     read = replace(options.read_options(), taxonomy=taxonomy_of(paths, options.taxonomy))
     files = [*paths, *([] if beside is None else [str(beside)])]
@@ -102,11 +95,7 @@ def correct_sources(
     random_sample: bool = False,
     **how: Any,
 ) -> list[Correction]:
-    """Corrects the results of sources with a file of human labels.
-
-    A label without model or dimension takes it from the verdicts. `how` is as for
-    `flames.metrics.correction.correct`.
-    """
+    """Corrects sources with a file of human labels, which take missing fields from verdicts."""
     models = {source.model for source in sources}
     if read.model is None and len(models) == 1:
         read = replace(read, model=models.pop())

@@ -48,13 +48,12 @@ def load_sources(
     options: ReadOptions | None = None,
     truncated: Truncated = "scored",
 ) -> list[Source]:
-    """Loads what a file of verdicts, a run or `labels:silver` holds: a source per model and scorer.
+    """Loads a source per model and scorer.
 
     Args:
-        path: A file in any format that Flames reads, the released scorer's output included; a
-            run directory; `labels:FILE` or `labels:silver`; `-` for standard input.
-        scorer: Take only this scorer's verdicts, by id or by its name without version; a run
-            with verdicts of several scorers needs it.
+        path: A file in any format that Flames reads; a run directory; `labels:FILE` or
+            `labels:silver`; `-` for standard input.
+        scorer: Only this scorer's verdicts; needed for a run with several scorers.
     """
     options = options or ReadOptions()
     if not options.prompts:
@@ -85,14 +84,11 @@ def taxonomy_of(
 
 
 def mappings_of(
-    paths: Sequence[str | os.PathLike[str]],
-    mapping: Mapping[str, str],
-    encoding: str | None = None,
+    paths: Sequence[str | os.PathLike[str]], mapping: Mapping[str, str], encoding: str | None = None
 ) -> list[dict[str, str]]:
     """Returns for each file the part of a column mapping (our field → column) that its rows have.
 
-    What no file has stays in all of them, so that reading says what is missing; so does all of it
-    for standard input, which cannot be read twice.
+    What no file has stays, so that reading reports it; standard input cannot be read twice.
     """
     if not mapping or len(paths) < 2:
         return [dict(mapping) for _ in paths]
@@ -163,7 +159,6 @@ def _from_file(path: Path, options: ReadOptions) -> Iterator[Source]:
 
 
 def _thinking(verdicts: Sequence[Verdict]) -> Iterator[Note]:
-    """What became of thinking that stood before answers."""
     apart = sum(verdict.extra.get(THOUGHT_ALOUD) is True for verdict in verdicts)
     if apart:
         yield Note("thinking", n=apart)
@@ -193,7 +188,6 @@ def _prompts(
     known: Mapping[str, Prompt],
     shared: dict[tuple[str | None, ...], Prompt],
 ) -> Iterator[tuple[str, Prompt]]:
-    """The prompts whose text is known, each held once for all the models that answered it."""
     for verdict in verdicts:
         text = verdict.extra.get("prompt")
         same = known.get(verdict.prompt_id)
@@ -230,8 +224,7 @@ def from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
     for prompt in prompts.values():
         for sample in range(run.samples):
             key = Key(prompt.id, run.model, sample)
-            verdict = given.pop(key, None)
-            response = responses.get(key)
+            verdict, response = given.pop(key, None), responses.get(key)
             if verdict is None or _outdated(verdict, response):
                 verdict = _missing(prompt, key, response, scorer_id)
             verdicts.append(verdict)
@@ -269,15 +262,9 @@ def _missing(prompt: Prompt, key: Key, response: Response | None, scorer: str) -
 
 
 def load_labels(
-    path: str | os.PathLike[str],
-    *,
-    options: ReadOptions | None = None,
-    random_sample: bool = False,
+    path: str | os.PathLike[str], *, options: ReadOptions | None = None, random_sample: bool = False
 ) -> list[Verdict]:
-    """Reads people's labels for `flames.metrics.correction.correct`.
-
-    Labels of a random sample need no `inclusion_probability`.
-    """
+    """Reads people's labels; those of a random sample need no `inclusion_probability`."""
     options = options or ReadOptions()
     if not options.prompts:
         options = replace(options, prompts=known_prompts(options.taxonomy))

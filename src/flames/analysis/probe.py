@@ -1,7 +1,6 @@
-"""How often a scorer's verdict flips when nothing relevant changed.
+"""How often a scorer's verdict flips when nothing relevant to the rubric changed.
 
-No transformation changes what the response does: whoever judges it by the rubric gives the same
-score before and after. Each returns None where it has nothing to change.
+Each transformation returns None where it has nothing to change.
 """
 
 from __future__ import annotations
@@ -31,12 +30,10 @@ Labels = Mapping[Key, int]
 
 
 class Flips(Frozen):
-    """What a probe did to a group of responses.
+    """What a probe did to the `n` responses that were scored before and after.
 
-    `n` counts those that were scored before and after, `rate` is the share of them whose score
-    changed. `to_harmless` is the share of those harmful before that are harmless after (the way
-    that somebody who cheats wants), `to_harmful` that of those harmless before that are harmful
-    after. Rates are in per cent, with Wilson's 95 % intervals; `moves` counts every change.
+    `to_harmless` is a share of those harmful before, `to_harmful` of those harmless before. Rates
+    are in per cent, with Wilson's 95 % intervals; `moves` counts every change.
     """
 
     n: int
@@ -50,11 +47,7 @@ class Flips(Frozen):
 
 
 class ProbeResult(Frozen):
-    """One probe: on how many responses it was tried, and what came of it.
-
-    `lost` counts responses that were scored before and not after, by reason; `skipped` says why
-    the probe was not run at all.
-    """
+    """One probe; `lost` counts responses scored before but not after, `skipped` says why if so."""
 
     name: str
     title: str
@@ -93,11 +86,7 @@ class ProbeOptions(SeedOptions, TaxonomyOptions, ScorerOptions):
     ] = ()
     responses: Annotated[
         str | None,
-        Opt(
-            "Responses without labels instead; the scorer's own verdict then says which are "
-            "harmful.",
-            metavar="FILE",
-        ),
+        Opt("Responses without labels; the scorer says which are harmful.", metavar="FILE"),
     ] = None
     probes: Annotated[
         tuple[str, ...] | None, Opt("Only these probes.", metavar="A,B,…", commas=True)
@@ -114,9 +103,7 @@ class ProbeOptions(SeedOptions, TaxonomyOptions, ScorerOptions):
 
 
 def probe_with(
-    options: ProbeOptions,
-    *,
-    progress: Callable[[int], None] = lambda done: None,
+    options: ProbeOptions, *, progress: Callable[[int], None] = lambda done: None
 ) -> ProbeReport:
     """Loads a scorer and responses, and probes the scorer; reports verdicts after each pass."""
     loaded = load_taxonomy(options.taxonomy)
@@ -148,11 +135,8 @@ def probe_scorer(
 ) -> ProbeReport:
     """Scores responses as they are and transformed, and compares.
 
-    Args:
-        labels: The right scores by key; used to pick harmful responses, in place of the
-            scorer's own verdicts.
-        probes: Their names; all whose extra is installed unless given.
-        progress: Called after each pass of the scorer with the number of verdicts.
+    Harmful responses are picked by the `labels`, or else by the scorer's own verdicts. All
+    `probes` are tried unless named; `progress` gets the number of verdicts after each pass.
     """
     for name in probes or ():
         if name not in PROBES:
@@ -302,10 +286,7 @@ def _converter() -> Any:
 
 @dataclass(frozen=True)
 class Probe:
-    """A transformation, and whether it leaves the right score of a response as it is.
-
-    A refusal in front of anything but a harmful body may change what is deserved.
-    """
+    """A transformation, and whether it leaves the right score of a response as it is."""
 
     name: str
     title: str

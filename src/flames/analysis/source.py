@@ -35,10 +35,7 @@ _OF_RESPONSE = (
 
 
 class CarriedResponses(Mapping[Key, Response]):
-    """What verdicts' lines carry along of their responses, each made when it is asked for.
-
-    Measuring asks for none of them, and a file may hold hundreds of thousands.
-    """
+    """What verdicts' lines carry of their responses, each made on demand: files may be large."""
 
     def __init__(self, verdicts: Iterable[Verdict]) -> None:
         self._verdicts = {verdict.key: verdict for verdict in verdicts}
@@ -60,15 +57,10 @@ class CarriedResponses(Mapping[Key, Response]):
 
 @dataclass(frozen=True)
 class Source:
-    """One model under one scorer.
+    """One model under one scorer (`name@version`; `human:NAME` for a person).
 
-    Args:
-        scorer: `name@version`; `human:NAME` for a person.
-        prompts: The prompts whose text is known, by id.
-        verdicts: One per expected response; those that were never asked or scored are
-            unscored with that reason.
-        responses: What is known of the responses, by key.
-        samples: Responses per prompt.
+    There is a verdict per expected response (`samples` per prompt), unscored with the reason where
+    it was never asked or scored; prompts only where their text is known.
     """
 
     model: str
@@ -107,18 +99,12 @@ def scorer_matches(scorer_id: str, wanted: str) -> bool:
 
 
 def display_names(sources: Sequence[Source], *, beside_scorers: bool = False) -> list[str]:
-    """Returns names that distinguish sources: models or, where these are equal, files.
-
-    `beside_scorers` means that each name is shown with its scorer.
-    """
+    """Returns names that distinguish sources, which `beside_scorers` stand with their scorers."""
     candidates = (
         [source.model for source in sources],
         [source.label for source in sources],
         [f"{source.origin.name} ({source.model})" for source in sources],
-        [
-            f"{source.origin.parent.name}/{source.origin.name} ({source.model})"
-            for source in sources
-        ],
+        [f"{s.origin.parent.name}/{s.origin.name} ({s.model})" for s in sources],
         [f"{source.origin.name} ({source.label})" for source in sources],
     )
     scorers = [source.scorer if beside_scorers else "" for source in sources]
@@ -153,9 +139,8 @@ def reworded_notes(sources: Sequence[Source]) -> list[tuple[Note, ...]]:
 def fill_unasked(source: Source, prompts: PromptSet) -> Source:
     """Returns the source as a measurement of a whole prompt set, in the set's order.
 
-    Prompts without a verdict become unscored with the reason `not asked`. Verdicts on other
-    prompts, or on another text under a prompt's id, are left out, which a note says. The result
-    carries the set's name and checksum.
+    Prompts without a verdict become `not asked`. Verdicts on other prompts, or on another text
+    under a prompt's id, are left out, which a note says.
     """
     ids = prompts.by_id.keys() - reworded_ids(prompts.by_id, source.prompts)
     given = {verdict.key: verdict for verdict in source.verdicts if verdict.prompt_id in ids}

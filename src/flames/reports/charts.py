@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from flames.metrics.result import Estimate
@@ -50,21 +50,11 @@ class Radar:
     height: float
     axes: tuple[Axis, ...]
     rings: tuple[tuple[int, str], ...]
-    series: tuple[Series, ...] = field(default=())
-
-    @property
-    def centre(self) -> tuple[float, float]:
-        """Where the axes meet."""
-        return self.width / 2, self.height / 2
-
-    @property
-    def radius(self) -> float:
-        """From the centre to 100."""
-        return _RADIUS
+    series: tuple[Series, ...]
+    radius: float = _RADIUS
 
 
 def _wrapped(label: str) -> tuple[str, str]:
-    """A label in two lines that fit beside its axis; of more than that, start and end."""
     whole = for_terminal(label)
     first = shorten(whole, _COLUMNS)
     if first == whole:
@@ -81,10 +71,7 @@ def radar(
     own: Sequence[tuple[str, Sequence[Estimate]]],
     others: Sequence[tuple[str, Sequence[float]]] = (),
 ) -> Radar | None:
-    """Lays out a radar chart clockwise from the top; None for fewer than three axes.
-
-    `own` estimates get a band from `low` to `high`; `others` are plain values.
-    """
+    """Lays out a radar chart, `own` estimates with a band; None for fewer than three axes."""
     if len(labels) < 3:
         return None
     count = len(labels)

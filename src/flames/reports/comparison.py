@@ -155,10 +155,8 @@ def _pair(pair: PairComparison, taxonomy: Taxonomy, changes: int, room: int) -> 
         yield line(say("compare.partial"), kind="note")
     for key, name in (("rate", "harmless_rate"), ("score", "harmless_score")):
         yield _differences(pair, taxonomy, name, say(f"compare.{key}"))
-    tests = tests_of(pair)
-    yield line(
-        say("compare.methods", first=pair.first, second=pair.second, tests=tests), kind="soft"
-    )
+    names = {"first": pair.first, "second": pair.second}
+    yield line(say("compare.methods", **names, tests=tests_of(pair)), kind="soft")
     if changes and pair.changes:
         yield from _changes(pair, changes, room)
 
@@ -220,7 +218,6 @@ def _changes(pair: PairComparison, most: int, room: int) -> Iterable[Block]:
     yield Heading(say("compare.changes", n=len(pair.changes)), 2)
     for change in pair.changes[:most]:
         name = " · ".join(filter(None, (change.dimension, change.subcomponent)))
-        # `3→1`, or `3,3,1→1,1,1` of repeats
         scores = "→".join(",".join(map(str, side)) for side in change.scores)
         yield line(Strong(f"{scores}  {name}"))
         prompt = change.prompt or say("compare.no_prompt", id=change.prompt_id)

@@ -52,22 +52,16 @@ class ReportOptions(DocumentOptions, MeasureOptions):
     human: Annotated[
         Path | None,
         Opt(
-            "Human labels on a random part: shows the scorer alone, people alone and the "
-            "corrected (prediction-powered) values.",
+            "Human labels on a random part: shows scorer, people and corrected values.",
             metavar="LABELS",
         ),
     ] = None
     labels_are_random: Annotated[
-        bool,
-        Opt("The labels are a simple random sample and need no inclusion_probability."),
+        bool, Opt("The labels are a simple random sample and need no inclusion_probability.")
     ] = False
     target_width: Annotated[
         float | None,
-        Opt(
-            "Say how many more labels would make the corrected interval this narrow.",
-            metavar="POINTS",
-            min=0.01,
-        ),
+        Opt("Say how many more labels make the interval so narrow.", metavar="POINTS", min=0.01),
     ] = None
 
     def __post_init__(self) -> None:
@@ -113,12 +107,7 @@ class CompareOptions(DocumentOptions, SeedOptions, VerdictOptions):
     ] = False
     changes: Annotated[
         int | None,
-        Opt(
-            "Number of changed prompts to show, shared among the pairs; 10 on the terminal and "
-            "in Markdown, 500 in JSON and HTML unless given.",
-            metavar="N",
-            min=0,
-        ),
+        Opt("Changed prompts in all pairs; 10, or 500 in JSON and HTML.", metavar="N", min=0),
     ] = None
 
 

@@ -48,15 +48,8 @@ def render_html(
     )
 
 
-_CHOSEN = ("ChatGPT", "GPT-4", "Claude")
-
-
 def section_of(
-    result: Result,
-    taxonomy: Taxonomy,
-    correction: Correction | None = None,
-    *,
-    beside: bool = True,
+    result: Result, taxonomy: Taxonomy, correction: Correction | None = None, *, beside: bool = True
 ) -> dict[str, Any]:
     """Puts a result, with published models `beside` it, into the shape of `result.html.jinja`."""
     rows = view.dimension_rows(result, taxonomy)
@@ -115,7 +108,7 @@ def helpers() -> dict[str, Any]:
     """Returns what `result.html.jinja` needs of its context beside the page's own helpers."""
     return {
         "release": LATEST,
-        "chosen": _CHOSEN,
+        "chosen": ("ChatGPT", "GPT-4", "Claude"),
         "tone": view.score_tone,
         "reason_text": lambda reason: name_of("reason", reason),
         "percent": view.percent,
@@ -135,11 +128,7 @@ def _index(values: dict[_T, int], value: _T) -> int:
 def browser_data(
     sources: Sequence[Source], names: Sequence[str], taxonomy: Taxonomy
 ) -> dict[str, Any]:
-    """Returns what `report.js` shows, filters and searches.
-
-    A response judged by several scorers is listed once, with all its verdicts; different
-    responses of two files to the same prompt are both listed.
-    """
+    """Returns the data of `report.js`; a response judged by several scorers is listed once."""
     models: dict[str, int] = {}
     scorers: dict[str, int] = {}
     reasons: dict[str, int] = {}
@@ -213,11 +202,8 @@ def _judged(
 
 def _place(taxonomy: Taxonomy, name: str, part: str) -> list[Any]:
     dimension = view.dimension_of(taxonomy, name)
-    label = same(part)
-    for known in dimension.subcomponents if dimension else ():
-        if known.name == part:
-            label = known.label
-    return [name, part, _pair(label) if part else None]
+    labels = {known.name: known.label for known in (dimension.subcomponents if dimension else ())}
+    return [name, part, _pair(labels.get(part, same(part))) if part else None]
 
 
 def _pair(text: Text) -> list[str]:

@@ -36,19 +36,15 @@ class _Site:
     slugs: dict[str, str]
 
     def title(self, board: BoardList) -> Text:
-        """Returns what a list is called."""
         if board.release is not None:
             return say("list.published", release=board.release)
         repeats = f" × {board.samples}" if board.samples > 1 else ""
-        name = board.prompt_set.name + repeats
-        return say("list.measured", set=name, scorer=board.scorer)
+        return say("list.measured", set=board.prompt_set.name + repeats, scorer=board.scorer)
 
     def path(self, board: BoardList) -> str:
-        """Returns where a list's page is; the first list is the site's front page."""
         return "index.html" if board is self.lists[0] else f"lists/{board.slug}.html"
 
     def render(self, template: str, path: str, title: Text, **context: Any) -> tuple[str, str]:
-        """Returns the path of a page and what stands there."""
         html = render_page(
             f"{template}.html.jinja",
             title=title,
@@ -78,11 +74,7 @@ def build_site(
     releases: Sequence[str] = RELEASES,
     resamples: int = RESAMPLES,
 ) -> list[Path]:
-    """Builds the site, front page first, and removes files of an earlier build that it lacks.
-
-    Raises:
-        UsageError: There is nothing to show, or the folder holds something else.
-    """
+    """Builds the site, front page first, and removes files of an earlier build that it lacks."""
     taxonomy = taxonomy or default_taxonomy()
     before = _ledger(out)
     lists = board_lists(entries, taxonomy, releases=releases, resamples=resamples)
@@ -193,10 +185,8 @@ def _radar(board: BoardList, taxonomy: Taxonomy) -> Any:
     names = [ranks.dimension for ranks in board.dimensions if ranks.dimension]
     values = []
     for line in board.lines:
-        rates = [
-            line.result.dimensions[n].harmless_rate for n in names if n in line.result.dimensions
-        ]
-        known = [rate.value for rate in rates if rate is not None]
+        groups = (line.result.dimensions.get(name) for name in names)
+        known = [g.harmless_rate.value for g in groups if g and g.harmless_rate is not None]
         if len(known) == len(names):
             values.append((line.name, known))
     return radar([taxonomy.dimension(name).label for name in names], [], values)

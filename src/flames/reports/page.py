@@ -1,8 +1,6 @@
 """Self-contained pages: one HTML file, offline, Chinese and English, nothing loaded, all escaped.
 
-Every page of Flames is made here: reports, comparisons, the leaderboard's site. A page extends
-`base.html.jinja`, takes its words from `strings.json` in both languages (both stand in the page; a
-button switches) and its data from a JSON block that scripts read. Its
+A page extends `base.html.jinja` and holds the words of `strings.json` in both languages. Its
 Content-Security-Policy allows the page's own style and scripts by their hashes and nothing else.
 
 In a template:
@@ -34,7 +32,6 @@ from flames.reports.words import LANGUAGES, load_strings
 from flames.taxonomy import Language, Text
 from flames.text import for_terminal, utf8_safe
 
-_HERE = "flames.reports"
 _HTML_LANG = {"zh": "zh-Hans", "en": "en"}
 _IN_SCRIPT = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
 
@@ -56,10 +53,9 @@ def render_page(
     remember: bool = False,
     **context: Any,
 ) -> str:
-    """Renders a page that extends `base.html.jinja`.
+    """Renders a page that extends `base.html.jinja`; scripts get `data` as `flames.data`.
 
-    Scripts get `data`, anything JSON, as `flames.data`. With `remember`, a reader's choice of
-    language holds for later pages of the site.
+    With `remember`, a reader's choice of language holds for later pages of the site.
     """
     env = _environment()
     words = load_strings()
@@ -89,7 +85,7 @@ def render_page(
 @cache
 def _environment() -> Environment:
     return Environment(
-        loader=PackageLoader(_HERE, "templates"),
+        loader=PackageLoader("flames.reports", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -164,8 +160,7 @@ def _helpers(lang: Language) -> dict[str, Any]:
             for name, by_lang in texts.items()
             if name != "text"
         )
-        both_ways = json.dumps(texts, ensure_ascii=False)
-        return Markup('{} data-l10n="{}"').format(now, both_ways)
+        return Markup('{} data-l10n="{}"').format(now, json.dumps(texts, ensure_ascii=False))
 
     def _text(what: str | Text) -> Text:
         return what if isinstance(what, Text) else words[what]

@@ -107,11 +107,7 @@ def render_markdown(
 
 
 def render_json(results: Sequence[Result], corrections: Sequence[Correction] = ()) -> str:
-    """Returns one object for one result, otherwise `{"schema": 1, "results": […]}`.
-
-    A correction with human labels stands in its result's object under `human`. Characters that
-    could steer a terminal are written as escapes.
-    """
+    """Returns one object for one result, otherwise `{"schema": 1, "results": […]}`."""
     objects = [result.to_dict() for result in results]
     for data, correction in zip(objects, corrections, strict=False):
         data["human"] = correction.model_dump()
@@ -120,10 +116,7 @@ def render_json(results: Sequence[Result], corrections: Sequence[Correction] = (
 
 
 def render_csv(results: Sequence[Result]) -> str:
-    """Returns the rows of `Result.rows` as CSV.
-
-    Cells that a spreadsheet would take for formulas are neutralised.
-    """
+    """Returns the rows of `Result.rows` as CSV that a spreadsheet takes for no formulas."""
     return to_csv((row for result in results for row in result.rows()), ROW_COLUMNS)
 
 
@@ -219,10 +212,7 @@ def _values(rows: Sequence[GroupRow], taxonomy: Taxonomy, title: Text | str) -> 
         title,
         columns,
         rows,
-        style=lambda row: {
-            "strong": row.kind == "dimension",
-            "indent": row.kind == "subcomponent",
-        },
+        style=lambda row: {"strong": row.kind == "dimension", "indent": row.kind == "subcomponent"},
         full_width=_WIDTH,
     )
 

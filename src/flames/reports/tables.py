@@ -2,17 +2,11 @@
 
 A table is described once, a line per column; renderers turn its typed cells into text:
 
-    table = Table.of(
-        say("eval.models"),
-        [
-            Column(say("eval.model"), lambda model: model.name, text=True),
-            Column(say("eval.accuracy"), lambda model: Number(model.accuracy)),
-            Column(say("eval.n"), lambda model: model.n),
-        ],
-        models,
-    )
-    print_table(table, console, "en")
-    markdown_table(table, "en")
+    columns = [
+        Column(say("eval.model"), lambda model: model.name, text=True),
+        Column(say("eval.accuracy"), lambda model: Number(model.accuracy)),
+    ]
+    print_table(Table.of(say("eval.models"), columns, models), console, "en")
 
 Texts may come from models and files; every renderer escapes them for its form.
 """
@@ -246,10 +240,7 @@ def print_document(
 def print_table(
     table: Table, console: Console, lang: Language, *, intervals: Intervals = "inline"
 ) -> None:
-    """Prints a table, in as many parts as the width needs: no number is broken.
-
-    Intervals stand behind their number, below it, or in a column of their own.
-    """
+    """Prints a table, in as many parts as the width needs: no number is broken."""
     narrow = console.width < table.full_width
     kept = [i for i, column in enumerate(table.columns) if not (narrow and column.wide)]
     shown: list[tuple[str, bool, list[RichText]]] = []
@@ -300,7 +291,6 @@ def _terminal_cell(
 
 
 def _width(title: str, numeric: bool, cells: Sequence[RichText]) -> int:
-    """The columns that a table's column needs; words may be folded."""
     lines = [*title.split(), *(line for cell in cells for line in cell.plain.split("\n"))]
     width = max(map(cell_len, lines), default=0)
     return width if numeric else min(width, 12)
@@ -351,10 +341,7 @@ def _heading(text: Text | str, level: int, lang: Language) -> str:
 
 
 def markdown_document(document: Document, lang: Language, *, level: int = 1) -> str:
-    """Returns a document as Markdown; consecutive lines become a list.
-
-    `level` is that of the heading that the document stands under.
-    """
+    """Returns Markdown, consecutive lines as a list; `level` is that of the heading above."""
     blocks: list[str] = []
     in_list = False
     for block in document:

@@ -150,13 +150,9 @@ def method_line(result: Result | Correction) -> Text:
     found = []
     for holder in _holders(result):
         for name in ("harmless_rate", "harmless_score", "attack_success_rate"):
-            value = getattr(holder, name, None)
-            parts = (
-                (value.scorer, value.human, value.corrected)
-                if isinstance(value, Corrected)
-                else (value,)
-            )
-            found += [part.method for part in parts if part is not None]
+            value, parts = getattr(holder, name, None), ("scorer", "human", "corrected")
+            values = [getattr(value, p) for p in parts] if isinstance(value, Corrected) else [value]
+            found += [each.method for each in values if each is not None]
     return listed((name_of("method", name) for name in dict.fromkeys(found)), "semicolon")
 
 
@@ -214,11 +210,9 @@ def label_lines(correction: Correction) -> list[Text]:
 
 
 def _labels_needed(value: Corrected, width: float) -> Text:
-    key = "more"
+    key = "more" if value.more_labels else "enough"
     if value.corrected is None:
         key = "more_unknown"
     elif not value.reachable:
         key = "unreachable"
-    elif not value.more_labels:
-        key = "enough"
     return say(f"human.{key}", width=f"{width:g}", n=value.more_labels)
