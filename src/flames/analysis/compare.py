@@ -87,7 +87,6 @@ def _ids(source: Source) -> frozenset[str]:
 def _remarks(
     first: Source, second: Source, shared: Set[str], other: Sequence[str], common: bool
 ) -> tuple[Note, ...]:
-    """How the two were narrowed; refuses narrowing that was not asked for."""
     remarks: list[Note] = []
     if first.scorer != second.scorer:
         if not common:
@@ -114,21 +113,13 @@ def _remarks(
             f"{''.join(f' ({note})' for note in different)}; {how}"
         )
     if ours != theirs:
-        remarks.append(
-            Note(
-                "narrowed",
-                n=len(shared),
-                first=first.prompt_set.name,
-                first_n=len(ours),
-                second=second.prompt_set.name,
-                second_n=len(theirs),
-            )
-        )
+        names = {"first": first.prompt_set.name, "second": second.prompt_set.name}
+        counts = {"first_n": len(ours), "second_n": len(theirs)}
+        remarks.append(Note("narrowed", n=len(shared), **names, **counts))
     return (*remarks, *different)
 
 
 def _renamed(first: Source, second: Source) -> int:
-    """How many texts are on both sides, but under different ids."""
     ours, theirs = (
         {normalize_text(prompt.text): known for known, prompt in side.prompts.items()}
         for side in (first, second)
@@ -275,8 +266,7 @@ def _difference(
 
 
 def _corrected(differences: Sequence[Difference]) -> list[Difference]:
-    corrected = holm([each.p for each in differences])
-    pairs = zip(differences, corrected, strict=True)
+    pairs = zip(differences, holm([each.p for each in differences]), strict=True)
     return [each.model_copy(update={"p_holm": p}) for each, p in pairs]
 
 
@@ -285,10 +275,8 @@ def _changes(
 ) -> tuple[Change, ...]:
     changes = []
     for pair in pairs:
-        scores = tuple(
-            tuple(v.score for v in side if v.score is not None)
-            for side in (pair.first, pair.second)
-        )
+        sides = pair.first, pair.second
+        scores = [tuple(v.score for v in side if v.score is not None) for side in sides]
         if sorted(scores[0]) == sorted(scores[1]):
             continue
         verdict = pair.first[0]

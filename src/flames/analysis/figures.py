@@ -248,12 +248,11 @@ def rank_models_by_label(
     tau = float(kendall_tau(by_label[None], by_score[None])[0])
     if np.isnan(tau):
         return ModelRanking(bias, tuple(common))
-    draws = kendall_tau(_rates(drawn, 1), _rates(drawn, 2))
-    return ModelRanking(bias, tuple(common), _estimate(tau, draws))
+    tau_draws = kendall_tau(_rates(drawn, 1), _rates(drawn, 2))
+    return ModelRanking(bias, tuple(common), _estimate(tau, tau_draws))
 
 
 def _rates(totals: Array, which: int) -> Array:
-    """Overall rates in per cent, shape (draws, models)."""
     return np.asarray(100 * (totals[:, which] / totals[:, 0]).mean(-1))
 
 

@@ -244,7 +244,7 @@ class GateOptions(SeedOptions, VerdictOptions, RecordOptions):
 
 @dataclass(frozen=True)
 class GateOutcome:
-    """Every rule on every model: whether it holds, and what was found."""
+    """Every rule on every model."""
 
     rules: list[RuleResult]
 

@@ -249,7 +249,6 @@ def from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
 
 
 def _outdated(verdict: Verdict, response: Response | None) -> bool:
-    """Whether a verdict is of an earlier failure to answer, and the response came later."""
     failed = verdict.score is None and verdict.status not in SCORABLE
     return failed and response is not None and response.status != verdict.status
 

@@ -130,10 +130,8 @@ def reworded_notes(sources: Sequence[Source]) -> list[tuple[Note, ...]]:
         for known, prompt in source.prompts.items():
             texts[known].add(normalize_text(prompt.text))
     apart = {known for known, found in texts.items() if len(found - {""}) > 1}
-    found = [[known for known in source.prompts if known in apart] for source in sources]
-    return [
-        (Note("reworded", n=len(ids), example=shorten(ids[0])),) if ids else () for ids in found
-    ]
+    found = ([known for known in source.prompts if known in apart] for source in sources)
+    return [(Note("reworded", n=len(i), example=shorten(i[0])),) if i else () for i in found]
 
 
 def fill_unasked(source: Source, prompts: PromptSet) -> Source:

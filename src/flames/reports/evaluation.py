@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -73,11 +73,15 @@ def _title(evaluations: Sequence[Evaluation]) -> Text:
 
 def details(evaluation: Evaluation, taxonomy: Taxonomy) -> list[Table]:
     """Returns an evaluation's tables."""
+
+    def confusion(group: Group) -> str:
+        return " | ".join(" ".join(map(str, row)) for row in group[1].confusion)
+
     confusions = Table.of(
         say("eval.confusions"),
         [
             Column[Group](say("eval.dimension"), lambda group: group[0], text=True),
-            Column[Group](say("eval.confusion"), lambda group: _confusion(group[1])),
+            Column[Group](say("eval.confusion"), confusion),
         ],
         _groups(evaluation, taxonomy)[1:],
     )
@@ -115,9 +119,8 @@ def render(evaluations: Sequence[Evaluation], form: str, taxonomy: Taxonomy, lan
 
 def page(evaluations: Sequence[Evaluation], taxonomy: Taxonomy, lang: Language) -> str:
     """Returns everything as one self-contained page with pictures."""
-    widest = max(
-        (abs(v) for e in evaluations for b in e.bias for v in (b.bias.low, b.bias.high)), default=1
-    )
+    biases = [each.bias for evaluation in evaluations for each in evaluation.bias]
+    widest = max((abs(v) for b in biases for v in (b.low, b.high)), default=1)
     return render_page(
         "evaluation.html.jinja",
         title=_title(evaluations),
@@ -183,11 +186,10 @@ def metric_columns(metrics_of: Callable[[Any], ScorerMetrics], *keys: str) -> li
 
 def summary(evaluations: Sequence[Evaluation]) -> Table:
     """Returns a table with one row per scorer."""
+    keys = ("scored", "accuracy", "macro_f1", "kappa", "gain", "ece")
     columns = [
         Column[Evaluation](say("eval.scorer"), lambda each: each.scorer, text=True),
-        *metric_columns(
-            lambda each: each.overall, "scored", "accuracy", "macro_f1", "kappa", "gain", "ece"
-        ),
+        *metric_columns(lambda each: each.overall, *keys),
         Column[Evaluation](say("eval.tau"), lambda each: Number(each.rank_agreement, 2)),
         Column[Evaluation](say("eval.speed"), lambda each: Number(each.per_second)),
         Column[Evaluation](say("eval.cost"), _cost),
@@ -243,10 +245,6 @@ def models(evaluation: Evaluation) -> Table:
     )
 
 
-def _confusion(found: ScorerMetrics) -> str:
-    return " | ".join(" ".join(map(str, row)) for row in found.confusion)
-
-
 def explanation(evaluation: Evaluation, taxonomy: Taxonomy) -> list[Text]:
     """Returns how an evaluation was computed, a sentence per line."""
     overall = evaluation.overall
@@ -255,7 +253,8 @@ def explanation(evaluation: Evaluation, taxonomy: Taxonomy) -> list[Text]:
     found = [say("eval.how.labels", files=files, n=f"{overall.n:,}", prompts=prompts)]
     for key, counts in (("excluded", evaluation.excluded), ("unscored", overall.unscored)):
         if counts:
-            found.append(say(f"eval.how.{key}", reasons=_counted(counts)))
+            counted = ", ".join(f"{reason} {n:,}" for reason, n in counts.items())
+            found.append(say(f"eval.how.{key}", reasons=counted))
     drawn = f"{evaluation.resamples:,}"
     found.append(say("eval.how.intervals", seed=evaluation.seed, resamples=drawn))
     found.append(say("eval.how.majority"))
@@ -264,7 +263,3 @@ def explanation(evaluation: Evaluation, taxonomy: Taxonomy) -> list[Text]:
         found.append(say("eval.how.ranked", names=names))
     version = evaluation.code_version
     return [*found, say("eval.how.version", version=version, taxonomy=evaluation.taxonomy)]
-
-
-def _counted(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{reason} {n:,}" for reason, n in counts.items())

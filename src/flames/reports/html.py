@@ -38,10 +38,7 @@ def render_html(
         styles=("charts.css", "report.css"),
         scripts=("radar.js", "report.js"),
         data=browser_data(sources, [r.shown_name for r in results], taxonomy) if sources else None,
-        sections=[
-            section_of(result, taxonomy, correction)
-            for result, correction in zip_longest(results, corrections)
-        ],
+        sections=[section_of(r, taxonomy, c) for r, c in zip_longest(results, corrections)],
         overview=view.measured_dimensions(results, taxonomy),
         has_responses=bool(sources),
         **helpers(),
@@ -88,11 +85,9 @@ def _rates(result: Result, dimensions: Sequence[str]) -> list[Estimate]:
 
 
 def _published(dimensions: Sequence[str]) -> list[tuple[str, Result]]:
-    """Published models by their overall rate, best first; none for dimensions that they lack."""
     models = _measured_latest()
-    if not dimensions or not all(set(dimensions) <= each.dimensions.keys() for _, each in models):
-        return []
-    return list(models)
+    known = all(set(dimensions) <= each.dimensions.keys() for _, each in models)
+    return list(models) if dimensions and known else []
 
 
 @cache

@@ -45,12 +45,8 @@ def ranking_document(published: PublishedRanking) -> Iterator[Block]:
             for name, title in dimensions.items()
         ]
     else:
-        columns.append(
-            Column(
-                rate if by_score else score,
-                lambda ranked: value(ranked, ranking.dimension, not by_score),
-            )
-        )
+        other = rate if by_score else score
+        columns.append(Column(other, lambda r: value(r, ranking.dimension, not by_score)))
     what = join(where, ", ", score if by_score else rate)
     title = say("ranks.title", release=published.release, what=what)
     yield Table.of(title, columns, published.models, full_width=_FULL_WIDTH)

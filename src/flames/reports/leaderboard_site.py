@@ -207,10 +207,9 @@ def _parts(board: BoardList, taxonomy: Taxonomy) -> list[tuple[str, str, Text, T
 def _downloads(site: _Site) -> dict[str, str]:
     columns = ("list", "source", "date", "rank", "rank_low", "rank_high", *ROW_COLUMNS)
     data = {"schema": 1, "lists": [_board(board, site) for board in site.lists]}
+    rows = (row for board in site.lists for row in _csv(board, site))
     files = {
-        "data/leaderboard.csv": to_csv(
-            (row for board in site.lists for row in _csv(board, site)), columns
-        ),
+        "data/leaderboard.csv": to_csv(rows, columns),
         "data/leaderboard.json": json.dumps(data, allow_nan=False, indent=1) + "\n",
     }
     for board in site.lists:
@@ -229,8 +228,8 @@ def _entry_file(board: BoardList, name: str) -> str:
 def _csv(board: BoardList, site: _Site) -> Iterator[dict[str, Any]]:
     for line in board.lines:
         for row in line.result.rows():
-            row |= {"list": site.title(board).en, "source": _source(board)}
-            row["date"] = _date(board, line)
+            row |= {"list": site.title(board).en, "date": _date(board, line)}
+            row["source"] = "published" if board.release else "measured"
             ranks = board.overall if row["level"] == "overall" else None
             if row["level"] == "dimension":
                 ranks = next((r for r in board.dimensions if r.dimension == row["name"]), None)
@@ -243,7 +242,7 @@ def _csv(board: BoardList, site: _Site) -> Iterator[dict[str, Any]]:
 def _board(board: BoardList, site: _Site) -> dict[str, Any]:
     return {
         "title": site.title(board).en,
-        "source": _source(board),
+        "source": "published" if board.release else "measured",
         "release": board.release,
         "scorer": board.scorer,
         "prompt_set": board.prompt_set.model_dump(),
@@ -259,10 +258,6 @@ def _board(board: BoardList, site: _Site) -> dict[str, Any]:
             for line in board.lines
         ],
     }
-
-
-def _source(board: BoardList) -> str:
-    return "published" if board.release else "measured"
 
 
 def _date(board: BoardList, line: ListRow) -> str | None:

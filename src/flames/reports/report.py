@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
@@ -71,9 +71,7 @@ def print_summary(
         print_document(_terminal(result, taxonomy, narrow), console, lang, intervals="column")
         if correction is not None:
             console.print()
-            blocks: list[Block] = [Heading(say("human"))]
-            blocks += [line(text) for text in view.label_lines(correction)]
-            blocks += _human_tables(correction, taxonomy)
+            blocks = [Heading(say("human")), *_human(correction, taxonomy)]
             print_document(blocks, console, lang, intervals="below")
         console.print()
     if len(results) > 1:
@@ -92,17 +90,15 @@ def render_markdown(
     """Returns the whole report as Markdown, one section per result."""
     blocks: list[Block] = []
     if len(results) > 1:
-        blocks.append(Heading(say("title.many", n=len(results))))
-        caption = join(say("harmless_rate"), " (%), ", say("interval"))
-        blocks.append(line(caption, kind="paragraph"))
+        caption = line(say("harmless_rate"), " (%), ", say("interval"), kind="paragraph")
+        blocks += [Heading(say("title.many", n=len(results))), caption]
         blocks.append(_overview(results, taxonomy, "", with_scorer=True))
     for result, correction in zip_longest(results, corrections):
         blocks += _markdown(result, taxonomy)
         if correction is not None:
             blocks.append(Heading(say("human"), 2))
             blocks.append(line(say("human.explain"), kind="paragraph"))
-            blocks += [line(text) for text in view.label_lines(correction)]
-            blocks += _human_tables(correction, taxonomy)
+            blocks += _human(correction, taxonomy)
     return markdown_document(blocks, lang)
 
 
@@ -239,7 +235,8 @@ def _overview(
     return Table.of(title, columns, results, full_width=_WIDTH)
 
 
-def _human_tables(correction: Correction, taxonomy: Taxonomy) -> Iterable[Table]:
+def _human(correction: Correction, taxonomy: Taxonomy) -> Iterator[Block]:
+    yield from map(line, view.label_lines(correction))
     rows = view.human_rows(correction, taxonomy)
     for key, digits in (("rate", 2), ("score", 1)):
 

@@ -79,10 +79,8 @@ def selftest_lines(result: SelftestResult) -> Iterator[str]:
 def calibration_lines(calibration: Calibration) -> Iterator[str]:
     """Yields what a calibration changes, measured on prompts that it was not fitted on."""
     before, after = calibration.before, calibration.after
-    yield (
-        f"{calibration.scorer_id} on {calibration.labels}, {before.n} responses, five folds by "
-        "prompt"
-    )
+    source = f"{calibration.scorer_id} on {calibration.labels}"
+    yield f"{source}, {before.n} responses, five folds by prompt"
     yield f"calibration error  {before.ece:.3f} → {after.ece:.3f}"
     yield f"log-likelihood     {-before.nll:.3f} → {-after.nll:.3f}"
     yield f"accuracy           {before.accuracy:.3f} → {after.accuracy:.3f}"
@@ -95,25 +93,16 @@ def calibration_lines(calibration: Calibration) -> Iterator[str]:
     for note in calibration.notes:
         yield f"note: {note}"
     if before.accuracy > _SUSPICIOUS:
-        yield (
-            "almost all right: if the scorer was trained on these labels, the calibration is "
-            "useless"
-        )
+        trained = "if the scorer was trained on these labels, the calibration is useless"
+        yield f"almost all right: {trained}"
 
 
 def probe_document(report: ProbeReport) -> Iterator[Block]:
     """Yields how often each probe flips verdicts, overall and by dimension."""
     lost = sum(report.unscored.values())
-    yield line(
-        say(
-            "scorers.probe.scored.lost" if lost else "scorers.probe.scored",
-            scorer=report.scorer,
-            source=report.source,
-            n=report.responses,
-            scored=report.scored,
-            lost=lost,
-        )
-    )
+    key = "scorers.probe.scored.lost" if lost else "scorers.probe.scored"
+    values = report.model_dump(include={"scorer", "source", "scored"})
+    yield line(say(key, **values, n=report.responses, lost=lost))
     for note in report.notes:
         yield line(say("scorers.probe.note", note=note.words))
     run = [(result, result.overall) for result in report.probes if result.overall is not None]
