@@ -1,9 +1,7 @@
 """Reads a released checkpoint: PyTorch shards, without unpickling code, and its tokenizer.
 
-The SentencePiece model becomes a `tokenizers.Tokenizer` that gives the same ids. The general
-converters treat user-defined symbols as tokens outside the text, which moves the space that
-SentencePiece puts before the first piece; here they are split off after normalization, as
-SentencePiece does itself.
+The SentencePiece model becomes a `tokenizers.Tokenizer` that gives the same ids: unlike in general
+converters, user-defined symbols are split off after normalization, as in SentencePiece itself.
 """
 
 from __future__ import annotations
@@ -33,9 +31,8 @@ class Checkpoint:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         index = folder / INDEX
-        self.listed: dict[str, str] | None = None
-        if index.is_file():
-            self.listed = _weight_map(index)
+        self.listed = _weight_map(index) if index.is_file() else None
+        if self.listed is not None:
             self.shards = sorted(set(self.listed.values()))
         elif (folder / _SINGLE).is_file():
             self.shards = [_SINGLE]
@@ -57,11 +54,7 @@ class Checkpoint:
             yield from sorted(tensors.items())
 
     def check(self, expected: Mapping[str, tuple[int, ...]], rotary_base: float) -> None:
-        """Checks that the checkpoint has exactly the expected tensors.
-
-        The frequencies of rotary embeddings, which old checkpoints contain although they follow
-        from the configuration, are allowed if they are the expected ones.
-        """
+        """Checks for exactly the expected tensors; the right rotary frequencies are allowed."""
         seen: set[str] = set()
         unknown, misshaped = set(), set()
         for name, tensor in self.tensors():
@@ -142,11 +135,7 @@ _SPACE = "▁"
 
 
 def convert(path: str | Path) -> tuple[Tokenizer, tuple[str, ...]]:
-    """Converts a SentencePiece `tokenizer.model` of type BPE or unigram.
-
-    The tokenizer starts with the model's beginning-of-sentence token. It is returned with the
-    symbols that are not text: control pieces and user-defined symbols.
-    """
+    """Converts a SentencePiece `tokenizer.model`; returns it and the symbols that are not text."""
     messages: Any
     from sentencepiece import SentencePieceProcessor
     from sentencepiece import sentencepiece_model_pb2 as messages
@@ -172,8 +161,7 @@ def convert(path: str | Path) -> tuple[Tokenizer, tuple[str, ...]]:
         spelt = sorted((s.replace(" ", _SPACE) for s in symbols), key=len, reverse=True)
         pattern = Regex("|".join(map(re.escape, spelt)))
         tokenizer.pre_tokenizer = pre_tokenizers.Split(pattern, "isolated")
-    first = original.bos_id()
-    if first >= 0:
+    if (first := original.bos_id()) >= 0:
         begin = original.id_to_piece(first)
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"{begin} $A", special_tokens=[(begin, first)]

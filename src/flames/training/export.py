@@ -28,11 +28,8 @@ from flames.storage.atomic import folder_atomic, write_atomic
 from flames.storage.checksums import file_sha256
 
 PRECISIONS = ("fp32", "bf16", "int8")
-USED_FROM = 99.0
-"""Percentage of unchanged labels from which a precision is used unasked."""
-REFUSED_BELOW = 95.0
-"""Percentage of unchanged labels below which a precision is refused."""
 
+_USED_FROM = 99.0  # percentage of unchanged labels from which a precision is used unasked
 _EXACT = 1e-2  # the largest difference of a logit that is accepted in fp32
 _CALIBRATION, _CHECKED = 128, 1024
 _CARDS = ("README.md", "MODEL_CARD.md")
@@ -42,10 +39,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions(SeedOptions):
-    """Options for exporting a scorer.
-
-    bf16 shares the file of fp32. Of `labels` only the responses are used, not the labels.
-    """
+    """Options for exporting a scorer; bf16 shares the file of fp32."""
 
     scorer: Annotated[
         Path, Opt("Folder of a trained or imported scorer.", metavar="SCORER", positional=True)
@@ -70,16 +64,10 @@ class ExportOptions(SeedOptions):
     ] = ()
     min_agreement: Annotated[
         float,
-        Opt(
-            "Refuse a precision that leaves fewer labels unchanged.",
-            metavar="PERCENT",
-            min=0,
-            max=100,
-        ),
-    ] = REFUSED_BELOW
+        Opt("Refuse a precision with fewer unchanged labels.", metavar="PERCENT", min=0, max=100),
+    ] = 95.0
     selftest: Annotated[
-        Path | None,
-        Opt("Clear-cut pairs with their scores, for another taxonomy.", metavar="FILE"),
+        Path | None, Opt("Clear-cut pairs with their scores, for another taxonomy.", metavar="FILE")
     ] = None
 
     def __post_init__(self) -> None:
@@ -143,11 +131,8 @@ def export(
 ) -> Package:
     """Exports a trained scorer; the package appears whole or not at all.
 
-    It is calibrated on `labels`, and compared with the original on them and the self-test's pairs;
-    `options.labels` is not read.
-
-    Raises:
-        CheckFailed: A precision changes too many labels, or fp32 differs from the original.
+    It is calibrated on `labels` (`options.labels` is not read), and compared with the original on
+    them and the self-test's pairs: a precision that changes too many is a `CheckFailed`.
     """
     source, target = options.scorer, options.out
     settings = read_settings(source)
@@ -159,6 +144,10 @@ def export(
     if not available():
         raise MissingExtraError("cpu", "comparing an export with its original")
     calibration, checked, names = _rows(context, labels, options.seed)
+    calibrated_on = "the self-test pairs, on which it was then compared too"
+    if labels is not None:
+        files_of = ", ".join(labels.files)
+        calibrated_on = f"{len(calibration)} responses of {files_of}, not compared on"
     model = _load(source)
     with folder_atomic(target) as made:
         encode = model.encoder.encode
@@ -171,7 +160,7 @@ def export(
             checks=checks,
             used=_used(checks, options.precisions),
             checked_on=names,
-            calibrated_on=_calibrated_on(calibration, labels) if "int8" in files else None,
+            calibrated_on=calibrated_on if "int8" in files else None,
             vocabulary=model.backbone.get_input_embeddings().num_embeddings,
             versions={each: version(each) for each in ("torch", "transformers", "onnx")},
         )
@@ -197,12 +186,6 @@ def _rows(
     share = min(_CALIBRATION, max(1, len(rows) // 4))
     rest = rows[share : share + _CHECKED]
     return rows[:share], tested + rest, {**names, **labels.files}
-
-
-def _calibrated_on(calibration: Sequence[Labelled], labels: LabelledSet | None) -> str:
-    if labels is None:
-        return "the self-test pairs, on which it was then compared too"
-    return f"{len(calibration)} responses of {', '.join(labels.files)}, not compared on"
 
 
 def _pairs(rows: Sequence[Labelled]) -> list[tuple[str, str]]:
@@ -314,7 +297,7 @@ def _used(checks: Sequence[Check], precisions: Sequence[str]) -> tuple[str, ...]
         precision: min((c.agreement for c in checks if c.precision == precision), default=0.0)
         for precision in precisions
     }
-    return tuple(each for each, agreement in worst.items() if agreement >= USED_FROM)
+    return tuple(each for each, agreement in worst.items() if agreement >= _USED_FROM)
 
 
 def _describe(source: Path, made: Path, settings: ScorerSettings, package: Package) -> None:

@@ -15,12 +15,7 @@ from flames.errors import InputError, MissingExtraError, UsageError
 from flames.metrics.result import Note
 from flames.scorers.trained.backbone import is_encoder, layers_of, model_type_of, quiet
 from flames.scorers.trained.model import FlamesScorer
-from flames.scorers.trained.settings import (
-    ScorerSettings,
-    heads_of,
-    with_checksum,
-    write_settings,
-)
+from flames.scorers.trained.settings import ScorerSettings, heads_of, with_checksum, write_settings
 from flames.storage.atomic import write_atomic
 from flames.taxonomy import Taxonomy
 from flames.training.options import TrainOptions
@@ -50,11 +45,7 @@ def plan_of(options: TrainOptions, split: Split, settings: ScorerSettings) -> di
 
 
 def claim(out: Path, plan: Mapping[str, Any], *, resume: bool) -> bool:
-    """Checks that a training may use the folder; returns whether there is one to continue.
-
-    Raises:
-        UsageError: The folder holds something else, or a training that `resume` does not fit.
-    """
+    """Checks that a training may use the folder; returns whether there is one to continue."""
     path = out / _MANIFEST
     if not path.is_file():
         if out.is_file() or (out.is_dir() and any(out.iterdir())):
@@ -122,7 +113,6 @@ def settings_of(
     """Builds the settings of a scorer that is trained with these options."""
     kind = model_type_of(options.backbone)
     data = training_data(split.training, taxonomy)
-    notes = (Note("simulated"),) if data.synthetic else split.training.notes
     return ScorerSettings(
         name=options.name or out.resolve().name,
         taxonomy=taxonomy.id,
@@ -131,7 +121,7 @@ def settings_of(
         max_length=options.max_length,
         pooling=options.pooling or ("cls" if is_encoder(kind) else "last"),
         training_data=data,
-        notes=notes,
+        notes=(Note("simulated"),) if data.synthetic else split.training.notes,
     )
 
 

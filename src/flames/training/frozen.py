@@ -50,9 +50,8 @@ def solve_heads(
 ) -> dict[str, Matrix]:
     """Replaces a model's heads by those that fit the training rows best.
 
-    A validation part in `held` chooses the strength of the penalty. Each row of the left-out part
-    is scored by heads that were solved without its model and without its prompt: see `folds_of`.
-    Returns all heads' logits of the rows of each held-back part.
+    A validation part in `held` chooses the strength of the penalty; the left-out part is scored
+    by heads of its `folds_of`. Returns all heads' logits of the rows of each held-back part.
     """
     heads = model.settings.heads
     states = {"training": _states(model, rows, options, progress, "training")}
@@ -92,7 +91,6 @@ class _Pooled(Torch):
         self._bf16, self._report = bf16, report
 
     def compute(self, ids: Any, mask: Any) -> Any:
-        """Computes the states of a batch (rows × width)."""
         with torch.autocast(ids.device.type, torch.bfloat16, self._bf16):
             states = self.model.pooled(ids, mask)
         self._report(len(ids))
@@ -168,7 +166,6 @@ COSTS = (1.0, 3.0, 10.0, 30.0, 100.0)
 
 _OWN = 0.3  # how far a head may deviate from the common weights
 _BIAS = 0.3
-_STEPS = 200
 
 Matrix = NDArray[np.float32]
 Heads = list[tuple[Matrix, Matrix]]
@@ -183,16 +180,10 @@ def solve(
 ) -> Heads:
     """Solves the heads that fit the targets best under the penalty.
 
-    Args:
-        states: The states that the heads read (rows × width).
-        dimension: The head that each row belongs to (rows).
-        targets: Share per class of that head (rows × most classes), zero beyond its own; a
-            row's targets sum to its weight.
-        heads: Their scales; classes of the same score share common weights.
-        cost: Weight of the loss relative to the penalty.
-
-    Returns:
-        Weights (classes × width) and bias (classes) of each head, for unscaled states.
+    `states` are (rows × width), `dimension` is the head of each row, and `targets` (rows × most
+    classes) the share per class of that head; a row's targets sum to its weight. Classes of the
+    same score share common weights. `cost` is the weight of the loss relative to the penalty.
+    Returns weights (classes × width) and bias of each head, for unscaled states.
     """
     middle = states.mean(axis=0)
     spread = (states.std(axis=0) + 1e-6) * np.sqrt(states.shape[1])
@@ -208,8 +199,7 @@ def solve(
     root = np.sqrt(_OWN)
 
     def of_head(flat: NDArray[Any], index: int) -> NDArray[Any]:
-        own = flat[ends[index] : ends[index + 1]]
-        return np.asarray(flat[places[index]] + root * own)
+        return np.asarray(flat[places[index]] + root * flat[ends[index] : ends[index + 1]])
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weights = flat.reshape(shape)
@@ -227,9 +217,8 @@ def solve(
         return value, slope.ravel()
 
     found = minimize(
-        loss, np.zeros(shape[0] * shape[1]), jac=True, method="L-BFGS-B",
-        options={"maxiter": _STEPS},
-    ).x.reshape(shape)  # fmt: skip
+        loss, np.zeros(shape[0] * shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 200}
+    ).x.reshape(shape)
     made = []
     for index in range(len(heads)):
         each = of_head(found, index)

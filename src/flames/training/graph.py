@@ -29,7 +29,6 @@ from flames.scorers.trained.model import pool
 
 OPSET = 18
 _ONE_FILE = 1 << 30  # bytes of weights up to which they are stored in the model's own file
-_FAMILY = ("bert", "roberta", "xlm-roberta")
 
 
 class _Whole(nn.Module):  # type: ignore[misc]
@@ -107,7 +106,7 @@ def is_lean(model: Any) -> bool:
     """Returns whether `LeanEncoder` computes the same as the scorer."""
     config, settings = model.config.text_config, model.settings
     return (
-        config.model_type in _FAMILY
+        config.model_type in ("bert", "roberta", "xlm-roberta")
         and settings.pooling in ("cls", "mean")
         and settings.padding_side == "right"
         and not config.is_decoder
@@ -116,11 +115,7 @@ def is_lean(model: Any) -> bool:
 
 
 def write_onnx(model: Any, path: Path) -> None:
-    """Writes a scorer (fp32, evaluation mode) as an ONNX model.
-
-    Its inputs are `input_ids` and `attention_mask`. Weights of more than a gigabyte are stored in
-    `<file>.data`.
-    """
+    """Writes a scorer (fp32, evaluation mode) as ONNX, weights over 1 GB as `<file>.data`."""
     module: nn.Module = (LeanEncoder(model) if is_lean(model) else _Whole(model)).eval()
     size = sum(each.numel() * each.element_size() for each in module.parameters())
     ids = torch.randint(5, max(6, model.config.text_config.vocab_size), (3, 24))
@@ -159,7 +154,6 @@ Batch = tuple[Ids, Ids]
 
 _LEAST = 16  # rows and columns below which a matrix stays in fp32 (the heads)
 _TABLE = 1024  # rows from which an embedding is quantized
-_SMOOTHINGS = tuple(np.linspace(0.3, 1.0, 15))
 _LARGEST = 127.0
 
 
@@ -186,7 +180,7 @@ class _Seen:
         strongest = np.maximum(np.max([np.abs(m).max(axis=1) for m in matrices], axis=0), 1e-6)
         power = self.squares / max(self.rows, 1)
         best, least = strongest, np.inf
-        for share in _SMOOTHINGS:
+        for share in np.linspace(0.3, 1.0, 15):
             smooth = self.peak**share / strongest ** (1 - share)
             smooth = smooth / np.exp(np.log(smooth).mean())
             noise = 0.0
@@ -201,11 +195,7 @@ class _Seen:
 
 
 def quantize(source: Path, target: Path, batches: Iterable[Batch]) -> None:
-    """Writes an int8 copy of a model that `write_onnx` wrote.
-
-    `batches` are typical inputs, without padding. Weights of more than a gigabyte are stored in
-    `<file>.data`.
-    """
+    """Writes an int8 copy of a model that `write_onnx` wrote; `batches` hold no padding."""
     model = onnx.load(str(source))
     graph = model.graph
     weights = {each.name: each for each in graph.initializer}
@@ -291,12 +281,11 @@ class _Rewriter:
         factor = self._constant(f"{name}.smooth", 1 / smooth)
         step = self._constant(f"{name}.scale", np.array(scale, np.float32))
         zero = self._constant(f"{name}.zero", np.array(0, np.int8))
-        head = [
+        self.before[nodes[0].output[0]] = [
             helper.make_node("Mul", [name, factor], [f"{name}.smoothed"]),
             helper.make_node("QuantizeLinear", [f"{name}.smoothed", step, zero], [f"{name}.q"]),
             helper.make_node("DequantizeLinear", [f"{name}.q", step, zero], [f"{name}.dq"]),
         ]
-        self.before[nodes[0].output[0]] = head
         for node, matrix in zip(nodes, matrices, strict=True):
             self.before.setdefault(node.output[0], []).append(self._weights(node, matrix, smooth))
             node.input[0] = f"{name}.dq"

@@ -60,10 +60,7 @@ class ImportOptions(TaxonomyOptions):
     ]
     out: Annotated[
         Path | None,
-        Opt(
-            "Folder of the imported scorer; by default where `--scorer flames-scorer` looks.",
-            metavar="DIR",
-        ),
+        Opt("Output folder; by default where `--scorer flames-scorer` looks.", metavar="DIR"),
     ] = None
     dtype: Annotated[
         Literal["float32", "bfloat16", "float16"] | None,
@@ -72,10 +69,7 @@ class ImportOptions(TaxonomyOptions):
     overwrite: Annotated[bool, Opt("Overwrite an imported scorer that is there.")] = False
     selftest: Annotated[
         str | None,
-        Opt(
-            "Pairs for another taxonomy's self-test; off leaves the test to the first use.",
-            metavar="FILE",
-        ),
+        Opt("Self-test pairs for another taxonomy; off: test at first use.", metavar="FILE"),
     ] = None
 
     def __post_init__(self) -> None:
@@ -90,8 +84,7 @@ def import_released(
 ) -> Path:
     """Imports the released scorer and runs its self-test; what `flames scorer import` does.
 
-    Shards are mapped and written in pieces of two gigabytes, so that memory use stays small.
-    The result appears whole or not at all. `report` gets the outcome of the self-test.
+    Shards are written in pieces of 2 GB to save memory; the result appears whole or not at all.
     """
     taxonomy = load_taxonomy(options.taxonomy)
     folder = _import(options, taxonomy, progress)
@@ -173,15 +166,13 @@ def _config(folder: Path) -> dict[str, Any]:
     path, found = read_config(folder, "checkpoint")
     if not isinstance(found, dict):
         raise InputError("is no configuration", path=path)
-    if found.get("model_type", "internlm") != "internlm":
-        kind = found["model_type"]
+    if (kind := found.get("model_type", "internlm")) != "internlm":
         raise InputError(f"is a {kind!r} model, not the released 'internlm'", path=path)
-    rotary = found.get("rotary") or {}
     config = {
         **_DEFAULTS,
         "bias": True,
         **{name: value for name, value in found.items() if value is not None},
-        "rotary": {"base": float(rotary.get("base", 10000))},
+        "rotary": {"base": float((found.get("rotary") or {}).get("base", 10000))},
     }
     for name in _SIZES:
         if not isinstance(config.get(name), int) or config[name] < 1:
@@ -194,11 +185,9 @@ def _tokenizer(folder: Path, original: Mapping[str, Any]) -> tuple[Any, tuple[st
     if not path.is_file():
         raise InputError("has no tokenizer.model", path=folder)
     tokenizer, symbols = convert(path)
-    if tokenizer.get_vocab_size() > original["vocab_size"]:
-        raise InputError(
-            f"has {tokenizer.get_vocab_size()} pieces, the model only {original['vocab_size']}",
-            path=path,
-        )
+    if (size := tokenizer.get_vocab_size()) > original["vocab_size"]:
+        message = f"has {size} pieces, the model only {original['vocab_size']}"
+        raise InputError(message, path=path)
     for symbol in ("<|User|>", "<|Bot|>", "<eoh>"):
         if tokenizer.token_to_id(symbol) is None:
             raise InputError(f"has no symbol {symbol}: not the released tokenizer", path=path)

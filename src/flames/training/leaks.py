@@ -74,10 +74,8 @@ def _buckets(held: Sequence[_Shingled]) -> dict[tuple[int, int], list[int]]:
 def without_leaks(split: Split, *, drop: bool = False) -> tuple[Split, int]:
     """Checks a split for leaks: training against validation and test, validation against test.
 
-    Returns the split without leaks, and how many rows `drop` dropped from training and validation.
-
-    Raises:
-        UsageError: There are leaks and `drop` is not set.
+    Returns the split without leaks, and how many rows were dropped. Without `drop`, a leak is a
+    `UsageError`.
     """
     parts = {"training": split.training, "validation": split.validation, "test": split.test}
     gone: set[tuple[str, int]] = set()

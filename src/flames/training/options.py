@@ -27,12 +27,9 @@ class TrainFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(SeedOptions):
-    """Options for training a scorer.
+    """Options for training a scorer; those of gradient steps have no effect with `frozen`.
 
-        TrainOptions(backbone="hfl/chinese-roberta-wwm-ext", batch_size=32, seed=1)
-
-    The heads of a `frozen` backbone are solved in closed form, so options of gradient steps have
-    no effect then. LoRA adapters are merged into the weights at the end.
+    TrainOptions(backbone="hfl/chinese-roberta-wwm-ext", batch_size=32, seed=1)
     """
 
     backbone: Annotated[
@@ -50,18 +47,14 @@ class TrainOptions(SeedOptions):
     template: Annotated[
         str,
         Opt(
-            "What the backbone reads: "
-            f"{listed(TEMPLATES)}, or a text with {{prompt}} and {{response}}.",
+            f"Backbone input: {listed(TEMPLATES)}, or a text with {{prompt}} and {{response}}.",
             metavar="TEXT",
         ),
     ] = "paper"
     max_length: Annotated[int, Opt("Longest input in tokens.", min=16)] = 512
     pooling: Annotated[
         Pooling | None,
-        Opt(
-            "State that the heads read; by default cls (the first token) for an encoder, last for "
-            "a decoder."
-        ),
+        Opt("State that the heads read; by default cls for an encoder, last for a decoder."),
     ] = None
     epochs: Annotated[float, Opt("Maximum number of epochs.", min=0)] = 3.0
     max_steps: Annotated[int, Opt("Maximum number of steps; no limit unless positive.")] = -1
@@ -86,19 +79,14 @@ class TrainOptions(SeedOptions):
         int | None, Opt("Train only the last N layers and the heads.", metavar="N", min=0)
     ] = None
     frozen: Annotated[
-        bool,
-        Opt("Keep the backbone as it is and solve the heads on its states: minutes on a CPU."),
+        bool, Opt("Keep the backbone as it is and solve the heads on its states: minutes on a CPU.")
     ] = False
     lora_rank: Annotated[
         int, Opt("Train LoRA adapters of this rank in all linear layers; 0 for none.", min=0)
     ] = 0
     eval_every: Annotated[
         int | None,
-        Opt(
-            "Steps between evaluations and checkpoints; once per epoch by default.",
-            metavar="STEPS",
-            min=1,
-        ),
+        Opt("Steps between evaluations and saves; an epoch by default.", metavar="STEPS", min=1),
     ] = None
     patience: Annotated[
         int, Opt("Stop after this many evaluations without improvement; 0 never stops.", min=0)
@@ -117,8 +105,7 @@ class TrainOptions(SeedOptions):
     compare: Annotated[
         tuple[str, ...] | None,
         Opt(
-            "Scorers to compare with in the model card; may be repeated. By default lexical, and "
-            "none with --split each.",
+            "Scorers to compare with (repeatable); by default lexical, none with --split each.",
             metavar="SCORER",
         ),
     ] = None

@@ -19,12 +19,7 @@ from flames.errors import FlamesError
 from flames.metrics.result import Estimate
 from flames.models.local import GEMMA_FILE
 from flames.records import Verdict
-from flames.reports.evaluation import (
-    accuracy_difference,
-    details,
-    metric_columns,
-    print_summary,
-)
+from flames.reports.evaluation import accuracy_difference, details, metric_columns, print_summary
 from flames.reports.tables import Block, Cell, Heading, Number, Table, line, markdown_document
 from flames.scorers.base import ScorerContext, ScorerInfo
 from flames.scorers.labelled import LabelledSet
@@ -130,13 +125,9 @@ def write_results(
     parameters: int,
     shortened: Mapping[str, int],
 ) -> None:
-    """Writes the figures and the model card into the scorer's folder.
-
-    `shortened` has how many inputs of each part were longer than the window.
-    """
+    """Writes figures and model card; `shortened` counts the overlong inputs of each part."""
     for name, own in result.evaluations.items():
-        evaluations = [each.to_dict() for each in (own, *result.others[name])]
-        data = {"schema": 1, "results": evaluations}
+        data = {"schema": 1, "results": [one.to_dict() for one in (own, *result.others[name])]}
         text = json.dumps(data, ensure_ascii=False, indent=1)
         write_atomic(result.folder / f"evaluation-{name.replace(' ', '-')}.json", text + "\n")
     backbone = public_name(options.backbone)

@@ -45,11 +45,7 @@ def class_weights(rows: Sequence[Labelled], settings: ScorerSettings) -> dict[st
 
 
 class Rows(Dataset):  # type: ignore[misc]
-    """Rows with their token ids and targets.
-
-    `smoothing` is the share of each target that is spread over all classes; `weights` are per
-    class, by dimension, and 1 by default.
-    """
+    """Rows with token ids and targets, a share (`smoothing`) of each spread over all classes."""
 
     def __init__(
         self,
@@ -84,22 +80,12 @@ class Rows(Dataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> dict[str, Any]:
         return self.items[index]
 
-    @property
-    def shortened(self) -> int:
-        """Number of rows that were longer than the window."""
-        return sum(row.truncated for row in self.encoded)
-
     def verdicts(self, logits: Array, settings: ScorerSettings) -> list[Verdict]:
         """Turns logits (rows × all classes) into verdicts."""
         return [
             verdict_of(row.response, each, settings, truncated=encoded.truncated)
             for row, encoded, each in zip(self.rows, self.encoded, logits, strict=True)
         ]
-
-    @property
-    def lengths(self) -> list[int]:
-        """Number of tokens of each row."""
-        return [len(row.ids) for row in self.encoded]
 
 
 class Collator:

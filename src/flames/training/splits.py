@@ -40,11 +40,7 @@ class SplitOptions(SeedOptions):
     ] = ()
     val_models: Annotated[
         tuple[str, ...],
-        Opt(
-            "Models held back for validation, to choose the best checkpoint.",
-            metavar="A,B",
-            commas=True,
-        ),
+        Opt("Models held back to choose the best checkpoint.", metavar="A,B", commas=True),
     ] = ()
     test_share: Annotated[
         float, Opt("Share of test prompts, with --split prompt or both.", min=0, max=1)
@@ -53,11 +49,7 @@ class SplitOptions(SeedOptions):
         float, Opt("Share of validation prompts, with --split prompt or both.", min=0, max=1)
     ] = 0.1
     drop_leaks: Annotated[
-        bool,
-        Opt(
-            "Drop pairs from training that also occur, exactly or nearly, in a held-back part, "
-            "instead of stopping."
-        ),
+        bool, Opt("Drop training pairs that (nearly) occur in a held-back part; else stop.")
     ] = False
 
     def __post_init__(self) -> None:
@@ -66,10 +58,7 @@ class SplitOptions(SeedOptions):
 
 @dataclass(frozen=True)
 class Split:
-    """The parts of a split; `unused` rows are in none of them.
-
-    `each` says that every row is also scored by heads that were solved without it.
-    """
+    """The parts of a split; `each`: every row is also scored by heads solved without it."""
 
     training: LabelledSet
     validation: LabelledSet
@@ -86,11 +75,7 @@ class Split:
 
 
 def split(labelled: LabelledSet, options: SplitOptions, taxonomy: Taxonomy) -> Split:
-    """Splits labelled responses.
-
-    Raises:
-        UsageError: The options contradict the data or each other, or a part lacks a dimension.
-    """
+    """Splits labelled responses into parts that have rows of every dimension, or none."""
     _check(labelled, options)
     of_model: dict[str, Part] = dict.fromkeys(labelled.models, "training")
     of_model.update(dict.fromkeys(options.val_models, "validation"))
@@ -108,9 +93,8 @@ def split(labelled: LabelledSet, options: SplitOptions, taxonomy: Taxonomy) -> S
     training, validation, test = (labelled.of(rows[name]) for name in PARTS)
     each = options.by == "each"
     made = Split(training, validation, test, unused=len(rows[None]), each=each)
-    wanted = {"validation": options.val_share, "test": options.test_share}
-    for name, share in wanted.items():
-        if options.by == "prompt" and share and not rows[name]:  # type: ignore[index]
+    for name, share in zip(PARTS[1:], (options.val_share, options.test_share), strict=True):
+        if options.by == "prompt" and share and not rows[name]:
             raise UsageError(f"a {name} share of {share:g} holds back no prompt; raise it")
     for name in PARTS:
         check_dimensions(name, rows[name], taxonomy)

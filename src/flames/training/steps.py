@@ -98,7 +98,8 @@ class _ScorerTrainer(Trainer):  # type: ignore[misc]
     def _get_train_sampler(self, train_dataset: Any = None) -> GroupedSampler:
         rows = train_dataset if train_dataset is not None else self.train_dataset
         size = self.args.train_batch_size * self.args.gradient_accumulation_steps
-        return GroupedSampler(rows.lengths, size * self.args.world_size, self.args.seed)
+        lengths = [len(row.ids) for row in rows.encoded]
+        return GroupedSampler(lengths, size * self.args.world_size, self.args.seed)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, **kwargs: Any
@@ -127,12 +128,10 @@ class _Bar(TrainerCallback):  # type: ignore[misc]
         self.figure = ""
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Reports each step."""
         if state.is_world_process_zero:
             self.progress(f"training{self.figure}", state.global_step / max(state.max_steps, 1))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Keeps the latest figure, to show it with the progress."""
         for name, short in (("loss", "loss"), (f"eval_{BEST}", "F1")):
             if name in (logs or {}):
                 self.figure = f" ({short} {float(logs[name]):.3g})"

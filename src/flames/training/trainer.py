@@ -26,15 +26,7 @@ try:
     import accelerate  # noqa: F401
     import torch
 
-    from flames.training.folder import (
-        begin,
-        claim,
-        finish,
-        model_to_train,
-        plan_of,
-        save,
-        settings_of,
-    )
+    from flames.training import folder
     from flames.training.frozen import folds_of, solve_heads
     from flames.training.rows import Rows, class_weights
     from flames.training.steps import train_by_steps
@@ -108,13 +100,13 @@ def train(
         raise UsageError("--frozen runs in one process; start it without torchrun")
     if split.each and not options.frozen:
         raise UsageError("--split each trains one scorer after the other; add --frozen")
-    settings = settings_of(split, options, out, taxonomy)
-    plan = plan_of(options, split, settings)
-    resumed = claim(out, plan, resume=resume)
+    settings = folder.settings_of(split, options, out, taxonomy)
+    plan = folder.plan_of(options, split, settings)
+    resumed = folder.claim(out, plan, resume=resume)
     progress("loading the backbone", 0.0)
     torch.manual_seed(options.seed)
     with quiet_transformers():
-        model = model_to_train(options, settings)
+        model = folder.model_to_train(options, settings)
     encoder = model.encoder
     weights = class_weights(split.training.rows, settings) if options.class_weights else None
     smoothing = options.label_smoothing
@@ -127,7 +119,7 @@ def train(
     encoded = {name: Rows(part.rows, encoder) for name, part in held.items()}
     if options.frozen:
         folds = folds_of(rows.rows, taxonomy) if split.each else []
-        begin(out, plan)
+        folder.begin(out, plan)
         logits = solve_heads(model, rows, encoded, folds, options, progress)
         history: list[Any] = []
     else:
@@ -135,14 +127,15 @@ def train(
         if done is None:
             return None
         model, logits, history = done
-    settings = save(model, out)
+    settings = folder.save(model, out)
     verdicts = {name: each.verdicts(logits[name], settings) for name, each in encoded.items()}
     if LEFT_OUT in verdicts:
         lines = "".join(dump_line(verdict.to_dict()) + "\n" for verdict in verdicts[LEFT_OUT])
         write_atomic(out / "left-out.jsonl", lines)
     result = evaluate_parts(held, verdicts, settings, options, taxonomy, split, out)
-    shortened = {name: each.shortened for name, each in {"training": rows, **encoded}.items()}
+    parts = {"training": rows, **encoded}
+    shortened = {name: sum(e.truncated for e in each.encoded) for name, each in parts.items()}
     parameters = int(model.num_parameters())
     write_results(result, split, options, settings, taxonomy, parameters, shortened)
-    finish(out, settings, history)
+    folder.finish(out, settings, history)
     return result

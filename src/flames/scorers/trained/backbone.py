@@ -26,11 +26,7 @@ _ENCODERS = ("bert", "electra", "ernie", "nezha", "mpnet")
 def load_backbone(
     name_or_path: str, *, layers: int | None = None, **options: Any
 ) -> tuple[Any, Tokenizer, int]:
-    """Loads a backbone, its tokenizer and the id to pad with.
-
-    `layers` keeps only that many of its first layers; `options` are those of
-    `AutoModel.from_pretrained` (`dtype`, …).
-    """
+    """Loads a backbone (its first `layers`, if given), its tokenizer and the id to pad with."""
     from transformers import AutoModel, AutoTokenizer
 
     source, where = _where(name_or_path)
@@ -106,9 +102,8 @@ def read_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     except FlamesError:
         raise
     except Exception as error:  # transformers, safetensors and torch raise all kinds
-        raise InputError(
-            f"is a broken scorer: {shorten(one_line(error), 300)}", path=path
-        ) from error
+        message = f"is a broken scorer: {shorten(one_line(error), 300)}"
+        raise InputError(message, path=path) from error
 
 
 def one_line(error: Exception) -> str:

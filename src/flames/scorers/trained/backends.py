@@ -39,7 +39,6 @@ class Backend(Protocol):
         May be called from several threads at once. The mask is 1 for tokens and 0 for padding. A
         batch that is too large raises `OutOfMemoryError`.
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -127,8 +126,7 @@ class OnnxRuntime:
             outputs = self._session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
         except Exception as error:
             raise _memory_or(error, ids.shape) from None
-        logits: Logits = outputs[0]
-        return logits
+        return np.asarray(outputs[0])
 
 
 class OpenVino:
@@ -172,8 +170,7 @@ class OpenVino:
         request = self._free.get()
         try:
             outputs = request.infer({"input_ids": ids, "attention_mask": mask})
-            logits: Logits = outputs["logits"].copy()
-            return logits
+            return np.array(outputs["logits"])
         except (MemoryError, RuntimeError) as error:
             raise _memory_or(error, ids.shape) from None
         finally:

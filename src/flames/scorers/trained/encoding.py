@@ -1,7 +1,4 @@
-"""Token ids from prompts and responses.
-
-Free of torch and transformers, so that exported classifiers encode with the same code.
-"""
+"""Token ids from prompts and responses; free of torch, for exported classifiers as well."""
 
 from __future__ import annotations
 
@@ -24,9 +21,7 @@ if TYPE_CHECKING:
 TOKENIZER = "tokenizer.json"
 ELLIPSIS = "…"
 
-# Characters kept of either half of an overlong text before it is tokenized. Even a vocabulary
-# whose tokens have this length on average fills the window with them.
-_CHARS_PER_TOKEN = 32
+_CHARS_PER_TOKEN = 32  # more than tokens have on average: either half kept fills the window
 _LEAST = 8  # tokens for prompt and response together, below which an input is useless
 
 
@@ -41,11 +36,9 @@ class Encoder:
     """Fills the template, tokenizes, and shortens what is longer than the window.
 
     With `input_truncation` `middle`, an ellipsis replaces the middle of a long response, and of a
-    prompt that takes more than half of the window. The start of the prompt and the text of the
-    template always stay. Text that spells out a special token is broken up, so that no response
-    can end its own input. With `official`, the end of the whole input is cut off and nothing else
-    is changed, as the released script does. The tokenizer's own truncation and padding are turned
-    off.
+    prompt that takes more than half of the window. Text that spells out a special token is broken
+    up, so that no response can end its own input. With `official`, the end of the whole input is
+    cut off and nothing else is changed, as the released script does.
     """
 
     def __init__(self, tokenizer: Tokenizer, settings: ScorerSettings) -> None:
@@ -178,11 +171,7 @@ def read_tokenizer(folder: str | Path) -> Tokenizer:
 
 
 def check_vocabulary(tokenizer: Tokenizer, rows: int, path: str | os.PathLike[str]) -> None:
-    """Refuses a tokenizer with tokens that have no row in the model's embedding.
-
-    Special tokens do not count, because in a text they are broken up, except those that are
-    always added.
-    """
+    """Refuses a tokenizer with tokens that may occur and have no row in the model's embedding."""
     added = tokenizer.get_added_tokens_decoder().items()
     unused = {number for number, token in added if token.special}
     unused -= set(tokenizer.encode("").ids)

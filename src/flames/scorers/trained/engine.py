@@ -24,7 +24,6 @@ from flames.scorers.trained.backends import (
 from flames.scorers.trained.encoding import Encoded, pad
 from flames.scorers.trained.settings import ScorerSettings, Side
 
-CHUNK = 256
 TOKENS = 1024
 
 Pair = tuple[str, str]
@@ -51,7 +50,7 @@ class Engine:
         pad_id: int = 0,
         padding_side: Side = "right",
         tokens: int = TOKENS,
-        chunk: int = CHUNK,
+        chunk: int = 256,
     ) -> None:
         self.backend = backend
         self.tokens = tokens
@@ -68,11 +67,7 @@ class Engine:
         return cls(backend, sum(settings.sizes), pad_id=pad_id, padding_side=side, **sizes)
 
     def stream(self, pairs: Sequence[Pair], encode: Encode) -> tuple[list[bool], Logits]:
-        """Encodes and computes pairs; the next chunk is encoded while one is computed.
-
-        Returns:
-            Whether each input was shortened, and the logits (pairs × all classes).
-        """
+        """Encodes pairs ahead of computing them; returns whether each was shortened, and logits."""
         shortened: list[bool] = []
         parts = [np.zeros((0, self._classes), dtype=np.float32)]
         with ThreadPoolExecutor(1, "encode") as ahead:
@@ -87,11 +82,7 @@ class Engine:
         return shortened, np.concatenate(parts)
 
     def compute(self, rows: Sequence[Encoded]) -> Logits:
-        """Computes the logits (rows × all classes) of rows of token ids, in their order.
-
-        Raises:
-            OutOfMemoryError: A single row does not fit into memory.
-        """
+        """Computes the logits (rows × all classes) of rows of token ids, in their order."""
         logits = np.zeros((len(rows), self._classes), dtype=np.float32)
 
         def solve(batch: list[int]) -> None:
@@ -115,8 +106,7 @@ class Engine:
     def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
         """Rows by falling length, in batches of at most `tokens` tokens including padding.
 
-        The batches are of similar size, and each of the parallel workers gets the same number, so
-        that none waits for another at the end.
+        They are of similar size, and as many for each parallel worker, so that none has to wait.
         """
         order = np.argsort(-np.asarray(lengths), kind="stable")
         sizes = np.maximum(np.asarray(lengths, dtype=np.int64)[order], 1)
@@ -173,9 +163,8 @@ def choose(
 ) -> tuple[str, str, str | None]:
     """Chooses backend and precision of an export; by default the fastest that fit.
 
-    Only `faithful` precisions, whose labels agree with the original's, are used unasked; if none
-    of the exported ones is, the most exact is used. Processor and installed backends are by
-    default those found here. The third value is a note on what the processor lacks, or None.
+    Only `faithful` precisions, whose labels agree with the original's, are used unasked, or else
+    the most exact. The third value is a note on what the processor lacks, or None.
     """
     cpu = cpu or processor()
     present = available() if present is None else present

@@ -26,10 +26,7 @@ class File(Frozen, extra="ignore"):
 
 
 class Check(Frozen, extra="ignore"):
-    """How one way of computing compares with the original's logits on `n` responses.
-
-    `changed` of them got another label; `max_difference` is the largest difference of a logit.
-    """
+    """Comparison with the original's logits on `n` responses; `changed` got another label."""
 
     backend: str
     precision: str
@@ -46,9 +43,8 @@ class Check(Frozen, extra="ignore"):
 class Package(Frozen, extra="ignore"):
     """An exported scorer: its models, by the precision of their weights, and their checks.
 
-    `used` lists the precisions that may be used unasked: none of their checks changed more than
-    one label in a hundred. `vocabulary` is the number of rows of the embedding; `checked_on` has
-    the checksums of the files with the responses.
+    `used` lists the precisions that may be used unasked. `vocabulary` is the number of rows of the
+    embedding; `checked_on` has the checksums of the files with the responses.
     """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
@@ -84,8 +80,7 @@ class Package(Frozen, extra="ignore"):
         if file is None:
             exported = ", ".join(self.precisions)
             raise InputError(f"was not exported as {precision}, only as {exported}", path=folder)
-        pairs = [(file.name, file.sha256), *([file.data] if file.data else [])]
-        for name, sha256 in pairs:
+        for name, sha256 in ((file.name, file.sha256), *([file.data] if file.data else [])):
             path = folder / name
             if path.parent != folder or not path.is_file():
                 raise InputError(f"is no complete export: it has no {name}", path=folder)

@@ -65,11 +65,9 @@ class ExportedOptions(ReadingOptions):
 
 
 def load(path: str, context: ScorerContext) -> Scorer:
-    """Loads a trained, imported or exported scorer from its folder.
+    """Loads a trained, imported or exported scorer, and tests it at its first use.
 
-    The first use runs the self-test. An export runs on an inference engine, the others run on
-    torch with their original weights. The scorer's id names the precision if it is not float32
-    (`+bf16`, `+fp16`, `+int8`), because labels may differ.
+    Its id names a precision other than float32 (`+bf16`, `+fp16`, `+int8`): labels may differ.
     """
     folder = Path(path)
     settings = read_settings(folder)
@@ -119,10 +117,7 @@ def _exported(
     folder: Path, package: Package, settings: ScorerSettings, options: ExportedOptions
 ) -> tuple[ClassifierScorer, str]:
     backend, precision, lack = choose(
-        package.used,
-        package.precisions,
-        backend=options.backend,
-        precision=options.precision,
+        package.used, package.precisions, backend=options.backend, precision=options.precision
     )
     model = package.model(folder, precision)
     settings = _configured(settings, options)
@@ -130,11 +125,8 @@ def _exported(
         settings = _marked(settings, precision)
     notes = (Note.text(lack) if lack else None, package.precision_note(precision))
     settings = settings.model_copy(update={"notes": (*settings.notes, *filter(None, notes))})
-    engine = Engine.of(
-        open_backend(backend, model, precision, options.threads),
-        settings,
-        tokens=options.batch_tokens or TOKENS,
-    )
+    opened = open_backend(backend, model, precision, options.threads)
+    engine = Engine.of(opened, settings, tokens=options.batch_tokens or TOKENS)
     encoder = Encoder.from_folder(folder, settings)
     if package.vocabulary is not None:
         check_vocabulary(encoder.tokenizer, package.vocabulary, folder)

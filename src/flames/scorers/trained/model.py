@@ -47,10 +47,7 @@ except ImportError:
 
 
 class FlamesScorerConfig(PreTrainedConfig):  # type: ignore[misc]
-    """Configuration: the backbone's own, the scorer's settings as JSON, and its heads.
-
-    The heads of the released scorer have no bias.
-    """
+    """Configuration: the backbone's own, the scorer's settings as JSON, and its heads."""
 
     model_type = "flames-scorer"
     sub_configs = {"text_config": AutoConfig}  # noqa: RUF012  (as transformers declares it)
@@ -59,7 +56,7 @@ class FlamesScorerConfig(PreTrainedConfig):  # type: ignore[misc]
         self,
         text_config: PreTrainedConfig | Mapping[str, Any] | None = None,
         flames: Mapping[str, Any] | ScorerSettings | None = None,
-        head_bias: bool = True,
+        head_bias: bool = True,  # the released scorer's heads have none
         head_dropout: float = 0.1,
         **kwargs: Any,
     ) -> None:
@@ -93,11 +90,7 @@ class ScorerOutput(ModelOutput):  # type: ignore[misc]
 
 
 class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
-    """Model that scores a response to a prompt, with one head per dimension.
-
-    Make one from a pretrained backbone with `from_backbone`, or load a trained one with
-    `from_pretrained`. Its tokenizer is saved and loaded with it.
-    """
+    """Model with one head per dimension: see `from_backbone` and `from_pretrained`."""
 
     config_class = FlamesScorerConfig
     base_model_prefix = "backbone"
@@ -127,10 +120,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
     def from_backbone(
         cls, name_or_path: str, settings: ScorerSettings, **options: Any
     ) -> FlamesScorer:
-        """Makes a scorer with fresh heads on a pretrained backbone; see `load_backbone`.
-
-        The `pad_id` of the settings is taken from the backbone's tokenizer.
-        """
+        """Makes a scorer with fresh heads and the `pad_id` of a backbone; see `load_backbone`."""
         backbone, tokenizer, pad_id = load_backbone(name_or_path, **options)
         settings = settings.model_copy(update={"pad_id": pad_id})
         encoder = Encoder(tokenizer, settings)
@@ -165,10 +155,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
     def from_pretrained(
         cls, name_or_path: str | os.PathLike[str], *args: Any, **kwargs: Any
     ) -> Any:
-        """Loads a trained scorer from a folder or by its name on the model hub.
-
-        Takes the options of `PreTrainedModel.from_pretrained`.
-        """
+        """Loads a trained scorer and its tokenizer from a folder or the model hub."""
         with_info = kwargs.pop("output_loading_info", False)
         if Path(name_or_path).is_dir():
             kwargs["local_files_only"] = True
@@ -182,8 +169,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
         )
         model, info = loaded
         check_loaded(info, name_or_path)
-        folder = _tokenizer_folder(name_or_path, kwargs)
-        tokenizer = read_tokenizer(folder)
+        tokenizer = read_tokenizer(_tokenizer_folder(name_or_path, kwargs))
         rows = model.backbone.get_input_embeddings().num_embeddings
         check_vocabulary(tokenizer, rows, name_or_path)
         model.encoder = Encoder(tokenizer, model.settings)
@@ -208,10 +194,9 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
         labels: Tensor | None = None,
         **kwargs: Any,
     ) -> ScorerOutput:
-        """Computes all heads' logits and, with targets, the multi-task loss.
+        """Computes all heads' logits and, with targets, the `multi_task_loss`.
 
-        `input_ids` and `attention_mask` are (rows × tokens), padded on either side; see
-        `multi_task_loss` for `dimension` and `labels`. The rest is passed to the backbone.
+        Ids and mask are (rows × tokens), padded on either side; the backbone gets the rest.
         """
         pooled = self.pooled(input_ids, attention_mask, **kwargs)
         pooled = self.dropout(pooled.to(next(self.classifiers.parameters()).dtype))
@@ -235,10 +220,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
         return pool(states, attention_mask, self.settings.pooling)
 
     def engine(self, batch_tokens: int | None = None) -> Engine:
-        """Returns an engine that computes with this model, which must be in evaluation mode.
-
-        `batch_tokens`, the most tokens per batch, is halved as often as a GPU runs out of memory.
-        """
+        """Returns an engine that computes with this model, which must be in evaluation mode."""
         usual = 2048 if self.device.type == "cpu" else 32768
         return Engine.of(Torch(self), self.settings, tokens=batch_tokens or usual, chunk=1024)
 
@@ -311,21 +293,15 @@ def pool(states: Tensor, mask: Tensor, pooling: str) -> Tensor:
         total = (states.to(torch.float32) * weights).sum(dim=1)
         return (total / weights.sum(dim=1).clamp(min=1)).to(states.dtype)
     places = torch.arange(mask.shape[1], device=mask.device)
-    if pooling == "last":
-        where = (mask.long() * places).argmax(dim=-1)
-    else:
-        where = mask.long().argmax(dim=-1)
+    where = (mask.long() * places if pooling == "last" else mask.long()).argmax(dim=-1)
     return states[torch.arange(states.shape[0], device=states.device), where]
 
 
 def multi_task_loss(heads: Sequence[Tensor], dimension: Tensor, labels: Tensor) -> Tensor:
     """Computes the mean cross-entropy of the rows, each under the head of its dimension only.
 
-    Args:
-        heads: Each head's logits (rows × its classes).
-        dimension: The head that each row belongs to (rows).
-        labels: Targets (rows × most classes), zero beyond a head's own; a row's targets sum to
-            its weight.
+    `heads` are each head's logits (rows × its classes), `dimension` is the head of each row, and
+    `labels` are targets (rows × most classes), zero beyond a head's own, that sum to its weight.
     """
     total = heads[0].new_zeros((), dtype=torch.float32)
     for index, logits in enumerate(heads):

@@ -20,7 +20,7 @@ def unscorable(response: Response, settings: ScorerSettings) -> str | None:
     """Returns why a classifier cannot score a response; None if it can."""
     if settings.head(response.dimension) is None:
         return "no head for its dimension"
-    if settings.reads_prompt and not (response.prompt and response.prompt.strip()):
+    if "{prompt}" in settings.template and not (response.prompt and response.prompt.strip()):
         return "no prompt text"
     return None
 
@@ -34,10 +34,7 @@ def softmax(logits: Logits) -> NDArray[np.float64]:
 def verdict_of(
     response: Response, logits: Logits, settings: ScorerSettings, *, truncated: bool
 ) -> Verdict:
-    """Turns one row of all heads' logits into a verdict on a response whose dimension has a head.
-
-    `truncated` says that the input was shortened; then the verdict has `response_truncated`.
-    """
+    """Turns a row of all heads' logits into a verdict; `truncated`: the input was shortened."""
     head = settings.head(response.dimension)
     assert head is not None
     fields: dict[str, Any] = {"scorer": settings.id, "dimension": head.name}
@@ -58,8 +55,7 @@ def verdict_of(
 class ClassifierScorer:
     """A trained classifier behind the `Scorer` protocol."""
 
-    window = 1024
-    """Responses that `score_stream` takes at a time."""
+    window = 1024  # responses that `score_stream` takes at a time
 
     def __init__(
         self, encoder: Encoder, engine: Engine, *, title: str, details: Mapping[str, Any]
@@ -100,11 +96,6 @@ class ClassifierScorer:
         return [
             next(scored)
             if reason is None
-            else verdict_for(
-                response,
-                scorer=self.settings.id,
-                dimension=response.dimension or "",
-                unscored=reason,
-            )
-            for response, reason in zip(responses, reasons, strict=True)
+            else verdict_for(r, scorer=self.info.id, dimension=r.dimension or "", unscored=reason)
+            for r, reason in zip(responses, reasons, strict=True)
         ]

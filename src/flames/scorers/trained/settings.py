@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -50,10 +51,7 @@ class Head(Frozen, extra="ignore"):
 
 
 class TrainingData(Frozen, extra="ignore"):
-    """The data a classifier was trained on.
-
-    `sha256` is over ids, texts and targets of the training rows, in order of their ids.
-    """
+    """The data a classifier was trained on; `sha256` is over ids, texts and targets of its rows."""
 
     sha256: str
     n: int
@@ -66,13 +64,10 @@ class ScorerSettings(Frozen):
     """Settings of a classifier that its weights do not contain.
 
     Args:
-        taxonomy: Name and version of the taxonomy that the heads were made for.
         heads: The classifier heads, in the order of their logits.
-        template: The input text, with `{response}` once and `{prompt}` at most once.
         max_length: The longest input in tokens, special tokens included.
         input_truncation: `middle` drops the middle of a long response; `official` cuts the end of
             the whole input, as the released script does.
-        pooling: The state that the heads read: of the first token, the mean, or of the last token.
         symbols: Texts that the tokenizer treats as symbols, in addition to its special tokens.
         weights: SHA-256 over the weight files, if known.
     """
@@ -117,11 +112,6 @@ class ScorerSettings(Frozen):
         return f"{self.name}@{self.version}{official}"
 
     @property
-    def reads_prompt(self) -> bool:
-        """Whether the prompt's text is part of the input."""
-        return "{prompt}" in self.template
-
-    @property
     def sizes(self) -> tuple[int, ...]:
         """Number of classes of each head."""
         return tuple(len(head.scale) for head in self.heads)
@@ -129,11 +119,8 @@ class ScorerSettings(Frozen):
     @cached_property
     def slices(self) -> dict[str, slice]:
         """The place of each dimension's classes in a row of logits."""
-        slices, start = {}, 0
-        for head in self.heads:
-            slices[head.name] = slice(start, start + len(head.scale))
-            start += len(head.scale)
-        return slices
+        ends = list(accumulate(self.sizes))
+        return {h.name: slice(e - len(h.scale), e) for h, e in zip(self.heads, ends, strict=True)}
 
     def head(self, dimension: str | None) -> Head | None:
         """Returns the head of a dimension, or None."""
