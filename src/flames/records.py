@@ -78,10 +78,9 @@ def dump_line(data: Any) -> str:
 
 def dump_json(data: Any) -> str:
     """Returns indented JSON; characters that could steer a terminal are written as escapes."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2) + "\n"
-    if for_terminal(text, one_line=False) != text:
-        text = json.dumps(data, allow_nan=False, indent=2) + "\n"
-    return text
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, indent=2)
+    plain = for_terminal(text, one_line=False) == text
+    return (text if plain else json.dumps(data, allow_nan=False, indent=2)) + "\n"
 
 
 class Prompt(Record):
@@ -155,9 +154,7 @@ class Verdict(_Keyed):
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the verdict as in a file; `score` is there even when it is null."""
-        data = super().to_dict()
-        data.setdefault("score", None)
-        return data
+        return super().to_dict() | {"score": self.score}
 
 
 class PromptSetInfo(Frozen):

@@ -170,10 +170,6 @@ class Collector:
         # requests that wait before a retry hold no place of the limit, but they are bounded too
         room = asyncio.Semaphore(4 * self.limit.most)
 
-        def ended(task: asyncio.Task[None]) -> None:
-            live.discard(task)
-            room.release()
-
         try:
             for request in requests:
                 await room.acquire()
@@ -183,7 +179,8 @@ class Collector:
                     break
                 task = asyncio.create_task(self._complete(request, since, queue))
                 live.add(task)
-                task.add_done_callback(ended)
+                task.add_done_callback(live.discard)
+                task.add_done_callback(lambda _: room.release())
                 if not self._tried:
                     await task
                     self._tried = True

@@ -143,12 +143,10 @@ class Meter:
 def used(reply: Reply, messages: tuple[Message, ...]) -> tuple[int, int]:
     """Returns the tokens of request and answer: the provider's counts, or else estimates."""
     usage = reply.usage or Usage()
-    tokens_in, tokens_out = usage.tokens_in, usage.tokens_out
-    if tokens_in is None:
-        tokens_in = tokens_of_messages(messages)
-    if tokens_out is None:
-        tokens_out = tokens_of((reply.text or "") + (reply.reasoning or ""))
-    return tokens_in, tokens_out
+    asked = tokens_of_messages(messages) if usage.tokens_in is None else usage.tokens_in
+    if usage.tokens_out is not None:
+        return asked, usage.tokens_out
+    return asked, tokens_of((reply.text or "") + (reply.reasoning or ""))
 
 
 class AdaptiveLimit:

@@ -142,12 +142,7 @@ def classify_refusal(
 
 
 def _meaning(
-    status: int,
-    body: Any,
-    codes: list[str],
-    words: list[str],
-    text: str,
-    retry_after: float | None,
+    status: int, body: Any, codes: list[str], words: list[str], text: str, wait: float | None
 ) -> Refusal | None:
     blocked = any(code.casefold() in _BLOCKED_CODES for code in codes)
     blocked = blocked or any(map(_BLOCKED_WORDS.search, words))
@@ -160,7 +155,7 @@ def _meaning(
         return in_body
     if status == 402 or (status < 500 and _NO_CREDIT.search(text)):
         return "unusable"
-    if status == 429 or in_body == "slow down" or (status in (503, 529) and retry_after):
+    if status == 429 or in_body == "slow down" or (status in (503, 529) and wait):
         return "slow down"
     lost = 300 <= status < 400 or status in (401, 403, 404, 407)
     if lost or (status < 500 and _UNUSABLE.search(text)):
@@ -231,9 +226,7 @@ async def bound(response: httpx2.Response) -> None:
         response.stream = _Bounded(packed)
 
 
-class _Bounded(httpx2.AsyncByteStream):
-    """The unpacked body of a response: a few packed bytes may stand for very many."""
-
+class _Bounded(httpx2.AsyncByteStream):  # unpacks: a few packed bytes may stand for very many
     def __init__(self, packed: httpx2.Response) -> None:
         self._packed = packed
 

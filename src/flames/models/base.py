@@ -101,11 +101,8 @@ class Usage(dict[str, Any]):
         return self._count("completion_tokens", "output_tokens")
 
     def _count(self, *names: str) -> int | None:
-        for name in names:
-            value = self.get(name)
-            if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS:
-                return value
-        return None
+        counts = (self.get(name) for name in names)
+        return next((n for n in counts if type(n) is int and 0 <= n < _MOST_TOKENS), None)
 
 
 @dataclass(frozen=True, slots=True)

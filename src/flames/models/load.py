@@ -114,9 +114,8 @@ def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
             try:
                 factory: Factory = point.load()
             except (ImportError, AttributeError) as error:
-                raise UsageError(
-                    f"the package of {prefix}/… is broken: {point.value}: {error}"
-                ) from error
+                what = f"the package of {prefix}/… is broken: {point.value}: {error}"
+                raise UsageError(what) from error
             return factory(name, options)
     known = ", ".join(f"{preset}/…" for preset in PRESETS)
     raise UsageError(
@@ -169,11 +168,8 @@ def _key(variables: tuple[str, ...], missing: str | None) -> tuple[str | None, s
                 raise UsageError(f"{variable} holds no usable key (spaces or odd characters)")
             return variable, key
     if missing and variables:
-        names = " or ".join(variables)
-        raise UsageError(
-            f"{missing}: set the environment variable {names} (or name another one with "
-            "--api-key-env)"
-        )
+        cure = f"set the environment variable {' or '.join(variables)}"
+        raise UsageError(f"{missing}: {cure} (or name another one with --api-key-env)")
     return None, None
 
 

@@ -29,9 +29,6 @@ from flames.text import redact, shorten
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
 
-CONNECT_TIMEOUT_S = 15.0
-NO_KEY = "none"
-
 
 @dataclass(eq=False, repr=False)
 class OpenAIModel:
@@ -143,17 +140,16 @@ class OpenAIModel:
         return path, {**body, **sampling.extra}
 
     def _connected(self) -> AsyncOpenAI:
-        """Returns the client of the running event loop (connections belong to their loop)."""
-        loop = asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()  # connections belong to their loop
         if self._client is None or self._loop is not loop:
             from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
 
             local = is_loopback(self.base_url)
             self._client = AsyncOpenAI(
-                api_key=self.api_key or NO_KEY,
+                api_key=self.api_key or "none",
                 base_url=self.base_url,
                 default_headers=self.headers,
-                timeout=Timeout(self.timeout, connect=min(CONNECT_TIMEOUT_S, self.timeout)),
+                timeout=Timeout(self.timeout, connect=min(15.0, self.timeout)),
                 max_retries=0,
                 # A proxy of the environment cannot reach this machine, and a redirect must not
                 # carry the prompt or the headers to another host.
@@ -225,8 +221,7 @@ def _secrets(key: str | None, headers: Mapping[str, str], base_url: str) -> tupl
 
 
 def _body(error: Any) -> Any:
-    """Returns the whole body of an error answer; the client itself keeps a part of it."""
-    try:
+    try:  # the client itself keeps a part of it only
         return error.response.json()
     except ValueError:
         return error.response.text

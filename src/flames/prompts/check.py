@@ -97,7 +97,7 @@ def check_prompts(
 ) -> PromptCheck:
     """Reads a file of prompts to its end and collects all problems; arguments as `load_prompts`."""
     taxonomy = taxonomy or default_taxonomy()
-    options = ReadOptions(taxonomy=taxonomy, mapping=mapping or {}, encoding=encoding)
+    options = ReadOptions(taxonomy, mapping or {}, encoding)
     check = PromptCheck()
     try:
         check.prompts.extend(read_prompts(path, options, on_error=check.errors.append))
@@ -109,9 +109,7 @@ def check_prompts(
         check.errors = check.errors or [InputError("holds no prompts", path=path)]
     present = {prompt.dimension for prompt in check.prompts}
     check.missing_dimensions = tuple(name for name in taxonomy.names if name not in present)
-    check.subcomponents = Counter(
-        (prompt.dimension, prompt.subcomponent or "") for prompt in check.prompts
-    )
+    check.subcomponents = Counter((p.dimension, p.subcomponent or "") for p in check.prompts)
     check.near_duplicates = near_duplicates(check.prompts)
     return check
 

@@ -190,13 +190,10 @@ def load_prompts(
     if known is not None and not known.present:
         raise UsageError(f"the prompt set {given!r} is not here yet: flames prompts fetch {given}")
     if known is None and given != "-" and not os.path.lexists(given):
-        names = ", ".join(KNOWN_SETS)
         close = difflib.get_close_matches(given, KNOWN_SETS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"sets: {names}"
+        hint = f"did you mean {close[0]!r}?" if close else f"sets: {', '.join(KNOWN_SETS)}"
         raise InputError(f"no such file, and no prompt set of that name; {hint}", path=given)
-    options = ReadOptions(
-        taxonomy=taxonomy or default_taxonomy(), mapping=mapping or {}, encoding=encoding
-    )
+    options = ReadOptions(taxonomy or default_taxonomy(), mapping or {}, encoding)
     path = given if known is None else str(known.path)
     with _regular(path) as file:
         try:

@@ -9,6 +9,7 @@ import json
 import os
 import weakref
 from collections.abc import Callable, Container, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -46,11 +47,9 @@ def read_lines(path: Path) -> Iterator[JournalLine]:
             start, offset = offset, offset + len(raw)
             if not raw.strip():
                 continue
-            try:  # not pydantic's own JSON, which refuses lone surrogates
-                value = json.loads(raw)
-            except (ValueError, RecursionError):
-                value = None
-            fields = value if isinstance(value, dict) else None
+            fields = None
+            with suppress(ValueError, RecursionError):  # pydantic's own refuses lone surrogates
+                fields = value if isinstance(value := json.loads(raw), dict) else None
             if fields is None and not raw.endswith(b"\n"):
                 return  # only a line that was never ended can be torn
             yield JournalLine(number, start, len(raw), fields)

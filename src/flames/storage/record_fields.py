@@ -79,14 +79,6 @@ def place(fields: dict[str, Any], taxonomy: Taxonomy, *, required: bool) -> Dime
     return dimension
 
 
-def name_of(dimension: str, taxonomy: Taxonomy) -> str | None:
-    """Returns the taxonomy's own name for a dimension, or None."""
-    try:
-        return taxonomy.dimension(dimension).name
-    except InputError:
-        return None
-
-
 def take_thinking_out(fields: dict[str, Any]) -> None:
     """Moves inline reasoning before the answer to `reasoning`, which is never scored."""
     text = fields.get("response") or ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -18,7 +19,6 @@ from flames.records import AnyRecord, Prompt, Response, Verdict, prompt_id
 from flames.storage.record_fields import (
     cleaned,
     columns_there,
-    name_of,
     place,
     plain_error,
     take_thinking_out,
@@ -243,10 +243,11 @@ def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
         fields.setdefault("dimension", known.dimension)
         if not (text or "").strip():
             fields["prompt"] = known.text
-        if name_of(fields["dimension"], options.taxonomy) == known.dimension:
-            for name in ("subcomponent", "technique"):
-                if (value := getattr(known, name)) is not None:
-                    fields.setdefault(name, value)
+        with suppress(InputError):  # `place` reports an unknown dimension
+            if options.taxonomy.dimension(fields["dimension"]).name == known.dimension:
+                for name in ("subcomponent", "technique"):
+                    if (value := getattr(known, name)) is not None:
+                        fields.setdefault(name, value)
 
 
 def _response(raw: dict[str, Any], line: int, options: ReadOptions) -> Response:

@@ -253,8 +253,7 @@ def _under_header(rows: Iterable[tuple[int, list[Any]]], path: str) -> Iterator[
             while not header[-1]:
                 header.pop()
             if repeated := {name for name in header if name and header.count(name) > 1}:
-                message = f"column {min(repeated)!r} is there twice"
-                raise InputError(message, path=path, line=line)
+                raise InputError(f"column {min(repeated)!r} is there twice", path=path, line=line)
             continue
         while len(cells) > len(header) and cells[-1] == "":
             cells.pop()
@@ -303,4 +302,4 @@ def _sheet(path: str) -> Iterator[Row]:
 def _plain(cell: Any) -> Any:
     if isinstance(cell, float) and cell.is_integer():
         return int(cell)  # spreadsheets have no whole numbers
-    return cell if isinstance(cell, str | int | float | bool) else str(cell)
+    return cell if isinstance(cell, str | int | float) else str(cell)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import ValidationError
 
@@ -30,7 +30,6 @@ from flames.taxonomy import Taxonomy, load_taxonomy
 MANIFEST = "manifest.json"
 PROMPTS = "prompts.jsonl"
 RESPONSES = "responses.jsonl"
-REQUESTS = "requests.log"
 TAXONOMY = "taxonomy.json"
 ReportFormat = Literal["html", "md", "json", "csv"]
 
@@ -93,25 +92,20 @@ class RunDir:
     def prompts(self) -> dict[str, Prompt]:
         """Returns the prompts as asked, by id, in their order."""
         path = self.path / PROMPTS
-        found: dict[str, Prompt] = {}
+        if file_sha256(path) != self.manifest.prompts_sha256:
+            message = "was changed since the run began; restore it, or start another run"
+            raise InputError(message, path=path)
         try:
-            if file_sha256(path) != self.manifest.prompts_sha256:
-                message = "was changed since the run began; restore it, or start another run"
-                raise InputError(message, path=path)
             with path.open(encoding="utf-8") as file:
-                for number, line in enumerate(file, start=1):
-                    prompt = Prompt.model_validate(parse_json(line, str(path), number))
-                    found[prompt.id] = prompt
+                rows = [parse_json(line, str(path), n) for n, line in enumerate(file, start=1)]
+            return {prompt.id: prompt for prompt in map(Prompt.model_validate, rows)}
         except (ValidationError, UnicodeDecodeError) as error:
             raise InputError(f"is no file of prompts: {error}", path=path) from None
-        return found
 
     def planned(self) -> Iterator[tuple[Prompt, int]]:
         """Yields every prompt with every sample, in the order of asking."""
-        prompts = self.prompts()
-        for sample in range(self.samples):
-            for prompt in prompts.values():
-                yield prompt, sample
+        prompts = self.prompts().values()
+        yield from ((prompt, sample) for sample in range(self.samples) for prompt in prompts)
 
     def _keys(self) -> set[Key]:
         return {Key(prompt.id, self.model, sample) for prompt, sample in self.planned()}
@@ -128,8 +122,7 @@ class RunDir:
             return
         with self.responses_path.open("rb") as file:
             for prompt, sample in self.planned():
-                place = places.get(Key(prompt.id, self.model, sample))
-                if place is not None:
+                if place := places.get(Key(prompt.id, self.model, sample)):
                     file.seek(place[0])
                     yield _joined(json.loads(file.read(place[1])), prompt)
 
@@ -196,7 +189,7 @@ class RunDir:
         A kill therefore hides none: requests without an outcome in the journal were cut off.
         The log has at least the `known` requests, for which the journal accounts.
         """
-        log: Journal[None, None] = Journal(self.path / REQUESTS)
+        log: Journal[None, None] = Journal(self.path / "requests.log")
         log.write(b"." * (known - log.size))
         return log
 
@@ -224,11 +217,9 @@ class RunDir:
             if statuses.get(key) != status:
                 what = f"written as {status}, but {statuses.get(key, 'nothing')} is there"
                 raise OutsideError(f"{self.responses_path}: {tuple(key)} was {what}")
-        counts = dict.fromkeys(("ok", "truncated", "empty", "blocked", "error", "missing"), 0)
-        for status in statuses.values():
-            counts[status] += 1
-        counts["missing"] = len(plan) - len(statuses)
-        return counts
+        found = list(statuses.values())
+        counts = {status: found.count(status) for status in get_args(Status)}
+        return {**counts, "missing": len(plan) - len(statuses)}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
