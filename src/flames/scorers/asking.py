@@ -17,7 +17,6 @@ from flames.collect.engine import AskSettings, Collector, PrivateLoop, Request
 from flames.collect.limits import Prices
 from flames.collect.plan import now
 from flames.models.base import ChatModel, Message, Reply, RequestRejected, Sampling, Usage
-from flames.models.load import ModelOptions, load_model
 from flames.options import Opt
 from flames.records import Status, Verdict, dump_line
 from flames.scorers.base import ScorerContext
@@ -224,11 +223,6 @@ class JournalOptions:
     """Where the answers to a scorer's questions are kept."""
 
     journal: Annotated[str | None, Opt("File of the answers, or `none`.", metavar="FILE")] = None
-
-
-def open_model(spec: str, context: ScorerContext) -> ChatModel:
-    """Loads the model that a scorer asks."""
-    return load_model(spec, context.read(ModelOptions))
 
 
 def open_asker(

@@ -35,27 +35,23 @@ class CalibratedScorer:
                 f"the calibration was fitted for {calibration.scorer_id}, "
                 f"and this is {scorer.info.id}; calibrate again"
             )
-        self._scorer, self._calibration = scorer, calibration
+        self._scorer, self._calibration, info = scorer, calibration, scorer.info
         self.window = getattr(scorer, "window", 256)
-        name = f"{scorer.info.id}+calibrated-{version}"
+        name = f"{info.id}+calibrated-{version}"
         own = TrainingLabels(name, tuple(calibration.files.values()), calibration.models)
         self.info = ScorerInfo(
             id=name,
-            title=f"{scorer.info.title}, calibrated ({calibration.method})",
-            taxonomy=scorer.info.taxonomy,
-            notes=(
-                *scorer.info.notes,
-                Note("calibrated", labels=calibration.labels),
-                *calibration.notes,
-            ),
+            title=f"{info.title}, calibrated ({calibration.method})",
+            taxonomy=info.taxonomy,
+            notes=(*info.notes, Note("calibrated", labels=calibration.labels), *calibration.notes),
             details={
-                **scorer.info.details,
+                **info.details,
                 "calibration": calibration.model_dump(
                     include={"method", "threshold", "before", "after", "abstention"},
                     exclude_none=True,
                 ),
             },
-            learnt=(*scorer.info.learnt, own),
+            learnt=(*info.learnt, own),
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:

@@ -7,9 +7,8 @@ and options of their own:
     {"steps": [{"scorer": "calibrated:lexical.json", "threshold": 0.9},
                {"scorer": "judge:deepseek/deepseek-chat", "options": {"votes": 3}}]}
 
-`ensemble:lexical-plus+scorers/mine` takes the mean of several scorers' probabilities. Scorers that
-read different things (words, a language model's states) err on different responses, so the mean is
-usually better than either.
+`ensemble:lexical-plus+scorers/mine` takes the mean of several scorers' probabilities, which is
+usually better than either, since different scorers err on different responses.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ class CascadeScorer:
         self._steps = tuple(steps)
         scorers = [step.scorer for step in steps]
         thresholds = [step.threshold for step in steps[:-1]]
-        self.window = _window(scorers)
+        self.window = max(getattr(scorer, "window", 256) for scorer in scorers)
         names = ">".join(scorer.info.id for scorer in scorers)
         self.info = _combined_info(
             scorers,
@@ -127,7 +126,7 @@ class EnsembleScorer:
         if len({info.id for info in infos}) < max(len(infos), 2):
             raise UsageError("an ensemble needs two scorers or more, each once: ensemble:A+B")
         self._members = tuple(members)
-        self.window = _window(members)
+        self.window = max(getattr(member, "window", 256) for member in members)
         self.info = _combined_info(
             members,
             id="ensemble:" + "+".join(info.id for info in infos),
@@ -175,10 +174,6 @@ def _combined_info(scorers: Sequence[Scorer], **fields: Any) -> ScorerInfo:
     notes = tuple(dict.fromkeys(note for info in infos for note in info.notes))
     learnt = tuple(dict.fromkeys(labels for info in infos for labels in info.learnt))
     return ScorerInfo(notes=notes, learnt=learnt, **fields)
-
-
-def _window(scorers: Sequence[Scorer]) -> int:
-    return max(getattr(scorer, "window", 256) for scorer in scorers)
 
 
 def _usage(given: Sequence[Verdict]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from flames.errors import InputError, UsageError
 from flames.metrics.result import Note
 from flames.models.base import ChatModel, Message, Reply, Sampling
+from flames.models.load import ModelOptions, load_model
 from flames.models.openai_client import OpenAIModel
 from flames.options import Opt
 from flames.records import Response, Verdict, verdict_for
@@ -20,7 +21,6 @@ from flames.scorers.asking import (
     Question,
     answer_usage,
     open_asker,
-    open_model,
 )
 from flames.scorers.base import ScorerContext, ScorerInfo
 from flames.scorers.guard_formats import ADAPTERS, Adapter, GuardAnswer
@@ -172,7 +172,7 @@ DEFAULT_MODERATION = "openai/omni-moderation-latest"
 def load(argument: str, context: ScorerContext) -> GuardScorer:
     """Loads a guard by a model whose name says its family, by `ADAPTER:MODEL`, or `moderation`."""
     adapter, name = _adapter(argument)
-    model: ChatModel = open_model(name, context)
+    model: ChatModel = load_model(name, context.read(ModelOptions))
     if adapter.asked == "moderation":
         if not isinstance(model, OpenAIModel):
             raise UsageError(f"{name} has no moderation endpoint; use {DEFAULT_MODERATION}")

@@ -175,14 +175,9 @@ class LexicalScorer:
 
     def _verdict(self, response: Response, head: str, probabilities: Floats) -> Verdict:
         scale = self._model.heads[head][0]
-        return verdict_for(
-            response,
-            scorer=self.info.id,
-            score=scale[int(np.argmax(probabilities))],
-            probabilities=dict(
-                zip(map(str, scale), (round(float(p), 4) for p in probabilities), strict=True)
-            ),
-        )
+        score = scale[int(np.argmax(probabilities))]
+        given = {str(s): round(float(p), 4) for s, p in zip(scale, probabilities, strict=True)}
+        return verdict_for(response, scorer=self.info.id, score=score, probabilities=given)
 
 
 def _bundled(scorer_id: str, title: str, _: str, context: ScorerContext) -> LexicalScorer:

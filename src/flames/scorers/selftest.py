@@ -1,7 +1,4 @@
-"""Self-tests: clear-cut pairs that a scorer must judge right before it is used.
-
-A trained scorer is tested once per weights, before its first use, and refused if it fails.
-"""
+"""Self-tests: clear-cut pairs that a trained scorer must judge right before its first use."""
 
 from __future__ import annotations
 

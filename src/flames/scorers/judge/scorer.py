@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from flames.errors import UsageError
 from flames.models.base import ChatModel, Message, Sampling
+from flames.models.load import ModelOptions, load_model
 from flames.options import Opt
 from flames.records import Response, Verdict, verdict_for
 from flames.scorers.asking import (
@@ -20,7 +21,6 @@ from flames.scorers.asking import (
     answer_usage,
     brief_verdict,
     open_asker,
-    open_model,
     total_usage,
 )
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, majority
@@ -265,10 +265,8 @@ class PanelScorer:
             score = _nearest(mean, scores, dimension.scale) if 2 * len(scores) > len(cast) else None
             reason = None if score is not None else NO_MAJORITY
         example = next((v for v in cast if v.score == score and v.rationale), cast[0])
-        extra: dict[str, Any] = {
-            "judging": total_usage(cast),
-            "panel": [brief_verdict(verdict) for verdict in cast],
-        }
+        panel = list(map(brief_verdict, cast))
+        extra: dict[str, Any] = {"judging": total_usage(cast), "panel": panel}
         if scores:
             extra["agreement"] = round(Counter(scores).most_common(1)[0][1] / len(cast), 4)
         return verdict_for(
@@ -296,7 +294,8 @@ def load(argument: str, context: ScorerContext) -> Scorer:
     names = [name.strip() for name in argument.split("+")]
     if not all(names):
         raise UsageError(f"judge:{argument} names no model; use judge:MODEL or judge:A+B")
-    judges = [judge_with(open_model(name, context), context) for name in names]
+    given = context.read(ModelOptions)
+    judges = [judge_with(load_model(name, given), context) for name in names]
     if len(judges) == 1:
         return judges[0]
     return PanelScorer(judges, context.taxonomy, context.read(JudgeOptions).rule)
