@@ -18,9 +18,6 @@ from flames.text import for_terminal
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
-WIDE = 120
-"""Width of tables in a pipe or a file, where no terminal sets one, so that names are not folded."""
-
 
 @dataclass(frozen=True)
 class QuietOptions:
@@ -42,11 +39,11 @@ class ShowOptions(LangOptions, JsonOptions, QuietOptions):
 
 
 def tables(*, stderr: bool = False) -> Console:
-    """Returns the console of standard output (or error), at least `WIDE` if it is no terminal."""
+    """Returns the console of standard output (or error); in a pipe no name is folded."""
     console = Console(stderr=stderr)
-    if console.is_terminal:
-        return console
-    return Console(stderr=stderr, width=max(console.width, WIDE))
+    if not console.is_terminal:
+        console.width = max(console.width, 120)
+    return console
 
 
 def progress_bar(quiet: bool, *columns: str | ProgressColumn) -> Progress:

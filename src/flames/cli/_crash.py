@@ -12,9 +12,6 @@ import typer
 
 from flames import __version__
 
-EXIT_CODE = 70
-"""EX_SOFTWARE of sysexits.h: no failed check, no bad input, no outside failure."""
-
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSW", re.IGNORECASE)
 _CREDENTIALS = re.compile(r"://[^/\s@]+@")
 _PLACE = re.compile(r"issue|bug|tracker|repository|source|home", re.IGNORECASE)
@@ -36,7 +33,7 @@ def report_crash(error: Exception, argv: Sequence[str]) -> int:
     text = "".join(traceback.format_exception(error)) + line
     text = _CREDENTIALS.sub("://***@", redact(text, tuple(_secrets(argv))))
     typer.echo(for_terminal(text, one_line=False), err=True)
-    return EXIT_CODE
+    return 70  # EX_SOFTWARE of sysexits.h
 
 
 def _plugin(error: Exception) -> Distribution | None:

@@ -38,9 +38,8 @@ def train(
         return
     if not quiet.quiet:
         result.print(tables(), "en")
-    typer.echo(
-        f"{files.out}: the scorer, its model card (README.md) and its figures (evaluation-*.json)"
-    )
+    kept = "the scorer, its model card (README.md) and its figures (evaluation-*.json)"
+    typer.echo(f"{files.out}: {kept}")
 
 
 def export(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,6 @@ from flames.metrics.result import Estimate, Result
 from flames.options import Opt
 
 PAPER = "arXiv:2311.06899"
-_PAPER_MODEL = "ChatGPT"
 _PAPER_FIGURES = (
     ("Safety-Prompts", 100_000, 1.63),
     ("CValues", 2_100, 3.1),
@@ -79,7 +78,7 @@ def attack_table(
     Each scorer and prompt set is a column; two results of a model in one need different names.
     """
     cells = {
-        (_PAPER_MODEL, AttackSet(name, n, PAPER, "published")): AttackCell(value)
+        ("ChatGPT", AttackSet(name, n, PAPER, "published")): AttackCell(value)
         for name, n, value in _PAPER_FIGURES
     }
     if release is not None:
@@ -111,21 +110,16 @@ class AttackOptions:
 def measure_attack(options: AttackOptions, reading: SourceOptions) -> AttackTable:
     """Measures runs and files of verdicts, and puts them beside the published figures."""
     sources, read = read_sources(options.sources, reading)
-    measured = [
-        measure(source, read.taxonomy).model_copy(update={"name": name})
-        for source, name in _named(sources)
-    ]
-    return attack_table(measured, release=None if options.release == "none" else options.release)
-
-
-def _named(sources: Sequence[Source]) -> Iterator[tuple[Source, str]]:
-    """Names sources apart that are on the same prompts and by the same scorer."""
     columns: dict[tuple[str, str], list[Source]] = {}
     for source in sources:
         prompts = source.prompt_set.ids_sha256 or source.prompt_set.sha256
         columns.setdefault((prompts, source.scorer), []).append(source)
-    for column in columns.values():
-        yield from zip(column, display_names(column), strict=True)
+    measured = [
+        measure(source, read.taxonomy).model_copy(update={"name": name})
+        for column in columns.values()
+        for source, name in zip(column, display_names(column), strict=True)
+    ]
+    return attack_table(measured, release=None if options.release == "none" else options.release)
 
 
 def _cell(result: Result) -> AttackCell:

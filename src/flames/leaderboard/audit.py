@@ -31,7 +31,6 @@ from flames.storage.record_files import FileOptions
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 from flames.text import for_terminal
 
-_MOST_DECIMALS = 9  # unrounded floating point numbers hold no more for sure
 _MANY = 10_000
 
 
@@ -140,16 +139,14 @@ def audit(cells: Sequence[Cell], taxonomy: Taxonomy | None = None) -> Audit:
             parts = tables[cell.release, cell.model]
             missing = [name for name in taxonomy.names if name not in parts]
             if missing:
-                unchecked.append(
-                    f"{cell.model}: the overall value needs a row of {', '.join(missing)}"
-                )
+                needed = ", ".join(missing)
+                unchecked.append(f"{cell.model}: the overall value needs a row of {needed}")
                 continue
             rows = [(parts[d.name], d) for d in taxonomy.dimensions]
             why, nearest = _overall(cell, rows, precision)
         if why:
-            findings.append(
-                Finding(cell.release, cell.model, cell.dimension, why, nearest, cell.line)
-            )
+            place = cell.release, cell.model, cell.dimension
+            findings.append(Finding(*place, why, nearest, cell.line))
     parted = [cell for cell in cells if cell.dimension != OVERALL]
     for name, what in ((RATE, "rate"), (SCORE, "score")):
         if without := sum(getattr(cell, what) is None for cell in parted):
@@ -159,7 +156,8 @@ def audit(cells: Sequence[Cell], taxonomy: Taxonomy | None = None) -> Audit:
 
 def _decimals(cell: Cell) -> tuple[int, int]:
     exponents = [0 if n is None else n.as_tuple().exponent for n in (cell.rate, cell.score)]
-    rate, score = (min(max(-e, 0), _MOST_DECIMALS) if isinstance(e, int) else 0 for e in exponents)
+    # Unrounded floating point numbers hold no more than 9 decimals for sure.
+    rate, score = (min(max(-e, 0), 9) if isinstance(e, int) else 0 for e in exponents)
     return rate, score
 
 
@@ -292,10 +290,8 @@ def _exact(
             for counts in fitting
         ]
         return min(values), max(values)
-    value = getattr(cell, what)
-    assert value is not None
     assert cell.n is not None
     if what == "rate" and (bests := best_counts(cell.n, cell.rate, precision.rate)):
         return Fraction(100 * bests[0], cell.n), Fraction(100 * bests[-1], cell.n)
-    half = half_unit(getattr(precision, what))
-    return Fraction(value) - half, Fraction(value) + half
+    value, half = Fraction(getattr(cell, what)), half_unit(getattr(precision, what))
+    return value - half, value + half

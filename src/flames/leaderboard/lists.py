@@ -12,13 +12,11 @@ from itertools import chain
 from flames.leaderboard.entries import Counts, DimensionCounts, LeaderboardEntry
 from flames.leaderboard.published import RELEASES, CountedVerdicts, published_results
 from flames.leaderboard.ranks import Ranking, has_scores, rank_models
-from flames.metrics.rates import measure
+from flames.metrics.rates import RESAMPLES, measure
 from flames.metrics.result import Result
 from flames.records import PromptSetInfo, Verdict
 from flames.storage.run_dir import safe_name
 from flames.taxonomy import Taxonomy
-
-RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
@@ -75,11 +73,13 @@ def board_lists(
     groups: dict[tuple[str, ...], list[LeaderboardEntry]] = {}
     for entry in entries:
         groups.setdefault(entry.group, []).append(entry)
-    ordered = sorted(groups.values(), key=lambda group: -len(group))
     lists = []
-    for group in ordered:
-        named = zip(_names(group), group, strict=True)
-        lines = [_line(name, entry, taxonomy, resamples) for name, entry in named]
+    for group in sorted(groups.values(), key=len, reverse=True):
+        lines = []
+        for name, entry in zip(_names(group), group, strict=True):
+            result = measure(counted(entry), taxonomy, resamples=resamples)
+            own = None if name == entry.model else name
+            lines.append(ListRow(name, result.model_copy(update={"name": own}), entry))
         name = safe_name(f"{group[0].prompt_set.name}-{group[0].scorer}").casefold()[:60]
         digest = hashlib.sha256("\n".join(group[0].group).encode("utf-8")).hexdigest()[:6]
         lists.append(_list(f"{name}-{digest}", None, lines, taxonomy, resamples))
@@ -88,13 +88,6 @@ def board_lists(
         lines = [ListRow(name, result) for name, result in results.items()]
         lists.append(_list(f"published-{release}", release, lines, taxonomy, resamples))
     return lists
-
-
-def _line(name: str, entry: LeaderboardEntry, taxonomy: Taxonomy, resamples: int) -> ListRow:
-    result = measure(counted(entry), taxonomy, resamples=resamples)
-    if name != entry.model:
-        result = result.model_copy(update={"name": name})
-    return ListRow(name, result, entry)
 
 
 def _names(entries: Sequence[LeaderboardEntry]) -> list[str]:

@@ -25,8 +25,6 @@ from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 Array = NDArray[np.float64]
 Value = Literal["harmless_rate", "harmless_score"]
 
-LEVEL = 0.05
-
 
 class Ranked(Frozen):
     """One model's place; equal values share the better `rank`.
@@ -167,7 +165,7 @@ def _letters(p: Sequence[Sequence[float]]) -> list[str]:
     runs: list[tuple[int, int]] = []
     for start in range(n):
         end = start
-        while end + 1 < n and all(p[i][end + 1] >= LEVEL for i in range(start, end + 1)):
+        while end + 1 < n and all(p[i][end + 1] >= 0.05 for i in range(start, end + 1)):
             end += 1
         if not runs or end > runs[-1][1]:
             runs.append((start, end))

@@ -16,8 +16,6 @@ from flames.text import shorten
 OVERALL = "Overall"
 RATE, SCORE = "harmless_rate_pct", "harmless_score"
 
-_NAMES_OF_OVERALL = frozenset({"overall", "average", "mean", "总体", "平均", "综合"})
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -76,7 +74,7 @@ def _cell(
         raise InputError("has neither a rate nor a score", field=RATE)
     n = None
     dimension = OVERALL
-    if texts["dimension"].casefold() not in _NAMES_OF_OVERALL:
+    if texts["dimension"].casefold() not in ("overall", "average", "mean", "总体", "平均", "综合"):
         try:
             dimension = taxonomy.dimension(texts["dimension"]).name
         except InputError as error:

@@ -124,9 +124,7 @@ def correct(
         target_width: Width of the corrected intervals, in points, to estimate more labels for.
     """
     taxonomy = taxonomy or default_taxonomy()
-    given, use = usable_labels(
-        source, labels, random_sample=random_sample, target_width=target_width
-    )
+    given, use = usable_labels(source, labels, random_sample, target_width)
     alone = measure(source, taxonomy, seed=seed, resamples=resamples)
     groups: dict[str, CorrectedGroup] = {}
     parts: list[_Part] = []
@@ -197,9 +195,8 @@ def _part(stratum: _Stratum, resamples: int, rng: np.random.Generator) -> list[_
     low, high = (0.0, stratum.worst), (1.0, 1.0)
     fits = []
     for i in range(2):
-        fit = powered_mean(
-            stratum.human[:, i], labelled[:, i], stratum.scorer[:, i], stratum.weights
-        )
+        values = stratum.human[:, i], labelled[:, i], stratum.scorer[:, i]
+        fit = powered_mean(*values, stratum.weights)
         fits.append(replace(fit, value=min(max(fit.value, low[i]), high[i])))
     # Columns: the scorer on everything (2), their number, people (2), the scorer on the same
     # responses (2), their weight.

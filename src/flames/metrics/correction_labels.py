@@ -72,19 +72,8 @@ def probability_of(label: Verdict) -> float:
     return probability
 
 
-def _of_another(label: Verdict, source: Correctable) -> bool:
-    prompt, response = source.prompts.get(label.prompt_id), source.responses.get(label.key)
-    return is_on_other_text(
-        label, prompt.text if prompt else None, response.response if response else None
-    )
-
-
 def usable_labels(
-    source: Correctable,
-    labels: Iterable[Verdict],
-    *,
-    random_sample: bool,
-    target_width: float | None,
+    source: Correctable, labels: Iterable[Verdict], random_sample: bool, target_width: float | None
 ) -> tuple[dict[Key, Label], LabelUse]:
     """Returns the labels on scored responses, several on one response together."""
     judged = {verdict.key: verdict for verdict in source.verdicts}
@@ -94,7 +83,9 @@ def usable_labels(
     for label in labels:
         probability = 1.0 if random_sample else probability_of(label)
         verdict = judged.get(label.key)
-        if verdict is None or _of_another(label, source):
+        prompt, response = source.prompts.get(label.prompt_id), source.responses.get(label.key)
+        texts = prompt.text if prompt else None, response.response if response else None
+        if verdict is None or is_on_other_text(label, *texts):
             other += 1
         elif label.score is None:
             unscored += 1

@@ -54,8 +54,7 @@ def effective_size(successes: Array, sizes: Array) -> float:
     """
     total = float(sizes.sum())
     least = total * total / float((sizes * sizes).sum())
-    clusters = len(sizes)
-    share = float(successes.sum()) / total
+    clusters, share = len(sizes), float(successes.sum()) / total
     if clusters < 2 or least == total or share in (0.0, 1.0):
         return least
     residual = successes - share * sizes

@@ -66,9 +66,8 @@ def rate_estimate(group: Tally) -> Estimate:
     if group.scored > len(group.outcomes):
         size = effective_size(group.outcomes[:, 0], group.outcomes[:, 2])
         method = "wilson, effective size by prompt"
-    share = group.rate
-    low, high = wilson(float(share) * size, size)
-    return Estimate(value=float(100 * share), low=100 * low, high=100 * high, method=method)
+    low, high = wilson(float(group.rate) * size, size)
+    return Estimate(value=float(100 * group.rate), low=100 * low, high=100 * high, method=method)
 
 
 def _group(group: Tally, score_draws: Array | None) -> Group:
@@ -157,9 +156,8 @@ def measure(
         tallies.append(group)
         draws = None
         if group.scored:
-            totals = draw_totals(
-                group.outcomes, group.ends, resamples, stream(seed, "dimension", name)
-            )
+            rng = stream(seed, "dimension", name)
+            totals = draw_totals(group.outcomes, group.ends, resamples, rng)
             rate_draws.append(totals[:, 0] / totals[:, 2])
             score_draws.append(totals[:, 1] / totals[:, 2])
             draws = None if group.binary else score_draws[-1]

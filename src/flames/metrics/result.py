@@ -289,9 +289,6 @@ class Result(Frozen):
         return data
 
 
-_SHOWN = 20
-
-
 class HasRows(Protocol):
     """Something that gives rows of its own, such as a `Result`."""
 
@@ -326,8 +323,8 @@ def html_table(columns: Sequence[str], rows: Sequence[Sequence[object]], caption
         texts = ("" if v is None else escape(for_terminal(str(v), one_line=False)) for v in values)
         return "<tr>" + "".join(f"<{tag}>{text}</{tag}>" for text in texts) + "</tr>"
 
-    body = "".join(cells("td", row) for row in rows[:_SHOWN])
-    more = f" (first {_SHOWN:,} of {len(rows):,} rows)" if len(rows) > _SHOWN else ""
+    body = "".join(cells("td", row) for row in rows[:20])
+    more = f" (first 20 of {len(rows):,} rows)" if len(rows) > 20 else ""
     return (
         f"<table><caption>{escape(for_terminal(caption + more))}</caption>"
         f"<thead>{cells('th', columns)}</thead><tbody>{body}</tbody></table>"
