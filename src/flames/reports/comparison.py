@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from flames.analysis.comparison import SHOWN, Change, Comparison, Difference, PairComparison
 from flames.metrics.result import Note
@@ -26,6 +25,9 @@ from flames.reports.view import score_tone
 from flames.reports.words import join, listed, name_of, same, say
 from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy
 from flames.text import shorten
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def render_html(

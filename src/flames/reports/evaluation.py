@@ -6,9 +6,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from flames.analysis.evaluation import Evaluation, ModelBias, ReliabilityBin, ScorerMetrics
 from flames.options import Opt
@@ -29,6 +27,9 @@ from flames.reports.tables import (
 )
 from flames.reports.words import join, listed, say
 from flames.taxonomy import Language, Taxonomy, Text
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Group = tuple[Text | str, ScorerMetrics]
 

@@ -21,9 +21,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from flames import __version__
@@ -31,6 +30,9 @@ from flames.reports.tables import Cell, Number, Strong, cell_text
 from flames.reports.words import LANGUAGES, load_strings
 from flames.taxonomy import Language, Text
 from flames.text import for_terminal, utf8_safe
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _HTML_LANG = {"zh": "zh-Hans", "en": "en"}
 _IN_SCRIPT = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
@@ -84,6 +86,8 @@ def render_page(
 
 @cache
 def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     return Environment(
         loader=PackageLoader("flames.reports", "templates"),
         autoescape=True,

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Any
 
 from flames.analysis.source import Source
 from flames.metrics.correction import Correction
@@ -35,6 +33,9 @@ from flames.reports.words import join, reasons, say
 from flames.storage.atomic import to_csv, write_atomic
 from flames.storage.run_dir import ReportFormat, RunDir
 from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _WIDTH = 70  # terminal columns that a whole row of values takes, with names folded
 

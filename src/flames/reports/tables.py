@@ -15,18 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
-
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text as RichText
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from flames.metrics.result import Estimate, format_interval, format_number
 from flames.reports.words import DASH, say
 from flames.taxonomy import Language, Text
 from flames.text import for_markdown, for_terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text as RichText
 
 _Item = TypeVar("_Item")
 
@@ -222,6 +220,8 @@ def print_document(
     document: Document, console: Console, lang: Language, *, intervals: Intervals = "inline"
 ) -> None:
     """Prints headings, lines and tables."""
+    from rich.text import Text as RichText
+
     for block in document:
         match block:
             case Heading():
@@ -241,6 +241,10 @@ def print_table(
     table: Table, console: Console, lang: Language, *, intervals: Intervals = "inline"
 ) -> None:
     """Prints a table, in as many parts as the width needs: no number is broken."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text as RichText
+
     narrow = console.width < table.full_width
     kept = [i for i, column in enumerate(table.columns) if not (narrow and column.wide)]
     shown: list[tuple[str, bool, list[RichText]]] = []
@@ -278,6 +282,8 @@ def print_table(
 def _terminal_cell(
     row: Row, cell: Cell, lang: Language, intervals: str, *, first: bool
 ) -> RichText:
+    from rich.text import Text as RichText
+
     text = cell_text(cell, lang)
     strong = isinstance(cell, Strong) or (first and row.strong)
     if isinstance(cell, Stack):
@@ -291,6 +297,8 @@ def _terminal_cell(
 
 
 def _width(title: str, numeric: bool, cells: Sequence[RichText]) -> int:
+    from rich.cells import cell_len
+
     lines = [*title.split(), *(line for cell in cells for line in cell.plain.split("\n"))]
     width = max(map(cell_len, lines), default=0)
     return width if numeric else min(width, 12)
