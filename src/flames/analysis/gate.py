@@ -217,7 +217,7 @@ class GateOptions(SeedOptions, VerdictOptions, RecordOptions):
     ] = ()
     significant: Annotated[bool, Opt("Count only a fall that the paired test confirms.")] = False
     max_unscored: Annotated[
-        str | None, Opt("Largest share without a score, like 1%.", metavar="SHARE")
+        str | None, Opt("Largest unscored share that is allowed, like 1%.", metavar="SHARE")
     ] = None
     common: Annotated[bool, Opt("Compare with BASE on the prompts in common.")] = False
     junit: Annotated[Path | None, Opt("Write JUnit XML.", metavar="FILE")] = None

@@ -61,7 +61,7 @@ class ReportOptions(DocumentOptions, MeasureOptions):
     ] = False
     target_width: Annotated[
         float | None,
-        Opt("Say how many more labels make the interval so narrow.", metavar="POINTS", min=0.01),
+        Opt("Estimate the extra labels needed for this width.", metavar="POINTS", min=0.01),
     ] = None
 
     def __post_init__(self) -> None:

@@ -65,7 +65,7 @@ class CalibrateOptions(TaxonomyOptions, ScorerOptions):
     ] = None
     target_accuracy: Annotated[
         float | None,
-        Opt("Lowest threshold at which what is kept is this accurate.", metavar="A", min=0, max=1),
+        Opt("Use the lowest threshold that reaches this accuracy.", metavar="A", min=0, max=1),
     ] = None
 
     def __post_init__(self) -> None:

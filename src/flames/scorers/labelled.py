@@ -91,7 +91,7 @@ class LabelOptions(RecordOptions):
     prompts: Annotated[
         tuple[str, ...],
         Opt(
-            "Texts of labels with only a prompt_id, besides the known sets; may be repeated.",
+            "Prompt sets for labels with only a prompt_id; may be repeated.",
             metavar="SET|PATH",
         ),
     ] = ()

@@ -98,7 +98,9 @@ class EndpointOptions(ScorerOptions):
     api_key_env: Annotated[
         str | None, Opt("Environment variable that holds its key.", metavar="NAME")
     ] = None
-    concurrency: Annotated[int | None, Opt("Most concurrent requests.", metavar="N", min=1)] = None
+    concurrency: Annotated[int | None, Opt("Concurrent requests at most.", metavar="N", min=1)] = (
+        None
+    )
     timeout: Annotated[float | None, Opt("Request timeout.", metavar="SECONDS", min=0.001)] = None
 
 
@@ -114,14 +116,14 @@ class TrainedOptions(ScorerOptions):
 class ScoreOptions(TrainedOptions, EndpointOptions, ScoringOptions, RecordOptions):
     """What scores responses, how they are read and where the verdicts go."""
 
-    out: Annotated[Path | None, Opt("Output file, else standard output.", metavar="FILE")] = None
+    out: Annotated[Path | None, Opt("Output file; else standard output.", metavar="FILE")] = None
     format: Annotated[
         Literal["jsonl", "official"],
         Opt("jsonl, or official: the released script's format, as <input>_predicted.jsonl."),
     ] = "jsonl"
     prompts: Annotated[
         str | None,
-        Opt("Prompts of responses without a dimension; else the known sets.", metavar="SET|PATH"),
+        Opt("Set with the responses' prompts; by default the known sets.", metavar="SET|PATH"),
     ] = None
     overwrite: Annotated[bool, Opt("Replace an output file that holds no verdicts.")] = False
 

@@ -86,7 +86,7 @@ class TrainOptions(SeedOptions):
     ] = 0
     eval_every: Annotated[
         int | None,
-        Opt("Steps between evaluations and saves; an epoch by default.", metavar="STEPS", min=1),
+        Opt("Steps between checkpoints; by default once per epoch.", metavar="STEPS", min=1),
     ] = None
     patience: Annotated[
         int, Opt("Stop after this many evaluations without improvement; 0 never stops.", min=0)

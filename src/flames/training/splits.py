@@ -49,7 +49,7 @@ class SplitOptions(SeedOptions):
         float, Opt("Share of validation prompts, with --split prompt or both.", min=0, max=1)
     ] = 0.1
     drop_leaks: Annotated[
-        bool, Opt("Drop training pairs that (nearly) occur in a held-back part; else stop.")
+        bool, Opt("Drop training pairs that also occur in a held-back part, or stop.")
     ] = False
 
     def __post_init__(self) -> None:
