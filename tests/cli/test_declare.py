@@ -243,6 +243,6 @@ def test_the_locale_decides_the_language(
 def test_help_follows_the_locale(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
     group = typer.main.get_command(build_app())
-    assert help_of("score").startswith("给已有的回答打分")
+    assert help_of("score").startswith("给已有的回复打分")
     assert group.commands["score"].help.startswith(help_of("score"))  # type: ignore[attr-defined]
     assert COMMANDS.keys() == group.commands.keys()  # type: ignore[attr-defined]
