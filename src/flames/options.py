@@ -1,11 +1,8 @@
 """Options that are declared once: name, type, default, help and rule in one dataclass field.
 
     @dataclass(frozen=True)
-    class TrainOptions:
+    class TrainOptions(CheckedOptions):
         batch_size: Annotated[int, Opt("Batch size per process.", min=1)] = 16
-
-        def __post_init__(self) -> None:
-            check_options(self)
 
 The command line makes its flags from such a class, and a Python caller passes an instance. Both
 get the same message for a wrong value.
@@ -54,23 +51,34 @@ class Opt:
     repeat: bool = False
 
 
+class CheckedOptions:
+    """Base of options: checks every value against its declaration when they are made."""
+
+    def __post_init__(self) -> None:
+        for each in declared(type(self)):
+            value = getattr(self, each.name)
+            if value is None and (each.optional or each.field.default is None):
+                continue
+            if each.choices:
+                check_choice(each.flag, value, each.choices)
+            elif each.opt.min is not None or each.opt.max is not None:
+                check_range(each.flag, value, each.opt.min, each.opt.max)
+
+
 @dataclass(frozen=True)
-class SeedOptions:
+class SeedOptions(CheckedOptions):
     """The seed of our own random numbers: samples, resampling, splits."""
 
     seed: Annotated[int, Opt("Random seed.", metavar="N")] = 0
 
 
 @dataclass(frozen=True)
-class LangOptions:
+class LangOptions(CheckedOptions):
     """The language of the output."""
 
     lang: Annotated[
         Literal["zh", "en"], Opt("Language of the output; by default the locale's.")
     ] = field(default_factory=lambda: default_language())
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 @dataclass(frozen=True)
@@ -147,18 +155,6 @@ def _declared(options: type[Any]) -> tuple[Declared, ...]:
         opts = [extra for extra in extras if isinstance(extra, Opt)]
         result += [Declared(name, hint, optional, opt, by_name[name]) for opt in opts]
     return tuple(result)
-
-
-def check_options(options: Any) -> None:
-    """Checks every value of an options instance against its declaration."""
-    for each in declared(type(options)):
-        value = getattr(options, each.name)
-        if value is None and (each.optional or each.field.default is None):
-            continue
-        if each.choices:
-            check_choice(each.flag, value, each.choices)
-        elif each.opt.min is not None or each.opt.max is not None:
-            check_range(each.flag, value, each.opt.min, each.opt.max)
 
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from flames.cli import build_app
 from flames.cli._commands import COMMANDS, LazyGroup, help_of
 from flames.cli._declare import build_command
 from flames.errors import UsageError
-from flames.options import Opt, check_options, default_language
+from flames.options import CheckedOptions, Opt, default_language
 
 
 def pairs(texts: list[str]) -> dict[str, str]:
@@ -28,7 +28,7 @@ def pairs(texts: list[str]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(CheckedOptions):
     files: Annotated[tuple[str, ...], Opt("Files to read.", metavar="FILE", positional=True)]
     out: Annotated[Path, Opt("Where to write.", metavar="FILE")]
     form: Annotated[Literal["md", "html"], Opt("The form.", flag="--format")] = "md"
@@ -43,9 +43,6 @@ class Options:
     quiet: Annotated[bool, Opt("Print nothing.", short="-q")] = False
     keep: Annotated[bool, Opt("Keep it.")] = True
     hidden: str = "no option"
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from flames.analysis.source import Source
 from flames.errors import UsageError
 from flames.metrics.rates import measure
 from flames.metrics.result import Group, Overall, Result, format_estimate, format_interval
-from flames.options import Opt, SeedOptions, check_options
+from flames.options import Opt, SeedOptions
 from flames.storage.record_files import RecordOptions
 from flames.taxonomy import Dimension, Subcomponent, Taxonomy, default_taxonomy
 from flames.text import for_markdown, for_terminal
@@ -226,7 +226,7 @@ class GateOptions(SeedOptions, VerdictOptions, RecordOptions):
     ] = None
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if self.significant and self.against is None:
             raise UsageError("--significant needs --against BASE")
 

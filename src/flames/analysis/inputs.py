@@ -14,7 +14,7 @@ from flames.errors import InputError
 from flames.metrics.correction import Correction, correct
 from flames.metrics.rates import measure
 from flames.metrics.result import Result
-from flames.options import Opt, SeedOptions, check_options
+from flames.options import Opt, SeedOptions
 from flames.prompts.sets import load_prompts
 from flames.records import Prompt
 from flames.storage.record_files import FileOptions, ReadOptions, RecordOptions
@@ -30,9 +30,6 @@ class VerdictOptions(FileOptions):
         Literal["scored", "unscored"],
         Opt("Whether truncated responses keep their scores (and a flag) or count as unscored."),
     ] = "scored"
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pydantic import Field
 from flames.errors import MissingExtraError, UsageError
 from flames.metrics.intervals import wilson
 from flames.metrics.result import Estimate, Note
-from flames.options import Opt, SeedOptions, check_options
+from flames.options import Opt, SeedOptions
 from flames.records import Frozen, Key, Response, Verdict
 from flames.scorers.base import Scorer, score_stream
 from flames.scorers.labelled import ModelNames, labelled_responses, unlabelled_responses
@@ -97,7 +97,7 @@ class ProbeOptions(SeedOptions, TaxonomyOptions, ScorerOptions):
     ] = None
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if self.labels and self.responses:
             raise UsageError("--labels and --responses exclude each other")
 

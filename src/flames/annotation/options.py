@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from flames.errors import UsageError
 from flames.options import (
+    CheckedOptions,
     Opt,
     SeedOptions,
     check_choice,
-    check_options,
     default_language,
     wrong_value,
 )
@@ -32,13 +32,7 @@ STRATA = ("dimension", "subcomponent", "technique", "model", "sample", "status")
 
 
 @dataclass(frozen=True)
-class _Checked:
-    def __post_init__(self) -> None:
-        check_options(self)
-
-
-@dataclass(frozen=True)
-class ProjectPlan(_Checked):
+class ProjectPlan(CheckedOptions):
     """Settings of a new project; `options` says how files are read."""
 
     sources: Annotated[
@@ -133,7 +127,7 @@ def _names(given: tuple[str, ...], role: Role) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class LinkOptions(_Checked):
+class LinkOptions(CheckedOptions):
     """How personal links begin."""
 
     url: Annotated[
@@ -150,7 +144,7 @@ class InviteOptions(LinkOptions):
 
 
 @dataclass(frozen=True)
-class ServeOptions(_Checked):
+class ServeOptions(CheckedOptions):
     """Where the labelling pages are served."""
 
     host: Annotated[str, Opt("Address to listen on.", metavar="ADDRESS")] = "127.0.0.1"
@@ -190,7 +184,7 @@ def checked_url(url: str) -> str:
 
 
 @dataclass(frozen=True)
-class SheetOptions(_Checked):
+class SheetOptions(CheckedOptions):
     """What goes into a sheet that is filled in offline."""
 
     items: Annotated[int, Opt("Number of new items in the sheet.", metavar="N", min=0)] = 50
@@ -199,7 +193,7 @@ class SheetOptions(_Checked):
 
 
 @dataclass(frozen=True)
-class LabelExportOptions(_Checked):
+class LabelExportOptions(CheckedOptions):
     """Which labels are exported, and as what."""
 
     labels: Annotated[
@@ -238,7 +232,7 @@ class DecisionOptions:
 
 
 @dataclass(frozen=True)
-class AgreementOptions(_Checked, SeedOptions):
+class AgreementOptions(SeedOptions):
     """How agreement is computed."""
 
     until: Annotated[

@@ -24,7 +24,7 @@ from flames.models.base import (
     Sampling,
     Unreachable,
 )
-from flames.options import Opt, check_options
+from flames.options import CheckedOptions, Opt
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class AskOutcome(Generic[T]):
 
 
 @dataclass(frozen=True)
-class AskSettings:
+class AskSettings(CheckedOptions):
     """Concurrency, retries and budget; a budget is for all sessions of a run together.
 
     Args:
@@ -89,7 +89,7 @@ class AskSettings:
     longest_wait_s: float = 120.0
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if (self.price_in is None) != (self.price_out is None):
             raise UsageError("--price-in and --price-out go together")
         if self.max_cost is not None and self.price_in is None:

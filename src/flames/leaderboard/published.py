@@ -20,7 +20,7 @@ from flames.leaderboard.possible import best_counts, possible_counts, score_of
 from flames.leaderboard.ranks import Ranked, Ranking, Value, rank_models
 from flames.metrics.rates import RESAMPLES, measure
 from flames.metrics.result import Note, Result
-from flames.options import Opt, SeedOptions, check_options, listed
+from flames.options import Opt, SeedOptions, listed
 from flames.records import PromptSetInfo, Verdict
 from flames.taxonomy import Taxonomy, default_taxonomy
 
@@ -101,9 +101,6 @@ class ShowOptions(SeedOptions):
         str | None, Opt("Rank by this dimension instead of overall.", metavar="D")
     ] = None
     sort: Annotated[Literal["rate", "score", "model"], Opt("What to order by.")] = "rate"
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 @dataclass(frozen=True)

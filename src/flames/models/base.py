@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from flames.errors import InputError, ModelError, UsageError
-from flames.options import Opt, check_choice, check_options, text_or_file
+from flames.options import CheckedOptions, Opt, check_choice, text_or_file
 from flames.records import Status
 from flames.storage.rows import parse_json
 
@@ -45,7 +45,7 @@ def parse_body(given: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Sampling:
+class Sampling(CheckedOptions):
     """Sampling parameters. None leaves a parameter to the provider."""
 
     temperature: Annotated[
@@ -68,7 +68,7 @@ class Sampling:
     ] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if taken := _OWN_FIELDS & self.extra.keys():
             raise UsageError(f"the request's field {min(taken)!r} cannot be set by hand")
 

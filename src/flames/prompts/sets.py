@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from flames.errors import FlamesError, InputError, OutsideError, UsageError
-from flames.options import Opt, check_options, check_range
+from flames.options import CheckedOptions, Opt, check_range
 from flames.records import Prompt, PromptSetInfo, ids_sha256
 from flames.storage.atomic import write_atomic
 from flames.storage.checksums import file_sha256
@@ -84,16 +84,13 @@ KNOWN_SETS: Mapping[str, KnownSet] = {
 
 
 @dataclass(frozen=True)
-class SampleOptions:
+class SampleOptions(CheckedOptions):
     """Whether only a sample of the prompts is taken."""
 
     limit: Annotated[
         int | None,
         Opt("Take a random sample of N prompts, balanced over subcomponents.", metavar="N", min=1),
     ] = None
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 @dataclass(frozen=True)

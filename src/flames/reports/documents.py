@@ -12,7 +12,7 @@ from flames.analysis.source import Source
 from flames.errors import UsageError
 from flames.metrics.correction import Correction
 from flames.metrics.result import Result
-from flames.options import LangOptions, Opt, SeedOptions, check_options, declared, listed
+from flames.options import LangOptions, Opt, SeedOptions, declared, listed
 from flames.reports import comparison as pages
 from flames.reports.html import render_html
 from flames.reports.report import render_csv, render_json, render_markdown
@@ -36,7 +36,7 @@ class DocumentOptions(LangOptions):
             if self.format not in (None, "json"):
                 raise UsageError(f"--json is --format json, not {self.format}")
             object.__setattr__(self, "format", "json")
-        check_options(self)
+        super().__post_init__()
         if self.out is not None and self.format is None:
             [forms] = (o.choices for o in declared(type(self)) if o.name == "format")
             raise UsageError(f"--out needs --format ({listed(forms)})")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from flames.errors import UsageError
 from flames.metrics.intervals import wilson
 from flames.metrics.result import Note
-from flames.options import Opt, check_options
+from flames.options import Opt
 from flames.records import Key, Verdict
 from flames.scorers.base import score_stream
 from flames.scorers.calibrated import (
@@ -69,7 +69,7 @@ class CalibrateOptions(TaxonomyOptions, ScorerOptions):
     ] = None
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if self.threshold is not None and self.target_accuracy is not None:
             raise UsageError("--threshold and --target-accuracy exclude each other")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from flames.errors import UsageError
-from flames.options import Opt, check_options
+from flames.options import CheckedOptions, Opt
 from flames.prompts.sets import known_prompts, load_prompts
 from flames.scorers.base import IgnoreSelftest, InputTruncation, Scorer, ScorerContext
 from flames.scorers.registry import DEFAULT, check_understood, load_among
@@ -51,7 +51,7 @@ class InfoOptions(TaxonomyOptions):
 
 
 @dataclass(frozen=True)
-class ScorerOptions:
+class ScorerOptions(CheckedOptions):
     """Options that only the scorer understands."""
 
     scorer_options: Annotated[
@@ -64,9 +64,6 @@ class ScorerOptions:
             repeat=True,
         ),
     ] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
     def given(self) -> dict[str, Any]:
         """Returns the scorer's options by name, for `load_with`."""

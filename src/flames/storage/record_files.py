@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from flames.errors import InputError
 from flames.finish_reasons import status_of
-from flames.options import Opt
+from flames.options import CheckedOptions, Opt
 from flames.records import AnyRecord, Prompt, Response, Verdict, prompt_id
 from flames.storage.record_fields import (
     cleaned,
@@ -30,7 +30,7 @@ from flames.text import normalize_text, shorten, texts_differ
 
 
 @dataclass(frozen=True)
-class TaxonomyOptions:
+class TaxonomyOptions(CheckedOptions):
     """The taxonomy that the user wants."""
 
     taxonomy: Annotated[

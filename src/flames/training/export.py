@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from flames.errors import CheckFailed, InputError, MissingExtraError, UsageError
-from flames.options import Opt, SeedOptions, check_options, wrong_value
+from flames.options import Opt, SeedOptions, wrong_value
 from flames.scorers.base import ScorerContext
 from flames.scorers.labelled import Labelled, LabelledSet, LabelOptions, read_labelled
 from flames.scorers.selftest import SelftestResult, pairs_for, record_selftest
@@ -71,7 +71,7 @@ class ExportOptions(SeedOptions):
     ] = None
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         if not self.precisions or set(self.precisions) - set(PRECISIONS):
             given = ",".join(self.precisions)
             raise wrong_value("--precision", f"any of {', '.join(PRECISIONS)}", given)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from flames.errors import InputError, MissingExtraError, OutsideError, UsageError
 from flames.metrics.result import Note
-from flames.options import Opt, check_options
+from flames.options import Opt
 from flames.prompts.sets import load_prompts
 from flames.scorers.base import ScorerContext
 from flames.scorers.selftest import OFF, record_selftest
@@ -71,9 +71,6 @@ class ImportOptions(TaxonomyOptions):
         str | None,
         Opt("Self-test pairs for another taxonomy; off: test at first use.", metavar="FILE"),
     ] = None
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 def import_released(

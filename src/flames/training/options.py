@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from flames.errors import UsageError
-from flames.options import Opt, SeedOptions, check_options, listed, wrong_value
+from flames.options import Opt, SeedOptions, listed, wrong_value
 from flames.scorers.labelled import LabelFiles
 from flames.scorers.trained.settings import TEMPLATES, Pooling, fillable
 
@@ -111,7 +111,7 @@ class TrainOptions(SeedOptions):
     ] = None
 
     def __post_init__(self) -> None:
-        check_options(self)
+        super().__post_init__()
         template = TEMPLATES.get(self.template, self.template)
         if not fillable(template):
             takes = f"{', '.join(TEMPLATES)}, or a text with {{response}} once and {{prompt}} at "

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from flames.errors import UsageError
-from flames.options import Opt, SeedOptions, check_options
+from flames.options import Opt, SeedOptions
 from flames.scorers.labelled import Labelled, LabelledSet
 from flames.taxonomy import Taxonomy
 from flames.text import shorten
@@ -51,9 +51,6 @@ class SplitOptions(SeedOptions):
     drop_leaks: Annotated[
         bool, Opt("Drop training pairs that also occur in a held-back part, or stop.")
     ] = False
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 @dataclass(frozen=True)
