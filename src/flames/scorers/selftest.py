@@ -22,8 +22,6 @@ from flames.records import Prompt, Response, Verdict
 from flames.scorers.base import CommonOptions, Scorer, ScorerContext, ScorerInfo, score_stream
 from flames.scorers.labelled import Labelled, LabelledSet, read_labelled
 from flames.scorers.options import ScorerName, ScorerOptions, load_with
-from flames.scorers.registry import load_scorer
-from flames.scorers.trained.settings import read_settings, write_settings
 from flames.storage.atomic import write_atomic
 from flames.storage.home import home
 from flames.storage.record_files import ReadOptions, TaxonomyOptions
@@ -208,19 +206,6 @@ def ensure_selftest(scorer: Scorer, context: ScorerContext, weights: str) -> Sco
         f"{scorer.info.id} fails its self-test: {outcome.summary}; likely causes: "
         f"{'; '.join(outcome.causes)}; --ignore-selftest scores all the same"
     )
-
-
-def record_selftest(folder: Path, context: ScorerContext) -> SelftestResult | None:
-    """Runs a folder's self-test, if there are pairs, and writes its settings with the outcome."""
-    pairs = pairs_for(context)
-    if pairs is None:
-        return None
-    untested = replace(context, options={**context.options, "selftest": OFF})
-    scorer = load_scorer(str(folder), untested)
-    outcome = run_selftest(scorer, pairs, context.taxonomy)
-    settings = read_settings(folder)
-    write_settings(folder, settings.model_copy(update={"selftest": outcome.to_dict()}))
-    return outcome
 
 
 class Marked:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,15 +16,16 @@ from flames.errors import CheckFailed, InputError, MissingExtraError, UsageError
 from flames.options import Opt, SeedOptions, wrong_value
 from flames.scorers.base import ScorerContext
 from flames.scorers.labelled import Labelled, LabelledSet, LabelOptions, read_labelled
-from flames.scorers.selftest import SelftestResult, pairs_for, record_selftest
+from flames.scorers.selftest import SelftestResult, pairs_for
 from flames.scorers.trained.backbone import quiet, read_errors
 from flames.scorers.trained.backends import Logits, processor
 from flames.scorers.trained.encoding import TOKENIZER, Encoded
 from flames.scorers.trained.engine import Engine, available, open_backend
 from flames.scorers.trained.exported import SECTION, Check, File, Package, read_package
 from flames.scorers.trained.settings import CONFIG, ScorerSettings, read_settings
-from flames.storage.atomic import folder_atomic, write_atomic
+from flames.storage.atomic import folder_atomic
 from flames.storage.checksums import file_sha256
+from flames.training.config import record_selftest, write_config
 
 PRECISIONS = ("fp32", "bf16", "int8")
 
@@ -311,7 +311,6 @@ def _describe(source: Path, made: Path, settings: ScorerSettings, package: Packa
         "flames": settings.model_dump(mode="json", by_alias=True) | {"selftest": None},
         SECTION: package.model_dump(mode="json", by_alias=True),
     }
-    text = json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True)
-    write_atomic(made / CONFIG, text + "\n")
+    write_config(made, config)
     for path in made.iterdir():
         shutil.copymode(made / CONFIG, path)

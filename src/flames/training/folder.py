@@ -15,9 +15,10 @@ from flames.errors import InputError, MissingExtraError, UsageError
 from flames.metrics.result import Note
 from flames.scorers.trained.backbone import is_encoder, layers_of, model_type_of, quiet
 from flames.scorers.trained.model import FlamesScorer
-from flames.scorers.trained.settings import ScorerSettings, heads_of, with_checksum, write_settings
+from flames.scorers.trained.settings import CONFIG, ScorerSettings, heads_of
 from flames.storage.atomic import write_atomic
 from flames.taxonomy import Taxonomy
+from flames.training.config import with_checksum, write_settings
 from flames.training.options import TrainOptions
 from flames.training.rows import training_data
 from flames.training.splits import Split
@@ -93,8 +94,8 @@ def save(model: Any, out: Path) -> ScorerSettings:
     settings = with_checksum(model.settings, made)
     write_settings(made, settings)
     for path in made.iterdir():
-        shutil.copymode(made / "config.json", path)  # weights are made private
-    for path in sorted(made.iterdir(), key=lambda path: path.name == "config.json"):
+        shutil.copymode(made / CONFIG, path)  # weights are made private
+    for path in sorted(made.iterdir(), key=lambda path: path.name == CONFIG):
         os.replace(path, out / path.name)
     return settings
 

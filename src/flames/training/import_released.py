@@ -15,21 +15,22 @@ from flames.metrics.result import Note
 from flames.options import Opt
 from flames.prompts.sets import load_prompts
 from flames.scorers.base import ScorerContext
-from flames.scorers.selftest import OFF, record_selftest
+from flames.scorers.selftest import OFF
 from flames.scorers.trained.backbone import one_line
 from flames.scorers.trained.encoding import TOKENIZER, Encoder
 from flames.scorers.trained.load import RELEASED, default_folder
 from flames.scorers.trained.settings import (
+    CONFIG,
     RELEASED_TEMPLATE,
     ScorerSettings,
     heads_of,
     read_config,
-    with_checksum,
 )
 from flames.storage.atomic import folder_atomic
 from flames.storage.record_files import TaxonomyOptions
 from flames.taxonomy import Taxonomy, load_taxonomy
 from flames.training.checkpoint import Checkpoint, convert, differing, is_derived
+from flames.training.config import record_selftest, with_checksum
 from flames.training.options import Progress
 
 _SHARD = 2 << 30  # bytes of a written shard, and roughly the peak memory use
@@ -134,7 +135,7 @@ def _import(options: ImportOptions, taxonomy: Taxonomy, progress: Progress) -> P
         config.save_pretrained(made)
         tokenizer.save(str(made / TOKENIZER))
         for path in made.iterdir():
-            shutil.copymode(made / "config.json", path)  # weights are made private
+            shutil.copymode(made / CONFIG, path)  # weights are made private
     return target
 
 

@@ -17,13 +17,14 @@ from flames.errors import CheckFailed, InputError, UsageError
 from flames.scorers.base import ScorerContext
 from flames.scorers.labelled import LabelledSet
 from flames.scorers.registry import load_scorer
-from flames.scorers.selftest import load_pairs, record_selftest
+from flames.scorers.selftest import load_pairs
 from flames.scorers.trained.engine import Engine, available, open_backend
 from flames.scorers.trained.exported import Package, read_package
 from flames.scorers.trained.model import FlamesScorer
 from flames.scorers.trained.settings import Head, read_settings
 from flames.storage.checksums import file_sha256
 from flames.training import graph as quantising
+from flames.training.config import record_selftest
 from flames.training.export import ExportOptions, export
 from flames.training.graph import LeanEncoder, is_lean
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
@@ -15,8 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from flames.errors import InputError, UsageError
 from flames.metrics.result import Note
 from flames.records import Frozen
-from flames.storage.atomic import write_atomic
-from flames.storage.checksums import file_sha256
 from flames.taxonomy import Taxonomy
 
 Pooling = Literal["cls", "mean", "last"]
@@ -183,19 +180,3 @@ def parse_section(
         return model.model_validate(section)
     except ValidationError as error:
         raise InputError.invalid(error, "is broken", path, name) from None
-
-
-def with_checksum(settings: ScorerSettings, folder: Path) -> ScorerSettings:
-    """Returns settings with the checksum of a folder's weights, whose start is the version."""
-    digest = hashlib.sha256()
-    for shard in sorted(folder.glob("*.safetensors")):
-        digest.update(bytes.fromhex(file_sha256(shard)))
-    weights = digest.hexdigest()
-    return settings.model_copy(update={"version": weights[:8], "weights": weights})
-
-
-def write_settings(folder: str | Path, settings: ScorerSettings) -> None:
-    """Replaces the settings in a folder's `config.json` and keeps the rest of it."""
-    path, config = read_config(folder)
-    config["flames"] = settings.model_dump(mode="json", by_alias=True)
-    write_atomic(path, json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
