@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+from scipy.special import log_softmax
 
 from flames.errors import UsageError
 from flames.scorers.labelled import Labelled
@@ -206,11 +207,9 @@ def solve(
         value, slope = 0.5 * float(np.sum(weights * weights)), weights.copy()
         narrow = weights.astype(np.float32)
         for index, (known_here, target) in enumerate(parts):
-            logits = known_here @ of_head(narrow, index).T
-            top = logits.max(axis=1, keepdims=True)
-            norm = np.log(np.exp(logits - top).sum(axis=1, keepdims=True)) + top
-            value -= float(np.sum(target * (logits - norm), dtype=np.float64))
-            error = target.sum(axis=1, keepdims=True) * np.exp(logits - norm) - target
+            chances = log_softmax(known_here @ of_head(narrow, index).T, axis=1)
+            value -= float(np.sum(target * chances, dtype=np.float64))
+            error = target.sum(axis=1, keepdims=True) * np.exp(chances) - target
             change = error.T @ known_here
             slope[places[index]] += change  # a scale never names a score twice
             slope[ends[index] : ends[index + 1]] += root * change
@@ -241,8 +240,6 @@ def log_loss(
     for index, head in enumerate(heads):
         rows = np.flatnonzero(dimension == index)
         here = logits[rows, start : start + len(head.scale)].astype(np.float64)
-        top = here.max(axis=1, keepdims=True) if len(rows) else here[:, :1]
-        norm = np.log(np.exp(here - top).sum(axis=1, keepdims=True)) + top
-        total -= float(np.sum(targets[rows, : len(head.scale)] * (here - norm)))
+        total -= float(np.sum(targets[rows, : len(head.scale)] * log_softmax(here, axis=1)))
         start += len(head.scale)
     return total / max(float(targets.sum()), 1e-12)

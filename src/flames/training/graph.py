@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -142,8 +143,7 @@ def _silent() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
         logging.disable(level)
@@ -247,18 +247,15 @@ def _calibrate(
     for name in names:
         if name not in known:
             probe.graph.output.append(helper.make_empty_tensor_value_info(name))
-    place = source.with_name(f"{source.stem}.probe.onnx")
-    try:
+    seen = {name: _Seen() for name in names}
+    with tempfile.TemporaryDirectory(dir=source.parent) as folder:
+        place = Path(folder) / "probe.onnx"
         _save(probe, place)
         probing = session(place, threads=0)
-        seen = {name: _Seen() for name in names}
         for ids, mask in batches:
             found = probing.run(names, {"input_ids": ids, "attention_mask": mask})
             for name, values in zip(names, found, strict=True):
                 seen[name].add(values)
-    finally:
-        place.unlink(missing_ok=True)
-        place.with_name(f"{place.name}.data").unlink(missing_ok=True)
     return seen
 
 

@@ -78,17 +78,15 @@ def without_leaks(split: Split, *, drop: bool = False) -> tuple[Split, int]:
     `UsageError`.
     """
     parts = {"training": split.training, "validation": split.validation, "test": split.test}
-    gone: set[tuple[str, int]] = set()
+    dropped = 0
     for inner, outer in (("training", "test"), ("training", "validation"), ("validation", "test")):
         leaks = find_leaks(parts[outer].rows, parts[inner].rows)
         if leaks and not drop:
             raise UsageError(_message(leaks, inner, outer))
-        gone.update((inner, id(leak.leaking)) for leak in leaks)
-    training, validation = (
-        parts[name].of(row for row in parts[name].rows if (name, id(row)) not in gone)
-        for name in ("training", "validation")
-    )
-    return replace(split, training=training, validation=validation), len(gone)
+        gone = {id(leak.leaking) for leak in leaks}
+        parts[inner] = parts[inner].of(row for row in parts[inner].rows if id(row) not in gone)
+        dropped += len(gone)
+    return replace(split, training=parts["training"], validation=parts["validation"]), dropped
 
 
 def _message(leaks: Sequence[Leak], inner: str, outer: str) -> str:

@@ -88,22 +88,18 @@ class Rows(Dataset):  # type: ignore[misc]
         ]
 
 
-class Collator:
-    """Collator that pads items of `Rows` as the settings say."""
-
-    def __init__(self, settings: ScorerSettings) -> None:
-        self.settings = settings
-
-    def __call__(self, items: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
-        """Builds a batch of tensors."""
-        rows = [item["input_ids"] for item in items]
-        ids, mask = pad(rows, self.settings.pad_id, self.settings.padding_side)
-        return {
-            "input_ids": torch.from_numpy(ids),
-            "attention_mask": torch.from_numpy(mask),
-            "dimension": torch.tensor([item["dimension"] for item in items]),
-            "labels": torch.from_numpy(np.stack([item["labels"] for item in items])),
-        }
+def collate(
+    items: Sequence[Mapping[str, Any]], settings: ScorerSettings
+) -> dict[str, torch.Tensor]:
+    """Builds a batch of tensors from items of `Rows`, padded as the settings say."""
+    rows = [item["input_ids"] for item in items]
+    ids, mask = pad(rows, settings.pad_id, settings.padding_side)
+    return {
+        "input_ids": torch.from_numpy(ids),
+        "attention_mask": torch.from_numpy(mask),
+        "dimension": torch.tensor([item["dimension"] for item in items]),
+        "labels": torch.from_numpy(np.stack([item["labels"] for item in items])),
+    }
 
 
 class GroupedSampler(Sampler):  # type: ignore[misc]

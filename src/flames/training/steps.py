@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from flames.scorers.trained.backbone import quiet
 from flames.scorers.trained.settings import ScorerSettings
 from flames.training.folder import CHECKPOINTS, begin, last_checkpoint, model_to_train
 from flames.training.options import Progress, TrainOptions
-from flames.training.rows import Collator, GroupedSampler, Rows
+from flames.training.rows import GroupedSampler, Rows, collate
 
 BEST = "macro_f1"
 
@@ -55,7 +56,7 @@ def train_by_steps(
         args=arguments,
         train_dataset=rows,
         eval_dataset=encoded.get("validation"),
-        data_collator=Collator(settings),
+        data_collator=partial(collate, settings=settings),
         compute_metrics=_metrics(settings),
         callbacks=callbacks,
     )
