@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,6 +31,7 @@ Pair = tuple[str, str]
 Encode = Callable[[Sequence[Pair]], list[Encoded]]
 
 
+@dataclass(eq=False)
 class Engine:
     """Computes the logits of any number of inputs in batches of similar length.
 
@@ -42,22 +44,15 @@ class Engine:
         chunk: Rows that are encoded, sorted and computed together.
     """
 
-    def __init__(
-        self,
-        backend: Backend,
-        classes: int,
-        *,
-        pad_id: int = 0,
-        padding_side: Side = "right",
-        tokens: int = TOKENS,
-        chunk: int = 256,
-    ) -> None:
-        self.backend = backend
-        self.tokens = tokens
-        self.chunk = chunk
-        self._classes = classes
-        self._pad_id = pad_id
-        self._side: Side = padding_side
+    backend: Backend
+    classes: int
+    _: KW_ONLY
+    pad_id: int = 0
+    padding_side: Side = "right"
+    tokens: int = TOKENS
+    chunk: int = 256
+
+    def __post_init__(self) -> None:
         self._lock = threading.Lock()
 
     @classmethod
@@ -69,21 +64,17 @@ class Engine:
     def stream(self, pairs: Sequence[Pair], encode: Encode) -> tuple[list[bool], Logits]:
         """Encodes pairs ahead of computing them; returns whether each was shortened, and logits."""
         shortened: list[bool] = []
-        parts = [np.zeros((0, self._classes), dtype=np.float32)]
+        parts = [np.zeros((0, self.classes), dtype=np.float32)]
+        chunks = [pairs[start : start + self.chunk] for start in range(0, len(pairs), self.chunk)]
         with ThreadPoolExecutor(1, "encode") as ahead:
-            waiting: list[Future[list[Encoded]]] = []
-            for start in range(0, len(pairs) + self.chunk, self.chunk):
-                if start < len(pairs):
-                    waiting.append(ahead.submit(encode, pairs[start : start + self.chunk]))
-                if start and waiting:
-                    rows = waiting.pop(0).result()
-                    shortened.extend(row.truncated for row in rows)
-                    parts.append(self.compute(rows))
+            for rows in ahead.map(encode, chunks):
+                shortened.extend(row.truncated for row in rows)
+                parts.append(self.compute(rows))
         return shortened, np.concatenate(parts)
 
     def compute(self, rows: Sequence[Encoded]) -> Logits:
         """Computes the logits (rows × all classes) of rows of token ids, in their order."""
-        logits = np.zeros((len(rows), self._classes), dtype=np.float32)
+        logits = np.zeros((len(rows), self.classes), dtype=np.float32)
 
         def solve(batch: list[int]) -> None:
             logits[batch] = self._infer([rows[index].ids for index in batch])
@@ -92,15 +83,9 @@ class Engine:
         if self.backend.parallel == 1:
             for batch in batches:
                 solve(batch)
-            return logits
-        with ThreadPoolExecutor(self.backend.parallel, "compute") as pool:
-            waiting: list[Future[None]] = []
-            for batch in batches:
-                waiting.append(pool.submit(solve, batch))
-                if len(waiting) > 2 * self.backend.parallel:
-                    waiting.pop(0).result()  # so that a smaller budget reaches the next batches
-            for each in waiting:
-                each.result()
+        else:
+            with ThreadPoolExecutor(self.backend.parallel, "compute") as pool:
+                list(pool.map(solve, batches))  # raises the first error of a worker
         return logits
 
     def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
@@ -128,7 +113,7 @@ class Engine:
             count = max(1, self.tokens // max(1, len(rows[start])))
             batch = rows[start : start + count]
             try:
-                parts.append(self.backend.infer(*pad(batch, self._pad_id, self._side)))
+                parts.append(self.backend.infer(*pad(batch, self.pad_id, self.padding_side)))
             except OutOfMemoryError:
                 if len(batch) == 1:
                     raise
