@@ -14,6 +14,7 @@ Messages are one line, in plain words: what is wrong, where, and what would be r
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -47,14 +48,11 @@ class InputError(FlamesError):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        where = ""
-        if self.path is not None:
-            where = self.path if self.line is None else f"{self.path}:{self.line}"
-            where += ": "
-        elif self.line is not None:
-            where = f"line {self.line}: "
-        field = f"field `{self.field}`: " if self.field else ""
-        return f"{where}{field}{self.message}"
+        place = self.path
+        if self.line is not None:
+            place = f"line {self.line}" if place is None else f"{place}:{self.line}"
+        field = f"field `{self.field}`" if self.field else None
+        return ": ".join(part for part in (place, field, self.message) if part is not None)
 
     @classmethod
     def invalid(
@@ -90,6 +88,15 @@ class MissingExtraError(UsageError):
         if extra in ("train", "hf"):
             cure += f" (without a GPU, first pip install torch --index-url {CPU_TORCH})"
         super().__init__(f"{needed_for} needs the extra `{extra}`: {cure}")
+
+
+def need_extra(extra: str, needed_for: str, *modules: str) -> None:
+    """Checks that modules of an extra can be imported; else raises `MissingExtraError`."""
+    try:
+        for module in modules:
+            import_module(module)
+    except ImportError:
+        raise MissingExtraError(extra, needed_for) from None
 
 
 class CheckFailed(FlamesError):

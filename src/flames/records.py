@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -32,9 +32,19 @@ class Key(NamedTuple):
     sample: int
 
 
+def text_sha256(text: str) -> str:
+    """Returns the SHA-256 of a text in hex; lone surrogates are no error."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def seeded_order(seed: int) -> Callable[[str], str]:
+    """Returns a key that sorts texts at random; a text's key depends on it and the seed alone."""
+    return lambda text: text_sha256(f"{seed}:{text}")
+
+
 def prompt_id(text: str) -> str:
     """Returns the id of a prompt without one: 12 hex digits of SHA-256 over its stripped text."""
-    return hashlib.sha256(text.strip().encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return text_sha256(text.strip())[:12]
 
 
 def ids_sha256(prompts: Mapping[str, str | None]) -> str:
@@ -44,7 +54,7 @@ def ids_sha256(prompts: Mapping[str, str | None]) -> str:
     their prompts "1", "2", … are not the same set.
     """
     ids = (prompt_id(text) if text and text.strip() else known for known, text in prompts.items())
-    return hashlib.sha256("\n".join(sorted(ids)).encode("utf-8", "surrogatepass")).hexdigest()
+    return text_sha256("\n".join(sorted(ids)))
 
 
 class Frozen(BaseModel):

@@ -22,7 +22,7 @@ from typing import Annotated, NamedTuple
 
 from flames.errors import FlamesError, InputError, OutsideError, UsageError
 from flames.options import CheckedOptions, Opt, check_range
-from flames.records import Prompt, PromptSetInfo, ids_sha256
+from flames.records import Prompt, PromptSetInfo, ids_sha256, seeded_order
 from flames.storage.atomic import write_atomic
 from flames.storage.checksums import file_sha256
 from flames.storage.home import home
@@ -146,9 +146,7 @@ class PromptSet:
 
 
 def _balanced(prompts: tuple[Prompt, ...], limit: int, seed: int) -> list[str]:
-    def drawn(text: str) -> str:
-        return hashlib.sha256(f"{seed}:{text}".encode("utf-8", "surrogatepass")).hexdigest()
-
+    drawn = seeded_order(seed)
     groups: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for prompt in prompts:
         groups[prompt.dimension][prompt.subcomponent or ""].append(prompt.id)

@@ -6,7 +6,6 @@ report.{html,md,json,csv}
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from typing import Literal, get_args
 from pydantic import ValidationError
 
 from flames.errors import InputError, OutsideError, UsageError
-from flames.records import Key, Prompt, PromptSetInfo, Response, Status
+from flames.records import Key, Prompt, PromptSetInfo, Response, Status, text_sha256
 from flames.storage.atomic import locked, to_jsonl, write_atomic
 from flames.storage.checksums import file_sha256
 from flames.storage.journal import Journal, JournalLine, read_journal, response_reader
@@ -39,7 +38,7 @@ _UNSAFE = re.compile(r"[^\w.@+-]+")
 def safe_name(text: str) -> str:
     """Returns a text as a file name: all but letters, digits and `._@+-` becomes `-`."""
     name = _UNSAFE.sub("-", text).strip("-.")[:80].strip("-.")
-    return name or hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return name or text_sha256(text)[:12]
 
 
 def is_run(path: str | os.PathLike[str]) -> bool:
@@ -157,8 +156,7 @@ class RunDir:
         short = self.path / "verdicts" / f"{name}.jsonl"
         if short not in found.values():
             return short
-        digest = hashlib.sha256(scorer_id.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-        return short.with_name(f"{safe_name(scorer_id)}-{digest}.jsonl")
+        return short.with_name(f"{safe_name(scorer_id)}-{text_sha256(scorer_id)[:8]}.jsonl")
 
     def report_path(self, form: ReportFormat) -> Path:
         """Returns the file of the report in a format, whether it exists or not."""
@@ -253,8 +251,7 @@ def create_run(
     """
     folder = Path(path)
     lines = to_jsonl(prompt.to_dict() for prompt in prompts)
-    digest = hashlib.sha256(lines.encode("utf-8")).hexdigest()
-    manifest = manifest.model_copy(update={"prompts_sha256": digest})
+    manifest = manifest.model_copy(update={"prompts_sha256": text_sha256(lines)})
     _make(folder)
     with locked(folder):
         if is_run(folder):

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from flames.errors import CheckFailed, InputError, MissingExtraError, UsageError
+from flames.errors import CheckFailed, InputError, MissingExtraError, UsageError, need_extra
 from flames.options import Opt, SeedOptions, wrong_value
 from flames.scorers.base import ScorerContext
 from flames.scorers.labelled import Labelled, LabelledSet, LabelOptions, read_labelled
@@ -148,7 +148,11 @@ def export(
     if labels is not None:
         files_of = ", ".join(labels.files)
         calibrated_on = f"{len(calibration)} responses of {files_of}, not compared on"
-    model = _load(source)
+    need_extra("train", "exporting a scorer", "onnxscript", "torch", "transformers")
+    from flames.scorers.trained.model import FlamesScorer
+
+    with quiet(), read_errors(source):
+        model = FlamesScorer.from_pretrained(source, dtype="float32").eval()
     with folder_atomic(target) as made:
         encode = model.encoder.encode
         files = _write(model, made, encode(_pairs(calibration)), options.precisions, progress)
@@ -190,19 +194,6 @@ def _rows(
 
 def _pairs(rows: Sequence[Labelled]) -> list[tuple[str, str]]:
     return [(row.response.prompt or "", row.response.response or "") for row in rows]
-
-
-def _load(source: Path) -> Any:
-    try:
-        import onnxscript  # noqa: F401
-        import torch  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("train", "exporting a scorer") from None
-    from flames.scorers.trained.model import FlamesScorer
-
-    with quiet(), read_errors(source):
-        return FlamesScorer.from_pretrained(source, dtype="float32").eval()
 
 
 def _write(

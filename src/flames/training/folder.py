@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flames.analysis.evaluate import keys_sha256
-from flames.errors import InputError, MissingExtraError, UsageError
+from flames.errors import InputError, UsageError, need_extra
 from flames.metrics.result import Note
 from flames.scorers.trained.backbone import is_encoder, layers_of, model_type_of, quiet
 from flames.scorers.trained.model import FlamesScorer
@@ -151,10 +151,9 @@ def _freeze(backbone: Any, layers: int) -> None:
 
 
 def _with_lora(backbone: Any, rank: int) -> Any:
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError:
-        raise MissingExtraError("train", "--lora-rank") from None
+    need_extra("train", "--lora-rank", "peft")
+    from peft import LoraConfig, get_peft_model
+
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules="all-linear", bias="none"
     )

@@ -7,7 +7,6 @@ large ones (Evgeniou and Pontil, Regularized multi-task learning, 2004).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +17,7 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 
 from flames.errors import UsageError
+from flames.records import text_sha256
 from flames.scorers.labelled import Labelled
 from flames.scorers.trained.backends import Torch
 from flames.scorers.trained.engine import Engine
@@ -89,26 +89,21 @@ def _columns(rows: Rows) -> tuple[NDArray[np.int64], Matrix]:
 class _Pooled(Torch):
     def __init__(self, model: Any, bf16: bool, report: Callable[[int], None]) -> None:
         super().__init__(model)
-        self._bf16, self._report = bf16, report
+        self._bf16, self._report, self._done = bf16, report, 0
 
     def compute(self, ids: Any, mask: Any) -> Any:
         with torch.autocast(ids.device.type, torch.bfloat16, self._bf16):
             states = self.model.pooled(ids, mask)
-        self._report(len(ids))
+        self._done += len(ids)
+        self._report(self._done)
         return states
 
 
 def _states(model: Any, rows: Rows, options: TrainOptions, progress: Progress, part: str) -> Matrix:
     model.to(pick_device(options.device)).eval()
-    done = 0
-
-    def report(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(f"reading the {part} part", done / len(rows))
-
+    what = f"reading the {part} part"
     engine = Engine(
-        _Pooled(model, options.bf16, report),
+        _Pooled(model, options.bf16, lambda done: progress(what, done / len(rows))),
         model.config.text_config.hidden_size,
         pad_id=model.settings.pad_id,
         padding_side=model.settings.padding_side,
@@ -128,7 +123,7 @@ def folds_of(rows: Sequence[Labelled], taxonomy: Taxonomy) -> list[Fold]:
     (nearly) the same as one of its own rows.
     """
     models = np.array([row.key.model for row in rows])
-    prompts = np.array([_prompt_fold(row.key.prompt_id) for row in rows])
+    prompts = np.array([int(text_sha256(row.key.prompt_id), 16) % _PROMPT_FOLDS for row in rows])
     alike = near_same(rows)
     folds = []
     for name in dict.fromkeys(models.tolist()):
@@ -155,11 +150,6 @@ def _left_out(
         made = solve(states[train], dimension[train], targets[train], heads)
         logits[test] = logits_of(states[test], made)
     return logits
-
-
-def _prompt_fold(prompt_id: str) -> int:
-    digest = hashlib.sha256(prompt_id.encode("utf-8", "surrogatepass")).hexdigest()
-    return int(digest, 16) % _PROMPT_FOLDS
 
 
 COSTS = (1.0, 3.0, 10.0, 30.0, 100.0)

@@ -15,6 +15,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -157,13 +158,13 @@ _TABLE = 1024  # rows from which an embedding is quantized
 _LARGEST = 127.0
 
 
+@dataclass
 class _Seen:
     """Calibration statistics of one input: largest magnitude and sum of squares per channel."""
 
-    def __init__(self) -> None:
-        self.peak: Any = 1e-6
-        self.squares: Any = 0.0
-        self.rows = 0
+    peak: Any = 1e-6
+    squares: Any = 0.0
+    rows: int = 0
 
     def add(self, values: Array) -> None:
         rows = values.reshape(-1, values.shape[-1])
@@ -205,8 +206,9 @@ def quantize(source: Path, target: Path, batches: Iterable[Batch]) -> None:
     made = _Rewriter(weights)
     for name in names:
         made.shared(name, [node for node in products if node.input[0] == name], seen[name])
+    tables = {n for n, w in weights.items() if len(w.dims) == 2 and w.dims[0] >= _TABLE}
     for node in graph.node:
-        if node.op_type == "Gather" and _is_table(weights.get(node.input[0])):
+        if node.op_type == "Gather" and node.input[0] in tables:
             made.table(node)
     nodes = [each for node in graph.node for each in (*made.before.get(node.output[0], ()), node)]
     nodes = [each for node in nodes for each in made.instead.get(node.output[0], (node,))]
@@ -232,10 +234,6 @@ def _is_product(node: Any, weights: dict[str, Any]) -> bool:
         return False
     shape = weights[node.input[1]].dims
     return len(shape) == 2 and min(shape) >= _LEAST
-
-
-def _is_table(tensor: Any) -> bool:
-    return tensor is not None and len(tensor.dims) == 2 and tensor.dims[0] >= _TABLE
 
 
 def _calibrate(

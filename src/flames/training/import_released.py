@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from flames.errors import InputError, MissingExtraError, OutsideError, UsageError
+from flames.errors import InputError, OutsideError, UsageError, need_extra
 from flames.metrics.result import Note
 from flames.options import Opt
 from flames.prompts.sets import load_prompts
@@ -99,12 +99,10 @@ def import_released(
 
 
 def _import(options: ImportOptions, taxonomy: Taxonomy, progress: Progress) -> Path:
-    try:
-        import sentencepiece  # noqa: F401
-        import torch
-        import transformers  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("train", "importing the released scorer") from None
+    what = "importing the released scorer"
+    need_extra("train", what, "sentencepiece", "torch", "transformers")
+    import torch
+
     target = options.out or default_folder()
     if target.is_file():
         raise UsageError(f"{target} is a file; give a folder as --out")
@@ -112,6 +110,7 @@ def _import(options: ImportOptions, taxonomy: Taxonomy, progress: Progress) -> P
         raise UsageError(f"{target} exists; overwrite it with --overwrite")
     folder = _folder(options.source, progress)
     original = _config(folder)
+    tokenizer, symbols = _tokenizer(folder, original)
     settings = ScorerSettings(
         name="flames-scorer",
         taxonomy=taxonomy.id,
@@ -119,10 +118,9 @@ def _import(options: ImportOptions, taxonomy: Taxonomy, progress: Progress) -> P
         template=RELEASED_TEMPLATE,
         pooling="last",
         pad_id=original["pad_token_id"],
+        symbols=symbols,
         notes=(Note.text("the released scorer (InternLM-chat-7B) of the authors, imported"),),
     )
-    tokenizer, symbols = _tokenizer(folder, original)
-    settings = settings.model_copy(update={"symbols": symbols})
     Encoder(tokenizer, settings)
     config, expected = _native(original, settings)
     checkpoint = Checkpoint(folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Annotated, Literal
 
 from flames.errors import UsageError
 from flames.options import Opt, SeedOptions
+from flames.records import seeded_order
 from flames.scorers.labelled import Labelled, LabelledSet
 from flames.taxonomy import Taxonomy
 from flames.text import shorten
@@ -136,17 +136,13 @@ def _parts_of_prompts(rows: Sequence[Labelled], options: SplitOptions) -> dict[s
         groups[placed.setdefault(row.key.prompt_id, group)].add(row.key.prompt_id)
     parts: dict[str, Part] = {}
     for prompts in groups.values():
-        drawn = sorted(prompts, key=lambda name: _drawn(options.seed, name))
+        drawn = sorted(prompts, key=seeded_order(options.seed))
         tests = round(options.test_share * len(drawn))
         validations = round(options.val_share * len(drawn))
         for position, name in enumerate(drawn):
             kept = position >= tests + validations
             parts[name] = "training" if kept else "test" if position < tests else "validation"
     return parts
-
-
-def _drawn(seed: int, name: str) -> str:
-    return hashlib.sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def check_dimensions(name: str, rows: Sequence[Labelled], taxonomy: Taxonomy) -> None:

@@ -54,17 +54,16 @@ def load_backbone(
 def _of_backbone(info: Mapping[str, Any], model: Any) -> dict[str, Any]:
     """What is wrong with the weights that are used: not the pooler's, nor other heads'."""
     own = {name for name, _ in model.named_children()}
-    found = dict(info)
-    found["not_finite"] = [
-        name for name, each in model.named_parameters() if not each.isfinite().all()
-    ]
-    found["missing_keys"] = [k for k in info["missing_keys"] if "pooler" not in k.split(".")]
-    found["unexpected_keys"] = [
-        key
-        for key in info["unexpected_keys"]
-        if own & set(key.split(".")[:2]) - {"pooler"} and key.endswith(("weight", "bias"))
-    ]
-    return found
+    return {
+        **info,
+        "not_finite": [n for n, each in model.named_parameters() if not each.isfinite().all()],
+        "missing_keys": [k for k in info["missing_keys"] if "pooler" not in k.split(".")],
+        "unexpected_keys": [
+            key
+            for key in info["unexpected_keys"]
+            if own & set(key.split(".")[:2]) - {"pooler"} and key.endswith(("weight", "bias"))
+        ],
+    }
 
 
 def check_loaded(

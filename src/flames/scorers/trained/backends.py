@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from flames.errors import InputError, MissingExtraError, OutsideError
+from flames.errors import InputError, OutsideError, need_extra
 
 Ids = NDArray[np.int64]
 Logits = NDArray[np.floating[Any]]
@@ -99,10 +99,9 @@ def session(path: Path, threads: int) -> Any:
     variable is set before the import.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingExtraError("cpu", "scoring with onnxruntime") from None
+    need_extra("cpu", "scoring with onnxruntime", "onnxruntime")
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
@@ -139,10 +138,9 @@ class OpenVino:
 
     def __init__(self, path: Path, precision: str, threads: int | None = None) -> None:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-        try:
-            import openvino
-        except ImportError:
-            raise MissingExtraError("cpu", "scoring with OpenVINO") from None
+        need_extra("cpu", "scoring with OpenVINO", "openvino")
+        import openvino
+
         self.name = f"openvino {precision}"
         self.parallel = threads or processor().cores
         bf16 = precision == "bf16" or (precision == "int8" and processor().bf16)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flames.errors import InputError, MissingExtraError, UsageError
+from flames.errors import InputError, UsageError, need_extra
 from flames.scorers.trained.settings import ScorerSettings, Side, read_settings
 from flames.text import utf8_safe
 
@@ -156,10 +156,9 @@ def pad(
 
 def read_tokenizer(folder: str | Path) -> Tokenizer:
     """Reads the `tokenizer.json` of a folder."""
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        raise MissingExtraError("cpu", "a trained scorer") from None
+    need_extra("cpu", "a trained scorer", "tokenizers")
+    from tokenizers import Tokenizer
+
     path = Path(folder) / TOKENIZER
     if not path.is_file():
         raise InputError(f"is no complete scorer: it has no {TOKENIZER}", path=folder)
