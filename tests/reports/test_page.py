@@ -67,5 +67,5 @@ def test_a_page_opens_without_errors_and_switches_its_language(page, tmp_path: P
 def test_templates_show_marks_that_hide_or_reorder_text() -> None:
     from flames.reports import page as module
 
-    env: Environment = module._environment()
+    env: Environment = module.environment("flames.reports")
     assert env.from_string("{{ x }}").render(x="a\u202eb\x1b[31mc<") == "a\ufffdbc&lt;"

@@ -19,7 +19,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,7 @@ def render_page(
 
     With `remember`, a reader's choice of language holds for later pages of the site.
     """
-    env = _environment()
+    env = environment("flames.reports")
     words = load_strings()
     style = _joined(env, ("base.css", *styles))
     script = _joined(env, ("base.js", *scripts))
@@ -85,21 +85,24 @@ def render_page(
 
 
 @cache
-def _environment() -> Environment:
+def environment(package: str, **filters: Callable[..., Any]) -> Environment:
+    """Returns the environment of a package's templates, in which all text is safe and escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    return Environment(
-        loader=PackageLoader("flames.reports", "templates"),
+    env = Environment(
+        loader=PackageLoader(package, "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_visible,
+        finalize=safe_value,
     )
+    env.filters.update(filters)
+    return env
 
 
-def _visible(value: Any) -> Any:
-    """A number, or untrusted text, in which marks that hide or reorder text are shown."""
+def safe_value(value: Any) -> Any:
+    """Returns a number, or untrusted text with `�` for marks that hide or reorder text."""
     if isinstance(value, Number):
         return _number(value)
     return for_terminal(value, one_line=False) if type(value) is str else value
@@ -125,9 +128,9 @@ def _hash(text: str) -> str:
 def _say(text: Text, lang: Language, values: Mapping[str, Any]) -> Markup:
     """The words in one language, `{name}` replaced by escaped values."""
     if not values:
-        return escape(_visible(text(lang)))  # somebody's taxonomy may hold braces
+        return escape(safe_value(text(lang)))  # somebody's taxonomy may hold braces
     spoken = {
-        name: _visible(value(lang) if isinstance(value, Text) else value)
+        name: safe_value(value(lang) if isinstance(value, Text) else value)
         for name, value in values.items()
     }
     return escape(text(lang)).format(**spoken)
@@ -138,7 +141,7 @@ def _helpers(lang: Language) -> dict[str, Any]:
 
     def both(text: Text, /, tag: str = "span", **values: Any) -> Markup:
         if text.zh == text.en and not values:
-            return escape(_visible(text.en))
+            return escape(safe_value(text.en))
         return Markup("").join(
             Markup('<{0} class="t" lang="{1}">{2}</{0}>').format(
                 tag, _HTML_LANG[each], _say(text, each, values)

@@ -9,17 +9,18 @@ import re
 import unicodedata
 from functools import cache
 from importlib import resources
+from itertools import count
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from flames.annotation.people import LoginSession
+from flames.reports.page import environment, safe_value
 from flames.reports.words import load_strings
 from flames.taxonomy import Language
-from flames.text import for_terminal, utf8_safe
+from flames.text import utf8_safe
 
 _PACKAGE = "flames.annotation.web"
 _STATIC = {
@@ -28,24 +29,6 @@ _STATIC = {
     "app.js": (_PACKAGE, "static/app.js", "text/javascript"),
     "icon.svg": (_PACKAGE, "static/icon.svg", "image/svg+xml"),
 }
-
-
-@cache
-def _environment() -> Environment:
-    env = Environment(
-        loader=PackageLoader(_PACKAGE, "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_safe,
-    )
-    env.filters["visible"] = mark_hidden_characters
-    return env
-
-
-def _safe(value: Any) -> Any:
-    return for_terminal(value, one_line=False) if type(value) is str else value
 
 
 def language(request: Request, session: LoginSession | None) -> Language:
@@ -80,11 +63,12 @@ def render(
     lang, strings = language(request, session), load_strings()
 
     def t(key: str, /, **values: Any) -> Markup:
-        safe = {name: _safe(value) for name, value in values.items()}
+        safe = {name: safe_value(value) for name, value in values.items()}
         return Markup(escape(strings[key](lang)).format(**safe))  # noqa: S704  (escaped)
 
     notice = f"notice.{notice or request.query_params.get('notice')}"
-    html = _environment().get_template(f"{template}.jinja").render(
+    env = environment(_PACKAGE, visible=mark_hidden_characters)
+    html = env.get_template(f"{template}.jinja").render(
         t=t,
         lang=lang,
         html_lang="zh-Hans" if lang == "zh" else "en",
@@ -111,8 +95,8 @@ def static_file(name: str) -> tuple[bytes, str] | None:
 
 # What `flames.text` replaces for terminals, here shown instead; line breaks are kept.
 _HIDDEN = re.compile(
-    "(?:[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f])"
+    "([\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f])\\1*"
 )
 _JOINER = "\u200d"
 _MOST = 2_000  # characters shown by number; a text with more is an attack, the rest become `�`
@@ -121,21 +105,14 @@ _MOST = 2_000  # characters shown by number; a text with more is an attack, the 
 def mark_hidden_characters(text: str | None) -> Markup:
     """Escapes a text for HTML and shows hidden characters by number, but joiners of emoji."""
     plain = (text or "").replace("\r\n", "\n").replace("\r", "\n")
-    parts: list[Markup] = []
-    end = shown = 0
-    position = 0
-    while found := _HIDDEN.search(plain, position):
-        start, mark = found.start(), found[0]
-        position = start + 1
-        if mark == _JOINER and _between_emoji(plain, start):
-            continue
-        while position < len(plain) and plain[position] == mark:
-            position += 1
-        parts.append(escape(plain[end:start]))
-        parts.append(_badge(mark, position - start) if shown < _MOST else Markup("\ufffd"))
-        shown, end = shown + 1, position
-    parts.append(escape(plain[end:]))
-    return Markup("").join(parts)
+    shown = count()
+
+    def mark(found: re.Match[str]) -> str:
+        if found[0] == _JOINER and _between_emoji(found.string, found.start()):
+            return _JOINER
+        return _badge(found[1], len(found[0])) if next(shown) < _MOST else "\ufffd"
+
+    return Markup(_HIDDEN.sub(mark, escape(plain)))  # noqa: S704  (escaped)
 
 
 def _between_emoji(text: str, at: int) -> bool:
