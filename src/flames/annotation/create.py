@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -192,20 +193,10 @@ def allocate(sizes: Sequence[int], total: int) -> list[int]:
             f"a sample of {total} leaves strata empty: there are {len(sizes)}; "
             "draw more or stratify by fewer fields"
         )
-    shares = [0] * len(sizes)
-    left = total
-    while left:
-        open_strata = [h for h, size in enumerate(sizes) if shares[h] < size]
-        each = left // len(open_strata)
-        if each == 0:
-            for h in sorted(open_strata, key=lambda h: (-sizes[h], h))[:left]:
-                shares[h] += 1
-            break
-        for h in open_strata:
-            step = min(each, sizes[h] - shares[h])
-            shares[h] += step
-            left -= step
-    return shares
+    # All first items, then all second ones, and so on; of each round the largest strata first.
+    turns = sorted((turn, -size, h) for h, size in enumerate(sizes) for turn in range(size))
+    shares = Counter(h for _, _, h in turns[:total])
+    return [shares[h] for h in range(len(sizes))]
 
 
 def draw(

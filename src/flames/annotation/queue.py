@@ -158,19 +158,14 @@ def _control_slot(project: Project, person: int, block: int) -> int:
 def controls_ahead(project: Project, person: int, served: int, work: int, left: int) -> int:
     """Counts the controls among the next `work` work items, after `served` of both kinds."""
     size = _block_size(project)
-    ahead, position = 0, served
-    while size and work and ahead < left:
-        block, offset = divmod(position, size)
-        if offset == 0 and work >= 2 * size:  # whole blocks hold one control each
-            whole = min(work // (size - 1) - 1, left - ahead)
-            ahead += whole
-            position += whole * size
-            work -= whole * (size - 1)
-        elif offset == _control_slot(project, person, block):
-            ahead, position = ahead + 1, position + 1
-        else:
-            position, work = position + 1, work - 1
-    return ahead
+    if not size or not work:
+        return 0
+    block, offset = divmod(served, size)
+    passed = _control_slot(project, person, block) < offset
+    # Counted from the start of this block: a block has one control and `size - 1` work items.
+    whole, rest = divmod(work + offset - passed - 1, size - 1)
+    ahead = whole + (_control_slot(project, person, block + whole) <= rest) - passed
+    return min(ahead, left)
 
 
 def sweep(project: Project) -> int:
