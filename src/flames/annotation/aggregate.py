@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +20,6 @@ from flames.taxonomy import Taxonomy
 
 Method = Literal["adjudicated", "majority", "dawid-skene"]
 Floats = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 _EVEN = 1e-9
 _TINY = 1e-10  # keeps the probability of a class that nobody ever saw above zero
@@ -155,14 +154,6 @@ class DawidSkene:
     converged: bool
 
 
-class _Labels(NamedTuple):
-    """Item, annotator and label of each label given; shape (labels,)."""
-
-    item: Indices
-    annotator: Indices
-    label: Indices
-
-
 def dawid_skene(
     items: ArrayLike,
     annotators: ArrayLike,
@@ -177,46 +168,39 @@ def dawid_skene(
     Shapes are (labels,), all numbered from 0 without gaps. It stops when the mean evidence lower
     bound per label grows by less than `tolerance`.
     """
-    given = _Labels(*(np.asarray(each, dtype=np.intp) for each in (items, annotators, labels)))
-    if not given.item.size or not given.item.shape == given.annotator.shape == given.label.shape:
+    from scipy.sparse import csr_array  # slow to import
+
+    item, annotator, label = (np.asarray(e, dtype=np.intp) for e in (items, annotators, labels))
+    if not item.size or not item.shape == annotator.shape == label.shape:
         raise ValueError("needs as many items as annotators and labels, at least one of each")
-    if given.label.min() < 0 or given.label.max() >= classes:
+    if label.min() < 0 or label.max() >= classes:
         raise ValueError("labels are numbered from 0 to classes - 1")
-    votes = np.zeros((int(given.item.max()) + 1, classes))
-    np.add.at(votes, given.item, np.eye(classes)[given.label])
+    # A row for each item, a column for each annotator and label: 1 where it was given.
+    shape = (int(item.max()) + 1, (int(annotator.max()) + 1) * classes)
+    given = csr_array((np.ones(item.size), (item, annotator * classes + label)), shape=shape)
+    votes = np.zeros((shape[0], classes))
+    np.add.at(votes, (item, label), 1)
     posteriors = votes / votes.sum(axis=1, keepdims=True)
-    priors, confusion = _maximise(posteriors, given)
+    priors, confusion, log_joint = _maximise(posteriors, given)
     bound = -np.inf
     for _ in range(iterations):
-        posteriors = _expect(priors, confusion, given, len(posteriors))
-        priors, confusion = _maximise(posteriors, given)
-        previous, bound = bound, _bound(posteriors, priors, confusion, given)
+        likelihood = np.exp(log_joint - log_joint.max(axis=1, keepdims=True))
+        posteriors = likelihood / likelihood.sum(axis=1, keepdims=True)
+        priors, confusion, log_joint = _maximise(posteriors, given)
+        # The evidence lower bound per label: it never falls from one iteration to the next.
+        sure = np.maximum(posteriors, _TINY)
+        previous = bound
+        bound = float((posteriors * log_joint - sure * np.log(sure)).sum() / item.size)
         if bound - previous < tolerance:
             return DawidSkene(posteriors, priors, confusion, converged=True)
     return DawidSkene(posteriors, priors, confusion, converged=False)
 
 
-def _maximise(posteriors: Floats, given: _Labels) -> tuple[Floats, Floats]:
+def _maximise(posteriors: Floats, given: Any) -> tuple[Floats, Floats, Floats]:
+    """Returns priors, confusion, and the log of the probability of each item's labels and class."""
     classes = posteriors.shape[1]
-    counts = np.zeros((int(given.annotator.max()) + 1, classes, classes))
-    np.add.at(counts.transpose(0, 2, 1), (given.annotator, given.label), posteriors[given.item])
+    counts = (given.T @ posteriors).reshape(-1, classes, classes)  # annotator, label, true class
     counts = np.maximum(counts, _TINY)
-    return posteriors.mean(axis=0), counts / counts.sum(axis=2, keepdims=True)
-
-
-def _expect(priors: Floats, confusion: Floats, given: _Labels, n_items: int) -> Floats:
-    log = np.tile(np.log(np.maximum(priors, _TINY)), (n_items, 1))
-    np.add.at(log, given.item, np.log(confusion[given.annotator, :, given.label]))
-    log -= log.max(axis=1, keepdims=True)
-    likelihood = np.exp(log)
-    posteriors: Floats = likelihood / likelihood.sum(axis=1, keepdims=True)
-    return posteriors
-
-
-def _bound(posteriors: Floats, priors: Floats, confusion: Floats, given: _Labels) -> float:
-    """The evidence lower bound per label: it never falls from one iteration to the next."""
-    joint = (posteriors * np.log(np.maximum(priors, _TINY))).sum()
-    likelihood = np.log(confusion[given.annotator, :, given.label])
-    joint += (posteriors[given.item] * likelihood).sum()
-    sure = np.maximum(posteriors, _TINY)
-    return float((joint - (sure * np.log(sure)).sum()) / len(given.item))
+    priors, confusion = posteriors.mean(axis=0), counts / counts.sum(axis=1, keepdims=True)
+    log_joint = np.log(np.maximum(priors, _TINY)) + given @ np.log(confusion).reshape(-1, classes)
+    return priors, confusion.transpose(0, 2, 1), log_joint
