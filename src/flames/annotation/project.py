@@ -115,7 +115,7 @@ def open_project(
     `FLAMES_ANNOTATE_DATABASE` overrides the database named in the folder.
     """
     folder = Path(path)
-    database = Database(_database_url(folder))
+    database = Database(_database_url(folder, _project_file(folder)["database"]))
     if database.sqlite and not Path(str(database.url.database)).exists():
         raise InputError(f"its database {DATABASE_FILE} is missing", path=folder)
     project = Project(folder, database, clock)
@@ -149,15 +149,12 @@ def _project_file(folder: Path) -> dict[str, Any]:
         raise InputError("is damaged: it must name a `database`", path=file) from None
 
 
-def _database_url(folder: Path) -> URL:
-    named: str = _project_file(folder)["database"]
+def _database_url(folder: Path, named: str) -> URL:
     if chosen := os.environ.get(DATABASE_VARIABLE):
         return parse_url(chosen)
-    return _sqlite_url(folder) if named == DATABASE_FILE else parse_url(named)
-
-
-def _sqlite_url(folder: Path) -> URL:
-    return URL.create("sqlite", database=str(folder / DATABASE_FILE))
+    if named == DATABASE_FILE:
+        return URL.create("sqlite", database=str(folder / DATABASE_FILE))
+    return parse_url(named)
 
 
 def prepare_database(folder: Path, url: str | None, public_url: str | None) -> Database:
@@ -169,9 +166,10 @@ def prepare_database(folder: Path, url: str | None, public_url: str | None) -> D
     chosen = os.environ.get(DATABASE_VARIABLE) or url
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; a project is a folder")
-    target = _sqlite_url(folder) if chosen is None else parse_url(chosen)
+    target = _database_url(folder, DATABASE_FILE) if chosen is None else parse_url(chosen)
     if (folder / PROJECT_FILE).exists():
-        _refuse_second(Database(_database_url(folder)), folder).close()
+        named = _project_file(folder)["database"]
+        _refuse_second(Database(_database_url(folder, named)), folder).close()
     content = {"version": 1, "database": DATABASE_FILE}
     if chosen is not None:
         parts = (target.host, target.port, target.database, target.query)

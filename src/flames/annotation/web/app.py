@@ -6,23 +6,26 @@ import logging
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
+from importlib import resources
 from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from flames.annotation.options import ServeOptions, checked_url
 from flames.annotation.project import Project
 from flames.annotation.tasks import MAX_RATIONALE
 from flames.annotation.web import labelling, lead, session
-from flames.annotation.web.render import render, static_file
-from flames.annotation.web.session import Forbidden, SignInNeeded, maybe_session
+from flames.annotation.web.render import render
+from flames.annotation.web.session import maybe_session
 from flames.errors import FlamesError, OutsideError, UsageError
 
 MAX_BODY = 256 * 1024
@@ -39,49 +42,41 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
+_WEB = "flames.annotation.web"
+_STATIC = {
+    "base.css": ("flames.reports", "templates/base.css", "text/css"),
+    "app.css": (_WEB, "static/app.css", "text/css"),
+    "app.js": (_WEB, "static/app.js", "text/javascript"),
+    "icon.svg": (_WEB, "static/icon.svg", "image/svg+xml"),
+}
 _log = logging.getLogger(__name__)
 
 
-class Guard:
-    """ASGI middleware that adds security headers and checks what comes in.
+async def _guarded(
+    request: Request, call_next: RequestResponseEndpoint, *, https: bool
+) -> Response:
+    """Adds security headers to a response, and checks what comes in.
 
     Requests that change something must come from our own pages, as far as the browser says, and
     declare at most `MAX_BODY` bytes; the server reads no more than declared.
     """
-
-    def __init__(self, app: ASGIApp, *, https: bool) -> None:
-        self.app = app
-        self.https = https
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles one connection."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        begun = time.perf_counter()
-
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(_HEADERS)
-                if self.https or scope.get("scheme") == "https":
-                    headers["Strict-Transport-Security"] = "max-age=31536000"
-                headers.setdefault("Cache-Control", "no-store")
-                spent = (time.perf_counter() - begun) * 1000
-                headers["Server-Timing"] = f"app;dur={spent:.2f}"
-            await send(message)
-
-        handler = _refusal(scope) or self.app
-        await handler(scope, receive, answer)
+    begun = time.perf_counter()
+    response = _refusal(request) or await call_next(request)
+    response.headers.update(_HEADERS)
+    if https or request.url.scheme == "https":
+        response.headers["Strict-Transport-Security"] = "max-age=31536000"
+    response.headers.setdefault("Cache-Control", "no-store")
+    spent = (time.perf_counter() - begun) * 1000
+    response.headers["Server-Timing"] = f"app;dur={spent:.2f}"
+    return response
 
 
-def _refusal(scope: Scope) -> Response | None:
-    if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+def _refusal(request: Request) -> Response | None:
+    if request.method in ("GET", "HEAD", "OPTIONS"):
         return None
-    headers = Headers(scope=scope)
-    if not _from_our_pages(headers):
+    if not _from_our_pages(request.headers):
         return PlainTextResponse("This request does not come from one of our pages.", 403)
-    length = headers.get("content-length")
+    length = request.headers.get("content-length")
     if length is None or not length.isdecimal():
         return PlainTextResponse("The request must declare its length.", 411)
     if int(length) > MAX_BODY:
@@ -113,32 +108,34 @@ def create_app(project: Project, *, public_url: str | None = None, https: bool =
         app.include_router(router)
     app.add_api_route("/static/{name}", _static, methods=["GET"])
     app.add_api_route("/health", lambda: PlainTextResponse("ok\n"), methods=["GET"])
-    for kind in (
-        SignInNeeded, Forbidden, HTTPException, RequestValidationError, FlamesError, Exception
-    ):  # fmt: skip
+    for kind in (HTTPException, RequestValidationError, FlamesError, Exception):
         app.add_exception_handler(kind, _failed)
-    return Guard(app, https=app.state.https)  # around everything, its own failures included
+    # Around everything, the application's own failures included.
+    return BaseHTTPMiddleware(app, partial(_guarded, https=app.state.https))
 
 
 def _static(name: str) -> Response:
-    found = static_file(name)
-    if found is None:
+    if name not in _STATIC:
         raise HTTPException(404)
-    content, kind = found
+    package, path, kind = _STATIC[name]
+    content = resources.files(package).joinpath(path).read_bytes()
     return Response(content, media_type=kind, headers={"Cache-Control": "no-cache"})
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    """Answers a request that failed, with the text of its form if its sender may not send it."""
-    refused = isinstance(error, SignInNeeded | Forbidden)
+    """Answers a request that failed, with the text of its form if its sender may not send it.
+
+    401 means that nobody is signed in; the detail of a 403 is a key of the strings.
+    """
+    refused = isinstance(error, HTTPException) and error.status_code in (401, 403)
     unsaved = await _unsaved_text(request) if refused else ""
     match error:
-        case SignInNeeded():
+        case HTTPException(status_code=401):
             if unsaved:
                 return session.form_page(request, "signin.html", 401, unsaved=unsaved)
             return RedirectResponse("/signin", 303)
-        case Forbidden(why=why):
-            code = 404 if why == "forbidden.missing" else 403
+        case HTTPException(status_code=403, detail=why):
+            code = 403
         case HTTPException(status_code=404):
             code, why = 404, "forbidden.missing"
         case HTTPException(status_code=code):

@@ -7,6 +7,7 @@ import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -22,7 +23,7 @@ from flames.annotation.people import LoginSession
 from flames.annotation.project import Project
 from flames.annotation.tasks import part_of, rubric
 from flames.annotation.web.render import language, render
-from flames.annotation.web.session import Forbidden, FormField, checked, only, project_of
+from flames.annotation.web.session import FormField, checked, only, project_of
 from flames.errors import UsageError
 
 router = APIRouter()
@@ -130,7 +131,7 @@ def item_page(request: Request, session: _Reader, ref: str) -> Response:
     ledger, items, _ = _watch(request).ledger()
     item = next((each for each in items.values() if each.ref == ref), None)
     if item is None:
-        raise Forbidden("forbidden.missing")
+        raise HTTPException(404)
     taxonomy = project_of(request).taxonomy
     dimension = taxonomy.dimension(item.dimension)
     part = part_of(dimension, item.subcomponent)
@@ -192,7 +193,7 @@ def download(
     labels = next((each for each in LABELS if each == what), None)
     file_format = next((each for each in FORMATS if each == form), None)
     if labels is None or file_format is None:
-        raise Forbidden("forbidden.missing")
+        raise HTTPException(404)
     made = export(project_of(request), labels, file_format)
     suffix, kind = _FILES[file_format]
     response = _file(made.text, f"labels-{labels}.{suffix}", kind)

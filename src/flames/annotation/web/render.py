@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cache
-from importlib import resources
 from itertools import count
 from typing import Any
 
@@ -21,14 +19,6 @@ from flames.reports.page import environment, safe_value
 from flames.reports.words import load_strings
 from flames.taxonomy import Language
 from flames.text import utf8_safe
-
-_PACKAGE = "flames.annotation.web"
-_STATIC = {
-    "base.css": ("flames.reports", "templates/base.css", "text/css"),
-    "app.css": (_PACKAGE, "static/app.css", "text/css"),
-    "app.js": (_PACKAGE, "static/app.js", "text/javascript"),
-    "icon.svg": (_PACKAGE, "static/icon.svg", "image/svg+xml"),
-}
 
 
 def language(request: Request, session: LoginSession | None) -> Language:
@@ -67,7 +57,7 @@ def render(
         return Markup(escape(strings[key](lang)).format(**safe))  # noqa: S704  (escaped)
 
     notice = f"notice.{notice or request.query_params.get('notice')}"
-    env = environment(_PACKAGE, visible=mark_hidden_characters)
+    env = environment("flames.annotation.web", visible=mark_hidden_characters)
     html = env.get_template(f"{template}.jinja").render(
         t=t,
         lang=lang,
@@ -82,15 +72,6 @@ def render(
         **context,
     )  # fmt: skip
     return HTMLResponse(utf8_safe(html), status_code)
-
-
-@cache
-def static_file(name: str) -> tuple[bytes, str] | None:
-    """Reads a file that pages load; returns it with its media type, or None."""
-    if name not in _STATIC:
-        return None
-    package, path, kind = _STATIC[name]
-    return resources.files(package).joinpath(path).read_bytes(), kind
 
 
 # What `flames.text` replaces for terminals, here shown instead; line breaks are kept.

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -23,18 +24,6 @@ router = APIRouter()
 
 HOME = {"annotator": "/work", "adjudicator": "/adjudicate", "lead": "/lead"}
 FormField = Annotated[str, Form()]
-
-
-class SignInNeeded(Exception):
-    """Nobody is signed in."""
-
-
-class Forbidden(Exception):
-    """The page is not for this reader, or the form is not ours. `why` is a key of the strings."""
-
-    def __init__(self, why: str) -> None:
-        self.why = why
-        super().__init__(why)
 
 
 def project_of(request: Request) -> Project:
@@ -68,7 +57,7 @@ def maybe_session(request: Request) -> LoginSession | None:
 def any_session(session: Annotated[LoginSession | None, Depends(maybe_session)]) -> LoginSession:
     """Returns the session of a request."""
     if session is None:
-        raise SignInNeeded
+        raise HTTPException(401)
     return session
 
 
@@ -77,7 +66,7 @@ def only(*roles: Role) -> Callable[[LoginSession], LoginSession]:
 
     def check(session: Annotated[LoginSession, Depends(any_session)]) -> LoginSession:
         if session.person.role not in roles:
-            raise Forbidden("forbidden.role")
+            raise HTTPException(403, "forbidden.role")
         return session
 
     return check
@@ -92,7 +81,7 @@ def checked(*roles: Role) -> Callable[[LoginSession, str], LoginSession]:
     ) -> LoginSession:
         allowed(session)
         if not _same(csrf, session.csrf):
-            raise Forbidden("forbidden.form")
+            raise HTTPException(403, "forbidden.form")
         return session
 
     return check
@@ -184,7 +173,7 @@ def _try_to_enter(
     """Signs in whom `check` returns, with a new session whatever cookie the browser brought."""
     wanted = request.cookies.get(_cookie_name(request, "form"))
     if not wanted or not _same(form_token, wanted):
-        raise Forbidden("forbidden.form")
+        raise HTTPException(403, "forbidden.form")
     project = project_of(request)
     address = request.client.host if request.client else "unknown"
     shown = {"name": (name or "")[:80]}
