@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from flames.annotation import adjudication, people
@@ -19,17 +18,16 @@ from flames.annotation.insight import Insight, disagreements, insight, status
 from flames.annotation.labels_out import export
 from flames.annotation.ledger import Item, Ledger, read_items
 from flames.annotation.options import FORMATS, LABELS, ROLES, InviteOptions
-from flames.annotation.people import LoginSession
 from flames.annotation.project import Project
 from flames.annotation.tasks import part_of, rubric
-from flames.annotation.web.render import language, render
-from flames.annotation.web.session import FormField, checked, only, project_of
+from flames.annotation.web.render import language
+from flames.annotation.web.session import FormField, Visit, checked, only
 from flames.errors import UsageError
 
 router = APIRouter()
 
-_Reader = Annotated[LoginSession, Depends(only("lead"))]
-_Sender = Annotated[LoginSession, Depends(checked("lead"))]
+_Reader = Annotated[Visit, Depends(only("lead"))]
+_Sender = Annotated[Visit, Depends(checked("lead"))]
 
 _PAGE = 50
 _RESAMPLES = 500
@@ -90,21 +88,21 @@ class Watch:
             self._computing.release()
 
 
-def _watch(request: Request) -> Watch:
-    watch: Watch = request.app.state.watch
+def _watch(visit: Visit) -> Watch:
+    watch: Watch = visit.request.app.state.watch
     return watch
 
 
 @router.get("/lead")
-def dashboard(request: Request, session: _Reader) -> Response:
+def dashboard(visit: _Reader) -> Response:
     """Shows progress, speed, agreement and people."""
-    watch = _watch(request)
+    watch = _watch(visit)
     ledger, items, disputed = watch.ledger()
     state = status(watch.project, ledger, items, disputed)
     found = watch.insight(ledger, items)
     taxonomy = watch.project.taxonomy
-    return render(
-        request, "lead.html", session=session, state=state, insight=found, taxonomy=taxonomy,
+    return visit.page(
+        "lead.html", state=state, insight=found, taxonomy=taxonomy,
         raters={rater.rater: rater for rater in found.agreement.overall.raters},
         part_labels={p.name: p.label for d in taxonomy.dimensions for p in d.subcomponents},
         whats=LABELS,
@@ -112,31 +110,31 @@ def dashboard(request: Request, session: _Reader) -> Response:
 
 
 @router.get("/lead/disagreements")
-def disagreements_page(request: Request, session: _Reader, page: int = 1) -> Response:
+def disagreements_page(visit: _Reader, page: int = 1) -> Response:
     """Shows the items on which people disagree."""
-    ledger, items, _ = _watch(request).ledger()
+    ledger, items, _ = _watch(visit).ledger()
     found = disagreements(ledger, items)
     pages = max(1, -(-len(found) // _PAGE))
     page = min(max(page, 1), pages)
-    return render(
-        request, "disagreements.html", session=session, total=len(found), page=page, pages=pages,
+    return visit.page(
+        "disagreements.html", total=len(found), page=page, pages=pages,
         rows=found[(page - 1) * _PAGE : page * _PAGE], people=ledger.people,
-        dimensions={d.name: d for d in project_of(request).taxonomy.dimensions},
+        dimensions={d.name: d for d in visit.project.taxonomy.dimensions},
     )  # fmt: skip
 
 
 @router.get("/lead/item/{ref}")
-def item_page(request: Request, session: _Reader, ref: str) -> Response:
+def item_page(visit: _Reader, ref: str) -> Response:
     """Shows one item with all answers to it, with names."""
-    ledger, items, _ = _watch(request).ledger()
+    ledger, items, _ = _watch(visit).ledger()
     item = next((each for each in items.values() if each.ref == ref), None)
     if item is None:
         raise HTTPException(404)
-    taxonomy = project_of(request).taxonomy
+    taxonomy = visit.project.taxonomy
     dimension = taxonomy.dimension(item.dimension)
     part = part_of(dimension, item.subcomponent)
-    return render(
-        request, "item.html", session=session, item=item, dimension=dimension, part=part,
+    return visit.page(
+        "item.html", item=item, dimension=dimension, part=part,
         answers=answers_by_item(ledger).get(item.id, []), people=ledger.people,
         decision=ledger.decisions.get(item.id),
         rubric=list(rubric(taxonomy, dimension, part)),
@@ -144,35 +142,29 @@ def item_page(request: Request, session: _Reader, ref: str) -> Response:
 
 
 @router.get("/lead/people")
-def people_page(request: Request, session: _Reader) -> Response:
+def people_page(visit: _Reader) -> Response:
     """Shows who takes part."""
-    return _people_page(request, session)
+    return _people_page(visit)
 
 
-def _people_page(request: Request, session: LoginSession, **context: Any) -> Response:
+def _people_page(visit: Visit, **context: Any) -> Response:
     context = {"error": None, "link": None, "link_of": None, **context}
-    everybody = people.list_people(project_of(request))
-    return render(
-        request, "people.html", session=session, everybody=everybody, roles=ROLES, **context
-    )
+    everybody = people.list_people(visit.project)
+    return visit.page("people.html", everybody=everybody, roles=ROLES, **context)
 
 
 @router.post("/lead/people")
 def change_people(
-    request: Request,
-    session: _Sender,
-    do: FormField = "",
-    name: FormField = "",
-    role: FormField = "annotator",
+    visit: _Sender, do: FormField = "", name: FormField = "", role: FormField = "annotator"
 ) -> Response:
     """Adds a person, renews their link, lets them in or keeps them out."""
-    project = project_of(request)
+    project, request = visit.project, visit.request
     base = request.app.state.public_url or str(request.base_url)
     wanted: Any = role  # InviteOptions checks it
     try:
         if do == "add":
             link = people.invite(project, name, InviteOptions(base, wanted))
-        elif people.person_key(name.strip()) == people.person_key(session.person.name):
+        elif people.person_key(name.strip()) == people.person_key(visit.session.person.name):
             raise UsageError("leads cannot lock themselves out")
         elif do == "link":
             link = people.renew_link(project, name, base)
@@ -181,20 +173,18 @@ def change_people(
                 people.admit(project, name, do == "resume")
             return RedirectResponse("/lead/people", 303)
     except UsageError as error:
-        return _people_page(request, session, status_code=422, error=str(error))
-    return _people_page(request, session, link=link, link_of=name)
+        return _people_page(visit, status_code=422, error=str(error))
+    return _people_page(visit, link=link, link_of=name)
 
 
 @router.get("/lead/export")
-def download(
-    request: Request, session: _Reader, what: str = "all", form: str = "jsonl"
-) -> Response:
+def download(visit: _Reader, what: str = "all", form: str = "jsonl") -> Response:
     """Returns labels as a file."""
     labels = next((each for each in LABELS if each == what), None)
     file_format = next((each for each in FORMATS if each == form), None)
     if labels is None or file_format is None:
         raise HTTPException(404)
-    made = export(project_of(request), labels, file_format)
+    made = export(visit.project, labels, file_format)
     suffix, kind = _FILES[file_format]
     response = _file(made.text, f"labels-{labels}.{suffix}", kind)
     response.headers["X-Flames-Event"] = str(made.seq)
@@ -202,9 +192,9 @@ def download(
 
 
 @router.get("/lead/label-studio.xml")
-def config(request: Request, session: _Reader) -> Response:
+def config(visit: _Reader) -> Response:
     """Returns the labelling config for Label Studio."""
-    text = label_studio_config(language(request, session))
+    text = label_studio_config(language(visit.request, visit.session))
     return _file(text, "label-studio.xml", "application/xml")
 
 

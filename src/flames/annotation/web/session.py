@@ -6,7 +6,7 @@ import hmac
 import secrets
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Form
 from starlette.exceptions import HTTPException
@@ -54,42 +54,61 @@ def maybe_session(request: Request) -> LoginSession | None:
         return people.find_session(connection, project_of(request), token)
 
 
-def any_session(session: Annotated[LoginSession | None, Depends(maybe_session)]) -> LoginSession:
-    """Returns the session of a request."""
+class Visit(NamedTuple):
+    """A request of somebody who is signed in."""
+
+    request: Request
+    session: LoginSession
+
+    @property
+    def project(self) -> Project:
+        """The project that is served."""
+        return project_of(self.request)
+
+    @property
+    def me(self) -> int:
+        """The number of the person who is signed in."""
+        return self.session.person.id
+
+    def page(self, template: str, **context: Any) -> Response:
+        """Renders a template for this reader."""
+        return render(self.request, template, session=self.session, **context)
+
+
+def any_visit(request: Request) -> Visit:
+    """Returns a request with its session."""
+    session = maybe_session(request)
     if session is None:
         raise HTTPException(401)
-    return session
+    return Visit(request, session)
 
 
-def only(*roles: Role) -> Callable[[LoginSession], LoginSession]:
+def only(*roles: Role) -> Callable[[Visit], Visit]:
     """Builds a dependency that lets only these roles through."""
 
-    def check(session: Annotated[LoginSession, Depends(any_session)]) -> LoginSession:
-        if session.person.role not in roles:
+    def check(visit: Annotated[Visit, Depends(any_visit)]) -> Visit:
+        if visit.session.person.role not in roles:
             raise HTTPException(403, "forbidden.role")
-        return session
+        return visit
 
     return check
 
 
-def checked(*roles: Role) -> Callable[[LoginSession, str], LoginSession]:
+def checked(*roles: Role) -> Callable[[Visit, str], Visit]:
     """Builds a dependency for forms: these roles, and our own CSRF token."""
     allowed = only(*roles)
 
-    def check(
-        session: Annotated[LoginSession, Depends(any_session)], csrf: FormField = ""
-    ) -> LoginSession:
-        allowed(session)
-        if not _same(csrf, session.csrf):
+    def check(visit: Annotated[Visit, Depends(any_visit)], csrf: FormField = "") -> Visit:
+        if not _same(csrf, allowed(visit).session.csrf):
             raise HTTPException(403, "forbidden.form")
-        return session
+        return visit
 
     return check
 
 
 _Maybe = Annotated[LoginSession | None, Depends(maybe_session)]
-_Reader = Annotated[LoginSession, Depends(any_session)]
-_Sender = Annotated[LoginSession, Depends(checked(*ROLES))]
+_Reader = Annotated[Visit, Depends(any_visit)]
+_Sender = Annotated[Visit, Depends(checked(*ROLES))]
 
 
 def _same(given: str, wanted: str) -> bool:
@@ -195,10 +214,11 @@ def _try_to_enter(
 
 
 @router.post("/signout")
-def signout(request: Request, session: _Sender) -> Response:
+def signout(visit: _Sender) -> Response:
     """Ends the session."""
+    request = visit.request
     if token := _session_token(request):
-        with project_of(request).database.write() as connection:
+        with visit.project.database.write() as connection:
             people.close_session(connection, token)
     response = RedirectResponse("/signin", 303)
     response.delete_cookie(_cookie_name(request), path="/", secure=_secure(request))
@@ -206,39 +226,29 @@ def signout(request: Request, session: _Sender) -> Response:
 
 
 @router.post("/language")
-def choose_language(
-    request: Request, session: _Sender, lang: FormField = "zh", back: FormField = "/"
-) -> Response:
+def choose_language(visit: _Sender, lang: FormField = "zh", back: FormField = "/") -> Response:
     """Stores the language of the pages, and goes back to a page of ours."""
-    with project_of(request).database.write() as connection:
-        people.set_language(connection, session.person.id, "en" if lang == "en" else "zh")
+    with visit.project.database.write() as connection:
+        people.set_language(connection, visit.me, "en" if lang == "en" else "zh")
     inside = back.startswith("/") and not back.startswith(("//", "/\\")) and "\\" not in back
     return RedirectResponse(back if inside else "/", 303)
 
 
 @router.get("/account")
-def account(request: Request, session: _Reader) -> Response:
+def account(visit: _Reader) -> Response:
     """Shows language and password."""
-    return _account_page(request, session)
-
-
-def _account_page(
-    request: Request, session: LoginSession, error: str | None = None, status: int = 200
-) -> Response:
-    return render(
-        request, "account.html", session=session, status_code=status, error=error,
-        least=people.MIN_PASSWORD,
-    )  # fmt: skip
+    return visit.page("account.html", error=None, least=people.MIN_PASSWORD)
 
 
 @router.post("/account/password")
-def change_password(request: Request, session: _Sender, password: FormField = "") -> Response:
+def change_password(visit: _Sender, password: FormField = "") -> Response:
     """Sets a password, which signs out every other browser."""
-    project = project_of(request)
+    project, person = visit.project, visit.session.person
     try:
         with project.database.write() as connection:
-            people.set_password(connection, project, session.person, password)
-            token = people.open_session(connection, project, session.person)
+            people.set_password(connection, project, person, password)
+            token = people.open_session(connection, project, person)
     except UsageError:
-        return _account_page(request, session, "account.short", 400)
-    return _keep_session(request, RedirectResponse("/account?notice=password", 303), token)
+        refused = {"error": "account.short", "least": people.MIN_PASSWORD}
+        return visit.page("account.html", status_code=400, **refused)
+    return _keep_session(visit.request, RedirectResponse("/account?notice=password", 303), token)
