@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from xml.sax.saxutils import quoteattr
 
@@ -22,7 +22,6 @@ from flames.errors import InputError, UsageError
 from flames.records import Response
 from flames.reports.words import say
 from flames.storage.atomic import to_csv
-from flames.storage.rows import Row
 from flames.taxonomy import Dimension, Language, Subcomponent, Taxonomy
 from flames.text import from_cell
 
@@ -96,33 +95,32 @@ def is_sheet(fields: Mapping[str, Any]) -> bool:
     return {MARK, "annotator", "score", "response"} <= fields.keys() and "model" not in fields
 
 
-def read_sheet_row(row: Row, path: str) -> tuple[dict[str, str], RawLabel | None]:
+def read_sheet_row(fields: Mapping[str, Any]) -> tuple[dict[str, str], RawLabel | None]:
     """Returns a row's cells, and the label; None where the row was left blank."""
     cells = {
         name: from_cell("" if value is None else str(value)).strip()
-        for name, value in row.fields.items()
+        for name, value in fields.items()
     }
     flag, score, rationale = (cells.get(name, "") for name in ("flag", "score", "rationale"))
     flagged = flag.casefold() not in ("", "0", "no", "false", "否")
     if score and flagged:
-        message = "has a score and a flag; leave the score of a flagged item empty"
-        raise InputError(message, path=path, line=row.line)
+        raise InputError("has a score and a flag; leave the score of a flagged item empty")
     if not score and not flagged:
         if rationale:
-            raise InputError("has a rationale but no score and no flag", path=path, line=row.line)
+            raise InputError("has a rationale but no score and no flag")
         return cells, None
-    number = None if flagged else _whole_number(score, path, row.line)
+    number = None if flagged else _whole_number(score)
     return cells, RawLabel(cells["annotator"], "flag" if flagged else "label", number, rationale)
 
 
-def _whole_number(text: str, path: str, line: int) -> int:
+def _whole_number(text: str) -> int:
     try:
         number = float(text)
         if number.is_integer():
             return int(number)
     except ValueError:
         pass
-    raise InputError(f"must be a whole number, got {text!r}", path=path, line=line, field="score")
+    raise InputError(f"must be a whole number, got {text!r}", field="score")
 
 
 def same_text(cell: str, response: str) -> bool:
@@ -212,30 +210,26 @@ def _result(name: str, kind: str, value: dict[str, Any], meta: dict[str, Any]) -
     }  # fmt: skip
 
 
-def read_annotations(task: Mapping[str, Any], path: str, line: int) -> Iterator[RawLabel]:
-    """Yields the labels of one exported task."""
+def read_annotations(task: Mapping[str, Any]) -> list[RawLabel]:
+    """Returns the labels of one exported task."""
+    if not isinstance(task.get("data"), dict):
+        raise InputError("is not a task: it has no `data`")
     annotations = task.get("annotations", task.get("completions"))
     if not isinstance(annotations, list):
-        message = "needs `annotations`, as in Label Studio's JSON export"
-        raise InputError(message, path=path, line=line)
-    for annotation in annotations:
-        if not isinstance(annotation, dict) or not isinstance(annotation.get("result", []), list):
-            raise InputError("contains an annotation without `result`", path=path, line=line)
-        label = _read_annotation(annotation)
-        if label is None:
-            message = "contains an annotation with neither a score nor a flag"
-            raise InputError(message, path=path, line=line)
-        yield label
+        raise InputError("needs `annotations`, as in Label Studio's JSON export")
+    return [_read_annotation(each) for each in annotations]
 
 
-def _read_annotation(annotation: Mapping[str, Any]) -> RawLabel | None:
+def _read_annotation(annotation: Any) -> RawLabel:
+    if not isinstance(annotation, dict) or not isinstance(annotation.get("result", []), list):
+        raise InputError("contains an annotation without `result`")
     results = [each for each in annotation.get("result", []) if isinstance(each, dict)]
     meta = next((m for r in results if isinstance(m := r.get("meta"), dict)), {})
     values = {str(each.get("from_name")): _value(each) for each in results}
     flag = str(_first(values.get("flag", {}).get("choices")))
     score = _score(values, results)
     if score is None and flag not in UNSCORED and not annotation.get("was_cancelled"):
-        return None
+        raise InputError("contains an annotation with neither a score nor a flag")
     by = annotation.get("completed_by")
     if isinstance(by, dict):
         by = by.get("email") or by.get("id")

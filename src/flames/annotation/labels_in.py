@@ -10,6 +10,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,8 +74,7 @@ class _Row(NamedTuple):
 class _Index:
     """Finds items by what a file says of them: our reference, their key, or their texts."""
 
-    def __init__(self, items: Iterable[Item], path: str) -> None:
-        self.path = path
+    def __init__(self, items: Iterable[Item]) -> None:
         self.by_ref: dict[str, Item] = {}
         self.by_key: dict[Key, Item] = {}
         self.by_text: dict[tuple[str, str], Item | None] = {}
@@ -99,7 +99,7 @@ class _Index:
             for key, item in self.by_key.items()
         }
 
-    def find(self, fields: Mapping[str, Any], line: int | None) -> Item:
+    def find(self, fields: Mapping[str, Any]) -> Item:
         if item := self.by_ref.get(str(fields.get(MARK))):
             return item
         prompt, text = (str(fields.get(name) or "").strip() for name in ("prompt", "response"))
@@ -114,12 +114,11 @@ class _Index:
         where = f"prompt {number}, model {model!r}"
         if item is None:
             what = f"item {fields[MARK]!r}" if MARK in fields else where
-            raise InputError(f"{what} is not in this project", path=self.path, line=line)
+            raise InputError(f"{what} is not in this project")
         stored = {"prompt": item.response.prompt, "response": item.response.response}
         for name, given in (("prompt", prompt), ("response", response)):
             if given and stored[name] and not same_text(given, str(stored[name])):
-                message = f"{where} has another {name} in this project"
-                raise InputError(message, path=self.path, line=line)
+                raise InputError(f"{where} has another {name} in this project")
         return item
 
 
@@ -134,11 +133,11 @@ def import_labels(
 
     `annotator` is that of labels which name none. If one row cannot be used, none is imported.
     """
-    name, path = os.fspath(path), Path(path)
+    path = Path(path)
     options = options or ReadOptions()
     with project.database.read() as connection:
         items = read_items(connection)
-    index = _Index(items.values(), name)
+    index = _Index(items.values())
     first = next(read_rows(path, mapping=options.mapping, encoding=options.encoding), None)
     if first is None:
         raise InputError("is empty", path=path)
@@ -154,39 +153,49 @@ def import_labels(
         if row is None:
             blank += 1
             continue
-        row = _checked(row, project, name)
-        if incoming.setdefault((person_key(row.annotator), row.item.id), row) is not row:
-            message = f"{row.annotator!r} has two labels on item {row.item.ref}"
-            raise InputError(message, path=name, line=row.line)
+        with _errors_at(path, row.line):
+            row = _checked(row, project)
+            if incoming.setdefault((person_key(row.annotator), row.item.id), row) is not row:
+                raise InputError(f"{row.annotator!r} has two labels on item {row.item.ref}")
     return _store(project, path, kind, list(incoming.values()), blank)
 
 
+@contextmanager
+def _errors_at(path: Path, line: int | None) -> Iterator[None]:
+    """Adds its place in the file to an error."""
+    try:
+        yield
+    except InputError as error:
+        raise error.at(path, line) from None
+    except UsageError as error:
+        raise InputError(str(error), path=path, line=line) from None
+
+
 def _from_sheet(path: Path, index: _Index, options: ReadOptions) -> Iterator[_Row | None]:
-    for row in read_rows(path, mapping=options.mapping, encoding=options.encoding):
-        cells, label = read_sheet_row(row, str(path))
-        if label is None:
-            yield None
-            continue
-        item = index.find({MARK: cells[MARK]}, row.line)
-        if not same_text(cells["response"], item.response.response or ""):
-            message = f"the response is not that of item {item.ref}: were columns sorted apart?"
-            raise InputError(message, path=path, line=row.line)
-        yield _Row(row.line, item, label)
+    for line, fields in read_rows(path, mapping=options.mapping, encoding=options.encoding):
+        with _errors_at(path, line):
+            cells, label = read_sheet_row(fields)
+            if label is None:
+                yield None
+                continue
+            item = index.find({MARK: cells[MARK]})
+            if not same_text(cells["response"], item.response.response or ""):
+                message = f"the response is not that of item {item.ref}: were columns sorted apart?"
+                raise InputError(message)
+            yield _Row(line, item, label)
 
 
 def _from_label_studio(path: Path, index: _Index, annotator: str | None) -> Iterator[_Row | None]:
     for line, task in read_rows(path):
-        if not isinstance(task.get("data"), dict):
-            raise InputError("is not a task: it has no `data`", path=path, line=line)
-        labels = list(read_annotations(task, str(path), line))
-        if not labels:
-            yield None
-        for label in labels:
-            label = label._replace(annotator=annotator or label.annotator)
-            if label.annotator is None:
-                message = "does not say who labelled it; name them with --annotator"
-                raise InputError(message, path=path, line=line)
-            yield _Row(line, index.find(task["data"], line), label)
+        with _errors_at(path, line):
+            labels = read_annotations(task)
+            if not labels:
+                yield None
+            for label in labels:
+                label = label._replace(annotator=annotator or label.annotator)
+                if label.annotator is None:
+                    raise InputError("does not say who labelled it; name them with --annotator")
+                yield _Row(line, index.find(task["data"]), label)
 
 
 def _from_verdicts(
@@ -213,7 +222,9 @@ def _from_verdicts(
             verdict.extra.get("labelled_at"),
             verdict.extra.get("seconds"),
         )
-        yield _Row(None, index.find({**key, **fields}, None), label)
+        with _errors_at(path, None):
+            item = index.find({**key, **fields})
+        yield _Row(None, item, label)
 
 
 def _stored_time(value: object) -> str | None:
@@ -237,21 +248,18 @@ def _stored_seconds(value: object) -> float | None:
     return seconds if 0 <= seconds < math.inf else None
 
 
-def _checked(row: _Row, project: Project, path: str) -> _Row:
+def _checked(row: _Row, project: Project) -> _Row:
     label = row.label
-    try:
-        if label.answer == "label":
-            check_score(project.taxonomy, row.item.dimension, label.score)
-        return row._replace(
-            label=label._replace(
-                annotator=checked_name(row.annotator),
-                rationale=clean_text(label.rationale),
-                labelled_at=_stored_time(label.labelled_at),
-                seconds=_stored_seconds(label.seconds),
-            )
+    if label.answer == "label":
+        check_score(project.taxonomy, row.item.dimension, label.score)
+    return row._replace(
+        label=label._replace(
+            annotator=checked_name(row.annotator),
+            rationale=clean_text(label.rationale),
+            labelled_at=_stored_time(label.labelled_at),
+            seconds=_stored_seconds(label.seconds),
         )
-    except UsageError as error:
-        raise InputError(str(error), path=path, line=row.line) from None
+    )
 
 
 def _store(project: Project, path: Path, kind: str, rows: list[_Row], blank: int) -> Imported:

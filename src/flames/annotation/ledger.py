@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -184,10 +185,7 @@ class Ledger:
 
     def copy(self) -> Ledger:
         """Returns the same state, which later events do not change."""
-        return Ledger(
-            self.head, dict(self.people), dict(self.answers), dict(self.leases),
-            dict(self.decisions), dict(self.deciding), list(self.faults), dict(self._changes),
-        )  # fmt: skip
+        return Ledger(*map(copy, vars(self).values()))
 
     def taken(self) -> Counter[int]:
         """Counts the places taken of each item."""

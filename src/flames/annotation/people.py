@@ -33,6 +33,7 @@ MIN_PASSWORD = 10
 _WINDOW_SECONDS = 15 * 60
 _TRIES_PER_NAME = 8
 _TRIES_PER_ADDRESS = 100
+_HASHER = PasswordHasher()
 _FEW_AT_A_TIME = threading.BoundedSemaphore(4)  # a password check takes 64 MiB
 
 
@@ -66,13 +67,11 @@ def add_person(
     name = checked_name(name)
     check_choice("--role", role, ROLES)
     values = {"name": name, "name_key": person_key(name), "role": role, "active": int(active)}
-    taken = UsageError(f"there is already a {shorten(name)!r}; choose another name")
-    if find_person(connection, name) is not None:
-        raise taken
     try:
         row = connection.execute(insert(people).values(values).returning(people)).one()
     except IntegrityError:
-        raise taken from None
+        message = f"there is already a {shorten(name)!r}; choose another name"
+        raise UsageError(message) from None
     if active and role == "annotator":
         _fill_queue(connection, project, row.id)
     person = _person(row)
@@ -202,7 +201,7 @@ def set_password(connection: Connection, project: Project, person: Person, passw
     """Sets a password; open sessions end."""
     if not MIN_PASSWORD <= len(password) <= 1000:
         raise UsageError(f"a password has at least {MIN_PASSWORD} characters")
-    values = {"password_hash": _hasher().hash(password)}
+    values = {"password_hash": _HASHER.hash(password)}
     _change(connection, project, person, values, changed="password")
 
 
@@ -227,13 +226,8 @@ def _append_event(connection: Connection, project: Project, person: Person, **ch
 
 
 @cache
-def _hasher() -> PasswordHasher:
-    return PasswordHasher()
-
-
-@cache
 def _decoy() -> str:
-    return _hasher().hash(secrets.token_urlsafe(16))
+    return _HASHER.hash(secrets.token_urlsafe(16))
 
 
 def _digest(token: str) -> str:
@@ -249,16 +243,16 @@ def person_of_link(connection: Connection, token: str) -> Person | None:
 
 def check_password(project: Project, name: str, password: str) -> Person | None:
     """Returns the person if the password is theirs. Takes as long for names that do not exist."""
+    named = people.c.name_key == person_key(name.strip()[:200])
+    may_enter = (people.c.active == 1, people.c.password_hash.is_not(None))
     with project.database.read() as connection:
-        query = select(people).where(people.c.name_key == person_key(name.strip()[:200]))
-        row = connection.execute(query).one_or_none()
-    known = row is not None and row.active and row.password_hash is not None
+        row = connection.execute(select(people).where(named, *may_enter)).one_or_none()
     try:
         with _FEW_AT_A_TIME:
-            _hasher().verify(row.password_hash if known and row is not None else _decoy(), password)
+            _HASHER.verify(_decoy() if row is None else row.password_hash, password)
     except (VerificationError, InvalidHashError):
         return None
-    return _person(row) if known else None
+    return None if row is None else _person(row)
 
 
 def admit_try(project: Project, address: str, name: str | None = None) -> list[int]:

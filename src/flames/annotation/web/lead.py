@@ -65,27 +65,19 @@ class Watch:
     def insight(self, ledger: Ledger, items: dict[int, Item]) -> Insight:
         """Returns agreement, as fresh as possible without making the reader wait."""
         have = self._insight
-        if have is not None and have.seq == ledger.head.seq:
-            return have
         if have is None or self._took < _PATIENCE_SECONDS:
-            with self._computing:
-                return self._compute(ledger, items)
-        if self._computing.acquire(blocking=False):
-            threading.Thread(target=self._compute_later, args=(ledger, items), daemon=True).start()
+            return self._compute(ledger, items)
+        if have.seq != ledger.head.seq and not self._computing.locked():
+            threading.Thread(target=self._compute, args=(ledger, items), daemon=True).start()
         return have
 
     def _compute(self, ledger: Ledger, items: dict[int, Item]) -> Insight:
-        begun = time.monotonic()
-        found = insight(ledger, items, self.project.taxonomy, resamples=_RESAMPLES)
-        self._took = time.monotonic() - begun
-        self._insight = found
-        return found
-
-    def _compute_later(self, ledger: Ledger, items: dict[int, Item]) -> None:
-        try:
-            self._compute(ledger, items)
-        finally:
-            self._computing.release()
+        with self._computing:
+            if self._insight is None or self._insight.seq < ledger.head.seq:
+                begun = time.monotonic()
+                self._insight = insight(ledger, items, self.project.taxonomy, resamples=_RESAMPLES)
+                self._took = time.monotonic() - begun
+            return self._insight
 
 
 def _watch(visit: Visit) -> Watch:
@@ -180,13 +172,11 @@ def change_people(
 @router.get("/lead/export")
 def download(visit: _Reader, what: str = "all", form: str = "jsonl") -> Response:
     """Returns labels as a file."""
-    labels = next((each for each in LABELS if each == what), None)
-    file_format = next((each for each in FORMATS if each == form), None)
-    if labels is None or file_format is None:
+    if what not in LABELS or form not in FORMATS:
         raise HTTPException(404)
-    made = export(visit.project, labels, file_format)
-    suffix, kind = _FILES[file_format]
-    response = _file(made.text, f"labels-{labels}.{suffix}", kind)
+    made = export(visit.project, what, form)
+    suffix, kind = _FILES[form]
+    response = _file(made.text, f"labels-{what}.{suffix}", kind)
     response.headers["X-Flames-Event"] = str(made.seq)
     return response
 
