@@ -59,9 +59,8 @@ def create_project(
     responses, sources = population(plan.sources, options)
 
     def stratum(response: Response) -> str:
-        values = response.model_dump(include=set(plan.stratify))
-        named = {name: "none" if values[name] is None else values[name] for name in plan.stratify}
-        return ", ".join(f"{name}={value}" for name, value in named.items())
+        values = ((name, getattr(response, name)) for name in plan.stratify)
+        return ", ".join(f"{n}={'none' if value is None else value}" for n, value in values)
 
     drawn = draw(responses, stratum, plan.sample, plan.seed)
     used = {each.item.key for each in drawn}

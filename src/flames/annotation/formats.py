@@ -22,6 +22,7 @@ from flames.errors import InputError, UsageError
 from flames.records import Response
 from flames.reports.words import say
 from flames.storage.atomic import to_csv
+from flames.storage.record_fields import whole
 from flames.taxonomy import Dimension, Language, Subcomponent, Taxonomy
 from flames.text import from_cell
 
@@ -109,18 +110,8 @@ def read_sheet_row(fields: Mapping[str, Any]) -> tuple[dict[str, str], RawLabel 
         if rationale:
             raise InputError("has a rationale but no score and no flag")
         return cells, None
-    number = None if flagged else _whole_number(score)
+    number = None if flagged else whole(cells, "score")
     return cells, RawLabel(cells["annotator"], "flag" if flagged else "label", number, rationale)
-
-
-def _whole_number(text: str) -> int:
-    try:
-        number = float(text)
-        if number.is_integer():
-            return int(number)
-    except ValueError:
-        pass
-    raise InputError(f"must be a whole number, got {text!r}", field="score")
 
 
 def same_text(cell: str, response: str) -> bool:

@@ -71,9 +71,6 @@ class Decision(NamedTuple):
     seq: int
 
 
-_START = ChainHead(0, "", GENESIS)
-
-
 class Participant(NamedTuple):
     """A person, as the events describe them."""
 
@@ -90,7 +87,7 @@ class Ledger:
     (who holds it) by item; `faults` is what cannot have happened in a sound store.
     """
 
-    head: ChainHead = _START
+    head: ChainHead = field(default=ChainHead(0, "", GENESIS))
     people: dict[int, Participant] = field(default_factory=dict)
     answers: dict[tuple[int, int], GivenLabel] = field(default_factory=dict)
     leases: dict[tuple[int, int], bool] = field(default_factory=dict)

@@ -115,7 +115,8 @@ def admit(project: Project, name: str, active: bool) -> Person:
 def list_people(project: Project) -> list[Person]:
     """Returns all people, in the order in which they were added."""
     with project.database.read() as connection:
-        return all_people(connection)
+        rows = connection.execute(select(people).order_by(people.c.id))
+        return [_person(row) for row in rows]
 
 
 def checked_name(name: str) -> str:
@@ -168,14 +169,10 @@ def get_person(connection: Connection, name: str) -> Person:
     """Returns the person of that name, ignoring case."""
     found = find_person(connection, name)
     if found is None:
-        known = ", ".join(person.name for person in all_people(connection)) or "nobody"
+        names = connection.scalars(select(people.c.name).order_by(people.c.id))
+        known = ", ".join(names) or "nobody"
         raise InputError(f"there is no {shorten(name)!r} in this project; there are: {known}")
     return found
-
-
-def all_people(connection: Connection) -> list[Person]:
-    """Returns all people, in the order in which they were added."""
-    return [_person(row) for row in connection.execute(select(people).order_by(people.c.id))]
 
 
 def lock_person(connection: Connection, person: int) -> None:

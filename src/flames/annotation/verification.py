@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 from flames.annotation.create import taxonomy_digest
 from flames.annotation.database import adjudications, assignments, chain, events, items, people
 from flames.annotation.events import GENESIS, Event, NewEvent, event_hash, last_event
-from flames.annotation.ledger import Ledger, items_digest, read_items
+from flames.annotation.ledger import Item, Ledger, items_digest, read_items
 from flames.annotation.project import Project
 from flames.records import Frozen
 
@@ -39,17 +39,17 @@ def verify(project: Project) -> Verification:
         problems: list[str] = []
         log = _check_chain(connection, problems)
         _check_settings(connection, project, log, problems)
-        ledger = _replay(connection, project, log, problems)
+        drawn = read_items(connection)
+        ledger = _replay(drawn, project, log, problems)
         problems += _table_problems(connection, ledger)
         head = last_event(connection)
-        count = len(read_items(connection))
     if len(problems) > _MOST:
         problems = [*problems[:_MOST], f"and {len(problems) - _MOST} more"]
     return Verification(
         events=head.seq,
         last=head.at,
         hash=head.hash,
-        items=count,
+        items=len(drawn),
         labels=sum(given.score is not None for given in ledger.answers.values()),
         decisions=len(ledger.decisions),
         problems=tuple(problems),
@@ -102,14 +102,13 @@ def _check_settings(
 
 
 def _replay(
-    connection: Connection, project: Project, log: list[Event], problems: list[str]
+    drawn: dict[int, Item], project: Project, log: list[Event], problems: list[str]
 ) -> Ledger:
-    known = read_items(connection)
     scales = {d.name: d.scale for d in project.taxonomy.dimensions}
     ledger = Ledger()
     taken: dict[int, int] = {}
     for event in log:
-        item = known.get(event.item) if event.item is not None else None
+        item = drawn.get(event.item) if event.item is not None else None
         if event.item is not None and item is None:
             problems.append(f"event {event.seq}: there is no item {event.item}")
             continue

@@ -52,14 +52,12 @@ def init(
                 "repeated_controls": created.repeated_controls, "links": links}  # fmt: skip
         typer.echo(dump_line(line))
         return
-    parts = [
-        f"{drawn} of {settings.population} responses drawn, {settings.per_item} labels each",
-        f"{settings.without_text} without text left out" if settings.without_text else "",
-        f"{created.repeated_controls} controls left out because they are in the sample"
-        if created.repeated_controls
-        else "",
-    ]
-    say("; ".join(filter(None, parts)))
+    parts = [f"{drawn} of {settings.population} responses drawn, {settings.per_item} labels each"]
+    if settings.without_text:
+        parts.append(f"{settings.without_text} without text left out")
+    if repeated := created.repeated_controls:
+        parts.append(f"{repeated} controls left out because they are in the sample")
+    say("; ".join(parts))
     say("Personal links (shown only once; `flames annotate user link` makes new ones):")
     width = max(map(cell_len, links))
     for person, link in links.items():

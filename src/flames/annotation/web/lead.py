@@ -80,15 +80,10 @@ class Watch:
             return self._insight
 
 
-def _watch(visit: Visit) -> Watch:
-    watch: Watch = visit.request.app.state.watch
-    return watch
-
-
 @router.get("/lead")
 def dashboard(visit: _Reader) -> Response:
     """Shows progress, speed, agreement and people."""
-    watch = _watch(visit)
+    watch: Watch = visit.request.app.state.watch
     ledger, items, disputed = watch.ledger()
     state = status(watch.project, ledger, items, disputed)
     found = watch.insight(ledger, items)
@@ -104,7 +99,8 @@ def dashboard(visit: _Reader) -> Response:
 @router.get("/lead/disagreements")
 def disagreements_page(visit: _Reader, page: int = 1) -> Response:
     """Shows the items on which people disagree."""
-    ledger, items, _ = _watch(visit).ledger()
+    watch: Watch = visit.request.app.state.watch
+    ledger, items, _ = watch.ledger()
     found = disagreements(ledger, items)
     pages = max(1, -(-len(found) // _PAGE))
     page = min(max(page, 1), pages)
@@ -118,7 +114,8 @@ def disagreements_page(visit: _Reader, page: int = 1) -> Response:
 @router.get("/lead/item/{ref}")
 def item_page(visit: _Reader, ref: str) -> Response:
     """Shows one item with all answers to it, with names."""
-    ledger, items, _ = _watch(visit).ledger()
+    watch: Watch = visit.request.app.state.watch
+    ledger, items, _ = watch.ledger()
     item = next((each for each in items.values() if each.ref == ref), None)
     if item is None:
         raise HTTPException(404)
