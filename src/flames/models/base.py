@@ -12,7 +12,7 @@ ModelError (flames.errors)  exit 3
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from flames.errors import InputError, ModelError, UsageError
@@ -74,12 +74,8 @@ class Sampling(CheckedOptions):
 
     def over(self, defaults: Sampling) -> Sampling:
         """Returns these parameters, completed by the defaults."""
-        return Sampling(
-            defaults.temperature if self.temperature is None else self.temperature,
-            defaults.max_tokens if self.max_tokens is None else self.max_tokens,
-            defaults.seed if self.seed is None else self.seed,
-            {**defaults.extra, **self.extra},
-        )
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return replace(defaults, **{**given, "extra": {**defaults.extra, **self.extra}})
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the parameters that are set, by name."""

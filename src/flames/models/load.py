@@ -23,7 +23,7 @@ from flames.models.base import (
     Sampling,
     load_frame,
 )
-from flames.models.providers import PRESETS
+from flames.models.providers import PRESETS, PROVIDERS
 from flames.options import Opt, wrong_value
 from flames.text import split_reasoning, utf8_safe
 
@@ -93,7 +93,11 @@ def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
     if utf8_safe(spec) != spec:
         raise UsageError(f"the model's name {spec!r} is no text in UTF-8")
     if options.base_url is not None:
-        return _at_address(spec, options.base_url, options)
+        if not _is_address(options.base_url):
+            raise wrong_value("--base-url", "an address like https://host/v1", options.base_url)
+        if not spec:
+            raise UsageError("the model needs a name")
+        return _client(spec, options)
     if spec == "local" or spec.startswith("gguf:"):
         from flames.models.local import gguf_model, local_model
 
@@ -105,11 +109,7 @@ def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
     prefix, _, name = spec.partition("/")
     if name:
         if prefix in PRESETS:
-            preset = PRESETS[prefix]
-            variables = (options.api_key_env,) if options.api_key_env else preset.key_env
-            required = bool(options.api_key_env) or not preset.key_optional
-            missing = f"{preset.title} needs a key" if required else None
-            return _client(name, preset.base_url, options, _key(variables, missing), prefix)
+            return _client(name, options, prefix)
         for point in entry_points(group=ENTRY_POINTS, name=prefix):
             try:
                 factory: Factory = point.load()
@@ -124,52 +124,44 @@ def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
     )
 
 
-def _at_address(name: str, base_url: str, options: ModelOptions) -> ChatModel:
+def _is_address(url: str) -> bool:
     try:
-        parts = urlsplit(base_url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        usable = False
-    if not usable:
-        raise wrong_value("--base-url", "an address like https://host/v1", base_url)
-    if not name:
-        raise UsageError("the model needs a name")
-    variables = (options.api_key_env,) if options.api_key_env else ()
-    return _client(name, base_url, options, _key(variables, "the key is missing"))
+        return False
 
 
-def _client(
-    name: str,
-    base_url: str,
-    options: ModelOptions,
-    key: tuple[str | None, str | None],
-    provider: str | None = None,
-) -> ChatModel:
+def _client(name: str, options: ModelOptions, provider: str = "") -> ChatModel:
     from flames.models.openai_client import OpenAIModel  # brings an HTTP client: 0.1 s
 
+    preset = PROVIDERS[provider]
+    variables = (options.api_key_env,) if options.api_key_env else preset.key_env
+    variable, key = _key(variables)
+    if variables and key is None and (options.api_key_env or not preset.key_optional):
+        missing = f"{preset.title} needs a key" if provider else "the key is missing"
+        cure = f"set the environment variable {' or '.join(variables)}"
+        raise UsageError(f"{missing}: {cure} (or name another one with --api-key-env)")
     return OpenAIModel(
         name,
-        base_url,
-        api_key=key[1],
+        options.base_url or preset.base_url,
+        api_key=key,
         name=options.name or name,
-        provider=provider,
+        provider=provider or None,
         headers=options.headers,
         timeout=options.timeout,
         frame=load_frame(options.frame),
-        key_from=key[0],
+        key_from=variable,
     )
 
 
-def _key(variables: tuple[str, ...], missing: str | None) -> tuple[str | None, str | None]:
-    """Returns the first variable that holds a key, and the key; `missing` says it is required."""
+def _key(variables: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """Returns the first environment variable that holds a key, and the key."""
     for variable in variables:
         if key := os.environ.get(variable, "").strip():
             if not key.isascii() or any(char.isspace() for char in key):
                 raise UsageError(f"{variable} holds no usable key (spaces or odd characters)")
             return variable, key
-    if missing and variables:
-        cure = f"set the environment variable {' or '.join(variables)}"
-        raise UsageError(f"{missing}: {cure} (or name another one with --api-key-env)")
     return None, None
 
 

