@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Annotated, Any, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -122,21 +123,34 @@ def score_stream(
     one verdict per response, in order and in its name, is a UsageError.
     """
     for batch in batches(responses, scorer, window):
-        judged = [r for r in batch if r.scorable and (truncated or r.status != "truncated")]
-        verdicts = _checked(scorer, judged) if judged else iter(())
-        scorable = {response.key for response in judged}
+        reasons: list[str | None] = []
         for response in batch:
-            if response.key in scorable:
-                yield next(verdicts)
-            else:
-                yield verdict_for(
-                    response,
-                    scorer=scorer.info.id,
-                    unscored="empty" if response.status == "ok" else response.status,
-                )
+            able = response.scorable and (truncated or response.status != "truncated")
+            status = "empty" if response.status == "ok" else response.status
+            reasons.append(None if able else status)
+        yield from score_where(batch, reasons, scorer.info.id, partial(_checked, scorer))
 
 
-def _checked(scorer: Scorer, responses: Sequence[Response]) -> Iterator[Verdict]:
+def score_where(
+    responses: Sequence[Response],
+    reasons: Sequence[str | None],
+    scorer_id: str,
+    score: Callable[[list[Response]], Iterable[Verdict]],
+) -> list[Verdict]:
+    """Returns a verdict per response, in order: unscored where there is a reason why.
+
+    `score` gets all the other responses at once, if there are any.
+    """
+    paired = list(zip(responses, reasons, strict=True))
+    able = [response for response, reason in paired if reason is None]
+    verdicts = iter(score(able) if able else ())
+    return [
+        next(verdicts) if reason is None else verdict_for(r, scorer=scorer_id, unscored=reason)
+        for r, reason in paired
+    ]
+
+
+def _checked(scorer: Scorer, responses: Sequence[Response]) -> list[Verdict]:
     name, verdicts = scorer.info.id, scorer.score(responses)
     if len(verdicts) != len(responses):
         raise UsageError(
@@ -152,4 +166,4 @@ def _checked(scorer: Scorer, responses: Sequence[Response]) -> Iterator[Verdict]
             )
         if verdict.scorer != name:
             raise UsageError(f"the scorer {name} calls itself {verdict.scorer!r} in its verdicts")
-    return iter(verdicts)
+    return verdicts

@@ -13,7 +13,7 @@ import io
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import resources
@@ -25,7 +25,7 @@ from scipy.sparse import csr_matrix, diags
 
 from flames.errors import UsageError
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers.base import ScorerContext, ScorerInfo, TrainingLabels
+from flames.scorers.base import ScorerContext, ScorerInfo, TrainingLabels, score_where
 from flames.scorers.registry import scorer_notes
 
 LEXICAL = "lexical@1"
@@ -163,21 +163,20 @@ class LexicalScorer:
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
         """Returns one verdict per response; those of a dimension without a head are unscored."""
-        heads = [self._model.head(r.dimension, r.subcomponent) for r in responses]
-        texts = [r.response or "" for r, head in zip(responses, heads, strict=True) if head]
-        found = iter(self._model.probabilities(texts, [head for head in heads if head]))
-        return [
-            self._verdict(r, head, next(found))
-            if head
-            else verdict_for(r, scorer=self.info.id, unscored="no head")
-            for r, head in zip(responses, heads, strict=True)
-        ]
+        reasons = [None if self._head(response) else "no head" for response in responses]
+        return score_where(responses, reasons, self.info.id, self._scored)
 
-    def _verdict(self, response: Response, head: str, probabilities: Floats) -> Verdict:
-        scale = self._model.heads[head][0]
-        score = scale[int(np.argmax(probabilities))]
-        given = {str(s): round(float(p), 4) for s, p in zip(scale, probabilities, strict=True)}
-        return verdict_for(response, scorer=self.info.id, score=score, probabilities=given)
+    def _head(self, response: Response) -> str:
+        return self._model.head(response.dimension, response.subcomponent) or ""
+
+    def _scored(self, responses: Sequence[Response]) -> Iterator[Verdict]:
+        heads = list(map(self._head, responses))
+        found = self._model.probabilities([r.response or "" for r in responses], heads)
+        for response, head, probabilities in zip(responses, heads, found, strict=True):
+            scale = self._model.heads[head][0]
+            score = scale[int(np.argmax(probabilities))]
+            given = {str(s): round(float(p), 4) for s, p in zip(scale, probabilities, strict=True)}
+            yield verdict_for(response, scorer=self.info.id, score=score, probabilities=given)
 
 
 def _bundled(scorer_id: str, title: str, _: str, context: ScorerContext) -> LexicalScorer:

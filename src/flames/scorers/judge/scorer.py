@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from flames.errors import UsageError
@@ -23,7 +24,7 @@ from flames.scorers.asking import (
     open_asker,
     total_usage,
 )
-from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, majority
+from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, majority, score_where
 from flames.scorers.judge.answers import Answer, parse_answer
 from flames.scorers.judge.prompt import JudgePrompt, load_judge_prompt, score_key
 from flames.scorers.registry import scorer_notes
@@ -90,11 +91,11 @@ class JudgeScorer:
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
         """Returns one verdict per response; without a prompt, a response is unscored."""
+        reasons = [None if (r.prompt or "").strip() else NO_PROMPT for r in responses]
         with self._asker:
-            votes = iter(self._cast([r for r in responses if _has_prompt(r)]))
-        return [self._verdict(r, next(votes) if _has_prompt(r) else None) for r in responses]
+            return score_where(responses, reasons, self.info.id, self._scored)
 
-    def _cast(self, responses: Sequence[Response]) -> list[list[Vote]]:
+    def _scored(self, responses: Sequence[Response]) -> Iterable[Verdict]:
         asked = [response for response in responses for _ in range(self._votes)]
         questions = []
         for response in responses:
@@ -107,7 +108,8 @@ class JudgeScorer:
         for n, reply in zip(again, self._asker.ask(reminders), strict=True):
             second = self._read(reply, asked[n])
             cast[n] = replace(second, replies=(*cast[n].replies, *second.replies))
-        return [cast[n : n + self._votes] for n in range(0, len(cast), self._votes)]
+        votes = (cast[n : n + self._votes] for n in range(0, len(cast), self._votes))
+        return map(self._verdict, responses, votes)
 
     def _reminded(self, question: Question, response: Response) -> Question:
         *before, last = question.messages
@@ -130,12 +132,7 @@ class JudgeScorer:
     def _dimension(self, response: Response) -> Dimension:
         return self._taxonomy.dimension(response.dimension or "")
 
-    def _verdict(self, response: Response, votes: Sequence[Vote] | None) -> Verdict:
-        dimension = self._dimension(response)
-        if votes is None:
-            return verdict_for(
-                response, scorer=self.info.id, dimension=dimension.name, unscored=NO_PROMPT
-            )
+    def _verdict(self, response: Response, votes: Sequence[Vote]) -> Verdict:
         scores = [vote.answer.score for vote in votes if vote.answer.score is not None]
         score, reason = _decide(scores, len(votes), (vote.unscored for vote in votes))
         example = next((vote for vote in votes if vote.answer.score == score), votes[0])
@@ -146,17 +143,12 @@ class JudgeScorer:
         return verdict_for(
             response,
             scorer=self.info.id,
-            dimension=dimension.name,
             score=score,
             unscored=reason,
-            probabilities=_shares(scores, dimension) if self._votes > 1 and scores else None,
+            probabilities=_shares(scores, self._dimension(response)) if self._votes > 1 else None,
             rationale=example.answer.rationale,
             **extra,
         )
-
-
-def _has_prompt(response: Response) -> bool:
-    return bool((response.prompt or "").strip())
 
 
 def judge_version(prompt: JudgePrompt, votes: int) -> str:
@@ -165,16 +157,19 @@ def judge_version(prompt: JudgePrompt, votes: int) -> str:
 
 
 def _decide(
-    scores: Sequence[int], votes: int, reasons: Iterable[str | None]
+    scores: Sequence[int],
+    votes: int,
+    reasons: Iterable[str | None],
+    choose: Callable[[Sequence[int], int], int | None] = majority,
 ) -> tuple[int | None, str | None]:
     if scores:
-        score = majority(scores, votes)
+        score = choose(scores, votes)
         return score, None if score is not None else NO_MAJORITY
     return None, Counter(filter(None, reasons)).most_common(1)[0][0]
 
 
-def _shares(scores: Sequence[int], dimension: Dimension) -> dict[str, float]:
-    return {str(score): scores.count(score) / len(scores) for score in dimension.scale}
+def _shares(scores: Sequence[int], dimension: Dimension) -> dict[str, float] | None:
+    return {str(s): scores.count(s) / len(scores) for s in dimension.scale} if scores else None
 
 
 def _answer_forms(dimensions: Iterable[Dimension]) -> tuple[AnswerForm, ...]:
@@ -259,11 +254,8 @@ class PanelScorer:
     def _verdict(self, response: Response, cast: Sequence[Verdict]) -> Verdict:
         dimension = self._taxonomy.dimension(response.dimension or "")
         scores = [verdict.score for verdict in cast if verdict.score is not None]
-        score, reason = _decide(scores, len(cast), (verdict.unscored for verdict in cast))
-        mean = sum(scores) / len(scores) if scores else None
-        if self._rule == "mean" and mean is not None:
-            score = _nearest(mean, scores, dimension.scale) if 2 * len(scores) > len(cast) else None
-            reason = None if score is not None else NO_MAJORITY
+        choose = majority if self._rule == "majority" else partial(_nearest, dimension.scale)
+        score, reason = _decide(scores, len(cast), (verdict.unscored for verdict in cast), choose)
         example = next((v for v in cast if v.score == score and v.rationale), cast[0])
         panel = list(map(brief_verdict, cast))
         extra: dict[str, Any] = {"judging": total_usage(cast), "panel": panel}
@@ -272,21 +264,20 @@ class PanelScorer:
         return verdict_for(
             response,
             scorer=self.info.id,
-            dimension=dimension.name,
             score=score,
             unscored=reason,
-            probabilities=_shares(scores, dimension) if scores else None,
+            probabilities=_shares(scores, dimension),
             rationale=example.rationale,
             **extra,
         )
 
 
-def _nearest(mean: float, scores: Sequence[int], scale: Sequence[int]) -> int | None:
-    distances = sorted((abs(level - mean), level) for level in scale)
-    if len(distances) > 1 and distances[0][0] == distances[1][0]:
-        return None
-    level = distances[0][1]
-    return level if scores.count(level) >= MIN_AGREEMENT * len(scores) else None
+def _nearest(scale: Sequence[int], scores: Sequence[int], votes: int) -> int | None:
+    mean = sum(scores) / len(scores)
+    (distance, level), *others = sorted((abs(level - mean), level) for level in scale)
+    tie = others and others[0][0] == distance
+    few = 2 * len(scores) <= votes or scores.count(level) < MIN_AGREEMENT * len(scores)
+    return None if tie or few else level
 
 
 def load(argument: str, context: ScorerContext) -> Scorer:

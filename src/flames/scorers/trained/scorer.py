@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flames.records import Response, Verdict, verdict_for
-from flames.scorers.base import ScorerInfo, TrainingLabels
+from flames.scorers.base import ScorerInfo, TrainingLabels, score_where
 from flames.scorers.trained.backends import Logits
 from flames.scorers.trained.encoding import Encoder
 from flames.scorers.trained.engine import Engine
@@ -86,16 +86,10 @@ class ClassifierScorer:
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
         """Scores a batch; see `flames.scorers.base.Scorer`."""
         reasons = [unscorable(response, self.settings) for response in responses]
-        able = [r for r, reason in zip(responses, reasons, strict=True) if reason is None]
-        pairs = [(r.prompt or "", r.response or "") for r in able]
+        return score_where(responses, reasons, self.info.id, self._scored)
+
+    def _scored(self, responses: Sequence[Response]) -> Iterator[Verdict]:
+        pairs = [(r.prompt or "", r.response or "") for r in responses]
         shortened, logits = self.engine.stream(pairs, self.encoder.encode)
-        scored = (
-            verdict_of(response, row, self.settings, truncated=truncated)
-            for response, truncated, row in zip(able, shortened, logits, strict=True)
-        )
-        return [
-            next(scored)
-            if reason is None
-            else verdict_for(r, scorer=self.info.id, dimension=r.dimension or "", unscored=reason)
-            for r, reason in zip(responses, reasons, strict=True)
-        ]
+        for response, truncated, row in zip(responses, shortened, logits, strict=True):
+            yield verdict_of(response, row, self.settings, truncated=truncated)
