@@ -135,7 +135,7 @@ def _is_address(url: str) -> bool:
 def _client(name: str, options: ModelOptions, provider: str = "") -> ChatModel:
     from flames.models.openai_client import OpenAIModel  # brings an HTTP client: 0.1 s
 
-    preset = PROVIDERS[provider]
+    preset = PRESETS.get(provider, PROVIDERS[""])
     variables = (options.api_key_env,) if options.api_key_env else preset.key_env
     variable, key = _key(variables)
     if variables and key is None and (options.api_key_env or not preset.key_optional):
@@ -170,7 +170,7 @@ class CallableModel:
     """A Python callable that answers a prompt.
 
     It takes the prompt's text, or the list of messages where `messages` is set, and returns the
-    answer's text, a `Reply`, or an awaitable of either. Plain functions run in threads.
+    answer's text, a `Reply`, or an awaitable of either. It is called in a thread.
     """
 
     function: Callable[..., Any]
@@ -192,12 +192,9 @@ class CallableModel:
         """Calls the function; an exception that is no `RequestError` becomes `RequestRejected`."""
         argument = list(messages) if self.messages else messages[-1].content
         try:
-            if inspect.iscoroutinefunction(self.function):
-                answer = await self.function(argument)
-            else:
-                answer = await asyncio.to_thread(self.function, argument)
-                if inspect.isawaitable(answer):
-                    answer = await answer
+            answer = await asyncio.to_thread(self.function, argument)
+            if inspect.isawaitable(answer):
+                answer = await answer
         except RequestError:
             raise
         except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -130,14 +130,10 @@ class OpenAIModel:
             path = "/completions"
             body["prompt"] = self.frame.text(messages)
             body["stop"] = list(self.frame.stop)
-        if sampling.temperature is not None:
-            body["temperature"] = sampling.temperature
-        if sampling.max_tokens is not None:
-            name = self._quirks.max_tokens_field if self.frame is None else "max_tokens"
-            body[name] = sampling.max_tokens
-        if sampling.seed is not None:
-            body["seed"] = sampling.seed
-        return path, {**body, **sampling.extra}
+        parameters = replace(sampling, extra={}).to_dict()
+        if self.frame is None and "max_tokens" in parameters:
+            parameters[self._quirks.max_tokens_field] = parameters.pop("max_tokens")
+        return path, {**body, **parameters, **sampling.extra}
 
     def _connected(self) -> AsyncOpenAI:
         loop = asyncio.get_running_loop()  # connections belong to their loop
