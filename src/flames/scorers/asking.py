@@ -46,15 +46,15 @@ class ModelAnswer:
     latency_s: float | None = None
 
 
-@dataclass(frozen=True)
-class AnswerForm:
-    """A way to ask for structured output: fields of the request's body, by the score's key."""
-
-    name: str
-    body: Callable[[str], Mapping[str, Any]]
+AnswerForm = Callable[[str], Mapping[str, Any]]
+"""A way to ask for structured output: fields of the request's body, by the score's key."""
 
 
-PLAIN = AnswerForm("plain", lambda _: {})
+def plain(key: str) -> Mapping[str, Any]:
+    """Leaves the form of the answer to the prompt."""
+    return {}
+
+
 _KEPT = ("ok", "truncated", "empty", "blocked")
 
 
@@ -67,31 +67,46 @@ def _journal_entry(line: JournalLine) -> tuple[str, ModelAnswer] | None:
     return key, ModelAnswer(**kept)
 
 
+@dataclass(frozen=True)
+class JournalOptions:
+    """Where the answers to a scorer's questions are kept."""
+
+    journal: Annotated[str | None, Opt("File of the answers, or `none`.", metavar="FILE")] = None
+
+
 class ModelAsker:
     """Asks one model many questions, each at most once.
 
     Used under `with`, which keeps connections (and a model that is served for it) open between
     calls of `ask`. `forms` are ways to ask for structured output, best first: where the endpoint
-    rejects one, the next is tried. `journal` is the file that keeps the answers.
+    rejects one, the next is tried.
+
+    Args:
+        context: Its options are how to ask, and where the journal is.
+        defaults: The sampling where the options leave it open.
+        folder: Flames' own folder for the journal, unless the options name a file.
+        name: What the journal is called there.
     """
 
     def __init__(
-        self,
-        model: ChatModel,
-        *,
-        sampling: Sampling,
-        settings: AskSettings | None = None,
-        journal: Path | None = None,
+        self, model: ChatModel, context: ScorerContext, defaults: Sampling, folder: str, name: str
     ) -> None:
+        prices = {"price_in", "price_out"} & context.options.keys()
+        free = dict.fromkeys(("price_in", "price_out"), 0.0) if prices else {}
+        settings = replace(context, options={**free, **context.options}).read(AskSettings)
         self.model = model
-        self.collector = Collector(model, sampling=sampling, settings=settings)
-        self.forms: tuple[AnswerForm, ...] = (PLAIN,)
-        self.prices = self.collector.settings.prices
+        self.collector = Collector(
+            model, sampling=context.read(Sampling).over(defaults), settings=settings
+        )
+        self.forms: tuple[AnswerForm, ...] = (plain,)
+        self.prices = settings.prices
         self._sampling = self.collector.sampling
-        self.journal_path = journal
+        given = context.read(JournalOptions).journal
+        own = home() / folder / f"{safe_name(name)}.jsonl"
+        self.journal_path = None if given == "none" else Path(given) if given else own
         self._journal: Journal[str, ModelAnswer] | None = None
-        if journal is not None:
-            self._journal = Journal(journal, _journal_entry, shared=True, mode=0o600)
+        if self.journal_path is not None:
+            self._journal = Journal(self.journal_path, _journal_entry, shared=True, mode=0o600)
         self._answers = {} if self._journal is None else self._journal.entries
         self.described = model.describe()  # once: it may take checksums of large files
         self._identity = dump_line([self.described, self._sampling.to_dict()])
@@ -152,7 +167,7 @@ class ModelAsker:
         for position, form in enumerate(forms):
             rejected: dict[str, Question] = {}
             requests = [
-                Request(key, q.messages, Sampling(extra=form.body(q.key)).over(self._sampling))
+                Request(key, q.messages, Sampling(extra=form(q.key)).over(self._sampling))
                 for key, q in open_.items()
             ]
             async with aclosing(self.collector.outcomes(requests)) as outcomes:
@@ -216,31 +231,3 @@ def brief_verdict(verdict: Verdict) -> dict[str, Any]:
     """Returns what a combined verdict keeps of one of its parts."""
     brief = {"scorer": verdict.scorer, "score": verdict.score}
     return brief if verdict.unscored is None else {**brief, "unscored": verdict.unscored}
-
-
-@dataclass(frozen=True)
-class JournalOptions:
-    """Where the answers to a scorer's questions are kept."""
-
-    journal: Annotated[str | None, Opt("File of the answers, or `none`.", metavar="FILE")] = None
-
-
-def open_asker(
-    model: ChatModel, context: ScorerContext, defaults: Sampling, folder: str, scorer_id: str
-) -> ModelAsker:
-    """Makes the asker of a scorer, from its options.
-
-    `defaults` is the sampling where the options leave it open. The journal is the scorer's own in
-    Flames' `folder`, unless the options name a file.
-    """
-    prices = {"price_in", "price_out"} & context.options.keys()
-    free = dict.fromkeys(("price_in", "price_out"), 0.0) if prices else {}
-    priced = replace(context, options={**free, **context.options})
-    journal = context.read(JournalOptions).journal
-    own = home() / folder / f"{safe_name(scorer_id)}.jsonl"
-    return ModelAsker(
-        model,
-        sampling=context.read(Sampling).over(defaults),
-        settings=priced.read(AskSettings),
-        journal=None if journal == "none" else Path(journal) if journal else own,
-    )

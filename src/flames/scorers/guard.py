@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from typing import Annotated, Any, Literal
 
 from flames.errors import InputError, UsageError
@@ -21,14 +20,12 @@ from flames.scorers.asking import (
     ModelAsker,
     Question,
     answer_usage,
-    open_asker,
 )
 from flames.scorers.base import ScorerContext, ScorerInfo, score_where
 from flames.scorers.guard_formats import ADAPTERS, Adapter, GuardAnswer
 from flames.scorers.judge.prompt import filled, read_template
 from flames.scorers.judge.scorer import NO_PROMPT
 from flames.scorers.registry import scorer_notes
-from flames.taxonomy import Taxonomy
 from flames.text import utf8_safe
 
 Controversial = Literal["unscored", "unsafe", "safe"]
@@ -43,28 +40,26 @@ class GuardOptions:
 
 
 class GuardScorer:
-    """A guard whose verdicts are put on the scale.
+    """A guard whose verdicts are put on the scale."""
 
-    `template` is the text that holds prompt and response, and its version, for guards that are
-    asked that way.
-    """
-
-    def __init__(
-        self,
-        asker: ModelAsker,
-        adapter: Adapter,
-        taxonomy: Taxonomy,
-        controversial: Controversial = "unscored",
-        template: tuple[str, str] | None = None,
-    ) -> None:
-        self._asker, self._adapter, self._taxonomy = asker, adapter, taxonomy
-        self._controversial, self._template = controversial, template
+    def __init__(self, model: ChatModel, adapter: Adapter, context: ScorerContext) -> None:
+        options = context.read(GuardOptions)
+        self._adapter, self._taxonomy = adapter, context.taxonomy
+        self._controversial = controversial = options.controversial
+        self._template = _template(options.prompt) if adapter.asked == "prompt" else None
+        version = [f"{adapter.name}-v1"]  # and what else changes its verdicts
+        if self._template is not None:
+            version.append(self._template[1])
+        if controversial != "unscored":
+            version.append(f"controversial-{controversial}")
+        name = f"guard:{model.name}@{'-'.join(version)}"
+        defaults = Sampling(0.0, adapter.max_tokens)
+        self._asker = asker = ModelAsker(model, context, defaults, "guard", name)
         self.window = 16 * asker.collector.limit.most
-        name = guard_id(asker.model.name, adapter, controversial, template)
         self.info = ScorerInfo(
             id=name,
             title=f"{adapter.title}, its verdict put on the scale",
-            taxonomy=taxonomy.id,
+            taxonomy=context.taxonomy.id,
             notes=(
                 *scorer_notes(name),
                 *(Note.text(f"{adapter.name} {note}") for note in adapter.notes),
@@ -134,18 +129,6 @@ def _brief(answer: GuardAnswer) -> dict[str, Any]:
     return {name: value for name, value in brief.items() if value is not None}
 
 
-def guard_id(
-    model: str, adapter: Adapter, controversial: Controversial, template: tuple[str, str] | None
-) -> str:
-    """Returns `guard:MODEL@ADAPTER-v1`, with what else changes its verdicts."""
-    parts = [f"{adapter.name}-v1"]
-    if template is not None:
-        parts.append(template[1])
-    if controversial != "unscored":
-        parts.append(f"controversial-{controversial}")
-    return f"guard:{model}@{'-'.join(parts)}"
-
-
 DEFAULT_MODERATION = "openai/omni-moderation-latest"
 
 
@@ -157,15 +140,9 @@ def load(argument: str, context: ScorerContext) -> GuardScorer:
         if not isinstance(model, OpenAIModel):
             raise UsageError(f"{name} has no moderation endpoint; use {DEFAULT_MODERATION}")
         model = ModerationModel(model)
-    options = context.read(GuardOptions)
     if not any(d.name in {dim for dim, _ in adapter.covers} for d in context.taxonomy.dimensions):
         raise UsageError(f"{adapter.name} covers nothing of the taxonomy {context.taxonomy.id}")
-    controversial = options.controversial
-    template = _template(options.prompt) if adapter.asked == "prompt" else None
-    scorer_id = guard_id(model.name, adapter, controversial, template)
-    defaults = Sampling(0.0, adapter.max_tokens)
-    asker = open_asker(model, context, defaults, "guard", scorer_id)
-    return GuardScorer(asker, adapter, context.taxonomy, controversial, template)
+    return GuardScorer(model, adapter, context)
 
 
 def _adapter(argument: str) -> tuple[Adapter, str]:
@@ -185,10 +162,7 @@ def _adapter(argument: str) -> tuple[Adapter, str]:
 
 
 def _template(path: str | None) -> tuple[str, str]:
-    if path is None:
-        file = resources.files("flames").joinpath("data", "guard", "zh-v1.md")
-        return file.read_text("utf-8").strip(), "zh-v1"
-    text, version = read_template(path)
+    text, version = read_template(path, "guard", "zh-v1")
     for name in ("{{prompt}}", "{{response}}"):
         if text.count(name) != 1:
             raise InputError(f"needs {name}, once", path=path)

@@ -15,7 +15,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 Level = Literal["safe", "controversial", "unsafe"]
 
@@ -118,18 +118,12 @@ def parse_moderation(text: str) -> GuardAnswer | None:
     github.com/openai/openai-python, generated from OpenAI's API description.
     """
     try:
-        body: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    results = body.get("results") if isinstance(body, dict) else None
-    result = results[0] if isinstance(results, list) and len(results) == 1 else None
-    if not isinstance(result, Mapping):
-        return None
-    flagged, given = result.get("flagged"), result.get("categories")
-    if not isinstance(flagged, bool) or not isinstance(given, Mapping):
-        return None
-    named = tuple(sorted(str(name) for name, hit in given.items() if hit is True))
-    if flagged != bool(named):
+        [result] = json.loads(text)["results"]
+        flagged, categories = result["flagged"], result["categories"]
+        named = tuple(sorted(name for name, hit in categories.items() if hit is True))
+    except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        return None  # no JSON, or of another form
+    if not isinstance(flagged, bool) or flagged != bool(named):
         return None
     return GuardAnswer("unsafe" if flagged else "safe", named)
 
@@ -152,12 +146,12 @@ class Adapter:
 
     name: str
     title: str
-    asked: Literal["chat", "prompt", "moderation"]
     parser: Callable[[str], GuardAnswer | None]
     covers: Mapping[tuple[str, str], str]
     models: re.Pattern[str]
     max_tokens: int
-    notes: tuple[str, ...]
+    asked: Literal["chat", "prompt", "moderation"] = "chat"
+    notes: tuple[str, ...] = (NO_MORALITY,)
 
 
 _SUBCOMPONENTS = (
@@ -180,7 +174,6 @@ _ADAPTERS = (
     Adapter(
         "qwen3guard",
         "Qwen3Guard-Gen (0.6B, 4B, 8B)",
-        "chat",
         parse_qwen3guard,
         _covers(
             "Unethical Acts",
@@ -193,12 +186,10 @@ _ADAPTERS = (
         ),
         re.compile(r"qwen3-?guard(?!.*stream)", re.I),
         max_tokens=128,
-        notes=(NO_MORALITY,),
     ),
     Adapter(
         "llama-guard",
         "Llama Guard 3 and 4",
-        "chat",
         parse_llama_guard,
         _covers(
             "S10 Hate",
@@ -219,7 +210,6 @@ _ADAPTERS = (
     Adapter(
         "shieldlm",
         "ShieldLM (6B, 7B, 13B, 14B)",
-        "prompt",
         parse_shieldlm,
         _covers(
             "toxic and biased generations",
@@ -232,12 +222,11 @@ _ADAPTERS = (
         ),
         re.compile(r"shield-?lm", re.I),
         max_tokens=1024,
-        notes=(NO_MORALITY,),
+        asked="prompt",
     ),
     Adapter(
         "moderation",
         "OpenAI's moderation endpoint",
-        "moderation",
         parse_moderation,
         _covers(
             "hate",
@@ -250,6 +239,7 @@ _ADAPTERS = (
         ),
         re.compile(r"moderation", re.I),
         max_tokens=1,
+        asked="moderation",
         notes=(
             f"{NO_MORALITY}, nor Property safety and Data protection",
             "sees the response alone, never the prompt",

@@ -44,24 +44,13 @@ class JudgePrompt:
 
     def messages(self, response: Response, taxonomy: Taxonomy) -> list[Message]:
         """Returns the messages that ask for a verdict on a response with dimension and prompt."""
-        values = self._values(response, taxonomy)
-        return [
-            Message("system", filled(self.system, values)),
-            Message("user", filled(self.user, values)),
-        ]
-
-    def filled_reminder(self, dimension: Dimension, key: str) -> str:
-        """Returns the reminder after an answer that could not be used."""
-        return filled(self.reminder, {"scale": _scale(dimension), "score_key": key})
-
-    def _values(self, response: Response, taxonomy: Taxonomy) -> dict[str, str]:
         lang = self.lang
         dimension = taxonomy.dimension(response.dimension or "")
         part = dimension.subcomponent(response.subcomponent) if response.subcomponent else None
         definition = (part.definition if part else None) or dimension.definition
         prompt = utf8_safe(response.prompt or "")
         answer = utf8_safe(response.response or "")
-        return {
+        values = {
             "dimension": dimension.label(lang),
             "subcomponent": part.label(lang) if part else _UNKNOWN[lang],
             "definition": definition(lang) if definition else _UNKNOWN[lang],
@@ -72,6 +61,14 @@ class JudgePrompt:
             "prompt": prompt,
             "response": answer,
         }
+        return [
+            Message("system", filled(self.system, values)),
+            Message("user", filled(self.user, values)),
+        ]
+
+    def filled_reminder(self, dimension: Dimension, key: str) -> str:
+        """Returns the reminder after an answer that could not be used."""
+        return filled(self.reminder, {"scale": _scale(dimension), "score_key": key})
 
 
 def fence(prompt: str, response: str, digits: int = 24) -> str:
@@ -109,16 +106,18 @@ def rubric(
 
 def load_judge_prompt(path: str | Path | None = None, lang: Language = "zh") -> JudgePrompt:
     """Reads a prompt file; without a path, our own in that language."""
+    text, version = read_template(path, "judge", BUILT_IN[lang])
+    return _parsed(text, version, lang, str(path or version))
+
+
+def read_template(path: str | Path | None, folder: str, built_in: str) -> tuple[str, str]:
+    """Reads a user's own file, or our `built_in` one in a folder of the data.
+
+    Returns its text, and the version that names it in a scorer's id.
+    """
     if path is None:
-        version = BUILT_IN[lang]
-        file = resources.files("flames").joinpath("data", "judge", f"{version}.md")
-        return _parsed(file.read_text("utf-8"), version, lang, str(file))
-    text, version = read_template(path)
-    return _parsed(text, version, lang, str(path))
-
-
-def read_template(path: str | Path) -> tuple[str, str]:
-    """Reads a user's own file: its text, and the version that names it in a scorer's id."""
+        file = resources.files("flames").joinpath("data", folder, f"{built_in}.md")
+        return file.read_text("utf-8"), built_in
     text = read_text(path)
     return text, f"{Path(path).stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 

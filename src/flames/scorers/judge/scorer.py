@@ -14,19 +14,18 @@ from flames.models.load import ModelOptions, load_model
 from flames.options import Opt
 from flames.records import Response, Verdict, verdict_for
 from flames.scorers.asking import (
-    PLAIN,
     AnswerForm,
     ModelAnswer,
     ModelAsker,
     Question,
     answer_usage,
     brief_verdict,
-    open_asker,
+    plain,
     total_usage,
 )
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, majority, score_where
 from flames.scorers.judge.answers import Answer, parse_answer
-from flames.scorers.judge.prompt import JudgePrompt, load_judge_prompt, score_key
+from flames.scorers.judge.prompt import load_judge_prompt, score_key
 from flames.scorers.registry import scorer_notes
 from flames.taxonomy import Dimension, Language, Taxonomy
 
@@ -65,28 +64,34 @@ class Vote:
 class JudgeScorer:
     """A language model that judges by the rubric, asked `votes` times about each response."""
 
-    def __init__(
-        self, asker: ModelAsker, prompt: JudgePrompt, taxonomy: Taxonomy, votes: int = 1
-    ) -> None:
-        self._asker, self._prompt, self._taxonomy, self._votes = asker, prompt, taxonomy, votes
-        self.name = asker.model.name
-        self.version = judge_version(prompt, votes)
+    def __init__(self, model: ChatModel, context: ScorerContext) -> None:
+        options = context.read(JudgeOptions)
+        self.name, self._votes, self._taxonomy = model.name, options.votes, context.taxonomy
+        self._prompt = prompt = load_judge_prompt(options.prompt, options.lang)
+        self.version = prompt.version + (f"x{self._votes}" if self._votes > 1 else "")
+        name = f"{self.name}@{self.version}"
+        defaults = Sampling(VOTING_TEMPERATURE if self._votes > 1 else 0.0, MAX_TOKENS)
+        self._asker = asker = ModelAsker(model, context, defaults, "judge", name)
+        described = asker.described
+        if described.get("api") != "completions" and described.get("provider") not in _IN_PROCESS:
+            forms = _answer_forms(self._taxonomy.dimensions)
+            wanted = tuple(forms) if options.structured == "auto" else (options.structured,)
+            asker.forms = tuple(forms[form] for form in wanted)
         self.window = 16 * asker.collector.limit.most
-        scorer_id = f"judge:{self.name}@{self.version}"
         self.info = ScorerInfo(
-            id=scorer_id,
+            id=f"judge:{name}",
             title=f"{self.name} as the judge, by the rubric of each subcomponent",
-            taxonomy=taxonomy.id,
-            notes=scorer_notes(scorer_id),
+            taxonomy=self._taxonomy.id,
+            notes=scorer_notes(f"judge:{name}"),
             details={
-                "model": asker.described,
+                "model": described,
                 "prompt": prompt.version,
                 "language": prompt.lang,
-                "votes": votes,
+                "votes": self._votes,
                 "sampling": asker.collector.sampling.to_dict(),
                 "journal": str(asker.journal_path or "none"),
             },
-            probabilities=votes > 1,
+            probabilities=self._votes > 1,
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
@@ -151,11 +156,6 @@ class JudgeScorer:
         )
 
 
-def judge_version(prompt: JudgePrompt, votes: int) -> str:
-    """Returns what stands behind a judge's name: the prompt, and the number of votes above one."""
-    return prompt.version + (f"x{votes}" if votes > 1 else "")
-
-
 def _decide(
     scores: Sequence[int],
     votes: int,
@@ -172,7 +172,7 @@ def _shares(scores: Sequence[int], dimension: Dimension) -> dict[str, float] | N
     return {str(s): scores.count(s) / len(scores) for s in dimension.scale} if scores else None
 
 
-def _answer_forms(dimensions: Iterable[Dimension]) -> tuple[AnswerForm, ...]:
+def _answer_forms(dimensions: Iterable[Dimension]) -> dict[str, AnswerForm]:
     """Returns the ways to ask for structured output: a JSON schema, a tool, the prompt alone.
 
     The schema allows every score of the taxonomy; the reader holds an answer to its scale.
@@ -199,21 +199,12 @@ def _answer_forms(dimensions: Iterable[Dimension]) -> tuple[AnswerForm, ...]:
             "tool_choice": {"type": "function", "function": {"name": "verdict"}},
         }
 
-    return AnswerForm("schema", response_format), AnswerForm("tool", tool), PLAIN
+    return {"schema": response_format, "tool": tool, "plain": plain}
 
 
 def judge_with(model: ChatModel, context: ScorerContext) -> JudgeScorer:
     """Makes a judge of a model that is there already (a Python callable, say)."""
-    options = context.read(JudgeOptions)
-    prompt = load_judge_prompt(options.prompt, options.lang)
-    name = f"{model.name}@{judge_version(prompt, options.votes)}"
-    defaults = Sampling(VOTING_TEMPERATURE if options.votes > 1 else 0.0, MAX_TOKENS)
-    asker = open_asker(model, context, defaults, "judge", name)
-    described = asker.described
-    if described.get("api") != "completions" and described.get("provider") not in _IN_PROCESS:
-        forms = _answer_forms(context.taxonomy.dimensions)
-        asker.forms = tuple(f for f in forms if options.structured in ("auto", f.name))
-    return JudgeScorer(asker, prompt, context.taxonomy, options.votes)
+    return JudgeScorer(model, context)
 
 
 MIN_AGREEMENT = 0.5
