@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from pydantic import Field
 
 from flames.errors import UsageError
 from flames.metrics.result import Note
-from flames.records import Frozen, Response, Verdict, dump_line, verdict_for
+from flames.records import Frozen, Response, Verdict, dump_line
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, TrainingLabels
 from flames.scorers.registry import load_among
 from flames.storage.atomic import write_atomic
@@ -56,29 +55,26 @@ class CalibratedScorer:
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
         """Returns the scorer's verdicts, calibrated."""
-        verdicts = self._scorer.score(responses)
-        return [self._changed(r, v) for r, v in zip(responses, verdicts, strict=True)]
+        return list(map(self._changed, self._scorer.score(responses)))
 
-    def _changed(self, response: Response, verdict: Verdict) -> Verdict:
+    def _changed(self, verdict: Verdict) -> Verdict:
+        def changed(**fields: Any) -> Verdict:
+            own = {"scorer": self.info.id, "annotator": None}
+            return verdict.model_copy(update={**own, **fields})
+
         fit = self._calibration.dimensions.get(verdict.dimension)
-        changed = partial(
-            verdict_for,
-            response,
-            scorer=self.info.id,
-            dimension=verdict.dimension,
-            rationale=verdict.rationale,
-            **verdict.extra,
-        )
         if verdict.score is None:
-            return changed(unscored=verdict.unscored, probabilities=verdict.probabilities)
+            return changed()
         if fit is None:
-            return changed(unscored="not calibrated for the dimension")
+            return changed(
+                score=None, unscored="not calibrated for the dimension", probabilities=None
+            )
         if not verdict.probabilities:
-            return changed(unscored="no probabilities")
+            return changed(score=None, unscored="no probabilities", probabilities=None)
         new = apply(fit, verdict.probabilities)
         score, confidence = max(new.items(), key=lambda item: item[1])
         if confidence < (self._calibration.threshold or 0.0):
-            return changed(unscored=LOW_CONFIDENCE, probabilities=new)
+            return changed(score=None, unscored=LOW_CONFIDENCE, probabilities=new)
         return changed(score=int(score), probabilities=new)
 
 

@@ -76,21 +76,12 @@ class CascadeScorer:
             for n, verdict in zip(left, verdicts, strict=True):
                 given[n].append(verdict)
             left = [n for n in left if not _is_sure(given[n][-1], step.threshold)]
-        return [self._verdict(r, each) for r, each in zip(responses, given, strict=True)]
+        return list(map(self._verdict, given))
 
-    def _verdict(self, response: Response, given: Sequence[Verdict]) -> Verdict:
-        final = given[-1]
-        extra = {**final.extra, "step": final.scorer, "cascade": list(map(_brief_step, given))}
-        return verdict_for(
-            response,
-            scorer=self.info.id,
-            dimension=final.dimension,
-            score=final.score,
-            unscored=final.unscored,
-            probabilities=final.probabilities,
-            rationale=final.rationale,
-            **{**extra, **_usage(given)},
-        )
+    def _verdict(self, given: Sequence[Verdict]) -> Verdict:
+        own = {"scorer": self.info.id, "annotator": None, "step": given[-1].scorer}
+        steps = {"cascade": list(map(_brief_step, given)), **_usage(given)}
+        return given[-1].model_copy(update={**own, **steps})
 
 
 def _is_sure(verdict: Verdict, threshold: float) -> bool:
