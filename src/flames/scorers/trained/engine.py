@@ -165,15 +165,11 @@ def choose(
             return chosen, "fp32", _lack("bf16")
         return chosen, precision, None
     faithful, exported = set(faithful), set(exported)
-    lack = None
-    for each in computes:
-        if each not in faithful & exported:
-            continue
-        if (each == "int8" and not cpu.int8) or (each == "bf16" and not cpu.bf16):
-            lack = lack or _lack(each)
-            continue
-        return chosen, each, lack
-    return chosen, "fp32" if "fp32" in exported else "int8", lack
+    usable = [each for each in computes if each in faithful & exported]
+    slow = {name for name, fast in (("int8", cpu.int8), ("bf16", cpu.bf16)) if not fast}
+    exact = "fp32" if "fp32" in exported else "int8"
+    lack = _lack(usable[0]) if usable and usable[0] in slow else None
+    return chosen, next((each for each in usable if each not in slow), exact), lack
 
 
 def _lack(precision: str) -> str:

@@ -72,6 +72,8 @@ def load(path: str, context: ScorerContext) -> Scorer:
     folder = Path(path)
     settings = read_settings(folder)
     settings.check_taxonomy(context.taxonomy)
+    if cut := context.read(ReadingOptions).input_truncation:
+        settings = settings.model_copy(update={"input_truncation": cut})
     package = read_package(folder)
     if package is None:
         scorer, weights = _original(folder, settings, context.read(TorchOptions))
@@ -86,7 +88,6 @@ def _original(
 ) -> tuple[ClassifierScorer, str]:
     from flames.scorers.trained.model import FlamesScorer
 
-    settings = _configured(settings, options)
     device = pick_device(options.device)
     files = sorted(folder.glob("*.safetensors"))
     size = sum(each.stat().st_size for each in files)
@@ -120,7 +121,6 @@ def _exported(
         package.used, package.precisions, backend=options.backend, precision=options.precision
     )
     model = package.model(folder, precision)
-    settings = _configured(settings, options)
     if precision != "fp32":
         settings = _marked(settings, precision)
     notes = (Note.text(lack) if lack else None, package.precision_note(precision))
@@ -147,12 +147,6 @@ def _exported(
 
 def _marked(settings: ScorerSettings, precision: str) -> ScorerSettings:
     return settings.model_copy(update={"version": f"{settings.version}+{precision}"})
-
-
-def _configured(settings: ScorerSettings, options: ReadingOptions) -> ScorerSettings:
-    if options.input_truncation is None:
-        return settings
-    return settings.model_copy(update={"input_truncation": options.input_truncation})
 
 
 def default_folder() -> Path:

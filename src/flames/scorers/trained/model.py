@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from flames.errors import InputError, MissingExtraError, UsageError
 from flames.records import Response
@@ -34,7 +35,7 @@ from flames.scorers.trained.encoding import (
     read_tokenizer,
 )
 from flames.scorers.trained.engine import Engine
-from flames.scorers.trained.scorer import softmax, unscorable
+from flames.scorers.trained.scorer import unscorable
 from flames.scorers.trained.settings import ScorerSettings, parse_settings
 
 try:
@@ -253,7 +254,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
         for response, logits in zip(responses, self.compute(rows), strict=True):
             head = self.settings.head(response.dimension)
             assert head is not None
-            chances = softmax(logits[self.settings.slices[head.name]])
+            chances = softmax(logits[self.settings.slices[head.name]].astype(np.float64))
             probabilities.append(dict(zip(head.scale, map(float, chances), strict=True)))
         return probabilities
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.special import softmax
 
 from flames.records import Response, Verdict, verdict_for
 from flames.scorers.base import ScorerInfo, TrainingLabels, score_where
@@ -25,12 +25,6 @@ def unscorable(response: Response, settings: ScorerSettings) -> str | None:
     return None
 
 
-def softmax(logits: Logits) -> NDArray[np.float64]:
-    """Computes probabilities along the last axis."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
-
-
 def verdict_of(
     response: Response, logits: Logits, settings: ScorerSettings, *, truncated: bool
 ) -> Verdict:
@@ -43,7 +37,7 @@ def verdict_of(
     own = logits[settings.slices[head.name]]
     if not np.isfinite(own).all():
         return verdict_for(response, unscored="no finite logits", **fields)
-    scores = zip(head.scale, softmax(own), strict=True)
+    scores = zip(head.scale, softmax(own.astype(np.float64)), strict=True)
     return verdict_for(
         response,
         score=head.scale[int(own.argmax())],

@@ -9,11 +9,12 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from flames.errors import InputError, UsageError
 from flames.metrics.result import Note
 from flames.records import Frozen
+from flames.storage.rows import read_text
 from flames.taxonomy import Taxonomy
 
 Pooling = Literal["cls", "mean", "last"]
@@ -57,7 +58,7 @@ class TrainingData(Frozen, extra="ignore"):
     synthetic: bool = False
 
 
-class ScorerSettings(Frozen):
+class ScorerSettings(Frozen, extra="ignore"):
     """Settings of a classifier that its weights do not contain.
 
     Args:
@@ -85,8 +86,6 @@ class ScorerSettings(Frozen):
     training_data: TrainingData | None = None
     notes: tuple[Note, ...] = ()
     selftest: dict[str, Any] | None = None
-
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     @field_validator("template")
     @classmethod
@@ -145,14 +144,13 @@ def heads_of(taxonomy: Taxonomy) -> tuple[Head, ...]:
 def read_config(folder: str | Path, kind: str = "scorer") -> tuple[Path, Any]:
     """Reads the `config.json` of a folder that should hold a `kind`; returns path and contents."""
     path = Path(folder) / CONFIG
+    if path.parent.is_file():
+        raise InputError(f"is a file; give the folder of the {kind}", path=folder)
+    if not path.exists():
+        raise InputError(f"is no {kind}: it has no {CONFIG}", path=folder)
+    text = read_text(path)
     try:
-        return path, json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"is no {kind}: it has no {CONFIG}", path=folder) from None
-    except NotADirectoryError:
-        raise InputError(f"is a file; give the folder of the {kind}", path=folder) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=path) from None
+        return path, json.loads(text)
     except (ValueError, RecursionError):
         raise InputError("is no JSON in UTF-8", path=path) from None
 
