@@ -203,9 +203,9 @@ def test_a_stream_keeps_order_and_never_scores_what_holds_nothing(
     window: int, truncated: bool
 ) -> None:
     responses = _responses(17)
-    verdicts = list(
-        score_stream(load_scorer("lexical"), iter(responses), truncated=truncated, window=window)
-    )
+    scorer = load_scorer("lexical")
+    scorer.window = window  # type: ignore[attr-defined]
+    verdicts = list(score_stream(scorer, iter(responses), truncated=truncated))
     assert [v.key for v in verdicts] == [r.key for r in responses]
     for response, verdict in zip(responses, verdicts, strict=True):
         if response.status == "ok" or (response.status == "truncated" and truncated):

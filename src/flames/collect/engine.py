@@ -287,29 +287,25 @@ class PrivateLoop:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine; KeyboardInterrupt follows once a signal has cancelled it."""
-        if _inside_a_loop():
-            with ThreadPoolExecutor(1) as pool:
-                return pool.submit(self._runner.run, work).result()
         try:
-            return self._runner.run(_stoppable(work))
+            return _outside_loops(lambda: self._runner.run(_stoppable(work)))
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
 
     def close(self) -> None:
         """Closes the loop."""
-        if _inside_a_loop():  # closing runs the loop once more
-            with ThreadPoolExecutor(1) as pool:
-                pool.submit(self._runner.close).result()
-        else:
-            self._runner.close()
+        _outside_loops(self._runner.close)  # closing runs the loop once more
 
 
-def _inside_a_loop() -> bool:
+def _outside_loops(call: Callable[[], T]) -> T:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return False
-    return True
+        pass
+    else:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(call).result()
+    return call()
 
 
 async def _stoppable(work: Coroutine[Any, Any, T]) -> T:

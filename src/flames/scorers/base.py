@@ -99,30 +99,24 @@ class ScorerContext:
         return read_options(options, self.options, "the scorer option {}")
 
 
-def batches(
-    responses: Iterable[Response], scorer: Scorer, window: int | None = None
-) -> Iterator[list[Response]]:
-    """Yields responses in batches of `window`, or of the scorer's own size."""
-    size = window or getattr(scorer, "window", 256)
+def batches(responses: Iterable[Response], scorer: Scorer) -> Iterator[list[Response]]:
+    """Yields responses in batches of the scorer's own size, its `window`."""
+    size = getattr(scorer, "window", 256)
     stream = iter(responses)
     while batch := list(islice(stream, size)):
         yield batch
 
 
 def score_stream(
-    scorer: Scorer,
-    responses: Iterable[Response],
-    *,
-    truncated: bool = True,
-    window: int | None = None,
+    scorer: Scorer, responses: Iterable[Response], *, truncated: bool = True
 ) -> Iterator[Verdict]:
     """Scores a stream of responses in bounded memory, one verdict each, in order.
 
     Responses without text never reach the scorer: they are unscored, with their status as the
-    reason. `window` is the batch size, the scorer's own unless given. A scorer that does not give
-    one verdict per response, in order and in its name, is a UsageError.
+    reason. A scorer that does not give one verdict per response, in order and in its name, is a
+    UsageError.
     """
-    for batch in batches(responses, scorer, window):
+    for batch in batches(responses, scorer):
         reasons: list[str | None] = []
         for response in batch:
             able = response.scorable and (truncated or response.status != "truncated")

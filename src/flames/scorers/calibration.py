@@ -206,27 +206,23 @@ def _fit(
     return fits
 
 
-def _by_shape(items: Sequence[Pair]) -> list[tuple[Array, NDArray[np.intp]]]:
-    groups: dict[tuple[str, ...], list[Pair]] = {}
+def _temperature(items: Sequence[Pair]) -> float:
+    from scipy.optimize import minimize_scalar
+
+    by_scores: dict[tuple[str, ...], list[Pair]] = {}
     for item in items:
-        groups.setdefault(tuple(item.probabilities), []).append(item)
-    return [
+        by_scores.setdefault(tuple(item.probabilities), []).append(item)
+    groups = [
         (
             np.array([list(item.probabilities.values()) for item in group], dtype=np.float64),
             np.array([scores.index(str(item.label)) for item in group], dtype=np.intp),
         )
-        for scores, group in groups.items()
+        for scores, group in by_scores.items()
     ]
-
-
-def _temperature(items: Sequence[Pair]) -> float:
-    from scipy.optimize import minimize_scalar
-
-    shapes = _by_shape(items)
 
     def loss(log_temperature: float) -> float:
         total = 0.0
-        for probabilities, classes in shapes:
+        for probabilities, classes in groups:
             moved = scaled(probabilities, float(np.exp(log_temperature)))
             likely = moved[np.arange(len(classes)), classes]
             total -= float(np.log(np.clip(likely, TINY, 1.0)).sum())

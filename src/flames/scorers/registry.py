@@ -51,9 +51,9 @@ class ScorerEntry(NamedTuple):
     """
 
     name: str
-    argument: str
     factory: str
     title: str
+    argument: str = ""
     extra: str | None = None
     options: tuple[str, ...] | None = ()
     parts: str | None = None
@@ -62,73 +62,69 @@ class ScorerEntry(NamedTuple):
 _OURS = (
     ScorerEntry(
         "lexical",
-        "",
         "flames.scorers.lexical:load",
         "Baseline: character n-grams and one linear head per dimension, synthetic training labels",
     ),
     ScorerEntry(
         "lexical-plus",
-        "",
         "flames.scorers.lexical:load_plus",
         "The same with heads per subcomponent and more training data, synthetic training labels",
     ),
     ScorerEntry(
         "PATH",
-        "",
         _TRAINED,
         "A trained or exported scorer: the folder that train or export wrote",
-        "cpu",
-        (_TORCH, _EXPORTED),
+        extra="cpu",
+        options=(_TORCH, _EXPORTED),
     ),
     ScorerEntry(
         "flames-scorer",
-        "",
         "flames.scorers.trained.load:load_released",
         "The released InternLM-7B scorer of the benchmark's authors, once imported",
-        "train",
+        extra="train",
         parts="flames.scorers.trained.load:parts_of_released",
     ),
     ScorerEntry(
         "judge",
-        "MODEL",
         "flames.scorers.judge:load",
         "A language model as the judge, by rubric",
+        argument="MODEL",
         options=(*_ASKING, "flames.scorers.judge.scorer:JudgeOptions"),
     ),
     ScorerEntry(
         "guard",
-        "MODEL",
         "flames.scorers.guard:load",
         "A guard model, its verdict put on the scale",
+        argument="MODEL",
         options=(*_ASKING, "flames.scorers.guard:GuardOptions"),
     ),
     ScorerEntry(
         "cascade",
-        "A>B",
         "flames.scorers.combined:load_cascade",
         "A cheap scorer first, an expensive one where it is not sure; also cascade:FILE",
+        argument="A>B",
         options=("flames.scorers.combined:CascadeOptions",),
         parts="flames.scorers.combined:cascade_parts",
     ),
     ScorerEntry(
         "ensemble",
-        "A+B",
         "flames.scorers.combined:load_ensemble",
         "The mean of several scorers' probabilities",
+        argument="A+B",
         parts="flames.scorers.combined:ensemble_parts",
     ),
     ScorerEntry(
         "calibrated",
-        "FILE",
         "flames.scorers.calibrated:load",
         "A scorer with calibrated probabilities that may abstain: what calibrate wrote",
+        argument="FILE",
         parts="flames.scorers.calibrated:parts",
     ),
     ScorerEntry(
         "labels",
-        "FILE",
         "flames.scorers.labels:load",
         "Verdicts of people or of other systems, joined by id; labels:silver are bundled",
+        argument="FILE",
     ),
 )
 
@@ -142,7 +138,7 @@ def known_scorers() -> dict[str, ScorerEntry]:
     known = {entry.name: entry for entry in _OURS}
     for point in entry_points(group="flames.scorers"):
         title = f"From the package {point.dist.name}" if point.dist else "From another package"
-        entry = ScorerEntry(point.name, "ARGUMENT", point.value, title, options=None)
+        entry = ScorerEntry(point.name, point.value, title, "ARGUMENT", options=None)
         known.setdefault(point.name, entry)
     return known
 

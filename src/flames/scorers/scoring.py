@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -203,11 +204,9 @@ class VerdictJournal:
             raw: Iterable[bytes] = part
             if lines is not None:
                 raw = ((dump_line(line) + "\n").encode("utf-8") for line in lines)
-            if self._packed:
-                with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
-                    packed.writelines(raw)
-            else:
-                file.writelines(raw)
+            packed = gzip.GzipFile("", "wb", fileobj=file, mtime=0) if self._packed else None
+            with packed or nullcontext(file) as target:
+                target.writelines(raw)
             file.flush()
             os.fsync(file.fileno())
         os.replace(neighbour, self.target)

@@ -13,12 +13,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from flames.errors import CheckFailed, UsageError
 from flames.metrics.result import Note
 from flames.options import Opt
-from flames.records import Prompt, Response, Verdict
+from flames.records import Frozen, Prompt, Response, Verdict
 from flames.scorers.base import CommonOptions, Scorer, ScorerContext, ScorerInfo, score_stream
 from flames.scorers.labelled import Labelled, LabelledSet, read_labelled
 from flames.scorers.options import ScorerName, ScorerOptions, load_with
@@ -34,14 +34,12 @@ MOST_OF_ONE = 90.0
 """Per cent of the verdicts that may be one and the same score, at most."""
 
 
-class SelftestResult(BaseModel):
+class SelftestResult(Frozen):
     """The outcome of a self-test; an unscored pair is not judged right.
 
     `scores` and `unscored` count scores and reasons, `dimensions` has (right, n), `wrong` the first
     pairs that were judged wrong.
     """
-
-    model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
     scorer: str
@@ -116,38 +114,33 @@ def run_selftest(
     right = len(judged) - len(wrong)
     scores = Counter(str(v.score) for v in verdicts if v.score is not None)
     unscored = Counter(str(v.unscored) for v in verdicts if v.score is None)
-    dimensions: dict[str, tuple[int, int]] = {}
-    for row, verdict in judged:
-        good, n = dimensions.get(row.dimension, (0, 0))
-        dimensions[row.dimension] = (good + (row.score == verdict.score), n + 1)
+    failed = Counter(each["dimension"] for each in wrong)
+    asked = Counter(row.dimension for row in pairs.rows)
     n = len(judged)
     passed = 100 * right >= NEEDED * n and 100 * max(scores.values(), default=0) <= MOST_OF_ONE * n
-    return SelftestResult(
+    found = SelftestResult(
         scorer=scorer.info.id,
         pairs=f"{name}@{sha256[:12]}",
         n=n,
         right=right,
         scores=dict(sorted(scores.items(), reverse=True)),
         unscored=dict(unscored),
-        dimensions=dimensions,
+        dimensions={name: (each - failed[name], each) for name, each in asked.items()},
         passed=passed,
-        causes=() if passed else tuple(_causes(judged, scores, unscored, dimensions, taxonomy)),
         wrong=tuple(wrong[:10]),
     )
+    if passed:
+        return found
+    mirrored = sum(_mirrored(row, verdict, taxonomy) for row, verdict in judged)
+    return found.model_copy(update={"causes": tuple(_causes(found, mirrored))})
 
 
-def _causes(
-    judged: Sequence[tuple[Labelled, Verdict]],
-    scores: Mapping[str, int],
-    unscored: Mapping[str, int],
-    dimensions: Mapping[str, tuple[int, int]],
-    taxonomy: Taxonomy,
-) -> Iterable[str]:
-    n = len(judged)
-    if 100 * sum(unscored.values()) > (100 - NEEDED) * n:
-        yield f"it cannot judge ({', '.join(unscored)}): no numbers come out of its heads"
+def _causes(found: SelftestResult, mirrored: int) -> Iterable[str]:
+    n = found.n
+    if 100 * sum(found.unscored.values()) > (100 - NEEDED) * n:
+        yield f"it cannot judge ({', '.join(found.unscored)}): no numbers come out of its heads"
         return
-    if 100 * max(scores.values(), default=0) > MOST_OF_ONE * n:
+    if 100 * max(found.scores.values(), default=0) > MOST_OF_ONE * n:
         yield (
             "one score for everything: weights that did not arrive (missing attention biases, "
             "fresh heads), heads that read a padding token, or truncation that cuts the end of "
@@ -155,11 +148,11 @@ def _causes(
         )
         yield "another tokenizer than the one it was trained with (every token unknown)"
         return
-    if 100 * sum(_mirrored(row, verdict, taxonomy) for row, verdict in judged) >= NEEDED * n:
+    if 100 * mirrored >= NEEDED * n:
         yield "its scale is upside down: class 0 of a head must be the best score"
         return
-    bad = [name for name, (good, count) in dimensions.items() if 100 * good < NEEDED * count]
-    if len(bad) < len(dimensions):
+    bad = [name for name, (good, count) in found.dimensions.items() if 100 * good < NEEDED * count]
+    if len(bad) < len(found.dimensions):
         yield (
             f"only {', '.join(bad)} fail: heads in another order than the taxonomy's dimensions, "
             "or too little training data for them"
