@@ -19,7 +19,7 @@ from flames.analysis.comparison import (
 )
 from flames.analysis.source import Source, display_names, reworded_ids
 from flames.errors import UsageError
-from flames.metrics.intervals import mean_of, percentile_interval, stream
+from flames.metrics.intervals import bootstrap_estimate, mean_of, stream
 from flames.metrics.paired import (
     Pairs,
     detectable,
@@ -29,7 +29,7 @@ from flames.metrics.paired import (
     sign_flip_test,
 )
 from flames.metrics.rates import RESAMPLES
-from flames.metrics.result import Estimate, Note
+from flames.metrics.result import Note
 from flames.records import Verdict
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 from flames.text import normalize_text, shorten
@@ -246,8 +246,7 @@ def _difference(
         float(np.mean([values.mean() for values in side]))
         for side in ([own.first for own in strata], [own.second for own in strata])
     )
-    value = 100 * (second - first)
-    low, high = percentile_interval(100 * mean_of(draws), value)
+    gap = bootstrap_estimate(100 * (second - first), 100 * mean_of(draws), INTERVAL)
     differences = [own.differences for own in strata]
     if len(strata) == 1 and np.isin([strata[0].first, strata[0].second], (0, 1)).all():
         test = MCNEMAR
@@ -258,7 +257,7 @@ def _difference(
     return Difference(
         first=100 * first,
         second=100 * second,
-        difference=Estimate(value=value, low=low, high=high, method=INTERVAL),
+        difference=gap,
         p=p,
         test=test,
         detectable=100 * detectable(differences, [own.widest for own in strata]),

@@ -23,8 +23,7 @@ from flames.analysis.figures import (
     scorer_metrics,
 )
 from flames.errors import InputError
-from flames.metrics.intervals import draw_totals, percentile_interval, stream
-from flames.metrics.result import Estimate
+from flames.metrics.intervals import bootstrap_estimate, draw_totals, stream, sum_by_prompt
 from flames.options import Opt, SeedOptions
 from flames.records import Key, Verdict, is_on_other_text
 from flames.scorers.base import Scorer, ScorerInfo, score_stream
@@ -194,15 +193,13 @@ def compare_scorers(
     table = np.array(
         [[first[r.key] == r.score, second[r.key] == r.score, 1] for r in rows], dtype=float
     )
-    _, prompt = np.unique([row.key.prompt_id for row in rows], return_inverse=True)
-    outcomes = np.zeros((int(prompt.max()) + 1, 3))
-    np.add.at(outcomes, prompt, table)
+    outcomes = sum_by_prompt(table, [row.key.prompt_id for row in rows])
     ends = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]) * len(rows) / len(outcomes)
     name = others[0].scorer
     draws = draw_totals(outcomes, ends, resamples, stream(seed, "versus", name))
     value = float(100 * (table[:, 0] - table[:, 1]).mean())
-    low, high = percentile_interval(100 * (draws[:, 0] - draws[:, 1]) / draws[:, 2], value)
-    accuracy = Estimate(value=value, low=low, high=high, method=f"paired {METHOD}")
+    gaps = 100 * (draws[:, 0] - draws[:, 1]) / draws[:, 2]
+    accuracy = bootstrap_estimate(value, gaps, f"paired {METHOD}")
     return ScorerDifference(other=name, n=len(rows), accuracy=accuracy)
 
 

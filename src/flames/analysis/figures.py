@@ -17,10 +17,15 @@ from flames.analysis.evaluation import (
     ScorerMetrics,
 )
 from flames.metrics.coefficients import kappa_of
-from flames.metrics.intervals import PRIOR, draw_totals, percentile_interval, stream
+from flames.metrics.intervals import (
+    PRIOR,
+    Array,
+    bootstrap_estimate,
+    draw_totals,
+    stream,
+    sum_by_prompt,
+)
 from flames.metrics.result import Estimate
-
-Array = NDArray[np.float64]
 
 BINS = 10
 METHOD = "bootstrap by prompt"
@@ -123,9 +128,7 @@ class _Totals:
         resamples: int,
     ) -> None:
         matrix = np.hstack(list(blocks.values()))
-        _, prompt = np.unique(prompts, return_inverse=True)
-        outcomes = np.zeros((int(prompt.max()) + 1, matrix.shape[1]))
-        np.add.at(outcomes, prompt, matrix)
+        outcomes = sum_by_prompt(matrix, prompts)
         pseudo = np.hstack(list(ends.values())) * len(matrix) / len(outcomes)
         draws = draw_totals(outcomes, pseudo, resamples, stream(seed, "evaluation", name))
         borders = np.cumsum([block.shape[1] for block in blocks.values()])[:-1]
@@ -140,12 +143,7 @@ class _Totals:
         point = float(value(self.point)[0])
         if np.isnan(point):
             return None
-        return _estimate(scale * point, scale * value(self._draws))
-
-
-def _estimate(value: float, draws: Array) -> Estimate:
-    low, high = percentile_interval(draws[~np.isnan(draws)], value)
-    return Estimate(value=value, low=low, high=high, method=METHOD)
+        return bootstrap_estimate(scale * point, scale * value(self._draws), METHOD)
 
 
 def _ratio(part: Array, whole: Array) -> Array:
@@ -234,14 +232,14 @@ def rank_models_by_label(
     drawn += np.stack([pseudo.sum(0), pseudo[0], pseudo[1]], axis=1)
     point = flat.sum(0).reshape(1, 3, *shape[1:])
     by_label, by_score = _rates(point, 1)[0], _rates(point, 2)[0]
-    gaps = _rates(drawn, 2) - _rates(drawn, 1)
+    excess, gaps = by_score - by_label, _rates(drawn, 2) - _rates(drawn, 1)
     bias = tuple(
         ModelBias(
             model=model,
             n=int(point[0, 0, index].sum()),
             labels=float(by_label[index]),
             scorer=float(by_score[index]),
-            bias=_estimate(float(by_score[index] - by_label[index]), gaps[:, index]),
+            bias=bootstrap_estimate(float(excess[index]), gaps[:, index], METHOD),
         )
         for index, model in enumerate(models)
     )
@@ -249,7 +247,7 @@ def rank_models_by_label(
     if np.isnan(tau):
         return ModelRanking(bias, tuple(common))
     tau_draws = kendall_tau(_rates(drawn, 1), _rates(drawn, 2))
-    return ModelRanking(bias, tuple(common), _estimate(tau, tau_draws))
+    return ModelRanking(bias, tuple(common), bootstrap_estimate(tau, tau_draws, METHOD))
 
 
 def _rates(totals: Array, which: int) -> Array:

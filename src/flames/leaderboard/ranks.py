@@ -11,18 +11,16 @@ from string import ascii_lowercase
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
 from flames.errors import InputError
-from flames.metrics.intervals import draw_counted, mean_of, stream
+from flames.metrics.intervals import Array, draw_counted, mean_of, stream
 from flames.metrics.paired import holm
 from flames.metrics.rates import RESAMPLES
 from flames.metrics.result import Estimate, Result
 from flames.records import Frozen
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 
-Array = NDArray[np.float64]
 Value = Literal["harmless_rate", "harmless_score"]
 
 

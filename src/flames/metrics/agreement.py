@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from flames.metrics.coefficients import Level, alpha_of, coincidences, kappa_of, unit_agreement
-from flames.metrics.intervals import PRIOR, draw_totals, percentile_interval, stream
+from flames.metrics.intervals import (
+    PRIOR,
+    Array,
+    bootstrap_estimate,
+    draw_totals,
+    stream,
+    sum_by_prompt,
+)
 from flames.metrics.result import Estimate
 from flames.records import Frozen, Key, Verdict
 from flames.taxonomy import Taxonomy, default_taxonomy
-
-Array = NDArray[np.float64]
 
 
 class RaterAgreement(Frozen):
@@ -91,11 +96,9 @@ class Ratings:
             table[self.scores == category] = index
         return table
 
-    def clusters(self) -> NDArray[np.int64]:
-        """Returns the number of each unit's prompt, shape (units,)."""
-        numbers: dict[str, int] = {}
-        ids = [numbers.setdefault(unit.prompt_id, len(numbers)) for unit in self.units]
-        return np.array(ids, dtype=np.int64)
+    def prompts(self) -> NDArray[np.str_]:
+        """Returns the id of each unit's prompt, shape (units,)."""
+        return np.array([unit.prompt_id for unit in self.units])
 
 
 def ratings_of(verdicts: Iterable[Verdict], taxonomy: Taxonomy) -> dict[str, Ratings]:
@@ -154,8 +157,7 @@ def measure_agreement(
 def _estimate(value: float, draws: Array, scale: float = 1.0) -> Estimate | None:
     if np.isnan(value):
         return None
-    low, high = percentile_interval(scale * draws[~np.isnan(draws)], scale * value)
-    return Estimate(value=scale * value, low=low, high=high, method="bootstrap by prompt")
+    return bootstrap_estimate(scale * value, scale * draws, "bootstrap by prompt")
 
 
 def _pseudo_pairs(k: int) -> tuple[Array, Array]:
@@ -177,7 +179,7 @@ def _group(ratings: Ratings, name: str, seed: int, resamples: int) -> GroupAgree
     )
     if not pairable.any():
         return result
-    kept, clusters = codes[pairable], ratings.clusters()[pairable]
+    kept, prompts = codes[pairable], ratings.prompts()[pairable]
     units = coincidences(kept, k)
     agreement = unit_agreement(kept, k)
     rows = np.column_stack([units.reshape(len(kept), -1), agreement, np.ones(len(kept))])
@@ -189,7 +191,7 @@ def _group(ratings: Ratings, name: str, seed: int, resamples: int) -> GroupAgree
             np.ones(len(pseudo)),
         ]
     )
-    draws = _draw(rows, ends, clusters, resamples, stream(seed, "agreement", name), weights)
+    draws = _draw(rows, ends, prompts, resamples, stream(seed, "agreement", name), weights)
     matrices = draws[:, : k * k].reshape(-1, k, k)
     total = units.sum(0)
     # Alpha looks at the number of ratings, which a draw must not change: below one it would
@@ -218,14 +220,12 @@ def _group(ratings: Ratings, name: str, seed: int, resamples: int) -> GroupAgree
 def _draw(
     rows: Array,
     ends: Array,
-    clusters: NDArray[np.int64],
+    prompts: NDArray[np.str_],
     resamples: int,
     rng: np.random.Generator,
     weights: Array | float = PRIOR,
 ) -> Array:
-    _, index = np.unique(clusters, return_inverse=True)
-    outcomes = np.zeros((int(index.max()) + 1, rows.shape[1]))
-    np.add.at(outcomes, index, rows)
+    outcomes = sum_by_prompt(rows, prompts)
     return draw_totals(outcomes, ends * (len(rows) / len(outcomes)), resamples, rng, weights)
 
 
@@ -241,9 +241,9 @@ def _pair(
     pseudo, weights = _pseudo_pairs(k)
     first, second = ratings.raters[a], ratings.raters[b]
     rng = stream(seed, "pair", name, first, second)
-    clusters = ratings.clusters()[both]
+    prompts = ratings.prompts()[both]
     ends = pseudo.reshape(-1, k * k)
-    draws = _draw(rows, ends, clusters, resamples, rng, weights).reshape(-1, k, k)
+    draws = _draw(rows, ends, prompts, resamples, rng, weights).reshape(-1, k, k)
     table = rows.sum(0).reshape(k, k)
     agreeing = np.trace(draws, axis1=1, axis2=2) / draws.sum((1, 2))
     return PairAgreement(
@@ -276,7 +276,7 @@ def _rater(
     widest = ratings.categories[0] - ratings.categories[-1]
     ends = np.array([[1.0, widest, 1.0], [0.0, -widest, 1.0]])
     rng = stream(seed, "rater", name, rater)
-    draws = _draw(rows, ends, ratings.clusters()[shared], resamples, rng)
+    draws = _draw(rows, ends, ratings.prompts()[shared], resamples, rng)
     return RaterAgreement(
         rater=rater,
         n=len(own),

@@ -12,19 +12,19 @@ from pydantic import Field
 
 from flames.metrics.correction_labels import Correctable, Label, LabelUse, usable_labels
 from flames.metrics.intervals import (
+    Array,
+    bootstrap_estimate,
     draw_totals,
     effective_size,
     mean_of,
-    percentile_interval,
     stream,
+    sum_by_prompt,
     wilson,
 )
 from flames.metrics.rates import RESAMPLES, measure
 from flames.metrics.result import Estimate
 from flames.records import Frozen, Key, Verdict
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
-
-Array = NDArray[np.float64]
 
 _HUMAN = "bootstrap, stretched by Student's t"
 METHOD = f"prediction-powered {_HUMAN}"
@@ -84,11 +84,6 @@ class _Stratum:
     @property
     def labelled(self) -> int:
         return len(self.human)
-
-    def by_prompt(self, rows: Array) -> Array:
-        totals = np.zeros((int(self.prompts.max()) + 1, rows.shape[1]))
-        np.add.at(totals, self.prompts[: len(rows)], rows)
-        return totals
 
 
 @dataclass(frozen=True)
@@ -211,7 +206,7 @@ def _part(stratum: _Stratum, resamples: int, rng: np.random.Generator) -> list[_
             [0, 0, 0, *low, *high, 1],
         ]
     )
-    outcomes = stratum.by_prompt(rows)
+    outcomes = sum_by_prompt(rows, stratum.prompts)
     totals = draw_totals(outcomes, ends * (len(rows) / len(outcomes)), resamples, rng)
     everything = totals[:, :2] / totals[:, 2:3]
     human = totals[:, 3:5] / totals[:, 7:]
@@ -242,9 +237,9 @@ def _column(
         return Corrected(scorer=scorer)
     fits = [part.fits[which] for part in parts]
     human = float(np.mean([part.human[which] for part in parts]))
-    corrected = _interval(
-        float(np.mean([fit.value for fit in fits])),
-        mean_of(part.corrected_draws[:, which] for part in parts),
+    corrected = bootstrap_estimate(
+        100 * float(np.mean([fit.value for fit in fits])),
+        100 * mean_of(part.corrected_draws[:, which] for part in parts),
         METHOD,
     )
     more = times = None
@@ -255,13 +250,14 @@ def _column(
                 min(math.ceil(part.stratum.labelled * times), fit.total) - part.stratum.labelled
                 for part, fit in zip(parts, fits, strict=True)
             )
+    if which == 0 and len(parts) == 1:
+        alone = _human_rate(parts[0].stratum, human)
+    else:
+        draws = mean_of(part.human_draws[:, which] for part in parts)
+        alone = bootstrap_estimate(100 * human, 100 * draws, _HUMAN)
     return Corrected(
         scorer=scorer,
-        human=(
-            _human_rate(parts[0].stratum, human)
-            if which == 0 and len(parts) == 1
-            else _interval(human, mean_of(p.human_draws[:, which] for p in parts), _HUMAN)
-        ),
+        human=alone,
         corrected=corrected,
         tuning=float(np.mean([fit.tuning for fit in fits])),
         more_labels=more,
@@ -269,16 +265,11 @@ def _column(
     )
 
 
-def _interval(value: float, draws: Array, method: str) -> Estimate:
-    low, high = percentile_interval(100 * draws, 100 * value)
-    return Estimate(value=100 * value, low=low, high=high, method=method)
-
-
 def _human_rate(stratum: _Stratum, rate: float) -> Estimate:
     """People alone: Wilson's interval at the labels' effective number."""
     weights = stratum.weights
-    totals = stratum.by_prompt(np.column_stack([weights * stratum.human[:, 0], weights]))
-    totals = totals[totals[:, 1] > 0]
+    rows = np.column_stack([weights * stratum.human[:, 0], weights])
+    totals = sum_by_prompt(rows, stratum.prompts[: stratum.labelled])
     size = effective_size(totals[:, 0], totals[:, 1])
     low, high = wilson(min(rate, 1.0) * size, size)
     equal = len(totals) == len(weights) and np.ptp(weights) == 0

@@ -18,7 +18,9 @@ import zlib
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from flames.metrics.result import Estimate
 
 Array = NDArray[np.float64]
 
@@ -76,6 +78,14 @@ def stream(seed: int, *names: object) -> np.random.Generator:
     return np.random.default_rng([seed, *map(zlib.crc32, spelt)])
 
 
+def sum_by_prompt(rows: Array, prompts: ArrayLike) -> Array:
+    """Adds up rows of the same prompt, shape (prompts, columns); `prompts` has one id per row."""
+    _, place = np.unique(prompts, return_inverse=True)
+    totals = np.zeros((int(place.max()) + 1, rows.shape[1]))
+    np.add.at(totals, place, rows)
+    return totals
+
+
 def draw_totals(
     outcomes: Array,
     ends: Array,
@@ -114,6 +124,12 @@ def percentile_interval(draws: Array, value: float) -> tuple[float, float]:
     tail = (1 - 0.95) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     return min(float(low), value), max(float(high), value)
+
+
+def bootstrap_estimate(value: float, draws: Array, method: str) -> Estimate:
+    """Returns a value with the interval of its draws; undefined ones (NaN) do not count."""
+    low, high = percentile_interval(draws[~np.isnan(draws)], value)
+    return Estimate(value=value, low=low, high=high, method=method)
 
 
 def mean_of(draws: Iterable[Array]) -> Array:

@@ -10,11 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from flames.metrics.intervals import draw_totals
-
-Array = NDArray[np.float64]
+from flames.metrics.intervals import Array, draw_totals
 
 PRIOR = 1 / 2
 """Weight of the two pseudo-prompts that differ all the way, one either way.

@@ -10,23 +10,21 @@ from fractions import Fraction
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flames import __version__
 from flames.metrics.intervals import (
     METHOD,
+    Array,
+    bootstrap_estimate,
     draw_totals,
     effective_size,
     mean_of,
-    percentile_interval,
     stream,
     wilson,
 )
 from flames.metrics.result import Bounds, Coverage, Estimate, Group, Note, Overall, Result
 from flames.records import PromptSetInfo, Verdict
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
-
-Array = NDArray[np.float64]
 
 RESAMPLES = 10_000
 _WITHOUT_TEXT = frozenset({"empty", "blocked", "error", "not asked"})
@@ -95,8 +93,7 @@ def _group(group: Tally, score_draws: Array | None) -> Group:
 
 
 def _from_draws(value: Fraction, draws: Array) -> Estimate:
-    low, high = percentile_interval(100 * draws, float(100 * value))
-    return Estimate(value=float(100 * value), low=low, high=high, method=METHOD)
+    return bootstrap_estimate(float(100 * value), 100 * draws, METHOD)
 
 
 def _named_groups(
