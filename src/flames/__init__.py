@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from flames.analysis.gate import GateOptions, GateOutcome
     from flames.analysis.inputs import MeasureOptions
     from flames.analysis.loading import load_sources
-    from flames.analysis.source import Source
     from flames.collect.ask import ask
     from flames.collect.engine import AskSettings
     from flames.errors import FlamesError, InputError, OutsideError, UsageError
     from flames.metrics.result import to_frame
+    from flames.metrics.source import Source
     from flames.models.base import ChatModel, Sampling
     from flames.models.load import CallableModel, ModelOptions, load_model
     from flames.pipeline import RunOutcome, compare, gate, measure, report, run, score
@@ -44,11 +44,11 @@ _PLACES = {
     "analysis.gate": "GateOptions GateOutcome",
     "analysis.inputs": "MeasureOptions",
     "analysis.loading": "load_sources",
-    "analysis.source": "Source",
     "collect.ask": "ask",
     "collect.engine": "AskSettings",
     "errors": "FlamesError InputError OutsideError UsageError",
     "metrics.result": "to_frame",
+    "metrics.source": "Source",
     "models.base": "ChatModel Sampling",
     "models.load": "CallableModel ModelOptions load_model",
     "pipeline": "RunOutcome compare gate measure report run score",

@@ -21,7 +21,6 @@ from flames.analysis import gate as gating
 from flames.analysis.gate import GateOptions, GateOutcome
 from flames.analysis.inputs import MeasureOptions, correct_sources, measure_sources, read_sources
 from flames.analysis.loading import load_sources, mappings_of, taxonomy_of
-from flames.analysis.source import Source
 from flames.collect.ask import Asked, Watch, collect
 from flames.collect.engine import AskSettings
 from flames.collect.plan import make_plan
@@ -29,6 +28,7 @@ from flames.errors import UsageError
 from flames.metrics.correction import Correction
 from flames.metrics.rates import measure as measure_source
 from flames.metrics.result import Result
+from flames.metrics.source import Source
 from flames.options import check_choice, default_language
 from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
 from flames.reports.report import write_reports

@@ -12,9 +12,9 @@ from rich.console import Console
 from flames.analysis.compare import compare
 from flames.analysis.comparison import Comparison
 from flames.analysis.loading import load_sources
-from flames.analysis.source import Source
 from flames.cli._app import run as flames
 from flames.errors import UsageError
+from flames.metrics.source import Source
 from flames.reports.comparison import print_comparison, render_html
 from flames.storage.atomic import to_csv
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from flames.analysis.loading import load_labels, load_sources
-from flames.analysis.source import Source
 from flames.errors import InputError, UsageError
 from flames.metrics.rates import measure
 from flames.metrics.result import Note
+from flames.metrics.source import Source
 from flames.prompts.sets import load_prompts
 from flames.records import Key, Prompt, PromptSetInfo, prompt_id
 from flames.storage.manifest import Manifest

@@ -99,10 +99,10 @@ def test_who_lacks_a_dimension_is_listed_last_and_not_ranked(
     board = board_lists(entries, FLAMES, releases=(), resamples=FEW)[0]
     assert board.lines[-1].name == "partial"
     assert board.overall is not None
-    assert "partial" not in board.overall.place
+    assert "partial" not in board.overall.by_model
     by_name = {ranks.dimension: ranks for ranks in board.dimensions}
-    assert "partial" in by_name["Safety"].place
-    assert "partial" not in by_name["Legality"].place
+    assert "partial" in by_name["Safety"].by_model
+    assert "partial" not in by_name["Legality"].by_model
 
 
 def test_two_entries_of_a_model_are_told_apart_by_their_dates(
@@ -120,7 +120,7 @@ def test_repeats_widen_ranks_and_keep_values(entries: list[LeaderboardEntry]) ->
     assert once.overall is not None
     assert often.overall is not None
     spread = [
-        sum(ranked.rank_high - ranked.rank_low for ranked in each.ranking.models)
+        sum(ranked.rank_high - ranked.rank_low for ranked in each.models)
         for each in (once.overall, often.overall)
     ]
     assert spread[1] > spread[0]

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flames.analysis.source import Source
 from flames.errors import InputError
 from flames.metrics.correction import correct, powered_mean
+from flames.metrics.source import Source
 from flames.records import Prompt, PromptSetInfo, Response, Verdict
 from flames.taxonomy import default_taxonomy
 

@@ -10,9 +10,9 @@ import pytest
 
 import flames
 from flames.analysis.loading import load_sources
-from flames.analysis.source import Source
 from flames.errors import MissingExtraError
 from flames.metrics.rates import measure
+from flames.metrics.source import Source
 
 
 @pytest.fixture(scope="module")

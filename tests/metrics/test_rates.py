@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flames.analysis.source import Source
 from flames.metrics.intervals import effective_size, wilson
 from flames.metrics.rates import measure
 from flames.metrics.result import Result
+from flames.metrics.source import Source
 from flames.records import PromptSetInfo, Verdict
 from flames.taxonomy import Taxonomy, default_taxonomy
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from flames.analysis.loading import load_sources
-from flames.analysis.source import Source
 from flames.metrics.correction import Correction
 from flames.metrics.rates import measure
 from flames.metrics.result import Result
+from flames.metrics.source import Source
 from flames.storage.atomic import to_jsonl
 from flames.storage.record_files import ReadOptions
 from flames.taxonomy import Taxonomy, default_taxonomy

@@ -13,8 +13,8 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from flames.analysis.source import Source
 from flames.metrics.correction import correct
+from flames.metrics.source import Source
 from flames.reports.report import print_summary, render_csv, render_json, render_markdown
 from flames.taxonomy import Language, default_taxonomy
 

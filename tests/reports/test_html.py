@@ -14,9 +14,9 @@ import pytest
 from pages import overflow, serious, visible_text
 from playwright.sync_api import expect
 
-from flames.analysis.source import Source
 from flames.metrics.correction import correct
 from flames.metrics.result import Estimate
+from flames.metrics.source import Source
 from flames.reports.charts import radar
 from flames.reports.html import render_html
 from flames.taxonomy import Text, default_taxonomy

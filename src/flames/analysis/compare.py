@@ -17,7 +17,7 @@ from flames.analysis.comparison import (
     PairComparison,
     Side,
 )
-from flames.analysis.source import Source, display_names, reworded_ids
+from flames.analysis.source import display_names, reworded_ids
 from flames.errors import UsageError
 from flames.metrics.intervals import bootstrap_estimate, mean_of, stream
 from flames.metrics.paired import (
@@ -30,6 +30,7 @@ from flames.metrics.paired import (
 )
 from flames.metrics.rates import RESAMPLES
 from flames.metrics.result import Note
+from flames.metrics.source import Source
 from flames.records import Verdict
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 from flames.text import normalize_text, shorten

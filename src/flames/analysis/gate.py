@@ -13,10 +13,10 @@ from xml.etree import ElementTree
 from flames.analysis.compare import compare
 from flames.analysis.comparison import DimensionComparison, PairComparison
 from flames.analysis.inputs import VerdictOptions
-from flames.analysis.source import Source
 from flames.errors import UsageError
 from flames.metrics.rates import measure
 from flames.metrics.result import Group, Overall, Result, format_estimate, format_interval
+from flames.metrics.source import Source
 from flames.options import Opt, SeedOptions
 from flames.storage.record_files import RecordOptions
 from flames.taxonomy import Dimension, Subcomponent, Taxonomy, default_taxonomy

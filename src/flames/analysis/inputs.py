@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from flames.analysis.loading import load_labels, load_sources, mappings_of, taxonomy_of
-from flames.analysis.source import Source, display_names, fill_unasked, reworded_notes
+from flames.analysis.source import display_names, fill_unasked, reworded_notes
 from flames.errors import InputError
 from flames.metrics.correction import Correction, correct
 from flames.metrics.rates import measure
 from flames.metrics.result import Result
+from flames.metrics.source import Source
 from flames.options import Opt, SeedOptions
 from flames.prompts.sets import load_prompts
 from flames.records import Prompt

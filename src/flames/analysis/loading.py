@@ -11,10 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from flames.analysis.source import CarriedResponses, Source, reworded_ids, scorer_matches
+from flames.analysis.source import reworded_ids, scorer_matches
 from flames.errors import InputError, UsageError
 from flames.metrics.correction_labels import probability_of
 from flames.metrics.result import Note
+from flames.metrics.source import CarriedResponses, Source
 from flames.prompts.sets import PromptSet, identify, known_prompts
 from flames.records import (
     SCORABLE,

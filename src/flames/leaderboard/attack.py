@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from flames.analysis.inputs import SourceOptions, read_sources
-from flames.analysis.source import Source, display_names
+from flames.analysis.source import display_names
 from flames.leaderboard.published import LATEST, published_results
 from flames.metrics.rates import measure
 from flames.metrics.result import Estimate, Result
+from flames.metrics.source import Source
 from flames.options import Opt
 
 PAPER = "arXiv:2311.06899"
@@ -32,12 +33,8 @@ class AttackSet:
     sha256: str | None = None
 
 
-@dataclass(frozen=True)
-class AttackCell:
-    """Attack success in per cent; a figure published without counts has no `estimate`."""
-
-    value: float | None
-    estimate: Estimate | None = None
+AttackCell = Estimate | float | None
+"""Attack success in per cent: a number where it was published without counts, None if partial."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class AttackTable:
                     "scorer": column.scorer,
                     "source": column.source,
                     "attack_success_rate": (
-                        cell.estimate.model_dump() if cell.estimate else {"value": cell.value}
+                        cell.model_dump() if isinstance(cell, Estimate) else {"value": cell}
                     ),
                 }
                 for (model, column), cell in self.cells.items()
@@ -77,8 +74,8 @@ def attack_table(
 
     Each scorer and prompt set is a column; two results of a model in one need different names.
     """
-    cells = {
-        ("ChatGPT", AttackSet(name, n, PAPER, "published")): AttackCell(value)
+    cells: dict[tuple[str, AttackSet], AttackCell] = {
+        ("ChatGPT", AttackSet(name, n, PAPER, "published")): value
         for name, n, value in _PAPER_FIGURES
     }
     if release is not None:
@@ -86,12 +83,12 @@ def attack_table(
         first = next(iter(results.values()))
         column = AttackSet(f"Flames {release}", first.prompt_set.n, "as published", "published")
         for model, result in results.items():
-            cells[model, column] = _cell(result)
+            cells[model, column] = result.overall.attack_success_rate
     for result in measured:
         info = result.prompt_set
         sha256 = info.ids_sha256 or info.sha256
         column = AttackSet(info.name, info.n, result.scorer, "measured", sha256)
-        cells[result.shown_name, column] = _cell(result)
+        cells[result.shown_name, column] = result.overall.attack_success_rate
     sets = tuple(dict.fromkeys(column for _, column in cells))
     return AttackTable(sets, _ordered(cells, sets), cells)
 
@@ -122,11 +119,6 @@ def measure_attack(options: AttackOptions, reading: SourceOptions) -> AttackTabl
     return attack_table(measured, release=None if options.release == "none" else options.release)
 
 
-def _cell(result: Result) -> AttackCell:
-    estimate = result.overall.attack_success_rate
-    return AttackCell(None if estimate is None else estimate.value, estimate)
-
-
 def _ordered(
     cells: dict[tuple[str, AttackSet], AttackCell], sets: Sequence[AttackSet]
 ) -> tuple[str, ...]:
@@ -135,7 +127,7 @@ def _ordered(
     rest = {model for model, _ in cells} - set(measured)
 
     def worst(model: str) -> float:
-        known = (cells.get((model, column)) for column in sets)
-        return max((cell.value or 0.0 for cell in known if cell), default=0.0)
+        known = [cells.get((model, column)) for column in sets]
+        return max(each.value if isinstance(each, Estimate) else each or 0.0 for each in known)
 
     return (*dict.fromkeys(measured), *sorted(rest, key=worst))

@@ -21,9 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from flames import __version__
 from flames.analysis.inputs import SourceOptions, read_sources
-from flames.analysis.source import Source
 from flames.errors import InputError, UsageError
 from flames.metrics.result import Note
+from flames.metrics.source import Source
 from flames.options import Opt
 from flames.records import Verdict
 from flames.storage.atomic import write_atomic

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
+from pathlib import Path
 
 from flames.leaderboard.entries import Counts, DimensionCounts, LeaderboardEntry
-from flames.leaderboard.published import RELEASES, CountedVerdicts, published_results
+from flames.leaderboard.published import RELEASES, published_results
 from flames.leaderboard.ranks import Ranking, has_scores, rank_models
 from flames.metrics.rates import RESAMPLES, measure
 from flames.metrics.result import Result
+from flames.metrics.source import Source
 from flames.records import PromptSetInfo, Verdict
 from flames.storage.run_dir import safe_name
 from flames.taxonomy import Taxonomy
@@ -29,15 +31,6 @@ class ListRow:
 
 
 @dataclass(frozen=True)
-class Ranks:
-    """A ranking by one value, and where each model stands in it."""
-
-    dimension: str | None
-    ranking: Ranking
-    place: dict[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class BoardList:
     """Models measured with the same prompts and scorer, or published together.
 
@@ -50,8 +43,8 @@ class BoardList:
     scorer: str
     samples: int
     lines: tuple[ListRow, ...]
-    overall: Ranks | None
-    dimensions: tuple[Ranks, ...]
+    overall: Ranking | None
+    dimensions: tuple[Ranking, ...]
 
     @cached_property
     def by_name(self) -> dict[str, ListRow]:
@@ -113,7 +106,7 @@ def _list(
         found = line.result.overall.harmless_rate
         return -1.0 if found is None else found.value
 
-    ranks = [_ranks(lines, name, taxonomy, resamples) for name in taxonomy.names]
+    rankings = [_ranking(lines, name, taxonomy, resamples) for name in taxonomy.names]
     return BoardList(
         slug=slug,
         release=release,
@@ -121,14 +114,14 @@ def _list(
         scorer=first.scorer,
         samples=first.samples,
         lines=tuple(sorted(lines, key=rate, reverse=True)),
-        overall=_ranks(lines, None, taxonomy, resamples),
-        dimensions=tuple(found for found in ranks if found is not None),
+        overall=_ranking(lines, None, taxonomy, resamples),
+        dimensions=tuple(found for found in rankings if found is not None),
     )
 
 
-def _ranks(
+def _ranking(
     lines: Sequence[ListRow], dimension: str | None, taxonomy: Taxonomy, resamples: int
-) -> Ranks | None:
+) -> Ranking | None:
     names = taxonomy.names if dimension is None else (dimension,)
     results = {
         line.name: line.result
@@ -137,23 +130,22 @@ def _ranks(
     }
     if not results:
         return None
-    ranking = rank_models(results, taxonomy, dimension=dimension, resamples=resamples)
-    place = {ranked.model: position for position, ranked in enumerate(ranking.models)}
-    return Ranks(dimension, ranking, place)
+    return rank_models(results, taxonomy, dimension=dimension, resamples=resamples)
 
 
-def counted(entry: LeaderboardEntry) -> CountedVerdicts:
-    """Returns an entry's counts as a stream of verdicts.
+def counted(entry: LeaderboardEntry) -> Source:
+    """Returns an entry's counts as verdicts, which are measured like any others.
 
     Counts do not say which responses answered the same prompt. With several samples per prompt,
     equal scores are put together, which gives the widest intervals that the counts allow.
     """
-    return CountedVerdicts(
+    return Source(
         model=entry.model,
+        scorer=entry.scorer,
         prompt_set=PromptSetInfo(**entry.prompt_set.model_dump()),
         verdicts=tuple(_verdicts(entry)),
         notes=entry.notes,
-        scorer=entry.scorer,
+        origin=Path(entry.file_name),
         samples=entry.samples,
     )
 

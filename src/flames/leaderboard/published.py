@@ -13,6 +13,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 from flames.errors import UsageError
@@ -20,6 +21,7 @@ from flames.leaderboard.possible import best_counts, possible_counts, score_of
 from flames.leaderboard.ranks import Ranked, Ranking, Value, rank_models
 from flames.metrics.rates import RESAMPLES, measure
 from flames.metrics.result import Note, Result
+from flames.metrics.source import Source
 from flames.options import Opt, SeedOptions, listed
 from flames.records import PromptSetInfo, Verdict
 from flames.taxonomy import Taxonomy, default_taxonomy
@@ -62,18 +64,6 @@ def published_counts(release: str = LATEST) -> Mapping[str, Mapping[str, tuple[i
     return models
 
 
-@dataclass(frozen=True)
-class CountedVerdicts:
-    """Label counts as a stream of verdicts, which is measured like any other."""
-
-    model: str
-    prompt_set: PromptSetInfo
-    verdicts: tuple[Verdict, ...]
-    notes: tuple[Note, ...]
-    scorer: str = "as published"
-    samples: int = 1
-
-
 def published_results(
     release: str = LATEST, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> dict[str, Result]:
@@ -87,7 +77,14 @@ def published_results(
             for row in published(release)
             if row.model == model and not row.exact
         )
-        source = CountedVerdicts(model, info, tuple(_verdicts(model, dimensions)), notes)
+        source = Source(
+            model=model,
+            scorer="as published",
+            prompt_set=info,
+            verdicts=tuple(_verdicts(model, dimensions)),
+            notes=notes,
+            origin=Path(FILE),
+        )
         results[model] = measure(source, seed=seed, resamples=resamples)
     return results
 

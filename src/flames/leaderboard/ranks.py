@@ -7,6 +7,7 @@ on. For two runs on the same prompts the paired test of `flames compare` is more
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from string import ascii_lowercase
 from typing import Literal
 
@@ -48,6 +49,11 @@ class Ranking(Frozen):
     p: list[list[float]] = Field(default_factory=list)
     seed: int = 0
     resamples: int = 0
+
+    @cached_property
+    def by_model(self) -> dict[str, Ranked]:
+        """Each model's place."""
+        return {ranked.model: ranked for ranked in self.models}
 
 
 def rank_models(

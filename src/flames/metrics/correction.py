@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from flames.metrics.correction_labels import Correctable, Label, LabelUse, usable_labels
+from flames.metrics.correction_labels import Label, LabelUse, usable_labels
 from flames.metrics.intervals import (
     Array,
     bootstrap_estimate,
@@ -23,6 +23,7 @@ from flames.metrics.intervals import (
 )
 from flames.metrics.rates import RESAMPLES, measure
 from flames.metrics.result import Estimate
+from flames.metrics.source import Source
 from flames.records import Frozen, Key, Verdict
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 
@@ -98,7 +99,7 @@ class _Part:
 
 
 def correct(
-    source: Correctable,
+    source: Source,
     labels: Iterable[Verdict],
     taxonomy: Taxonomy | None = None,
     *,

@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from flames.errors import InputError
-from flames.metrics.rates import Measurable
-from flames.records import Frozen, Key, Prompt, Response, Verdict, is_on_other_text
+from flames.metrics.source import Source
+from flames.records import Frozen, Key, Verdict, is_on_other_text
 
 PROBABILITY = "inclusion_probability"
-
-
-class Correctable(Measurable, Protocol):
-    """What `correct` needs beyond `measure`; a `Source` is one."""
-
-    @property
-    def responses(self) -> Mapping[Key, Response]:
-        """The responses with a known text, by key."""
-
-    @property
-    def prompts(self) -> Mapping[str, Prompt]:
-        """The prompts with a known text, by id."""
 
 
 class LabelUse(Frozen):
@@ -73,7 +60,7 @@ def probability_of(label: Verdict) -> float:
 
 
 def usable_labels(
-    source: Correctable, labels: Iterable[Verdict], random_sample: bool, target_width: float | None
+    source: Source, labels: Iterable[Verdict], random_sample: bool, target_width: float | None
 ) -> tuple[dict[Key, Label], LabelUse]:
     """Returns the labels on scored responses, several on one response together."""
     judged = {verdict.key: verdict for verdict in source.verdicts}

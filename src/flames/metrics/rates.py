@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
 
 import numpy as np
 
@@ -22,40 +21,13 @@ from flames.metrics.intervals import (
     stream,
     wilson,
 )
-from flames.metrics.result import Bounds, Coverage, Estimate, Group, Note, Overall, Result
-from flames.records import PromptSetInfo, Verdict
+from flames.metrics.result import Bounds, Coverage, Estimate, Group, Overall, Result
+from flames.metrics.source import Source
+from flames.records import Verdict
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 
 RESAMPLES = 10_000
 _WITHOUT_TEXT = frozenset({"empty", "blocked", "error", "not asked"})
-
-
-class Measurable(Protocol):
-    """What `measure` needs of a stream of verdicts; a `Source` is one."""
-
-    @property
-    def model(self) -> str:
-        """The model that gave the responses."""
-
-    @property
-    def scorer(self) -> str:
-        """The scorer."""
-
-    @property
-    def prompt_set(self) -> PromptSetInfo:
-        """The prompt set."""
-
-    @property
-    def verdicts(self) -> Sequence[Verdict]:
-        """One verdict per expected response, unscored ones included."""
-
-    @property
-    def samples(self) -> int:
-        """Responses per prompt."""
-
-    @property
-    def notes(self) -> tuple[Note, ...]:
-        """Notes for readers of the numbers."""
 
 
 def rate_estimate(group: Tally) -> Estimate:
@@ -118,7 +90,7 @@ def subcomponent_names(taxonomy: Taxonomy) -> dict[tuple[str, str], str]:
 
 
 def measure(
-    source: Measurable,
+    source: Source,
     taxonomy: Taxonomy | None = None,
     *,
     seed: int = 0,

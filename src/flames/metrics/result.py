@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from html import escape
 from importlib import resources
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -289,15 +289,8 @@ class Result(Frozen):
         return data
 
 
-class HasRows(Protocol):
-    """Something that gives rows of its own, such as a `Result`."""
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """Yields cells by column."""
-
-
 def to_frame(
-    items: Iterable[Prompt | Response | Verdict | HasRows], columns: Sequence[str] | None = None
+    items: Iterable[Prompt | Response | Verdict | Result], columns: Sequence[str] | None = None
 ) -> DataFrame:
     """Returns verdicts, responses, prompts or results as a DataFrame.
 

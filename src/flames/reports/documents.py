@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 from flames.analysis.comparison import SHOWN, Comparison
 from flames.analysis.inputs import MeasureOptions, VerdictOptions
-from flames.analysis.source import Source
 from flames.errors import UsageError
 from flames.metrics.correction import Correction
 from flames.metrics.result import Result
+from flames.metrics.source import Source
 from flames.options import LangOptions, Opt, SeedOptions, declared, listed
 from flames.reports import comparison as pages
 from flames.reports.html import render_html

@@ -7,10 +7,10 @@ from functools import cache
 from itertools import zip_longest
 from typing import Any, TypeVar
 
-from flames.analysis.source import Source
 from flames.leaderboard.published import LATEST, published_results
 from flames.metrics.correction import Correction
 from flames.metrics.result import Estimate, Result
+from flames.metrics.source import Source
 from flames.records import Key, Response, Verdict
 from flames.reports import view
 from flames.reports.charts import radar

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from flames.leaderboard.attack import AttackSet, AttackTable
 from flames.leaderboard.published import PublishedRanking
 from flames.leaderboard.ranks import Ranked
+from flames.metrics.result import Estimate
 from flames.reports.tables import Block, Cell, Column, Number, Table, line
 from flames.reports.words import join, say
 from flames.taxonomy import default_taxonomy
@@ -61,12 +62,12 @@ def attack_document(table: AttackTable) -> Iterator[Block]:
     """Yields attack success by model and prompt set, and what can be compared."""
 
     def cell(model: str, column: AttackSet) -> Cell:
-        found = table.cells.get((model, column))
-        if found is None:
+        if (model, column) not in table.cells:
             return ""
-        if found.value is None:
+        found = table.cells[model, column]
+        if found is None:
             return say("attack.partial")
-        return f"{found.value:g}" if found.estimate is None else Number(found.estimate, 2, 1)
+        return Number(found, 2, 1) if isinstance(found, Estimate) else f"{found:g}"
 
     columns = [Column(say("model"), lambda model: model, text=True)]
     columns += [

@@ -231,11 +231,11 @@ def _csv(board: BoardList, site: _Site) -> Iterator[dict[str, Any]]:
         for row in line.result.rows():
             row |= {"list": site.title(board).en, "date": _date(board, line)}
             row["source"] = "published" if board.release else "measured"
-            ranks = board.overall if row["level"] == "overall" else None
+            ranking = board.overall if row["level"] == "overall" else None
             if row["level"] == "dimension":
-                ranks = next((r for r in board.dimensions if r.dimension == row["name"]), None)
-            if ranks is not None and line.name in ranks.place:
-                ranked = ranks.ranking.models[ranks.place[line.name]]
+                ranking = next((r for r in board.dimensions if r.dimension == row["name"]), None)
+            if ranking is not None and line.name in ranking.by_model:
+                ranked = ranking.by_model[line.name]
                 row |= {name: getattr(ranked, name) for name in ("rank", "rank_low", "rank_high")}
             yield row
 
@@ -247,7 +247,7 @@ def _board(board: BoardList, site: _Site) -> dict[str, Any]:
         "release": board.release,
         "scorer": board.scorer,
         "prompt_set": board.prompt_set.model_dump(),
-        "ranking": board.overall.ranking.model_dump() if board.overall else None,
+        "ranking": board.overall.model_dump() if board.overall else None,
         "models": [
             {
                 "name": line.name,

@@ -8,9 +8,9 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flames.analysis.source import Source
 from flames.metrics.correction import Correction
 from flames.metrics.result import ROW_COLUMNS, Overall, Result
+from flames.metrics.source import Source
 from flames.records import dump_json
 from flames.reports import view
 from flames.reports.html import render_html
