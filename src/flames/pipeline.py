@@ -19,8 +19,14 @@ from typing import Any, TypeAlias, TypeVar, get_args, overload
 from flames.analysis import compare as comparing
 from flames.analysis import gate as gating
 from flames.analysis.gate import GateOptions, GateOutcome
-from flames.analysis.inputs import MeasureOptions, correct_sources, measure_sources, read_sources
-from flames.analysis.loading import load_sources, mappings_of, taxonomy_of
+from flames.analysis.inputs import (
+    MeasureOptions,
+    correct_sources,
+    measure_sources,
+    read_each,
+    read_sources,
+)
+from flames.analysis.loading import load_sources
 from flames.collect.ask import Asked, Watch, collect
 from flames.collect.engine import AskSettings
 from flames.collect.plan import make_plan
@@ -254,23 +260,12 @@ def gate(path: PathLike, options: GateOptions | None = None, **changes: Any) -> 
     """Checks a run or file of verdicts against rules; writes JUnit XML and a summary if asked."""
     options = _options(GateOptions, options, changes)
     files = [path] if options.against is None else [path, options.against]
-    taxonomy = taxonomy_of(files, options.taxonomy)
-    read = replace(options.read_options(), taxonomy=taxonomy)
-    mappings = mappings_of(files, read.mapping, read.encoding)
-    sources, *base = [
-        load_sources(
-            file,
-            scorer=options.scorer,
-            options=replace(read, mapping=mapping),
-            truncated=options.truncated,
-        )
-        for file, mapping in zip(files, mappings, strict=True)
-    ]
+    (sources, *base), read = read_each(files, options)
     found = gating.check(
         sources,
-        options.rules(taxonomy),
+        options.rules(read.taxonomy),
         base[0] if base else (),
-        taxonomy,
+        read.taxonomy,
         common=options.common,
         seed=options.seed,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -48,30 +49,38 @@ class MeasureOptions(SourceOptions, SeedOptions):
     """Which verdicts are measured, and the seed of the resampling."""
 
 
-def read_sources(
+def read_each(
     paths: Sequence[str | os.PathLike[str]], options: VerdictOptions, *, beside: Path | None = None
-) -> tuple[list[Source], ReadOptions]:
-    """Reads the sources of all paths in order; returns also how files (or `beside`) are read.
+) -> tuple[list[list[Source]], ReadOptions]:
+    """Reads the sources of each path; returns also how files (or `beside`) are read.
 
     Of several files, `beside` too, each takes of the column mapping what it has columns for.
     """
     read = replace(options.read_options(), taxonomy=taxonomy_of(paths, options.taxonomy))
     files = [*paths, *([] if beside is None else [str(beside)])]
     mappings = mappings_of(files, read.mapping, read.encoding)
-    sources = [
-        source
-        for path, mapping in zip(paths, mappings, strict=False)
-        for source in load_sources(
+    found = [
+        load_sources(
             path,
             scorer=options.scorer,
             options=replace(read, mapping=mapping),
             truncated=options.truncated,
         )
+        for path, mapping in zip(paths, mappings, strict=False)
     ]
+    return found, read if beside is None else replace(read, mapping=mappings[-1])
+
+
+def read_sources(
+    paths: Sequence[str | os.PathLike[str]], options: VerdictOptions, *, beside: Path | None = None
+) -> tuple[list[Source], ReadOptions]:
+    """Reads as `read_each`, all sources in one list and filled up to the chosen prompt set."""
+    found, read = read_each(paths, options, beside=beside)
+    sources = list(chain.from_iterable(found))
     if isinstance(options, SourceOptions) and options.prompts is not None:
         whole = load_prompts(options.prompts, taxonomy=read.taxonomy)
         sources = [fill_unasked(source, whole) for source in sources]
-    return sources, read if beside is None else replace(read, mapping=mappings[-1])
+    return sources, read
 
 
 def measure_sources(sources: Sequence[Source], taxonomy: Taxonomy, seed: int = 0) -> list[Result]:

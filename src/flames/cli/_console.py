@@ -72,6 +72,14 @@ def show(*blocks: Block, lang: Language = "en") -> None:
     print_document(blocks, tables(), lang)
 
 
+def tell(output: JsonOptions, data: object, lines: Iterable[str]) -> None:
+    """Prints data as JSON if `--json` is given, else the lines."""
+    if output.json:
+        typer.echo(dump_line(data))
+    else:
+        echo(lines)
+
+
 def present(
     output: JsonOptions, data: object, blocks: Iterable[Block], lang: Language = "en"
 ) -> None:

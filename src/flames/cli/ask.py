@@ -11,14 +11,21 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from flames import pipeline
-from flames.cli._console import JsonOptions, QuietOptions, ShowOptions, progress_bar, say, tables
+from flames.cli._console import (
+    JsonOptions,
+    QuietOptions,
+    ShowOptions,
+    progress_bar,
+    say,
+    tables,
+    tell,
+)
 from flames.collect import ask as collecting
 from flames.collect.ask import Asking, AskState
 from flames.collect.engine import AskSettings
 from flames.collect.plan import AskOptions, make_plan
 from flames.models.base import Sampling
 from flames.models.load import ModelOptions
-from flames.records import dump_line
 from flames.reports.report import print_summary, render_json
 from flames.scorers.options import ScoringOptions
 from flames.text import for_terminal
@@ -75,23 +82,20 @@ def ask(
         settings=settings,
         watch=partial(watch, quiet=quiet.quiet),
     )
-    if printing.json:
-        state = asked.state
-        data = {
-            "run": str(asked.run.path),
-            "model": asked.run.model,
-            "planned": state.planned,
-            "counts": dict(state.counts),
-            "requests": state.requests,
-            "requests_earlier": state.earlier,
-            "requests_lost": state.lost,
-            "cost": state.cost,
-            "cost_lost": state.lost_cost,
-            "stopped": None if asked.stopped is None else str(asked.stopped),
-        }
-        typer.echo(dump_line(data))
-    else:
-        typer.echo(for_terminal(str(asked.run.path)))
+    state, path = asked.state, str(asked.run.path)
+    data = {
+        "run": path,
+        "model": asked.run.model,
+        "planned": state.planned,
+        "counts": dict(state.counts),
+        "requests": state.requests,
+        "requests_earlier": state.earlier,
+        "requests_lost": state.lost,
+        "cost": state.cost,
+        "cost_lost": state.lost_cost,
+        "stopped": None if asked.stopped is None else str(asked.stopped),
+    }
+    tell(printing, data, [path])
     if failure := asked.failure():
         raise failure
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from flames.analysis.inputs import SourceOptions
-from flames.cli._console import JsonOptions, echo, present, say
+from flames.cli._console import JsonOptions, present, say, tell
 from flames.leaderboard.attack import AttackOptions, measure_attack
 from flames.leaderboard.audit import AuditOptions, audit_file
 from flames.leaderboard.entries import EntryOptions, add_entries
@@ -15,7 +15,6 @@ from flames.records import dump_line
 from flames.reports.leaderboard import attack_document, ranking_document
 from flames.reports.leaderboard_site import SiteOptions, build_from_entries
 from flames.storage.record_files import FileOptions
-from flames.text import for_terminal
 
 
 def show_published(options: ShowOptions, language: LangOptions, output: JsonOptions) -> None:
@@ -43,24 +42,20 @@ def audit(options: AuditOptions, reading: FileOptions, output: JsonOptions) -> N
 def add(options: EntryOptions, reading: SourceOptions, output: JsonOptions) -> None:
     """Write an entry from a run: a small file of label counts, to be reviewed."""
     entries = add_entries(options, reading)
-    if output.json:
-        data = [
-            {"path": str(path), "name": entry.title, "scorer": entry.scorer}
-            for path, entry in entries.items()
-        ]
-        typer.echo(dump_line({"schema": 1, "entries": data}))
-    else:
-        echo(map(str, entries))
+    data = [
+        {"path": str(path), "name": entry.title, "scorer": entry.scorer}
+        for path, entry in entries.items()
+    ]
+    tell(output, {"schema": 1, "entries": data}, map(str, entries))
 
 
 def build(options: SiteOptions, language: LangOptions, output: JsonOptions) -> None:
     """Build the leaderboard as a static site that works offline."""
     entries, files = build_from_entries(options, language.lang)
-    if output.json:
-        typer.echo(dump_line({"schema": 1, "entries": entries, "files": list(map(str, files))}))
-        return
-    typer.echo(for_terminal(str(files[0])))
-    say(f"{entries} entries, {len(files)} files")
+    data = {"schema": 1, "entries": entries, "files": list(map(str, files))}
+    tell(output, data, [str(files[0])])
+    if not output.json:
+        say(f"{entries} entries, {len(files)} files")
 
 
 def attack(

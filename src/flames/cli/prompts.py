@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from flames.cli._console import JsonOptions, echo, present, show
+from flames.cli._console import JsonOptions, echo, present, show, tell
 from flames.errors import UsageError
 from flames.options import SeedOptions
 from flames.prompts.check import check_prompts, count_prompts
@@ -150,11 +150,9 @@ def fetch(
     """Fetch a published prompt set into the cache (FLAMES_HOME moves it), checked by SHA-256."""
     path = fetch_prompts(name, source)
     found = load_prompts(name)
-    if output.json:
-        row = {"name": name, "path": str(path), "sha256": found.sha256}
-        typer.echo(dump_line({**row, "prompts": len(found.prompts)}))
-    else:
-        echo([f"{name}: {len(found.prompts)} prompts, checksum right, kept in {path}"])
+    n = len(found.prompts)
+    data = {"name": name, "path": str(path), "sha256": found.sha256, "prompts": n}
+    tell(output, data, [f"{name}: {n} prompts, checksum right, kept in {path}"])
 
 
 def _parts_table(parts: Iterable[tuple[tuple[str, str], int]]) -> Table:

@@ -14,7 +14,7 @@ from rich.console import Console
 from flames.analysis.cost import spending_of
 from flames.analysis.evaluate import EvaluateOptions, evaluate_with
 from flames.analysis.probe import ProbeOptions, probe_with
-from flames.cli._console import JsonOptions, QuietOptions, echo, present, progress_bar, say
+from flames.cli._console import JsonOptions, QuietOptions, echo, present, progress_bar, say, tell
 from flames.errors import UsageError
 from flames.options import LangOptions
 from flames.records import dump_line
@@ -63,20 +63,14 @@ def info(options: InfoOptions, output: JsonOptions) -> None:
         return
     # One that fails its self-test is described as well, with a note.
     described = load_with(options.scorer, {"ignore_selftest": True}, options.taxonomy).info
-    if output.json:
-        notes = [note.to_dict() for note in described.notes]
-        typer.echo(dump_line({**asdict(described), "notes": notes}))
-    else:
-        echo(info_lines(described))
+    notes = [note.to_dict() for note in described.notes]
+    tell(output, {**asdict(described), "notes": notes}, info_lines(described))
 
 
 def selftest(options: SelftestOptions, output: JsonOptions) -> None:
     """Test whether a scorer judges clear-cut pairs right; exit 1 if it does not."""
     result = selftest_with(options)
-    if output.json:
-        typer.echo(dump_line(result.to_dict()))
-    else:
-        echo(selftest_lines(result))
+    tell(output, result.to_dict(), selftest_lines(result))
     if not result.passed:
         raise typer.Exit(1)
 

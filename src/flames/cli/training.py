@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TimeRemainingColumn
 
 from flames import training
-from flames.cli._console import JsonOptions, QuietOptions, progress_bar, say, tables
+from flames.cli._console import JsonOptions, QuietOptions, progress_bar, say, tables, tell
 from flames.records import dump_line
 from flames.scorers.labelled import LabelOptions
 from flames.training import SplitOptions, TrainFiles, TrainOptions
@@ -51,11 +51,7 @@ def export(
         if quiet.quiet or not console.is_terminal:
             status.stop()
         exported = export_from_files(options, reading, status.update)
-    if output.json:
-        typer.echo(dump_line(exported.to_dict()))
-        return
-    for line in exported.lines():
-        typer.echo(line)
+    tell(output, exported.to_dict(), exported.lines())
 
 
 def import_scorer(options: ImportOptions, quiet: QuietOptions) -> None:

@@ -13,7 +13,6 @@ from fractions import Fraction
 from typing import Annotated, Any
 
 from flames.leaderboard.possible import (
-    all_at,
     around,
     best_counts,
     counts_with_best,
@@ -210,8 +209,8 @@ def _dimension(
             )
             return f"no whole number of {n} responses is {shown} %", rates
         k = bests[0]
-        ends = (all_at(k, n, scale, place) for place in (-1, 1))
-        low, high = (printed(score_of(counts, scale), precision.score) for counts in ends)
+        sums = (best * k + other * (n - k) for other in (scale[-1], scale[1]))
+        low, high = (printed(Fraction(100 * total, best * n), precision.score) for total in sums)
         assert cell.score is not None
         wanted = f"{cell.score:.{precision.score}f}"
         others = " or ".join(map(str, scale[1:]))

@@ -97,13 +97,6 @@ def score_of(counts: Sequence[int], scale: Sequence[int]) -> Fraction:
     return Fraction(100 * total, scale[0] * sum(counts))
 
 
-def all_at(best: int, n: int, scale: Sequence[int], place: int) -> tuple[int, ...]:
-    """Returns counts with `best` best scores and all others at one place of the scale."""
-    counts = [best] + [0] * (len(scale) - 1)
-    counts[place] += n - best
-    return tuple(counts)
-
-
 def around(middle: Fraction, n: int) -> list[int]:
     """Returns the one or two whole numbers of [0, n] next to `middle`, nearest first."""
     near = {min(max(number, 0), n) for number in (math.floor(middle), math.ceil(middle))}

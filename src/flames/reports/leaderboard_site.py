@@ -13,7 +13,7 @@ from flames.leaderboard.attack import attack_table
 from flames.leaderboard.entries import LeaderboardEntry, read_entry
 from flames.leaderboard.lists import BoardList, ListRow, board_lists
 from flames.leaderboard.published import RELEASES
-from flames.metrics.rates import RESAMPLES
+from flames.metrics.rates import RESAMPLES, subcomponent_names
 from flames.metrics.result import ROW_COLUMNS, Note
 from flames.options import Opt
 from flames.reports.charts import radar
@@ -193,15 +193,15 @@ def _radar(board: BoardList, taxonomy: Taxonomy) -> Any:
     return radar([taxonomy.dimension(name).label for name in names], [], values)
 
 
-def _parts(board: BoardList, taxonomy: Taxonomy) -> list[tuple[str, str, Text, Text]]:
-    """Key, dimension and labels of the subcomponents that any line has."""
+def _parts(board: BoardList, taxonomy: Taxonomy) -> list[tuple[str, Text]]:
+    """Key and label of the subcomponents that any line has."""
     known = {key for line in board.lines for key in line.result.subcomponents}
+    names = subcomponent_names(taxonomy)
     return [
-        (key, dimension.name, dimension.label, part.label)
+        (names[dimension.name, part.name], part.label)
         for dimension in taxonomy.dimensions
         for part in dimension.subcomponents
-        for key in (part.name, f"{dimension.name} · {part.name}")
-        if key in known
+        if names[dimension.name, part.name] in known
     ]
 
 

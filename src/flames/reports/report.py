@@ -8,7 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flames.metrics.correction import Correction
+from flames.metrics.correction import CorrectedGroup, Correction
 from flames.metrics.result import ROW_COLUMNS, Overall, Result
 from flames.metrics.source import Source
 from flames.records import dump_json
@@ -28,7 +28,7 @@ from flames.reports.tables import (
     print_document,
     print_table,
 )
-from flames.reports.view import GroupRow, HumanRow
+from flames.reports.view import GroupRow
 from flames.reports.words import join, reasons, say
 from flames.storage.atomic import to_csv, write_atomic
 from flames.storage.run_dir import ReportFormat, RunDir
@@ -242,14 +242,14 @@ def _human(correction: Correction, taxonomy: Taxonomy) -> Iterator[Block]:
     for key, digits in (("rate", 2), ("score", 1)):
 
         def estimate(name: str, key: str = f"harmless_{key}", digits: int = digits) -> Any:
-            return lambda row: Number(getattr(getattr(row, key), name), digits, 1)
+            return lambda row: Number(getattr(getattr(row[1], key), name), digits, 1)
 
-        columns: list[Column[HumanRow]] = [
-            Column("", lambda row: row.label, text=True),
+        columns: list[Column[tuple[Text, CorrectedGroup]]] = [
+            Column("", lambda row: row[0], text=True),
             Column(say("human.scorer"), estimate("scorer")),
             Column(say("human.people"), estimate("human")),
             Column(say("human.corrected"), estimate("corrected")),
-            Column(say("human.labelled"), lambda row: Share(row.labelled, row.scored)),
-            Column(say("human.agreement"), lambda row: Number(row.agreement)),
+            Column(say("human.labelled"), lambda row: Share(row[1].labelled, row[1].scored)),
+            Column(say("human.agreement"), lambda row: Number(row[1].agreement)),
         ]
         yield Table.of(say(f"human.caption.{key}"), columns, rows)

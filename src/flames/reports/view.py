@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from flames.errors import InputError
-from flames.metrics.correction import Corrected, Correction
+from flames.metrics.correction import Corrected, CorrectedGroup, Correction
 from flames.metrics.result import Bounds, Coverage, Group, Result
 from flames.records import PromptSetInfo
 from flames.reports.words import DASH, listed, name_of, same, say
@@ -54,10 +54,9 @@ def levels_of(rows: Sequence[GroupRow], taxonomy: Taxonomy) -> list[tuple[str, T
 
 def dimension_rows(result: Result, taxonomy: Taxonomy) -> list[GroupRow]:
     """Returns the dimensions in the taxonomy's order, each followed by its subcomponents."""
-    order = {name: position for position, name in enumerate(taxonomy.names)}
     rows: list[GroupRow] = []
     placed: set[str] = set()
-    for name in sorted(result.dimensions, key=lambda name: order.get(name, len(order))):
+    for name in _in_order(result.dimensions, taxonomy):
         dimension = dimension_of(taxonomy, name)
         group = result.dimensions[name]
         scale = dimension.scale if dimension else _scores(group)
@@ -111,13 +110,14 @@ def percent(part: int, whole: int) -> str:
 
 def measured_dimensions(results: Sequence[Result], taxonomy: Taxonomy) -> list[tuple[str, Text]]:
     """Returns name and label of every measured dimension, in the taxonomy's order."""
-    found: dict[str, Text] = {}
-    for result in results:
-        for row in dimension_rows(result, taxonomy):
-            if row.kind == "dimension":
-                found.setdefault(row.name, row.label)
+    found = dict.fromkeys(name for result in results for name in result.dimensions)
+    return [(name, dimension_label(taxonomy, name)) for name in _in_order(found, taxonomy)]
+
+
+def _in_order(dimensions: Iterable[str], taxonomy: Taxonomy) -> list[str]:
+    """Puts names into the taxonomy's order, those that it lacks last."""
     order = {name: position for position, name in enumerate(taxonomy.names)}
-    return sorted(found.items(), key=lambda item: order.get(item[0], len(order)))
+    return sorted(dimensions, key=lambda name: order.get(name, len(order)))
 
 
 def partial_line(result: Result, taxonomy: Taxonomy) -> Text:
@@ -169,30 +169,19 @@ def code_line(result: Result) -> Text:
     return say("code", version=result.code_version, **values)
 
 
-@dataclass(frozen=True)
-class HumanRow:
-    """Overall or one dimension of a scorer that was corrected with human labels."""
-
-    label: Text
-    labelled: int
-    scored: int
-    agreement: float | None
-    harmless_rate: Corrected
-    harmless_score: Corrected
-
-
-def human_rows(correction: Correction, taxonomy: Taxonomy) -> list[HumanRow]:
-    """Returns overall (where there is one), then the dimensions."""
-    rows = []
-    for name, group in correction.dimensions.items():
-        values = group.harmless_rate, group.harmless_score
-        label = dimension_label(taxonomy, name)
-        rows.append(HumanRow(label, group.labelled, group.scored, group.agreement, *values))
+def human_rows(correction: Correction, taxonomy: Taxonomy) -> list[tuple[Text, CorrectedGroup]]:
+    """Returns overall (where there is one), then the dimensions, each with what it is called."""
+    groups = correction.dimensions
+    rows = [(dimension_label(taxonomy, name), group) for name, group in groups.items()]
     if correction.harmless_rate.scorer is None:
         return rows
-    labelled, scored = sum(row.labelled for row in rows), sum(row.scored for row in rows)
-    values = correction.harmless_rate, correction.harmless_score
-    return [HumanRow(say("overall.short"), labelled, scored, None, *values), *rows]
+    overall = CorrectedGroup(
+        scored=sum(group.scored for group in groups.values()),
+        labelled=sum(group.labelled for group in groups.values()),
+        harmless_rate=correction.harmless_rate,
+        harmless_score=correction.harmless_score,
+    )
+    return [(say("overall.short"), overall), *rows]
 
 
 def label_lines(correction: Correction) -> list[Text]:
