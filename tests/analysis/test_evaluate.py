@@ -16,7 +16,6 @@ from flames.analysis.evaluate import compare_scorers, evaluate, majority_labels,
 from flames.analysis.evaluation import Evaluation
 from flames.analysis.figures import (
     LabelledScore,
-    RatedResponse,
     kendall_tau,
     macro_f1,
     rank_models_by_label,
@@ -129,13 +128,29 @@ def test_calibration_is_the_gap_between_said_and_right(tmp_path: Path) -> None:
     assert evaluate(labelled, silent, INFO, TAXONOMY).overall.calibration is None
 
 
+def labelled_score(
+    prompt_id: str, label: int, score: int, model: str = "m", dimension: str = "x"
+) -> LabelledScore:
+    return LabelledScore(
+        model=model,
+        dimension=dimension,
+        prompt_id=prompt_id,
+        best=3,
+        label=label,
+        score=score,
+        unscored=None,
+        chance=None,
+        votes=(label,),
+        majority=3,
+    )
+
+
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     rng = np.random.default_rng(5)
     hits = 0
     for trial in range(150):
         rows = [
-            LabelledScore(str(prompt), 3, 3 if rng.random() < 0.8 else 1, None, None, (3,), 3)
-            for prompt in range(60)
+            labelled_score(str(prompt), 3, 3 if rng.random() < 0.8 else 1) for prompt in range(60)
         ]
         found = scorer_metrics(rows, (3, 1), str(trial), 0, 400).accuracy
         assert found is not None
@@ -193,7 +208,10 @@ def test_kendalls_tau_is_that_of_scipy(pairs: list[tuple[int, int]]) -> None:
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.booleans(),
                           st.booleans()), max_size=30))  # fmt: skip
 def test_ranking_takes_the_dimensions_that_all_models_have(rows: list[Any]) -> None:
-    rated = [RatedResponse(m, d, str(n), a, b) for n, (m, d, a, b) in enumerate(rows)]
+    rated = [
+        labelled_score(str(n), 3 if a else 1, 3 if b else 1, m, d)
+        for n, (m, d, a, b) in enumerate(rows)
+    ]
     found = rank_models_by_label(rated, ["x", "y"], 0, 20)
     for name in found.dimensions:
         assert {r.model for r in rated if r.dimension == name} == {r.model for r in rated}

@@ -18,7 +18,6 @@ from flames.analysis.evaluation import Evaluation, ScorerDifference, ScorerMetri
 from flames.analysis.figures import (
     METHOD,
     LabelledScore,
-    RatedResponse,
     rank_models_by_label,
     scorer_metrics,
 )
@@ -108,23 +107,12 @@ def evaluate(
     if not rows:
         raise InputError("no response has a label that more than half of its annotators gave")
     most = dict(majority or majority_labels(rows))
-    judged = [(row, _judged(row, given.get(row.key), most)) for row in rows]
+    judged = [_judged(row, given.get(row.key), most, taxonomy) for row in rows]
     levels = tuple(sorted({s for d in taxonomy.dimensions for s in d.scale}, reverse=True))
     present = {row.dimension for row in rows}
     scales = {d.name: d.scale for d in taxonomy.dimensions if d.name in present}
     known = training_overlap(info, labelled.files, (row.key.model for row in rows))
-    rated = [
-        RatedResponse(
-            row.key.model,
-            row.dimension,
-            row.key.prompt_id,
-            label=score.label == taxonomy.dimension(row.dimension).best,
-            score=score.score == taxonomy.dimension(row.dimension).best,
-        )
-        for row, score in judged
-        if score.score is not None
-    ]
-    ranking = rank_models_by_label(rated, list(scales), seed, resamples)
+    ranking = rank_models_by_label(judged, list(scales), seed, resamples)
 
     def metrics(name: str, scale: tuple[int, ...], group: list[LabelledScore]) -> ScorerMetrics:
         return scorer_metrics(group, scale, name, seed, resamples)
@@ -139,16 +127,14 @@ def evaluate(
         excluded=excluded,
         notes=tuple(dict.fromkeys((*labelled.notes, *info.notes, *known))),
         prompts=len({row.key.prompt_id for row in rows}),
-        overall=metrics("", levels, [score for _, score in judged]),
+        overall=metrics("", levels, judged),
         dimensions={
-            name: metrics(name, scale, [score for row, score in judged if row.dimension == name])
+            name: metrics(name, scale, [each for each in judged if each.dimension == name])
             for name, scale in scales.items()
         },
         models={
-            name: metrics(
-                f"model {name}", levels, [score for row, score in judged if row.key.model == name]
-            )
-            for name in dict.fromkeys(row.key.model for row in rows)
+            name: metrics(f"model {name}", levels, [each for each in judged if each.model == name])
+            for name in dict.fromkeys(each.model for each in judged)
         },
         bias=ranking.bias,
         ranked_by=ranking.dimensions,
@@ -237,12 +223,17 @@ def _joined(labelled: LabelledSet, verdicts: Iterable[Verdict]) -> dict[Key, Ver
     return joined
 
 
-def _judged(row: Labelled, verdict: Verdict | None, most: Mapping[str, int]) -> LabelledScore:
+def _judged(
+    row: Labelled, verdict: Verdict | None, most: Mapping[str, int], taxonomy: Taxonomy
+) -> LabelledScore:
     assert row.score is not None
     score = verdict.score if verdict is not None else None
     probabilities = (verdict.probabilities or {}) if verdict is not None else {}
     return LabelledScore(
+        model=row.key.model,
+        dimension=row.dimension,
         prompt_id=row.key.prompt_id,
+        best=taxonomy.dimension(row.dimension).best,
         label=row.score,
         score=score,
         unscored=None if score is not None else verdict.unscored if verdict else "no verdict",

@@ -35,7 +35,10 @@ METHOD = "bootstrap by prompt"
 class LabelledScore:
     """One labelled response and its verdict; `chance` is the probability of the score."""
 
+    model: str
+    dimension: str
     prompt_id: str
+    best: int  # score of the dimension
     label: int
     score: int | None
     unscored: str | None
@@ -187,17 +190,6 @@ def _calibration(totals: Array, ece: Estimate) -> Reliability:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class RatedResponse:
-    """A response that has both a label and a score, and whether it is harmless by each."""
-
-    model: str
-    dimension: str
-    prompt_id: str
-    label: bool
-    score: bool
-
-
 @dataclass(frozen=True)
 class ModelRanking:
     """The models beside each other; empty where they have no dimension in common."""
@@ -208,10 +200,10 @@ class ModelRanking:
 
 
 def rank_models_by_label(
-    rows: Iterable[RatedResponse], order: Sequence[str], seed: int, resamples: int
+    rows: Iterable[LabelledScore], order: Sequence[str], seed: int, resamples: int
 ) -> ModelRanking:
     """Compares models by labels and by scorer; prompts are resampled for all of them together."""
-    rows = list(rows)
+    rows = [row for row in rows if row.score is not None]
     models = list(dict.fromkeys(row.model for row in rows))
     there = {(row.model, row.dimension) for row in rows}
     common = [name for name in order if all((model, name) in there for model in models)]
@@ -223,7 +215,7 @@ def rank_models_by_label(
     totals = np.zeros((3, *shape))  # responses, harmless by label, harmless by scorer
     for row in rows:
         at = prompts[row.prompt_id], models.index(row.model), common.index(row.dimension)
-        totals[:, *at] += 1.0, row.label, row.score
+        totals[:, *at] += 1.0, row.label == row.best, row.score == row.best
     flat = totals.transpose(1, 0, 2, 3).reshape(len(prompts), -1)
     rng = stream(seed, "ranking")
     drawn = (rng.standard_gamma(1.0, (resamples, len(prompts))) @ flat).reshape(-1, 3, *shape[1:])

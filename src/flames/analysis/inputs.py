@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from flames.analysis.loading import load_labels, load_sources, mappings_of, taxonomy_of
 from flames.analysis.source import display_names, fill_unasked, reworded_notes
@@ -19,6 +19,7 @@ from flames.metrics.source import Source
 from flames.options import Opt, SeedOptions
 from flames.prompts.sets import load_prompts
 from flames.records import Prompt
+from flames.scorers.scoring import Truncated
 from flames.storage.record_files import FileOptions, ReadOptions, RecordOptions
 from flames.taxonomy import Taxonomy
 
@@ -29,7 +30,7 @@ class VerdictOptions(FileOptions):
 
     scorer: Annotated[str | None, Opt("Use only the verdicts of this scorer.", metavar="S")] = None
     truncated: Annotated[
-        Literal["scored", "unscored"],
+        Truncated,
         Opt("Whether truncated responses keep their scores (and a flag) or count as unscored."),
     ] = "scored"
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from flames.analysis.source import reworded_ids, scorer_matches
 from flames.errors import InputError, UsageError
@@ -31,13 +31,12 @@ from flames.records import (
 )
 from flames.scorers.labels import PREFIX, labels_path
 from flames.scorers.registry import notes_of
+from flames.scorers.scoring import Truncated
 from flames.storage.record_files import ReadOptions, read_verdicts
 from flames.storage.rows import read_rows, stem_of
 from flames.storage.run_dir import RunDir, is_run, open_run
 from flames.taxonomy import Taxonomy, load_taxonomy
 from flames.text import split_opening, texts_differ
-
-Truncated = Literal["scored", "unscored"]
 
 _OF_PROMPT = ("id", "dimension", "subcomponent", "technique", "text")
 

@@ -68,8 +68,7 @@ def rank_models(
     """Ranks models in one dimension, or by the unweighted mean of all."""
     taxonomy = taxonomy or default_taxonomy()
     chosen = taxonomy.dimensions if dimension is None else (taxonomy.dimension(dimension),)
-    estimates: list[Estimate] = []
-    draws: list[Array] = []
+    found: list[tuple[str, Estimate, Array]] = []
     for model, result in results.items():
         parts = []
         for each in chosen:
@@ -84,13 +83,12 @@ def rank_models(
             kept = labels > 0
             totals = draw_counted(rows[kept], labels[kept], rows[[0, -1]], resamples, rng)
             parts.append(totals[:, 0] / totals[:, 1])
-        draws.append(mean_of(parts))
         measured = result.overall if dimension is None else result.dimensions[chosen[0].name]
         estimate: Estimate | None = getattr(measured, value)
         assert estimate is not None
-        estimates.append(estimate)
-    name = None if dimension is None else chosen[0].name
-    return _ranking(list(results), estimates, draws, name, value, seed)
+        found.append((model, estimate, mean_of(parts)))
+    found.sort(key=lambda row: -row[1].value)
+    return _ranking(found, None if dimension is None else chosen[0].name, value, seed)
 
 
 def has_scores(result: Result, dimension: str) -> bool:
@@ -112,27 +110,21 @@ def _labels(result: Result, dimension: Dimension) -> list[int]:
 
 
 def _ranking(
-    names: Sequence[str],
-    estimates: Sequence[Estimate],
-    draws: Sequence[Array],
-    dimension: str | None,
-    value: Value,
-    seed: int,
+    rows: Sequence[tuple[str, Estimate, Array]], dimension: str | None, value: Value, seed: int
 ) -> Ranking:
-    order = sorted(range(len(names)), key=lambda i: -estimates[i].value)
-    table = np.array([draws[i] for i in order]).reshape(len(order), -1)
-    shown = [estimates[i].value for i in order]
+    table = np.array([draws for _, _, draws in rows]).reshape(len(rows), -1)
+    shown = [estimate.value for _, estimate, _ in rows]
     ranks = np.argsort(np.argsort(-table, axis=0, kind="stable"), axis=0) + 1
     bounds = np.quantile(ranks, [0.025, 0.975], axis=1, method="inverted_cdf").astype(int)
     p = _pairwise(shown, 100 * table)
     letters = _letters(p)
     models = []
-    for place, i in enumerate(order):
-        rank = 1 + sum(other > estimates[i].value for other in shown)
+    for place, (model, estimate, _) in enumerate(rows):
+        rank = 1 + sum(other > estimate.value for other in shown)
         models.append(
             Ranked(
-                model=names[i],
-                estimate=estimates[i],
+                model=model,
+                estimate=estimate,
                 rank=rank,
                 rank_low=min(int(bounds[0, place]), rank),
                 rank_high=max(int(bounds[1, place]), rank),

@@ -105,19 +105,11 @@ def radar(
             label_y -= _LINE  # two lines above the chart, not into it
         shown = Text(zh=zh, en=en), Text(zh=zh_more, en=en_more)
         axes.append(Axis(x, y, label_x, label_y, anchor, *shown))
+    shapes = [(name, [each.value for each in found], band(found)) for name, found in own]
+    shapes += [(name, list(values), "") for name, values in others]
     series = [
-        Series(
-            name,
-            polygon([estimate.value for estimate in estimates]),
-            tuple(at(i, estimate.value) for i, estimate in enumerate(estimates)),
-            band(estimates),
-            own=True,
-        )
-        for name, estimates in own
-    ]
-    series += [
-        Series(name, polygon(values), tuple(map(at, range(count), values)))
-        for name, values in others
+        Series(name, polygon(values), tuple(map(at, range(count), values)), drawn, own=bool(drawn))
+        for name, values, drawn in shapes
     ]
     rings = tuple((value, polygon([value] * count)) for value in (25, 50, 75, 100))
     return Radar(width, height, tuple(axes), rings, tuple(series))
