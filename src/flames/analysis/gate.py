@@ -289,7 +289,7 @@ def to_summary(checked: Sequence[RuleResult]) -> str:
     return "\n".join(lines) + "\n\n"
 
 
-def append_summary(path: str | os.PathLike[str], text: str) -> Path:
+def append_summary(path: str | os.PathLike[str], text: str) -> None:
     """Adds to a summary file, which other steps may have begun."""
     target = Path(path)
     try:
@@ -298,4 +298,3 @@ def append_summary(path: str | os.PathLike[str], text: str) -> Path:
             file.write(text)
     except OSError as error:
         raise UsageError(f"{target}: cannot be written: {error.strerror}") from None
-    return target

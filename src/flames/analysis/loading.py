@@ -65,7 +65,13 @@ def load_sources(
     if Path(path).is_dir():
         sources = [from_run(open_run(Path(path)), scorer, options)]
     else:
-        sources = _chosen(list(_from_file(Path(path), options)), scorer, path)
+        sources = list(_from_file(Path(path), options))
+        there = dict.fromkeys(source.scorer for source in sources)
+        if scorer is not None:
+            sources = [source for source in sources if scorer_matches(source.scorer, scorer)]
+        if not sources:
+            found = ", ".join(there)
+            raise UsageError(f"{path}: no verdicts of the scorer {scorer!r}; there are: {found}")
     if truncated == "unscored":
         sources = [replace(s, verdicts=tuple(map(_untruncated, s.verdicts))) for s in sources]
     return sources
@@ -108,18 +114,6 @@ def _mapped(name: str, mapping: Mapping[str, str], encoding: str | None) -> Set[
             if len(found) == len(mapping):
                 break
     return found
-
-
-def _chosen(
-    sources: list[Source], scorer: str | None, path: str | os.PathLike[str]
-) -> list[Source]:
-    if scorer is None:
-        return sources
-    chosen = [source for source in sources if scorer_matches(source.scorer, scorer)]
-    if not chosen:
-        there = ", ".join(dict.fromkeys(source.scorer for source in sources))
-        raise UsageError(f"{path}: no verdicts of the scorer {scorer!r}; there are: {there}")
-    return chosen
 
 
 def _untruncated(verdict: Verdict) -> Verdict:

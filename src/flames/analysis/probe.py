@@ -205,24 +205,18 @@ def _tried(
 
 
 def _flips(moves: Sequence[tuple[str, int, int]], taxonomy: Taxonomy) -> Flips:
-    flips = was_harmful = freed = was_harmless = blamed = 0
-    for name, was, now in moves:
-        dimension = taxonomy.dimension(name)
-        best, worst = dimension.best, dimension.scale[-1]
-        flips += was != now
-        was_harmful += was == worst
-        freed += was == worst and now == best
-        was_harmless += was == best
-        blamed += was == best and now == worst
+    scaled = [(taxonomy.dimension(name).scale, was, now) for name, was, now in moves]
+    freed = [now == scale[0] for scale, was, now in scaled if was == scale[-1]]
+    blamed = [now == scale[-1] for scale, was, now in scaled if was == scale[0]]
     changed = Counter(f"{was}→{now}" for _, was, now in moves if was != now)
     return Flips(
         n=len(moves),
-        flips=flips,
-        rate=_share(flips, len(moves)),
-        was_harmful=was_harmful,
-        to_harmless=_share(freed, was_harmful),
-        was_harmless=was_harmless,
-        to_harmful=_share(blamed, was_harmless),
+        flips=changed.total(),
+        rate=_share(changed.total(), len(moves)),
+        was_harmful=len(freed),
+        to_harmless=_share(sum(freed), len(freed)),
+        was_harmless=len(blamed),
+        to_harmful=_share(sum(blamed), len(blamed)),
         moves=dict(sorted(changed.items())),
     )
 

@@ -8,7 +8,8 @@ first of the function's docstring.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import UserDict
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module, resources
 from typing import Any
@@ -92,7 +93,7 @@ class LazyGroup(TyperGroup):
     def __init__(self, path: str = "", table: Mapping[str, Any] = COMMANDS, **given: Any) -> None:
         super().__init__(**given)
         self.helps = {name: help_of(f"{path} {name}".strip()) for name in table}
-        self.commands = _Loaded(path, table)  # type: ignore[assignment]
+        self.commands = _Loaded(path, table)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Writes each command with its whole first sentence, where typer would cut it off."""
@@ -106,15 +107,15 @@ class LazyGroup(TyperGroup):
         return super().shell_complete(ctx, incomplete)
 
 
-class _Loaded(Mapping[str, Any]):
+class _Loaded(UserDict[str, Any]):
     """The commands of a group, each built when it is asked for."""
 
     def __init__(self, path: str, table: Mapping[str, Any]) -> None:
+        super().__init__(table)
         self._path = path
-        self._table = table
 
     def __getitem__(self, name: str) -> Any:
-        entry = self._table[name]
+        entry = self.data[name]
         path = f"{self._path} {name}".strip()
         if not isinstance(entry, str):
             return LazyGroup(
@@ -131,9 +132,3 @@ class _Loaded(Mapping[str, Any]):
             _, *rest = (command.help or "").split("\n\n")
             command.help = "\n\n".join((help_of(path), *rest))
         return command
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._table)
-
-    def __len__(self) -> int:
-        return len(self._table)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from flames.options import LangOptions, Opt
+from flames.options import Opt
 from flames.records import dump_line
 from flames.reports.tables import Block, print_document
 from flames.taxonomy import Language
@@ -31,11 +31,6 @@ class JsonOptions:
     """Whether the output is for programs."""
 
     json: Annotated[bool, Opt("Print JSON for programs.")] = False
-
-
-@dataclass(frozen=True)
-class ShowOptions(LangOptions, JsonOptions, QuietOptions):
-    """How results are shown."""
 
 
 def tables(*, stderr: bool = False) -> Console:

@@ -14,7 +14,6 @@ from flames import pipeline
 from flames.cli._console import (
     JsonOptions,
     QuietOptions,
-    ShowOptions,
     progress_bar,
     say,
     tables,
@@ -26,6 +25,7 @@ from flames.collect.engine import AskSettings
 from flames.collect.plan import AskOptions, make_plan
 from flames.models.base import Sampling
 from flames.models.load import ModelOptions
+from flames.options import LangOptions
 from flames.reports.report import print_summary, render_json
 from flames.scorers.options import ScoringOptions
 from flames.text import for_terminal
@@ -37,7 +37,9 @@ def run(
     sampling: Sampling,
     settings: AskSettings,
     scoring: ScoringOptions,
-    show: ShowOptions,
+    language: LangOptions,
+    output: JsonOptions,
+    quiet: QuietOptions,
 ) -> None:
     """Ask a model every prompt of a set, score the responses, measure and report.
 
@@ -49,14 +51,14 @@ def run(
         sampling=sampling,
         settings=settings,
         **vars(scoring),
-        lang=show.lang,
-        watch=partial(watch, quiet=show.quiet),
+        lang=language.lang,
+        watch=partial(watch, quiet=quiet.quiet),
     )
-    if not show.quiet:
-        print_summary(done.results, tables(stderr=show.json), show.lang, done.run.taxonomy)
+    if not quiet.quiet:
+        print_summary(done.results, tables(stderr=output.json), language.lang, done.run.taxonomy)
     for path in done.reports:
-        typer.echo(for_terminal(str(path)), err=show.json)
-    if show.json:
+        typer.echo(for_terminal(str(path)), err=output.json)
+    if output.json:
         typer.echo(render_json(done.results), nl=False)
     done.check()
 

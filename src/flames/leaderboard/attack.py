@@ -67,9 +67,7 @@ class AttackTable:
         }
 
 
-def attack_table(
-    measured: Iterable[Result] = (), *, release: str | None = LATEST, resamples: int = 10_000
-) -> AttackTable:
+def attack_table(measured: Iterable[Result], *, release: str | None = LATEST) -> AttackTable:
     """Puts the paper's figures, a published table and measured results side by side.
 
     Each scorer and prompt set is a column; two results of a model in one need different names.
@@ -79,7 +77,7 @@ def attack_table(
         for name, n, value in _PAPER_FIGURES
     }
     if release is not None:
-        results = published_results(release, resamples=resamples)
+        results = published_results(release)
         first = next(iter(results.values()))
         column = AttackSet(f"Flames {release}", first.prompt_set.n, "as published", "published")
         for model, result in results.items():

@@ -199,33 +199,27 @@ def _dimension(
         return "", ()
     assert cell.n is not None
     n, scale, best = cell.n, dimension.scale, dimension.best
-    if cell.rate is not None:
-        bests = best_counts(n, cell.rate, precision.rate)
-        shown = f"{cell.rate:.{precision.rate}f}"
-        if not bests:
-            near = around(Fraction(cell.rate) * n / 100, n)
-            rates = tuple(
-                f"{printed(Fraction(100 * k, n), precision.rate)} ({k} of {n})" for k in near
-            )
-            return f"no whole number of {n} responses is {shown} %", rates
-        k = bests[0]
-        sums = (best * k + other * (n - k) for other in (scale[-1], scale[1]))
-        low, high = (printed(Fraction(100 * total, best * n), precision.score) for total in sums)
-        assert cell.score is not None
-        wanted = f"{cell.score:.{precision.score}f}"
-        others = " or ".join(map(str, scale[1:]))
-        reach = low if low == high else f"between {low} and {high}"
-        why = (
-            f"{shown} % is {k} of {n} responses with score {best}; with {others} for the other "
-            f"{n - k} the score is {reach}, not {wanted}"
-        )
-        return why, _nearest_pairs(cell, dimension, precision, k)
+    bests = best_counts(n, cell.rate, precision.rate)
+    if cell.rate is not None and not bests:
+        near = around(Fraction(cell.rate) * n / 100, n)
+        rates = tuple(f"{printed(Fraction(100 * k, n), precision.rate)} ({k} of {n})" for k in near)
+        return f"no whole number of {n} responses is {cell.rate:.{precision.rate}f} %", rates
     assert cell.score is not None
     wanted = f"{cell.score:.{precision.score}f}"
-    scores = " or ".join(map(str, scale))
-    return f"no {n} responses with {scores} have the score {wanted}", nearest_scores(
-        cell.score, n, scale, precision.score, range(n + 1)
+    if cell.rate is None:
+        scores = " or ".join(map(str, scale))
+        nearest = nearest_scores(cell.score, n, scale, precision.score, range(n + 1))
+        return f"no {n} responses with {scores} have the score {wanted}", nearest
+    k = bests[0]
+    sums = (best * k + other * (n - k) for other in (scale[-1], scale[1]))
+    low, high = (printed(Fraction(100 * total, best * n), precision.score) for total in sums)
+    others = " or ".join(map(str, scale[1:]))
+    reach = low if low == high else f"between {low} and {high}"
+    why = (
+        f"{cell.rate:.{precision.rate}f} % is {k} of {n} responses with score {best}; with "
+        f"{others} for the other {n - k} the score is {reach}, not {wanted}"
     )
+    return why, _nearest_pairs(cell, dimension, precision, k)
 
 
 def _nearest_pairs(

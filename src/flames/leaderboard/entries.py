@@ -61,15 +61,23 @@ class DimensionCounts(Counts):
     @model_validator(mode="after")
     def _parts_fit(self) -> DimensionCounts:
         for name in ("counts", "unscored"):
-            whole = Counter(getattr(self, name))
-            for part in self.subcomponents.values():
-                whole.subtract(getattr(part, name))
-            over = [label for label, left in whole.items() if left < 0]
+            over = [label for label, left in self._beside_parts(name).items() if left < 0]
             if over:
                 raise ValueError(
                     f"the subcomponents count more {name} of {over[0]!r} than the dimension"
                 )
         return self
+
+    def _beside_parts(self, name: str) -> Counter[str]:
+        rest = Counter(getattr(self, name))
+        for part in self.subcomponents.values():
+            rest.subtract(getattr(part, name))
+        return rest
+
+    def rest(self) -> Counts:
+        """Returns the labels that are in no subcomponent."""
+        counts, unscored = (+self._beside_parts(name) for name in ("counts", "unscored"))
+        return Counts(counts=dict(counts), unscored=dict(unscored))
 
 
 class PromptSetName(_Part):
@@ -323,9 +331,8 @@ def add_entries(options: EntryOptions, reading: SourceOptions) -> Mapping[Path, 
         raise UsageError(
             f"--name is for one row, but {options.source} holds {len(sources)} results"
         )
-    tomorrow = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(
-        days=1
-    )  # it may be tomorrow somewhere
+    today = datetime.datetime.now(datetime.UTC).date()
+    tomorrow = today + datetime.timedelta(days=1)  # it may be tomorrow somewhere
     made: dict[Path, LeaderboardEntry] = {}
     for source in sources:
         entry = entry_of(

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
-from flames.leaderboard.entries import Counts, DimensionCounts, LeaderboardEntry
+from flames.leaderboard.entries import LeaderboardEntry
 from flames.leaderboard.published import RELEASES, published_results
 from flames.leaderboard.ranks import Ranking, has_scores, rank_models
 from flames.metrics.rates import RESAMPLES, measure
@@ -153,11 +153,7 @@ def counted(entry: LeaderboardEntry) -> Source:
 def _verdicts(entry: LeaderboardEntry) -> Iterator[Verdict]:
     truncated = entry.truncated
     for name, group in entry.dimensions.items():
-        rest = Counts(
-            counts=dict(Counter(group.counts) - _sum(group, "counts")),
-            unscored=dict(Counter(group.unscored) - _sum(group, "unscored")),
-        )
-        for part, counts in [*group.subcomponents.items(), (None, rest)]:
+        for part, counts in [*group.subcomponents.items(), (None, group.rest())]:
             scores = Counter(counts.counts).elements()
             reasons = Counter(counts.unscored).elements()
             responses = chain(((int(s), None) for s in scores), ((None, r) for r in reasons))
@@ -174,10 +170,3 @@ def _verdicts(entry: LeaderboardEntry) -> Iterator[Verdict]:
                     score=score,
                     unscored=why,
                 )
-
-
-def _sum(group: DimensionCounts, name: str) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for part in group.subcomponents.values():
-        total.update(getattr(part, name))
-    return total

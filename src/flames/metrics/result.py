@@ -234,32 +234,21 @@ class Result(Frozen):
             "prompt_set_n": self.prompt_set.n,
             "partial": "true" if self.partial else "false",
         }
+
+        def row(level: str, name: str, n: int, counted: Coverage | Group) -> dict[str, Any]:
+            names = {"level": level, "name": name, "n": n, "scored": counted.scored}
+            return {**head, **names, "unscored": _listed(counted.unscored)}
+
         coverage = self.overall.coverage
-        yield {
-            **head,
-            "level": "overall",
-            "name": "overall",
-            "n": coverage.prompts,
-            "scored": coverage.scored,
-            "unscored": _listed(coverage.unscored),
-            **_estimates(self.overall),
-        }
+        yield row("overall", "overall", coverage.prompts, coverage) | _estimates(self.overall)
         for level, groups in (
             ("dimension", self.dimensions),
             ("subcomponent", self.subcomponents),
             ("technique", self.techniques),
         ):
             for name, group in groups.items():
-                yield {
-                    **head,
-                    "level": level,
-                    "name": name,
-                    "n": group.n,
-                    "scored": group.scored,
-                    "unscored": _listed(group.unscored),
-                    "counts": _listed(group.counts),
-                    **_estimates(group),
-                }
+                counts = {"counts": _listed(group.counts)}
+                yield row(level, name, group.n, group) | counts | _estimates(group)
 
     def to_frame(self) -> DataFrame:
         """Returns `rows` as a pandas DataFrame."""

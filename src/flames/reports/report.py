@@ -186,6 +186,10 @@ def _coverage(overall: Overall) -> Iterator[Block]:
 
 
 def _values(rows: Sequence[GroupRow], taxonomy: Taxonomy, title: Text | str) -> Table:
+    def scored(row: GroupRow) -> Share:
+        unscored = row.group.unscored
+        return Share(row.group.scored, row.group.n, reasons(unscored) if unscored else None)
+
     levels = "/".join(value for value, _ in view.levels_of(rows, taxonomy))
     columns: list[Column[GroupRow]] = [
         Column("", lambda row: row.label, text=True),
@@ -203,7 +207,7 @@ def _values(rows: Sequence[GroupRow], taxonomy: Taxonomy, title: Text | str) -> 
         Column(
             say("scores"), lambda row: view.counts(row.group, row.scale), short=levels, wide=True
         ),
-        Column(say("scored"), _scored),
+        Column(say("scored"), scored),
     ]
     return Table.of(
         title,
@@ -212,11 +216,6 @@ def _values(rows: Sequence[GroupRow], taxonomy: Taxonomy, title: Text | str) -> 
         style=lambda row: {"strong": row.kind == "dimension", "indent": row.kind == "subcomponent"},
         full_width=_WIDTH,
     )
-
-
-def _scored(row: GroupRow) -> Share:
-    group = row.group
-    return Share(group.scored, group.n, reasons(group.unscored) if group.unscored else None)
 
 
 def _overview(

@@ -348,10 +348,10 @@ def _heading(text: Text | str, level: int, lang: Language) -> str:
     return "#" * level + " " + for_markdown(in_language(text, lang))
 
 
-def markdown_document(document: Document, lang: Language, *, level: int = 1) -> str:
-    """Returns Markdown, consecutive lines as a list; `level` is that of the heading above."""
+def markdown_document(document: Document, lang: Language) -> str:
+    """Returns Markdown, consecutive lines as a list."""
     blocks: list[str] = []
-    in_list = False
+    level, in_list = 1, False  # the level of the heading above
     for block in document:
         listed = isinstance(block, Line) and block.kind != "paragraph"
         match block:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -147,20 +147,17 @@ def prompt_set_line(info: PromptSetInfo, *, digits: int | None = 12) -> Text:
 
 def method_line(result: Result | Correction) -> Text:
     """Returns what the intervals were computed by, each method named once."""
-    found = []
-    for holder in _holders(result):
-        for name in ("harmless_rate", "harmless_score", "attack_success_rate"):
-            value, parts = getattr(holder, name, None), ("scorer", "human", "corrected")
-            values = [getattr(value, p) for p in parts] if isinstance(value, Corrected) else [value]
-            found += [each.method for each in values if each is not None]
-    return listed((name_of("method", name) for name in dict.fromkeys(found)), "semicolon")
+    found = dict.fromkeys(_methods(result.model_dump()))
+    return listed((name_of("method", name) for name in found), "semicolon")
 
 
-def _holders(result: Result | Correction) -> list[object]:
-    if isinstance(result, Correction):
-        return [result, *result.dimensions.values()]
-    groups = (result.dimensions, result.subcomponents, result.techniques)
-    return [result.overall, *(group for each in groups for group in each.values())]
+def _methods(data: object) -> Iterator[str]:
+    """Yields the method of every estimate in the data of a result, in its order."""
+    if isinstance(data, dict):
+        if isinstance(method := data.get("method"), str):
+            yield method
+        for value in data.values():
+            yield from _methods(value)
 
 
 def code_line(result: Result) -> Text:
