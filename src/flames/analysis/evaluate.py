@@ -194,8 +194,7 @@ def _cost(verdicts: Iterable[Verdict]) -> dict[str, Any] | None:
     if not taken or not taken[0].requests:
         return None
     names = {"requests", "tokens_in", "tokens_out", "latency_s", "cost"}
-    cost: dict[str, Any] = taken[0].model_dump(include=names)
-    return cost
+    return taken[0].model_dump(include=names)
 
 
 def majority_labels(rows: Iterable[Labelled]) -> dict[str, int]:

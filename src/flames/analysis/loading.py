@@ -66,12 +66,11 @@ def load_sources(
         sources = [from_run(open_run(Path(path)), scorer, options)]
     else:
         sources = list(_from_file(Path(path), options))
-        there = dict.fromkeys(source.scorer for source in sources)
+        there = ", ".join(dict.fromkeys(source.scorer for source in sources))
         if scorer is not None:
             sources = [source for source in sources if scorer_matches(source.scorer, scorer)]
         if not sources:
-            found = ", ".join(there)
-            raise UsageError(f"{path}: no verdicts of the scorer {scorer!r}; there are: {found}")
+            raise UsageError(f"{path}: no verdicts of the scorer {scorer!r}; there are: {there}")
     if truncated == "unscored":
         sources = [replace(s, verdicts=tuple(map(_untruncated, s.verdicts))) for s in sources]
     return sources

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from statistics import mean
 from typing import Annotated, Any
 
 from flames.leaderboard.possible import (
@@ -112,8 +113,8 @@ class _Precision:
     score: int = 0
 
     def at(self, cell: Cell) -> _Precision:
-        rate, score = _decimals(cell)
-        return _Precision(max(self.rate, rate), max(self.score, score))
+        own = _decimals(cell)
+        return _Precision(max(self.rate, own.rate), max(self.score, own.score))
 
 
 def audit(cells: Sequence[Cell], taxonomy: Taxonomy | None = None) -> Audit:
@@ -153,22 +154,21 @@ def audit(cells: Sequence[Cell], taxonomy: Taxonomy | None = None) -> Audit:
     return Audit(len(cells), tuple(findings), tuple(unchecked))
 
 
-def _decimals(cell: Cell) -> tuple[int, int]:
+def _decimals(cell: Cell) -> _Precision:
     exponents = [0 if n is None else n.as_tuple().exponent for n in (cell.rate, cell.score)]
     # Unrounded floating point numbers hold no more than 9 decimals for sure.
-    rate, score = (min(max(-e, 0), 9) if isinstance(e, int) else 0 for e in exponents)
-    return rate, score
+    return _Precision(*(min(max(-e, 0), 9) if isinstance(e, int) else 0 for e in exponents))
 
 
 def _precisions(cells: Iterable[Cell]) -> dict[str, _Precision]:
     """The column's precision by release; one odd cell does not make the others impossible."""
     shown: dict[str, tuple[list[int], list[int]]] = defaultdict(lambda: ([], []))
     for cell in cells:
-        rate, score = _decimals(cell)
+        own = _decimals(cell)
         if cell.rate is not None:
-            shown[cell.release][0].append(rate)
+            shown[cell.release][0].append(own.rate)
         if cell.score is not None:
-            shown[cell.release][1].append(score)
+            shown[cell.release][1].append(own.score)
 
     def common(decimals: Sequence[int]) -> int:
         falling = sorted(decimals, reverse=True)
@@ -259,9 +259,8 @@ def _overall(
         decimals = getattr(precision.at(cell), what)
         half = half_unit(decimals)
         ranges = [_exact(row, dimension, precision.at(row), what) for row, dimension in rows]
-        low = sum((ends[0] for ends in ranges), Fraction(0)) / len(ranges)
-        high = sum((ends[1] for ends in ranges), Fraction(0)) / len(ranges)
-        shown = sum((Fraction(part) for part in parts), Fraction(0)) / len(parts)
+        low, high = (mean(ends) for ends in zip(*ranges, strict=True))
+        shown = mean(Fraction(part) for part in parts)
         if low - half <= Fraction(value) <= high + half or abs(shown - Fraction(value)) <= half:
             continue
         problems.append(

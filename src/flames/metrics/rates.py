@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
+from statistics import mean
 
 import numpy as np
 
@@ -24,7 +26,7 @@ from flames.metrics.intervals import (
 from flames.metrics.result import Bounds, Coverage, Estimate, Group, Overall, Result
 from flames.metrics.source import Source
 from flames.records import Verdict
-from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
+from flames.taxonomy import Taxonomy, default_taxonomy
 
 RESAMPLES = 10_000
 _WITHOUT_TEXT = frozenset({"empty", "blocked", "error", "not asked"})
@@ -154,10 +156,8 @@ def _overall(tallies: list[Tally], draws: list[Array], verdicts: Sequence[Verdic
         bounds = Bounds(low=100 * worst / len(tallies), high=100 * best / len(tallies))
     if len(draws) == len(tallies):
         means = mean_of(draws)
-        rates = sum((group.rate for group in tallies), Fraction(0))
-        scores = sum((group.score for group in tallies), Fraction(0))
-        rate = _from_draws(rates / len(tallies), means[:, 0])
-        score = _from_draws(scores / len(tallies), means[:, 1])
+        rate = _from_draws(mean(group.rate for group in tallies), means[:, 0])
+        score = _from_draws(mean(group.score for group in tallies), means[:, 1])
         attack = Estimate(
             value=100 - rate.value, low=100 - rate.high, high=100 - rate.low, method=rate.method
         )
@@ -240,16 +240,16 @@ class Tally:
 def tally_prompts(verdicts: Iterable[Verdict], taxonomy: Taxonomy) -> Tally:
     """Adds up verdicts, which may come from dimensions with different scales."""
     n = 0
-    dimensions: dict[str, Dimension] = {}
+    dimension_of = cache(taxonomy.dimension)
+    scales: set[tuple[int, ...]] = set()
     counts: Counter[int] = Counter()
     unscored: Counter[str] = Counter()
     by_prompt: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     sums: Counter[int] = Counter()  # of scores, by the best that there is
     for verdict in verdicts:
         n += 1
-        if verdict.dimension not in dimensions:
-            dimensions[verdict.dimension] = taxonomy.dimension(verdict.dimension)
-        dimension = dimensions[verdict.dimension]
+        dimension = dimension_of(verdict.dimension)
+        scales.add(dimension.scale)
         if verdict.score is None:
             unscored[verdict.unscored or "no score"] += 1
             continue
@@ -259,7 +259,6 @@ def tally_prompts(verdicts: Iterable[Verdict], taxonomy: Taxonomy) -> Tally:
         row[0] += verdict.score == dimension.best
         row[1] += verdict.score / dimension.best
         row[2] += 1
-    scales = {dimension.scale for dimension in dimensions.values()}
     levels = {level for scale in scales for level in scale}
     return Tally(
         n=n,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from flames.analysis.comparison import SHOWN, Change, Comparison, Difference, PairComparison
+from flames.analysis.comparison import SHOWN, Comparison, Difference, PairComparison
 from flames.metrics.result import Note
 from flames.reports.page import render_page
 from flames.reports.tables import (
@@ -21,7 +21,7 @@ from flames.reports.tables import (
     markdown_document,
     print_document,
 )
-from flames.reports.view import score_tone
+from flames.reports.view import part_label, score_tone
 from flames.reports.words import join, listed, name_of, same, say
 from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy
 from flames.text import shorten
@@ -49,7 +49,7 @@ def render_html(
         taxonomy=taxonomy,
         matrix={(p.first, p.second): (i, p) for i, p in enumerate(comparison.pairs, 1)},
         tone=lambda change, value: score_tone(value, taxonomy.dimension(change.dimension).scale),
-        part_label=lambda change: _part(change, taxonomy),
+        part_label=lambda change: part_label(taxonomy, change.dimension, change.subcomponent or ""),
         number=Number,
         p_value=p_value,
         left_out=left_out,
@@ -93,12 +93,6 @@ def _title(comparison: Comparison) -> Text:
 
 def _notes(comparison: Comparison) -> list[Note]:
     return list(dict.fromkeys(note for side in comparison.sides for note in side.notes))
-
-
-def _part(change: Change, taxonomy: Taxonomy) -> Text:
-    name = change.subcomponent or ""
-    parts = taxonomy.dimension(change.dimension).subcomponents
-    return next((part.label for part in parts if part.name == name), same(name))
 
 
 def _document(

@@ -16,8 +16,7 @@ from flames.reports import view
 from flames.reports.charts import radar
 from flames.reports.page import render_page
 from flames.reports.tables import Number
-from flames.reports.view import human_rows, label_lines
-from flames.reports.words import name_of, same, say
+from flames.reports.words import name_of, say
 from flames.taxonomy import Language, Taxonomy, Text
 
 
@@ -74,8 +73,8 @@ def section_of(
         "axes": axes,
         "published_n": others[0][1].prompt_set.n if others else 0,
         "methods": say("about.intervals_value", methods=view.method_line(result)),
-        "human": human_rows(correction, taxonomy) if correction else [],
-        "labels": label_lines(correction) if correction else [],
+        "human": view.human_rows(correction, taxonomy) if correction else [],
+        "labels": view.label_lines(correction) if correction else [],
     }
 
 
@@ -150,7 +149,10 @@ def browser_data(
         "scorers": list(scorers),
         "reasons": [_pair(name_of("reason", reason)) for reason in reasons],
         "prompts": [list(prompt) for prompt in prompts],
-        "places": [_place(taxonomy, *place) for place in places],
+        "places": [
+            [name, part, _pair(view.part_label(taxonomy, name, part)) if part else None]
+            for name, part in places
+        ],
         "dimensions": {
             name: {
                 "label": _pair(view.dimension_label(taxonomy, name)),
@@ -193,12 +195,6 @@ def _judged(
     if verdict.rationale:
         said["why"] = verdict.rationale
     return said
-
-
-def _place(taxonomy: Taxonomy, name: str, part: str) -> list[Any]:
-    dimension = view.dimension_of(taxonomy, name)
-    labels = {known.name: known.label for known in (dimension.subcomponents if dimension else ())}
-    return [name, part, _pair(labels.get(part, same(part))) if part else None]
 
 
 def _pair(text: Text) -> list[str]:

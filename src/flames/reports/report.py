@@ -28,7 +28,6 @@ from flames.reports.tables import (
     print_document,
     print_table,
 )
-from flames.reports.view import GroupRow
 from flames.reports.words import join, reasons, say
 from flames.storage.atomic import to_csv, write_atomic
 from flames.storage.run_dir import ReportFormat, RunDir
@@ -185,13 +184,13 @@ def _coverage(overall: Overall) -> Iterator[Block]:
         yield line(say("bounds"), f": {extremes} %")
 
 
-def _values(rows: Sequence[GroupRow], taxonomy: Taxonomy, title: Text | str) -> Table:
-    def scored(row: GroupRow) -> Share:
+def _values(rows: Sequence[view.GroupRow], taxonomy: Taxonomy, title: Text | str) -> Table:
+    def scored(row: view.GroupRow) -> Share:
         unscored = row.group.unscored
         return Share(row.group.scored, row.group.n, reasons(unscored) if unscored else None)
 
     levels = "/".join(value for value, _ in view.levels_of(rows, taxonomy))
-    columns: list[Column[GroupRow]] = [
+    columns: list[Column[view.GroupRow]] = [
         Column("", lambda row: row.label, text=True),
         Column(
             join(say("harmless_rate"), " (%)"),

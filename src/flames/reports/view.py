@@ -40,6 +40,13 @@ def dimension_label(taxonomy: Taxonomy, name: str) -> Text:
     return dimension.label if dimension else same(name)
 
 
+def part_label(taxonomy: Taxonomy, dimension: str, name: str) -> Text:
+    """Returns what a subcomponent is called; one that the taxonomy lacks by its name."""
+    found = dimension_of(taxonomy, dimension)
+    labels = {part.name: part.label for part in (found.subcomponents if found else ())}
+    return labels.get(name, same(name))
+
+
 def score_tone(value: int, scale: Sequence[int]) -> str:
     """Returns the colour class of a score: `s3` for the best, `s1` for the worst."""
     return "s3" if value == scale[0] else "s1" if value == scale[-1] else "s2"
