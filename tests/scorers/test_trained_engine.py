@@ -168,6 +168,10 @@ def test_what_is_all_there_is_is_used() -> None:
 def test_wishes_are_met_or_refused_in_one_line() -> None:
     assert choose(["fp32"], precision="int8", cpu=AMX, present=BOTH)[1] == "int8"
     assert choose(ALL, backend="onnxruntime", cpu=AMX, present=BOTH)[:2] == ("onnxruntime", "int8")
+    _, precision, lack = choose(ALL, precision="int8", cpu=OLD, present=BOTH)
+    assert precision == "int8"
+    assert "may overflow" in (lack or "")
+    assert choose(ALL, precision="int8", cpu=VNNI, present=BOTH)[2] is None
     _, precision, lack = choose(ALL, precision="bf16", cpu=VNNI, present=BOTH)
     assert precision == "fp32"
     assert "no avx512_bf16 or AMX" in (lack or "")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import tiny_models
 import tiny_trained
@@ -18,6 +19,7 @@ from flames.scorers.base import ScorerContext
 from flames.scorers.labelled import LabelledSet
 from flames.scorers.registry import load_scorer
 from flames.scorers.selftest import load_pairs
+from flames.scorers.trained.backends import Processor
 from flames.scorers.trained.engine import Engine, available, open_backend
 from flames.scorers.trained.exported import Package, read_package
 from flames.scorers.trained.model import FlamesScorer
@@ -313,6 +315,22 @@ def test_quantising_keeps_a_first_token_scorer_as_well(tmp_path: Path) -> None:
     options = ExportOptions(scorer=folder, out=tmp_path / "out", precisions=("int8",))
     package = export(options, ScorerContext())
     assert all(check.agreement >= 95 for check in package.checks)
+
+
+@pytest.mark.parametrize(("flags", "largest"), [("avx2", 63), ("avx2 avx512_vnni", 127)])
+def test_weights_fit_the_products_of_the_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, largest: int
+) -> None:
+    found = Processor("x", frozenset(flags.split()), 2)
+    monkeypatch.setattr(quantising, "processor", lambda: found)
+    folder = tiny_trained.scorer(tmp_path / "first", pooling="cls")
+    options = ExportOptions(
+        scorer=folder, out=tmp_path / "out", precisions=("int8",), min_agreement=0
+    )
+    export(options, ScorerContext())
+    weights = onnx.load(tmp_path / "out" / "model.int8.onnx").graph.initializer
+    whole = [onnx.numpy_helper.to_array(w) for w in weights if w.name.endswith(".w.q")]
+    assert {int(np.abs(each.astype(int)).max()) for each in whole} == {largest}
 
 
 @pytest.mark.parametrize("strongest", [1.0, 30.0, 1000.0])

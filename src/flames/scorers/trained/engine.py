@@ -130,6 +130,10 @@ _BACKENDS: Mapping[str, Callable[[Path, str, int | None], Backend]] = {
 }
 _COMPUTES = {"openvino": ("int8", "bf16", "fp32"), "onnxruntime": ("int8", "fp32")}
 _UNITS = {"int8": "VNNI", "bf16": "avx512_bf16 or AMX"}
+_OVERFLOW = (
+    "this processor has no VNNI: int8 may overflow and change labels, unless the export was made "
+    "on such a processor"
+)
 
 
 def available() -> tuple[str, ...]:
@@ -163,7 +167,8 @@ def choose(
         check_choice(f"the scorer option precision, with {chosen},", precision, computes)
         if precision == "bf16" and not cpu.bf16:
             return chosen, "fp32", _lack("bf16")
-        return chosen, precision, None
+        overflows = precision == "int8" and not cpu.int8
+        return chosen, precision, _OVERFLOW if overflows else None
     faithful, exported = set(faithful), set(exported)
     usable = [each for each in computes if each in faithful & exported]
     slow = {name for name, fast in (("int8", cpu.int8), ("bf16", cpu.bf16)) if not fast}
