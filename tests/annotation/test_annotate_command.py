@@ -76,6 +76,35 @@ def test_status_agreement_and_verify(folder: Path, flames: Flames) -> None:
     assert "the store is not sound: 1 problems" in err
 
 
+@pytest.mark.parametrize(
+    ("lang", "words"),
+    [
+        ("zh", ("需要的标注  24", "裁决人", "一致率 %", "公平", "待裁决 6 条", "登录方式")),
+        (
+            "en",
+            (
+                "labels wanted  24",
+                "adjudicator",
+                "agreement %",
+                "Fairness",
+                "6 to decide",
+                "Access",
+            ),
+        ),
+    ],
+)
+def test_tables_are_in_the_asked_language(
+    folder: Path, flames: Flames, lang: str, words: tuple[str, ...]
+) -> None:
+    printed = ""
+    for command in ("status", "agreement", "adjudicate", "user list"):
+        code, out, err = flames("annotate", *command.split(), folder, "--lang", lang)
+        assert code == 0, err
+        printed += out
+    for word in words:
+        assert word in printed
+
+
 def test_exports_and_imports(folder: Path, flames: Flames, tmp_path: Path) -> None:
     code, out, err = flames("annotate", "export", folder)
     assert code == 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from flames.reports.tables import Column, Number, Table
+from flames.reports.tables import Cell, Column, Number, Table
+from flames.reports.words import join, listed, name_of, say
+from flames.taxonomy import Taxonomy, Text
 from flames.text import shorten
 
 if TYPE_CHECKING:  # these need the extra `annotate`, which `flames annotate --help` does not
@@ -17,96 +19,109 @@ if TYPE_CHECKING:  # these need the extra `annotate`, which `flames annotate --h
 
 def status_tables(status: Status) -> Iterator[Table]:
     """Yields the progress of a project, and how each person is doing."""
-    counts = (
-        ("items", status.items),
-        ("labels wanted", status.places),
-        ("labels given", status.filled),
-        ("unanimous", status.unanimous),
-        ("adjudicated", status.adjudicated),
-        ("to adjudicate", status.disputed),
-        ("still open", status.open),
-        ("flags", status.flags),
-        ("skips", status.skips),
-    )
+    counts: list[tuple[Cell, ...]] = [
+        (say("lead.items"), status.items),
+        (say("lead.places"), status.places),
+        (say("lead.given"), status.filled),
+        (say("lead.unanimous"), status.unanimous),
+        (say("lead.adjudicated"), status.adjudicated),
+        (say("lead.disputed"), status.disputed),
+        (say("lead.open"), status.open),
+        (say("lead.flags"), status.flags),
+        (say("lead.skips"), status.skips),
+    ]
     yield Table.of_cells(status.name, ("", ""), counts)
     columns: list[Column[PersonStatus]] = [
-        Column("name", lambda p: p.name, text=True),
-        Column("role", lambda p: p.role if p.active else f"{p.role}, stopped", text=True),
-        Column("labels", lambda p: p.labels or p.decisions),
-        Column("flags", lambda p: p.flags),
-        Column("skips", lambda p: p.skips),
-        Column("open", lambda p: p.in_hand),
-        Column("s", lambda p: Number(p.median_seconds)),
-        Column("right", lambda p: Number(p.controls.accuracy, 0)),
+        Column(say("lead.person"), lambda p: p.name, text=True),
+        Column(say("lead.role"), lambda p: _role(p.role, p.active), text=True),
+        Column(say("lead.labels"), lambda p: p.labels or p.decisions),
+        Column(say("lead.flags"), lambda p: p.flags),
+        Column(say("lead.skips"), lambda p: p.skips),
+        Column(say("lead.open.short"), lambda p: p.in_hand),
+        Column(say("lead.seconds.short"), lambda p: Number(p.median_seconds)),
+        Column(say("lead.controls.short"), lambda p: Number(p.controls.accuracy, 0)),
         Column(
-            "training", lambda p: f"{p.training.right}/{p.training.n}" if p.training.n else None
+            say("lead.training.short"),
+            lambda p: f"{p.training.right}/{p.training.n}" if p.training.n else None,
         ),
-        Column("last", lambda p: (p.last or "–")[:16].replace("T", " ")),
+        Column(say("lead.last"), lambda p: (p.last or "–")[:16].replace("T", " ")),
     ]
-    title = "People (median seconds per answer; per cent of control items right)"
-    yield Table.of(title, columns, status.people)
+    yield Table.of(say("lead.people"), columns, status.people)
+
+
+def _role(role: str, active: bool) -> Text:
+    name = name_of("people.role", role)
+    return name if active else join(name, " (", say("people.stopped"), ")")
 
 
 def people_table(people: Sequence[Person]) -> Table:
     """Builds the table of everybody who takes part, and how they sign in."""
 
-    def ways(person: Person) -> str | None:
+    def ways(person: Person) -> Text | None:
         names = {"link": person.has_link, "password": person.has_password}
-        return ", ".join(name for name, has in names.items() if has) or None
+        return listed(say(f"people.{name}") for name, has in names.items() if has)
 
     columns: list[Column[Person]] = [
-        Column("name", lambda p: p.name, text=True),
-        Column("role", lambda p: p.role, text=True),
-        Column("", lambda p: "" if p.active else "stopped", text=True),
-        Column("signs in by", ways, text=True),
+        Column(say("people.name"), lambda p: p.name, text=True),
+        Column(say("people.role"), lambda p: _role(p.role, p.active), text=True),
+        Column(say("people.access"), ways, text=True),
     ]
-    return Table.of("People", columns, people)
+    return Table.of(say("people.title"), columns, people)
 
 
-def agreement_tables(insight: Insight) -> Iterator[Table]:
+def agreement_tables(insight: Insight, taxonomy: Taxonomy) -> Iterator[Table]:
     """Yields agreement by group, by pair of annotators, and by person."""
     overall = insight.agreement.overall
-    groups: list[tuple[str, GroupAgreement]] = [
-        ("all", overall),
-        *insight.agreement.dimensions.items(),
-        *((f"  {name}", group) for name, group in insight.subcomponents.items()),
+    labels = {d.name: d.label for d in taxonomy.dimensions}
+    parts = {p.name: p.label for d in taxonomy.dimensions for p in d.subcomponents}
+    groups: list[tuple[Text | str, GroupAgreement]] = [
+        (say("lead.all"), overall),
+        *((labels.get(name, name), group) for name, group in insight.agreement.dimensions.items()),
+        *((join("  ", parts.get(name, name)), g) for name, g in insight.subcomponents.items()),
     ]
     columns: list[Column[Any]] = [
-        Column("group", lambda row: row[0], text=True),
-        Column("items", lambda row: row[1].pairable),
-        Column("per cent", lambda row: Number(row[1].percent)),
-        Column("alpha nominal", lambda row: Number(row[1].alpha_nominal, 2)),
-        Column("alpha ordinal", lambda row: Number(row[1].alpha_ordinal, 2)),
+        Column(say("lead.group"), lambda row: row[0], text=True),
+        Column(say("lead.pairable"), lambda row: row[1].pairable),
+        Column(say("lead.percent"), lambda row: Number(row[1].percent)),
+        Column(say("lead.alpha"), lambda row: Number(row[1].alpha_nominal, 2)),
+        Column(say("lead.alpha_ordinal"), lambda row: Number(row[1].alpha_ordinal, 2)),
     ]
-    yield Table.of("Agreement", columns, groups)
+    yield Table.of(say("lead.agreement"), columns, groups)
     columns = [
-        Column("", lambda pair: pair.first, text=True),
+        Column(say("lead.pair"), lambda pair: pair.first, text=True),
         Column("", lambda pair: pair.second, text=True),
-        Column("items", lambda pair: pair.n),
-        Column("per cent", lambda pair: Number(pair.percent)),
-        Column("kappa", lambda pair: Number(pair.kappa, 2)),
-        Column("kappa quadratic", lambda pair: Number(pair.kappa_quadratic, 2)),
+        Column("n", lambda pair: pair.n),
+        Column(say("lead.percent"), lambda pair: Number(pair.percent)),
+        Column(say("lead.kappa"), lambda pair: Number(pair.kappa, 2)),
+        Column(say("lead.kappa_quadratic"), lambda pair: Number(pair.kappa_quadratic, 2)),
     ]
-    yield Table.of("Pairs", columns, overall.pairs)
+    yield Table.of(say("lead.pairs"), columns, overall.pairs)
     columns = [
-        Column("name", lambda rater: rater.rater, text=True),
-        Column("items", lambda rater: rater.n),
-        Column("agree with others %", lambda rater: Number(rater.percent)),
-        Column("bias (above 0: milder)", lambda rater: Number(rater.bias, 2)),
+        Column(say("lead.person"), lambda rater: rater.rater, text=True),
+        Column("n", lambda rater: rater.n),
+        Column(say("lead.with_others"), lambda rater: Number(rater.percent)),
+        Column(say("lead.bias_above"), lambda rater: Number(rater.bias, 2)),
     ]
-    yield Table.of("People", columns, overall.raters)
+    yield Table.of(say("lead.people"), columns, overall.raters)
 
 
 def case_table(cases: Sequence[Case]) -> Table:
     """Builds the table of items that wait for a decision."""
 
-    def labels(case: Case) -> str:
-        return ", ".join(o.answer if o.score is None else str(o.score) for o in case.opinions)
+    def labels(case: Case) -> Text:
+        return listed(
+            say(f"adjudicate.{o.answer}") if o.score is None else str(o.score)
+            for o in case.opinions
+        )
 
     columns: list[Column[Case]] = [
-        Column("item", lambda case: case.ref, text=True),
-        Column("dimension", lambda case: case.dimension.name, text=True),
-        Column("labels", labels, text=True),
-        Column("prompt", lambda case: shorten(case.response.prompt or "", 50), text=True),
+        Column(say("adjudicate.item"), lambda case: case.ref, text=True),
+        Column(say("adjudicate.dimension"), lambda case: case.dimension.label, text=True),
+        Column(say("lead.labels"), labels, text=True),
+        Column(
+            say("adjudicate.prompt"),
+            lambda case: shorten(case.response.prompt or "", 50),
+            text=True,
+        ),
     ]
-    return Table.of(f"{len(cases)} to decide", columns, cases)
+    return Table.of(say("adjudicate.waiting", n=len(cases)), columns, cases)

@@ -24,6 +24,7 @@ from flames.annotation.options import (
 from flames.annotation.tables import agreement_tables, case_table, people_table, status_tables
 from flames.cli._console import JsonOptions, present, say
 from flames.errors import CheckFailed
+from flames.options import LangOptions
 from flames.records import dump_line
 from flames.storage.atomic import write_atomic
 from flames.storage.record_files import RecordOptions
@@ -77,21 +78,31 @@ def serve(project: ProjectArgument, options: ServeOptions) -> None:
         annotation.web.serve(opened, options, ready=lambda url: say(f"Serving {name} on {url}"))
 
 
-def status(project: ProjectArgument, output: JsonOptions) -> None:
+def status(project: ProjectArgument, language: LangOptions, output: JsonOptions) -> None:
     """Show progress, people and their answers to control items."""
     with annotation.open_project(project) as opened:
         state = annotation.project_status(opened)
-    present(output, state.model_dump_json(), status_tables(state))
+    present(output, state.model_dump_json(), status_tables(state), language.lang)
 
 
-def agreement(project: ProjectArgument, options: AgreementOptions, output: JsonOptions) -> None:
+def agreement(
+    project: ProjectArgument,
+    options: AgreementOptions,
+    language: LangOptions,
+    output: JsonOptions,
+) -> None:
     """Show agreement (alpha, kappa, per cent) by dimension, subcomponent, pair and person."""
     with annotation.open_project(project) as opened:
-        result = annotation.project_agreement(opened, options)
-    present(output, result.model_dump_json(), agreement_tables(result))
+        result, taxonomy = annotation.project_agreement(opened, options), opened.taxonomy
+    present(output, result.model_dump_json(), agreement_tables(result, taxonomy), language.lang)
 
 
-def adjudicate(project: ProjectArgument, decision: DecisionOptions, output: JsonOptions) -> None:
+def adjudicate(
+    project: ProjectArgument,
+    decision: DecisionOptions,
+    language: LangOptions,
+    output: JsonOptions,
+) -> None:
     """List the items that people disagree on, without names, or decide one of them."""
     with annotation.open_project(project) as opened:
         if decision.item is not None:
@@ -99,7 +110,7 @@ def adjudicate(project: ProjectArgument, decision: DecisionOptions, output: Json
             say(f"{decision.item}: {decision.score}")
             return
         cases = annotation.adjudication.open_cases(opened)
-    present(output, [case.to_dict() for case in cases], [case_table(cases)])
+    present(output, [case.to_dict() for case in cases], [case_table(cases)], language.lang)
 
 
 def sheet(
@@ -210,11 +221,12 @@ def add_person(project: ProjectArgument, name: NameArgument, options: InviteOpti
         typer.echo(annotation.people.invite(opened, name, options))
 
 
-def list_people(project: ProjectArgument, output: JsonOptions) -> None:
+def list_people(project: ProjectArgument, language: LangOptions, output: JsonOptions) -> None:
     """List the people of a project."""
     with annotation.open_project(project) as opened:
         everybody = annotation.people.list_people(opened)
-    present(output, [person._asdict() for person in everybody], [people_table(everybody)])
+    data = [person._asdict() for person in everybody]
+    present(output, data, [people_table(everybody)], language.lang)
 
 
 def renew_link(project: ProjectArgument, name: NameArgument, options: LinkOptions) -> None:
