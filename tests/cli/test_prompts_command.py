@@ -24,6 +24,15 @@ def test_list_tells_what_is_there(flames: Flames) -> None:
     assert "not fetched" in out
 
 
+def test_counts_and_checks_are_in_the_asked_language(flames: Flames) -> None:
+    assert "未下载" in flames("prompts", "list", "--lang", "zh")[1]
+    out = flames("prompts", "stats", "quick", "--lang", "zh")[1]
+    for words in ("24 条提示", "字数：", "非拟人化", "虚假前提"):
+        assert words in out
+    code, out, _ = flames("prompts", "validate", "quick", "--lang", "zh")
+    assert (code, "可用提示 24 条，没有问题" in out) == (0, True)
+
+
 def test_show_prints_texts_and_json_that_is_a_prompt_set_again(
     flames: Flames, tmp_path: Path
 ) -> None:

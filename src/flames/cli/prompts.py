@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
-from flames.cli._console import JsonOptions, echo, present, show, tell
+from flames.cli._console import JsonOptions, echo, present, tell
 from flames.errors import UsageError
-from flames.options import SeedOptions
-from flames.prompts.check import check_prompts, count_prompts
+from flames.options import LangOptions, SeedOptions
+from flames.prompts.check import PromptCheck, check_prompts, count_prompts
 from flames.prompts.sets import KNOWN_SETS, PromptSet, SampleOptions, fetch_prompts, load_prompts
-from flames.records import dump_line
-from flames.reports.tables import Table
+from flames.reports.tables import Block, Cell, Table, line
+from flames.reports.words import listed, name_of, say
 from flames.storage.record_files import FileOptions
 from flames.taxonomy import Taxonomy, load_taxonomy
-from flames.text import for_terminal, shorten
+from flames.text import shorten
 
 SetArgument = Annotated[
     str, typer.Argument(metavar="SET|PATH", help="Prompt set by name, or a file of prompts.")
 ]
 
 
-def list_sets(output: JsonOptions) -> None:
+def list_sets(language: LangOptions, output: JsonOptions) -> None:
     """List the prompt sets that are known by name."""
     rows: list[dict[str, Any]] = []
     for known in KNOWN_SETS.values():
@@ -41,17 +41,17 @@ def list_sets(output: JsonOptions) -> None:
                 "url": known.url,
             }
         )
-    cells = [
+    cells: list[tuple[Cell, ...]] = [
         (
             row["name"],
-            "not fetched" if row["prompts"] is None else str(row["prompts"]),
+            say("prompts.not_fetched") if row["prompts"] is None else str(row["prompts"]),
             row["sha256"][:12],
             f"{row['title']} ({row['licence']})",
         )
         for row in rows
     ]
-    columns = ("set", "prompts", "sha256", "what it is")
-    present(output, rows, [Table.of_cells("", columns, cells, text=4)])
+    columns = (say("prompt_set"), say("prompts.n"), "SHA-256", say("scorers.kinds.title"))
+    present(output, rows, [Table.of_cells("", columns, cells, text=4)], language.lang)
 
 
 def show_prompts(
@@ -91,53 +91,68 @@ def _load(prompts: str, files: FileOptions, **sample: Any) -> tuple[Taxonomy, Pr
     return taxonomy, load_prompts(prompts, taxonomy=taxonomy, **given)
 
 
-def stats(prompts: SetArgument, files: FileOptions, output: JsonOptions) -> None:
+def stats(
+    prompts: SetArgument, files: FileOptions, language: LangOptions, output: JsonOptions
+) -> None:
     """Count the prompts of a set by dimension, subcomponent and technique."""
     taxonomy, found = _load(prompts, files)
     counts = count_prompts(found, taxonomy)
-    if output.json:
-        typer.echo(dump_line(counts))
-        return
-    characters, missing = counts["characters"], counts["missing_dimensions"]
-    span = f"{characters['shortest']} to {characters['longest']}, median {characters['median']:g}"
-    head = f"{found.name}: {counts['prompts']} prompts, sha256 {found.sha256}"
-    echo([head, f"characters: {span}"])
-    if missing:
-        echo([f"partial: nothing about {', '.join(missing)}"])
-    parts = Counter((p.dimension, p.subcomponent or "–") for p in found.prompts)
-    show(_parts_table(parts.items()))
+    present(output, counts, _counts_document(found, counts, taxonomy), language.lang)
+
+
+def _counts_document(
+    found: PromptSet, counts: Mapping[str, Any], taxonomy: Taxonomy
+) -> Iterator[Block]:
+    head = {"name": found.name, "n": counts["prompts"], "sha256": found.sha256}
+    yield line(say("prompts.head", **head))
+    yield line(say("prompts.characters", **counts["characters"]))
+    yield from _partial(counts["missing_dimensions"], taxonomy)
+    parts = Counter((p.dimension, p.subcomponent or "") for p in found.prompts)
+    yield _parts_table(parts, taxonomy)
     if counts["techniques"]:
         ranked = sorted(counts["techniques"].items(), key=lambda row: -row[1])
-        show(Table.of_cells("", ("technique", "prompts"), ranked))
+        rows = [(name_of("technique", name), n) for name, n in ranked]
+        yield Table.of_cells("", (say("technique"), say("prompts.n")), rows)
 
 
-def validate(prompts: SetArgument, files: FileOptions, output: JsonOptions) -> None:
+def _partial(missing: Iterable[str], taxonomy: Taxonomy) -> Iterator[Block]:
+    labels = [taxonomy.dimension(name).label for name in missing]
+    if labels:
+        yield line(say("prompts.partial", missing=listed(labels)))
+
+
+def validate(
+    prompts: SetArgument, files: FileOptions, language: LangOptions, output: JsonOptions
+) -> None:
     """Check a set of prompts and report everything that is wrong with it; exit 2 if anything is."""
     known = KNOWN_SETS.get(prompts)
     if known is not None and not known.present:
         raise UsageError(f"{prompts!r} is not here yet: flames prompts fetch {prompts}")
+    taxonomy = load_taxonomy(files.taxonomy)
     check = check_prompts(
         known.path if known else prompts,
-        taxonomy=load_taxonomy(files.taxonomy),
+        taxonomy=taxonomy,
         mapping=files.mapping,
         encoding=files.encoding,
     )
-    if output.json:
-        typer.echo(dump_line(check.to_dict()))
-    else:
-        echo(f"error: {error}" for error in check.errors)
-        texts = {prompt.id: prompt.text for prompt in check.prompts}
-        for pair in check.near_duplicates:
-            alike = f"{pair.first} and {pair.second} are alike ({pair.similarity:.0%})"
-            typer.echo(f"warning: {for_terminal(alike)}: {shorten(texts[pair.first], 40)}")
-        if check.prompts and check.missing_dimensions:
-            echo([f"partial: nothing about {', '.join(check.missing_dimensions)}"])
-        if check.subcomponents:
-            show(_parts_table(((d, s or "–"), n) for (d, s), n in check.subcomponents.items()))
-        state = "fine" if check.ok else _count(len(check.errors), "error")
-        echo([f"{_count(len(check.prompts), 'usable prompt')}, {state}"])
+    present(output, check.to_dict(), _check_document(check, taxonomy), language.lang)
     if not check.ok:
         raise typer.Exit(2)
+
+
+def _check_document(check: PromptCheck, taxonomy: Taxonomy) -> Iterator[Block]:
+    for error in check.errors:
+        yield line(say("prompts.error", error=error))
+    texts = {prompt.id: prompt.text for prompt in check.prompts}
+    for pair in check.near_duplicates:
+        values = {"first": pair.first, "second": pair.second, "share": f"{pair.similarity:.0%}"}
+        yield line(say("prompts.alike", **values, text=shorten(texts[pair.first], 40)))
+    if check.prompts:
+        yield from _partial(check.missing_dimensions, taxonomy)
+    if check.subcomponents:
+        yield _parts_table(check.subcomponents, taxonomy)
+    state = say("prompts.wrong", n=len(check.errors)) if check.errors else say("prompts.fine")
+    yield line(say("prompts.usable", n=len(check.prompts), state=state))
 
 
 def fetch(
@@ -155,10 +170,11 @@ def fetch(
     tell(output, data, [f"{name}: {n} prompts, checksum right, kept in {path}"])
 
 
-def _parts_table(parts: Iterable[tuple[tuple[str, str], int]]) -> Table:
-    rows = [(dimension, part, n) for (dimension, part), n in parts]
-    return Table.of_cells("", ("dimension", "subcomponent", "prompts"), rows, text=2)
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _parts_table(parts: Mapping[tuple[str, str], int], taxonomy: Taxonomy) -> Table:
+    labels = {p.name: p.label for d in taxonomy.dimensions for p in d.subcomponents}
+    rows = [
+        (taxonomy.dimension(name).label, labels[part] if part else None, n)
+        for (name, part), n in parts.items()
+    ]
+    header = (say("dimension"), say("subcomponent"), say("prompts.n"))
+    return Table.of_cells("", header, rows, text=2)

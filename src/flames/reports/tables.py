@@ -225,14 +225,14 @@ def print_document(
     for block in document:
         match block:
             case Heading():
-                text = for_terminal(in_language(block.text, lang))
-                console.print(RichText(text, style="bold"))
+                console.print(RichText(for_terminal(in_language(block.text, lang)), style="bold"))
             case Line():
                 parts = [RichText("! " if block.kind == "note" else "")]
                 for cell in block.cells:
                     style = "bold" if isinstance(cell, Strong) else ""
                     parts.append(RichText(cell_text(cell, lang), style=style))
-                console.print(RichText.assemble(*parts, style=_STYLES[block.kind]))
+                text = RichText.assemble(*parts, style=_STYLES[block.kind])
+                console.print(text, soft_wrap=not console.is_terminal)  # a line stays one in a pipe
             case Table():
                 print_table(block, console, lang, intervals=intervals)
 
