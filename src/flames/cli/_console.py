@@ -63,8 +63,9 @@ def say(message: str) -> None:
 
 
 def show(*blocks: Block, lang: Language = "en") -> None:
-    """Prints tables and lines to standard output."""
-    print_document(blocks, tables(), lang)
+    """Prints tables and lines to standard output; in a pipe a line stays one line."""
+    console = tables()
+    print_document(blocks, console, lang, fold=console.is_terminal)
 
 
 def tell(output: JsonOptions, data: object, lines: Iterable[str]) -> None:

@@ -217,9 +217,14 @@ _STYLES = {"plain": "", "paragraph": "", "soft": "dim", "note": "yellow"}
 
 
 def print_document(
-    document: Document, console: Console, lang: Language, *, intervals: Intervals = "inline"
+    document: Document,
+    console: Console,
+    lang: Language,
+    *,
+    intervals: Intervals = "inline",
+    fold: bool = True,
 ) -> None:
-    """Prints headings, lines and tables."""
+    """Prints headings, lines and tables; lines are folded at the console's width by default."""
     from rich.text import Text as RichText
 
     for block in document:
@@ -232,7 +237,7 @@ def print_document(
                     style = "bold" if isinstance(cell, Strong) else ""
                     parts.append(RichText(cell_text(cell, lang), style=style))
                 text = RichText.assemble(*parts, style=_STYLES[block.kind])
-                console.print(text, soft_wrap=not console.is_terminal)  # a line stays one in a pipe
+                console.print(text, soft_wrap=not fold)
             case Table():
                 print_table(block, console, lang, intervals=intervals)
 
