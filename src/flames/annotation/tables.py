@@ -69,14 +69,18 @@ def people_table(people: Sequence[Person]) -> Table:
     return Table.of(say("people.title"), columns, people)
 
 
+def part_labels(taxonomy: Taxonomy) -> dict[str, Text]:
+    """Returns what subcomponents are called, by the names that an `Insight` has for them."""
+    return {part.name: part.label for each in taxonomy.dimensions for part in each.subcomponents}
+
+
 def agreement_tables(insight: Insight, taxonomy: Taxonomy) -> Iterator[Table]:
     """Yields agreement by group, by pair of annotators, and by person."""
     overall = insight.agreement.overall
-    labels = {d.name: d.label for d in taxonomy.dimensions}
-    parts = {p.name: p.label for d in taxonomy.dimensions for p in d.subcomponents}
+    parts = part_labels(taxonomy)
     groups: list[tuple[Text | str, GroupAgreement]] = [
         (say("lead.all"), overall),
-        *((labels.get(name, name), group) for name, group in insight.agreement.dimensions.items()),
+        *((taxonomy.dimension(name).label, g) for name, g in insight.agreement.dimensions.items()),
         *((join("  ", parts.get(name, name)), g) for name, g in insight.subcomponents.items()),
     ]
     columns: list[Column[Any]] = [
@@ -116,7 +120,7 @@ def case_table(cases: Sequence[Case]) -> Table:
 
     columns: list[Column[Case]] = [
         Column(say("adjudicate.item"), lambda case: case.ref, text=True),
-        Column(say("adjudicate.dimension"), lambda case: case.dimension.label, text=True),
+        Column(say("eval.dimension"), lambda case: case.dimension.label, text=True),
         Column(say("lead.labels"), labels, text=True),
         Column(
             say("adjudicate.prompt"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 from flames.cli._console import JsonOptions, echo, present, tell
 from flames.errors import UsageError
 from flames.options import LangOptions, SeedOptions
-from flames.prompts.check import PromptCheck, check_prompts, count_prompts
+from flames.prompts.check import PromptCheck, check_prompts, count_parts, count_prompts
 from flames.prompts.sets import KNOWN_SETS, PromptSet, SampleOptions, fetch_prompts, load_prompts
 from flames.reports.tables import Block, Cell, Table, line
 from flames.reports.words import listed, name_of, say
@@ -50,7 +49,7 @@ def list_sets(language: LangOptions, output: JsonOptions) -> None:
         )
         for row in rows
     ]
-    columns = (say("prompt_set"), say("prompts.n"), "SHA-256", say("scorers.kinds.title"))
+    columns = (say("prompt_set"), say("compare.n"), "SHA-256", say("scorers.kinds.title"))
     present(output, rows, [Table.of_cells("", columns, cells, text=4)], language.lang)
 
 
@@ -107,12 +106,11 @@ def _counts_document(
     yield line(say("prompts.head", **head))
     yield line(say("prompts.characters", **counts["characters"]))
     yield from _partial(counts["missing_dimensions"], taxonomy)
-    parts = Counter((p.dimension, p.subcomponent or "") for p in found.prompts)
-    yield _parts_table(parts, taxonomy)
+    yield _parts_table(count_parts(found.prompts), taxonomy)
     if counts["techniques"]:
         ranked = sorted(counts["techniques"].items(), key=lambda row: -row[1])
         rows = [(name_of("technique", name), n) for name, n in ranked]
-        yield Table.of_cells("", (say("technique"), say("prompts.n")), rows)
+        yield Table.of_cells("", (say("technique"), say("compare.n")), rows)
 
 
 def _partial(missing: Iterable[str], taxonomy: Taxonomy) -> Iterator[Block]:
@@ -171,10 +169,9 @@ def fetch(
 
 
 def _parts_table(parts: Mapping[tuple[str, str], int], taxonomy: Taxonomy) -> Table:
-    labels = {p.name: p.label for d in taxonomy.dimensions for p in d.subcomponents}
-    rows = [
-        (taxonomy.dimension(name).label, labels[part] if part else None, n)
-        for (name, part), n in parts.items()
-    ]
-    header = (say("dimension"), say("subcomponent"), say("prompts.n"))
+    rows: list[tuple[Cell, ...]] = []
+    for (name, part), n in parts.items():
+        dimension = taxonomy.dimension(name)
+        rows.append((dimension.label, dimension.subcomponent(part).label if part else None, n))
+    header = (say("dimension"), say("subcomponent"), say("compare.n"))
     return Table.of_cells("", header, rows, text=2)

@@ -6,7 +6,7 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, NamedTuple
@@ -59,11 +59,16 @@ class PromptCheck:
         }
 
 
+def count_parts(prompts: Iterable[Prompt]) -> Counter[tuple[str, str]]:
+    """Counts prompts by dimension and subcomponent, which is empty where it is not known."""
+    return Counter((prompt.dimension, prompt.subcomponent or "") for prompt in prompts)
+
+
 def count_prompts(prompts: PromptSet, taxonomy: Taxonomy) -> dict[str, Any]:
     """Counts the prompts of a set by dimension, subcomponent, technique and length."""
     lengths = [len(prompt.text) for prompt in prompts.prompts]
     missing = prompts.missing(taxonomy)
-    parts = Counter((p.dimension, p.subcomponent or "–") for p in prompts.prompts)
+    parts = count_parts(prompts.prompts)
     dimensions = Counter(p.dimension for p in prompts.prompts)
     return {
         "name": prompts.name,
@@ -75,7 +80,7 @@ def count_prompts(prompts: PromptSet, taxonomy: Taxonomy) -> dict[str, Any]:
         "dimensions": {
             name: {
                 "prompts": n,
-                "subcomponents": {s: k for (d, s), k in parts.items() if d == name},
+                "subcomponents": {s or "–": k for (d, s), k in parts.items() if d == name},
             }
             for name, n in dimensions.items()
         },
@@ -109,7 +114,7 @@ def check_prompts(
         check.errors = check.errors or [InputError("holds no prompts", path=path)]
     present = {prompt.dimension for prompt in check.prompts}
     check.missing_dimensions = tuple(name for name in taxonomy.names if name not in present)
-    check.subcomponents = Counter((p.dimension, p.subcomponent or "") for p in check.prompts)
+    check.subcomponents = count_parts(check.prompts)
     check.near_duplicates = near_duplicates(check.prompts)
     return check
 

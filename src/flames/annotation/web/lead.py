@@ -19,6 +19,7 @@ from flames.annotation.labels_out import export
 from flames.annotation.ledger import Item, Ledger, read_items
 from flames.annotation.options import FORMATS, LABELS, ROLES, InviteOptions
 from flames.annotation.project import Project
+from flames.annotation.tables import part_labels
 from flames.annotation.tasks import part_of, rubric
 from flames.annotation.web.render import language
 from flames.annotation.web.session import FormField, Visit, checked, only
@@ -91,7 +92,7 @@ def dashboard(visit: _Reader) -> Response:
     return visit.page(
         "lead.html", state=state, insight=found, taxonomy=taxonomy,
         raters={rater.rater: rater for rater in found.agreement.overall.raters},
-        part_labels={p.name: p.label for d in taxonomy.dimensions for p in d.subcomponents},
+        part_labels=part_labels(taxonomy),
         whats=LABELS,
     )  # fmt: skip
 
