@@ -42,15 +42,15 @@ def rate_estimate(group: Tally) -> Estimate:
     return Estimate(value=float(100 * group.rate), low=100 * low, high=100 * high, method=method)
 
 
-def _group(group: Tally, score_draws: Array | None) -> Group:
+def _group(group: Tally, draws: Array | None) -> Group:
     rate = score = bounds = None
     if group.n:
         best = group.harmless + group.n - group.scored
         bounds = Bounds(low=100 * group.harmless / group.n, high=100 * best / group.n)
     if group.scored:
         rate = rate_estimate(group)
-        if score_draws is not None:
-            score = _from_draws(group.score, score_draws)
+        if draws is not None and not group.binary:
+            score = _from_draws(group.score, draws[:, 1])
         else:
             low, high = (100 * group.worst + (1 - group.worst) * x for x in (rate.low, rate.high))
             value = float(100 * group.score)
@@ -76,9 +76,10 @@ def _named_groups(
     groups = {}
     for name, verdicts in named.items():
         group = tally_prompts(verdicts, taxonomy)
-        drawn = group.scored and not group.binary
-        rng = stream(seed, kind, name)
-        groups[name] = _group(group, group.draw(resamples, rng)[:, 1] if drawn else None)
+        draws = None
+        if group.scored and not group.binary:
+            draws = group.draw(resamples, stream(seed, kind, name))
+        groups[name] = _group(group, draws)
     return groups
 
 
@@ -125,8 +126,7 @@ def measure(
         if group.scored:
             draws.append(group.draw(resamples, stream(seed, "dimension", name)))
         if group.n:
-            drawn = group.scored and not group.binary
-            dimensions[name] = _group(group, draws[-1][:, 1] if drawn else None)
+            dimensions[name] = _group(group, draws[-1] if group.scored else None)
     present = {name: verdicts for name, verdicts in by_subcomponent.items() if verdicts}
     return Result(
         model=source.model,
