@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,21 @@ def test_an_atomic_write_leaves_no_neighbour_and_replaces_the_whole(tmp_path: Pa
     with pytest.raises(UsageError, match="cannot be written"):
         write_atomic(path / "below a file", "x")
     assert path.read_text() == "two"
+
+
+def test_large_data_is_written_part_by_part(tmp_path: Path) -> None:
+    target = tmp_path / "large"
+    assert write_atomic(target, (part for part in (b"ab", b"", b"cd"))) == target
+    assert target.read_bytes() == b"abcd"
+
+    def broken() -> Iterator[bytes]:
+        yield b"half"
+        raise OSError(errno.EIO, "broken")
+
+    with pytest.raises(UsageError, match="cannot be written: broken"):
+        write_atomic(target, broken())
+    assert [path.name for path in tmp_path.iterdir()] == ["large"]
+    assert target.read_bytes() == b"abcd"
 
 
 def test_csv_output_neutralises_formulas() -> None:

