@@ -136,6 +136,25 @@ def test_streaming_encodes_the_next_chunk_while_one_is_computed() -> None:
     assert logits[:, 1].tolist() == lengths
 
 
+def test_encoding_runs_one_chunk_ahead_and_no_further() -> None:
+    encoded: list[str] = []
+    ahead: list[int] = []
+
+    class Watching(Sums):
+        def infer(self, ids: Ids, mask: Ids) -> Logits:
+            ahead.append(len(encoded) - len(ahead))
+            return super().infer(ids, mask)
+
+    def encode(pairs: Sequence[tuple[str, str]]) -> list[Encoded]:
+        encoded.append(pairs[0][0])
+        return [Encoded([1], False)]
+
+    Engine(Watching(), 2, chunk=1).stream([(str(index), "") for index in range(20)], encode)
+    assert encoded == [str(index) for index in range(20)]
+    assert len(ahead) == 20
+    assert max(ahead) <= 2  # the chunk that is computed, and the next one
+
+
 def test_streaming_nothing_gives_nothing() -> None:
     shortened, logits = Engine(Sums(), 2).stream([], lambda pairs: [])
     assert (shortened, logits.shape) == ([], (0, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass
@@ -67,7 +68,11 @@ class Engine:
         parts = [np.zeros((0, self.classes), dtype=np.float32)]
         chunks = [pairs[start : start + self.chunk] for start in range(0, len(pairs), self.chunk)]
         with ThreadPoolExecutor(1, "encode") as ahead:
-            for rows in ahead.map(encode, chunks):
+            # One chunk ahead and no more: token ids take many times the memory of their text.
+            waiting = deque(ahead.submit(encode, chunk) for chunk in chunks[:1])
+            for number in range(1, len(chunks) + 1):
+                waiting.extend(ahead.submit(encode, chunk) for chunk in chunks[number : number + 1])
+                rows = waiting.popleft().result()
                 shortened.extend(row.truncated for row in rows)
                 parts.append(self.compute(rows))
         return shortened, np.concatenate(parts)
@@ -132,7 +137,7 @@ _COMPUTES = {"openvino": ("int8", "bf16", "fp32"), "onnxruntime": ("int8", "fp32
 _UNITS = {"int8": "VNNI", "bf16": "avx512_bf16 or AMX"}
 _OVERFLOW = (
     "this processor has no VNNI: int8 may overflow and change labels, unless the export was made "
-    "on such a processor"
+    "on a processor without it"
 )
 
 
