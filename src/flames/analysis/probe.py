@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from flames.errors import MissingExtraError, UsageError
+from flames.errors import MissingExtraError, UsageError, need_extra
 from flames.metrics.intervals import wilson
 from flames.metrics.result import Estimate, Note
 from flames.options import Opt, SeedOptions
@@ -271,10 +271,9 @@ def zero_width(text: str) -> str | None:
 
 @cache
 def _converter() -> Any:
-    try:
-        import opencc
-    except ImportError:
-        raise MissingExtraError("probes", "the probe in traditional characters") from None
+    need_extra("probes", "the probe in traditional characters", "opencc")
+    import opencc
+
     return opencc.OpenCC("s2t")
 
 

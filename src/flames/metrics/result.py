@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from flames.errors import MissingExtraError
+from flames.errors import need_extra
 from flames.records import Frozen, Prompt, PromptSetInfo, Response, Verdict
 from flames.taxonomy import Text
 from flames.text import for_terminal
@@ -285,10 +285,9 @@ def to_frame(
 
     A result gives a row per dimension, subcomponent and technique; `columns` are all by default.
     """
-    try:
-        import pandas as pd
-    except ImportError:
-        raise MissingExtraError("table", "a DataFrame") from None
+    need_extra("table", "a DataFrame", "pandas")
+    import pandas as pd
+
     rows: list[Mapping[str, Any]] = []
     for item in items:
         if isinstance(item, Prompt | Response | Verdict):

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from flames.errors import InputError, MissingExtraError, UsageError
+from flames.errors import InputError, UsageError, need_extra
 from flames.finish_reasons import status_of
 from flames.models.base import (
     ChatModel,
@@ -161,11 +161,7 @@ def hf_model(path: str, options: ModelOptions) -> ChatModel:
         raise InputError("holds no config.json, so no transformers model", path=folder)
     if not any(folder.glob("*.safetensors")):
         raise InputError("holds no weights as safetensors", path=folder)
-    try:
-        import_module("transformers")
-        import_module("torch")
-    except ImportError:
-        raise MissingExtraError("hf", "running a transformers model") from None
+    need_extra("hf", "running a transformers model", "transformers", "torch")
     return TransformersModel(
         folder, options.name or folder.resolve().name, frame=load_frame(options.frame)
     )
