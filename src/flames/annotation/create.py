@@ -193,7 +193,8 @@ def allocate(sizes: Sequence[int], total: int) -> list[int]:
             "draw more or stratify by fewer fields"
         )
     # All first items, then all second ones, and so on; of each round the largest strata first.
-    turns = sorted((turn, -size, h) for h, size in enumerate(sizes) for turn in range(size))
+    rounds = ((h, size, turn) for h, size in enumerate(sizes) for turn in range(min(size, total)))
+    turns = sorted((turn, -size, h) for h, size, turn in rounds)
     shares = Counter(h for _, _, h in turns[:total])
     return [shares[h] for h in range(len(sizes))]
 

@@ -6,7 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from importlib import resources
 from urllib.parse import urlsplit
 
@@ -117,9 +117,13 @@ def create_app(project: Project, *, public_url: str | None = None, https: bool =
 def _static(name: str) -> Response:
     if name not in _STATIC:
         raise HTTPException(404)
-    package, path, kind = _STATIC[name]
-    content = resources.files(package).joinpath(path).read_bytes()
-    return Response(content, media_type=kind, headers={"Cache-Control": "no-cache"})
+    *place, kind = _STATIC[name]
+    return Response(_content(*place), media_type=kind, headers={"Cache-Control": "no-cache"})
+
+
+@cache
+def _content(package: str, path: str) -> bytes:
+    return resources.files(package).joinpath(path).read_bytes()
 
 
 async def _failed(request: Request, error: Exception) -> Response:
