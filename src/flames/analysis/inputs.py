@@ -53,9 +53,9 @@ class MeasureOptions(SourceOptions, SeedOptions):
 def read_each(
     paths: Sequence[str | os.PathLike[str]], options: VerdictOptions, *, beside: Path | None = None
 ) -> tuple[list[list[Source]], ReadOptions]:
-    """Reads the sources of each path; returns also how files (or `beside`) are read.
+    """Reads the sources of each path; also returns how files (or `beside`) are read.
 
-    Of several files, `beside` too, each takes of the column mapping what it has columns for.
+    Each file, `beside` included, uses only those parts of the column mapping that fit its columns.
     """
     read = replace(options.read_options(), taxonomy=taxonomy_of(paths, options.taxonomy))
     files = [*paths, *([] if beside is None else [str(beside)])]
@@ -75,7 +75,7 @@ def read_each(
 def read_sources(
     paths: Sequence[str | os.PathLike[str]], options: VerdictOptions, *, beside: Path | None = None
 ) -> tuple[list[Source], ReadOptions]:
-    """Reads as `read_each`, all sources in one list and filled up to the chosen prompt set."""
+    """Reads sources like `read_each`, in one list, completed to the chosen prompt set."""
     found, read = read_each(paths, options, beside=beside)
     sources = list(chain.from_iterable(found))
     if isinstance(options, SourceOptions) and options.prompts is not None:

@@ -63,7 +63,7 @@ class Source:
 
     @property
     def label(self) -> str:
-        """How this source is called beside others: model and scorer."""
+        """The name of this source in comparisons: model and scorer."""
         return f"{self.model} · {self.scorer}"
 
     @property

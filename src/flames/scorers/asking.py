@@ -82,10 +82,10 @@ class ModelAsker:
     rejects one, the next is tried.
 
     Args:
-        context: Its options are how to ask, and where the journal is.
-        defaults: The sampling where the options leave it open.
+        context: Its options say how to ask, and where the journal is.
+        defaults: Sampling parameters that the options do not set.
         folder: Flames' own folder for the journal, unless the options name a file.
-        name: What the journal is called there.
+        name: Name of the journal in that folder.
     """
 
     def __init__(

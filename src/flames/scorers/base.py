@@ -131,9 +131,9 @@ def score_where(
     scorer_id: str,
     score: Callable[[list[Response]], Iterable[Verdict]],
 ) -> list[Verdict]:
-    """Returns a verdict per response, in order: unscored where there is a reason why.
+    """Returns one verdict per response, in order; a response with a reason is unscored.
 
-    `score` gets all the other responses at once, if there are any.
+    `score` gets all the others at once, if there are any.
     """
     paired = list(zip(responses, reasons, strict=True))
     able = [response for response, reason in paired if reason is None]

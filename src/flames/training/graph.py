@@ -3,8 +3,8 @@
 Matrix products with constant weights get weights with one scale per output channel and inputs
 with one fixed scale, both symmetric, as `QuantizeLinear`/`DequantizeLinear` pairs that OpenVINO
 and onnxruntime fuse into integer products. Because the scales are fixed, a row's result does not
-depend on its batch. A processor without VNNI writes weights of 7 bits, whose products it can add
-without overflow. Before that, outliers are moved from the input channels into the weights
+depend on its batch. On a processor without VNNI weights get 7 bits, so that sums of products do
+not overflow. Before that, outliers are moved from the input channels into the weights
 (SmoothQuant, Xiao et al. 2023, arXiv 2211.10438), as far as is best for each input.
 """
 
@@ -157,7 +157,7 @@ Batch = tuple[Ids, Ids]
 _LEAST = 16  # rows and columns below which a matrix stays in fp32 (the heads)
 _TABLE = 1024  # rows from which an embedding is quantized
 _LARGEST = 127.0
-_LARGEST_WITHOUT_VNNI = 63.0  # such processors add two products in 16 bits: 2 · 255 · 63 fits
+_LARGEST_WITHOUT_VNNI = 63.0  # two products are added in 16 bits there: 2 · 255 · 63 fits
 
 
 @dataclass
@@ -294,7 +294,7 @@ class _Rewriter:
     def _weights(self, node: Any, matrix: Array, smooth: Array) -> Any:
         """Replaces a node's weights (inputs × outputs) by quantized ones."""
         scaled = matrix * smooth[:, None]
-        largest = _LARGEST if processor().int8 else min(_LARGEST, _LARGEST_WITHOUT_VNNI)
+        largest = _LARGEST if processor().int8 else _LARGEST_WITHOUT_VNNI
         step = np.maximum(np.abs(scaled).max(axis=0), 1e-12) / largest
         whole = np.round(scaled / step).astype(np.int8)
         name = f"{node.output[0]}.w"

@@ -122,7 +122,7 @@ def _parse_score(text: str) -> int:
     raise UsageError("an answer needs a score")
 
 
-# How the next item is found and shown, by the path of the page and of its form.
+# How to find and show the next item, by the path of its page and form.
 _DESKS: dict[str, tuple[Callable[..., Task | Case | None], Callable[..., Response]]] = {
     "/work": (work.current, _work_page),
     "/adjudicate": (adjudication.current_case, _case_page),
@@ -130,7 +130,7 @@ _DESKS: dict[str, tuple[Callable[..., Task | Case | None], Callable[..., Respons
 
 
 def _refuse(visit: Visit, error: UsageError, ticket: str, text: str, **shown: str) -> Response:
-    """Shows the item of a refused form again, or if it is gone the next one beside the text."""
+    """Shows the item of a refused form again; if it is gone, the next one and the unsaved text."""
     find, page = _DESKS[visit.request.url.path]
     item = None if isinstance(error, GoneError) else find(visit.project, visit.me)
     if item is None or item.ticket != ticket:

@@ -55,7 +55,7 @@ def maybe_session(request: Request) -> LoginSession | None:
 
 
 class Visit(NamedTuple):
-    """A request of somebody who is signed in."""
+    """A request by a person who is signed in."""
 
     request: Request
     session: LoginSession
