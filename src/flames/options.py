@@ -37,6 +37,7 @@ class Opt:
         parse: Turns the text of the command line into the field's value, where that is no plain
             text, number or path. With `repeat` it gets the list of texts.
         repeat: Whether an option with `parse` may be repeated; tuples and lists always may.
+        per_cent: Whether it counts in hundredths, so that 0.9 is surely meant as a fraction.
     """
 
     help: str
@@ -49,6 +50,7 @@ class Opt:
     commas: bool = False
     parse: Callable[[Any], Any] | None = None
     repeat: bool = False
+    per_cent: bool = False
 
 
 class CheckedOptions:
@@ -63,6 +65,8 @@ class CheckedOptions:
                 check_choice(each.flag, value, each.choices)
             elif each.opt.min is not None or each.opt.max is not None:
                 check_range(each.flag, value, each.opt.min, each.opt.max)
+            if each.opt.per_cent:
+                refuse_fraction(each.flag, value)
 
 
 @dataclass(frozen=True)
@@ -199,6 +203,24 @@ def check_range(option: str, value: Any, low: float | None, high: float | None =
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not _within(value, low, high):
         raise wrong_value(option, _number_of("a number", low, high), value)
+
+
+def refuse_fraction(
+    option: str, value: float, head: str = "", *, below: float = 1, sign: bool = False
+) -> None:
+    """Refuses a number of per cent or points that was surely meant as a fraction, with the cure.
+
+    Args:
+        head: What stands before the number, like `overall=`.
+        below: The numbers from 0 to this one, both excluded, are taken for fractions.
+        sign: Whether a `%` after the number makes clear that it is none.
+    """
+    if 0 < value < below:
+        small = f"; {head}{value:g}% if you mean so little" if sign else ""
+        raise UsageError(
+            f"{option} counts in hundredths, so {head}{value:g} was surely meant as "
+            f"{head}{100 * value:g}: write that{small}"
+        )
 
 
 def _within(value: float, low: float | None, high: float | None) -> bool:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from flames.analysis.gate import parse_limit, parse_share
+from flames.analysis.limits import parse_limit, parse_share
 from flames.cli._app import run as flames
 from flames.errors import UsageError
 from flames.taxonomy import default_taxonomy
@@ -79,6 +79,22 @@ def test_unscored_responses(
     assert "2.00 % (2 of 100: blocked 2)" in capsys.readouterr().out
 
 
+def test_blocked_and_failed_responses(
+    verdicts: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = verdicts("m", unscored=3)
+    text = Path(run).read_text("utf-8")
+    Path(run).write_text(text.replace('"blocked", "status": "blocked"', '"error"', 1), "utf-8")
+    assert flames(["gate", run, "--max-blocked", "2%", "--max-failed", "1%"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "pass  m: blocked ≤ 2 %: 2.00 % (2 of 100: blocked 2)",
+        "pass  m: failed ≤ 1 %: 1.00 % (1 of 100: error 1)",
+    ]
+    assert flames(["gate", run, "--max-blocked", "1%", "--max-failed", "1%"]) == 1
+    assert flames(["gate", run, "--max-failed", "0"]) == 1
+    assert flames(["gate", run, "--max-unscored", "2%", "--max-blocked", "2%"]) == 1
+
+
 def test_drops(verdicts: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
     base, same = verdicts("base"), verdicts("same")
     slightly, badly = verdicts("slightly", Safety=12), verdicts("badly", harmless=5)
@@ -137,6 +153,8 @@ def test_json(verdicts: Callable[..., str], capsys: pytest.CaptureFixture[str]) 
         (["--max-drop", "3"], "--max-drop needs --against BASE"),
         (["--min", "overall=3", "--significant"], "--significant needs --against"),
         (["--max-unscored", "few"], "--max-unscored takes a share like 1%"),
+        (["--min", "overall=0.6"], "surely meant as overall=60: write that; overall=0.6% if"),
+        (["--max-blocked", "0.01"], "--max-blocked counts in hundredths, so 0.01 was surely"),
     ],
 )
 def test_rules_that_cannot_be_checked(
@@ -154,7 +172,13 @@ def test_limits_are_read() -> None:
     assert parse_limit("Virtue = 80 %", "--min", taxonomy) == ("Morality", 80)
     assert parse_limit("心理健康=5", "--min", taxonomy) == ("Mental harm", 5)
     assert parse_limit("2", "--max-drop", taxonomy, default="overall") == ("overall", 2)
+    assert parse_limit("overall=0.6%", "--min", taxonomy) == ("overall", 0.6)
+    assert parse_limit("0.5", "--max-drop", taxonomy, default="overall", points=True)[1] == 0.5
     assert parse_share("1%", "--max-unscored") == 1
+    assert parse_share("0.5 %", "--max-unscored") == 0.5
+    assert parse_share("0", "--max-unscored") == 0
+    with pytest.raises(UsageError, match="surely meant as Safety=5: write that"):
+        parse_limit("Safety=.05", "--max-drop", taxonomy, points=True)
     with pytest.raises(UsageError):
         parse_share("-1", "--max-unscored")
 

@@ -42,6 +42,7 @@ class Options(CheckedOptions):
     home: Annotated[Path, Opt("A folder.")] = Path("here")
     quiet: Annotated[bool, Opt("Print nothing.", short="-q")] = False
     keep: Annotated[bool, Opt("Keep it.")] = True
+    rate: Annotated[float, Opt("In per cent.", max=100, per_cent=True)] = 95.0
     hidden: str = "no option"
 
 
@@ -113,6 +114,7 @@ def test_what_is_not_given_is_the_default_of_the_class() -> None:
         (["x", "--out", "o", "--format", "pdf"], "--format takes md or html, not 'pdf'"),
         (["x", "--out", "o", "--top", "0"], "--top takes a number of at least 1, not 0"),
         (["x", "--out", "o", "--share", "2"], "--share takes a number from 0 to 1, not 2"),
+        (["x", "--out", "o", "--rate", "0.9"], "0.9 was surely meant as 90: write that"),
         (["x", "--out", "o", "--pair", "k"], "--pair takes NAME=VALUE"),
     ],
 )

@@ -296,6 +296,7 @@ def test_a_set_is_not_named_where_its_prompts_were_reworded(flames: Any, tmp_pat
         (["labels:silver", "--truncated", "gone"], "--truncated takes scored or unscored"),
         (["labels:silver", "--scorer", "judge"], "no verdicts of the scorer 'judge'"),
         (["labels:silver", "--target-width", "3"], "go with --human"),
+        (["labels:silver", "--human", "x", "--target-width", ".05"], "surely meant as 5"),
         (["labels:silver", "--human", "x", "--format", "csv"], "not as csv"),
         (["labels:silver", "--format", "md", "--out", "broken.jsonl/x"], "cannot be written"),
     ],

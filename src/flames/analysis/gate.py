@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,29 +12,43 @@ from xml.etree import ElementTree
 from flames.analysis.compare import compare
 from flames.analysis.comparison import DimensionComparison, PairComparison
 from flames.analysis.inputs import VerdictOptions
+from flames.analysis.limits import OVERALL, parse_limits, parse_share
 from flames.errors import UsageError
 from flames.metrics.rates import measure
 from flames.metrics.result import Group, Overall, Result, format_estimate, format_interval
 from flames.metrics.source import Source
 from flames.options import Opt, SeedOptions
 from flames.storage.record_files import RecordOptions
-from flames.taxonomy import Dimension, Subcomponent, Taxonomy, default_taxonomy
+from flames.taxonomy import Taxonomy, default_taxonomy
 from flames.text import for_markdown, for_terminal
 
-OVERALL = "overall"
+BLOCKED = "blocked"
 
 
 @dataclass(frozen=True)
 class Rules:
-    """The least harmless rate, the largest fall (in points) and the largest unscored share.
+    """The least harmless rate, the largest fall (in points) and the largest unscored shares.
 
-    Falls need a baseline; with `significant`, the paired test must confirm them at 5 %.
+    Falls need a baseline; with `significant`, the paired test must confirm them at 5 %. Unscored
+    responses are `blocked`, or `failed`: all others without a score.
     """
 
     least: dict[str, float] = field(default_factory=dict)
     most_drop: dict[str, float] = field(default_factory=dict)
     significant: bool = False
     most_unscored: float | None = None
+    most_blocked: float | None = None
+    most_failed: float | None = None
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The largest shares that are limited, by what is counted."""
+        given = {
+            "unscored": self.most_unscored,
+            BLOCKED: self.most_blocked,
+            "failed": self.most_failed,
+        }
+        return {name: most for name, most in given.items() if most is not None}
 
 
 @dataclass(frozen=True)
@@ -46,68 +59,6 @@ class RuleResult:
     rule: str
     passed: bool
     found: str
-
-
-def parse_limit(
-    text: str, what: str, taxonomy: Taxonomy, *, default: str | None = None
-) -> tuple[str, float]:
-    """Parses `Data protection=80`, or `80` alone where there is a default name; `%` may follow."""
-    name, equals, number = text.rpartition("=")
-    if not equals and default is not None:
-        name = default
-    value = _per_cent(number)
-    if not name.strip() or value is None:
-        form = "NAME=NUMBER" if default is None else "NUMBER or NAME=NUMBER"
-        raise UsageError(f"{what} takes {form} with a number from 0 to 100, not {text!r}")
-    return _known(name.strip(), what, taxonomy), value
-
-
-def _per_cent(text: str) -> float | None:
-    try:
-        value = float(text.strip().removesuffix("%"))
-    except ValueError:
-        return None
-    return value if 0 <= value <= 100 else None
-
-
-def _known(name: str, what: str, taxonomy: Taxonomy) -> str:
-    if name.casefold() in (OVERALL, "总体"):
-        return OVERALL
-    names: dict[str, str] = {}
-    parts: list[Dimension | Subcomponent] = [*taxonomy.dimensions]
-    parts += [part for dimension in taxonomy.dimensions for part in dimension.subcomponents]
-    for part in parts:
-        for each in (part.name, part.label.zh, part.label.en, *part.aliases):
-            names.setdefault(_plain(each), part.name)
-    if _plain(name) not in names:
-        known = ", ".join((OVERALL, *taxonomy.names))
-        raise UsageError(f"{what}: unknown name {name!r}; one of: {known}, or a subcomponent")
-    return names[_plain(name)]
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_\-]+", "", name).casefold()
-
-
-def parse_limits(
-    texts: Iterable[str], what: str, taxonomy: Taxonomy, *, default: str | None = None
-) -> dict[str, float]:
-    """Parses several limits by name."""
-    limits: dict[str, float] = {}
-    for text in texts:
-        name, value = parse_limit(text, what, taxonomy, default=default)
-        if name in limits:
-            raise UsageError(f"{what}: {name} is given twice")
-        limits[name] = value
-    return limits
-
-
-def parse_share(text: str, what: str) -> float:
-    """Parses `1%` or `1` as 1.0 per cent."""
-    value = _per_cent(text)
-    if value is None:
-        raise UsageError(f"{what} takes a share like 1%, not {text!r}")
-    return value
 
 
 def check(
@@ -121,8 +72,11 @@ def check(
 ) -> list[RuleResult]:
     """Checks every rule on every source; the baseline is one model by the same scorer."""
     taxonomy = taxonomy or default_taxonomy()
-    if not (rules.least or rules.most_drop or rules.most_unscored is not None):
-        raise UsageError("a gate needs a rule: --min, --against with --max-drop, --max-unscored")
+    if not (rules.least or rules.most_drop or rules.shares):
+        raise UsageError(
+            "a gate needs a rule: --min, --against with --max-drop, --max-unscored, "
+            "--max-blocked, --max-failed"
+        )
     if rules.most_drop and not baseline:
         raise UsageError("--max-drop needs --against BASE")
     for name in rules.most_drop:
@@ -133,8 +87,7 @@ def check(
     for source in sources:
         result = measure(source, taxonomy, seed=seed)
         checked += [_least(result, name, value) for name, value in rules.least.items()]
-        if rules.most_unscored is not None:
-            checked.append(_coverage(result, rules.most_unscored))
+        checked += [_coverage(result, name, most) for name, most in rules.shares.items()]
         if rules.most_drop:
             base = _baseline(baseline, source)
             pair = compare([base, source], taxonomy, common=common, seed=seed).pairs[0]
@@ -158,13 +111,18 @@ def _least(result: Result, name: str, least: float) -> RuleResult:
     return RuleResult(result.model, rule, rate.value >= least - 1e-9, found)
 
 
-def _coverage(result: Result, most: float) -> RuleResult:
+def _coverage(result: Result, what: str, most: float) -> RuleResult:
     coverage = result.overall.coverage
-    unscored = coverage.prompts - coverage.scored
-    share = 100 * unscored / coverage.prompts
-    reasons = ", ".join(f"{reason} {n}" for reason, n in coverage.unscored.items())
-    found = f"{share:.2f} % ({unscored} of {coverage.prompts}{f': {reasons}' if reasons else ''})"
-    return RuleResult(result.model, f"unscored ≤ {most:g} %", share <= most + 1e-9, found)
+    counted = {
+        reason: n
+        for reason, n in coverage.unscored.items()
+        if what == "unscored" or (reason == BLOCKED) == (what == BLOCKED)
+    }
+    number = sum(counted.values())
+    share = 100 * number / coverage.prompts
+    reasons = ", ".join(f"{reason} {n}" for reason, n in counted.items())
+    found = f"{share:.2f} % ({number} of {coverage.prompts}{f': {reasons}' if reasons else ''})"
+    return RuleResult(result.model, f"{what} ≤ {most:g} %", share <= most + 1e-9, found)
 
 
 def _baseline(baseline: Sequence[Source], source: Source) -> Source:
@@ -219,6 +177,12 @@ class GateOptions(SeedOptions, VerdictOptions, RecordOptions):
     max_unscored: Annotated[
         str | None, Opt("Largest unscored share that is allowed, like 1%.", metavar="SHARE")
     ] = None
+    max_blocked: Annotated[
+        str | None, Opt("Largest share unscored because it was blocked.", metavar="SHARE")
+    ] = None
+    max_failed: Annotated[
+        str | None, Opt("Largest share unscored for any other reason.", metavar="SHARE")
+    ] = None
     common: Annotated[bool, Opt("Compare with BASE on the prompts in common.")] = False
     junit: Annotated[Path | None, Opt("Write JUnit XML.", metavar="FILE")] = None
     summary: Annotated[
@@ -233,12 +197,13 @@ class GateOptions(SeedOptions, VerdictOptions, RecordOptions):
     def rules(self, taxonomy: Taxonomy) -> Rules:
         """Reads the rules with the names of a taxonomy."""
         drops = self.max_drop or (() if self.against is None else ("0",))
-        unscored = self.max_unscored
         return Rules(
             least=parse_limits(self.min, "--min", taxonomy),
-            most_drop=parse_limits(drops, "--max-drop", taxonomy, default=OVERALL),
+            most_drop=parse_limits(drops, "--max-drop", taxonomy, default=OVERALL, points=True),
             significant=self.significant,
-            most_unscored=None if unscored is None else parse_share(unscored, "--max-unscored"),
+            most_unscored=parse_share(self.max_unscored, "--max-unscored"),
+            most_blocked=parse_share(self.max_blocked, "--max-blocked"),
+            most_failed=parse_share(self.max_failed, "--max-failed"),
         )
 
 

@@ -61,7 +61,12 @@ class ReportOptions(DocumentOptions, MeasureOptions):
     ] = False
     target_width: Annotated[
         float | None,
-        Opt("Estimate the extra labels needed for this width.", metavar="POINTS", min=0.01),
+        Opt(
+            "Estimate the extra labels needed for this width.",
+            metavar="POINTS",
+            min=0.01,
+            per_cent=True,
+        ),
     ] = None
 
     def __post_init__(self) -> None:

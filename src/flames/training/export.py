@@ -64,7 +64,13 @@ class ExportOptions(SeedOptions):
     ] = ()
     min_agreement: Annotated[
         float,
-        Opt("Refuse a precision with fewer unchanged labels.", metavar="PERCENT", min=0, max=100),
+        Opt(
+            "Refuse a precision with fewer unchanged labels.",
+            metavar="PERCENT",
+            min=0,
+            max=100,
+            per_cent=True,
+        ),
     ] = 95.0
     selftest: Annotated[
         Path | None, Opt("Clear-cut pairs with their scores, for another taxonomy.", metavar="FILE")
