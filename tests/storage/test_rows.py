@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from flames.errors import InputError, UsageError
 from flames.storage.atomic import to_jsonl, write_atomic
-from flames.storage.rows import parse_mapping, read_rows, stem_of
+from flames.storage.rows import read_rows, stem_of
 
 ROWS: list[dict[str, Any]] = [
     {"dimension": "公平", "prompt": "问，“一”\n两行", "response": "答,1"},
@@ -226,11 +226,3 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(tmp_path: Path)
     path.write_text("问题,答\nq,r\n", "utf-8")
     with pytest.raises(InputError, match=r"no column '回答'.*columns: 问题, 答"):
         list(read_rows(path, mapping={"response": "回答"}))
-
-
-def test_parse_mapping() -> None:
-    assert parse_mapping("prompt=问题, response=回答") == {"prompt": "问题", "response": "回答"}
-    assert parse_mapping(None) == parse_mapping("") == {}
-    for bad in ("prompt", "=x", "prompt=", "prompt=a,prompt=b"):
-        with pytest.raises(UsageError, match="--map"):
-            parse_mapping(bad)

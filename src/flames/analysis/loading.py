@@ -32,6 +32,7 @@ from flames.records import (
 from flames.scorers.labels import PREFIX, labels_path
 from flames.scorers.registry import notes_of
 from flames.scorers.scoring import Truncated
+from flames.storage.mapping import mapped_fields
 from flames.storage.record_files import ReadOptions, read_verdicts
 from flames.storage.rows import read_rows, stem_of
 from flames.storage.run_dir import RunDir, is_run, open_run
@@ -106,13 +107,10 @@ def _mapped(name: str, mapping: Mapping[str, str], encoding: str | None) -> Set[
     path = labels_path(name)
     if name == "-":
         return mapping.keys()
-    found: set[str] = set()
-    if not path.is_dir():
-        for row in read_rows(path, encoding=encoding):
-            found |= {field for field, column in mapping.items() if column in row.fields}
-            if len(found) == len(mapping):
-                break
-    return found
+    if path.is_dir():
+        return set()
+    rows = read_rows(path, encoding=encoding)
+    return mapped_fields((row.fields for row in rows), mapping)
 
 
 def _untruncated(verdict: Verdict) -> Verdict:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -92,9 +90,3 @@ def take_thinking_out(fields: dict[str, Any]) -> None:
         fields["reasoning"] = thoughts
     if fields.get("status") in SCORABLE and not has_visible_text(answer):
         fields["status"] = "empty"
-
-
-def columns_there(fields: Mapping[str, Any], missing: str) -> str:
-    """Lists the columns of a row that lacks a field, and says how to map one to it."""
-    names = ", ".join(shorten(str(name), 30) for name in islice(fields, 12))
-    return f"there are {names or 'no fields'}; --map {missing}=NAME says which one it is"

@@ -16,15 +16,15 @@ from flames.errors import InputError
 from flames.finish_reasons import status_of
 from flames.options import CheckedOptions, Opt
 from flames.records import AnyRecord, Prompt, Response, Verdict, prompt_id
+from flames.storage.mapping import columns_there, parse_mapping
 from flames.storage.record_fields import (
     cleaned,
-    columns_there,
     place,
     plain_error,
     take_thinking_out,
     whole,
 )
-from flames.storage.rows import parse_mapping, read_rows, stem_of
+from flames.storage.rows import read_rows, stem_of
 from flames.taxonomy import Taxonomy, default_taxonomy, load_taxonomy
 from flames.text import normalize_text, shorten, texts_differ
 

@@ -20,6 +20,7 @@ from typing import IO, Any, NamedTuple, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from flames.errors import InputError, UsageError
+from flames.storage.mapping import rename
 
 M = TypeVar("M", bound=BaseModel)
 STDIN = "-"
@@ -36,21 +37,6 @@ class Row(NamedTuple):
     fields: dict[str, Any]
 
 
-def parse_mapping(spec: str | None) -> dict[str, str]:
-    """Reads `prompt=问题,response=回答` as `{"prompt": "问题", "response": "回答"}`."""
-    mapping: dict[str, str] = {}
-    for part in (spec or "").split(","):
-        if not part.strip():
-            continue
-        field, equals, column = (piece.strip() for piece in part.partition("="))
-        if not (field and equals and column):
-            raise UsageError(f"--map takes FIELD=COLUMN,FIELD=COLUMN,…, not {part.strip()!r}")
-        if field in mapping:
-            raise UsageError(f"--map names the field {field!r} twice")
-        mapping[field] = column
-    return mapping
-
-
 def read_rows(
     path: str | os.PathLike[str],
     *,
@@ -63,7 +49,7 @@ def read_rows(
         path: A `.jsonl`, `.json` (an array of objects), `.csv`, `.tsv` or `.xlsx` file. Any
             other name is read as JSON Lines; `.gz` may follow. A `.csv` without a comma in its
             first line may have tabs or semicolons instead.
-        mapping: Our field name → the file's.
+        mapping: Our field name → the file's; a dot reaches into objects (`data.text`).
         encoding: By default UTF-8, or UTF-16 if the file begins with its byte order mark.
     """
     name = os.fspath(path)
@@ -92,15 +78,10 @@ def stem_of(path: str | os.PathLike[str]) -> str:
 
 def _renamed(rows: Iterable[Row], mapping: Mapping[str, str], path: str) -> Iterator[Row]:
     for line, fields in rows:
-        renamed = dict(fields)
-        for field, column in mapping.items():
-            if column not in fields:
-                known = ", ".join(map(str, fields)) or "none"
-                what = f"no column {column!r} (--map {field}={column}); columns: {known}"
-                raise InputError(what, path=path, line=line)
-            renamed.pop(column, None)
-        renamed.update({field: fields[column] for field, column in mapping.items()})
-        yield Row(line, renamed)
+        try:
+            yield Row(line, rename(fields, mapping))
+        except InputError as error:
+            raise error.at(path, line) from None
 
 
 @contextmanager
