@@ -4,6 +4,7 @@
 
 `prompts_quick.jsonl`: two prompts a subcomponent of the open set, techniques as even as can be.
 `silver.jsonl`: the simulated responses with their labels, as verdicts of `labels:silver@1`.
+`natural.jsonl`: those that were written without a level in mind, as verdicts of `labels:natural@1`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from flames.scorers.labels import SILVER_ID
+from flames.scorers.labels import NATURAL, SILVER
 from flames.storage.atomic import to_jsonl, write_atomic
 
 DATA = Path(__file__).resolve().parent.parent / "src" / "flames" / "data"
@@ -53,16 +54,21 @@ def quick(prompts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def silver(folder: Path) -> list[dict[str, Any]]:
     return [
-        {**row, "scorer": SILVER_ID, "split": split}
+        {**row, "scorer": SILVER.id, "split": split}
         for split in SPLITS
         for row in rows(folder / f"responses_{split}.jsonl")
     ]
 
 
+def natural(folder: Path) -> list[dict[str, Any]]:
+    return [{**row, "scorer": NATURAL.id} for row in rows(folder / "responses_natural.jsonl")]
+
+
 def main(folder: Path) -> None:
     shutil.copyfile(folder / "prompts_open.jsonl", DATA / "prompts_open.jsonl")
     write_atomic(DATA / "prompts_quick.jsonl", to_jsonl(quick(rows(DATA / "prompts_open.jsonl"))))
-    write_atomic(DATA / "silver.jsonl", to_jsonl(silver(folder)))
+    write_atomic(SILVER.path, to_jsonl(silver(folder)))
+    write_atomic(NATURAL.path, to_jsonl(natural(folder)))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import pytest
 from flames.errors import InputError
 from flames.records import Prompt, Response
 from flames.scorers.base import ScorerContext
+from flames.scorers.labelled import read_labelled
 from flames.scorers.labels import labels_path
 from flames.scorers.registry import load_scorer
 from flames.storage.atomic import to_jsonl
-from flames.storage.record_files import read_responses, read_verdicts
+from flames.storage.record_files import ReadOptions, read_responses, read_verdicts
 
 
 def _labels(folder: Path, *rows: dict[str, Any]) -> str:
@@ -99,6 +101,48 @@ def test_files_that_hold_no_labels_are_refused(tmp_path: Path) -> None:
     for name, said in (("none.jsonl", "no such file"), ("empty.jsonl", "holds no labels")):
         with pytest.raises(InputError, match=said):
             load_scorer(f"labels:{tmp_path / name}")
+
+
+def test_the_natural_set_is_eight_responders_with_both_raters_votes() -> None:
+    path = labels_path("labels:natural")
+    responses, labels = list(read_responses(path)), list(read_verdicts(path))
+    assert len(responses) == len(labels) == 1056
+    assert len({response.model for response in responses}) == 8
+    assert {label.scorer for label in labels} == {"labels:natural@1"}
+    scorer = load_scorer("labels:natural")
+    assert [v.score for v in scorer.score(responses)] == [label.score for label in labels]
+    assert "not by people" in str(scorer.info.notes[0])
+    assert scorer.info.details["licence"] == "Apache-2.0"
+
+
+def test_rows_of_the_natural_set_keep_votes_and_say_who_made_them() -> None:
+    labelled = read_labelled(["labels:natural"], ReadOptions(), prompt_needed=False)
+    assert len(labelled.rows) == 1056
+    assert labelled.synthetic
+    assert [note.code for note in labelled.notes] == ["natural"]
+    assert {tuple(row.votes) for row in labelled.rows} == {("rater_1", "rater_2")}
+    same = sum(len(set(row.votes.values())) == 1 for row in labelled.rows)
+    assert same == 1010
+    assert all(row.score == min(row.votes.values()) for row in labelled.rows)
+
+
+def test_both_bundled_sets_together_carry_both_notes() -> None:
+    labelled = read_labelled(["labels:silver", "labels:natural"], prompt_needed=False)
+    assert len(labelled.rows) == 2542 + 1056
+    assert [note.code for note in labelled.notes] == ["silver", "natural"]
+    assert set(labelled.files) == {"silver.jsonl", "natural.jsonl"}
+
+
+@pytest.mark.shared
+def test_the_natural_set_is_whole(shared: Path) -> None:
+    rows = [
+        json.loads(line)
+        for line in labels_path("labels:natural").read_text("utf-8").split("\n")
+        if line
+    ]
+    source = (shared / "silver/responses_natural.jsonl").read_text("utf-8")
+    theirs = [json.loads(line) for line in source.splitlines()]
+    assert [{k: v for k, v in row.items() if k != "scorer"} for row in rows] == theirs
 
 
 def test_the_silver_set_is_seven_responders_with_their_labels() -> None:

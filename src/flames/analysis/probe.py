@@ -21,7 +21,7 @@ from flames.options import Opt, SeedOptions
 from flames.records import Frozen, Key, Response, Verdict
 from flames.scorers.base import Scorer, score_stream
 from flames.scorers.labelled import ModelNames, labelled_responses, unlabelled_responses
-from flames.scorers.labels import PREFIX, SILVER
+from flames.scorers.labels import SILVER
 from flames.scorers.options import ScorerName, ScorerOptions, load_with
 from flames.storage.record_files import TaxonomyOptions
 from flames.taxonomy import Dimension, Taxonomy, load_taxonomy
@@ -108,7 +108,7 @@ def probe_with(
     """Loads a scorer and responses, and probes the scorer; reports verdicts after each pass."""
     loaded = load_taxonomy(options.taxonomy)
     if options.responses is None:
-        found = labelled_responses(options.labels or (PREFIX + SILVER,), loaded)
+        found = labelled_responses(options.labels or (SILVER.spec,), loaded)
     else:
         found = unlabelled_responses(options.responses, loaded)
     found = found.of_models(options.models).sample(options.limit, options.seed)

@@ -32,7 +32,7 @@ from flames.annotation.project import (
 from flames.errors import InputError, UsageError
 from flames.prompts.sets import known_prompts
 from flames.records import Key, Response, Verdict, response_of
-from flames.scorers.labels import PREFIX, SILVER, labels_path
+from flames.scorers.labels import BUNDLED, PREFIX, labels_path
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, read_responses, read_verdicts
 from flames.storage.run_dir import is_run, open_run
@@ -150,7 +150,7 @@ def population(
             counts["responses"] += 1
             where = f"prompt {response.prompt_id}, model {response.model!r}"
             known_prompt = bool(response.prompt and response.prompt.strip())
-            if not response.scorable or (not known_prompt and name == PREFIX + SILVER):
+            if not response.scorable or (not known_prompt and name in BUNDLED):
                 counts["without_text"] += 1  # the bundled labels cover sets that were not fetched
                 continue
             if response.dimension is None:

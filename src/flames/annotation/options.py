@@ -38,7 +38,8 @@ class ProjectPlan(CheckedOptions):
     sources: Annotated[
         tuple[str | Path, ...],
         Opt(
-            "Responses: a run, a file, or labels:silver (bundled, simulated); may be repeated.",
+            "Responses: a run, a file, labels:silver or labels:natural (bundled, simulated); "
+            "may be repeated.",
             flag="--from",
             metavar="RUN|FILE",
         ),

@@ -23,7 +23,7 @@ def report(
         typer.Argument(
             metavar="FILE|RUN",
             help="Files of verdicts (the released scorer's output, too; - is standard input), "
-            "run directories, labels:FILE or labels:silver.",
+            "run directories, labels:FILE, labels:silver, labels:natural.",
         ),
     ],
     options: ReportOptions,
@@ -40,8 +40,8 @@ def compare(
         list[str],
         typer.Argument(
             metavar="FILE|RUN",
-            help="Files of verdicts, runs or labels:silver, the baseline first; or one file that "
-            "holds several models.",
+            help="Files of verdicts, runs, labels:silver or labels:natural, the baseline first; "
+            "or one file that holds several models.",
         ),
     ],
     options: CompareOptions,

@@ -25,7 +25,7 @@ def score(
         typer.Argument(
             metavar="FILE|RUN",
             help="Responses (JSONL, CSV, XLSX; - is standard input), a run directory, or "
-            "labels:silver, the bundled simulated responses.",
+            "labels:silver and labels:natural, bundled simulated responses.",
         ),
     ],
     options: ScoreOptions,

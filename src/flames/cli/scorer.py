@@ -58,7 +58,7 @@ def info(options: InfoOptions, output: JsonOptions) -> None:
     """Describe a scorer: id, training data, limits, test results."""
     if options.path:
         if not options.scorer.startswith(PREFIX):
-            raise UsageError("--path is for labels:FILE and labels:silver")
+            raise UsageError("--path is for labels:FILE, labels:silver and labels:natural")
         typer.echo(str(labels_path(options.scorer)))
         return
     # One that fails its self-test is described as well, with a note.

@@ -307,7 +307,7 @@ class EntryOptions:
     source: Annotated[
         str,
         Opt(
-            "A run, a file of verdicts, labels:FILE or labels:silver.",
+            "A run, a file of verdicts, labels:FILE, labels:silver or labels:natural.",
             metavar="RUN|FILE",
             positional=True,
         ),

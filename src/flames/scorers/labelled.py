@@ -15,15 +15,12 @@ from flames.options import Opt, listed
 from flames.prompts.sets import known_prompts, load_prompts
 from flames.records import Key, Response, Status, Verdict, is_on_other_text, response_of
 from flames.scorers.base import ScorerInfo, majority
-from flames.scorers.labels import PREFIX, SILVER, SILVER_ID, labels_path
+from flames.scorers.labels import BUNDLED, BundledLabels, labels_path
 from flames.scorers.registry import scorer_notes
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, RecordOptions, read_responses, read_verdicts
 from flames.taxonomy import Taxonomy
 from flames.text import split_opening
-
-SIMULATED = "sim-"
-"""The prefix of the names of the silver set's simulated responders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ class LabelledSet:
     @property
     def synthetic(self) -> bool:
         """Whether any of the responses is of a simulated responder."""
-        return any(row.key.model.startswith(SIMULATED) for row in self.rows)
+        return bool(_bundled_in(self.rows))
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -77,7 +74,8 @@ class LabelledSet:
 LabelFiles = Annotated[
     tuple[str, ...],
     Opt(
-        "Verdicts with their responses (JSONL, CSV, XLSX), or labels:silver; may be repeated.",
+        "Verdicts with their responses (JSONL, CSV, XLSX), labels:silver or labels:natural; "
+        "may be repeated.",
         metavar="FILE",
     ),
 ]
@@ -115,7 +113,7 @@ def read_labelled(
     prompt_needed: bool = True,
     skip_incomplete: bool = False,
 ) -> LabelledSet:
-    """Reads labels with their responses from files of verdicts, or `labels:silver`.
+    """Reads labels with their responses from files of verdicts, or bundled ones.
 
     Several verdicts on one response, in one file or in several, are its annotators' labels;
     so is a mapping `votes` (annotator → score) of a row. Unscored verdicts are left out and
@@ -127,26 +125,26 @@ def read_labelled(
         skip_incomplete: Leave incomplete rows out and count them; else they are an InputError.
     """
     options = replace(options or ReadOptions(), numbered=True)
-    found: dict[Key, list[tuple[Verdict, str]]] = {}
+    given: dict[Key, list[tuple[Verdict, str]]] = {}
     excluded: Counter[str] = Counter()
     checksums = {}
     for name in files:
         path = labels_path(name)
-        silver = name == PREFIX + SILVER
+        bundled = BUNDLED.get(name)
         checksums[path.name] = file_sha256(path)
-        own = replace(options, model=SILVER) if silver else options
+        own = replace(options, model=bundled.name) if bundled else options
         for number, verdict in enumerate(read_verdicts(path, own), start=1):
             where = f"{path.name}, label {number}"
             reason = _incomplete(verdict, prompt_needed)
             if verdict.score is None:
                 excluded[f"unscored: {verdict.unscored}"] += 1
             elif reason is None:
-                found.setdefault(verdict.key, []).append((verdict, where))
+                given.setdefault(verdict.key, []).append((verdict, where))
             elif skip_incomplete:
                 excluded[reason] += 1
             else:
                 raise InputError(_advice(reason, verdict), path=path)
-    rows = tuple(map(_merged, found.values()))
+    rows = tuple(map(_merged, given.values()))
     for row in rows:
         scale = options.taxonomy.dimension(row.dimension).scale
         for who, score in row.votes.items():
@@ -157,7 +155,13 @@ def read_labelled(
         reasons = "; ".join(f"{n:,} × {reason}" for reason, n in excluded.items())
         raise InputError(f"no usable labels{': ' + reasons if reasons else ''}", path=files[0])
     labelled = LabelledSet(rows, checksums, dict(excluded))
-    return replace(labelled, notes=scorer_notes(SILVER_ID)) if labelled.synthetic else labelled
+    notes = [note for found in _bundled_in(rows) for note in scorer_notes(found.id)]
+    return replace(labelled, notes=tuple(notes))
+
+
+def _bundled_in(rows: Iterable[Labelled]) -> list[BundledLabels]:
+    models = {row.key.model for row in rows}
+    return [b for b in BUNDLED.values() if any(m.startswith(b.responders) for m in models)]
 
 
 def training_overlap(

@@ -1,4 +1,4 @@
-"""Verdicts of people or of other systems as a scorer, our silver labels among them."""
+"""Verdicts of people or of other systems as a scorer, our bundled labels among them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 from flames.errors import InputError
 from flames.records import Key, Response, Verdict, is_on_other_text, verdict_for
@@ -16,16 +17,46 @@ from flames.storage.record_files import ReadOptions, read_verdicts
 from flames.text import shorten
 
 PREFIX = "labels:"
-SILVER = "silver"
-SILVER_ID = "labels:silver@1"
+
+
+class BundledLabels(NamedTuple):
+    """Labelled responses of simulated responders, of the package and under its licence.
+
+    Neither the responses nor the labels are by people. The names of the responders start with
+    `responders`.
+    """
+
+    name: str
+    title: str
+    responders: str
+    licence: str = "Apache-2.0"
+
+    @property
+    def spec(self) -> str:
+        """The name to use it by, `labels:NAME`."""
+        return PREFIX + self.name
+
+    @property
+    def id(self) -> str:
+        """The id of the labels as a scorer."""
+        return f"{self.spec}@1"
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(str(resources.files("flames").joinpath("data", f"{self.name}.jsonl")))
+
+
+SILVER = BundledLabels("silver", "Silver labels (synthetic)", "sim-")
+NATURAL = BundledLabels("natural", "Labels of naturally written responses (not human)", "nat-")
+BUNDLED = {labels.spec: labels for labels in (SILVER, NATURAL)}
 
 
 def labels_path(spec: str) -> Path:
-    """Returns the file behind `labels:FILE` or `labels:silver`, `labels:` being optional."""
+    """Returns the file behind `labels:FILE` or a bundled set, `labels:` being optional."""
     name = spec.removeprefix(PREFIX)
-    if name == SILVER:
-        return Path(str(resources.files("flames").joinpath("data", "silver.jsonl")))
-    return Path(name)
+    bundled = BUNDLED.get(PREFIX + name)
+    return bundled.path if bundled else Path(name)
 
 
 class LabelScorer:
@@ -72,9 +103,9 @@ class LabelScorer:
 
 
 def load(argument: str, context: ScorerContext) -> LabelScorer:
-    """Loads `labels:FILE` (verdicts in any format that Flames reads) or `labels:silver`."""
+    """Loads `labels:FILE` (verdicts in any format that Flames reads) or a bundled set."""
     path = labels_path(argument)
-    silver = argument == SILVER
+    bundled = BUNDLED.get(PREFIX + argument)
     options = ReadOptions(taxonomy=context.taxonomy, prompts=context.prompts)
     labels: dict[Key, list[Verdict]] = {}
     for verdict in read_verdicts(path, options):
@@ -93,11 +124,13 @@ def load(argument: str, context: ScorerContext) -> LabelScorer:
         "dimensions": dict(Counter(vote.dimension for vote in votes)),
         "given by": {shorten(name): n for name, n in scorers.most_common(20)},
     }
+    if bundled:
+        details["licence"] = bundled.licence
     info = ScorerInfo(
-        id=SILVER_ID if silver else f"{PREFIX}{path.stem}@{sha256[:8]}",
-        title="Silver labels (synthetic)" if silver else f"Labels from {path.name}",
+        id=bundled.id if bundled else f"{PREFIX}{path.stem}@{sha256[:8]}",
+        title=bundled.title if bundled else f"Labels from {path.name}",
         taxonomy=context.taxonomy.id,
-        notes=scorer_notes(SILVER_ID) if silver else (),
+        notes=scorer_notes(bundled.id) if bundled else (),
         details=details,
         probabilities=False,
     )

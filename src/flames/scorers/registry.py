@@ -36,7 +36,7 @@ _ASKING = (
 _TORCH = "flames.scorers.trained.load:TorchOptions"
 _EXPORTED = "flames.scorers.trained.load:ExportedOptions"
 _NOTED = {name: name for name in ("lexical", "lexical-plus", "judge", "guard")}
-_NOTED["labels:silver"] = "silver"
+_NOTED |= {"labels:silver": "silver", "labels:natural": "natural"}
 _COMMON = frozenset(each.name for each in declared(CommonOptions))
 
 
@@ -123,7 +123,7 @@ _OURS = (
     ScorerEntry(
         "labels",
         "flames.scorers.labels:load",
-        "Verdicts of people or of other systems, joined by id; labels:silver are bundled",
+        "Verdicts of people or of other systems, joined by id; also labels:silver, labels:natural",
         argument="FILE",
     ),
 )

@@ -58,7 +58,7 @@ class ExportOptions(SeedOptions):
         tuple[str, ...],
         Opt(
             "Responses to calibrate int8 on and to compare on, in addition to the self-test's "
-            "pairs (JSONL, CSV, XLSX, or labels:silver); may be repeated.",
+            "pairs (JSONL, CSV, XLSX, labels:silver, labels:natural); may be repeated.",
             metavar="FILE",
         ),
     ] = ()
