@@ -13,7 +13,7 @@ import pytest
 from annotating import Visitor, responses, server_process, write
 
 from flames.annotation import ProjectPlan, create_project, export, open_project, verify
-from flames.storage.rows import parse_json
+from flames.storage.text_files import parse_json
 
 _BUTTON = re.compile(r'name="do" value="(\d)"')
 

@@ -27,8 +27,8 @@ from flames.metrics.source import Source
 from flames.options import Opt
 from flames.records import Verdict
 from flames.storage.atomic import write_atomic
-from flames.storage.rows import open_binary, parse_json
 from flames.storage.run_dir import is_run, open_run, safe_name
+from flames.storage.text_files import open_binary, parse_json
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 from flames.text import for_terminal, has_visible_text, shorten
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol, runtime_checkabl
 from flames.errors import InputError, ModelError, UsageError
 from flames.options import CheckedOptions, Opt, check_choice, text_or_file
 from flames.records import Status
-from flames.storage.rows import parse_json
+from flames.storage.text_files import parse_json
 
 _MOST_TOKENS = 10**12  # a larger number is no count
 _OWN_FIELDS = frozenset({"model", "messages", "prompt", "stream", "n"})

@@ -17,7 +17,7 @@ from flames.models.openai_client import OpenAIModel
 from flames.storage.atomic import write_atomic
 from flames.storage.checksums import file_sha256
 from flames.storage.home import home
-from flames.storage.rows import open_binary
+from flames.storage.text_files import open_binary
 
 GEMMA = "gemma-3-270m"
 GEMMA_FILE = "gemma-3-270m-q4_k_m.gguf"

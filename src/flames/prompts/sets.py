@@ -27,7 +27,7 @@ from flames.storage.atomic import write_atomic
 from flames.storage.checksums import file_sha256
 from flames.storage.home import home
 from flames.storage.record_files import ReadOptions, read_prompts
-from flames.storage.rows import open_binary
+from flames.storage.text_files import open_binary
 from flames.taxonomy import Taxonomy, default_taxonomy
 
 _TIMEOUT_S = 30

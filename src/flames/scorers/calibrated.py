@@ -17,7 +17,7 @@ from flames.records import Frozen, Response, Verdict, dump_line
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, TrainingLabels
 from flames.scorers.registry import load_among
 from flames.storage.atomic import write_atomic
-from flames.storage.rows import read_json_file
+from flames.storage.text_files import read_json_file
 
 LOW_CONFIDENCE = "low confidence"
 

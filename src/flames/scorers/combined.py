@@ -26,7 +26,7 @@ from flames.records import Frozen, Response, Verdict, verdict_for
 from flames.scorers.asking import brief_verdict, total_usage
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo
 from flames.scorers.registry import check_understood, load_among
-from flames.storage.rows import read_json_file
+from flames.storage.text_files import read_json_file
 
 THRESHOLD = 0.8
 

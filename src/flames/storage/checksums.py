@@ -11,7 +11,7 @@ from pathlib import Path
 from flames.errors import UsageError
 from flames.storage.atomic import write_atomic
 from flames.storage.home import home
-from flames.storage.rows import open_binary
+from flames.storage.text_files import open_binary
 
 LARGE = 2**24  # bytes from which a checksum is worth remembering
 

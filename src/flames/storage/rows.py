@@ -6,24 +6,19 @@ import codecs
 import csv
 import gzip
 import io
-import json
 import os
 import re
-import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import IO, Any, NamedTuple
 
 from flames.errors import InputError, UsageError
 from flames.storage.mapping import rename
+from flames.storage.text_files import STDIN, open_binary, parse_json
 
-M = TypeVar("M", bound=BaseModel)
-STDIN = "-"
 _SHEETS = {".xlsx", ".xlsm", ".xls", ".ods"}
 _ZIP = b"PK\x03\x04"
 _GZIP = b"\x1f\x8b"
@@ -85,25 +80,6 @@ def _renamed(rows: Iterable[Row], mapping: Mapping[str, str], path: str) -> Iter
 
 
 @contextmanager
-def open_binary(path: str) -> Iterator[IO[bytes]]:
-    """Opens a file to read bytes, `-` being standard input."""
-    if path == STDIN:
-        yield sys.stdin.buffer
-        return
-    try:
-        file = open(path, "rb")  # noqa: SIM115  (closed below; only opening may raise ours)
-    except FileNotFoundError:
-        raise InputError("no such file", path=path) from None
-    except IsADirectoryError:
-        raise InputError("is a directory, not a file", path=path) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot be read: {reason}", path=path) from None
-    with file:
-        yield file
-
-
-@contextmanager
 def _unpacked(path: str) -> Iterator[IO[bytes]]:
     with open_binary(path) as file:
         if path == STDIN or Path(path).suffix.lower() != ".gz":
@@ -146,47 +122,6 @@ def _text(raw: bytes, codec: str, given: str | None, path: str, line: int) -> st
         raise InputError(f"is not text in {codec.upper()}; {hint}", path=path, line=line) from None
     except LookupError:
         raise UsageError(f"unknown encoding {given!r}") from None
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON number")
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
-
-
-def parse_json(text: str, path: str | None, line: int | None) -> Any:
-    """Parses strict JSON (no NaN)."""
-    try:
-        return _DECODER.decode(text)
-    except json.JSONDecodeError as error:
-        where = line if line is not None else error.lineno
-        what = f"{error.msg.removesuffix(' at')} at column {error.colno}"
-        raise InputError(f"is no JSON: {what}", path=path, line=where) from None
-    except RecursionError:
-        raise InputError("is JSON nested too deep", path=path, line=line) from None
-    except ValueError as error:
-        raise InputError(f"is no JSON: {error}", path=path, line=line) from None
-
-
-def read_text(path: str | os.PathLike[str]) -> str:
-    """Returns the content of a text file, without a byte order mark and with LF line ends."""
-    try:
-        return Path(path).read_text("utf-8-sig")
-    except FileNotFoundError:
-        raise InputError("no such file", path=path) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", path=path) from None
-    except UnicodeDecodeError:
-        raise InputError("is not text in UTF-8", path=path) from None
-
-
-def read_json_file(model: type[M], path: str | os.PathLike[str], kind: str) -> M:
-    """Reads a file of one JSON object of a known form; `kind` names it in the message."""
-    try:
-        return model.model_validate(parse_json(read_text(path), os.fspath(path), None))
-    except ValidationError as error:
-        raise InputError.invalid(error, f"is no {kind}", path) from None
 
 
 def _object(value: Any, path: str, line: int) -> Row:

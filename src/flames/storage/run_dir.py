@@ -23,7 +23,7 @@ from flames.storage.atomic import locked, to_jsonl, write_atomic
 from flames.storage.checksums import file_sha256
 from flames.storage.journal import Journal, JournalLine, read_journal, response_reader
 from flames.storage.manifest import Manifest, differences
-from flames.storage.rows import parse_json, read_json_file
+from flames.storage.text_files import parse_json, read_json_file
 from flames.taxonomy import Taxonomy, load_taxonomy
 
 MANIFEST = "manifest.json"

@@ -18,7 +18,7 @@ from flames.errors import InputError
 from flames.models.base import Message
 from flames.records import Response
 from flames.scorers.judge.answers import fold
-from flames.storage.rows import read_text
+from flames.storage.text_files import read_text
 from flames.taxonomy import Dimension, Language, Taxonomy
 from flames.text import utf8_safe
 

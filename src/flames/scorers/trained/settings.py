@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from flames.errors import InputError, UsageError
 from flames.metrics.result import Note
 from flames.records import Frozen
-from flames.storage.rows import read_text
+from flames.storage.text_files import read_text
 from flames.taxonomy import Taxonomy
 
 Pooling = Literal["cls", "mean", "last"]
