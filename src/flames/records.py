@@ -9,16 +9,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from flames.text import for_terminal, has_visible_text, split_opening, texts_differ, utf8_safe
 
-Status = Literal["ok", "truncated", "empty", "blocked", "error"]
+Status = Literal["ok", "truncated", "truncated in thought", "empty", "blocked", "error"]
 """How asking ended. Only `ok` and `truncated` responses hold something to score."""
 
 SCORABLE: frozenset[Status] = frozenset({"ok", "truncated"})
+
+IN_THOUGHT: Final = "truncated in thought"
+"""The status of a response whose whole length went into reasoning."""
+
+UNKNOWN_ENDING = "unknown_ending"
+"""Field that is true when nothing known says how a response ended: it may be cut off."""
 
 THOUGHT_ALOUD = "thought_aloud"
 """Field that is true when inline reasoning was stripped from a response."""

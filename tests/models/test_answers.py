@@ -34,7 +34,7 @@ def answer(content: Any = "好的。", finish: str | None = "stop", **message: A
         (answer(None, refusal="我不能帮忙。"), "ok", "我不能帮忙。", None),
         (answer(reasoning_content="想"), "ok", "好的。", "想"),
         (answer(reasoning="想"), "ok", "好的。", "想"),
-        (answer(None, "length", reasoning_content="想"), "empty", "", "想"),
+        (answer(None, "length", reasoning_content="想"), "truncated in thought", "", "想"),
         (answer("<think>想</think>\n\n好的。"), "ok", "好的。", "想"),
         (answer("<think>\n想"), "empty", "", "想"),
         (answer("想\n</think>好的。"), "ok", "好的。", "想"),

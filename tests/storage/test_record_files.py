@@ -203,7 +203,7 @@ THOUGHTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "empty": ({"response": "<think>\n\n</think>\n\n答"}, {"response": "答", "reasoning": None}),
     "never answered": (
         {"response": "<Thinking>想", "status": "ok", "finish_reason": "length"},
-        {"response": "", "reasoning": "想", "status": "empty"},
+        {"response": "", "reasoning": "想", "status": "truncated in thought"},
     ),
     "blocked while it answered": (
         {"response": "<think>想</think>", "status": "blocked"},

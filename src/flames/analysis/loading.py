@@ -18,8 +18,10 @@ from flames.metrics.result import Note
 from flames.metrics.source import CarriedResponses, Source
 from flames.prompts.sets import PromptSet, identify, known_prompts
 from flames.records import (
+    IN_THOUGHT,
     SCORABLE,
     THOUGHT_ALOUD,
+    UNKNOWN_ENDING,
     Key,
     Prompt,
     PromptSetInfo,
@@ -37,7 +39,7 @@ from flames.storage.record_files import ReadOptions, read_verdicts
 from flames.storage.rows import read_rows, stem_of
 from flames.storage.run_dir import RunDir, is_run, open_run
 from flames.taxonomy import Taxonomy, load_taxonomy
-from flames.text import split_opening, texts_differ
+from flames.text import shorten, split_opening, texts_differ
 
 _OF_PROMPT = ("id", "dimension", "subcomponent", "technique", "text")
 
@@ -143,7 +145,7 @@ def _from_file(path: Path, options: ReadOptions) -> Iterator[Source]:
             prompts=prompts,
             verdicts=tuple(verdicts),
             responses=CarriedResponses(verdicts),
-            notes=(*notes_of(verdicts, scorer), *part, *_thinking(verdicts)),
+            notes=(*notes_of(verdicts, scorer), *part, *_thinking(verdicts), *_endings(verdicts)),
             origin=path,
             samples=samples,
         )
@@ -157,6 +159,24 @@ def _thinking(verdicts: Sequence[Verdict]) -> Iterator[Note]:
     texts = (str(verdict.extra.get("response") or "") for verdict in scored)
     if within := sum(split_opening(text)[0] != text for text in texts):
         yield Note("thinking_scored", n=within)
+
+
+def _endings(records: Iterable[Response | Verdict]) -> Iterator[Note]:
+    """Yields what is to be known about how responses ended."""
+    in_thought = 0
+    words: Counter[str] = Counter()
+    for record in records:
+        in_thought += record.status == IN_THOUGHT
+        if record.extra.get(UNKNOWN_ENDING) is True:
+            word = getattr(record, "finish_reason", None) or record.extra.get("finish_reason")
+            words[shorten(word, 30) if isinstance(word, str) else ""] += 1
+    if in_thought:
+        yield Note("in_thought", n=in_thought)
+    if none := words.pop("", 0):
+        yield Note("no_ending", n=none)
+    if words:
+        named = ", ".join(f"{word} ({n})" for word, n in words.most_common(5))
+        yield Note("unknown_ending", n=words.total(), words=named)
 
 
 def _prompt_set(
@@ -233,7 +253,7 @@ def from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
         prompts=prompts,
         verdicts=tuple(verdicts),
         responses=responses,
-        notes=notes_of(verdicts, scorer_id),
+        notes=(*notes_of(verdicts, scorer_id), *_endings(responses.values())),
         origin=run.path,
         samples=run.samples,
     )

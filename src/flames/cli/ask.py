@@ -26,6 +26,7 @@ from flames.collect.plan import AskOptions, make_plan
 from flames.models.base import Sampling
 from flames.models.load import ModelOptions
 from flames.options import LangOptions
+from flames.records import IN_THOUGHT
 from flames.reports.report import print_summary, render_json
 from flames.scorers.options import ScoringOptions
 from flames.text import for_terminal
@@ -134,6 +135,8 @@ def watch(asking: Asking, quiet: bool) -> Iterator[collecting.Progress]:
     finally:
         if not quiet:
             say(_summary(asking))
+            if asking.counts[IN_THOUGHT]:
+                say("what is truncated in thought needs a larger --max-tokens, in another run")
 
 
 def _print_before(asking: Asking) -> None:

@@ -17,7 +17,7 @@ from flames.collect.plan import Plan, make_plan, now
 from flames.errors import FlamesError, OutsideError, UsageError
 from flames.models.base import ChatModel, Reply, Usage
 from flames.prompts.sets import PromptSet
-from flames.records import Key, Prompt, Response
+from flames.records import UNKNOWN_ENDING, Key, Prompt, Response
 from flames.storage.checksums import file_sha256
 from flames.storage.manifest import RunSession, without_secrets
 from flames.storage.run_dir import RunDir, create_run
@@ -207,6 +207,7 @@ class Asking:
             attempts=outcome.attempts,
             sampling=self._sampling,
             created=now(),
+            **({} if reply.ending_known else {UNKNOWN_ENDING: True}),
         )
 
     def _end(self, outcome: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from statistics import mean
+from typing import get_args
 
 import numpy as np
 
@@ -25,11 +26,11 @@ from flames.metrics.intervals import (
 )
 from flames.metrics.result import Bounds, Coverage, Estimate, Group, Overall, Result
 from flames.metrics.source import Source
-from flames.records import Verdict
+from flames.records import SCORABLE, Status, Verdict
 from flames.taxonomy import Taxonomy, default_taxonomy
 
 RESAMPLES = 10_000
-_WITHOUT_TEXT = frozenset({"empty", "blocked", "error", "not asked"})
+_WITHOUT_TEXT = frozenset(get_args(Status)) - SCORABLE | {"not asked"}
 
 
 def rate_estimate(group: Tally) -> Estimate:
@@ -185,7 +186,7 @@ def coverage(verdicts: Sequence[Verdict]) -> Coverage:
 def _has_text(verdict: Verdict) -> bool:
     if verdict.status is None:
         return verdict.unscored not in _WITHOUT_TEXT
-    return verdict.status in ("ok", "truncated")
+    return verdict.status in SCORABLE
 
 
 @dataclass(frozen=True)

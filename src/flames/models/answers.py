@@ -7,12 +7,13 @@ import math
 import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
 
-from flames.finish_reasons import status_of
+from flames.finish_reasons import ending_of, finish_word, status_of
 from flames.models.base import (
     EndpointUnusable,
     RateLimited,
@@ -35,6 +36,7 @@ def _words_of(field: str) -> re.Pattern[str]:
 
 
 _BLOCKED_WORDS, _NO_CREDIT, _UNUSABLE = map(_words_of, ("blocked_words", "no_credit", "unusable"))
+_FILTER_FAILED = re.compile(r"crash|unavailable|timed? ?out|overload|internal error", re.IGNORECASE)
 
 
 def read_answer(raw: bytes, secrets: tuple[str, ...] = ()) -> Reply:
@@ -48,18 +50,43 @@ def read_answer(raw: bytes, secrets: tuple[str, ...] = ()) -> Reply:
         raise TransientFailure(f"the answer is a JSON {type(body).__name__}, not an object")
     choices = body.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
-    if isinstance(choice, dict) and not choice.get("error"):
+    choice = choice if isinstance(choice, dict) else None
+    for refused in (choice, body):
+        if refused is not None and _names_an_error(refused, bare=choice is None):
+            meaning = classify_refusal(_inner_status(refused), refused, secrets=secrets)
+            if isinstance(meaning, Reply):
+                return replace(meaning, **_spoken(choice, body)) if choice else meaning
+            raise meaning
+    if choice is not None:
         return _reply(choice, body)
-    refused = choice if isinstance(choice, dict) else body
-    if not any(refused.get(name) for name in ("error", "base_resp", "error_code", "code")):
-        raise TransientFailure("the answer holds no choice")
-    meaning = classify_refusal(200, refused, secrets=secrets)
-    if isinstance(meaning, Reply):
-        return meaning
-    raise meaning
+    if filtered := filter_note(body):
+        return Reply("blocked", finish_reason="content_filter", note=filtered, raw=body)
+    raise TransientFailure("the answer holds no choice")
 
 
-def _reply(choice: dict[str, Any], body: dict[str, Any]) -> Reply:
+def _names_an_error(part: Mapping[str, Any], *, bare: bool) -> bool:
+    """Tells whether an answer, or its choice, names an error; a code alone counts where `bare`."""
+    error, inner = part.get("error"), part.get("base_resp")
+    if isinstance(inner, Mapping) and inner.get("status_code") not in (None, 0):
+        return True
+    if isinstance(error, Mapping):
+        return any(value not in (None, "", 0, "0") for value in error.values())
+    codes = [part.get(name) for name in ("error_code", "code")] if bare else []
+    return bool(error) or any(code not in (None, "", 0, "0", 200, "200") for code in codes)
+
+
+def _inner_status(part: Mapping[str, Any]) -> int:
+    """Returns the HTTP status that an error inside an ordinary answer names; 200 without one."""
+    error = part.get("error")
+    code = error.get("code") if isinstance(error, Mapping) else part.get("code")
+    named = (
+        int(code) if isinstance(code, int | str) and re.fullmatch("[45]\\d\\d", str(code)) else 0
+    )
+    return named or 200
+
+
+def _spoken(choice: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    """Returns what a choice says, for a reply, whether or not it is whole."""
     message = choice.get("message")
     if not isinstance(message, dict):
         message = {"content": choice.get("text")}
@@ -69,19 +96,76 @@ def _reply(choice: dict[str, Any], body: dict[str, Any]) -> Reply:
         answer = message["refusal"]
     given = message.get("reasoning_content") or message.get("reasoning")
     pieces = (given if isinstance(given, str) else "", thoughts, inline)
-    finish = choice.get("finish_reason")
-    finish = finish if isinstance(finish, str) else None
     usage = body.get("usage")
-    status = status_of(finish, answer)
+    return {
+        "text": _valid(answer),
+        "reasoning": _valid("\n".join(filter(None, pieces))) or None,
+        "usage": Usage(_storable(usage)) if isinstance(usage, dict) else None,
+        "raw": body,
+    }
+
+
+def _reply(choice: dict[str, Any], body: dict[str, Any]) -> Reply:
+    spoken = _spoken(choice, body)
+    text, usage = spoken["text"], spoken["usage"] or Usage()
+    finish = finish_word(choice.get("finish_reason"))
+    native = finish_word(choice.get("native_finish_reason"))
+    ending = ending_of(finish, native)
+    named = next((word for word in (finish, native) if word and ending_of(word) == ending), finish)
+    if ending == "interrupted":
+        said = choice.get("finish_reason")
+        why = said.get("message") if isinstance(said, dict) else None
+        more = f": {shorten(why, 200)}" if isinstance(why, str) else ""
+        raise TransientFailure(
+            f"the provider broke off, finish_reason {shorten(named or '')}{more}"
+        )
+    # Some providers count hidden reasoning, others leave it out of the text but not of the count.
+    hidden = not text and (usage.tokens_out or 0) > 0
+    thought = bool(spoken["reasoning"] or usage.reasoning_tokens or hidden)
+    status, note = status_of(named, text, thought=thought), None
+    if status == "blocked":
+        note = f"finish_reason {shorten(named or '')}"
+    if filtered := filter_note(body, choice):
+        status, note = "blocked", filtered
     return Reply(
         status,
-        text=_valid(answer),
-        finish_reason=finish and _valid(finish),
-        reasoning=_valid("\n".join(filter(None, pieces))) or None,
-        usage=Usage(_storable(usage)) if isinstance(usage, dict) else None,
-        note=f"finish_reason {finish}" if status == "blocked" else None,
-        raw=body,
+        finish_reason=named and _valid(named),
+        note=note,
+        ending_known=ending is not None,
+        **spoken,
     )
+
+
+def filter_note(*parts: Mapping[str, Any]) -> str | None:
+    """Returns what the marks of a content filter say in parts of an answer; None without any.
+
+    MiniMax marks input or output, Azure each kind of content, Gemini names a reason.
+    """
+    for part in parts:
+        for name in ("input_sensitive", "output_sensitive"):
+            if part.get(name) is True:
+                return f"{name} is true"
+        for name in ("promptFeedback", "prompt_feedback"):
+            feedback = part.get(name)
+            reason = feedback.get("blockReason") if isinstance(feedback, Mapping) else None
+            if isinstance(reason, str) and reason:
+                return f"blockReason {shorten(reason)}"
+        kinds = dict(_filters(part))
+        named = ", ".join(name for name, filtered in kinds.items() if filtered)
+        if named:
+            return f"filtered for {shorten(named)}"
+        if not kinds and part.get("prompt_filter_results") and not part.get("choices"):
+            return "prompt_filter_results without a choice"
+    return None
+
+
+def _filters(part: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    given = part.get("prompt_filter_results")
+    for results in (part, *(given if isinstance(given, list) else ())):
+        found = results.get("content_filter_results") if isinstance(results, Mapping) else None
+        for name, each in found.items() if isinstance(found, Mapping) else ():
+            if isinstance(each, Mapping) and isinstance(each.get("filtered"), bool):
+                yield name, each["filtered"]
 
 
 def _texts(content: Any) -> tuple[str, str]:
@@ -144,9 +228,7 @@ def classify_refusal(
 def _meaning(
     status: int, body: Any, codes: list[str], words: list[str], text: str, wait: float | None
 ) -> Refusal | None:
-    blocked = any(code.casefold() in _BLOCKED_CODES for code in codes)
-    blocked = blocked or any(map(_BLOCKED_WORDS.search, words))
-    if blocked and status < 500 and status not in (401, 402, 404, 407, 429):
+    if _is_filter(status, codes, words):
         return "blocked"
     inner = body.get("base_resp") if isinstance(body, Mapping) else None
     code = inner.get("status_code") if isinstance(inner, Mapping) else None
@@ -165,6 +247,20 @@ def _meaning(
     return None
 
 
+def _is_filter(status: int, codes: list[str], words: list[str]) -> bool:
+    """Tells a content filter by its codes, at any HTTP status, or by its words.
+
+    Words about the account stand beside some statuses, and a filter may itself have failed.
+    """
+    parts = {part.casefold() for code in codes for part in (code, *code.split("."))}
+    if parts & _BLOCKED_CODES:
+        return True
+    if status in (401, 402, 404, 407, 429):
+        return False
+    said = [text for text in (*codes, *words) if _BLOCKED_WORDS.search(text)]
+    return any(status < 500 or not _FILTER_FAILED.search(text) for text in said)
+
+
 def _codes_and_words(body: Any) -> tuple[list[str], list[str]]:
     if not isinstance(body, Mapping):
         text = body if isinstance(body, str) else ""
@@ -180,19 +276,28 @@ def _codes_and_words(body: Any) -> tuple[list[str], list[str]]:
             value = part.get(name)
             if isinstance(value, str) and value.strip():
                 words.append(value[:2000].strip())
+        if part.get("action") == "GUARDRAIL_INTERVENED":  # Bedrock, also behind gateways
+            codes.append("guardrail_intervened")
         reasons = part.get("reasons")
         if isinstance(reasons, list):  # OpenRouter: what a moderated input was flagged for
             words.append("flagged for " + ", ".join(map(str, reasons))[:200])
     return codes, words
 
 
+_INSIDE = (
+    *("error", "innererror", "inner_error", "base_resp", "metadata", "detail", "message"),
+    "bedrock_guardrail_response",
+)
+
+
 def _parts(body: Mapping[str, Any], depth: int = 0) -> Iterator[Mapping[str, Any]]:
     yield body
-    if depth < 3:
-        for name in ("error", "innererror", "inner_error", "base_resp", "metadata", "detail"):
+    if depth < 4:
+        for name in _INSIDE:
             inner = body.get(name)
-            if isinstance(inner, Mapping):
-                yield from _parts(inner, depth + 1)
+            for each in inner[:5] if isinstance(inner, list) else (inner,):
+                if isinstance(each, Mapping):
+                    yield from _parts(each, depth + 1)
 
 
 def requested_wait(headers: Mapping[str, str]) -> float | None:

@@ -96,6 +96,14 @@ class Usage(dict[str, Any]):
         """Tokens of the answer, reasoning included."""
         return self._count("completion_tokens", "output_tokens")
 
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """Tokens of the reasoning, where they are counted."""
+        details = (self.get(f"{name}_tokens_details") for name in ("completion", "output"))
+        inner = next((Usage(each) for each in details if isinstance(each, Mapping)), Usage())
+        own = self._count("reasoning_tokens")
+        return own if own is not None else inner._count("reasoning_tokens")
+
     def _count(self, *names: str) -> int | None:
         counts = (self.get(name) for name in names)
         return next((n for n in counts if type(n) is int and 0 <= n < _MOST_TOKENS), None)
@@ -106,10 +114,11 @@ class Reply:
     """A model's answer.
 
     Args:
-        status: `ok`, `truncated`, `empty` or `blocked`; never `error`, which is raised.
+        status: Any but `error`, which is raised.
         text: The answer without any reasoning; as much of it as came when blocked.
         note: Why it was blocked, in the provider's words.
         raw: The provider's whole answer, for callers who need more (log-probabilities, say).
+        ending_known: Whether a known word says how it ended.
     """
 
     status: Status
@@ -119,6 +128,7 @@ class Reply:
     usage: Usage | None = None
     note: str | None = None
     raw: Mapping[str, Any] | None = None
+    ending_known: bool = True
 
 
 class RequestError(ModelError):

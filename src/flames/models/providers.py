@@ -49,7 +49,8 @@ PROVIDERS: Final[dict[str, Provider]] = {
         max_tokens_field="max_completion_tokens",
         organization=True,
         blocked=("content_policy_violation", "content_filter", "moderation_blocked"),
-        blocked_words=r"safety system|content polic(?:y|ies)|usage guidelines",
+        blocked_words=r"safety system|content polic(?:y|ies)|usage (?:guidelines|polic(?:y|ies))"
+        r"|limited access to this content for safety",
         no_credit=r"insufficient[_ ]?quota|exceeded your current quota",
         unusable=r"model[_ ]?not[_ ]?found|model.{0,60}does not exist"
         r"|invalid[_ ]?(?:api[_ -]?)?key|incorrect api key",
@@ -67,7 +68,8 @@ PROVIDERS: Final[dict[str, Provider]] = {
         "https://dashscope.aliyuncs.com/compatible-mode/v1",
         ("DASHSCOPE_API_KEY",),
         blocked=("data_inspection_failed", "DataInspectionFailed"),
-        blocked_words=r"(?:input|output)\W+(?:text )?data may contain inappropriate",
+        blocked_words=r"(?:input|output)\W+(?:text )?data may contain inappropriate"
+        r"|data_?inspection_?failed",
         no_credit=r"arrearage",
     ),
     "zhipu": Provider(
@@ -91,7 +93,7 @@ PROVIDERS: Final[dict[str, Provider]] = {
         "MiniMax",
         "https://api.minimaxi.com/v1",
         ("MINIMAX_API_KEY",),
-        blocked_words=r"(?:input|output) new_sensitive",
+        blocked_words=r"(?:input|output) (?:new_)?sensitive|new_sensitive",
         in_body={
             **dict.fromkeys((1026, 1027), "blocked"),
             **dict.fromkeys((1002, 1039, 1041), "slow down"),
@@ -110,7 +112,7 @@ PROVIDERS: Final[dict[str, Provider]] = {
             *("InputTextRiskDetection", "OutputTextRiskDetection", "SensitiveContentDetected"),
             *("InputTextSensitiveContentDetected", "OutputTextSensitiveContentDetected"),
         ),
-        blocked_words=r"risk detection",
+        blocked_words=r"risk ?detection|sensitive ?content ?detected",
         no_credit=r"account.{0,20}overdue|AccountOverdue",
     ),
     "siliconflow": Provider(
@@ -128,15 +130,41 @@ PROVIDERS: Final[dict[str, Provider]] = {
     "lmstudio": Provider("LM Studio", "http://localhost:1234/v1"),
     "azure": Provider(
         "Azure OpenAI",
-        blocked=("content_filter", "ResponsibleAIPolicyViolation", "content_filter_error"),
+        blocked=("content_filter", "ResponsibleAIPolicyViolation"),
         blocked_words=r"content management policy",
     ),
-    "stepfun": Provider("StepFun", blocked=("censorship_blocked",)),
+    "stepfun": Provider(
+        "StepFun",
+        blocked=("censorship_blocked",),
+        blocked_words=r"machine outputted is blocked",
+    ),
+    "spark": Provider(
+        "iFLYTEK Spark",
+        blocked=("10013", "10014", "10019"),
+        blocked_words=r"content check failed|audit(?:ing)? (?:fails|failed)",
+    ),
+    "xai": Provider("xAI", blocked_words=r"SAFETY_CHECK_TYPE"),
+    "bedrock": Provider(
+        "Amazon Bedrock",
+        blocked=("guardrail_intervened",),
+        blocked_words=r"guardrails?\b.{0,60}(?:blocked|intervened|violat|failed|triggered|denied)"
+        r"|(?:violated?|blocked by).{0,60}guardrail",
+    ),
+    "gemini": Provider(
+        "Gemini",
+        blocked=("prohibited_content", "blocklist", "spii", "prompt_blocked", "safety"),
+        blocked_words=r"(?:prompt|response|content|request) (?:was |is )?(?:block|reject|refus)ed"
+        r" (?:due to|because of|by|for).{0,60}(?:safety|content|polic|filter|moderat|security"
+        r"|prohibited)",
+    ),
     "": Provider(
         "What gateways and smaller providers say",
-        blocked=("sensitive_content", "content_risk", "unsafe_content"),
-        blocked_words=r"sensitive content|content filter"
-        r"|敏感内容|敏感信息|内容安全|违规内容|不合规|安全审核|内容审核",
+        blocked=(
+            *("sensitive_content", "content_risk", "unsafe_content", "sensitive_words_detected"),
+            *("content_moderation", "moderation_error", "content_blocked", "prompt_flagged"),
+        ),
+        blocked_words=r"sensitive (?:content|words?)|content[ _]filter(?!_error)"
+        r"|敏感内容|敏感信息|敏感词|内容安全|违规内容|内容违规|不合规|安全审核|内容审核|审核不通过",
         no_credit=r"insufficient[_ ]?user[_ ]?quota",
         unusable=r"model does ?not exist|unknown model|invalid[_ ]?model|no such model",
     ),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from flames.collect.engine import AskSettings, Collector, PrivateLoop, Request
 from flames.collect.limits import Prices
@@ -55,7 +55,7 @@ def plain(key: str) -> Mapping[str, Any]:
     return {}
 
 
-_KEPT = ("ok", "truncated", "empty", "blocked")
+_KEPT = frozenset(get_args(Status)) - {"error"}
 
 
 def _journal_entry(line: JournalLine) -> tuple[str, ModelAnswer] | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from flames.errors import InputError
-from flames.records import SCORABLE, THOUGHT_ALOUD
+from flames.finish_reasons import ending_of, finish_word, status_of
+from flames.records import SCORABLE, THOUGHT_ALOUD, UNKNOWN_ENDING
 from flames.taxonomy import Dimension, Taxonomy
 from flames.text import has_visible_text, shorten, split_opening
 
@@ -89,4 +91,18 @@ def take_thinking_out(fields: dict[str, Any]) -> None:
     elif thoughts:
         fields["reasoning"] = thoughts
     if fields.get("status") in SCORABLE and not has_visible_text(answer):
-        fields["status"] = "empty"
+        fields["status"] = status_of(fields.get("finish_reason"), answer, thought=True)
+
+
+def take_ending(fields: dict[str, Any]) -> None:
+    """Derives a missing `status`, and marks an ending that nobody knows."""
+    reason = fields.get("finish_reason")
+    if isinstance(reason, Mapping):  # vLLM and SGLang give an object for what they broke off
+        fields |= {"finish_reason": finish_word(reason), "input_finish_reason": reason}
+    if not fields.get("status"):
+        thought = bool(fields.get("reasoning"))
+        fields["status"] = status_of(reason, fields.get("response"), thought=thought)
+        if fields["status"] == "error" and not fields.get("error"):
+            fields["error"] = f"finish_reason {shorten(fields['finish_reason'])}"
+    if finish_word(reason) and ending_of(reason) is None:
+        fields[UNKNOWN_ENDING] = True

@@ -15,12 +15,13 @@ from pydantic import ValidationError
 from flames.errors import InputError
 from flames.finish_reasons import status_of
 from flames.options import CheckedOptions, Opt
-from flames.records import AnyRecord, Prompt, Response, Verdict, prompt_id
+from flames.records import SCORABLE, AnyRecord, Prompt, Response, Verdict, prompt_id
 from flames.storage.mapping import columns_there, parse_mapping
 from flames.storage.record_fields import (
     cleaned,
     place,
     plain_error,
+    take_ending,
     take_thinking_out,
     whole,
 )
@@ -262,8 +263,7 @@ def _response(raw: dict[str, Any], line: int, options: ReadOptions) -> Response:
     if "response" not in raw and "status" not in fields:
         raise InputError(f"is missing; {columns_there(raw, 'response')}", field="response")
     take_thinking_out(fields)
-    if not fields.get("status"):
-        fields["status"] = status_of(fields.get("finish_reason"), fields.get("response"))
+    take_ending(fields)
     for name in ("attempts", "usage", "sampling", "latency_s"):
         if fields.get(name) == "":
             del fields[name]
@@ -295,7 +295,7 @@ def _verdict(raw: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
     if "status" not in fields and "response" in fields:
         fields["status"] = status_of(fields.get("finish_reason"), fields["response"])
     status = fields.get("status")
-    if status in ("empty", "blocked", "error"):
+    if status is not None and status not in SCORABLE:
         score = None
         fields.setdefault("unscored", status)
     if score is None:
