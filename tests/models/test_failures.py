@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -11,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flames.models import base
-from flames.models.answers import classify_refusal, requested_wait
+from flames.models.answers import classify_refusal
 from flames.models.base import Reply
 
 
@@ -162,7 +160,9 @@ def test_other_refusals_say_whether_trying_again_makes_sense(
 
 
 def test_an_overloaded_server_that_names_a_wait_is_a_rate_limit() -> None:
-    meaning = classify_refusal(503, {"error": {"message": "overloaded"}}, retry_after=2.0)
+    meaning = classify_refusal(
+        503, {"error": {"message": "overloaded"}}, headers={"retry-after": "2"}
+    )
     assert isinstance(meaning, base.RateLimited)
     assert meaning.retry_after == 2.0
 
@@ -188,27 +188,3 @@ def test_secrets_stand_in_no_message() -> None:
 )
 def test_every_refusal_means_something(status: int, body: Any) -> None:
     assert isinstance(classify_refusal(status, body), Reply | base.RequestError)
-
-
-@pytest.mark.parametrize(
-    ("headers", "wait"),
-    [
-        ({}, None),
-        ({"retry-after": "7"}, 7.0),
-        ({"retry-after": "0.5"}, 0.5),
-        ({"retry-after": "-3"}, 0.0),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": "nan"}, None),
-        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
-        ({"retry-after-ms": "x", "retry-after": "9"}, 9.0),
-    ],
-)
-def test_retry_after_is_read(headers: dict[str, str], wait: float | None) -> None:
-    assert requested_wait(headers) == wait
-
-
-def test_retry_after_may_be_a_date() -> None:
-    at = datetime.now(UTC) + timedelta(seconds=60)
-    wait = requested_wait({"retry-after": format_datetime(at, usegmt=True)})
-    assert wait is not None
-    assert 50 < wait <= 60

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
@@ -24,6 +22,7 @@ from flames.models.base import (
     Usage,
 )
 from flames.models.providers import PROVIDERS, Refusal
+from flames.models.waiting import requested_wait
 from flames.text import redact, shorten, split_reasoning
 
 _BLOCKED_CODES = {code.casefold() for each in PROVIDERS.values() for code in each.blocked}
@@ -200,15 +199,21 @@ def _storable(value: Any, depth: int = 3) -> Any:
 
 
 def classify_refusal(
-    status: int, body: Any, *, retry_after: float | None = None, secrets: tuple[str, ...] = ()
+    status: int,
+    body: Any,
+    *,
+    headers: Mapping[str, str] | None = None,
+    secrets: tuple[str, ...] = (),
 ) -> Reply | RequestError:
     """Returns what an error answer means: a blocked reply, or the error to raise.
 
     Args:
         status: The HTTP status, 200 where the error stands in an ordinary answer.
         body: The answer's parsed JSON, or its text.
+        headers: The answer's headers, which may say how long to wait.
         secrets: Texts that no message may contain.
     """
+    retry_after = requested_wait(headers or {}, body)
     codes, words = _codes_and_words(body)
     text = "; ".join(dict.fromkeys(words))
     named = ", ".join(dict.fromkeys(code for code in codes if code not in text))
@@ -298,24 +303,6 @@ def _parts(body: Mapping[str, Any], depth: int = 0) -> Iterator[Mapping[str, Any
             for each in inner[:5] if isinstance(inner, list) else (inner,):
                 if isinstance(each, Mapping):
                     yield from _parts(each, depth + 1)
-
-
-def requested_wait(headers: Mapping[str, str]) -> float | None:
-    """Returns the seconds that `Retry-After` or `retry-after-ms` asks to wait, if any."""
-    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
-        try:
-            seconds = float(value) / unit
-        except ValueError:
-            try:
-                seconds = parsedate_to_datetime(value).timestamp() - time.time()
-            except (ValueError, TypeError):
-                continue
-        if not math.isnan(seconds):
-            return max(0.0, seconds)
-    return None
 
 
 MOST_BYTES = 64 * 2**20

@@ -23,7 +23,7 @@ from flames.models.base import (
     Sampling,
     load_frame,
 )
-from flames.models.providers import PRESETS, PROVIDERS
+from flames.models.providers import PRESETS, PROVIDERS, Provider
 from flames.options import Opt, wrong_value
 from flames.text import split_reasoning, utf8_safe
 
@@ -144,7 +144,7 @@ def _client(name: str, options: ModelOptions, provider: str = "") -> ChatModel:
         raise UsageError(f"{missing}: {cure} (or name another one with --api-key-env)")
     return OpenAIModel(
         name,
-        options.base_url or preset.base_url,
+        options.base_url or _address_of(preset),
         api_key=key,
         name=options.name or name,
         provider=provider or None,
@@ -153,6 +153,13 @@ def _client(name: str, options: ModelOptions, provider: str = "") -> ChatModel:
         frame=load_frame(options.frame),
         key_from=variable,
     )
+
+
+def _address_of(preset: Provider) -> str:
+    url = os.environ.get(preset.url_env, "").strip() if preset.url_env else ""
+    if url and not _is_address(url):
+        raise wrong_value(preset.url_env, "an address like https://host/v1", url)
+    return url or preset.base_url
 
 
 def _key(variables: tuple[str, ...]) -> tuple[str | None, str | None]:

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
-from flames.models.answers import bound, classify_refusal, read_answer, requested_wait
+from flames.errors import FlamesError
+from flames.models.answers import bound, classify_refusal, read_answer
 from flames.models.base import (
     EndpointUnusable,
     Frame,
@@ -23,6 +23,7 @@ from flames.models.base import (
     Unreachable,
     ask_form,
 )
+from flames.models.http import http_client, own_headers, proxied
 from flames.models.providers import PROVIDERS
 from flames.text import redact, shorten
 
@@ -89,6 +90,8 @@ class OpenAIModel:
 
         try:
             client = self._connected()
+        except FlamesError as error:
+            raise EndpointUnusable(str(error)) from None
         except Exception as error:  # proxies and certificates have many ways to be wrong
             reason = shorten(redact(f"{type(error).__name__}: {error}", self._secrets), 200)
             raise EndpointUnusable(
@@ -101,7 +104,7 @@ class OpenAIModel:
             meaning = classify_refusal(
                 error.status_code,
                 _body(error),
-                retry_after=requested_wait(error.response.headers),
+                headers=error.response.headers,
                 secrets=self._secrets,
             )
             if isinstance(meaning, Reply):
@@ -138,22 +141,18 @@ class OpenAIModel:
     def _connected(self) -> AsyncOpenAI:
         loop = asyncio.get_running_loop()  # connections belong to their loop
         if self._client is None or self._loop is not loop:
-            from openai import AsyncOpenAI, DefaultAsyncHttpxClient, Timeout
+            from openai import AsyncOpenAI, Timeout
 
-            local = is_loopback(self.base_url)
+            key, theirs = self.api_key or "none", self._quirks.environment
             self._client = AsyncOpenAI(
-                api_key=self.api_key or "none",
+                api_key=key,
                 base_url=self.base_url,
-                default_headers=self.headers,
+                default_headers=self.headers if theirs else own_headers(self.headers, key),
                 timeout=Timeout(self.timeout, connect=min(15.0, self.timeout)),
                 max_retries=0,
-                # A proxy of the environment cannot reach this machine, and a redirect must not
-                # carry the prompt or the headers to another host.
-                http_client=DefaultAsyncHttpxClient(
-                    trust_env=not local, follow_redirects=False, event_hooks={"response": [bound]}
-                ),
+                http_client=http_client(self.base_url, event_hooks={"response": [bound]}),
             )
-            if not self._quirks.organization:  # the client reads OPENAI_ORG_ID by itself
+            if not theirs:  # the client reads OPENAI_ORG_ID by itself
                 self._client.organization = self._client.project = None
             self._loop = loop
         return self._client
@@ -171,10 +170,8 @@ class OpenAIModel:
     @property
     def _place(self) -> str:
         """The host; and the proxy where connections go through one."""
-        parts, proxies = urlsplit(self.base_url), getproxies()
-        named = parts.scheme in proxies or "all" in proxies
-        direct = is_loopback(self.base_url) or proxy_bypass(parts.hostname or "")
-        return f"{self._host} (or the environment's proxy)" if named and not direct else self._host
+        through = " (or the environment's proxy)" if proxied(self.base_url) else ""
+        return self._host + through
 
     def _explained(self, error: RequestError, answer: APIStatusError) -> RequestError:
         status = answer.status_code
@@ -240,9 +237,3 @@ def public_url(url: str) -> str:
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=host, query="", fragment="").geturl()
-
-
-def is_loopback(url: str) -> bool:
-    """Tells whether an address is on this machine."""
-    host = (urlsplit(url).hostname or "").casefold()
-    return host in ("localhost", "::1") or host.startswith("127.")

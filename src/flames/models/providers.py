@@ -20,7 +20,9 @@ class Provider:
     Args:
         base_url: Its OpenAI-compatible endpoint; empty where every customer has another one.
         key_env: Environment variables that may hold the key, the first one set being taken.
-        organization: Whether `OPENAI_ORG_ID` and `OPENAI_PROJECT_ID` are sent to it.
+        url_env: The environment variable that may hold another address.
+        environment: Whether what the `openai` client reads from the environment is sent to it:
+            `OPENAI_ORG_ID`, `OPENAI_PROJECT_ID`, `OPENAI_CUSTOM_HEADERS`.
         blocked: Error codes of its content filter, in any case of letters.
         blocked_words: A regular expression for messages of its content filter.
         no_credit: A regular expression for messages and codes of an account without credit.
@@ -33,7 +35,8 @@ class Provider:
     key_env: tuple[str, ...] = ()
     key_optional: bool = False
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    organization: bool = False
+    url_env: str = ""
+    environment: bool = False
     blocked: tuple[str, ...] = ()
     blocked_words: str = ""
     no_credit: str = ""
@@ -47,7 +50,8 @@ PROVIDERS: Final[dict[str, Provider]] = {
         "https://api.openai.com/v1",
         ("OPENAI_API_KEY",),
         max_tokens_field="max_completion_tokens",
-        organization=True,
+        url_env="OPENAI_BASE_URL",
+        environment=True,
         blocked=("content_policy_violation", "content_filter", "moderation_blocked"),
         blocked_words=r"safety system|content polic(?:y|ies)|usage (?:guidelines|polic(?:y|ies))"
         r"|limited access to this content for safety",
