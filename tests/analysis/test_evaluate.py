@@ -140,7 +140,6 @@ def labelled_score(
         score=score,
         unscored=None,
         chance=None,
-        votes=(label,),
         majority=3,
     )
 
@@ -270,6 +269,39 @@ def test_labels_without_majority_are_left_out_and_counted(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="more than half"):
         evaluate(labelled.of(labelled.rows[:1]), [], INFO, TAXONOMY)
     assert majority_labels(labelled.rows) == {"Safety": 3}
+
+
+def test_agreement_counts_the_labels_without_a_majority(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = []
+    for number in range(100):
+        both = (3, 1) if number < 7 else (3, 3)
+        rows += [
+            label(number, annotator=who, score=score)
+            for who, score in zip(("ann", "bob"), both, strict=True)
+        ]
+    rows.append(label(200, score=None, unscored="tie", votes={"ann": 3, "bob": 1}))
+    rows.append(label(201, annotator="ann"))
+    labels = write(tmp_path / "l.jsonl", rows)
+    assert run("scorer", "eval", "lexical", "--labels", labels, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["overall"]["n"] == 94
+    assert found["excluded"] == {"annotators without a majority": 8}
+    for group in (found["overall"], found["dimensions"]["Safety"], found["models"]["m"]):
+        people = group["annotators"]
+        assert (people["n"], people["differing"], people["scored"]) == (101, 8, 101)
+        assert people["agreement"]["value"] == pytest.approx(100 * 93 / 101)
+    assert run("scorer", "eval", "lexical", "--labels", labels) == 0
+    assert "over all 101 responses with two or more labels" in capsys.readouterr().out
+
+
+def test_agreement_needs_no_scorer(tmp_path: Path) -> None:
+    rows = [label(0, annotator="a", score=3), label(0, annotator="b", score=1), label(1)]
+    labelled = read_labelled([write(tmp_path / "l.jsonl", rows)])
+    people = evaluate(labelled, [], INFO, TAXONOMY).overall.annotators
+    assert people is not None
+    assert (people.n, people.agreement.value, people.scored, people.scorer) == (1, 0, 0, None)
 
 
 def test_thinking_before_a_labelled_response_is_no_part_of_it(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from flames.analysis.evaluation import Evaluation, ScorerDifference, ScorerMetri
 from flames.analysis.figures import (
     METHOD,
     LabelledScore,
+    Votes,
     rank_models_by_label,
     scorer_metrics,
 )
@@ -108,14 +109,19 @@ def evaluate(
         raise InputError("no response has a label that more than half of its annotators gave")
     most = dict(majority or majority_labels(rows))
     judged = [_judged(row, given.get(row.key), most, taxonomy) for row in rows]
+    several = [_votes(row, given.get(row.key)) for row in labelled.rows if len(row.votes) > 1]
     levels = tuple(sorted({s for d in taxonomy.dimensions for s in d.scale}, reverse=True))
-    present = {row.dimension for row in rows}
+    present = {row.dimension for row in labelled.rows}
     scales = {d.name: d.scale for d in taxonomy.dimensions if d.name in present}
     known = training_overlap(info, labelled.files, (row.key.model for row in rows))
     ranking = rank_models_by_label(judged, list(scales), seed, resamples)
 
-    def metrics(name: str, scale: tuple[int, ...], group: list[LabelledScore]) -> ScorerMetrics:
-        return scorer_metrics(group, scale, name, seed, resamples)
+    def metrics(name: str, scale: tuple[int, ...], **of: str) -> ScorerMetrics:
+        def kept(each: LabelledScore | Votes) -> bool:
+            return all(getattr(each, field) == value for field, value in of.items())
+
+        group, votes = list(filter(kept, judged)), list(filter(kept, several))
+        return scorer_metrics(group, scale, name, seed, resamples, votes)
 
     return Evaluation(
         scorer=info.id,
@@ -127,14 +133,11 @@ def evaluate(
         excluded=excluded,
         notes=tuple(dict.fromkeys((*labelled.notes, *info.notes, *known))),
         prompts=len({row.key.prompt_id for row in rows}),
-        overall=metrics("", levels, judged),
-        dimensions={
-            name: metrics(name, scale, [each for each in judged if each.dimension == name])
-            for name, scale in scales.items()
-        },
+        overall=metrics("", levels),
+        dimensions={name: metrics(name, scale, dimension=name) for name, scale in scales.items()},
         models={
-            name: metrics(f"model {name}", levels, [each for each in judged if each.model == name])
-            for name in dict.fromkeys(each.model for each in judged)
+            name: metrics(f"model {name}", levels, model=name)
+            for name in dict.fromkeys(row.key.model for row in labelled.rows)
         },
         bias=ranking.bias,
         ranked_by=ranking.dimensions,
@@ -237,6 +240,15 @@ def _judged(
         score=score,
         unscored=None if score is not None else verdict.unscored if verdict else "no verdict",
         chance=probabilities.get(str(score)) if score is not None else None,
-        votes=tuple(row.votes.values()),
         majority=most.get(row.dimension, row.score),
+    )
+
+
+def _votes(row: Labelled, verdict: Verdict | None) -> Votes:
+    return Votes(
+        model=row.key.model,
+        dimension=row.dimension,
+        prompt_id=row.key.prompt_id,
+        votes=tuple(row.votes.values()),
+        score=verdict.score if verdict is not None else None,
     )

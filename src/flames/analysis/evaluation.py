@@ -27,19 +27,25 @@ class Reliability(Frozen):
 
 
 class HumanAgreement(Frozen):
-    """Agreement in per cent of two annotators, and of the scorer with one of them."""
+    """Agreement in per cent of two annotators, and of the scorer with one of them.
+
+    Over all `n` responses with two or more labels, whether or not the labels have a majority;
+    the labels of `differing` of them differ. The scorer's is over the `scored` ones.
+    """
 
     n: int
+    differing: int = 0
     agreement: Estimate
+    scored: int = 0
     scorer: Estimate | None = None
 
 
 class ScorerMetrics(Frozen):
     """A scorer against the labels, on one group of responses.
 
-    All but `n` is over the `scored` responses; rates are in per cent. `majority` is the accuracy
-    of always giving the most frequent label, `gain` the scorer's less that. `confusion[i][j]`
-    counts labels of `categories[i]` that the scorer gave `categories[j]`.
+    All but `n` and `annotators` is over the `scored` responses; rates are in per cent.
+    `majority` is the accuracy of always giving the most frequent label, `gain` the scorer's less
+    that. `confusion[i][j]` counts labels of `categories[i]` that the scorer gave `categories[j]`.
     """
 
     n: int

@@ -43,20 +43,39 @@ class LabelledScore:
     score: int | None
     unscored: str | None
     chance: float | None
-    votes: tuple[int, ...]
     majority: int
 
 
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """The labels of one response that has several, with a majority or without."""
+
+    model: str
+    dimension: str
+    prompt_id: str
+    votes: tuple[int, ...]
+    score: int | None  # the scorer's
+
+
 def scorer_metrics(
-    rows: Sequence[LabelledScore], categories: tuple[int, ...], name: str, seed: int, resamples: int
+    rows: Sequence[LabelledScore],
+    categories: tuple[int, ...],
+    name: str,
+    seed: int,
+    resamples: int,
+    votes: Sequence[Votes] = (),
 ) -> ScorerMetrics:
-    """Computes all metrics of a group; its name seeds random numbers of its own."""
+    """Computes all metrics of a group; its name seeds random numbers of its own.
+
+    `votes` are of all its responses with several labels, those without a majority included.
+    """
     scored = [row for row in rows if row.score is not None]
     result = ScorerMetrics(
         n=len(rows),
         scored=len(scored),
         unscored=dict(Counter(row.unscored or "" for row in rows if row.score is None)),
         categories=categories,
+        annotators=human_agreement(votes, name, seed, resamples) if votes else None,
     )
     if not scored:
         return result
@@ -67,14 +86,12 @@ def scorer_metrics(
     blocks = {
         "cells": np.eye(k * k)[labels * k + scores],
         "constant": np.array([[row.label == row.majority] for row in scored], float),
-        "among": np.array([_among(row) for row in scored]),
         "bins": _binned(scored, labels == scores),
     }
     # A pseudo-prompt of either kind, right and wrong, keeps intervals from having no width.
     ends = {name: np.zeros((2, block.shape[1])) for name, block in blocks.items()}
     ends["cells"] = np.stack([np.eye(k).ravel() / k, (1 - np.eye(k)).ravel() / (k * (k - 1))])
-    ends["constant"][:] = ends["among"][:] = np.array([[1.0], [0.0]])
-    ends["among"][:, -1] = 1.0
+    ends["constant"][:] = np.array([[1.0], [0.0]])
     totals = _Totals(blocks, ends, [row.prompt_id for row in scored], name, seed, resamples)
 
     def table(t: _Blocks) -> Array:
@@ -86,12 +103,6 @@ def scorer_metrics(
     def majority(t: _Blocks) -> Array:
         return np.asarray(t["constant"][:, 0] / table(t).sum((1, 2)))
 
-    agreement = totals.estimate(lambda t: _ratio(t["among"][:, 0], t["among"][:, 2]))
-    annotators = agreement and HumanAgreement(
-        n=sum(len(row.votes) > 1 for row in scored),
-        agreement=agreement,
-        scorer=totals.estimate(lambda t: _ratio(t["among"][:, 1], t["among"][:, 2])),
-    )
     ece = totals.estimate(lambda t: _ece(t["bins"]))
     return result.model_copy(
         update={
@@ -100,11 +111,38 @@ def scorer_metrics(
             "kappa_quadratic": totals.estimate(lambda t: kappa_of(table(t), "quadratic"), 1.0),
             "majority": totals.estimate(majority),
             "gain": totals.estimate(lambda t: accuracy(t) - majority(t)),
-            "annotators": annotators,
             "calibration": ece and _calibration(totals.point["bins"][0], ece),
             "confusion": tuple(tuple(map(int, row)) for row in table(totals.point)[0]),
         }
     )
+
+
+def human_agreement(votes: Sequence[Votes], name: str, seed: int, resamples: int) -> HumanAgreement:
+    """Computes how often two annotators agree, and the scorer, where it scored, with one."""
+    matrix = np.array([_agreeing(each) for each in votes])
+    ends = np.array([[1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]])
+    prompts = [each.prompt_id for each in votes]
+    totals = _Totals({"all": matrix}, {"all": ends}, prompts, f"{name} people", seed, resamples)
+    agreement = totals.estimate(lambda t: _ratio(t["all"][:, 0], t["all"][:, 1]))
+    assert agreement is not None
+    scored = int(matrix[:, 3].sum())
+    scorer = totals.estimate(lambda t: _ratio(t["all"][:, 2], t["all"][:, 3])) if scored else None
+    return HumanAgreement(
+        n=len(votes),
+        differing=sum(len(set(each.votes)) > 1 for each in votes),
+        agreement=agreement,
+        scored=scored,
+        scorer=scorer,
+    )
+
+
+def _agreeing(each: Votes) -> tuple[float, float, float, float]:
+    """Share of agreeing pairs of annotators and 1; of annotators who say as the scorer and 1."""
+    n = len(each.votes)
+    pairs = sum(times * (times - 1) for times in Counter(each.votes).values()) / (n * (n - 1))
+    if each.score is None:
+        return pairs, 1.0, 0.0, 0.0
+    return pairs, 1.0, each.votes.count(each.score) / n, 1.0
 
 
 def macro_f1(tables: Array) -> Array:
@@ -151,15 +189,6 @@ class _Totals:
 
 def _ratio(part: Array, whole: Array) -> Array:
     return np.asarray(np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0))
-
-
-def _among(row: LabelledScore) -> tuple[float, float, float]:
-    """Agreement of two annotators, of the scorer with one, and 1 if there are several."""
-    n = len(row.votes)
-    if n < 2:
-        return 0.0, 0.0, 0.0
-    pairs = sum(times * (times - 1) for times in Counter(row.votes).values()) / (n * (n - 1))
-    return pairs, row.votes.count(row.score or 0) / n, 1.0
 
 
 def _binned(rows: Sequence[LabelledScore], right: NDArray[np.bool_]) -> Array:

@@ -256,6 +256,9 @@ def explanation(evaluation: Evaluation, taxonomy: Taxonomy) -> list[Text]:
         if counts:
             counted = ", ".join(f"{reason} {n:,}" for reason, n in counts.items())
             found.append(say(f"eval.how.{key}", reasons=counted))
+    if people := overall.annotators:
+        differing = f"{people.differing:,}"
+        found.append(say("eval.how.people", n=f"{people.n:,}", differing=differing))
     drawn = f"{evaluation.resamples:,}"
     found.append(say("eval.how.intervals", seed=evaluation.seed, resamples=drawn))
     found.append(say("eval.how.majority"))

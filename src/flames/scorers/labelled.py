@@ -116,8 +116,8 @@ def read_labelled(
     """Reads labels with their responses from files of verdicts, or bundled ones.
 
     Several verdicts on one response, in one file or in several, are its annotators' labels;
-    so is a mapping `votes` (annotator → score) of a row. Unscored verdicts are left out and
-    counted.
+    so is a mapping `votes` (annotator → score) of a row. Unscored verdicts without votes are left
+    out and counted.
 
     Args:
         options: A prompt text that a row lacks is taken from its known prompts.
@@ -136,7 +136,7 @@ def read_labelled(
         for number, verdict in enumerate(read_verdicts(path, own), start=1):
             where = f"{path.name}, label {number}"
             reason = _incomplete(verdict, prompt_needed)
-            if verdict.score is None:
+            if verdict.score is None and not _several_votes(verdict):
                 excluded[f"unscored: {verdict.unscored}"] += 1
             elif reason is None:
                 given.setdefault(verdict.key, []).append((verdict, where))
@@ -227,11 +227,15 @@ def _merged(given: list[tuple[Verdict, str]]) -> Labelled:
 
 
 def _votes(verdict: Verdict, name: str) -> dict[str, int]:
+    several = _several_votes(verdict)
+    return several or ({} if verdict.score is None else {name: verdict.score})
+
+
+def _several_votes(verdict: Verdict) -> dict[str, int]:
     votes = verdict.extra.get("votes")
     if isinstance(votes, dict) and len(votes) > 1 and all(type(s) is int for s in votes.values()):
         return {str(who): score for who, score in votes.items()}
-    assert verdict.score is not None
-    return {name: verdict.score}
+    return {}
 
 
 ModelNames = Annotated[

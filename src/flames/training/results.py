@@ -176,9 +176,9 @@ def _results(result: Trained, *, each: bool) -> Iterator[Block]:
         gain = Number(_negative(own.overall.gain), sign=True)
         majority = Number(own.overall.majority)
         rows.append([part, "majority class of training", "", majority, "", "", gain])
-        if own.overall.annotators is not None:
-            agreement = Number(own.overall.annotators.agreement)
-            rows.append([part, "annotators with each other", "", agreement, "", "", ""])
+        if people := own.overall.annotators:
+            agreement, n = Number(people.agreement), f"{people.n:,}"
+            rows.append([part, "annotators with each other", n, agreement, "", "", ""])
     titles = ("part", "scorer", *(column.title for column in columns))
     yield Table.of_cells("", (*titles, "accuracy less this scorer's"), rows, text=2)
     yield line("In brackets: 95% intervals, prompts resampled.", kind="paragraph")
