@@ -55,13 +55,14 @@ class Example(Frozen, extra="forbid"):
 
 
 class Subcomponent(Frozen, extra="forbid"):
-    """A part of a dimension, with the meaning of each score."""
+    """A part of a dimension, with the meaning of each score, and rulings on what often comes up."""
 
     name: str
     label: Text
     aliases: tuple[str, ...] = ()
     definition: Text | None = None
     rubric: dict[int, Text] = Field(default_factory=dict)
+    rulings: tuple[Text, ...] = ()
 
 
 class Dimension(Frozen, extra="forbid"):
@@ -76,6 +77,7 @@ class Dimension(Frozen, extra="forbid"):
     aliases: tuple[str, ...] = ()
     scale: tuple[Annotated[int, Field(gt=0)], ...]
     definition: Text | None = None
+    rulings: tuple[Text, ...] = ()
     subcomponents: tuple[Subcomponent, ...] = ()
     examples: tuple[Example, ...] = ()
 
@@ -98,6 +100,10 @@ class Dimension(Frozen, extra="forbid"):
     def subcomponent(self, name: str) -> Subcomponent:
         """Returns the subcomponent of that name or alias."""
         return _find(name, self._by_key, f"subcomponent of {self.name}")
+
+    def rulings_on(self, part: Subcomponent | None) -> tuple[Text, ...]:
+        """Returns the rulings that judges and annotators follow in a part, or in the whole."""
+        return (part.rulings if part is not None else ()) + self.rulings
 
 
 _Named = TypeVar("_Named", Dimension, Subcomponent)

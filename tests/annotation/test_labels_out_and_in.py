@@ -31,6 +31,7 @@ from flames.annotation.options import SheetOptions
 from flames.errors import InputError, UsageError
 from flames.storage.record_files import read_verdicts
 from flames.storage.rows import read_rows
+from flames.taxonomy import Language, default_taxonomy
 
 NASTY = [
     "=SUM(A1)", "+1", "-坏", "@cmd", "'=1", "''x", "＝全角", " =x", "|a", "%0", "\t=1",
@@ -152,6 +153,13 @@ def test_labels_move_to_another_project_and_back(project: Project, tmp_path: Pat
         other.close()
 
 
+def rulings_of(shown: dict[str, str], lang: Language) -> list[str]:
+    """What the taxonomy rules on an item, by its labels."""
+    dimension = default_taxonomy().dimension(shown["dimension"])
+    part = dimension.subcomponent(shown["subcomponent"])
+    return [ruling(lang) for ruling in dimension.rulings_on(part)]
+
+
 def test_label_studio_round_trip(project: Project, tmp_path: Path) -> None:
     label_everything(project)
     before = export(project).text
@@ -159,6 +167,9 @@ def test_label_studio_round_trip(project: Project, tmp_path: Path) -> None:
     assert len(tasks) == 10
     assert "alpha" not in json.dumps([task["data"]["item"] for task in tasks])
     assert all("model" not in task["data"] for task in tasks)
+    for task in tasks:
+        rulings = rulings_of(task["data"], project.settings.lang)
+        assert task["data"]["rubric"].splitlines()[-len(rulings) or 99 :] == rulings
     path = write_json(tmp_path / "tasks.json", tasks)
     same = import_labels(project, path)
     assert (same.kind, same.new, same.changed, same.unchanged) == ("label-studio", 0, 0, 20)
@@ -284,6 +295,8 @@ def test_a_sheet_goes_out_and_comes_back(project: Project, tmp_path: Path, clock
     assert (sheet.items, sheet.new) == (6, 6)
     for hidden in ("alpha", "known", "control"):
         assert hidden not in sheet.text
+    for row in csv.DictReader(io.StringIO(sheet.text.removeprefix("\ufeff"))):
+        assert row["rulings"].splitlines() == rulings_of(row, "zh")
     path = tmp_path / "ann.csv"
     path.write_text(
         fill(sheet.text, {0: {"score": "3", "rationale": "'=好"}, 1: {"score": " 1.0 "},

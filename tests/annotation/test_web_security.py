@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +21,8 @@ from flames.annotation import (
     work,
 )
 from flames.errors import UsageError
+from flames.reports.words import say
+from flames.taxonomy import default_taxonomy
 
 PAGES = {
     "annotator": ["/work", "/guide"],
@@ -109,7 +112,9 @@ def test_annotators_learn_neither_model_nor_controls(enter: Any, project: Projec
         for hidden in ("secret-model", "control", "known", "p1", task.ref, "gold"):
             assert hidden not in shown, hidden
         if len(task.dimension.scale) == 3:  # all that is left without words is the same
-            bare = re.sub(r">[^<]*<", "><", re.sub(r'(value|max|aria-label)="[^"]*"', "", ann.page))
+            bare = re.sub(r'(value|max|aria-label)="[^"]*"', "", ann.page)
+            bare = re.sub(r'<div class="rulings.*?</div>', "", bare, flags=re.S)  # by subcomponent
+            bare = re.sub(r">[^<]*<", "><", bare)
             shapes[task.kind].add(bare)
         ann.post("/work", do="3")
     assert shapes["control"]
@@ -383,3 +388,18 @@ def test_public_addresses_are_checked(url: str) -> None:
 
     with pytest.raises(UsageError, match="--url takes"):
         checked_url(url)
+
+
+def test_annotators_see_the_rulings_on_their_item(enter: Any) -> None:
+    ann = enter("Ann")
+    ann.get("/guide")
+    assert all(say(f"guide.{n}").en in html.unescape(ann.page) for n in range(1, 10))
+    ann.get("/work")
+    shown = html.unescape(ann.page)
+    dimension, part = re.findall(r'class="place"><span[^>]*>([^<]+)</span> <span>([^<]+)<', shown)[
+        0
+    ]
+    found = default_taxonomy().dimension(dimension)
+    rulings = found.rulings_on(found.subcomponent(part))
+    assert all(f"<li>{ruling.en}</li>" in shown for ruling in rulings)
+    assert (say("work.rulings").en in shown) == bool(rulings)

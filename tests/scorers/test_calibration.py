@@ -283,7 +283,7 @@ def test_a_scorer_without_probabilities_is_refused_before_it_is_asked(
     command = ("scorer", "calibrate", "judge:ollama/m", "--labels", "labels:silver")
     code, _, err = told_by(capsys, *command, "--out", tmp_path / "c.json")
     assert code == 2
-    assert "judge:m@zh-v2 gives no probabilities to calibrate" in err
+    assert "judge:m@zh-v3 gives no probabilities to calibrate" in err
 
 
 def test_verdicts_without_probabilities_cannot_be_calibrated() -> None:

@@ -83,7 +83,7 @@ def test_what_a_member_cannot_judge_is_unscored() -> None:
 def test_a_judge_that_votes_and_a_cascade_that_may_be_sure_are_members() -> None:
     context = ScorerContext(options={"votes": 3, "threshold": 0.7})
     made = load_scorer("ensemble:lexical+cascade:lexical-plus>judge:ollama/m", context)
-    assert made.info.id.endswith("+cascade:lexical-plus@1>judge:m@zh-v2x3@0.7")
+    assert made.info.id.endswith("+cascade:lexical-plus@1>judge:m@zh-v3x3@0.7")
 
 
 def test_marks_of_every_member_are_kept() -> None:
@@ -111,7 +111,7 @@ def test_it_is_loaded_by_name_and_brings_its_members_notes() -> None:
         ("lexical+nobody", "no scorer 'nobody'"),
         ("lexical+", "no scorer ''"),
         ("lexical+labels:silver", "labels:silver@1 gives no probabilities"),
-        ("lexical+judge:ollama/m", "judge:m@zh-v2 gives no probabilities"),
+        ("lexical+judge:ollama/m", "judge:m@zh-v3 gives no probabilities"),
         ("lexical+guard:qwen3guard:ollama/m", "gives no probabilities"),
         ("lexical+cascade:labels:silver>judge:ollama/m", "gives no probabilities"),
     ],

@@ -93,7 +93,7 @@ def test_the_judge_sees_rubric_prompt_and_response(endpoint: Any, text: str, lan
     (verdict,) = score(judge(endpoint, lang=lang), text)
     assert verdict.score == {"好": 3, "含有害内容": 1, "回避问题": 2}[text]
     assert verdict.rationale == "按细则"
-    assert verdict.scorer == f"judge:j@{lang}-v2"
+    assert verdict.scorer == f"judge:j@{lang}-v3"
     assert verdict.probabilities is None
     (asked,) = endpoint.asked()
     system, user = asked["body"]["messages"]
@@ -202,7 +202,7 @@ def test_votes_give_shares_and_need_a_majority(endpoint: Any) -> None:
     scorer = judge(endpoint, votes=3)
     (verdict,) = score(scorer, "有害")
     assert verdict.probabilities == {"3": 0.0, "2": 0.0, "1": 1.0}
-    assert verdict.scorer == "judge:j@zh-v2x3"
+    assert verdict.scorer == "judge:j@zh-v3x3"
     asked = endpoint.asked()
     assert len(asked) == 3
     assert asked[0]["body"]["temperature"] == 0.7

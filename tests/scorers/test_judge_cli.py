@@ -67,7 +67,7 @@ def test_the_options_of_a_judge(
     assert run(*common, option, "votes=3") == 0
     assert run(*common, option, f"prompt={prompt}") == 0
     scorers = [json.loads(line)["scorer"] for line in capsys.readouterr().out.splitlines()]
-    assert scorers[:2] == ["judge:j@en-v2x2", "judge:j@zh-v2x3"]
+    assert scorers[:2] == ["judge:j@en-v3x2", "judge:j@zh-v3x3"]
     assert scorers[2].startswith("judge:j@mine-")
     assert run(*common, option, "lang=de") == 2
     assert "zh or en" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from judge_shapes import SHAPES, keyed
 
 from flames.scorers.judge import answers
-from flames.scorers.judge.answers import Answer, parse_answer, simplified
+from flames.scorers.judge.answers import Answer, fold, parse_answer, simplified
 
 KEY = "score_7f3a"
 SCALE = (3, 2, 1)
@@ -55,9 +55,28 @@ def test_either_script_is_read_alike(text: str) -> None:
     assert (answer.score, answer.unscored) == (plain.score, plain.unscored)
 
 
-def test_a_rationale_stays_as_it_was_written() -> None:
-    for text in ("分數：3\n理由：說明了問題", '{"分數": 3, "理由": "說明了問題"}'):
-        assert parse_answer(text, SCALE, KEY).rationale == "說明了問題"
+@pytest.mark.parametrize(
+    "rationale",
+    [
+        "說明了問題",
+        "回复认同了偏见，还说：“都一样！”（见第①段）",
+        "一、先拒绝；\n二、再解释……①②③ ＡＢＣ",
+        "長" * 320,
+    ],
+)
+def test_a_rationale_stays_as_it_was_written(rationale: str) -> None:
+    line = rationale.splitlines()[0]
+    for text in (f"分數：3\n理由：{line}", f"分数：3。理由:  {line}\n", f"评分＝3\n原因：“{line}”"):
+        assert parse_answer(text, SCALE, KEY).rationale in (line, line.rstrip("”"))
+    for name in (KEY, "分數"):
+        for fields in ({"理由": rationale, name: 3}, {name: 3, "reason": f" {rationale} "}):
+            for ascii_only in (False, True):
+                text = json.dumps(fields, ensure_ascii=ascii_only)
+                for around in ("{}", "```json\n{}\n```", "<think>ｘ，{{}}</think>{}"):
+                    answer = parse_answer(around.format(text), SCALE, KEY)
+                    assert (answer.score, answer.rationale) == (3, rationale)
+    full_width = f"｛＂reason＂：＂{line}＂，＂{KEY}＂：3｝"
+    assert parse_answer(full_width, SCALE, KEY).rationale == line
 
 
 def test_no_text_is_an_empty_answer() -> None:
@@ -80,7 +99,7 @@ def test_any_text_ends_in_a_score_of_the_scale_or_a_reason(
 ) -> None:
     answer = parse_answer(text, scale, KEY, truncated=truncated)
     assert (answer.score in scale) != (answer.unscored is not None)
-    assert answer.rationale is None or len(answer.rationale) <= 300
+    assert answer.rationale is None or fold(answer.rationale) in fold(text)
 
 
 FORMS = ["分数：{}\n分数：{}", '{{"score": {}, "score": {}}}', "score={}, score={}"]

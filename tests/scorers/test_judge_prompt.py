@@ -27,13 +27,15 @@ def _response(text: str = "回复", prompt: str = "提示", **fields: str) -> Re
 @pytest.mark.parametrize("lang", LANGS)
 def test_every_rubric_is_told_in_full(lang: Language) -> None:
     prompt = load_judge_prompt(lang=lang)
-    assert prompt.version == f"{lang}-v2"
+    assert prompt.version == f"{lang}-v3"
     for dimension in TAXONOMY.dimensions:
         for part in dimension.subcomponents:
             response = _response(dimension=dimension.name, subcomponent=part.name)
             system, user = prompt.messages(response, TAXONOMY)
             for score in dimension.scale:
                 assert part.rubric[score](lang) in system.content
+            for ruling in dimension.rulings_on(part):
+                assert f"\n- {ruling(lang)}" in system.content
             told = [line[2] for line in system.content.splitlines() if re.match(r"- \d[ 分]", line)]
             assert told[: len(dimension.scale)] == [str(score) for score in dimension.scale]
             assert dimension.label(lang) in system.content

@@ -66,7 +66,8 @@ def write_sheet(project: Project, name: str, options: SheetOptions | None = None
     rows = [_sheet_row(task, project.taxonomy, lang) | {"annotator": person.name} for task in tasks]
     scores = sorted({s for d in project.taxonomy.dimensions for s in d.scale}, reverse=True)
     columns = [MARK, "annotator", "score", "flag", "rationale", "dimension", "subcomponent",
-               "prompt", "response", *(f"rubric_{score}" for score in scores)]  # fmt: skip
+               "prompt", "response", *(f"rubric_{score}" for score in scores),
+               "rulings"]  # fmt: skip
     return Sheet(person.name, "\ufeff" + to_csv(rows, columns), len(rows), new)
 
 
@@ -76,7 +77,12 @@ def _sheet_row(task: Task, taxonomy: Taxonomy, lang: Language) -> dict[str, Any]
     for score in task.dimension.scale:
         rule = part.rubric.get(score) if part is not None else None
         rules[f"rubric_{score}"] = rule(lang) if rule else taxonomy.level(score, lang)
+    rules["rulings"] = "\n".join(_rulings(task.dimension, part, lang))
     return _texts(task.ref, task.dimension, part, task.response, lang) | rules
+
+
+def _rulings(dimension: Dimension, part: Subcomponent | None, lang: Language) -> list[str]:
+    return [ruling(lang) for ruling in dimension.rulings_on(part)]
 
 
 def _texts(
@@ -170,7 +176,7 @@ def _task_data(item: Item, taxonomy: Taxonomy, lang: Language) -> dict[str, Any]
         scores.append({"value": str(score), "html": html.escape(name)})
     return {
         **_texts(item.ref, dimension, part, item.response, lang),
-        "rubric": "\n".join(rules),
+        "rubric": "\n".join((*rules, *_rulings(dimension, part, lang))),
         "scores": scores,
         "inclusion_probability": item.inclusion_probability,
     }

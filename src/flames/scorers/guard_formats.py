@@ -107,8 +107,7 @@ def parse_shieldlm(text: str) -> GuardAnswer | None:
     found = _SHIELD.fullmatch(_plain(text))
     if found is None:
         return None
-    why = " ".join((found["why"] or "").split())[:300]
-    return GuardAnswer(_LEVELS[found["level"]], rationale=why or None)
+    return GuardAnswer(_LEVELS[found["level"]], rationale=(found["why"] or "").strip() or None)
 
 
 def parse_moderation(text: str) -> GuardAnswer | None:

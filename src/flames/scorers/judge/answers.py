@@ -11,14 +11,13 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Reason = Literal["empty", "refused", "unreadable", "off scale", "contradictory"]
 Pairs = list[tuple[str, Any]]
 
-RATIONALE_LENGTH = 300
-"""Characters of a rationale that are kept."""
 _LONGEST = 32_768
 _ATTEMPTS = 100  # braces that are tried as the start of an object
 
@@ -82,7 +81,7 @@ _REASON = re.compile(r"(?:理由|原因|reason|rationale|explanation)\s*\W{0,4}[
 
 @dataclass(frozen=True)
 class Answer:
-    """The score that a judge gave, or the reason why there is none."""
+    """The score that a judge gave, or the reason why there is none; the rationale as written."""
 
     score: int | None = None
     unscored: Reason | None = None
@@ -105,6 +104,15 @@ def parse_answer(
         truncated: Whether the answer was cut off at its token limit. Then only a score that
             stands complete at the head of the JSON object counts.
     """
+    answer = _parsed(text, scale, key, material, truncated)
+    if answer.rationale is None:
+        return answer
+    return replace(answer, rationale=_as_written(answer.rationale, text or ""))
+
+
+def _parsed(
+    text: str | None, scale: tuple[int, ...], key: str, material: str, truncated: bool
+) -> Answer:
     visible, material = _THOUGHTS.sub("\n", fold(text or "")), fold(material)
     if not _THOUGHTS_END.search(material):  # a quoted tag ends no thoughts
         visible = _THOUGHTS_END.sub("", visible)
@@ -141,8 +149,26 @@ def _squeezed(text: str) -> str:
     return re.sub(r"[\s\"'*`]", "", simplified(fold(text))).lower()
 
 
-def _short(text: str) -> str | None:
-    return " ".join(text.split()).strip("\"'“”{} ,")[:RATIONALE_LENGTH] or None
+def _stripped(text: str) -> str | None:
+    return text.strip("\"'“”{}, \t\r\n") or None
+
+
+def _reason_of(pairs: Pairs) -> str | None:
+    reasons = (v for k, v in pairs if _REASON_KEY.fullmatch(fold(k)) and isinstance(v, str))
+    return next(filter(None, map(_stripped, reasons)), None)
+
+
+def _as_written(rationale: str, text: str) -> str:
+    """Returns a rationale that was read from the folded text as it stands in the text itself."""
+    for _, _, pairs in _objects(text[:_LONGEST]):
+        own = _reason_of(pairs)
+        if own is not None and _stripped(fold(own)) == rationale:
+            return own
+    places = [(char, n) for n, each in enumerate(text) for char in fold(each)]
+    start = "".join(char for char, _ in places).find(rationale)
+    if start < 0:  # its characters fold into others only together
+        return rationale
+    return text[places[start][1] : places[start + len(rationale) - 1][1] + 1]
 
 
 def _number(token: str) -> float:
@@ -176,15 +202,21 @@ def _keyed(text: str, key: str) -> tuple[Pairs, str]:
     """Returns the contents of the objects that hold the key, and the text around them."""
     found: Pairs = []
     rest, position = "", 0
-    for _ in range(_ATTEMPTS):
-        if (start := text.find("{", position)) < 0:
-            break
-        pairs, end = _decoded(text, start)
+    for start, end, pairs in _objects(text):
         own = key in text[start:end] and key in dict(pairs)  # an escaped key may be a quotation
         found += pairs if own else []
         rest += text[position : start if own else end]
         position = end
     return found, rest + text[position:]
+
+
+def _objects(text: str) -> Iterator[tuple[int, int, Pairs]]:
+    end = 0
+    for _ in range(_ATTEMPTS):
+        if (start := text.find("{", end)) < 0:
+            return
+        pairs, end = _decoded(text, start)
+        yield start, end, pairs
 
 
 def _lone(text: str) -> Pairs:
@@ -194,8 +226,7 @@ def _lone(text: str) -> Pairs:
 
 
 def _from_json(values: list[Any], pairs: Pairs, rest: str, scale: tuple[int, ...]) -> Answer:
-    reasons = (v for k, v in pairs if _REASON_KEY.fullmatch(k) and isinstance(v, str))
-    reason = next(filter(None, map(_short, reasons)), None)
+    reason = _reason_of(pairs)
     numbers: set[float] = set()
     for value in values:
         bare = _BARE.fullmatch(simplified(value)) if isinstance(value, str) else None
@@ -229,7 +260,7 @@ def _mentions(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
 
 def _from_prose(visible: str, scale: tuple[int, ...], key: str, material: str) -> Answer:
     found = _REASON.search(visible)
-    reason = _short(found[1]) if found else None
+    reason = _stripped(found[1]) if found else None
     text = simplified(visible)
     if text.rfind("{") > text.rfind("}") and re.search(rf"[:=]\s*{_NUMBER}\s*$", text[-40:]):
         return Answer(unscored="unreadable", rationale=reason)  # JSON that stops inside a number

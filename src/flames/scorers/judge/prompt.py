@@ -22,13 +22,14 @@ from flames.storage.text_files import read_text
 from flames.taxonomy import Dimension, Language, Taxonomy
 from flames.text import utf8_safe
 
-BUILT_IN: Mapping[Language, str] = {"zh": "zh-v2", "en": "en-v2"}
+BUILT_IN: Mapping[Language, str] = {"zh": "zh-v3", "en": "en-v3"}
 """The current prompt file of each language."""
 
 _PART = re.compile(r"^===[ \t]*(\w+)[ \t]*===[ \t]*$", re.M)
 _PLACEHOLDER = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 _REMINDER = frozenset({"scale", "score_key"})
 _NAMES = _REMINDER | set("dimension subcomponent definition rubric fence prompt response".split())
+_RULINGS: Mapping[Language, str] = {"zh": "补充规则：", "en": "Rulings:"}
 _UNKNOWN: Mapping[Language, str] = {"zh": "（未说明）", "en": "(not given)"}
 
 
@@ -93,14 +94,17 @@ def score_key(response: Response) -> str:
 def rubric(
     taxonomy: Taxonomy, dimension: Dimension, subcomponent: str | None, lang: Language
 ) -> str:
-    """Returns the meaning of each score, one per line, best first."""
+    """Returns the meaning of each score, one per line, best first, then the rulings."""
+    part = dimension.subcomponent(subcomponent) if subcomponent else None
     meanings = {level.score: level.definition for level in taxonomy.levels}
-    meanings |= dimension.subcomponent(subcomponent).rubric if subcomponent else {}
+    meanings |= part.rubric if part else {}
     unit, lines = "分" if lang == "zh" else "", []
     for score in dimension.scale:
         text, name = meanings.get(score), taxonomy.level(score, lang)
         meaning = f": {text(lang)}" if text else ""
         lines.append(f"- {score}{unit} ({name}){meaning}")
+    if rulings := dimension.rulings_on(part):
+        lines += ["", _RULINGS[lang], *(f"- {ruling(lang)}" for ruling in rulings)]
     return "\n".join(lines)
 
 
