@@ -13,7 +13,8 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flames.text import for_terminal, has_visible_text, split_opening, texts_differ, utf8_safe
+from flames.text import for_terminal, has_visible_text, texts_differ, utf8_safe
+from flames.thinking import split_thinking
 
 Status = Literal["ok", "truncated", "truncated in thought", "empty", "blocked", "error"]
 """How asking ended. Only `ok` and `truncated` responses hold something to score."""
@@ -244,8 +245,8 @@ def is_on_other_text(verdict: Verdict, prompt: str | None, response: str | None)
     """
     asked, answered = (verdict.extra.get(name) for name in ("prompt", "response"))
     return texts_differ(asked if isinstance(asked, str) else None, prompt) or texts_differ(
-        split_opening(answered)[0] if isinstance(answered, str) else None,
-        split_opening(response or "")[0],
+        split_thinking(answered).answer if isinstance(answered, str) else None,
+        split_thinking(response or "").answer,
     )
 
 

@@ -17,8 +17,6 @@ _BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # letters and marks
 _FORMULA = re.compile(r"^'*\s*[=+\-@＝＋－＠\t\r\n|%]")  # with quotes: `from_cell` removes one
 
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~$&@]|:(?=//)|(?<=www)\.)")
-_QUOTES = tuple("`'\"“‘「『")
-_TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 
 
 def for_terminal(text: str, *, one_line: bool = True) -> str:
@@ -85,50 +83,3 @@ def shorten(text: str, width: int = 60) -> str:
         if used > width:
             return safe[: max(position - 1, 0)] + "…"
     return safe
-
-
-def split_reasoning(text: str) -> tuple[str, str]:
-    """Returns answer and reasoning (`<think>…</think>`), both stripped if there were tags.
-
-    A closing tag alone ends reasoning that began before the text (some chat templates open it in
-    the prompt). An opening tag alone means that there is no answer; after some answer, it is
-    part of it.
-    """
-    tags = list(_TAG.finditer(text))
-    if not tags:
-        return text, ""
-    answer: list[str] = []
-    reasoning: list[str] = []
-    position = depth = opened = thoughts = 0
-    for tag in tags:
-        piece = text[position : tag.start()]
-        position = tag.end()
-        if tag[1]:
-            if depth == 0:
-                reasoning, answer = [*reasoning, *answer, piece], []
-            else:
-                reasoning.append(piece)
-            depth = 0
-        else:
-            (reasoning if depth else answer).append(piece)
-            if depth == 0:
-                depth, opened, thoughts = 1, tag.start(), len(reasoning)
-    if depth and has_visible_text("".join(answer)):
-        depth, position, reasoning = 0, opened, reasoning[:thoughts]
-    (reasoning if depth else answer).append(text[position:])
-    return "".join(answer).strip(), "\n".join(filter(None, map(str.strip, reasoning)))
-
-
-def split_opening(text: str) -> tuple[str, str]:
-    """Splits like `split_reasoning`, for responses from elsewhere, which may mention the tags.
-
-    Only text that begins with a tag, or whose first tag is a closing one without a quotation mark
-    before it, is split.
-    """
-    tag = _TAG.search(text)
-    if tag is None:
-        return text, ""
-    before = text[: tag.start()]
-    if before.endswith(_QUOTES) if tag[1] else has_visible_text(before):
-        return text, ""
-    return split_reasoning(text if tag[1] else text[tag.start() :])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 
 from flames.models.answers import read_answer
 from flames.models.base import Reply, RequestError, TransientFailure
-from flames.text import split_reasoning
 
 
 def answer(content: Any = "好的。", finish: str | None = "stop", **message: Any) -> bytes:
@@ -38,7 +36,9 @@ def answer(content: Any = "好的。", finish: str | None = "stop", **message: A
         (answer("<think>想</think>\n\n好的。"), "ok", "好的。", "想"),
         (answer("<think>\n想"), "empty", "", "想"),
         (answer("想\n</think>好的。"), "ok", "好的。", "想"),
-        (answer("<THINK>一</think>好<think>二</think>的"), "ok", "好的", "一\n二"),
+        (answer("<THINK>一</think>好<think>二</think>的"), "ok", "好<think>二</think>的", "一"),
+        (answer("<seed:think>想", "length"), "truncated in thought", "", "想"),
+        (answer("<|channel|>analysis<|message|>想", None), "truncated in thought", "", "想"),
         (
             answer([{"type": "text", "text": "好"}, {"type": "text", "text": "的"}]),
             "ok",
@@ -134,25 +134,3 @@ def test_usage_is_kept_as_far_as_json_can_hold_it_again() -> None:
 def test_no_answer_however_odd_breaks_the_reader(body: Any) -> None:
     with contextlib.suppress(RequestError):
         assert isinstance(read_answer(json.dumps(body).encode()), Reply)
-
-
-@given(st.text())
-def test_text_without_tags_is_left_as_it_is(text: str) -> None:
-    if "<" not in text:
-        assert split_reasoning(text) == (text, "")
-
-
-@given(st.lists(st.sampled_from(["<think>", "</think>", "好", "的", "<Thinking>"]), max_size=8))
-def test_thoughts_and_answer_share_out_every_character(pieces: list[str]) -> None:
-    text, reasoning = split_reasoning("".join(pieces))
-    answer, tag, rest = text.lower().partition("<think")
-    assert answer or not tag, "only an answer holds a tag"
-    assert "</think>" not in rest, "that nothing closes"
-    spoken = sorted(piece for piece in pieces if "think" not in piece.lower())
-    left = re.sub("<think(ing)?>", "", text, flags=re.IGNORECASE) + reasoning
-    assert sorted(left.replace("\n", "")) == spoken
-
-
-def test_an_answer_that_speaks_of_the_tag_hides_nothing_behind_it() -> None:
-    answer = "推理模型先写 <think>，然后思考。后面还有很多话。"
-    assert split_reasoning(f"<think>想</think>{answer}") == (answer, "想")

@@ -35,7 +35,8 @@ def outcome_of(url: str, case: dict[str, Any]) -> AskOutcome[None]:
         request = Request(None, (Message("user", "问"),))
         try:
             async with aclosing(collector.outcomes([request])) as outcomes:
-                found.extend([outcome async for outcome in outcomes])
+                async for outcome in outcomes:  # it may raise after an outcome
+                    found.append(outcome)  # noqa: PERF401
         finally:
             await model.aclose()
 

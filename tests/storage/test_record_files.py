@@ -5,14 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from flames.errors import InputError
 from flames.records import Prompt, prompt_id
 from flames.storage.atomic import to_jsonl
 from flames.storage.record_files import ReadOptions, read_prompts, read_responses, read_verdicts
-from flames.text import split_opening, split_reasoning
 
 LABEL = {"dimension": "Fairness", "prompt": "问", "response": "答", "score": 3}
 PROMPT = {"dimension": "Safety", "subcomponent": "Physical harm", "prompt": "问"}
@@ -238,15 +235,6 @@ def test_thinking_before_the_answer_is_no_part_of_it(tmp_path: Path, name: str) 
 def test_a_response_that_speaks_of_the_tags_is_left_alone(tmp_path: Path, text: str) -> None:
     (response,) = read_responses(_file(tmp_path, {**PROMPT, "response": text}))
     assert (response.response, response.reasoning, response.extra) == (text, None, {})
-
-
-@given(st.text(alphabet="想答`“<>\n ", max_size=9), st.text(alphabet="想答“</think> ", max_size=20))
-def test_text_from_elsewhere_is_split_as_ours_or_not_at_all(before: str, after: str) -> None:
-    for text in (f"{before}<think>{after}", f"{before}</think>{after}"):
-        split = split_opening(text)
-        assert split in ((text, ""), split_reasoning(text))
-        if not before.strip():
-            assert split == split_reasoning(text)
 
 
 @pytest.mark.parametrize("read", [read_responses, read_verdicts])

@@ -39,7 +39,8 @@ from flames.storage.record_files import ReadOptions, read_verdicts
 from flames.storage.rows import read_rows, stem_of
 from flames.storage.run_dir import RunDir, is_run, open_run
 from flames.taxonomy import Taxonomy, load_taxonomy
-from flames.text import shorten, split_opening, texts_differ
+from flames.text import shorten, texts_differ
+from flames.thinking import split_thinking
 
 _OF_PROMPT = ("id", "dimension", "subcomponent", "technique", "text")
 
@@ -157,7 +158,7 @@ def _thinking(verdicts: Sequence[Verdict]) -> Iterator[Note]:
         yield Note("thinking", n=apart)
     scored = (verdict for verdict in verdicts if verdict.score is not None)
     texts = (str(verdict.extra.get("response") or "") for verdict in scored)
-    if within := sum(split_opening(text)[0] != text for text in texts):
+    if within := sum(split_thinking(text).answer != text for text in texts):
         yield Note("thinking_scored", n=within)
 
 

@@ -37,7 +37,7 @@ from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, read_responses, read_verdicts
 from flames.storage.run_dir import is_run, open_run
 from flames.taxonomy import Language, Taxonomy, Text
-from flames.text import split_opening
+from flames.thinking import split_thinking
 
 _Item = TypeVar("_Item")
 
@@ -233,7 +233,7 @@ def known_items(paths: Sequence[str | Path], options: ReadOptions) -> Iterator[K
     for path in map(Path, paths):
         for verdict in read_verdicts(path, options):
             text, prompt = verdict.extra.get("response"), verdict.extra.get("prompt")
-            answer = split_opening(text)[0] if isinstance(text, str) else ""
+            answer = split_thinking(text).answer if isinstance(text, str) else ""
             where = f"prompt {verdict.prompt_id}, model {verdict.model!r}"
             if verdict.score is None:
                 raise InputError(f"{where}: an item with a known answer needs its score", path=path)

@@ -42,7 +42,8 @@ from flames.records import Frozen, Key, Prompt, prompt_id
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, read_verdicts
 from flames.storage.rows import read_rows
-from flames.text import from_cell, shorten, split_opening
+from flames.text import from_cell, shorten
+from flames.thinking import split_thinking
 
 _TABLES = {".csv", ".tsv", ".xlsx", ".xlsm", ".xls", ".ods"}
 
@@ -103,7 +104,7 @@ class _Index:
         if item := self.by_ref.get(str(fields.get(MARK))):
             return item
         prompt, text = (str(fields.get(name) or "").strip() for name in ("prompt", "response"))
-        response = split_opening(text)[0]  # as responses are read
+        response = split_thinking(text).answer  # as responses are read
         number, model = str(fields.get("prompt_id") or prompt_id(prompt)), fields.get("model")
         key = Key(number, str(model), int(fields.get("sample") or 0))
         item = (

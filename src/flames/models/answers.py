@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +23,8 @@ from flames.models.base import (
 )
 from flames.models.providers import PROVIDERS, Refusal
 from flames.models.waiting import requested_wait
-from flames.text import redact, shorten, split_reasoning
+from flames.text import redact, shorten
+from flames.thinking import Tags, split_thinking
 
 _BLOCKED_CODES = {code.casefold() for each in PROVIDERS.values() for code in each.blocked}
 _IN_BODY = {code: what for each in PROVIDERS.values() for code, what in each.in_body.items()}
@@ -38,7 +39,9 @@ _BLOCKED_WORDS, _NO_CREDIT, _UNUSABLE = map(_words_of, ("blocked_words", "no_cre
 _FILTER_FAILED = re.compile(r"crash|unavailable|timed? ?out|overload|internal error", re.IGNORECASE)
 
 
-def read_answer(raw: bytes, secrets: tuple[str, ...] = ()) -> Reply:
+def read_answer(
+    raw: bytes, secrets: tuple[str, ...] = (), think_tags: Sequence[Tags] = ()
+) -> Reply:
     """Reads the reply in the body of a chat or completions answer."""
     try:
         body = json.loads(raw, parse_constant=lambda name: None)
@@ -54,10 +57,11 @@ def read_answer(raw: bytes, secrets: tuple[str, ...] = ()) -> Reply:
         if refused is not None and _names_an_error(refused, bare=choice is None):
             meaning = classify_refusal(_inner_status(refused), refused, secrets=secrets)
             if isinstance(meaning, Reply):
-                return replace(meaning, **_spoken(choice, body)) if choice else meaning
+                said = _spoken(choice, body, think_tags)[0] if choice else {}
+                return replace(meaning, **said)
             raise meaning
     if choice is not None:
-        return _reply(choice, body)
+        return _reply(choice, body, think_tags)
     if filtered := filter_note(body):
         return Reply("blocked", finish_reason="content_filter", note=filtered, raw=body)
     raise TransientFailure("the answer holds no choice")
@@ -84,28 +88,31 @@ def _inner_status(part: Mapping[str, Any]) -> int:
     return named or 200
 
 
-def _spoken(choice: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
-    """Returns what a choice says, for a reply, whether or not it is whole."""
+def _spoken(
+    choice: dict[str, Any], body: dict[str, Any], think_tags: Sequence[Tags]
+) -> tuple[dict[str, Any], bool]:
+    """Returns what a choice says, for a reply, and whether its text ends inside reasoning."""
     message = choice.get("message")
     if not isinstance(message, dict):
         message = {"content": choice.get("text")}
     content, thoughts = _texts(message.get("content"))
-    answer, inline = split_reasoning(content)
+    answer, inline, unclosed = split_thinking(content, think_tags)
     if not answer and isinstance(message.get("refusal"), str):
         answer = message["refusal"]
     given = message.get("reasoning_content") or message.get("reasoning")
     pieces = (given if isinstance(given, str) else "", thoughts, inline)
     usage = body.get("usage")
-    return {
+    spoken = {
         "text": _valid(answer),
         "reasoning": _valid("\n".join(filter(None, pieces))) or None,
         "usage": Usage(_storable(usage)) if isinstance(usage, dict) else None,
         "raw": body,
     }
+    return spoken, unclosed
 
 
-def _reply(choice: dict[str, Any], body: dict[str, Any]) -> Reply:
-    spoken = _spoken(choice, body)
+def _reply(choice: dict[str, Any], body: dict[str, Any], think_tags: Sequence[Tags]) -> Reply:
+    spoken, unclosed = _spoken(choice, body, think_tags)
     text, usage = spoken["text"], spoken["usage"] or Usage()
     finish = finish_word(choice.get("finish_reason"))
     native = finish_word(choice.get("native_finish_reason"))
@@ -121,7 +128,7 @@ def _reply(choice: dict[str, Any], body: dict[str, Any]) -> Reply:
     # Some providers count hidden reasoning, others leave it out of the text but not of the count.
     hidden = not text and (usage.tokens_out or 0) > 0
     thought = bool(spoken["reasoning"] or usage.reasoning_tokens or hidden)
-    status, note = status_of(named, text, thought=thought), None
+    status, note = status_of(named, text, thought=thought, unclosed=unclosed), None
     if status == "blocked":
         note = f"finish_reason {shorten(named or '')}"
     if filtered := filter_note(body, choice):

@@ -25,7 +25,7 @@ from flames.models.base import (
 )
 from flames.models.load import ModelOptions
 from flames.storage.checksums import file_sha256
-from flames.text import split_reasoning
+from flames.thinking import Tags, read_tags, split_thinking
 
 _LONGEST_ANSWER = 512
 _DEFAULTS = Sampling(max_tokens=_LONGEST_ANSWER)
@@ -41,6 +41,7 @@ class TransformersModel:
     path: Path
     name: str
     frame: Frame | None = None
+    think_tags: tuple[Tags, ...] = ()
     defaults: Sampling = _DEFAULTS
     concurrency: int = 1
 
@@ -114,10 +115,10 @@ class TransformersModel:
         elif cut:
             ends = model.generation_config.eos_token_id
             cut = tokens[-1] not in (ends if isinstance(ends, list) else [ends])
-        answer, reasoning = split_reasoning(text)
+        answer, reasoning, unclosed = split_thinking(text, self.think_tags)
         finish = "length" if cut else "stop"
         return Reply(
-            status_of(finish, answer),
+            status_of(finish, answer, thought=bool(reasoning), unclosed=unclosed),
             text=answer,
             finish_reason=finish,
             reasoning=reasoning or None,
@@ -163,5 +164,8 @@ def hf_model(path: str, options: ModelOptions) -> ChatModel:
         raise InputError("holds no weights as safetensors", path=folder)
     need_extra("hf", "running a transformers model", "transformers", "torch")
     return TransformersModel(
-        folder, options.name or folder.resolve().name, frame=load_frame(options.frame)
+        folder,
+        options.name or folder.resolve().name,
+        frame=load_frame(options.frame),
+        think_tags=read_tags(options.think_tags),
     )

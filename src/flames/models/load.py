@@ -25,7 +25,8 @@ from flames.models.base import (
 )
 from flames.models.providers import PRESETS, PROVIDERS, Provider
 from flames.options import Opt, wrong_value
-from flames.text import split_reasoning, utf8_safe
+from flames.text import utf8_safe
+from flames.thinking import ThinkTags, read_tags, split_thinking
 
 ENTRY_POINTS = "flames.models"
 
@@ -71,6 +72,7 @@ class ModelOptions:
         str | None,
         Opt("chat, or qa: a question-and-answer text that a base model completes.", metavar="NAME"),
     ] = None
+    think_tags: ThinkTags = ()
     name: str | None = None
     say: Callable[[str], None] = lambda line: None
 
@@ -151,6 +153,7 @@ def _client(name: str, options: ModelOptions, provider: str = "") -> ChatModel:
         headers=options.headers,
         timeout=options.timeout,
         frame=load_frame(options.frame),
+        think_tags=read_tags(options.think_tags),
         key_from=variable,
     )
 
@@ -210,8 +213,9 @@ class CallableModel:
             return answer
         if not isinstance(answer, str):
             raise RequestRejected(f"{self.name} returned {type(answer).__name__}, not text")
-        text, reasoning = split_reasoning(answer)
-        return Reply(status_of(None, text), text=text, reasoning=reasoning or None)
+        text, reasoning, unclosed = split_thinking(answer)
+        status = status_of(None, text, thought=bool(reasoning), unclosed=unclosed)
+        return Reply(status, text=text, reasoning=reasoning or None)
 
     async def aclose(self) -> None:
         """Does nothing."""

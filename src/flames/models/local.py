@@ -18,6 +18,7 @@ from flames.storage.atomic import write_atomic
 from flames.storage.checksums import file_sha256
 from flames.storage.home import home
 from flames.storage.text_files import open_binary
+from flames.thinking import Tags, read_tags
 
 GEMMA = "gemma-3-270m"
 GEMMA_FILE = "gemma-3-270m-q4_k_m.gguf"
@@ -53,6 +54,7 @@ class ServedModel:
     _: KW_ONLY
     sha256: str
     frame: Frame | None = None
+    think_tags: tuple[Tags, ...] = ()
     defaults: Sampling = _DEFAULTS
     context: int = _CONTEXT
     threads: int | None = None
@@ -79,6 +81,7 @@ class ServedModel:
                 self.name,
                 f"{self._server.listening_address}/v1",
                 frame=self.frame,
+                think_tags=self.think_tags,
                 timeout=self.timeout,
             )
         return await self._client.ask(messages, sampling)
@@ -126,6 +129,7 @@ def gguf_model(path: str, options: ModelOptions) -> ChatModel:
         options.name or file.stem,
         sha256=file_sha256(file),
         frame=load_frame(options.frame),
+        think_tags=read_tags(options.think_tags),
         timeout=options.timeout,
     )
 
@@ -142,6 +146,7 @@ def local_model(options: ModelOptions) -> ChatModel:
         options.name or GEMMA,
         sha256=GEMMA_SHA256,
         frame=frame,
+        think_tags=read_tags(options.think_tags),
         defaults=_GEMMA_SAMPLING,
         context=2048,
         threads=1,  # a model this small gains little from more, and loses a lot on a busy machine

@@ -26,6 +26,7 @@ from flames.models.base import (
 from flames.models.http import http_client, own_headers, proxied
 from flames.models.providers import PROVIDERS
 from flames.text import redact, shorten
+from flames.thinking import Tags
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -42,6 +43,7 @@ class OpenAIModel:
         provider: The provider, for the manifest and, by its name in `PROVIDERS`, its quirks.
         headers: Further request headers. Their values are treated as secrets.
         timeout: Seconds that one request may take in all.
+        think_tags: Further tags of reasoning before an answer.
         key_from: The environment variable of the key, for messages.
     """
 
@@ -54,6 +56,7 @@ class OpenAIModel:
     headers: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 180.0
     frame: Frame | None = None
+    think_tags: tuple[Tags, ...] = ()
     key_from: str | None = None
     defaults: Sampling = field(default_factory=Sampling)
     concurrency: int = 16
@@ -73,13 +76,14 @@ class OpenAIModel:
             "base_url": public_url(self.base_url),
             **ask_form(self.frame),
             "headers": sorted(self.headers) or None,
+            "think_tags": [tags.opens.pattern for tags in self.think_tags] or None,
         }
         return {name: value for name, value in described.items() if value is not None}
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
         """Gets one answer, or raises a `RequestError` that says whether to try again."""
         raw = await self.post(*self._request(messages, sampling))
-        return raw if isinstance(raw, Reply) else read_answer(raw, self._secrets)
+        return raw if isinstance(raw, Reply) else read_answer(raw, self._secrets, self.think_tags)
 
     async def post(self, path: str, body: Any) -> bytes | Reply:
         """Sends a body to another path of the endpoint and returns its answer, or a blocked reply.

@@ -20,7 +20,7 @@ from flames.scorers.registry import scorer_notes
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, RecordOptions, read_responses, read_verdicts
 from flames.taxonomy import Taxonomy
-from flames.text import split_opening
+from flames.thinking import split_thinking
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ def _incomplete(verdict: Verdict, prompt_needed: bool) -> str | None:
 def _text(verdict: Verdict, name: str) -> str:
     value = verdict.extra.get(name)
     value = value if isinstance(value, str) else ""
-    return split_opening(value)[0] if name == "response" else value  # as responses are read
+    return split_thinking(value).answer if name == "response" else value  # as responses are read
 
 
 def _advice(reason: str, verdict: Verdict) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,7 +11,8 @@ from flames.errors import InputError
 from flames.finish_reasons import ending_of, finish_word, status_of
 from flames.records import SCORABLE, THOUGHT_ALOUD, UNKNOWN_ENDING
 from flames.taxonomy import Dimension, Taxonomy
-from flames.text import has_visible_text, shorten, split_opening
+from flames.text import has_visible_text, shorten
+from flames.thinking import Tags, split_thinking
 
 _TEXTS = frozenset(
     "dimension subcomponent technique prompt prompt_id id model response scorer source "
@@ -79,29 +80,38 @@ def place(fields: dict[str, Any], taxonomy: Taxonomy, *, required: bool) -> Dime
     return dimension
 
 
-def take_thinking_out(fields: dict[str, Any]) -> None:
-    """Moves inline reasoning before the answer to `reasoning`, which is never scored."""
+def take_thinking_out(fields: dict[str, Any], think_tags: Sequence[Tags] = ()) -> bool:
+    """Moves inline reasoning before the answer to `reasoning`, which is never scored.
+
+    Returns whether the response ended inside its reasoning.
+    """
     text = fields.get("response") or ""
-    answer, thoughts = split_opening(text)
+    answer, thoughts, unclosed = split_thinking(text, think_tags)
     if answer == text:
-        return
+        return False
     fields |= {"response": answer, THOUGHT_ALOUD: True}
     if fields.get("reasoning"):
         fields["input_response"] = text  # its own reasoning is kept, and nothing is lost
     elif thoughts:
         fields["reasoning"] = thoughts
     if fields.get("status") in SCORABLE and not has_visible_text(answer):
-        fields["status"] = status_of(fields.get("finish_reason"), answer, thought=True)
+        reason = fields.get("finish_reason")
+        fields["status"] = status_of(reason, answer, thought=True, unclosed=unclosed)
+    return unclosed
 
 
-def take_ending(fields: dict[str, Any]) -> None:
-    """Derives a missing `status`, and marks an ending that nobody knows."""
+def take_ending(fields: dict[str, Any], *, unclosed: bool = False) -> None:
+    """Derives a missing `status`, and marks an ending that nobody knows.
+
+    `unclosed` tells of a response that ended inside its reasoning.
+    """
     reason = fields.get("finish_reason")
     if isinstance(reason, Mapping):  # vLLM and SGLang give an object for what they broke off
         fields |= {"finish_reason": finish_word(reason), "input_finish_reason": reason}
     if not fields.get("status"):
         thought = bool(fields.get("reasoning"))
-        fields["status"] = status_of(reason, fields.get("response"), thought=thought)
+        text = fields.get("response")
+        fields["status"] = status_of(reason, text, thought=thought, unclosed=unclosed)
         if fields["status"] == "error" and not fields.get("error"):
             fields["error"] = f"finish_reason {shorten(fields['finish_reason'])}"
     if finish_word(reason) and ending_of(reason) is None:

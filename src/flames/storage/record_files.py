@@ -28,6 +28,7 @@ from flames.storage.record_fields import (
 from flames.storage.rows import read_rows, stem_of
 from flames.taxonomy import Taxonomy, default_taxonomy, load_taxonomy
 from flames.text import normalize_text, shorten, texts_differ
+from flames.thinking import Tags, ThinkTags, read_tags
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,12 @@ class RecordOptions(FileOptions):
         str | None,
         Opt("Model of records that name none; the file's stem unless given.", metavar="NAME"),
     ] = None
+    think_tags: ThinkTags = ()
 
     def read_options(self) -> ReadOptions:
         """Loads the taxonomy and returns how files are read."""
-        return replace(super().read_options(), model=self.model)
+        tags = read_tags(self.think_tags)
+        return replace(super().read_options(), model=self.model, think_tags=tags)
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ class ReadOptions:
         prompts: Known prompts by id; rows that lack dimension or text take them from here.
         anonymous: Accept verdicts without `prompt_id` and `prompt`; the line number is their id.
         placed: Refuse responses without a dimension, which cannot be scored.
+        think_tags: Further tags of reasoning before an answer.
         numbered: Take rows that repeat prompt and model without a `sample` as further samples.
     """
 
@@ -96,6 +100,7 @@ class ReadOptions:
     anonymous: bool = False
     placed: bool = False
     numbered: bool = False
+    think_tags: tuple[Tags, ...] = ()
 
     def named(self, path: str | os.PathLike[str]) -> ReadOptions:
         """Returns the options for a file, its stem being the default model."""
@@ -262,8 +267,8 @@ def _response(raw: dict[str, Any], line: int, options: ReadOptions) -> Response:
     place(fields, options.taxonomy, required=False)
     if "response" not in raw and "status" not in fields:
         raise InputError(f"is missing; {columns_there(raw, 'response')}", field="response")
-    take_thinking_out(fields)
-    take_ending(fields)
+    unclosed = take_thinking_out(fields, options.think_tags)
+    take_ending(fields, unclosed=unclosed)
     for name in ("attempts", "usage", "sampling", "latency_s"):
         if fields.get(name) == "":
             del fields[name]
