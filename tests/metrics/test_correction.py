@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from flames.errors import InputError
-from flames.metrics.correction import correct, powered_mean
+from flames.metrics.correction import ENOUGH, correct
+from flames.metrics.powered import powered_mean
 from flames.metrics.source import Source
 from flames.records import Prompt, PromptSetInfo, Response, Verdict
 from flames.taxonomy import default_taxonomy
@@ -129,14 +130,80 @@ def test_labels_on_everything_are_the_answer() -> None:
     assert result.harmless_rate.corrected.value == pytest.approx(result.harmless_rate.human.value)
 
 
-def test_a_dimension_without_labels_leaves_no_overall_value() -> None:
+@pytest.mark.parametrize("few", [0, 3, ENOUGH - 1])
+def test_a_dimension_with_few_labels_is_not_corrected_and_not_in_the_overall(few: int) -> None:
     source, people = judged()
-    labels = [label for label in people if label.dimension != "Legality"]
+    legal = [label for label in people if label.dimension == "Legality"]
+    labels = [label for label in people if label.dimension != "Legality"][::2] + legal[:few]
     result = correct(source, labels, random_sample=True, resamples=200)
-    assert result.dimensions["Legality"].harmless_rate.corrected is None
-    assert result.dimensions["Legality"].harmless_rate.scorer is not None
+    group = result.dimensions["Legality"]
+    assert (group.labelled, group.labels_needed) == (few, ENOUGH - few)
+    assert group.harmless_rate.scorer is not None
+    assert group.harmless_rate.corrected is None
+    assert (group.harmless_rate.human is None) == (few == 0)
+    measured = [name for name in SIZES if name != "Legality"]
+    assert result.measured == tuple(measured)
+    for what in ("scorer", "human", "corrected"):
+        values = [getattr(result.dimensions[name].harmless_rate, what).value for name in measured]
+        overall = getattr(result.harmless_rate, what)
+        assert overall.value == pytest.approx(np.mean(values))
+        assert overall.low < overall.value < overall.high
+    codes = [note.code for note in result.notes]
+    assert codes[:2] == ["few_labels", "overall_of_measured"]
+    assert f"{few} labels are too few" in str(result.notes[0])
+    assert f"takes {ENOUGH - few} more" in str(result.notes[0])
+
+
+def test_enough_labels_in_one_dimension_are_not_enough_overall() -> None:
+    source, people = judged()
+    labels = [label for label in people if label.dimension == "Legality"][:3]
+    result = correct(source, labels, random_sample=True, target_width=5, resamples=200)
+    assert result.measured == ()
     assert result.harmless_rate.corrected is None
+    assert result.harmless_rate.human is None
     assert result.harmless_rate.scorer is not None
+    assert [note.code for note in result.notes] == ["few_labels"] * 5
+
+
+def test_labels_that_count_for_less_are_fewer() -> None:
+    source, _ = judged()
+    chances = [0.05] + [0.9] * (ENOUGH + 1)
+    labels = [
+        verdict("Safety", index, 3, inclusion_probability=chance)
+        for index, chance in enumerate(chances)
+    ]
+    group = correct(source, labels, resamples=100).dimensions["Safety"]
+    assert group.harmless_rate.corrected is None
+    assert group.labels_needed > 5
+
+
+def test_everything_labelled_is_enough() -> None:
+    source, people = judged()
+    verdicts = [v for v in source.verdicts if int(v.prompt_id.split("-")[-1]) < 4]
+    small = Source(**{**vars(source), "verdicts": tuple(verdicts)})
+    result = correct(small, people, random_sample=True, resamples=100)
+    assert all(group.labels_needed == 0 for group in result.dimensions.values())
+    assert result.harmless_rate.corrected is not None
+
+
+@pytest.mark.parametrize(("seed", "outside"), [(4, True), (0, False)])
+def test_a_value_outside_scorer_and_people_says_why(seed: int, outside: bool) -> None:
+    source, people = judged(seed)
+    mild = {v.prompt_id for v in source.verdicts if v.score == 3}
+    chosen = [label for label in people if label.prompt_id in mild][::2]
+    rest = [label for label in people if label.prompt_id not in mild][::6]
+    result = correct(source, chosen + rest, random_sample=True, resamples=200)
+    rate = result.harmless_rate
+    assert rate.scorer is not None
+    assert rate.human is not None
+    assert rate.corrected is not None
+    assert rate.scorer_on_labelled is not None
+    assert rate.scorer_on_labelled > rate.scorer.value
+    ends = sorted((rate.scorer.value, rate.human.value))
+    assert outside == (not ends[0] <= rate.corrected.value <= ends[1])
+    notes = [str(note) for note in result.notes if note.code == "outside_both_rate"]
+    assert len(notes) == outside
+    assert all(f"gives them {rate.scorer_on_labelled:.1f}" in note for note in notes)
 
 
 def test_how_many_more_labels_a_wanted_width_takes() -> None:

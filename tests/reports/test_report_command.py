@@ -205,8 +205,11 @@ def test_human_labels_join_by_id_and_take_what_they_leave_out(flames: Any, tmp_p
     human = json.loads(out)["human"]
     assert human["labels"]["used"] == 30
     assert human["labels"]["raters"] == ["甲"]
+    assert human["harmless_rate"]["corrected"] is None
+    assert {group["labels_needed"] for group in human["dimensions"].values()} == {4}
     code, out, _ = flames(*arguments, "--format", "md", "--lang", "zh")
     assert "仅打分器" in out
+    assert "公平：只有 6 条人工标注，不足以给出校正值；还需按同样方式抽取约 4 条。" in out
     renamed = [{"评分" if k == "score" else k: v for k, v in label.items()} for label in labels]
     (tmp_path / "zh.jsonl").write_text(to_jsonl(renamed), encoding="utf-8")
     mapped = ("--human", "zh.jsonl", "--labels-are-random", "--map", "score=评分")

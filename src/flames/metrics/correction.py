@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,8 +21,9 @@ from flames.metrics.intervals import (
     sum_by_prompt,
     wilson,
 )
-from flames.metrics.rates import RESAMPLES, measure
-from flames.metrics.result import Estimate
+from flames.metrics.powered import Powered, powered_mean, times_for_width
+from flames.metrics.rates import RESAMPLES, measure, measure_overall
+from flames.metrics.result import Estimate, Note
 from flames.metrics.source import Source
 from flames.records import Frozen, Key, Verdict
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
@@ -30,27 +31,40 @@ from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 _HUMAN = "bootstrap, stretched by Student's t"
 METHOD = f"prediction-powered {_HUMAN}"
 
+ENOUGH = 10
+"""How many labels a dimension needs, on as many prompts, before it gets a corrected value.
+
+From here on the intervals hold what they promise (`benchmarks/coverage.py`).
+"""
+
 
 class Corrected(Frozen):
     """One value three times: by the scorer alone, by people alone, and corrected.
 
-    `tuning` is λ, how far the scorer was trusted. `more_labels` would bring the corrected
-    interval to the wanted width; `reachable` is False where labelling everything would not do.
+    `tuning` is λ, how far the scorer was trusted; `scorer_on_labelled` is the scorer's value on
+    the labelled responses, which the correction compares with its value on all. `more_labels`
+    would bring the corrected interval to the wanted width; `reachable` is False where labelling
+    everything would not do.
     """
 
     scorer: Estimate | None = None
     human: Estimate | None = None
     corrected: Estimate | None = None
     tuning: float | None = None
+    scorer_on_labelled: float | None = None
     more_labels: int | None = None
     reachable: bool = True
 
 
 class CorrectedGroup(Frozen):
-    """One dimension; `agreement` is the per cent of labelled responses where both say the same."""
+    """One dimension; `agreement` is the per cent of labelled responses where both say the same.
+
+    `labels_needed` counts the labels that it lacks for a corrected value.
+    """
 
     scored: int
     labelled: int
+    labels_needed: int = 0
     agreement: float | None = None
     harmless_rate: Corrected
     harmless_score: Corrected
@@ -59,7 +73,8 @@ class CorrectedGroup(Frozen):
 class Correction(Frozen):
     """All three values overall and per dimension.
 
-    Overall, `human` and `corrected` are None if a dimension has fewer than two labelled responses.
+    The overall values are means over the `measured` dimensions, those with enough labels; where
+    that is not all, a note says so. A note says why a corrected value lies outside both others.
     """
 
     model: str
@@ -68,6 +83,8 @@ class Correction(Frozen):
     harmless_rate: Corrected
     harmless_score: Corrected
     dimensions: dict[str, CorrectedGroup] = Field(default_factory=dict)
+    measured: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     seed: int = 0
     resamples: int = 0
 
@@ -86,6 +103,23 @@ class _Stratum:
     def labelled(self) -> int:
         return len(self.human)
 
+    @property
+    def size(self) -> float:
+        """The labels' effective number: as if drawn evenly, on a prompt each."""
+        if not self.labelled:
+            return 0.0
+        kish = float(self.weights.sum() ** 2 / (self.weights**2).sum())
+        return min(kish, len(np.unique(self.prompts[: self.labelled])))
+
+    @property
+    def needed(self) -> int:
+        """How many more labels, drawn the same way, make enough."""
+        enough = max(min(ENOUGH, len(np.unique(self.prompts))), 2)
+        if self.size >= enough - 1e-9:
+            return 0
+        wanted = math.ceil(self.labelled * enough / self.size - 1e-9) if self.size else enough
+        return max(min(wanted, len(self.scorer)) - self.labelled, 0)
+
 
 @dataclass(frozen=True)
 class _Part:
@@ -94,6 +128,7 @@ class _Part:
     stratum: _Stratum
     fits: tuple[Powered, Powered]
     human: Array  # (2,)
+    scorer: Array  # (2,), on the labelled responses
     human_draws: Array  # (resamples, 2)
     corrected_draws: Array  # (resamples, 2)
 
@@ -123,33 +158,74 @@ def correct(
     given, use = usable_labels(source, labels, random_sample, target_width)
     alone = measure(source, taxonomy, seed=seed, resamples=resamples)
     groups: dict[str, CorrectedGroup] = {}
-    parts: list[_Part] = []
+    parts: dict[str, _Part] = {}
     for dimension in taxonomy.dimensions:
         group = alone.dimensions.get(dimension.name)
         if group is None or group.harmless_rate is None:
             continue
         stratum = _stratum(source.verdicts, given, dimension)
         part = _part(stratum, resamples, stream(seed, "powered", dimension.name))
-        parts += part
+        if part and not stratum.needed:
+            parts[dimension.name] = part[0]
         apart = np.abs(stratum.human - stratum.scorer[: stratum.labelled])[:, 1]
         groups[dimension.name] = CorrectedGroup(
             scored=group.scored,
             labelled=stratum.labelled,
+            labels_needed=stratum.needed,
             agreement=100 * float((apart < 1e-9).mean()) if len(apart) else None,
             harmless_rate=_column(group.harmless_rate, part, 0, target_width),
             harmless_score=_column(group.harmless_score, part, 1, target_width),
         )
-    whole = parts if len(parts) == len(taxonomy.dimensions) else []
-    return Correction(
+    overall = alone.overall
+    if alone.partial:
+        parts = {}
+    elif 0 < len(parts) < len(groups):
+        overall = measure_overall(source, taxonomy, tuple(parts), seed=seed, resamples=resamples)
+    whole = list(parts.values())
+    found = Correction(
         model=source.model,
         scorer=source.scorer,
         labels=use,
-        harmless_rate=_column(alone.overall.harmless_rate, whole, 0, target_width),
-        harmless_score=_column(alone.overall.harmless_score, whole, 1, target_width),
+        harmless_rate=_column(overall.harmless_rate, whole, 0, target_width),
+        harmless_score=_column(overall.harmless_score, whole, 1, target_width),
         dimensions=groups,
+        measured=tuple(parts),
         seed=seed,
         resamples=resamples,
     )
+    return found.model_copy(update={"notes": tuple(correction_notes(found))})
+
+
+def correction_notes(found: Correction) -> Iterator[Note]:
+    """Yields what a reader must know: too few labels, a part of the whole, values outside."""
+    for name, group in found.dimensions.items():
+        if group.labels_needed:
+            counts = {"n": group.labelled, "more": group.labels_needed}
+            yield Note("few_labels", dimension=name, **counts)
+    if 0 < len(found.measured) < len(found.dimensions):
+        names = ", ".join(found.measured)
+        counts = {"n": len(found.measured), "total": len(found.dimensions)}
+        yield Note("overall_of_measured", dimensions=names, **counts)
+    for what in ("rate", "score"):
+        value: Corrected = getattr(found, f"harmless_{what}")
+        if _outside(value) and value.scorer and value.human and value.corrected:
+            values = {name: f"{getattr(value, name).value:.1f}" for name in _THREE}
+            labelled = f"{value.scorer_on_labelled or 0:.1f}"
+            yield Note(f"outside_both_{what}", labelled=labelled, **values)
+    outside = [name for name, group in found.dimensions.items() if _outside(group.harmless_rate)]
+    if outside:
+        yield Note("outside_both_in", dimensions=", ".join(outside))
+
+
+_THREE = ("scorer", "human", "corrected")
+
+
+def _outside(value: Corrected) -> bool:
+    """Whether the corrected value, as shown, is not between the other two."""
+    if not (value.scorer and value.human and value.corrected):
+        return False
+    ends = sorted((value.scorer.value, value.human.value))
+    return not ends[0] - 0.05 <= value.corrected.value <= ends[1] + 0.05
 
 
 def _stratum(
@@ -224,6 +300,7 @@ def _part(stratum: _Stratum, resamples: int, rng: np.random.Generator) -> list[_
             stratum=stratum,
             fits=(fits[0], fits[1]),
             human=alone,
+            scorer=np.average(labelled, axis=0, weights=stratum.weights),
             human_draws=np.clip(human, low, high),
             corrected_draws=np.clip(corrected, low, high),
         )
@@ -236,8 +313,15 @@ def _column(
     """The three values as means over `parts`: one dimension's own, or all of them."""
     if not parts:
         return Corrected(scorer=scorer)
-    fits = [part.fits[which] for part in parts]
     human = float(np.mean([part.human[which] for part in parts]))
+    if which == 0 and len(parts) == 1:
+        alone = _human_rate(parts[0].stratum, human)
+    else:
+        draws = mean_of(part.human_draws[:, which] for part in parts)
+        alone = bootstrap_estimate(100 * human, 100 * draws, _HUMAN)
+    if any(part.stratum.needed for part in parts):
+        return Corrected(scorer=scorer, human=alone)
+    fits = [part.fits[which] for part in parts]
     corrected = bootstrap_estimate(
         100 * float(np.mean([fit.value for fit in fits])),
         100 * mean_of(part.corrected_draws[:, which] for part in parts),
@@ -251,16 +335,12 @@ def _column(
                 min(math.ceil(part.stratum.labelled * times), fit.total) - part.stratum.labelled
                 for part, fit in zip(parts, fits, strict=True)
             )
-    if which == 0 and len(parts) == 1:
-        alone = _human_rate(parts[0].stratum, human)
-    else:
-        draws = mean_of(part.human_draws[:, which] for part in parts)
-        alone = bootstrap_estimate(100 * human, 100 * draws, _HUMAN)
     return Corrected(
         scorer=scorer,
         human=alone,
         corrected=corrected,
         tuning=float(np.mean([fit.tuning for fit in fits])),
+        scorer_on_labelled=100 * float(np.mean([part.scorer[which] for part in parts])),
         more_labels=more,
         reachable=target_width is None or times is not None,
     )
@@ -276,70 +356,3 @@ def _human_rate(stratum: _Stratum, rate: float) -> Estimate:
     equal = len(totals) == len(weights) and np.ptp(weights) == 0
     method = "wilson" if equal else "wilson, effective size by prompt and weight"
     return Estimate(value=100 * rate, low=100 * low, high=100 * high, method=method)
-
-
-@dataclass(frozen=True)
-class Powered:
-    """A prediction-powered mean from labels of effective number `size` among `total` responses.
-
-    `tuning` is λ. `residual / size` is the part of the variance that shrinks with the labels,
-    `floor` the part that only more responses would shrink.
-    """
-
-    value: float
-    tuning: float
-    size: float
-    total: int
-    residual: float
-    floor: float
-
-    def variance(self, times: float = 1.0) -> float:
-        """Returns the variance with `times` as many labels, or with everything labelled."""
-        return self.residual / min(self.size * times, self.total) + self.floor
-
-
-def powered_mean(human: Array, scorer: Array, everything: Array, weights: Array) -> Powered:
-    """Computes the prediction-powered mean.
-
-    Args:
-        human: Values from people, shape (labelled,).
-        scorer: The scorer's values of the same responses, shape (labelled,).
-        everything: Its values of all responses, shape (N,).
-        weights: Inverse inclusion probabilities, up to a factor, shape (labelled,).
-    """
-    share = weights / weights.sum()
-    labelled, total = len(human), len(everything)
-    own, predicted = float(share @ human), float(share @ scorer)
-    spread = float(everything.var(ddof=1)) if total > 1 else 0.0
-    tuning = 0.0
-    if spread > 0:
-        most = total / (total - labelled) if total > labelled else 1.0
-        covariance = float(share @ ((human - own) * (scorer - predicted)))
-        tuning = min(max(covariance / spread, 0.0), most)
-    residuals = human - own - tuning * (scorer - predicted)
-    return Powered(
-        value=tuning * float(everything.mean()) + own - tuning * predicted,
-        tuning=tuning,
-        size=1 / float((share * share).sum()),
-        total=total,
-        residual=float(share @ (residuals * residuals)),
-        floor=tuning * tuning * spread / total,
-    )
-
-
-def times_for_width(fits: Sequence[Powered], now: float, wanted: float) -> float | None:
-    """Returns how many times as many labels would give the wanted width; None if all would not."""
-    start = sum(fit.variance() for fit in fits)
-
-    def width(times: float) -> float:
-        return float(now * np.sqrt(sum(fit.variance(times) for fit in fits) / start))
-
-    if now <= wanted:
-        return 1.0
-    low, high = 1.0, max(fit.total / fit.size for fit in fits)
-    if start <= 0 or width(high) > wanted:
-        return None
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if width(middle) <= wanted else (middle, high)
-    return high

@@ -149,6 +149,25 @@ def measure(
     )
 
 
+def measure_overall(
+    source: Source,
+    taxonomy: Taxonomy,
+    dimensions: Sequence[str],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Overall:
+    """Measures the overall values over some of the dimensions, with the draws of `measure`."""
+    kept = [v for v in source.verdicts if taxonomy.dimension(v.dimension).name in dimensions]
+    tallies, draws = [], []
+    for name in dimensions:
+        own = (v for v in kept if taxonomy.dimension(v.dimension).name == name)
+        tallies.append(tally_prompts(own, taxonomy))
+        if tallies[-1].scored:
+            draws.append(tallies[-1].draw(resamples, stream(seed, "dimension", name)))
+    return _overall(tallies, draws, kept)
+
+
 def _overall(tallies: list[Tally], draws: list[Array], verdicts: Sequence[Verdict]) -> Overall:
     rate = score = attack = bounds = None
     if all(group.n for group in tallies):

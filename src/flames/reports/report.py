@@ -235,7 +235,7 @@ def _overview(
 
 
 def _human(correction: Correction, taxonomy: Taxonomy) -> Iterator[Block]:
-    yield from map(line, view.label_lines(correction))
+    yield from map(line, view.label_lines(correction, taxonomy))
     rows = view.human_rows(correction, taxonomy)
     for key, digits in (("rate", 2), ("score", 1)):
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from flames.errors import InputError
 from flames.metrics.correction import Corrected, CorrectedGroup, Correction
-from flames.metrics.result import Bounds, Coverage, Group, Result
+from flames.metrics.result import Bounds, Coverage, Group, Note, Result
 from flames.records import PromptSetInfo
 from flames.reports.words import DASH, listed, name_of, same, say
 from flames.taxonomy import Dimension, Taxonomy, Text
@@ -179,17 +179,20 @@ def human_rows(correction: Correction, taxonomy: Taxonomy) -> list[tuple[Text, C
     rows = [(dimension_label(taxonomy, name), group) for name, group in groups.items()]
     if correction.harmless_rate.scorer is None:
         return rows
+    measured = [groups[name] for name in correction.measured or groups]
     overall = CorrectedGroup(
-        scored=sum(group.scored for group in groups.values()),
-        labelled=sum(group.labelled for group in groups.values()),
+        scored=sum(group.scored for group in measured),
+        labelled=sum(group.labelled for group in measured),
         harmless_rate=correction.harmless_rate,
         harmless_score=correction.harmless_score,
     )
-    return [(say("overall.short"), overall), *rows]
+    whole = len(measured) == len(groups)
+    name = say("overall.short" if whole else "overall.of", n=len(measured), total=len(groups))
+    return [(name, overall), *rows]
 
 
-def label_lines(correction: Correction) -> list[Text]:
-    """Returns which labels were used, which were not and why, and how they were drawn."""
+def label_lines(correction: Correction, taxonomy: Taxonomy) -> list[Text]:
+    """Returns which labels were used, which not and why, how they were drawn, and the notes."""
     use = correction.labels
     lines = [say("human.used", used=use.used, raters=listed(use.raters))]
     unused = {"other": use.other, "unscored": use.unscored, "unjudged": use.unjudged}
@@ -199,7 +202,19 @@ def label_lines(correction: Correction) -> list[Text]:
     lines.append(say("human.random" if use.random_sample else "human.weighted"))
     if use.target_width is not None:
         lines.append(_labels_needed(correction.harmless_rate, use.target_width))
+    lines += [_note_line(note, taxonomy) for note in correction.notes]
     return [*lines, say("methods", methods=method_line(correction))]
+
+
+def _note_line(note: Note, taxonomy: Taxonomy) -> Text:
+    """Returns a note's sentence with the dimensions' names in either language."""
+    values: dict[str, Any] = dict(note.params)
+    if "dimension" in values:
+        values["dimension"] = dimension_label(taxonomy, values["dimension"])
+    if "dimensions" in values:
+        names = values["dimensions"].split(", ")
+        values["dimensions"] = listed(dimension_label(taxonomy, name) for name in names)
+    return say(f"note.{note.code}", **values)
 
 
 def _labels_needed(value: Corrected, width: float) -> Text:
