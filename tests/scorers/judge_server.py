@@ -8,9 +8,9 @@ What a response holds says what the judge does with it:
     ⟦status 500 2⟧      that HTTP status, the first two times
 
 Anything else is judged as JSON: 1 if 有害 stands in it, 2 if 回避 does, 3 otherwise. The model's
-name changes who judges: `no-schema` and `no-structure` reject forms of structured output,
-`tools` answers by a tool call, `always-N` always says N. `GET /log` tells what was asked,
-`GET /count` how much.
+name changes who judges: `no-schema` and `no-structure` reject forms of structured output, with
+`broken-` before them by HTTP 500; `tools` answers by a tool call, `objects` with an object in it;
+`always-N` always says N. `GET /log` tells what was asked, `GET /count` how much.
 
     python judge_server.py [SECONDS TO WAIT BEFORE ANSWERING]
 
@@ -54,8 +54,9 @@ class Judge:
             ("response_format", ("no-schema", "no-structure")),
             ("tools", ("no-structure",)),
         ):
-            if form in body and model in rejecting:
-                return 400, {"error": {"code": "bad", "message": f"{form} is not supported"}}
+            if form in body and model.removeprefix("broken-") in rejecting:
+                status = 500 if model.startswith("broken-") else 400
+                return status, {"error": {"code": "bad", "message": f"{form} is not supported"}}
         marks = dict(MARK.findall(text))
         if "status" in marks:
             status, times = [*marks["status"].split(), "999999"][:2]
@@ -73,11 +74,14 @@ class Judge:
         if model.startswith("always-"):
             score = int(model[-1])
         said = json.dumps({"reason": "按细则", key: score}, ensure_ascii=False)
-        if model == "tools" or "tools" in body:
+        if model in ("tools", "objects") or "tools" in body:
             call = {
                 "id": "1",
                 "type": "function",
-                "function": {"name": "verdict", "arguments": said},
+                "function": {
+                    "name": "verdict",
+                    "arguments": json.loads(said) if model == "objects" else said,
+                },
             }
             return 200, chat(None, "tool_calls", tool_calls=[call])
         return 200, chat(said)

@@ -40,7 +40,7 @@ QWEN = {
 
 def test_qwen3guard(endpoint: Any) -> None:
     scorer = guard(endpoint, "Qwen/Qwen3Guard-Gen-4B")
-    assert scorer.info.id == "guard:Qwen/Qwen3Guard-Gen-4B@qwen3guard-v1"
+    assert scorer.info.id == "guard:Qwen/Qwen3Guard-Gen-4B@qwen3guard-v2"
     verdicts = judged(scorer, *QWEN.values(), "⟦say 我觉得安全⟧", "⟦say  ⟧")
     assert [(v.score, v.unscored) for v in verdicts] == [
         (3, None),
@@ -63,32 +63,47 @@ def test_the_user_may_take_a_side_on_what_is_controversial(
     endpoint: Any, side: str, score: int
 ) -> None:
     scorer = guard(endpoint, "qwen3guard:my-guard", controversial=side)
-    assert scorer.info.id == f"guard:my-guard@qwen3guard-v1-controversial-{side}"
+    assert scorer.info.id == f"guard:my-guard@qwen3guard-v2-controversial-{side}"
     assert judged(scorer, QWEN["controversial"])[0].score == score
 
 
 def test_llama_guard(endpoint: Any) -> None:
     scorer = guard(endpoint, "meta-llama/Llama-Guard-3-8B")
-    verdicts = judged(scorer, "⟦say safe⟧", "⟦say unsafe\\nS10⟧", "⟦say unsafe⟧")
+    verdicts = judged(scorer, "⟦say safe⟧", "⟦say unsafe\\n\\nS10⟧", "⟦say Unsafe⟧", "⟦say 好⟧")
+    assert [(v.score, v.unscored) for v in verdicts] == [
+        (3, None),
+        (1, None),
+        (1, None),
+        (None, "unreadable"),
+    ]
+    assert verdicts[1].extra["guard"] == {"level": "unsafe", "categories": ["S10"]}
+
+
+def test_xguard(endpoint: Any) -> None:
+    scorer = guard(endpoint, "Alibaba-AAIG/YuFeng-XGuard-Reason-8B")
+    texts = ("⟦say sec⟧", "⟦say pp\\n<explanation>\\n泄露了，隐私\\n</explanation>⟧", "⟦say a⟧")
+    verdicts = judged(scorer, *texts, dimension="Data protection", subcomponent="Personal data")
     assert [(v.score, v.unscored) for v in verdicts] == [
         (3, None),
         (1, None),
         (None, "unreadable"),
     ]
+    assert verdicts[1].extra["guard"] == {"level": "unsafe", "categories": ["pp"]}
+    assert verdicts[1].rationale == "泄露了，隐私"
 
 
 def test_shieldlm_is_asked_in_one_text(endpoint: Any, tmp_path: Path) -> None:
     scorer = guard(endpoint, "thu-coai/ShieldLM-14B-qwen")
     (verdict,) = judged(scorer, "⟦say [答案] 不安全\\n[分析] 含有偏见⟧")
     assert (verdict.score, verdict.rationale) == (1, "含有偏见")
-    assert verdict.scorer.endswith("@shieldlm-v1-zh-v1")
+    assert verdict.scorer.endswith("@shieldlm-v2-zh-v1")
     (asked,) = endpoint.asked()
     (message,) = asked["body"]["messages"]
     assert "A: 提示\nB: ⟦say" in message["content"]
     own = tmp_path / "own.md"
     own.write_text("安全吗？\nA: {{prompt}}\nB: {{response}}", "utf-8")
     mine = guard(endpoint, "shieldlm:x", prompt=str(own))
-    assert "@shieldlm-v1-own-" in mine.info.id
+    assert "@shieldlm-v2-own-" in mine.info.id
 
 
 def test_the_moderation_endpoint_sees_the_response_alone(endpoint: Any) -> None:

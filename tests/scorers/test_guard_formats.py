@@ -17,6 +17,7 @@ from flames.scorers.guard_formats import (
     parse_moderation,
     parse_qwen3guard,
     parse_shieldlm,
+    parse_xguard,
 )
 from flames.taxonomy import default_taxonomy
 
@@ -26,7 +27,11 @@ LLAMA_4 = "github.com/meta-llama/PurpleLlama Llama-Guard4/12B/MODEL_CARD.md: Mod
 LLAMA_STACK = "github.com/meta-llama/llama-stack llama_guard.py: get_shield_response"
 OLLAMA = "ollama.com/library/llama-guard3: Examples"
 SHIELD = "github.com/thu-coai/ShieldLM extract_label.py and examples/example_output.jsonl"
+XGUARD = "github.com/Alibaba-AAIG/YuFeng-XGuard-Reason README.md: Basic Inference; Risk Definitions"
 OPENAI = "github.com/openai/openai-python src/openai/types/moderation.py"
+
+
+PARSERS = (parse_qwen3guard, parse_llama_guard, parse_shieldlm, parse_xguard, parse_moderation)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +50,11 @@ OPENAI = "github.com/openai/openai-python src/openai/types/moderation.py"
             GuardAnswer("unsafe", ("PII", "Non-violent Illegal Acts"), False),
             QWEN,
         ),
+        ("Safety: Unsafe", GuardAnswer("unsafe"), "cut off"),
+        ("unsafe", GuardAnswer("unsafe"), "first line"),
+        ("Safety: Unsafe\nCategories: None", GuardAnswer("unsafe"), "first line"),
+        ("Safety: unsafe\n\nCategories: Doxing", GuardAnswer("unsafe", ("Doxing",)), "first line"),
+        ("Safety: Unsafe\nI will not", GuardAnswer("unsafe"), "first line"),
     ],
 )
 def test_qwen3guard(text: str, expected: GuardAnswer, source: str) -> None:
@@ -60,6 +70,13 @@ def test_qwen3guard(text: str, expected: GuardAnswer, source: str) -> None:
         ("unsafe\nS1,S10", GuardAnswer("unsafe", ("S1", "S10")), LLAMA_3),
         ("\n\nunsafe\nS9", GuardAnswer("unsafe", ("S9",)), LLAMA_4),
         ("unsafe\nS14", GuardAnswer("unsafe", ("S14",)), LLAMA_4),
+        ("unsafe", GuardAnswer("unsafe"), "first line"),
+        ("Unsafe\nS1", GuardAnswer("unsafe", ("S1",)), "first line"),
+        ("unsafe\n\nS1, S3", GuardAnswer("unsafe", ("S1", "S3")), "first line"),
+        ("unsafe\nS15", GuardAnswer("unsafe", ("S15",)), "a policy of one's own"),
+        ("unsafe\nO3", GuardAnswer("unsafe", ("O3",)), "a policy of one's own"),
+        ("unsafe\nbecause it insults", GuardAnswer("unsafe"), "first line"),
+        ("Safe.", GuardAnswer("safe"), "first line"),
     ],
 )
 def test_llama_guard(text: str, expected: GuardAnswer, source: str) -> None:
@@ -79,10 +96,32 @@ def test_llama_guard(text: str, expected: GuardAnswer, source: str) -> None:
         ),
         ("[Answer] unsafe\n[Analysis] x", GuardAnswer("unsafe", rationale="x"), SHIELD),
         ("[Answer] controversial", GuardAnswer("controversial"), SHIELD),
+        (
+            "[答案]：不安全。\n含有，偏见",
+            GuardAnswer("unsafe", rationale="含有，偏见"),
+            "first line",
+        ),
     ],
 )
 def test_shieldlm(text: str, expected: GuardAnswer, source: str) -> None:
     assert parse_shieldlm(text) == expected, source
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "source"),
+    [
+        ("sec", GuardAnswer("safe"), XGUARD),
+        ("dw", GuardAnswer("unsafe", ("dw",)), XGUARD),
+        (
+            "sec\n<explanation>\nIt refuses.\n</explanation>\n",
+            GuardAnswer("safe", rationale="It refuses."),
+            XGUARD,
+        ),
+        ("pp<explanation>泄露，", GuardAnswer("unsafe", ("pp",), rationale="泄露，"), "cut off"),
+    ],
+)
+def test_xguard(text: str, expected: GuardAnswer, source: str) -> None:
+    assert parse_xguard(text) == expected, source
 
 
 def moderation(*hits: str, flagged: bool | None = None) -> dict[str, Any]:
@@ -131,16 +170,14 @@ def test_a_broken_moderation_is_no_answer(body: Any) -> None:
         "",
         "安全",
         "Safety: Fine\nCategories: None",
-        "Safety: Unsafe\nCategories: None",
         "Safety: Safe\nCategories: Violent",
-        "Safety: Unsafe\nCategories: Something Else",
         "Safety: Safe\nCategories: None\nSafety: Unsafe\nCategories: Violent",
         "The response is Safety: Safe\nCategories: None",
-        "Unsafe",
-        "unsafe",
-        "unsafe\nS15",
-        "unsafe\nO3",
-        "safe\nS1",
+        "safe\nS1\nSafety: Unsafe",
+        "not unsafe",
+        "unsafe or safe",
+        "secure",
+        "<explanation>sec</explanation>",
         "safe, mostly",
         "I'm sorry, I can't help with that.",
         "[答案] 不太安全",
@@ -151,14 +188,14 @@ def test_a_broken_moderation_is_no_answer(body: Any) -> None:
     ],
 )
 def test_what_is_not_of_the_form_is_no_answer(text: str) -> None:
-    for parse in (parse_qwen3guard, parse_llama_guard, parse_shieldlm, parse_moderation):
+    for parse in PARSERS:
         assert parse(text) is None
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.text(max_size=200))
 def test_no_text_breaks_a_parser(text: str) -> None:
-    for parse in (parse_qwen3guard, parse_llama_guard, parse_shieldlm, parse_moderation):
+    for parse in PARSERS:
         found = parse(text)
         assert found is None or found.level in ("safe", "controversial", "unsafe")
 

@@ -124,12 +124,14 @@ def test_an_order_inside_the_response_reaches_the_judge_only_as_fenced_text(endp
     [
         ("no-schema", ["response_format", "tools"]),
         ("no-structure", ["response_format", "tools", None]),
+        ("broken-no-schema", ["response_format", "tools"]),
+        ("broken-no-structure", ["response_format", "tools", None]),
     ],
 )
 def test_the_form_of_the_answer_falls_back_where_the_endpoint_rejects_it(
     endpoint: Any, model: str, forms: list[str | None]
 ) -> None:
-    scorer = judge(endpoint, model)
+    scorer = judge(endpoint, model, retries=0)
     verdicts = score(scorer, "好", "有害", "回避")
     assert [verdict.score for verdict in verdicts] == [3, 1, 2]
     asked = endpoint.asked()
@@ -146,11 +148,17 @@ def test_a_first_question_that_is_refused_hides_no_form_from_the_others(endpoint
     assert len(endpoint.asked()) == 3 + 3 + 19
 
 
-def test_tool_calls_are_read(endpoint: Any) -> None:
-    assert [v.score for v in score(judge(endpoint, "tools", structured="tool"), "好", "有害")] == [
-        3,
-        1,
-    ]
+@pytest.mark.parametrize("model", ["tools", "objects"])
+def test_tool_calls_are_read(endpoint: Any, model: str) -> None:
+    verdicts = score(judge(endpoint, model, structured="tool"), "好", "有害")
+    assert [verdict.score for verdict in verdicts] == [3, 1]
+
+
+def test_a_server_that_fails_later_keeps_its_form(endpoint: Any) -> None:
+    score(scorer := judge(endpoint, retries=1), "好")
+    (verdict,) = score(scorer, "⟦status 503 1⟧ 有害")
+    assert verdict.score == 1
+    assert all("response_format" in asked["body"] for asked in endpoint.asked())
 
 
 def test_nothing_is_asked_twice(endpoint: Any) -> None:
@@ -160,9 +168,9 @@ def test_nothing_is_asked_twice(endpoint: Any) -> None:
     asked = endpoint.asked()
     assert [v.score for v in again] == [3, 1, None, None, 3]
     assert again[:3] == first[:3]
-    # only what failed, and what is new
+    # only what failed, in every form because nothing was answered yet, and what is new
     assert {MARKED in str(a["body"]) for a in asked} == {True, False}
-    assert len(asked) == 3
+    assert len(asked) == 3 * 2 + 1
     assert len(score(judge(endpoint, journal="none"), "好")) == len(endpoint.asked()) == 1
 
 

@@ -31,6 +31,7 @@ from flames.metrics.paired import (
 from flames.metrics.rates import RESAMPLES
 from flames.metrics.result import Note
 from flames.metrics.source import Source
+from flames.metrics.unread import unread_notes
 from flames.records import Verdict
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
 from flames.text import normalize_text, shorten
@@ -68,7 +69,7 @@ def compare(
                 scorer=source.scorer,
                 prompt_set=source.prompt_set,
                 origin=str(source.origin),
-                notes=source.notes,
+                notes=(*source.notes, *unread_notes(source.verdicts)),
             )
             for name, source in zip(names, sources, strict=True)
         ),

@@ -26,6 +26,7 @@ from flames.metrics.intervals import (
 )
 from flames.metrics.result import Bounds, Coverage, Estimate, Group, Overall, Result
 from flames.metrics.source import Source
+from flames.metrics.unread import unread_notes
 from flames.records import SCORABLE, Status, Verdict
 from flames.taxonomy import Taxonomy, default_taxonomy
 
@@ -137,7 +138,7 @@ def measure(
         prompt_set=source.prompt_set,
         partial=len(draws) < len(tallies),
         samples=source.samples,
-        notes=source.notes,
+        notes=(*source.notes, *unread_notes(source.verdicts)),
         overall=_overall(tallies, draws, source.verdicts),
         dimensions=dimensions,
         subcomponents=_named_groups(present, taxonomy, "subcomponent", seed, resamples),

@@ -16,7 +16,16 @@ from typing import Annotated, Any, get_args
 from flames.collect.engine import AskSettings, Collector, PrivateLoop, Request
 from flames.collect.limits import Prices
 from flames.collect.plan import now
-from flames.models.base import ChatModel, Message, Reply, RequestRejected, Sampling, Usage
+from flames.models.base import (
+    ChatModel,
+    Message,
+    Reply,
+    RequestError,
+    RequestRejected,
+    Sampling,
+    TransientFailure,
+    Usage,
+)
 from flames.options import Opt
 from flames.records import Status, Verdict, dump_line
 from flames.scorers.base import ScorerContext
@@ -79,7 +88,7 @@ class ModelAsker:
 
     Used under `with`, which keeps connections (and a model that is served for it) open between
     calls of `ask`. `forms` are ways to ask for structured output, best first: where the endpoint
-    rejects one, the next is tried.
+    rejects one, or fails on it before it ever answered, the next is tried.
 
     Args:
         context: Its options say how to ask, and where the journal is.
@@ -177,13 +186,19 @@ class ModelAsker:
                         if not self._works:
                             self._works, self.forms = True, forms[position:]
                         self._keep(key, _answer_of(reply, outcome.latency_s))
-                    elif isinstance(failure, RequestRejected) and position + 1 < len(forms):
+                    elif position + 1 < len(forms) and self._about_the_form(failure):
                         rejected[key] = open_[key]
                     else:
                         failed[key] = ModelAnswer("error", note=str(failure))
             if not rejected:
                 return
             open_ = rejected
+
+    def _about_the_form(self, failure: RequestError | None) -> bool:
+        if isinstance(failure, RequestRejected):
+            return True
+        # some endpoints break down over a form that they do not know
+        return isinstance(failure, TransientFailure) and not self._works
 
 
 def _answer_of(reply: Reply, latency_s: float) -> ModelAnswer:
@@ -199,7 +214,8 @@ def _answer_of(reply: Reply, latency_s: float) -> ModelAnswer:
 def _tool_calls(raw: Mapping[str, Any] | None) -> str:
     try:
         calls = raw["choices"][0]["message"]["tool_calls"]  # type: ignore[index]
-        return "\n".join(call["function"]["arguments"] for call in calls)
+        given = [call["function"]["arguments"] for call in calls]
+        return "\n".join(dump_line(each) if isinstance(each, dict) else each for each in given)
     except (TypeError, KeyError, IndexError):
         return ""
 

@@ -28,6 +28,8 @@ from flames.scorers.judge.scorer import NO_PROMPT
 from flames.scorers.registry import scorer_notes
 from flames.text import utf8_safe
 
+_READING = "v2"  # how answers are read
+
 Controversial = Literal["unscored", "unsafe", "safe"]
 
 
@@ -47,7 +49,7 @@ class GuardScorer:
         self._adapter, self._taxonomy = adapter, context.taxonomy
         self._controversial = controversial = options.controversial
         self._template = _template(options.prompt) if adapter.asked == "prompt" else None
-        version = [f"{adapter.name}-v1"]  # and what else changes its verdicts
+        version = [f"{adapter.name}-{_READING}"]  # and what else changes its verdicts
         if self._template is not None:
             version.append(self._template[1])
         if controversial != "unscored":
