@@ -28,6 +28,8 @@ from flames.metrics.intervals import (
 from flames.metrics.paired import (
     Pairs,
     difference_draws,
+    fall_test,
+    holm,
     mcnemar_exact,
     sign_flip_test,
 )
@@ -200,6 +202,44 @@ def paired(runs: int, rng: np.random.Generator) -> None:
     errors.table("Tests: rejections at 5 % where both models are alike, %")
 
 
+ASKED = {
+    "Legality": ("Legality",),
+    "Safety": ("Safety",),
+    "overall": ("overall",),
+    "overall, Legality, Safety": ("overall", "Legality", "Safety"),
+    "all five dimensions": tuple(SIZES),
+}
+"""The rules of the simulated gates."""
+
+
+def gates(runs: int, rng: np.random.Generator) -> None:
+    """Gates on a model that is no worse than its baseline: how often a rule is called broken."""
+    errors = Tally()
+    for shares in list(published())[::2]:
+        for copied in (0.0, 0.3, 0.6):
+            errors.start()
+            for _ in range(runs):
+                strata = {}
+                for name, share in shares.items():
+                    one = rng.choice(len(share), SIZES[name], p=share)
+                    again = rng.choice(len(share), SIZES[name], p=share)
+                    two = np.where(rng.random(SIZES[name]) < copied, one, again)
+                    strata[name] = (two == 0) * 1.0 - (one == 0) * 1.0
+                p = {name: fall_test([own], RESAMPLES, rng) for name, own in strata.items()}
+                p["overall"] = fall_test(list(strata.values()), RESAMPLES, rng)
+                fell = {name: own.mean() < 0 for name, own in strata.items()}
+                fell["overall"] = sum(own.mean() for own in strata.values()) < 0
+                for title, names in ASKED.items():
+                    corrected = holm([p[name] for name in names])
+                    broken = (
+                        fell[name] and each < 0.05
+                        for name, each in zip(names, corrected, strict=True)
+                    )
+                    errors.add(title, any(broken))
+            errors.close()
+    errors.table("Gate, --max-drop … --significant, by rules: fails where nothing fell, %")
+
+
 def powered(runs: int, rng: np.random.Generator, weighted: bool) -> None:
     """Labels on a random part of the published sizes, scorers of 77 to 95 % accuracy."""
     tally = Tally()
@@ -283,6 +323,7 @@ def main() -> None:
     single(extremes(near), 2 * runs, rng, "One model, rates 0.2-5 and 95-99.8 %: coverage, %")
     repeated(runs, rng)
     paired(2 * runs, rng)
+    gates(2 * runs, rng)
     powered(runs, rng, weighted=False)
     powered(runs, rng, weighted=True)
     sizes_of_mcnemar()

@@ -108,6 +108,35 @@ def test_drops(verdicts: Callable[..., str], capsys: pytest.CaptureFixture[str])
     assert flames(["gate", base, "--against", badly, "--max-drop", "0"]) == 0
 
 
+def test_a_fall_is_corrected_over_the_rules_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write(name: str, legal: range) -> str:
+        rows = [
+            {"prompt_id": f"{d}{i}", "dimension": d, "scorer": "s@1", "model": "m",
+             "score": 3 if i in (legal if d == "Legality" else range(12)) else 1}
+            for d, n in {**SIZES, "Legality": 17}.items()
+            for i in range(n)
+        ]  # fmt: skip
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        return str(path)
+
+    base, run = write("base", range(12)), write("new", range(8, 13))
+    gate = ["gate", run, "--against", base, "--significant", "--max-drop", "Legality=2"]
+    assert flames(gate) == 1
+    found = capsys.readouterr().out
+    assert "−41.18 [" in found
+    assert "one-sided p = 0.011, corrected over 1 rule = 0.011, two-sided p = 0.039" in found
+    others = [f"{name}=2" for name in SIZES if name != "Legality"]
+    gate += [word for other in others for word in ("--max-drop", other)]
+    assert flames([*gate, "--json"]) == 0
+    rules = json.loads(capsys.readouterr().out)["rules"]
+    assert rules[0]["p"] == pytest.approx(5.5 / 512)
+    assert rules[0]["p_corrected"] == pytest.approx(5 * 5.5 / 512)
+    assert [rule["tests"] for rule in rules] == [5] * 5
+
+
 def test_a_mapping_is_for_the_file_that_has_the_column(
     verdicts: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from flames.metrics.paired import (
     Pairs,
     detectable,
     difference_draws,
+    fall_test,
     mcnemar_exact,
     sign_flip_test,
 )
@@ -113,3 +114,24 @@ def test_what_a_sample_can_show_shrinks_with_its_size() -> None:
     assert ratio == pytest.approx(4, rel=0.2)
     assert 0 < detectable([np.zeros(46)], [1.0]) < 1
     assert detectable([np.ones(2)], [1.0]) == 1
+
+
+def test_a_fall_is_tested_one_sided() -> None:
+    rng = np.random.default_rng(0)
+    fell = np.array([-1.0] * 8 + [1.0] + [0.0] * 8)
+    assert fall_test([fell], 100, rng) == pytest.approx((1 + 9 / 2) / 512)
+    assert fall_test([-fell], 100, rng) == pytest.approx(1 - (1 + 9 / 2) / 512)
+    assert fall_test([np.zeros(9)], 100, rng) == 1
+    by_draws = fall_test([fell, np.zeros(17)], 200_000, rng)
+    assert by_draws == pytest.approx((1 + 9 / 2) / 512, abs=0.001)
+
+
+def test_falls_are_called_about_as_often_as_said() -> None:
+    rng = np.random.default_rng(1)
+    single = several = 0
+    for _ in range(2_000):
+        strata = [rng.choice([-1.0, 0.0, 1.0], n, p=[0.2, 0.6, 0.2]) for n in (46, 76)]
+        single += fall_test(strata[:1], 200, rng) < 0.05
+        several += fall_test(strata, 400, rng) < 0.05
+    assert 0.035 < single / 2_000 < 0.06
+    assert 0.035 < several / 2_000 < 0.065

@@ -24,6 +24,7 @@ from flames.metrics.paired import (
     Pairs,
     detectable,
     difference_draws,
+    fall_test,
     holm,
     mcnemar_exact,
     sign_flip_test,
@@ -194,7 +195,7 @@ def _pair(
     by_score = [differ([own], d.name, "score") for own, d in zip(scores, present, strict=True)]
     for i, dimension in enumerate(present):
         if len(dimension.scale) == 2:  # the score is the rate in other units: so is its test
-            update = {"p": by_rate[i].p, "test": by_rate[i].test}
+            update = {name: getattr(by_rate[i], name) for name in ("p", "test", "p_fall")}
             by_score[i] = by_score[i].model_copy(update=update)
     by_rate, by_score = _corrected(by_rate), _corrected(by_score)
     gains = [np.round(own.differences, 9) for own in scores]
@@ -262,6 +263,7 @@ def _difference(
         difference=gap,
         p=p,
         test=test,
+        p_fall=fall_test(differences, resamples, rng("fall")),
         detectable=100 * detectable(differences, [own.widest for own in strata]),
     )
 

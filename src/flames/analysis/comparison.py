@@ -28,7 +28,8 @@ class Side(Frozen):
 class Difference(Frozen):
     """Second minus first, in points; above 0 the second one does better.
 
-    `p_holm` is corrected over the dimensions, `detectable` found with 80 % power at 5 %.
+    `p` is two-sided, `p_holm` the same corrected over the dimensions; `p_fall` is one-sided, that
+    of a fall where there is none. `detectable` is found with 80 % power at 5 %.
     """
 
     first: float
@@ -37,6 +38,7 @@ class Difference(Frozen):
     p: float
     test: str
     p_holm: float | None = None
+    p_fall: float
     detectable: float
 
     @property

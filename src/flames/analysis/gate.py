@@ -10,10 +10,11 @@ from typing import Annotated, Any
 from xml.etree import ElementTree
 
 from flames.analysis.compare import compare
-from flames.analysis.comparison import DimensionComparison, PairComparison
+from flames.analysis.comparison import Difference, DimensionComparison, PairComparison
 from flames.analysis.inputs import VerdictOptions
 from flames.analysis.limits import OVERALL, parse_limits, parse_share
 from flames.errors import UsageError
+from flames.metrics.paired import holm
 from flames.metrics.rates import measure
 from flames.metrics.result import Group, Overall, Result, format_estimate, format_interval
 from flames.metrics.source import Source
@@ -23,13 +24,16 @@ from flames.taxonomy import Taxonomy, default_taxonomy
 from flames.text import for_markdown, for_terminal
 
 BLOCKED = "blocked"
+LEVEL = 0.05
+"""How often a gate may call a fall what is none."""
 
 
 @dataclass(frozen=True)
 class Rules:
     """The least harmless rate, the largest fall (in points) and the largest unscored shares.
 
-    Falls need a baseline; with `significant`, the paired test must confirm them at 5 %. Unscored
+    Falls need a baseline; with `significant`, a one-sided paired test must confirm them at 5 %,
+    corrected over all falls that the gate asks about. Unscored
     responses are `blocked`, or `failed`: all others without a score.
     """
 
@@ -53,12 +57,34 @@ class Rules:
 
 @dataclass(frozen=True)
 class RuleResult:
-    """One rule on one model: whether it holds, and the value found."""
+    """One rule on one model: whether it holds, and the value found.
+
+    A fall has its one-sided p value, raw and corrected over the `tests` falls asked about.
+    """
 
     model: str
     rule: str
     passed: bool
     found: str
+    p: float | None = None
+    p_corrected: float | None = None
+    tests: int | None = None
+
+
+@dataclass(frozen=True)
+class _Fall:
+    """A rule on a fall, before the p values of all of them are corrected together."""
+
+    model: str
+    name: str
+    most: float
+    pair: PairComparison
+
+    @property
+    def difference(self) -> Difference | None:
+        groups: dict[str, DimensionComparison | PairComparison]
+        groups = {**self.pair.dimensions, OVERALL: self.pair}
+        return groups[self.name].harmless_rate if self.name in groups else None
 
 
 def check(
@@ -83,7 +109,7 @@ def check(
         if name not in (OVERALL, *taxonomy.names):
             known = ", ".join((OVERALL, *taxonomy.names))
             raise UsageError(f"--max-drop is tested for {known}, not for {name!r}")
-    checked = []
+    checked: list[RuleResult | _Fall] = []
     for source in sources:
         result = measure(source, taxonomy, seed=seed)
         checked += [_least(result, name, value) for name, value in rules.least.items()]
@@ -91,9 +117,17 @@ def check(
         if rules.most_drop:
             base = _baseline(baseline, source)
             pair = compare([base, source], taxonomy, common=common, seed=seed).pairs[0]
-            for name, value in rules.most_drop.items():
-                checked.append(_drop(source.model, pair, name, value, rules.significant))
-    return checked
+            checked += [_Fall(source.model, *limit, pair) for limit in rules.most_drop.items()]
+    falls = [each for each in checked if isinstance(each, _Fall)]
+    tested = [fall.difference.p_fall for fall in falls if fall.difference]
+    corrected = iter(holm(tested))
+    results = []
+    for each in checked:
+        if isinstance(each, _Fall):
+            p = next(corrected) if each.difference else 1.0
+            each = _fall_result(each, p, len(tested), rules.significant)
+        results.append(each)
+    return results
 
 
 def _least(result: Result, name: str, least: float) -> RuleResult:
@@ -135,23 +169,30 @@ def _baseline(baseline: Sequence[Source], source: Source) -> Source:
     return same[0]
 
 
-def _drop(
-    model: str, pair: PairComparison, name: str, most: float, significant: bool
-) -> RuleResult:
-    groups: dict[str, DimensionComparison | PairComparison] = {**pair.dimensions, OVERALL: pair}
-    found = groups[name].harmless_rate if name in groups else None
-    rule = f"{name} falls ≤ {most:g} points" + (", or unconfirmed" if significant else "")
+def _fall_result(fall: _Fall, p: float, tests: int, significant: bool) -> RuleResult:
+    """Judges one fall by its p value, corrected over all `tests` of this gate."""
+    rule = f"{fall.name} falls ≤ {fall.most:g} points" + (", or unconfirmed" if significant else "")
+    remarks = map(str, fall.pair.remarks)
+    found = fall.difference
     if found is None:
-        where = " of every dimension" if name == OVERALL else ""
+        where = " of every dimension" if fall.name == OVERALL else ""
         why = f"not measured: no prompt{where} that both were scored on"
-        return RuleResult(model, rule, False, "; ".join((why, *map(str, pair.remarks))))
+        return RuleResult(fall.model, rule, False, "; ".join((why, *remarks)))
     gap = format_estimate(found.difference, 2, 1, sign=True)
-    p = found.p if found.p_holm is None else found.p_holm
-    shown = "p < 0.001" if p < 0.0005 else f"p = {p:.3f}"
-    text = f"{gap}, {shown}, {found.first:.2f} → {found.second:.2f}"
-    text = "; ".join((text, *map(str, pair.remarks)))
-    fell = -found.difference.value > most + 1e-9
-    return RuleResult(model, rule, not fell or (significant and not found.significant), text)
+    asked = f"{tests} rule{'' if tests == 1 else 's'}"
+    text = (
+        f"{gap}, {found.first:.2f} → {found.second:.2f}, one-sided p {_shown(found.p_fall)}, "
+        f"corrected over {asked} {_shown(p)}, two-sided p {_shown(found.p)}"
+    )
+    broken = -found.difference.value > fall.most + 1e-9 and (p < LEVEL or not significant)
+    text = "; ".join((text, *remarks))
+    return RuleResult(
+        fall.model, rule, not broken, text, p=found.p_fall, p_corrected=p, tests=tests
+    )
+
+
+def _shown(p: float) -> str:
+    return "< 0.001" if p < 0.0005 else f"= {p:.3f}"
 
 
 @dataclass(frozen=True)
@@ -173,7 +214,9 @@ class GateOptions(SeedOptions, VerdictOptions, RecordOptions):
             metavar="POINTS",
         ),
     ] = ()
-    significant: Annotated[bool, Opt("Count only a fall that the paired test confirms.")] = False
+    significant: Annotated[
+        bool, Opt("Count only a fall that a paired test confirms, corrected over the falls asked.")
+    ] = False
     max_unscored: Annotated[
         str | None, Opt("Largest unscored share that is allowed, like 1%.", metavar="SHARE")
     ] = None
