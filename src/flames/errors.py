@@ -14,6 +14,7 @@ Messages are one line, in plain words: what is wrong, where, and what would be r
 from __future__ import annotations
 
 import os
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
@@ -97,6 +98,15 @@ def need_extra(extra: str, needed_for: str, *modules: str) -> None:
             import_module(module)
     except ImportError:
         raise MissingExtraError(extra, needed_for) from None
+
+
+class Notice(UserWarning):
+    """Something that stops nothing and that the user should know; the command line prints it."""
+
+
+def notify(message: str, path: str | os.PathLike[str]) -> None:
+    """Gives notice of how a file was read."""
+    warnings.warn(f"{os.fspath(path)}: {message}", Notice, stacklevel=2)
 
 
 class CheckFailed(FlamesError):

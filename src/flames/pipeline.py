@@ -53,8 +53,8 @@ from flames.scorers.scoring import (
 )
 from flames.storage.atomic import write_atomic
 from flames.storage.record_files import ReadOptions
-from flames.storage.rows import stem_of
 from flames.storage.run_dir import RunDir, is_run, open_run
+from flames.storage.text_files import stem_of
 from flames.taxonomy import Language, Taxonomy
 
 PathLike: TypeAlias = str | os.PathLike[str]

@@ -16,6 +16,7 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[
 _BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # letters and marks that show nothing
 _FORMULA = re.compile(r"^'*\s*[=+\-@＝＋－＠\t\r\n|%]")  # with quotes: `from_cell` removes one
 
+_DECIMAL_COMMA = re.compile(r"[+-]?(\d+),(\d+)\s*%?")
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~$&@]|:(?=//)|(?<=www)\.)")
 
 
@@ -43,6 +44,36 @@ def for_cell(value: object) -> object:
 def from_cell(value: str) -> str:
     """Returns the text that `for_cell` was given."""
     return value[1:] if value[:1] == "'" and _FORMULA.match(value[1:]) else value
+
+
+def is_bare_formula(cell: str) -> bool:
+    """Tells whether a text looks like a formula and is neither a number nor `for_cell`'s."""
+    if cell.startswith("'") or not _FORMULA.match(cell):
+        return False
+    try:
+        float(cell)
+    except ValueError:
+        return True
+    return False
+
+
+def shown_name(cell: str) -> str:
+    """Returns a column's name without what nobody sees at its ends: spaces, marks, controls."""
+    first, last = 0, len(cell)
+    while first < last and unicodedata.category(cell[first])[0] in "CZ":
+        first += 1
+    while last > first and unicodedata.category(cell[last - 1])[0] in "CZ":
+        last -= 1
+    return cell[first:last]
+
+
+def with_point(number: str) -> str:
+    """Returns a number's text with a point for its decimal comma; 1,000 may be a thousand."""
+    text = number.strip()
+    found = _DECIMAL_COMMA.fullmatch(text)
+    if found is None or (found[1][:1] != "0" and len(found[1]) < 4 and len(found[2]) == 3):
+        return text
+    return text.replace(",", ".")
 
 
 def has_visible_text(text: str | None) -> bool:

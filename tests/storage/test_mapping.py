@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from flames.analysis.loading import mappings_of
 from flames.errors import InputError, UsageError
 from flames.storage.mapping import MISSING, columns_there, parse_mapping, rename, value_at
+from flames.storage.record_files import ReadOptions
 from flames.storage.rows import read_rows
 
 NESTED = {"id": 7, "data": {"text": {"zh": "问"}, "answer": None, "a.b": 1}, "data.x": {"y": 2}}
@@ -74,5 +75,6 @@ def test_dotted_names_work_through_every_reader(tmp_path: Path) -> None:
     assert [row.fields["prompt"] for row in read_rows(path, mapping=mapping)] == ["问0", "问1"]
     plain = tmp_path / "b.jsonl"
     plain.write_text('{"question": "x"}\n', "utf-8")
-    both = mappings_of([path, plain], {"prompt": "data.q", "id": "question"})
+    options = ReadOptions(mapping={"prompt": "data.q", "id": "question"})
+    both = mappings_of([path, plain], options)
     assert both == [{"prompt": "data.q"}, {"id": "question"}]

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from flames.errors import InputError, UsageError
 from flames.storage.atomic import to_jsonl, write_atomic
-from flames.storage.rows import read_rows, stem_of
+from flames.storage.rows import read_rows
+from flames.storage.text_files import stem_of
 
 ROWS: list[dict[str, Any]] = [
     {"dimension": "公平", "prompt": "问，“一”\n两行", "response": "答,1"},
@@ -180,7 +181,6 @@ BAD: dict[str, tuple[str, bytes, str, int | None]] = {
         "no whole gzip",
         None,
     ),
-    "NaN": ("a.jsonl", b'{"a": NaN}\n', "NaN is not a JSON number", 1),
     "a list": ("a.jsonl", b"[1]\n", "must be a JSON object, not list", 1),
     "a number": ("a.jsonl", b"3\n", "must be a JSON object, not int", 1),
     "deep": ("a.jsonl", b'{"a": ' + b"[" * 200_000 + b"\n", "nested too deep", 1),

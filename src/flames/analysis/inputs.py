@@ -59,7 +59,7 @@ def read_each(
     """
     read = replace(options.read_options(), taxonomy=taxonomy_of(paths, options.taxonomy))
     files = [*paths, *([] if beside is None else [str(beside)])]
-    mappings = mappings_of(files, read.mapping, read.encoding)
+    mappings = mappings_of(files, read)
     found = [
         load_sources(
             path,

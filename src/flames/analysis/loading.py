@@ -36,8 +36,8 @@ from flames.scorers.registry import notes_of
 from flames.scorers.scoring import Truncated
 from flames.storage.mapping import mapped_fields
 from flames.storage.record_files import ReadOptions, read_verdicts
-from flames.storage.rows import read_rows, stem_of
 from flames.storage.run_dir import RunDir, is_run, open_run
+from flames.storage.text_files import stem_of
 from flames.taxonomy import Taxonomy, load_taxonomy
 from flames.text import shorten, texts_differ
 from flames.thinking import split_thinking
@@ -93,27 +93,28 @@ def taxonomy_of(
 
 
 def mappings_of(
-    paths: Sequence[str | os.PathLike[str]], mapping: Mapping[str, str], encoding: str | None = None
+    paths: Sequence[str | os.PathLike[str]], options: ReadOptions
 ) -> list[dict[str, str]]:
-    """Returns for each file the part of a column mapping (our field → column) that its rows have.
+    """Returns for each file the part of the column mapping (our field → column) that it has.
 
     What no file has stays, so that reading reports it; standard input cannot be read twice.
     """
+    mapping = options.mapping
     if not mapping or len(paths) < 2:
         return [dict(mapping) for _ in paths]
-    own = [_mapped(os.fspath(path), mapping, encoding) for path in paths]
+    own = [_mapped(os.fspath(path), options) for path in paths]
     nowhere = mapping.keys() - {field for part in own for field in part}
     return [{f: c for f, c in mapping.items() if f in part or f in nowhere} for part in own]
 
 
-def _mapped(name: str, mapping: Mapping[str, str], encoding: str | None) -> Set[str]:
+def _mapped(name: str, options: ReadOptions) -> Set[str]:
     path = labels_path(name)
     if name == "-":
-        return mapping.keys()
+        return options.mapping.keys()
     if path.is_dir():
         return set()
-    rows = read_rows(path, encoding=encoding)
-    return mapped_fields((row.fields for row in rows), mapping)
+    rows = replace(options, mapping={}).rows(path)
+    return mapped_fields((row.fields for row in rows), options.mapping)
 
 
 def _untruncated(verdict: Verdict) -> Verdict:
@@ -288,7 +289,7 @@ def load_labels(
             if not random_sample:
                 probability_of(label)
         except InputError as error:
-            rows = read_rows(path, mapping=options.mapping, encoding=options.encoding)
-            line = next(islice(rows, number, None)).line if os.fspath(path) != "-" else None
+            again = os.fspath(path) != "-"
+            line = next(islice(options.rows(path), number, None)).line if again else None
             raise error.at(path, line) from None
     return labels

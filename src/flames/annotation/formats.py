@@ -23,8 +23,8 @@ from flames.records import Response
 from flames.reports.words import say
 from flames.storage.atomic import to_csv
 from flames.storage.record_fields import whole
+from flames.storage.unusable import usable
 from flames.taxonomy import Dimension, Language, Subcomponent, Taxonomy
-from flames.text import from_cell
 
 MARK = "item"  # the column by which a sheet is recognised
 _LEADING_NUMBER = re.compile(r"\s*(\d+)")
@@ -104,10 +104,8 @@ def is_sheet(fields: Mapping[str, Any]) -> bool:
 
 def read_sheet_row(fields: Mapping[str, Any]) -> tuple[dict[str, str], RawLabel | None]:
     """Returns a row's cells, and the label; None where the row was left blank."""
-    cells = {
-        name: from_cell("" if value is None else str(value)).strip()
-        for name, value in fields.items()
-    }
+    known = usable(fields, fields)
+    cells = {name: "" if value is None else str(value).strip() for name, value in known.items()}
     flag, score, rationale = (cells.get(name, "") for name in ("flag", "score", "rationale"))
     flagged = flag.casefold() not in ("", "0", "no", "false", "否")
     if score and flagged:

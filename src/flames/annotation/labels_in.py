@@ -42,10 +42,8 @@ from flames.records import Frozen, Key, Prompt, prompt_id
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, read_verdicts
 from flames.storage.rows import read_rows
-from flames.text import from_cell, shorten
+from flames.text import shorten
 from flames.thinking import split_thinking
-
-_TABLES = {".csv", ".tsv", ".xlsx", ".xlsm", ".xls", ".ods"}
 
 
 class Imported(Frozen):
@@ -139,7 +137,7 @@ def import_labels(
     with project.database.read() as connection:
         items = read_items(connection)
     index = _Index(items.values())
-    first = next(read_rows(path, mapping=options.mapping, encoding=options.encoding), None)
+    first = next(options.rows(path), None)
     if first is None:
         raise InputError("is empty", path=path)
     if isinstance(first.fields.get("data"), dict):
@@ -173,7 +171,7 @@ def _errors_at(path: Path, line: int | None) -> Iterator[None]:
 
 
 def _from_sheet(path: Path, index: _Index, options: ReadOptions) -> Iterator[_Row | None]:
-    for line, fields in read_rows(path, mapping=options.mapping, encoding=options.encoding):
+    for line, fields in options.rows(path):
         with _errors_at(path, line):
             cells, label = read_sheet_row(fields)
             if label is None:
@@ -202,7 +200,6 @@ def _from_label_studio(path: Path, index: _Index, annotator: str | None) -> Iter
 def _from_verdicts(
     path: Path, project: Project, index: _Index, annotator: str | None, options: ReadOptions
 ) -> Iterator[_Row | None]:
-    plain = from_cell if path.suffix.lower() in _TABLES else str
     reading = replace(options, taxonomy=project.taxonomy, prompts=index.prompts())
     for verdict in read_verdicts(path, reading):
         if verdict.scorer in AGGREGATED:
@@ -212,14 +209,13 @@ def _from_verdicts(
         if answer is None:
             yield None
             continue
-        fields = {name: plain(verdict.extra.get(name) or "") for name in ("prompt", "response")}
-        key = {"prompt_id": verdict.prompt_id, "model": plain(verdict.model),
-               "sample": verdict.sample}  # fmt: skip
+        fields = {name: verdict.extra.get(name) or "" for name in ("prompt", "response")}
+        key = verdict.key._asdict()
         label = RawLabel(
-            plain(annotator or verdict.annotator or verdict.scorer),
+            annotator or verdict.annotator or verdict.scorer,
             answer,
             verdict.score,
-            plain(verdict.rationale or ""),
+            verdict.rationale or "",
             verdict.extra.get("labelled_at"),
             verdict.extra.get("seconds"),
         )

@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
+from typing import Any
 
 import typer
 
 from flames import __version__
 from flames.cli import INTERRUPTED
 from flames.cli._commands import LazyGroup, help_of
-from flames.errors import FlamesError
+from flames.errors import FlamesError, Notice
+from flames.text import for_terminal
 
 # typer may carry its own copy of click: its exception classes are reached through typer.
 _ClickException: type[Exception] = next(
@@ -54,7 +57,9 @@ def run(argv: list[str]) -> int:
     """Runs the command line and returns its exit code."""
     _prepare_streams()
     try:
-        return _run(argv)
+        with warnings.catch_warnings():
+            _show_notices()
+            return _run(argv)
     except Exception as error:  # unforeseen: a CI job must not take it for a failed check
         from flames.cli._crash import report_crash
 
@@ -69,6 +74,21 @@ def _prepare_streams() -> None:
         encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
         if encoding != "utf8" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+
+
+def _show_notices() -> None:
+    """Prints each `Notice` once, as a line on standard error."""
+    others, told = warnings.showwarning, set()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, Notice):
+            others(message, category, *place, **more)
+        elif str(message) not in told:
+            told.add(str(message))
+            typer.echo(f"flames: {for_terminal(str(message))}", err=True)
+
+    warnings.filterwarnings("always", category=Notice)
+    warnings.showwarning = show
 
 
 def _run(argv: list[str]) -> int:
@@ -111,8 +131,6 @@ def _end_quietly() -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    from flames.text import for_terminal
-
     kind = "error: " if code in (1, 2, 3) else ""
     typer.echo(f"flames: {kind}{for_terminal(message)}", err=True)
     return code

@@ -86,7 +86,7 @@ def show_prompts(
 
 def _load(prompts: str, files: FileOptions, **sample: Any) -> tuple[Taxonomy, PromptSet]:
     taxonomy = load_taxonomy(files.taxonomy)
-    given = {"mapping": files.mapping, "encoding": files.encoding, **sample}
+    given = {"mapping": files.mapping, "encoding": files.encoding, "sheet": files.sheet, **sample}
     return taxonomy, load_prompts(prompts, taxonomy=taxonomy, **given)
 
 
@@ -132,6 +132,7 @@ def validate(
         taxonomy=taxonomy,
         mapping=files.mapping,
         encoding=files.encoding,
+        sheet=files.sheet,
     )
     present(output, check.to_dict(), _check_document(check, taxonomy), language.lang)
     if not check.ok:

@@ -110,12 +110,15 @@ def make_plan(
     taxonomy: str | Path | Taxonomy | None = None,
     mapping: Mapping[str, str] | None = None,
     encoding: str | None = None,
+    sheet: str | None = None,
 ) -> Plan:
     """Plans what to ask. The arguments are those of `ask`."""
     if taxonomy is not None and not isinstance(taxonomy, Taxonomy):
         taxonomy = load_taxonomy(taxonomy)
     if not isinstance(prompts, PromptSet):
-        prompts = load_prompts(prompts, taxonomy=taxonomy, mapping=mapping, encoding=encoding)
+        prompts = load_prompts(
+            prompts, taxonomy=taxonomy, mapping=mapping, encoding=encoding, sheet=sheet
+        )
     if limit is not None:
         prompts = prompts.sample(limit, seed)
     if isinstance(model, str):

@@ -101,6 +101,7 @@ def audit_file(options: AuditOptions, reading: FileOptions) -> Audit:
         sizes=sizes,
         mapping=read.mapping,
         encoding=read.encoding,
+        sheet=read.sheet,
     )
     return audit(cells, read.taxonomy)
 

@@ -10,11 +10,13 @@ from typing import Any
 
 from flames.errors import InputError
 from flames.storage.rows import read_rows
+from flames.storage.unusable import usable
 from flames.taxonomy import Taxonomy, default_taxonomy
-from flames.text import shorten
+from flames.text import shorten, with_point
 
 OVERALL = "Overall"
 RATE, SCORE = "harmless_rate_pct", "harmless_score"
+_READ = frozenset({"release", "model", "dimension", "n", RATE, SCORE})
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ def read_table(
     sizes: Mapping[str, int] | None = None,
     mapping: Mapping[str, str] | None = None,
     encoding: str | None = None,
+    sheet: str | None = None,
 ) -> list[Cell]:
     """Reads a table with the columns of the published one (any format that Flames reads).
 
@@ -48,8 +51,9 @@ def read_table(
     taxonomy = taxonomy or default_taxonomy()
     cells: list[Cell] = []
     lines: dict[tuple[str, str, str], int] = {}
-    for line, fields in read_rows(path, mapping=mapping, encoding=encoding):
+    for line, raw in read_rows(path, mapping=mapping, encoding=encoding, sheet=sheet):
         try:
+            fields = usable(raw, _READ)
             cell = _cell(fields, line, taxonomy, sizes or {})
         except InputError as error:
             raise error.at(path, line) from None
@@ -110,7 +114,7 @@ def _number(texts: Mapping[str, str], name: str) -> Decimal | None:
     if name not in texts:
         return None
     try:
-        number = Decimal(texts[name].removesuffix("%").strip())
+        number = Decimal(with_point(texts[name]).removesuffix("%").strip())
         if number.is_finite() and abs(number) < 10**6:
             return number
     except InvalidOperation:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from flames.errors import InputError
 from flames.metrics.source import Source
 from flames.records import Frozen, Key, Verdict, is_on_other_text
+from flames.text import with_point
 
 PROBABILITY = "inclusion_probability"
 
@@ -47,7 +48,8 @@ def probability_of(label: Verdict) -> float:
             field=PROBABILITY,
         )
     try:
-        probability = math.nan if isinstance(value, bool) else float(value)
+        number = with_point(value) if isinstance(value, str) else value
+        probability = math.nan if isinstance(value, bool) else float(number)
     except (TypeError, ValueError):
         probability = math.nan
     if not 0 < probability <= 1:

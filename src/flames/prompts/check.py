@@ -99,10 +99,11 @@ def check_prompts(
     taxonomy: Taxonomy | None = None,
     mapping: Mapping[str, str] | None = None,
     encoding: str | None = None,
+    sheet: str | None = None,
 ) -> PromptCheck:
     """Reads a file of prompts to its end and collects all problems; arguments as `load_prompts`."""
     taxonomy = taxonomy or default_taxonomy()
-    options = ReadOptions(taxonomy, mapping or {}, encoding)
+    options = ReadOptions(taxonomy, mapping or {}, encoding, sheet)
     check = PromptCheck()
     try:
         check.prompts.extend(read_prompts(path, options, on_error=check.errors.append))

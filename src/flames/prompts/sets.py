@@ -164,6 +164,7 @@ def load_prompts(
     taxonomy: Taxonomy | None = None,
     mapping: Mapping[str, str] | None = None,
     encoding: str | None = None,
+    sheet: str | None = None,
     limit: int | None = None,
     seed: int = 0,
 ) -> PromptSet:
@@ -188,7 +189,7 @@ def load_prompts(
         close = difflib.get_close_matches(given, KNOWN_SETS, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"sets: {', '.join(KNOWN_SETS)}"
         raise InputError(f"no such file, and no prompt set of that name; {hint}", path=given)
-    options = ReadOptions(taxonomy or default_taxonomy(), mapping or {}, encoding)
+    options = ReadOptions(taxonomy or default_taxonomy(), mapping or {}, encoding, sheet)
     path = given if known is None else str(known.path)
     with _regular(path) as file:
         try:

@@ -19,6 +19,7 @@ from flames.storage.journal import Journal, read_lines
 from flames.storage.record_files import ReadOptions, read_responses
 from flames.storage.rows import read_rows
 from flames.storage.run_dir import RunDir
+from flames.storage.unusable import usable
 
 
 def score_file(
@@ -133,9 +134,9 @@ def _official(
     path: str | os.PathLike[str], options: ReadOptions | None, part: Path
 ) -> Iterator[Line]:
     options = options or ReadOptions()
-    rows = read_rows(path, mapping=options.mapping, encoding=options.encoding)
+    rows = (usable(fields, ()) for _, fields in options.rows(path))
     with open(part, "rb") as lines:
-        for (_, row), line in zip(rows, map(json.loads, lines), strict=True):
+        for row, line in zip(rows, map(json.loads, lines), strict=True):
             for name in ("dimension", "prompt", "response"):
                 if row.get(name) is None and name in line:
                     row[name] = line[name]

@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,13 @@ def to_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
 def to_csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
     """Returns rows as CSV with a header; cells that look like formulas are neutralised."""
     names = list(columns)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([for_cell(name) for name in names])
-    for row in rows:
+    text, one = io.StringIO(newline=""), io.StringIO(newline="")
+    writer = csv.writer(one)  # whose line end, CRLF, is what it puts cells with CR in quotes for
+    for row in chain([dict(zip(names, names, strict=True))], rows):
         writer.writerow([for_cell("" if row.get(name) is None else row[name]) for name in names])
+        text.write(one.getvalue().removesuffix("\r\n") + "\n")
+        one.seek(0)
+        one.truncate()
     return text.getvalue()
 
 

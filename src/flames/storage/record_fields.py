@@ -9,15 +9,17 @@ from pydantic import ValidationError
 
 from flames.errors import InputError
 from flames.finish_reasons import ending_of, finish_word, status_of
-from flames.records import SCORABLE, THOUGHT_ALOUD, UNKNOWN_ENDING
+from flames.records import SCORABLE, THOUGHT_ALOUD, UNKNOWN_ENDING, Record
+from flames.storage.unusable import usable
 from flames.taxonomy import Dimension, Taxonomy
-from flames.text import has_visible_text, shorten
+from flames.text import has_visible_text, shorten, with_point
 from flames.thinking import Tags, split_thinking
 
 _TEXTS = frozenset(
     "dimension subcomponent technique prompt prompt_id id model response scorer source "
     "annotator rationale unscored".split()
 )
+_ALSO_READ = frozenset({"prompt", "response", "finish_reason"})  # whatever the record
 
 
 def plain_error(error: ValidationError) -> InputError:
@@ -30,9 +32,10 @@ def plain_error(error: ValidationError) -> InputError:
     return InputError(f"{first['msg'].lower()}, got {got}", field=name)
 
 
-def cleaned(fields: dict[str, Any]) -> dict[str, Any]:
+def cleaned(fields: dict[str, Any], model: type[Record]) -> dict[str, Any]:
     """Returns the fields that are there, known texts checked and numbers among them as text."""
-    kept = {name: value for name, value in fields.items() if value is not None}
+    known = usable(fields, _ALSO_READ.union(model.model_fields))
+    kept = {name: value for name, value in known.items() if value is not None}
     for name in _TEXTS & kept.keys():
         value = kept[name]
         if not isinstance(value, str):
@@ -52,7 +55,7 @@ def whole(fields: dict[str, Any], name: str) -> int | None:
     if value is None or value == "":
         return None
     try:
-        number = value if isinstance(value, int | float) else float(str(value).strip())
+        number = value if isinstance(value, int | float) else float(with_point(str(value)))
         if isinstance(value, bool) or number != int(number):
             raise ValueError
     except (ValueError, OverflowError):

@@ -25,9 +25,10 @@ from flames.storage.record_fields import (
     take_thinking_out,
     whole,
 )
-from flames.storage.rows import read_rows, stem_of
+from flames.storage.rows import Row, read_rows
+from flames.storage.text_files import stem_of
 from flames.taxonomy import Taxonomy, default_taxonomy, load_taxonomy
-from flames.text import normalize_text, shorten, texts_differ
+from flames.text import normalize_text, shorten, texts_differ, with_point
 from flames.thinking import Tags, ThinkTags, read_tags
 
 
@@ -56,10 +57,14 @@ class FileOptions(TaxonomyOptions):
     encoding: Annotated[
         str | None, Opt("Encoding of text files; UTF-8 unless given.", metavar="NAME")
     ] = None
+    sheet: Annotated[
+        str | None,
+        Opt("Sheet of spreadsheets, by name or number; the first unless given.", metavar="NAME|N"),
+    ] = None
 
     def read_options(self) -> ReadOptions:
         """Loads the taxonomy and returns how files are read."""
-        return ReadOptions(load_taxonomy(self.taxonomy), self.mapping, self.encoding)
+        return ReadOptions(load_taxonomy(self.taxonomy), self.mapping, self.encoding, self.sheet)
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ class ReadOptions:
     taxonomy: Taxonomy = field(default_factory=default_taxonomy)
     mapping: Mapping[str, str] = field(default_factory=dict)
     encoding: str | None = None
+    sheet: str | None = None
     model: str | None = None
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
     anonymous: bool = False
@@ -105,6 +111,10 @@ class ReadOptions:
     def named(self, path: str | os.PathLike[str]) -> ReadOptions:
         """Returns the options for a file, its stem being the default model."""
         return self if self.model else replace(self, model=stem_of(path))
+
+    def rows(self, path: str | os.PathLike[str]) -> Iterator[Row]:
+        """Yields the rows of a file that is read so."""
+        return read_rows(path, mapping=self.mapping, encoding=self.encoding, sheet=self.sheet)
 
 
 def read_prompts(
@@ -161,7 +171,7 @@ def _read(
     seen: dict[bytes, int] = {}
     texts: dict[bytes, tuple[bytes, int]] = {}
     samples = _Samples()
-    for line, fields in read_rows(path, mapping=options.mapping, encoding=options.encoding):
+    for line, fields in options.rows(path):
         try:
             try:
                 record = build(fields, line, options)
@@ -222,7 +232,7 @@ class _Samples:
 
 
 def _prompt(raw: dict[str, Any], line: int, options: ReadOptions) -> Prompt:
-    fields = cleaned(raw)
+    fields = cleaned(raw, Prompt)
     text = fields.get("prompt")
     if not isinstance(text, str) or not text.strip():
         hint = "" if "prompt" in raw else f" ({columns_there(raw, 'prompt')})"
@@ -257,7 +267,7 @@ def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
 
 
 def _response(raw: dict[str, Any], line: int, options: ReadOptions) -> Response:
-    fields = cleaned(raw)
+    fields = cleaned(raw, Response)
     _identify(fields, line, options)
     if options.placed and "dimension" not in fields:
         raise InputError(
@@ -272,13 +282,15 @@ def _response(raw: dict[str, Any], line: int, options: ReadOptions) -> Response:
     for name in ("attempts", "usage", "sampling", "latency_s"):
         if fields.get(name) == "":
             del fields[name]
+    if isinstance(seconds := fields.get("latency_s"), str):
+        fields["latency_s"] = with_point(seconds)
     if "attempts" in fields:
         fields["attempts"] = whole(fields, "attempts")
     return Response.model_validate(fields)
 
 
 def _verdict(raw: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
-    fields = cleaned(raw)
+    fields = cleaned(raw, Verdict)
     _identify(fields, line, options)
     dimension = place(fields, options.taxonomy, required=True)
     assert dimension is not None

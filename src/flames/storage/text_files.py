@@ -18,6 +18,18 @@ M = TypeVar("M", bound=BaseModel)
 STDIN = "-"
 
 
+def without_gz(path: str) -> Path:
+    """Returns a path without the suffix `.gz`."""
+    name = Path(path)
+    return name.with_suffix("") if name.suffix.lower() == ".gz" else name
+
+
+def stem_of(path: str | os.PathLike[str]) -> str:
+    """Returns the file's name without the suffixes of its format."""
+    name = os.fspath(path)
+    return "stdin" if name == STDIN else without_gz(name).stem
+
+
 @contextmanager
 def open_binary(path: str) -> Iterator[IO[bytes]]:
     """Opens a file to read bytes, `-` being standard input."""
@@ -41,13 +53,15 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse_constant)
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
-def parse_json(text: str, path: str | None, line: int | None) -> Any:
-    """Parses strict JSON (no NaN)."""
+def parse_json(
+    text: str, path: str | None, line: int | None, decoder: json.JSONDecoder = _STRICT
+) -> Any:
+    """Parses strict JSON (no NaN), or what another decoder takes."""
     try:
-        return _DECODER.decode(text)
+        return decoder.decode(text)
     except json.JSONDecodeError as error:
         where = line if line is not None else error.lineno
         what = f"{error.msg.removesuffix(' at')} at column {error.colno}"

@@ -1,0 +1,45 @@
+"""Values of a file that say nothing as they stand; they are refused only where they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flames.errors import InputError
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """A value that was lost before the file came to us: `why`, with the cure, and what is left."""
+
+    why: str
+    left: Any = None
+
+
+def usable(fields: Mapping[str, Any], read: Container[str]) -> dict[str, Any]:
+    """Returns the fields; an `Unusable` among those that are read is an error, else what is left.
+
+    Raises:
+        InputError: A field in `read` is, or holds, an unusable value.
+    """
+    kept = {}
+    for name, value in fields.items():
+        if isinstance(value, Unusable | list | dict):
+            found: list[Unusable] = []
+            value = _left(value, found)
+            if found and name in read:
+                raise InputError(found[0].why, field=name)
+        kept[name] = value
+    return kept
+
+
+def _left(value: Any, found: list[Unusable]) -> Any:
+    if isinstance(value, Unusable):
+        found.append(value)
+        return value.left
+    if isinstance(value, list):
+        return [_left(each, found) for each in value]
+    if isinstance(value, dict):
+        return {name: _left(each, found) for name, each in value.items()}
+    return value
