@@ -87,27 +87,29 @@ def _memory_or(error: Exception, shape: tuple[int, ...]) -> Exception:
     return error
 
 
-def _unreadable(runtime: str, error: Exception, path: Path) -> InputError:
+def _unreadable(runtime: str, error: Exception, path: Path | None) -> InputError:
     reason = " ".join(str(error).split())[:200]
     return InputError(f"cannot be run by {runtime}: {reason}", path=path)
 
 
-def session(path: Path, threads: int) -> Any:
-    """Opens a model with onnxruntime; 0 threads stand for all cores.
+def session(model: Path | bytes, threads: int, extra: str = "cpu") -> Any:
+    """Opens a model (a file, or its content) with onnxruntime; 0 threads stand for all cores.
 
     From 1.29 on, onnxruntime reports every model it opens to its makers unless an environment
     variable is set before the import.
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-    need_extra("cpu", "scoring with onnxruntime", "onnxruntime")
+    need_extra(extra, "scoring with onnxruntime", "onnxruntime")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        given = model if isinstance(model, bytes) else str(model)
+        return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no public base
+        path = model if isinstance(model, Path) else None
         raise _unreadable("onnxruntime", error, path) from None
 
 

@@ -1,0 +1,1 @@
+"""Features of a frozen language model, without torch."""

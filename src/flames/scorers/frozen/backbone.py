@@ -1,0 +1,191 @@
+"""Features of a frozen language model: means of its hidden states over parts of a response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flames.errors import UsageError, need_extra
+from flames.models.local import local_file
+from flames.options import check_choice
+from flames.scorers.frozen.gguf import Gguf
+from flames.scorers.frozen.graph import LONGEST, Shape, build
+from flames.scorers.frozen.tokens import Tokenizer
+from flames.scorers.trained.backends import Ids, processor, session
+from flames.scorers.trained.encoding import Encoded
+from flames.scorers.trained.engine import Engine, Pair
+
+PRECISIONS = ("int8", "fp32")
+
+_MASKED = -1e9
+
+Floats = NDArray[np.float32]
+Pooling = Callable[[int], Floats]
+"""Turns a number of tokens into a matrix (segments × tokens) of weights that sum to 1."""
+
+
+def equal_segments(count: int) -> Pooling:
+    """Pools each of `count` equally long runs of tokens; of fewer tokens, some count twice."""
+
+    def matrix(tokens: int) -> Floats:
+        made = np.zeros((count, tokens), dtype=np.float32)
+        for index in range(count):
+            first = index * tokens // count
+            last = max(first + 1, (index + 1) * tokens // count)
+            made[index, first:last] = 1 / (last - first)
+        return made
+
+    return matrix
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a prompt and a response are read: the response follows a frame with the prompt.
+
+    The middle of what is too long is left out: of the frame beyond `prompt_tokens`, and of the
+    response beyond its first `head` and last `tail` tokens.
+    """
+
+    frame: str = "问：{prompt}\n答："
+    prompt_tokens: int = 160
+    head: int = 160
+    tail: int = 160
+
+    def __post_init__(self) -> None:
+        longest = 1 + self.prompt_tokens + self.head + self.tail
+        if min(self.prompt_tokens, self.head, self.tail) < 1 or longest > LONGEST:
+            raise UsageError(f"a reading has at most {LONGEST} tokens, and some of each part")
+
+
+class Features(NamedTuple):
+    """Features (pairs × layers × segments × width), and whether each pair was read with a gap."""
+
+    values: Floats
+    cut: list[bool]
+
+
+class Backbone:
+    """The first blocks of Gemma 3 on onnxruntime, one row per core at a time.
+
+    Each row is computed alone, so its features are the same to the last bit whatever else is
+    computed. The states of a token are divided by their root mean square before they are pooled.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        layers: Sequence[int],
+        *,
+        pooling: Pooling,
+        reading: Reading,
+        precision: str = "int8",
+        threads: int | None = None,
+    ) -> None:
+        check_choice("the precision", precision, PRECISIONS)
+        file = Gguf(path)
+        shape = Shape(file)
+        if not layers or min(layers) < 1 or max(layers) > shape.blocks:
+            raise UsageError(f"layers are numbers from 1 to {shape.blocks}, not {list(layers)}")
+        self._tokenizer = Tokenizer(file)
+        self._reading = reading
+        model = session(build(file, layers, precision), threads=1, extra="local")
+        backend = _States(model, file, tuple(layers), pooling, self._tokenizer.size, threads)
+        self._shape = (len(layers), len(pooling(1)), shape.width)
+        # The smallest budget: a batch is one row.
+        self._engine = Engine(backend, int(np.prod(self._shape)), pad_id=0, tokens=1)
+
+    def features(self, pairs: Sequence[Pair]) -> Features:
+        """Computes the features of pairs of prompt and response."""
+        cut, values = self._engine.stream(pairs, self._encode)
+        return Features(values.reshape(-1, *self._shape).astype(np.float32, copy=False), cut)
+
+    def _encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
+        return [self._row(prompt, response) for prompt, response in pairs]
+
+    def _row(self, prompt: str, response: str) -> Encoded:
+        reading, tokenizer = self._reading, self._tokenizer
+        before, after = reading.frame.split("{prompt}")
+        framed = tokenizer.encode(before + prompt + after)
+        half = reading.prompt_tokens // 2
+        framed, cut = _without_middle(framed, half, reading.prompt_tokens - half)
+        read, cut_too = _without_middle(
+            tokenizer.encode(response) or [tokenizer.eos], reading.head, reading.tail
+        )
+        marked = [token + tokenizer.size for token in read]
+        return Encoded([tokenizer.bos, *framed, *marked], cut or cut_too)
+
+
+def _without_middle(ids: list[int], head: int, tail: int) -> tuple[list[int], bool]:
+    if len(ids) <= head + tail:
+        return ids, False
+    return ids[:head] + ids[-tail:], True
+
+
+class _States:
+    """A backend: token ids of one row to features; ids of the response are `size` higher."""
+
+    def __init__(self, model: Any, file: Gguf, layers: tuple[int, ...], pooling: Pooling,
+                 size: int, threads: int | None) -> None:  # fmt: skip
+        self.name = "onnxruntime"
+        self.parallel = threads or processor().cores
+        self._model, self._pooling, self._size = model, pooling, size
+        self._outputs = [f"state{layer}" for layer in layers]
+        self._rows, self._unpacked = file.rows("token_embd.weight")
+        shape = Shape(file)
+        self._scale = np.float32(np.sqrt(shape.width))
+        self._epsilon = np.float32(shape.epsilon)
+        causal = np.where(np.tri(LONGEST, dtype=bool), 0, _MASKED).astype(np.float32)
+        self._mask = causal.repeat(shape.heads, axis=0)
+        self._heads = shape.heads
+
+    def infer(self, ids: Ids, mask: Ids) -> Floats:
+        """Computes the features of one row; see `Backend`."""
+        count = ids.shape[1]
+        of_response = np.flatnonzero(ids[0] >= self._size)
+        plain = ids[0] - self._size * (ids[0] >= self._size)
+        given = {
+            "embedded": self._unpacked(self._rows[plain])[None] * self._scale,
+            "mask": self._mask[None, : count * self._heads, :count],
+        }
+        weights = self._pooling(len(of_response))
+        pooled = []
+        for found in self._model.run(self._outputs, given):
+            states = found[0, of_response]
+            size = np.sqrt(np.square(states).mean(axis=1, keepdims=True) + self._epsilon)
+            pooled.append(weights @ (states / size))
+        return np.stack(pooled).reshape(1, -1)
+
+
+def load_backbone(
+    layers: Sequence[int],
+    *,
+    pooling: Pooling | None = None,
+    reading: Reading | None = None,
+    precision: str = "int8",
+    threads: int | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Backbone:
+    """Loads the model of the extra `local`; `say` gets its licence terms at first use.
+
+    Args:
+        layers: Whose states are pooled: after block 1, 2, …
+        pooling: How tokens become segments; thirds by default.
+        reading: How prompt and response are read.
+        precision: `int8`, or `fp32` to compare with.
+        threads: Rows at the same time; one per core by default.
+        say: Gets the licence terms of the model when it is set up.
+    """
+    need_extra("local", "the features of a language model", "onnxruntime")
+    return Backbone(
+        local_file(say),
+        layers,
+        pooling=pooling or equal_segments(3),
+        reading=reading or Reading(),
+        precision=precision,
+        threads=threads,
+    )
