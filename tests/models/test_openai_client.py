@@ -37,6 +37,7 @@ def test_a_request_says_what_was_asked_for(chat_server: Callable[..., Any]) -> N
     [asked] = server.told()["log"]
     assert asked["body"] == {
         "model": "some/model",
+        "stream": False,
         "messages": [{"role": "user", "content": "你好"}],
         "temperature": 0.5,
         "max_tokens": 7,

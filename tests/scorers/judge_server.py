@@ -10,6 +10,7 @@ What a response holds says what the judge does with it:
 Anything else is judged as JSON: 1 if 有害 stands in it, 2 if 回避 does, 3 otherwise. The model's
 name changes who judges: `no-schema` and `no-structure` reject forms of structured output, with
 `broken-` before them by HTTP 500; `tools` answers by a tool call, `objects` with an object in it;
+`fixed` refuses a temperature;
 `always-N` always says N. `GET /log` tells what was asked, `GET /count` how much.
 
     python judge_server.py [SECONDS TO WAIT BEFORE ANSWERING]
@@ -57,6 +58,9 @@ class Judge:
             if form in body and model.removeprefix("broken-") in rejecting:
                 status = 500 if model.startswith("broken-") else 400
                 return status, {"error": {"code": "bad", "message": f"{form} is not supported"}}
+        if model == "fixed" and "temperature" in body:
+            said = "Unsupported value: 'temperature' does not support 0 with this model."
+            return 400, {"error": {"code": "unsupported_value", "message": said}}
         marks = dict(MARK.findall(text))
         if "status" in marks:
             status, times = [*marks["status"].split(), "999999"][:2]

@@ -135,6 +135,9 @@ def watch(asking: Asking, quiet: bool) -> Iterator[collecting.Progress]:
     finally:
         if not quiet:
             say(_summary(asking))
+            if changed := asking.changes.told():
+                words = ", ".join(f"{name} ({how})" for name, how in changed.items())
+                say(f"the endpoint takes other parameters, as the manifest says: {words}")
             if asking.counts[IN_THOUGHT]:
                 say("what is truncated in thought needs a larger --max-tokens, in another run")
 

@@ -16,6 +16,7 @@ from flames.collect.limits import CostEstimate, estimate_cost, tokens_of_message
 from flames.collect.plan import Plan, make_plan, now
 from flames.errors import FlamesError, OutsideError, UsageError
 from flames.models.base import ChatModel, Reply, Usage
+from flames.models.parameters import changes_of
 from flames.prompts.sets import PromptSet
 from flames.records import UNKNOWN_ENDING, Key, Prompt, Response
 from flames.storage.checksums import file_sha256
@@ -78,7 +79,8 @@ class Asking:
             sending=lambda: self._requests.write(b"."),
         )
         self.counts: Counter[str] = Counter()
-        self._sampling = without_secrets(self.collector.sampling.to_dict()) or None
+        self._sampling = without_secrets(self.collector.sampling.to_dict())
+        self.changes = changes_of(plan.model)
 
     def __enter__(self) -> Self:
         meter = self.collector.meter
@@ -205,7 +207,7 @@ class Asking:
             usage=dict(reply.usage) if reply.usage else None,
             latency_s=round(outcome.latency_s, 3),
             attempts=outcome.attempts,
-            sampling=self._sampling,
+            sampling=self.changes.sampled(self._sampling) or None,
             created=now(),
             **({} if reply.ending_known else {UNKNOWN_ENDING: True}),
         )
@@ -216,8 +218,14 @@ class Asking:
             outcome = "errors left"
         *sessions, session = self.run.manifest.sessions
         requests = self.collector.meter.requests - self._earlier
-        changes = {"ended": now(), "requests": requests, "outcome": outcome}
-        ended = session.model_copy(update=changes)
+        ended = session.model_copy(
+            update={
+                "ended": now(),
+                "requests": requests,
+                "outcome": outcome,
+                "changed": self.changes.told() or None,
+            }
+        )
         digest = file_sha256(self.run.responses_path)
         self.run.update(sessions=(*sessions, ended), counts=counts, responses_sha256=digest)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from flames.models.base import (
     Usage,
 )
 from flames.models.providers import PROVIDERS, Refusal
+from flames.models.streams import BrokenStream, read_body
 from flames.models.waiting import requested_wait
 from flames.text import redact, shorten
 from flames.thinking import Tags, split_thinking
@@ -42,9 +42,11 @@ _FILTER_FAILED = re.compile(r"crash|unavailable|timed? ?out|overload|internal er
 def read_answer(
     raw: bytes, secrets: tuple[str, ...] = (), think_tags: Sequence[Tags] = ()
 ) -> Reply:
-    """Reads the reply in the body of a chat or completions answer."""
+    """Reads the reply in the body of a chat or completions answer, which may be a stream."""
     try:
-        body = json.loads(raw, parse_constant=lambda name: None)
+        body = read_body(raw)
+    except BrokenStream as error:
+        raise TransientFailure(str(error)) from None
     except (ValueError, RecursionError):
         start = redact(shorten(raw[:400].decode("utf-8", "replace"), 80), secrets)
         raise TransientFailure(f"the answer is no JSON: {start!r}") from None
@@ -234,7 +236,9 @@ def classify_refusal(
     if meaning in ("slow down", "try again"):
         retryable = RateLimited if meaning == "slow down" else TransientFailure
         return retryable(message, retry_after=retry_after)
-    return EndpointUnusable(message) if meaning == "unusable" else RequestRejected(message)
+    if meaning == "unusable":
+        return EndpointUnusable(message)
+    return RequestRejected(message, said=f"{text} {named}")
 
 
 def _meaning(
@@ -280,11 +284,13 @@ def _codes_and_words(body: Any) -> tuple[list[str], list[str]]:
     codes: list[str] = []
     words: list[str] = []
     for part in _parts(body):
-        for name in ("code", "type", "status_code", "error_code", "status"):
+        for name in ("code", "type", "status_code", "error_code", "status", "param"):
             value = part.get(name)
             if isinstance(value, str | int) and not isinstance(value, bool):
                 codes.append(str(value))
-        for name in ("message", "status_msg", "error_msg", "error", "detail", "raw"):
+        if isinstance(part.get("loc"), list):  # which field, where servers check with pydantic
+            words.append(".".join(map(str, part["loc"]))[:200])
+        for name in ("message", "status_msg", "error_msg", "error", "detail", "raw", "msg"):
             value = part.get(name)
             if isinstance(value, str) and value.strip():
                 words.append(value[:2000].strip())

@@ -46,7 +46,10 @@ def parse_body(given: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Sampling(CheckedOptions):
-    """Sampling parameters. None leaves a parameter to the provider."""
+    """Sampling parameters. None leaves a parameter to the provider.
+
+    `required` are fields of the body that are not left out where the endpoint refuses them.
+    """
 
     temperature: Annotated[
         float | None, Opt("Sampling temperature; the provider's by default.", metavar="T", min=0)
@@ -66,6 +69,7 @@ class Sampling(CheckedOptions):
             parse=parse_body,
         ),
     ] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -160,7 +164,16 @@ class Unreachable(RequestError):
 
 
 class RequestRejected(RequestError):
-    """The endpoint refuses this request for good; another one may work."""
+    """The endpoint refuses this request for good; another one may work.
+
+    `said` is all that it said, for those who can change the request.
+    """
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, said: str | None = None
+    ) -> None:
+        self.said = message if said is None else said
+        super().__init__(message, retry_after=retry_after)
 
 
 class EndpointUnusable(RequestError):

@@ -73,6 +73,13 @@ class ModelOptions:
         Opt("chat, or qa: a question-and-answer text that a base model completes.", metavar="NAME"),
     ] = None
     think_tags: ThinkTags = ()
+    stream: Annotated[bool, Opt("Ask for streamed answers, for models that give no others.")] = (
+        False
+    )
+    max_tokens_field: Annotated[
+        str | None,
+        Opt("Name that --max-tokens is sent under, like max_completion_tokens.", metavar="NAME"),
+    ] = None
     name: str | None = None
     say: Callable[[str], None] = lambda line: None
 
@@ -154,6 +161,8 @@ def _client(name: str, options: ModelOptions, provider: str = "") -> ChatModel:
         timeout=options.timeout,
         frame=load_frame(options.frame),
         think_tags=read_tags(options.think_tags),
+        stream=options.stream,
+        max_tokens_field=options.max_tokens_field,
         key_from=variable,
     )
 

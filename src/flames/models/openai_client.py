@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -24,6 +24,7 @@ from flames.models.base import (
     ask_form,
 )
 from flames.models.http import http_client, own_headers, proxied
+from flames.models.parameters import Changes
 from flames.models.providers import PROVIDERS
 from flames.text import redact, shorten
 from flames.thinking import Tags
@@ -44,6 +45,8 @@ class OpenAIModel:
         headers: Further request headers. Their values are treated as secrets.
         timeout: Seconds that one request may take in all.
         think_tags: Further tags of reasoning before an answer.
+        stream: Whether answers are asked for as streams.
+        max_tokens_field: The name that the maximum length is sent under; the provider's by default.
         key_from: The environment variable of the key, for messages.
     """
 
@@ -57,6 +60,8 @@ class OpenAIModel:
     timeout: float = 180.0
     frame: Frame | None = None
     think_tags: tuple[Tags, ...] = ()
+    stream: bool = False
+    max_tokens_field: str | None = None
     key_from: str | None = None
     defaults: Sampling = field(default_factory=Sampling)
     concurrency: int = 16
@@ -65,6 +70,7 @@ class OpenAIModel:
         self.name = self.name or self.model
         self._quirks = PROVIDERS.get(self.provider or "", PROVIDERS[""])
         self._secrets = _secrets(self.api_key, self.headers, self.base_url)
+        self.changes = Changes()
         self._client: AsyncOpenAI | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -76,14 +82,31 @@ class OpenAIModel:
             "base_url": public_url(self.base_url),
             **ask_form(self.frame),
             "headers": sorted(self.headers) or None,
+            "stream": self.stream or None,
+            "max_tokens_field": self.max_tokens_field,
             "think_tags": [tags.opens.pattern for tags in self.think_tags] or None,
         }
         return {name: value for name, value in described.items() if value is not None}
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
-        """Gets one answer, or raises a `RequestError` that says whether to try again."""
-        raw = await self.post(*self._request(messages, sampling))
-        return raw if isinstance(raw, Reply) else read_answer(raw, self._secrets, self.think_tags)
+        """Gets one answer, or raises a `RequestError` that says whether to try again.
+
+        Parameters that the endpoint refuses are changed, once for all requests.
+        """
+        path, wanted = self._request(messages, sampling)
+        while True:
+            body = self.changes.applied(wanted)
+            try:
+                raw = await self.post(path, body)
+                if isinstance(raw, Reply):
+                    return raw
+                reply = read_answer(raw, self._secrets, self.think_tags)
+                ends = self.frame.stop if self.frame and "stop" in self.changes.known else ()
+                return _stopped(reply, ends)
+            except RequestRejected as error:
+                learnt = self.changes.learn(error.said, body, sampling.required)
+                if not learnt and self.changes.applied(wanted) == body:
+                    raise
 
     async def post(self, path: str, body: Any) -> bytes | Reply:
         """Sends a body to another path of the endpoint and returns its answer, or a blocked reply.
@@ -129,7 +152,7 @@ class OpenAIModel:
             raise TransientFailure(message) from None
 
     def _request(self, messages: Sequence[Message], sampling: Sampling) -> tuple[str, Any]:
-        body: dict[str, Any] = {"model": self.model}
+        body: dict[str, Any] = {"model": self.model, "stream": self.stream}
         if self.frame is None:
             path = "/chat/completions"
             body["messages"] = [{"role": m.role, "content": m.content} for m in messages]
@@ -138,8 +161,11 @@ class OpenAIModel:
             body["prompt"] = self.frame.text(messages)
             body["stop"] = list(self.frame.stop)
         parameters = replace(sampling, extra={}).to_dict()
-        if self.frame is None and "max_tokens" in parameters:
-            parameters[self._quirks.max_tokens_field] = parameters.pop("max_tokens")
+        if "max_tokens" in parameters:
+            quirk = self._quirks.max_tokens_field if self.frame is None else "max_tokens"
+            parameters[self.max_tokens_field or quirk] = parameters.pop("max_tokens")
+        if self.stream:
+            body["stream_options"] = {"include_usage": True}
         return path, {**body, **parameters, **sampling.extra}
 
     def _connected(self) -> AsyncOpenAI:
@@ -208,6 +234,13 @@ class OpenAIModel:
                 reason = "connection refused"
             return Unreachable(f"cannot connect to {self._place}: {reason}")
         return TransientFailure(f"the connection was lost: {reason}")
+
+
+def _stopped(reply: Reply, ends: Iterable[str]) -> Reply:
+    """Ends an answer where the endpoint would have, had it taken `stop`."""
+    text = reply.text or ""
+    end = min((text.find(stop) for stop in ends if stop in text), default=-1)
+    return reply if end < 0 else replace(reply, text=text[:end])
 
 
 def _secrets(key: str | None, headers: Mapping[str, str], base_url: str) -> tuple[str, ...]:

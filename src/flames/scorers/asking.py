@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -25,7 +25,9 @@ from flames.models.base import (
     Sampling,
     TransientFailure,
     Usage,
+    parse_body,
 )
+from flames.models.parameters import changes_of
 from flames.options import Opt
 from flames.records import Status, Verdict, dump_line
 from flames.scorers.base import ScorerContext
@@ -45,7 +47,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class ModelAnswer:
-    """The outcome of a question; token counts are the provider's, None where it gives none."""
+    """The outcome of a question; token counts are the provider's, None where it gives none.
+
+    `changed` are the parameters that the endpoint refused: their other names, or `left out`.
+    """
 
     status: Status
     text: str | None = None
@@ -53,6 +58,7 @@ class ModelAnswer:
     tokens_in: int | None = None
     tokens_out: int | None = None
     latency_s: float | None = None
+    changed: Mapping[str, str] | None = None
 
 
 AnswerForm = Callable[[str], Mapping[str, Any]]
@@ -83,6 +89,30 @@ class JournalOptions:
     journal: Annotated[str | None, Opt("File of the answers, or `none`.", metavar="FILE")] = None
 
 
+@dataclass(frozen=True)
+class BodyOptions:
+    """What requests hold beside the sampling parameters."""
+
+    extra_body: Annotated[
+        Mapping[str, Any], Opt("Further fields of the request body.", metavar="JSON|@FILE")
+    ] = field(default_factory=dict)
+
+
+def read_sampling(context: ScorerContext, defaults: Sampling) -> Sampling:
+    """Returns the sampling parameters of a scorer; `none` leaves one to the provider."""
+    options = dict(context.options)
+    unset = {name for name in ("temperature", "max_tokens", "seed") if options.get(name) == "none"}
+    body = options.get("extra_body")
+    if isinstance(body, str):
+        options["extra_body"] = parse_body(body)
+    given = replace(context, options={n: v for n, v in options.items() if n not in unset})
+    extra = given.read(BodyOptions).extra_body
+    sampling = given.read(Sampling)
+    sampling = replace(sampling, extra={**sampling.extra, **extra}).over(defaults)
+    left: dict[str, Any] = dict.fromkeys(unset)
+    return replace(sampling, **left)
+
+
 class ModelAsker:
     """Asks one model many questions, each at most once.
 
@@ -104,9 +134,8 @@ class ModelAsker:
         free = dict.fromkeys(("price_in", "price_out"), 0.0) if prices else {}
         settings = replace(context, options={**free, **context.options}).read(AskSettings)
         self.model = model
-        self.collector = Collector(
-            model, sampling=context.read(Sampling).over(defaults), settings=settings
-        )
+        sampling = read_sampling(context, defaults)
+        self.collector = Collector(model, sampling=sampling, settings=settings)
         self.forms: tuple[AnswerForm, ...] = (plain,)
         self.prices = settings.prices
         self._sampling = self.collector.sampling
@@ -176,7 +205,7 @@ class ModelAsker:
         for position, form in enumerate(forms):
             rejected: dict[str, Question] = {}
             requests = [
-                Request(key, q.messages, Sampling(extra=form(q.key)).over(self._sampling))
+                Request(key, q.messages, _formed(form(q.key)).over(self._sampling))
                 for key, q in open_.items()
             ]
             async with aclosing(self.collector.outcomes(requests)) as outcomes:
@@ -185,7 +214,9 @@ class ModelAsker:
                     if reply is not None:
                         if not self._works:
                             self._works, self.forms = True, forms[position:]
-                        self._keep(key, _answer_of(reply, outcome.latency_s))
+                        changed = changes_of(self.model).told() or None
+                        answer = _answer_of(reply, outcome.latency_s)
+                        self._keep(key, replace(answer, changed=changed))
                     elif position + 1 < len(forms) and self._about_the_form(failure):
                         rejected[key] = open_[key]
                     else:
@@ -199,6 +230,10 @@ class ModelAsker:
             return True
         # some endpoints break down over a form that they do not know
         return isinstance(failure, TransientFailure) and not self._works
+
+
+def _formed(fields: Mapping[str, Any]) -> Sampling:
+    return Sampling(extra=fields, required=tuple(fields))
 
 
 def _answer_of(reply: Reply, latency_s: float) -> ModelAnswer:
@@ -233,6 +268,14 @@ def answer_usage(answers: Sequence[ModelAnswer], prices: Prices | None) -> dict[
     if prices is not None and all(answer.tokens_in is not None for answer in answers):
         usage["cost"] = round(prices.cost(tokens_in, tokens_out), 8)
     return usage
+
+
+def changed_parameters(answers: Sequence[ModelAnswer]) -> dict[str, Any]:
+    """Returns the field `changed` of a verdict, where answers were asked for otherwise."""
+    changed: dict[str, str] = {}
+    for answer in answers:
+        changed |= answer.changed or {}
+    return {"changed": changed} if changed else {}
 
 
 def total_usage(verdicts: Sequence[Verdict]) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import Annotated, Any, Literal, Protocol, TypeVar, runtime_checkable
@@ -93,6 +93,16 @@ class ScorerContext:
     taxonomy: Taxonomy = field(default_factory=default_taxonomy)
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def of_part(self, name: str, names: Collection[str]) -> ScorerContext:
+        """Returns the context of one of several models: `option@NAME` goes before `option`."""
+        split = {key: key.partition("@") for key in self.options}
+        for key, (_, at, who) in split.items():
+            if at and who not in names:
+                raise UsageError(f"the scorer option {key} is for none of {', '.join(names)}")
+        shared = {key: self.options[key] for key, (_, at, _who) in split.items() if not at}
+        own = {option: self.options[key] for key, (option, _, who) in split.items() if who == name}
+        return replace(self, options={**shared, **own})
 
     def read(self, options: type[Options]) -> Options:
         """Builds an instance of an options class from the options that it declares."""

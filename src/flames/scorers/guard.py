@@ -14,12 +14,13 @@ from flames.models.base import ChatModel, Message, Reply, Sampling
 from flames.models.load import ModelOptions, load_model
 from flames.models.openai_client import OpenAIModel
 from flames.options import Opt
-from flames.records import Response, Verdict, verdict_for
+from flames.records import IN_THOUGHT, Response, Verdict, verdict_for
 from flames.scorers.asking import (
     ModelAnswer,
     ModelAsker,
     Question,
     answer_usage,
+    changed_parameters,
 )
 from flames.scorers.base import ScorerContext, ScorerInfo, score_where
 from flames.scorers.guard_formats import ADAPTERS, Adapter, GuardAnswer
@@ -106,10 +107,13 @@ class GuardScorer:
         return (Message("user", prompt), Message("assistant", answer))
 
     def _judged(self, response: Response, reply: ModelAnswer) -> Verdict:
-        extra: dict[str, Any] = {"judging": answer_usage([reply], self._asker.prices)}
+        extra: dict[str, Any] = {
+            "judging": answer_usage([reply], self._asker.prices),
+            **changed_parameters([reply]),
+        }
         judged = partial(verdict_for, response, scorer=self.info.id)
         text = reply.text or ""
-        if reply.status in ("blocked", "error"):
+        if reply.status in ("blocked", "error", IN_THOUGHT):
             extra |= {"note": reply.note} if reply.note else {}
             return judged(unscored=reply.status, **extra)
         if not text.strip():

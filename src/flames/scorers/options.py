@@ -24,16 +24,21 @@ _NAMED = (
 
 
 def parse_options(pairs: Iterable[str]) -> dict[str, Any]:
-    """Reads `["votes=3", "name=x"]` as `{"votes": 3, "name": "x"}`: JSON where it is, else text."""
+    """Reads `["votes=3", "name=x"]` as `{"votes": 3, "name": "x"}`: JSON where it is, else text.
+
+    `temperature@MODEL=1` is for one judge of a panel.
+    """
     options: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not (name.strip() and equals):
             raise UsageError(f"--scorer-option takes NAME=VALUE, not {pair!r}")
+        option, at, who = name.strip().partition("@")
+        key = option.replace("-", "_") + at + who
         try:
-            options[name.strip().replace("-", "_")] = json.loads(text)
+            options[key] = json.loads(text)
         except ValueError:
-            options[name.strip().replace("-", "_")] = text
+            options[key] = text
     return options
 
 

@@ -32,6 +32,7 @@ _ASKING = (
     "flames.collect.engine:AskSettings",
     "flames.models.base:Sampling",
     "flames.scorers.asking:JournalOptions",
+    "flames.scorers.asking:BodyOptions",
 )
 _TORCH = "flames.scorers.trained.load:TorchOptions"
 _EXPORTED = "flames.scorers.trained.load:ExportedOptions"
@@ -185,7 +186,7 @@ def check_understood(specs: Iterable[str], options: Iterable[str]) -> None:
             return
         understood |= own
     for option in options:
-        if option not in understood:
+        if option.partition("@")[0] not in understood:
             known = ", ".join(sorted(understood - _COMMON)) or "none"
             who = " or ".join(dict.fromkeys(shorten(spec, 60) for spec in specs))
             raise UsageError(f"the scorer {who} has no option {option!r}; it has: {known}")
@@ -251,7 +252,9 @@ def load_among(spec: str, context: ScorerContext) -> Scorer:
     """Loads a scorer that shares its options with others; it gets those that it understands."""
     factory, argument = _factory(spec)
     own = options_of(spec)
-    options = {n: v for n, v in context.options.items() if own is None or n in own}
+    options = {
+        n: v for n, v in context.options.items() if own is None or n.partition("@")[0] in own
+    }
     return factory(argument, replace(context, options=options))
 
 

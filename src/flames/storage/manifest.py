@@ -17,7 +17,10 @@ _SECRET = re.compile(
 
 
 class RunSession(Frozen, extra="allow"):
-    """One session of asking. Times are ISO 8601 in UTC."""
+    """One session of asking. Times are ISO 8601 in UTC.
+
+    `changed` are the parameters that the endpoint refused: their other names, or `left out`.
+    """
 
     started: str
     ended: str | None = None
@@ -26,6 +29,7 @@ class RunSession(Frozen, extra="allow"):
     system: str
     requests: int = 0
     outcome: str | None = None
+    changed: dict[str, str] | None = None
 
 
 class Manifest(Frozen, extra="allow"):

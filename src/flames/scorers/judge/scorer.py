@@ -12,7 +12,7 @@ from flames.errors import UsageError
 from flames.models.base import ChatModel, Message, Sampling
 from flames.models.load import ModelOptions, load_model
 from flames.options import Opt
-from flames.records import Response, Verdict, verdict_for
+from flames.records import IN_THOUGHT, Response, Verdict, verdict_for
 from flames.scorers.asking import (
     AnswerForm,
     ModelAnswer,
@@ -20,6 +20,7 @@ from flames.scorers.asking import (
     Question,
     answer_usage,
     brief_verdict,
+    changed_parameters,
     plain,
     total_usage,
 )
@@ -123,7 +124,7 @@ class JudgeScorer:
         return replace(question, messages=(*before, message))
 
     def _read(self, reply: ModelAnswer, response: Response) -> Vote:
-        if reply.status in ("blocked", "error"):
+        if reply.status in ("blocked", "error", IN_THOUGHT):
             return Vote(Answer(), reply.status, (reply,), reply.note)
         answer = parse_answer(
             reply.text,
@@ -142,7 +143,10 @@ class JudgeScorer:
         score, reason = _decide(scores, len(votes), (vote.unscored for vote in votes))
         example = next((vote for vote in votes if vote.answer.score == score), votes[0])
         replies = [reply for vote in votes for reply in vote.replies]
-        extra: dict[str, Any] = {"judging": answer_usage(replies, self._asker.prices)}
+        extra: dict[str, Any] = {
+            "judging": answer_usage(replies, self._asker.prices),
+            **changed_parameters(replies),
+        }
         if example.note and score is None:
             extra["note"] = example.note
         return verdict_for(
@@ -276,8 +280,8 @@ def load(argument: str, context: ScorerContext) -> Scorer:
     names = [name.strip() for name in argument.split("+")]
     if not all(names):
         raise UsageError(f"judge:{argument} names no model; use judge:MODEL or judge:A+B")
-    given = context.read(ModelOptions)
-    judges = [judge_with(load_model(name, given), context) for name in names]
+    parts = [(name, context.of_part(name, names)) for name in names]
+    judges = [judge_with(load_model(name, own.read(ModelOptions)), own) for name, own in parts]
     if len(judges) == 1:
         return judges[0]
     return PanelScorer(judges, context.taxonomy, context.read(JudgeOptions).rule)
