@@ -19,11 +19,13 @@ from flames.models.providers import PRESETS
 @pytest.mark.parametrize("preset", [name for name, p in PRESETS.items() if p.key_env])
 def test_every_preset_is_reached_with_its_key(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PRESETS[preset].key_env[0], "sk-0123456789")
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://mine.openai.azure.com")
     model = load_model(f"{preset}/some/model")
     assert model.name == "some/model"
     described = model.describe()
     assert described["provider"] == preset
-    assert described["base_url"] == PRESETS[preset].base_url
+    azure = "https://mine.openai.azure.com/openai/deployments/some%2Fmodel"
+    assert described["base_url"] == (PRESETS[preset].base_url or azure)
     assert "sk-0123456789" not in json.dumps(described)
 
 
@@ -34,8 +36,8 @@ def test_servers_on_this_machine_need_no_key(preset: str) -> None:
 
 def test_the_presets_that_users_know_are_all_there() -> None:
     assert set(PRESETS) == set(
-        "openai deepseek dashscope zhipu moonshot minimax qianfan ark siliconflow openrouter "
-        "ollama vllm lmstudio".split()
+        "openai azure deepseek dashscope dashscope-intl dashscope-us zhipu moonshot minimax "
+        "qianfan ark siliconflow openrouter ollama vllm lmstudio".split()
     )
 
 
@@ -48,6 +50,7 @@ def test_the_presets_that_users_know_are_all_there() -> None:
         ("openai/", "--base-url"),
         ("openai/gpt-4o", "OPENAI_API_KEY"),
         ("zhipu/glm", "ZHIPUAI_API_KEY"),
+        ("azure/mine", "AZURE_OPENAI_API_KEY"),
     ],
 )
 def test_what_cannot_be_reached_says_what_is_missing(spec: str, said: str) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from flames.errors import UsageError
 from flames.finish_reasons import status_of
+from flames.models.addresses import AZURE_VERSION, azure_url, is_azure
 from flames.models.base import (
     ChatModel,
     Message,
@@ -106,6 +107,8 @@ def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
             raise wrong_value("--base-url", "an address like https://host/v1", options.base_url)
         if not spec:
             raise UsageError("the model needs a name")
+        if spec.startswith("azure/") and is_azure(options.base_url):
+            return _client(spec.removeprefix("azure/"), options, "azure")
         return _client(spec, options)
     if spec == "local" or spec.startswith("gguf:"):
         from flames.models.local import gguf_model, local_model
@@ -153,7 +156,7 @@ def _client(name: str, options: ModelOptions, provider: str = "") -> ChatModel:
         raise UsageError(f"{missing}: {cure} (or name another one with --api-key-env)")
     return OpenAIModel(
         name,
-        options.base_url or _address_of(preset),
+        _address_of(preset, name, options.base_url),
         api_key=key,
         name=options.name or name,
         provider=provider or None,
@@ -167,10 +170,18 @@ def _client(name: str, options: ModelOptions, provider: str = "") -> ChatModel:
     )
 
 
-def _address_of(preset: Provider) -> str:
-    url = os.environ.get(preset.url_env, "").strip() if preset.url_env else ""
+def _address_of(preset: Provider, name: str, given: str | None) -> str:
+    url = given or (os.environ.get(preset.url_env, "").strip() if preset.url_env else "")
     if url and not _is_address(url):
         raise wrong_value(preset.url_env, "an address like https://host/v1", url)
+    if not (url or preset.base_url):
+        raise UsageError(
+            f"{preset.title} needs the address of your resource: set the environment variable "
+            f"{preset.url_env}, or give --base-url"
+        )
+    if preset.version_env:
+        versions = (os.environ.get(each, "").strip() for each in preset.version_env)
+        return azure_url(url, name, next(filter(None, versions), AZURE_VERSION))
     return url or preset.base_url
 
 

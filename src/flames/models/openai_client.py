@@ -7,9 +7,10 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from flames.errors import FlamesError
+from flames.models.addresses import api_version, hidden_values, is_azure, public_url, split_query
 from flames.models.answers import bound, classify_refusal, read_answer
 from flames.models.base import (
     EndpointUnusable,
@@ -30,7 +31,7 @@ from flames.text import redact, shorten
 from flames.thinking import Tags
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
+    from openai import APIStatusError, AsyncOpenAI, RequestOptions
 
 
 @dataclass(eq=False, repr=False)
@@ -38,7 +39,7 @@ class OpenAIModel:
     """A model behind an OpenAI-compatible endpoint.
 
     Args:
-        base_url: The endpoint's address; it usually ends in `/v1`.
+        base_url: The endpoint's address; it usually ends in `/v1`. A query stays behind the path.
         api_key: The key; without one a placeholder is sent, which local servers ignore.
         name: The name that responses are recorded under; `model` by default.
         provider: The provider, for the manifest and, by its name in `PROVIDERS`, its quirks.
@@ -71,6 +72,9 @@ class OpenAIModel:
         self._quirks = PROVIDERS.get(self.provider or "", PROVIDERS[""])
         self._secrets = _secrets(self.api_key, self.headers, self.base_url)
         self.changes = Changes()
+        own = {name.casefold() for name in self.headers}
+        # Azure takes the key in a header of its own, unless the user brings a token.
+        self._plain_key = is_azure(self.base_url) and not own & {"authorization", "api-key"}
         self._client: AsyncOpenAI | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -80,6 +84,7 @@ class OpenAIModel:
             "model": self.model,
             "provider": self.provider,
             "base_url": public_url(self.base_url),
+            "api_version": api_version(self.base_url),
             **ask_form(self.frame),
             "headers": sorted(self.headers) or None,
             "stream": self.stream or None,
@@ -126,7 +131,10 @@ class OpenAIModel:
             ) from None
         try:
             async with asyncio.timeout(self.timeout):
-                return await client.post(path, cast_to=bytes, body=body)
+                options: RequestOptions = {}
+                if self._plain_key:
+                    options = {"headers": {"Authorization": openai.Omit()}}
+                return await client.post(path, cast_to=bytes, body=body, options=options)
         except openai.APIStatusError as error:
             meaning = classify_refusal(
                 error.status_code,
@@ -174,10 +182,13 @@ class OpenAIModel:
             from openai import AsyncOpenAI, Timeout
 
             key, theirs = self.api_key or "none", self._quirks.environment
+            address, query = split_query(self.base_url)
+            headers = {**self.headers, "api-key": key} if self._plain_key else self.headers
             self._client = AsyncOpenAI(
                 api_key=key,
-                base_url=self.base_url,
-                default_headers=self.headers if theirs else own_headers(self.headers, key),
+                base_url=address,
+                default_query=query,
+                default_headers=headers if theirs else own_headers(headers, key),
                 timeout=Timeout(self.timeout, connect=min(15.0, self.timeout)),
                 max_retries=0,
                 http_client=http_client(self.base_url, event_hooks={"response": [bound]}),
@@ -244,10 +255,8 @@ def _stopped(reply: Reply, ends: Iterable[str]) -> Reply:
 
 
 def _secrets(key: str | None, headers: Mapping[str, str], base_url: str) -> tuple[str, ...]:
-    parts = urlsplit(base_url)
-    hidden = (parts.password, *(value for _, value in parse_qsl(parts.query)))
     words = (word for value in headers.values() for word in (value, *value.split()))
-    return tuple(text for text in (key, *hidden, *words) if text)
+    return tuple(text for text in (key, *hidden_values(base_url), *words) if text)
 
 
 def _body(error: Any) -> Any:
@@ -267,10 +276,3 @@ def _chain(error: BaseException | None) -> list[BaseException]:
 
 def _within(error: BaseException, *names: str) -> bool:
     return any(type(cause).__name__ in names for cause in _chain(error))
-
-
-def public_url(url: str) -> str:
-    """Returns an address without user, password, query and fragment, which may hold keys."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=host, query="", fragment="").geturl()

@@ -21,6 +21,7 @@ class Provider:
         base_url: Its OpenAI-compatible endpoint; empty where every customer has another one.
         key_env: Environment variables that may hold the key, the first one set being taken.
         url_env: The environment variable that may hold another address.
+        version_env: Those that may hold the version of an API with deployments.
         environment: Whether what the `openai` client reads from the environment is sent to it:
             `OPENAI_ORG_ID`, `OPENAI_PROJECT_ID`, `OPENAI_CUSTOM_HEADERS`.
         blocked: Error codes of its content filter, in any case of letters.
@@ -36,6 +37,7 @@ class Provider:
     key_optional: bool = False
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     url_env: str = ""
+    version_env: tuple[str, ...] = ()
     environment: bool = False
     blocked: tuple[str, ...] = ()
     blocked_words: str = ""
@@ -71,10 +73,21 @@ PROVIDERS: Final[dict[str, Provider]] = {
         "Alibaba DashScope (Qwen)",
         "https://dashscope.aliyuncs.com/compatible-mode/v1",
         ("DASHSCOPE_API_KEY",),
+        url_env="DASHSCOPE_BASE_URL",
         blocked=("data_inspection_failed", "DataInspectionFailed"),
         blocked_words=r"(?:input|output)\W+(?:text )?data may contain inappropriate"
         r"|data_?inspection_?failed",
         no_credit=r"arrearage",
+    ),
+    "dashscope-intl": Provider(
+        "Alibaba Model Studio, Singapore",
+        "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
+        ("DASHSCOPE_API_KEY",),
+    ),
+    "dashscope-us": Provider(
+        "Alibaba Model Studio, Virginia",
+        "https://dashscope-us.aliyuncs.com/compatible-mode/v1",
+        ("DASHSCOPE_API_KEY",),
     ),
     "zhipu": Provider(
         "Zhipu (GLM)",
@@ -106,7 +119,10 @@ PROVIDERS: Final[dict[str, Provider]] = {
         },
     ),
     "qianfan": Provider(
-        "Baidu Qianfan (ERNIE)", "https://qianfan.baidubce.com/v2", ("QIANFAN_API_KEY",)
+        "Baidu Qianfan (ERNIE)",
+        "https://qianfan.baidubce.com/v2",
+        ("QIANFAN_API_KEY",),
+        url_env="QIANFAN_BASE_URL",
     ),
     "ark": Provider(
         "Volcengine Ark (Doubao)",
@@ -134,6 +150,9 @@ PROVIDERS: Final[dict[str, Provider]] = {
     "lmstudio": Provider("LM Studio", "http://localhost:1234/v1"),
     "azure": Provider(
         "Azure OpenAI",
+        key_env=("AZURE_OPENAI_API_KEY", "AZURE_API_KEY"),
+        url_env="AZURE_OPENAI_ENDPOINT",
+        version_env=("AZURE_OPENAI_API_VERSION", "OPENAI_API_VERSION"),
         blocked=("content_filter", "ResponsibleAIPolicyViolation"),
         blocked_words=r"content management policy",
     ),
@@ -174,5 +193,5 @@ PROVIDERS: Final[dict[str, Provider]] = {
     ),
 }
 
-PRESETS = {name: provider for name, provider in PROVIDERS.items() if provider.base_url}
+PRESETS = {name: each for name, each in PROVIDERS.items() if each.base_url or each.url_env}
 """The providers that a model's name may begin with: `deepseek/deepseek-chat`."""
