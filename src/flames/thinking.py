@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from flames.errors import UsageError
 from flames.options import Opt
 from flames.text import has_visible_text
 
+_TEXT_PARTS = ("text", "input_text", "output_text", None)
 _QUOTES = tuple("`'\"“‘「『")
 # The names of `<name>…</name>`, also as `[NAME]…[/NAME]`.
 _NAMES = (
@@ -121,6 +122,25 @@ def split_thinking(text: str, more: Sequence[Tags] = ()) -> Thinking:
     for mark in _ENDS if final else ():
         answer = answer.removesuffix(mark).strip()
     return Thinking(answer, _joined(thoughts))
+
+
+def split_parts(content: Any) -> tuple[str, str]:
+    """Returns answer and reasoning of a message's content: a text, or a list of typed parts."""
+    if isinstance(content, str):
+        return content, ""
+    answer: list[str] = []
+    thoughts: list[str] = []
+    for part in content if isinstance(content, list) else ():
+        if isinstance(part, str):
+            answer.append(part)
+        elif isinstance(part, Mapping):
+            kind = part.get("type")
+            if isinstance(part.get("text"), str) and kind in _TEXT_PARTS:
+                answer.append(part["text"])
+            elif kind in ("thinking", "reasoning"):
+                inner = part.get("thinking") or part.get("reasoning") or part.get("text")
+                thoughts.append(inner if isinstance(inner, str) else split_parts(inner)[0])
+    return "".join(answer), "\n".join(thoughts)
 
 
 def _joined(thoughts: Iterable[str]) -> str:

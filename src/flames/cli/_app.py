@@ -58,7 +58,7 @@ def run(argv: list[str]) -> int:
     _prepare_streams()
     try:
         with warnings.catch_warnings():
-            _show_notices()
+            _show_notices(quiet=not {"-q", "--quiet"}.isdisjoint(argv))
             return _run(argv)
     except Exception as error:  # unforeseen: a CI job must not take it for a failed check
         from flames.cli._crash import report_crash
@@ -76,14 +76,14 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _show_notices() -> None:
-    """Prints each `Notice` once, as a line on standard error."""
+def _show_notices(quiet: bool) -> None:
+    """Prints each `Notice` once, as a line on standard error; none if the command is quiet."""
     others, told = warnings.showwarning, set()
 
     def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
         if not issubclass(category, Notice):
             others(message, category, *place, **more)
-        elif str(message) not in told:
+        elif str(message) not in told and not quiet:
             told.add(str(message))
             typer.echo(f"flames: {for_terminal(str(message))}", err=True)
 

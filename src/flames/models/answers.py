@@ -24,7 +24,7 @@ from flames.models.providers import PROVIDERS, Refusal
 from flames.models.streams import BrokenStream, read_body
 from flames.models.waiting import requested_wait
 from flames.text import redact, shorten
-from flames.thinking import Tags, split_thinking
+from flames.thinking import Tags, split_parts, split_thinking
 
 _BLOCKED_CODES = {code.casefold() for each in PROVIDERS.values() for code in each.blocked}
 _IN_BODY = {code: what for each in PROVIDERS.values() for code, what in each.in_body.items()}
@@ -97,7 +97,7 @@ def _spoken(
     message = choice.get("message")
     if not isinstance(message, dict):
         message = {"content": choice.get("text")}
-    content, thoughts = _texts(message.get("content"))
+    content, thoughts = split_parts(message.get("content"))
     answer, inline, unclosed = split_thinking(content, think_tags)
     if not answer and isinstance(message.get("refusal"), str):
         answer = message["refusal"]
@@ -174,24 +174,6 @@ def _filters(part: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
         for name, each in found.items() if isinstance(found, Mapping) else ():
             if isinstance(each, Mapping) and isinstance(each.get("filtered"), bool):
                 yield name, each["filtered"]
-
-
-def _texts(content: Any) -> tuple[str, str]:
-    if isinstance(content, str):
-        return content, ""
-    answer: list[str] = []
-    thoughts: list[str] = []
-    for part in content if isinstance(content, list) else ():
-        if isinstance(part, str):
-            answer.append(part)
-        elif isinstance(part, dict):
-            kind = part.get("type")
-            if isinstance(part.get("text"), str) and kind in ("text", "output_text", None):
-                answer.append(part["text"])
-            elif kind in ("thinking", "reasoning"):
-                inner = part.get("thinking") or part.get("text")
-                thoughts.append(inner if isinstance(inner, str) else _texts(inner)[0])
-    return "".join(answer), "\n".join(thoughts)
 
 
 def _valid(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from flames.errors import InputError
 from flames.storage.decoding import decoded
+from flames.storage.foreign.table import rows_in
 from flames.storage.text_files import parse_json
 from flames.storage.unusable import Unusable
 
@@ -17,10 +18,12 @@ def _lost_number(name: str) -> Unusable:
     return Unusable(f"{name} is not a JSON number; write null where there is no value")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_lost_number)
+DECODER = json.JSONDecoder(parse_constant=_lost_number)
+"""Takes NaN and Infinity as `Unusable`."""
 
 
-def _object(value: Any, path: str, line: int) -> tuple[int, dict[str, Any]]:
+def json_object(value: Any, path: str, line: int) -> tuple[int, dict[str, Any]]:
+    """Returns a row with its line, after checking that it is an object."""
     if not isinstance(value, dict):
         raise InputError(f"must be a JSON object, not {type(value).__name__}", path=path, line=line)
     return line, value
@@ -35,13 +38,13 @@ def json_lines(path: str, encoding: str | None) -> Iterator[tuple[int, dict[str,
             raise InputError(message, path=path, line=number)
         if text.strip():
             try:
-                value = parse_json(text.rstrip("\r\n"), path, number, _DECODER)
+                value = parse_json(text.rstrip("\r\n"), path, number, DECODER)
             except InputError as error:
                 if text.endswith(("\n", "\r")):
                     raise
                 message = f"{error.message}; the file ends here, was it cut off?"
                 raise InputError(message, path=path, line=number) from None
-            yield _object(value, path, number)
+            yield json_object(value, path, number)
 
 
 def _lines(path: str, encoding: str | None) -> Iterator[tuple[int, str]]:
@@ -57,14 +60,22 @@ def _lines(path: str, encoding: str | None) -> Iterator[tuple[int, str]]:
 
 
 def json_array(path: str, encoding: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields the objects of an array, counted from 1, or the only object."""
+    """Yields the objects of an array, counted from 1, or the only object, or its rows.
+
+    The rows are those of another tool's document.
+    """
     text = "".join(line for _, line in decoded(path, encoding))
     try:
-        values = parse_json(text, path, None, _DECODER)
+        values = parse_json(text, path, None, DECODER)
     except InputError:
         if text.lstrip().startswith("["):
             raise
         yield from json_lines(path, encoding)  # JSON Lines under the name .json is common
         return
+    if isinstance(values, dict):
+        try:
+            values = rows_in(values) or [values]
+        except InputError as error:
+            raise error.at(path, None) from None
     for number, value in enumerate(values if isinstance(values, list) else [values], start=1):
-        yield _object(value, path, number)
+        yield json_object(value, path, number)

@@ -27,16 +27,18 @@ def parse_mapping(spec: str | None) -> dict[str, str]:
     return mapping
 
 
-def value_at(fields: Mapping[str, Any], column: str) -> Any:
+def value_at(fields: Mapping[str, Any] | list[Any], column: str) -> Any:
     """Returns the value of a column; `data.text` is `text` in the object `data`, else `MISSING`.
 
-    A column whose own name has that dot comes first.
+    A column whose own name has that dot comes first. In a list, numbers count from 0.
     """
+    if isinstance(fields, list):
+        fields = {str(number): value for number, value in enumerate(fields)}
     if column in fields:
         return fields[column]
     for dot, char in enumerate(column):
         inner = fields.get(column[:dot]) if char == "." else None
-        if isinstance(inner, Mapping):
+        if isinstance(inner, Mapping | list):
             value = value_at(inner, column[dot + 1 :])
             if value is not MISSING:
                 return value
@@ -44,13 +46,19 @@ def value_at(fields: Mapping[str, Any], column: str) -> Any:
 
 
 def rename(fields: Mapping[str, Any], mapping: Mapping[str, str]) -> dict[str, Any]:
-    """Returns the fields of a row under our names; objects that a dotted name reaches into stay."""
+    """Returns the fields of a row under our names; objects that a dotted name reaches into stay.
+
+    A list of one value stands for that value (`resps: [["text"]]`).
+    """
     values = {field: value_at(fields, column) for field, column in mapping.items()}
     for field, value in values.items():
         if value is MISSING:
             column = mapping[field]
             known = listed_columns(fields, 40)
             raise InputError(f"no column {column!r} (--map {field}={column}); columns: {known}")
+        while isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        values[field] = value
     columns = set(mapping.values())
     return {name: value for name, value in fields.items() if name not in columns} | values
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import ValidationError
 
-from flames.errors import InputError
+from flames.errors import InputError, notify
 from flames.finish_reasons import status_of
 from flames.options import CheckedOptions, Opt
 from flames.records import SCORABLE, AnyRecord, Prompt, Response, Verdict, prompt_id
+from flames.storage.foreign.openai_batch import requests_by_id
+from flames.storage.foreign.table import READ_AS
 from flames.storage.mapping import columns_there, parse_mapping
 from flames.storage.record_fields import (
     cleaned,
@@ -77,10 +81,30 @@ class RecordOptions(FileOptions):
     ] = None
     think_tags: ThinkTags = ()
 
+    requests: Annotated[
+        Path | None,
+        Opt("Input of an OpenAI batch, with the prompts of its output.", metavar="FILE"),
+    ] = None
+
     def read_options(self) -> ReadOptions:
-        """Loads the taxonomy and returns how files are read."""
-        tags = read_tags(self.think_tags)
-        return replace(super().read_options(), model=self.model, think_tags=tags)
+        """Loads the taxonomy and the requests, and returns how files are read."""
+        requests = {} if self.requests is None else read_requests(self.requests, self.encoding)
+        return replace(
+            super().read_options(),
+            model=self.model,
+            think_tags=read_tags(self.think_tags),
+            requests=requests,
+        )
+
+
+def read_requests(
+    path: str | os.PathLike[str], encoding: str | None = None
+) -> dict[str, dict[str, str]]:
+    """Reads the input of an OpenAI batch: by `custom_id`, the fields `prompt` and `system`."""
+    try:
+        return requests_by_id(read_rows(path, encoding=encoding, as_is=True))
+    except InputError as error:
+        raise error.at(path, error.line) from None
 
 
 @dataclass(frozen=True)
@@ -94,7 +118,9 @@ class ReadOptions:
         anonymous: Accept verdicts without `prompt_id` and `prompt`; the line number is their id.
         placed: Refuse responses without a dimension, which cannot be scored.
         think_tags: Further tags of reasoning before an answer.
-        numbered: Take rows that repeat prompt and model without a `sample` as further samples.
+        numbered: Take rows that repeat prompt and model without a `sample` as further samples, as
+            rows of other tools always are.
+        requests: What the ids of another tool's rows asked: the fields `prompt` and `system`.
     """
 
     taxonomy: Taxonomy = field(default_factory=default_taxonomy)
@@ -107,6 +133,16 @@ class ReadOptions:
     placed: bool = False
     numbered: bool = False
     think_tags: tuple[Tags, ...] = ()
+    requests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    @cached_property
+    def by_text(self) -> dict[str, str | None]:
+        """The ids of known prompts by their texts; None for a text that several ids have."""
+        found: dict[str, str | None] = {}
+        for prompt in self.prompts.values():
+            text = normalize_text(prompt.text)
+            found[text] = None if text in found else prompt.id
+        return found
 
     def named(self, path: str | os.PathLike[str]) -> ReadOptions:
         """Returns the options for a file, its stem being the default model."""
@@ -135,9 +171,10 @@ def read_responses(
 ) -> Iterator[Response]:
     """Yields the responses of a file in its order, the released scorer's input included.
 
-    A missing `prompt_id` is the hash of `prompt`. A missing `status` follows from `finish_reason`
-    and the response (see `flames.finish_reasons.status_of`). Thinking at the start of a response
-    (`<think>…</think>`) is moved to `reasoning`, and `thought_aloud` is set.
+    A missing `prompt_id` is that of the known prompt with the same text, or the hash of `prompt`.
+    A missing `status` follows from `finish_reason` and the response (see
+    `flames.finish_reasons.status_of`). Thinking at the start of a response (`<think>…</think>`) is
+    moved to `reasoning`, and `thought_aloud` is set.
     """
     return _read(path, options, _response, lambda record: record.key, "prompt, model and sample")
 
@@ -171,13 +208,16 @@ def _read(
     seen: dict[bytes, int] = {}
     texts: dict[bytes, tuple[bytes, int]] = {}
     samples = _Samples()
+    taken: Counter[str] = Counter()
+    kind = None
     for line, fields in options.rows(path):
+        kind = kind or fields.get(READ_AS)
         try:
             try:
                 record = build(fields, line, options)
             except ValidationError as error:
                 raise plain_error(error) from None
-            if options.numbered and "sample" not in fields:
+            if (options.numbered or READ_AS in fields) and "sample" not in fields:
                 record = samples.number(record, key)
             _one_text(record, line, texts)
             earlier = seen.setdefault(_digest(key(record)), line)
@@ -186,11 +226,28 @@ def _read(
                     raise InputError(f"same id {shorten(record.id)!r} as line {earlier}")
                 raise InputError(f"same {what} as line {earlier}")
         except InputError as error:
+            if kind:
+                error = InputError(f"{error.message} (read as {kind})", field=error.field)
             if on_error is None:
                 raise error.at(path, line) from None
             on_error(error.at(path, line))
         else:
+            taken[_state(record)] += 1
             yield record
+    if kind:
+        _tell(path, kind, taken)
+
+
+def _state(record: AnyRecord) -> str:
+    if isinstance(record, Verdict):
+        return "scored" if record.unscored is None else record.unscored
+    return record.status if isinstance(record, Response) else "prompt"
+
+
+def _tell(path: str | os.PathLike[str], kind: str, taken: Counter[str]) -> None:
+    """Says what the file of another tool was taken for, and what became of its rows."""
+    states = ", ".join(f"{n:,} {state}" for state, n in taken.most_common())
+    notify(f"read as {kind}: {states}", path)
 
 
 def _one_text(record: AnyRecord, line: int, texts: dict[bytes, tuple[bytes, int]]) -> None:
@@ -243,10 +300,23 @@ def _prompt(raw: dict[str, Any], line: int, options: ReadOptions) -> Prompt:
 
 
 def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
+    given = fields.get("id") if READ_AS in fields else None
+    if given is not None and (request := options.requests.get(given)):
+        fields.update({**request, **fields})
     text = fields.get("prompt")
     if "prompt_id" not in fields:
-        if text is not None and text.strip():
-            fields["prompt_id"] = prompt_id(text)
+        known = options.prompts.get(given) if given is not None else None
+        if known is not None and not texts_differ(text, known.text):
+            fields["prompt_id"] = known.id
+        elif text is not None and text.strip():
+            own = prompt_id(text)
+            same = None if own in options.prompts else options.by_text.get(normalize_text(text))
+            fields["prompt_id"] = same or own
+        elif given is not None:
+            raise InputError(
+                f"holds no prompt, and its id {shorten(given)!r} is none of a known set; "
+                "--requests FILE names the batch's input"
+            )
         elif options.anonymous:
             fields["prompt_id"] = f"line-{line}"
         else:
