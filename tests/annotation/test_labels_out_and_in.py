@@ -378,7 +378,6 @@ def test_a_bad_row_keeps_the_whole_sheet_out(
          "prompt p1, model 'nobody' is not in this project"),
         ([{"prompt_id": "p1", "model": "alpha", "dimension": "Fairness", "score": 3,
            "scorer": "human:majority"}], "made of several"),
-        ([{"data": {"prompt": "x"}, "annotations": [{"result": []}]}], "neither a score nor"),
         ([{"data": {"prompt": "x"}}], "needs `annotations`"),
         ([{"data": {}, "annotations": [{"result": [
             {"from_name": "score", "type": "choices", "value": {"choices": ["3"]}}]}]}],

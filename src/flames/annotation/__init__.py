@@ -14,8 +14,9 @@ from flames.errors import MissingExtraError
 if TYPE_CHECKING:
     from flames.annotation import adjudication, people, web
     from flames.annotation.create import create_project
-    from flames.annotation.formats import label_studio_config, write_sheet
+    from flames.annotation.formats import write_sheet
     from flames.annotation.insight import project_agreement, project_status
+    from flames.annotation.label_studio import label_studio_config
     from flames.annotation.labels_in import import_labels
     from flames.annotation.labels_out import export
     from flames.annotation.options import ProjectPlan
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 _MODULES = ("adjudication", "people", "web")
 _NAMES = {
     "create": "create_project",
-    "formats": "label_studio_config write_sheet",
+    "formats": "write_sheet",
     "insight": "project_agreement project_status",
+    "label_studio": "label_studio_config",
     "labels_in": "import_labels",
     "labels_out": "export",
     "options": "ProjectPlan",

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,28 +22,29 @@ from flames.annotation.database import assignments
 from flames.annotation.database import items as items_table
 from flames.annotation.database import people as people_table
 from flames.annotation.events import NewEvent, append_events, timestamp
-from flames.annotation.formats import (
-    MARK,
-    RawLabel,
-    is_sheet,
-    read_annotations,
-    read_sheet_row,
-    same_text,
+from flames.annotation.formats import MARK, RawLabel, is_sheet, read_sheet_row, same_text
+from flames.annotation.label_studio_exports import (
+    Submission,
+    is_export_row,
+    is_task,
+    lacks_score,
+    read_export_row,
+    read_task,
 )
 from flames.annotation.labels_out import AGGREGATED
-from flames.annotation.ledger import Item, read_items
+from flames.annotation.ledger import Item, read_items, read_ledger
+from flames.annotation.matching import ItemIndex
 from flames.annotation.people import add_person, checked_name, find_person, person_key
 from flames.annotation.project import Project
 from flames.annotation.queue import change_taken
 from flames.annotation.tasks import STATES, UNSCORED, check_score, clean_text
 from flames.annotation.work import record_answer
-from flames.errors import InputError, UsageError
-from flames.records import Frozen, Key, Prompt, prompt_id
+from flames.errors import InputError, UsageError, notify
+from flames.records import Frozen
 from flames.storage.checksums import file_sha256
+from flames.storage.mapping import columns_there
 from flames.storage.record_files import ReadOptions, read_verdicts
-from flames.storage.rows import read_rows
 from flames.text import shorten
-from flames.thinking import split_thinking
 
 
 class Imported(Frozen):
@@ -70,57 +71,6 @@ class _Row(NamedTuple):
         return str(self.label.annotator)
 
 
-class _Index:
-    """Finds items by what a file says of them: our reference, their key, or their texts."""
-
-    def __init__(self, items: Iterable[Item]) -> None:
-        self.by_ref: dict[str, Item] = {}
-        self.by_key: dict[Key, Item] = {}
-        self.by_text: dict[tuple[str, str], Item | None] = {}
-        for item in items:
-            self.by_ref[item.ref] = item
-            if item.kind == "work":
-                response = item.response
-                self.by_key[response.key] = item
-                for prompt in {response.prompt_id, (response.prompt or "").strip()}:
-                    text = (prompt, (response.response or "").strip())
-                    self.by_text[text] = None if text in self.by_text else item
-
-    def prompts(self) -> dict[str, Prompt]:
-        """What the line of a label may leave out: the prompt's dimension and text."""
-        return {
-            key.prompt_id: Prompt(
-                id=key.prompt_id,
-                dimension=item.dimension,
-                subcomponent=item.subcomponent,
-                text=item.response.prompt or "-",
-            )
-            for key, item in self.by_key.items()
-        }
-
-    def find(self, fields: Mapping[str, Any]) -> Item:
-        if item := self.by_ref.get(str(fields.get(MARK))):
-            return item
-        prompt, text = (str(fields.get(name) or "").strip() for name in ("prompt", "response"))
-        response = split_thinking(text).answer  # as responses are read
-        number, model = str(fields.get("prompt_id") or prompt_id(prompt)), fields.get("model")
-        key = Key(number, str(model), int(fields.get("sample") or 0))
-        item = (
-            self.by_key.get(key)
-            or self.by_text.get((number, response))
-            or self.by_text.get((prompt, response))
-        )
-        where = f"prompt {number}, model {model!r}"
-        if item is None:
-            what = f"item {fields[MARK]!r}" if MARK in fields else where
-            raise InputError(f"{what} is not in this project")
-        stored = {"prompt": item.response.prompt, "response": item.response.response}
-        for name, given in (("prompt", prompt), ("response", response)):
-            if given and stored[name] and not same_text(given, str(stored[name])):
-                raise InputError(f"{where} has another {name} in this project")
-        return item
-
-
 def import_labels(
     project: Project,
     path: str | os.PathLike[str],
@@ -136,16 +86,8 @@ def import_labels(
     options = options or ReadOptions()
     with project.database.read() as connection:
         items = read_items(connection)
-    index = _Index(items.values())
-    first = next(options.rows(path), None)
-    if first is None:
-        raise InputError("is empty", path=path)
-    if isinstance(first.fields.get("data"), dict):
-        kind, rows = "label-studio", _from_label_studio(path, index, annotator)
-    elif is_sheet(first.fields):
-        kind, rows = "sheet", _from_sheet(path, index, options)
-    else:
-        kind, rows = "verdicts", _from_verdicts(path, project, index, annotator, options)
+    index = ItemIndex(items.values())
+    kind, rows = _rows_of(path, project, index, annotator, options)
     incoming: dict[tuple[str, int], _Row] = {}
     blank = 0
     for row in rows:
@@ -159,6 +101,20 @@ def import_labels(
     return _store(project, path, kind, list(incoming.values()), blank)
 
 
+def _rows_of(
+    path: Path, project: Project, index: ItemIndex, annotator: str | None, options: ReadOptions
+) -> tuple[str, Iterator[_Row | None]]:
+    """Returns what kind of file it is, and its labels; None stands for a row without one."""
+    first = next(replace(options, mapping={}).rows(path), None)
+    if first is None:
+        raise InputError("is empty", path=path)
+    if is_task(first.fields) or is_export_row(first.fields):
+        return "label-studio", _from_label_studio(path, project, index, annotator, options)
+    if is_sheet(next(options.rows(path)).fields):
+        return "sheet", _from_sheet(path, index, options)
+    return "verdicts", _from_verdicts(path, project, index, annotator, options)
+
+
 @contextmanager
 def _errors_at(path: Path, line: int | None) -> Iterator[None]:
     """Adds its place in the file to an error."""
@@ -170,7 +126,7 @@ def _errors_at(path: Path, line: int | None) -> Iterator[None]:
         raise InputError(str(error), path=path, line=line) from None
 
 
-def _from_sheet(path: Path, index: _Index, options: ReadOptions) -> Iterator[_Row | None]:
+def _from_sheet(path: Path, index: ItemIndex, options: ReadOptions) -> Iterator[_Row | None]:
     for line, fields in options.rows(path):
         with _errors_at(path, line):
             cells, label = read_sheet_row(fields)
@@ -184,21 +140,89 @@ def _from_sheet(path: Path, index: _Index, options: ReadOptions) -> Iterator[_Ro
             yield _Row(line, item, label)
 
 
-def _from_label_studio(path: Path, index: _Index, annotator: str | None) -> Iterator[_Row | None]:
-    for line, task in read_rows(path):
+def _from_label_studio(
+    path: Path, project: Project, index: ItemIndex, annotator: str | None, options: ReadOptions
+) -> Iterator[_Row | None]:
+    """Yields the newest label of each person on each item, and None for tasks without any."""
+    given: list[tuple[_Row, str]] = []
+    edited: dict[str, int] = {}
+    for line, shown, submissions in _submissions(path, project, options):
         with _errors_at(path, line):
-            labels = read_annotations(task)
+            labels = [(label, at) for label, at in submissions if label is not None]
             if not labels:
                 yield None
-            for label in labels:
-                label = label._replace(annotator=annotator or label.annotator)
-                if label.annotator is None:
-                    raise InputError("does not say who labelled it; name them with --annotator")
-                yield _Row(line, index.find(task["data"]), label)
+                continue
+            if annotator is None and any(label.annotator is None for label, _ in labels):
+                raise InputError("does not say who labelled it; name them with --annotator")
+            item, unchanged = index.shown(shown)
+            if not unchanged:
+                edited.setdefault(item.ref, line)
+            for label, at in labels:
+                when = _stored_time(label.labelled_at)
+                named = label._replace(annotator=annotator or label.annotator, labelled_at=when)
+                row = _Row(line, item, named)
+                given.append((row, _stored_time(at) or ""))
+    if edited:
+        ref, line = next(iter(edited.items()))
+        notify(
+            f"tasks with other texts than the project's: {len(edited)}, the first in line {line} "
+            f"(item {ref}); their labels are taken by the item's id",
+            path,
+        )
+    names = {} if annotator else _names_in(project, (row for row, _ in given))
+    newest: dict[tuple[str, int], tuple[str, _Row]] = {}
+    for row, at in given:
+        name = names.get(row.annotator, row.annotator)
+        key = person_key(name), row.item.id
+        if key not in newest or newest[key][0] <= at:
+            newest[key] = at, row._replace(label=row.label._replace(annotator=name))
+    yield from (row for _, row in newest.values())
+
+
+def _submissions(
+    path: Path, project: Project, options: ReadOptions
+) -> Iterator[tuple[int, dict[str, Any], list[Submission]]]:
+    mapping, labelled = options.mapping, False
+    without: InputError | None = None
+    for line, task in replace(options, mapping={}).rows(path):
+        with _errors_at(path, line):
+            if is_task(task):
+                yield line, *read_task(task, mapping, project.taxonomy)
+                continue
+            if not is_export_row(task):
+                raise InputError("is not like the rows before it, an export of Label Studio")
+            fields, submission = read_export_row(task, mapping, project.taxonomy)
+            labelled = labelled or submission.label is not None
+            if without is None and lacks_score(task, mapping):
+                what = f"has an annotation, but no score: {columns_there(task, 'score')}"
+                without = InputError(what, path=path, line=line)
+            yield line, fields, [submission]
+    if without is not None and not labelled:
+        raise without
+
+
+def _names_in(project: Project, rows: Iterable[_Row]) -> dict[str, str]:
+    """Returns under which names the project has the annotators of a file, where they differ.
+
+    Label Studio names its users by address in some exports and by number in others, but an
+    annotation of an item has the same time of creation in all of them.
+    """
+    with project.database.read() as connection:
+        ledger = read_ledger(project, connection)
+    stored: dict[tuple[int, str | None], set[str]] = defaultdict(set)
+    for given in ledger.answers.values():
+        stored[given.item, given.labelled_at].add(ledger.people[given.person].name)
+    found: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.label.labelled_at is not None:
+            others = stored.get((row.item.id, row.label.labelled_at), set())
+            mine = row.annotator
+            found[mine] |= {name for name in others if name.isdecimal() != mine.isdecimal()}
+    return {name: others.pop() for name, others in found.items() if len(others) == 1}
 
 
 def _from_verdicts(
-    path: Path, project: Project, index: _Index, annotator: str | None, options: ReadOptions
+    path: Path, project: Project, index: ItemIndex, annotator: str | None, options: ReadOptions
 ) -> Iterator[_Row | None]:
     reading = replace(options, taxonomy=project.taxonomy, prompts=index.prompts())
     for verdict in read_verdicts(path, reading):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from flames.annotation.aggregate import AggregatedLabel, Method, aggregate, answers_by_item
-from flames.annotation.formats import label_studio_tasks
+from flames.annotation.label_studio import label_studio_tasks
 from flames.annotation.ledger import GivenLabel, Item, Ledger, read_items, read_ledger
 from flames.annotation.options import Format, Labels
 from flames.annotation.project import Project

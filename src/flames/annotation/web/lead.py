@@ -13,8 +13,8 @@ from starlette.responses import RedirectResponse, Response
 from flames.annotation import adjudication, people
 from flames.annotation.aggregate import answers_by_item
 from flames.annotation.events import read_events
-from flames.annotation.formats import label_studio_config
 from flames.annotation.insight import Insight, disagreements, insight, status
+from flames.annotation.label_studio import label_studio_config
 from flames.annotation.labels_out import export
 from flames.annotation.ledger import Item, Ledger, read_items
 from flames.annotation.options import FORMATS, LABELS, ROLES, InviteOptions
