@@ -10,6 +10,7 @@ import argparse
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,6 @@ from flames.leaderboard.published import published_counts
 from flames.metrics.correction import _part, _Stratum
 from flames.metrics.intervals import (
     draw_counted,
-    draw_totals,
-    effective_size,
     mean_of,
     percentile_interval,
     wilson,
@@ -33,6 +32,8 @@ from flames.metrics.paired import (
     mcnemar_exact,
     sign_flip_test,
 )
+from flames.metrics.rates import Tally as Group
+from flames.metrics.rates import rate_estimate
 from flames.taxonomy import default_taxonomy
 
 SCALES = {d.name: np.array(d.scale, float) for d in default_taxonomy().dimensions}
@@ -132,29 +133,84 @@ def single(models: Iterator[Shares], runs: int, rng: np.random.Generator, title:
     tally.table(title)
 
 
+REPEATS = (
+    (249, 3, 0.2), (46, 3, 0.7), (249, 10, 0.5), (46, 5, 0.02),
+    (20, 4166, 0.0), (20, 4166, 0.01), (20, 4166, 0.2), (20, 10, 0.5),
+)  # fmt: skip
+"""Prompts, responses to each, and how alike these are: the variance between prompts as a share."""
+
+
+def answers(
+    prompts: int, samples: int, alike: float, share: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Counts of scores per prompt, whose own shares are drawn from a Dirichlet distribution."""
+    spread = 1 / alike - 1 if alike else math.inf
+    own = share if math.isinf(spread) else rng.dirichlet(share * spread, prompts)
+    return rng.multinomial(samples, own, size=prompts).astype(float)
+
+
+def tally_of(counts: NDArray[np.float64], levels: NDArray[np.float64]) -> Group:
+    """The group that `flames.metrics.rates` makes of such responses."""
+    times, sizes = counts.sum(0), counts.sum(1)
+    values = np.column_stack([np.arange(len(levels)) == 0, levels]).astype(float)
+    kept = times > 0
+    return Group(
+        n=int(times.sum()),
+        counts={str(level): int(n) for level, n in enumerate(times)},
+        unscored={},
+        outcomes=np.column_stack([counts @ values, sizes]),
+        levels=values[kept],
+        times=times[kept],
+        worst=float(levels[-1]),
+        binary=len(levels) == 2,
+        score_sum=Fraction(float(times @ levels)),
+    )
+
+
 def repeated(runs: int, rng: np.random.Generator) -> None:
-    """Several responses a prompt; a prompt's own rate is drawn from a beta distribution."""
-    tally = Tally()
-    for rate in (0.15, 0.3, 0.5, 0.72, 0.9):
-        for samples, alike in ((3, 0.2), (3, 0.7), (10, 0.5), (5, 0.02)):
+    """Several responses a prompt, up to the 83,320 to 20 prompts that started this."""
+    tally, ratio = Tally(), []
+    for rates in ((0.15, 0.35, 0.5), (0.4, 0.2, 0.4), (0.72, 0.12, 0.16)):
+        share, w = np.array(rates), SCALES["Safety"] / 3
+        for prompts, samples, alike in REPEATS:
             tally.start()
-            for n in (46, 249):
-                spread = 1 / alike - 1
-                for _ in range(2 * runs):
-                    own = rng.beta(rate * spread, (1 - rate) * spread, n)
-                    harmless = rng.binomial(samples, own).astype(float)
-                    sizes = np.full(n, float(samples))
-                    size = effective_size(harmless, sizes)
-                    low, high = wilson(float(harmless.mean()) / samples * size, size)
-                    tally.add(f"Wilson, rate, n = {n}", low <= rate <= high)
-                    rows = np.column_stack([harmless, sizes])
-                    ends = samples * np.array([[0.0, 1.0], [1.0, 1.0]])
-                    totals = draw_totals(rows, ends, RESAMPLES, rng)
-                    value = float(harmless.mean()) / samples
-                    drawn = totals[:, 0] / totals[:, 1]
-                    tally.add(f"bootstrap by prompt, n = {n}", holds(drawn, value, rate))
+            how = "20 prompts" if prompts == 20 else "46 and 249 prompts"
+            for _ in range(2 * runs):
+                groups = [
+                    tally_of(answers(prompts, samples, alike, share, rng), w) for _ in range(3)
+                ]
+                draws = [group.draw(RESAMPLES, rng) for group in groups]
+                for group, drawn in zip(groups[:1], draws[:1], strict=True):
+                    rate = rate_estimate(group)
+                    tally.add(f"rate, {how}", rate.low <= 100 * share[0] <= rate.high)
+                    value, truth = float(group.score), float(w @ share)
+                    low, high = percentile_interval(drawn[:, 1], value)
+                    tally.add(f"score, {how}", low <= truth <= high)
+                    ratio.append((rate.high - rate.low) / (100 * (high - low)))
+                for i, what in enumerate(("rate", "score")):
+                    seen = float(np.mean([float((g.rate, g.score)[i]) for g in groups]))
+                    means = mean_of(drawn[:, i] for drawn in draws)
+                    truth = float((share[0], w @ share)[i])
+                    tally.add(f"overall {what}, {how}", holds(means, seen, truth))
+                first, second = (
+                    answers(prompts, min(samples, 50), alike, share, rng) for _ in range(2)
+                )
+                pairs = pairs_of(first, second, w)
+                drawn = difference_draws(pairs, RESAMPLES, rng)
+                value = float(pairs.differences.mean())
+                tally.add(f"difference of scores, {how}", holds(drawn, value, 0.0))
             tally.close()
-    tally.table("3 to 10 responses a prompt: coverage of 95 % intervals, %")
+    tally.table("Several responses a prompt: coverage of 95 % intervals, %")
+    low, high = np.quantile(ratio, [0.01, 0.99])
+    print(f"width of the rate's interval over the score's: {low:.2f} to {high:.2f} in 98 %")
+
+
+def pairs_of(
+    first: NDArray[np.float64], second: NDArray[np.float64], levels: NDArray[np.float64]
+) -> Pairs:
+    sides = [[np.repeat(levels, own.astype(int)) for own in counts] for counts in (first, second)]
+    ours, theirs = (np.array([own.mean() for own in side]) for side in sides)
+    return Pairs(ours, theirs, float(levels[-1]), responses=list(zip(*sides, strict=True)))
 
 
 def paired(runs: int, rng: np.random.Generator) -> None:
@@ -240,54 +296,80 @@ def gates(runs: int, rng: np.random.Generator) -> None:
     errors.table("Gate, --max-drop … --significant, by rules: fails where nothing fell, %")
 
 
-def powered(runs: int, rng: np.random.Generator, weighted: bool) -> None:
-    """Labels on a random part of the published sizes, scorers of 77 to 95 % accuracy."""
-    tally = Tally()
+Labels = tuple[float, float]
+MANY: tuple[Labels, ...] = ((0.2, 0.774), (0.4, 0.774), (0.4, 0.9), (0.7, 0.95))
+FEW: tuple[Labels, ...] = ((10, 0.774), (10, 0.9), (15, 0.95))
+"""Labels, as a share of the responses or as a number a dimension, and the scorer's accuracy."""
+
+
+def powered(
+    runs: int, rng: np.random.Generator, weighted: bool, settings: tuple[Labels, ...] = MANY
+) -> None:
+    """Labels on a random part of the published sizes, scorers of 77 to 95 % accuracy.
+
+    A dimension with too few labels has no corrected value; the overall one is over the others.
+    """
+    tally, left_out = Tally(), 0
     for shares in list(published())[::4]:
-        for part, accuracy in ((0.2, 0.774), (0.4, 0.774), (0.4, 0.9), (0.7, 0.95)):
+        for part, accuracy in settings:
             tally.start()
             for _ in range(runs):
                 draws, truths, values = [], [], []
                 for name, share in shares.items():
-                    n, w = SIZES[name], worth(name)
-                    table = np.column_stack([np.arange(len(w)) == 0, w]).astype(float)
-                    human = rng.choice(len(w), n, p=share)
-                    wrong = rng.random(n) > accuracy
-                    scorer = np.where(wrong, (human + rng.integers(1, len(w), n)) % len(w), human)
-                    chance = np.full(n, part)
-                    if weighted:
-                        chance = np.clip(np.where(scorer == 0, 0.7, 1.3) * part, 0, 1)
-                        labelled = rng.random(n) < chance
-                    else:
-                        labelled = rng.permutation(n) < round(part * n)
-                    order = np.argsort(~labelled, kind="stable")
-                    k = int(labelled.sum())
-                    weights = 1 / chance[order][:k]
-                    stratum = _Stratum(
-                        human=table[human[order][:k]],
-                        scorer=table[scorer[order]],
-                        weights=weights / weights.mean(),
-                        prompts=np.arange(n),
-                        worst=float(w[-1]),
-                    )
-                    if k < 2:  # no correction without two labels, so no overall one
-                        break
+                    stratum = labelled_part(name, share, part, accuracy, weighted, rng)
+                    if stratum.needed:
+                        left_out += 1
+                        continue
                     [found] = _part(stratum, RESAMPLES, rng)
                     drawn, value = found.corrected_draws[:, 0], found.fits[0].value
-                    tally.add(f"rate, n = {n}", holds(drawn, value, share[0]))
-                    if len(w) == 3:
-                        truth = float(w @ share)
+                    tally.add(f"rate, n = {SIZES[name]}", holds(drawn, value, share[0]))
+                    if len(share) == 3:
+                        truth = float(worth(name) @ share)
                         own = found.corrected_draws[:, 1]
-                        tally.add(f"score, n = {n}", holds(own, found.fits[1].value, truth))
+                        held = holds(own, found.fits[1].value, truth)
+                        tally.add(f"score, n = {SIZES[name]}", held)
                     draws.append(drawn)
                     values.append(value)
                     truths.append(share[0])
-                if len(values) == len(shares):
-                    mean, truth = float(np.mean(values)), float(np.mean(truths))
-                    tally.add("overall rate", holds(mean_of(draws), mean, truth))
+                mean, truth = float(np.mean(values)), float(np.mean(truths))
+                tally.add("overall rate", holds(mean_of(draws), mean, truth))
             tally.close()
     how = "uneven inclusion" if weighted else "a simple random sample"
+    how += ", ten or fifteen a dimension" if settings == FEW else ""
     tally.table(f"Prediction-powered, labels by {how}: coverage of 95 % intervals, %")
+    print(f"dimensions without a corrected value, for too few labels: {left_out}")
+
+
+def labelled_part(
+    name: str,
+    share: NDArray[np.float64],
+    part: float,
+    accuracy: float,
+    weighted: bool,
+    rng: np.random.Generator,
+) -> _Stratum:
+    n, w = SIZES[name], worth(name)
+    table = np.column_stack([np.arange(len(w)) == 0, w]).astype(float)
+    human = rng.choice(len(w), n, p=share)
+    wrong = rng.random(n) > accuracy
+    scorer = np.where(wrong, (human + rng.integers(1, len(w), n)) % len(w), human)
+    number = round(part * n) if part < 1 else int(part)
+    chance = np.full(n, number / n)
+    if weighted:
+        chance = np.clip(np.where(scorer == 0, 0.7, 1.3) * part, 0, 1)
+        labelled = rng.random(n) < chance
+    else:
+        labelled = rng.permutation(n) < number
+    order = np.argsort(~labelled, kind="stable")
+    k = int(labelled.sum())
+    weights = 1 / chance[order][:k]
+    return _Stratum(
+        human=table[human[order][:k]],
+        scorer=table[scorer[order]],
+        weights=weights / weights.mean() if k else weights,
+        prompts=np.arange(n),
+        worst=float(w[-1]),
+    )
 
 
 def sizes_of_mcnemar() -> None:
@@ -313,7 +395,7 @@ def sizes_of_mcnemar() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=200, help="simulated tables a setting")
+    parser.add_argument("--runs", type=int, default=40, help="simulated tables a setting")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
@@ -326,6 +408,7 @@ def main() -> None:
     gates(2 * runs, rng)
     powered(runs, rng, weighted=False)
     powered(runs, rng, weighted=True)
+    powered(2 * runs, rng, weighted=False, settings=FEW)
     sizes_of_mcnemar()
 
 

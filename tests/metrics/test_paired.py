@@ -109,11 +109,38 @@ def test_differences_have_an_interval_even_where_nothing_differs() -> None:
 
 def test_what_a_sample_can_show_shrinks_with_its_size() -> None:
     rng = np.random.default_rng(1)
+
+    def can_show(differences: np.ndarray) -> float:
+        return detectable([Pairs(np.zeros(len(differences)), differences)])
+
     few, many = (rng.choice([-1.0, 0.0, 1.0], n) for n in (46, 46 * 16))
-    ratio = detectable([few], [1.0]) / detectable([many], [1.0])
-    assert ratio == pytest.approx(4, rel=0.2)
-    assert 0 < detectable([np.zeros(46)], [1.0]) < 1
-    assert detectable([np.ones(2)], [1.0]) == 1
+    assert can_show(few) / can_show(many) == pytest.approx(4, rel=0.2)
+    assert 0 < can_show(np.zeros(46)) < 1
+    assert can_show(np.ones(2)) == 1
+
+
+def test_repeats_are_worth_what_the_prompts_show() -> None:
+    rng = np.random.default_rng(3)
+
+    def of(first: list[np.ndarray], second: list[np.ndarray]) -> Pairs:
+        means = (np.array([own.mean() for own in side]) for side in (first, second))
+        return Pairs(*means, responses=list(zip(first, second, strict=True)))
+
+    def width(pairs: Pairs) -> float:
+        low, high = np.quantile(difference_draws(pairs, 2000, rng), [0.025, 0.975])
+        return float(high - low)
+
+    one = [(rng.random(1) < 0.5) * 1.0 for _ in range(40)]
+    other = [(rng.random(1) < 0.5) * 1.0 for _ in range(40)]
+    single = of(one, other)
+    assert single.size == 40
+    alike = of([np.repeat(x, 50) for x in one], [np.repeat(x, 50) for x in other])
+    assert alike.size == 40
+    assert width(alike) == pytest.approx(width(single), rel=0.1)
+    apart = of(*([(rng.random(50) < 0.5) * 1.0 for _ in range(40)] for _ in range(2)))
+    assert 900 < apart.size <= 2000
+    assert width(apart) == pytest.approx(width(single) / 50**0.5, rel=0.35)
+    assert detectable([apart]) < detectable([single]) / 4
 
 
 def test_a_fall_is_tested_one_sided() -> None:

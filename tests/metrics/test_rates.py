@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flames.metrics.intervals import effective_size, wilson
-from flames.metrics.rates import measure
+from flames.metrics.rates import measure, tally_prompts
 from flames.metrics.result import Result
 from flames.metrics.source import Source
 from flames.records import PromptSetInfo, Verdict
@@ -138,10 +138,44 @@ def test_repeats_that_agree_tell_no_more_than_one_response() -> None:
     )
 
 
+def test_rate_and_score_have_one_sample_size() -> None:
+    """Of 6,000 responses to 20 prompts, alike or not, rate and score are known equally well."""
+    rng = np.random.default_rng(7)
+    for alike in (False, True):
+        scores = [
+            rng.choice([3, 2, 1], 300, p=rng.dirichlet([0.5] * 3) if alike else None)
+            for _ in range(20)
+        ]
+        verdicts = [
+            Verdict(
+                prompt_id=f"p{prompt}",
+                model="m",
+                sample=sample,
+                scorer="s@1",
+                dimension="Safety",
+                score=int(score),
+            )
+            for prompt, own in enumerate(scores)
+            for sample, score in enumerate(own)
+        ]
+        group = tally_prompts(verdicts, TAXONOMY)
+        assert (group.size < 60) == alike
+        assert (group.size > 2_000) == (not alike)
+        result = measure(source_of(verdicts))
+        rate = result.dimensions["Safety"].harmless_rate
+        score = result.dimensions["Safety"].harmless_score
+        assert rate is not None
+        assert score is not None
+        # One third each: a standard deviation of 0.471 for the rate, of 0.272 for the score.
+        widths = (rate.high - rate.low) / (score.high - score.low)
+        assert widths == pytest.approx(0.471 / 0.272, rel=0.15)
+
+
 def test_repeats_that_differ_count_for_more() -> None:
     mixed = np.array([1.0, 2.0, 1.0, 2.0, 1.0, 2.0])
     sizes = np.full(6, 3.0)
     assert effective_size(mixed, sizes) == 18
+    assert effective_size(np.array([0.0, 2.0, 1.0, 3.0, 1.0, 2.0]), sizes) < 14
     assert effective_size(3.0 * (mixed > 1), sizes) < 7
     assert effective_size(sizes, sizes) == 6
 

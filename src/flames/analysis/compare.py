@@ -19,7 +19,7 @@ from flames.analysis.comparison import (
 )
 from flames.analysis.source import display_names, reworded_ids
 from flames.errors import UsageError
-from flames.metrics.intervals import bootstrap_estimate, mean_of, stream
+from flames.metrics.intervals import Array, bootstrap_estimate, mean_of, stream
 from flames.metrics.paired import (
     Pairs,
     detectable,
@@ -227,16 +227,18 @@ def _pair(
 
 
 def _values(pairs: Sequence[_Paired], dimension: Dimension, *, rate: bool) -> Pairs:
-    def mean(verdicts: Sequence[Verdict]) -> float:
+    def values(verdicts: Sequence[Verdict]) -> Array:
         scores = [verdict.score for verdict in verdicts if verdict.score is not None]
         if rate:
-            return sum(score == dimension.best for score in scores) / len(scores)
-        return sum(scores) / (len(scores) * dimension.best)
+            return np.array([float(score == dimension.best) for score in scores])
+        return np.array([score / dimension.best for score in scores])
 
+    responses = [(values(pair.first), values(pair.second)) for pair in pairs]
     return Pairs(
-        first=np.array([mean(pair.first) for pair in pairs]),
-        second=np.array([mean(pair.second) for pair in pairs]),
+        first=np.array([first.mean() for first, _ in responses]),
+        second=np.array([second.mean() for _, second in responses]),
         low=0.0 if rate else dimension.scale[-1] / dimension.best,
+        responses=responses if any(len(a) + len(b) > 2 for a, b in responses) else None,
     )
 
 
@@ -264,7 +266,7 @@ def _difference(
         p=p,
         test=test,
         p_fall=fall_test(differences, resamples, rng("fall")),
-        detectable=100 * detectable(differences, [own.widest for own in strata]),
+        detectable=100 * detectable(strata),
     )
 
 

@@ -12,8 +12,11 @@ from pydantic import Field
 
 from flames.metrics.correction_labels import Label, LabelUse, usable_labels
 from flames.metrics.intervals import (
+    BY_PROMPT,
+    PRIOR,
     Array,
     bootstrap_estimate,
+    design_effect,
     draw_totals,
     effective_size,
     mean_of,
@@ -36,6 +39,10 @@ ENOUGH = 10
 
 From here on the intervals hold what they promise (`benchmarks/coverage.py`).
 """
+
+
+_ENDS = np.array([PRIOR, PRIOR, PRIOR / 2, PRIOR / 2])
+# Of all pseudo-prompts: two of the scorer's, and two labels that it got wrong, one either way.
 
 
 class Corrected(Frozen):
@@ -98,6 +105,7 @@ class _Stratum:
     weights: Array  # (labelled,), mean 1
     prompts: NDArray[np.int64]  # (N,), number of each response's prompt
     worst: float
+    binary: bool = False
 
     @property
     def labelled(self) -> int:
@@ -249,14 +257,15 @@ def _stratum(
         weights=weights / weights.mean() if len(weights) else weights,
         prompts=np.array(prompts, dtype=np.int64),
         worst=dimension.scale[-1] / dimension.best,
+        binary=len(dimension.scale) == 2,
     )
 
 
 def _part(stratum: _Stratum, resamples: int, rng: np.random.Generator) -> list[_Part]:
     """Returns nothing from fewer than two labels.
 
-    Draws are stretched about the estimate by Student's t over the normal quantile, and for the
-    bias of a variance from so few labels.
+    Draws are stretched about the estimate to the standard deviation of unbiased variances, times
+    Student's t over the normal quantile. The pseudo-labels may already have done that.
     """
     from scipy.special import ndtri, stdtrit  # only here: it is slow to import
 
@@ -277,24 +286,31 @@ def _part(stratum: _Stratum, resamples: int, rng: np.random.Generator) -> list[_
     rows[:n, 3:] = np.hstack([stratum.human * weights, labelled * weights, weights])
     ends = np.array(
         [
-            [*high, 1, 0, 0, 0, 0, 0],
+            [*high, 1.0, 0, 0, 0, 0, 0],
             [*low, 1, 0, 0, 0, 0, 0],
             [0, 0, 0, *high, *low, 1],
             [0, 0, 0, *low, *high, 1],
         ]
     )
+    # With several responses to a prompt, an end counts as one independent response.
+    of_all = design_effect(stratum.scorer, stratum.prompts)
+    of_labelled = design_effect(stratum.human, stratum.prompts[:n])
+    ends *= np.array([[of_all], [of_all], [of_labelled], [of_labelled]])
     outcomes = sum_by_prompt(rows, stratum.prompts)
-    totals = draw_totals(outcomes, ends * (len(rows) / len(outcomes)), resamples, rng)
+    totals = draw_totals(outcomes, ends, resamples, rng, _ENDS)
     everything = totals[:, :2] / totals[:, 2:3]
     human = totals[:, 3:5] / totals[:, 7:]
     scorer = totals[:, 5:7] / totals[:, 7:]
-    size = max(min(fits[0].size, len(np.unique(stratum.prompts[:n]))), 2.0)
-    stretch = math.sqrt(size / (size - 1)) * float(stdtrit(size - 1, 0.975) / ndtri(0.975))
+    size = max(stratum.size, 2.0)
+    few = float(stdtrit(size - 1, 0.975) / ndtri(0.975))
     value = np.array([fit.value for fit in fits])
     tuning = np.array([fit.tuning for fit in fits])
     alone = np.average(stratum.human, axis=0, weights=stratum.weights)
-    corrected = value + stretch * (tuning * (everything - scorer) + human - value)
-    human = alone + stretch * (human - alone)
+    spread = np.average((stratum.human - alone) ** 2, axis=0, weights=stratum.weights)
+    wanted = np.array([math.sqrt(fit.residual / (size - 1) + fit.floor) for fit in fits])
+    corrected = tuning * (everything - scorer) + human
+    corrected = _stretched(corrected, value, few * wanted)
+    human = _stretched(human, alone, few * np.sqrt(spread / (size - 1)))
     return [
         _Part(
             stratum=stratum,
@@ -307,6 +323,11 @@ def _part(stratum: _Stratum, resamples: int, rng: np.random.Generator) -> list[_
     ]
 
 
+def _stretched(draws: Array, value: Array, wanted: Array) -> Array:
+    """Stretches draws about the estimate to the wanted standard deviation, if theirs is less."""
+    return np.asarray(value + np.maximum(wanted / draws.std(axis=0), 1.0) * (draws - value))
+
+
 def _column(
     scorer: Estimate | None, parts: Sequence[_Part], which: int, target_width: float | None
 ) -> Corrected:
@@ -314,8 +335,8 @@ def _column(
     if not parts:
         return Corrected(scorer=scorer)
     human = float(np.mean([part.human[which] for part in parts]))
-    if which == 0 and len(parts) == 1:
-        alone = _human_rate(parts[0].stratum, human)
+    if len(parts) == 1 and (which == 0 or parts[0].stratum.binary):
+        alone = _human_rate(parts[0].stratum, float(parts[0].human[0]), which)
     else:
         draws = mean_of(part.human_draws[:, which] for part in parts)
         alone = bootstrap_estimate(100 * human, 100 * draws, _HUMAN)
@@ -346,13 +367,18 @@ def _column(
     )
 
 
-def _human_rate(stratum: _Stratum, rate: float) -> Estimate:
-    """People alone: Wilson's interval at the labels' effective number."""
+def _human_rate(stratum: _Stratum, rate: float, which: int) -> Estimate:
+    """People alone: Wilson's interval at the labels' effective number.
+
+    `which` is 0 for the rate, 1 for the score, which on two levels is the rate in other units.
+    """
     weights = stratum.weights
     rows = np.column_stack([weights * stratum.human[:, 0], weights])
     totals = sum_by_prompt(rows, stratum.prompts[: stratum.labelled])
     size = effective_size(totals[:, 0], totals[:, 1])
-    low, high = wilson(min(rate, 1.0) * size, size)
+    rate = min(rate, 1.0)
+    worst = stratum.worst if which else 0.0
+    value, low, high = (100 * (worst + (1 - worst) * x) for x in (rate, *wilson(rate * size, size)))
     equal = len(totals) == len(weights) and np.ptp(weights) == 0
-    method = "wilson" if equal else "wilson, effective size by prompt and weight"
-    return Estimate(value=100 * rate, low=100 * low, high=100 * high, method=method)
+    method = "wilson" if equal else f"wilson, {BY_PROMPT} and weight"
+    return Estimate(value=value, low=low, high=high, method=method)

@@ -7,6 +7,10 @@ scale with a Gamma(1/3) weight (the neutral prior of Kerman 2011, which keeps th
 draws at the estimate and so lets strata be added up). `benchmarks/coverage.py` measures what
 this covers.
 
+Several responses to a prompt are worth fewer independent ones. Their effective number stands in
+Wilson's interval and is shared out among the outcomes that the bootstrap draws, so that rates,
+scores and overall values have one sample size.
+
 Prompts with equal outcomes are drawn together, since a sum of Gamma(1) weights is a Gamma(n)
 weight: the cost depends on the number of different outcomes, not of prompts.
 """
@@ -15,7 +19,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -44,32 +48,70 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     return low, high
 
 
-def effective_size(successes: Array, sizes: Array) -> float:
-    """Returns how many independent observations clustered ones are worth, for a share.
+def effective_size(
+    totals: Array, sizes: Array, spread: float | None = None, most: float | None = None
+) -> float:
+    """Returns how many independent observations clustered ones are worth, for their mean.
 
-    The observations are divided by the design effect, the variance of the share that the
-    clusters show (the linearised ratio estimator) over that of independent observations. The
-    result lies between Kish's size, which also stands where all observations are equal, and
-    the number of observations.
+    That is the variance of a single observation over the variance of the mean that the clusters
+    show (the linearised ratio estimator), less what their small number adds to its uncertainty
+    (Korn & Graubard 1998: quantiles of Student's t). The result lies between Kish's size, which
+    also stands where all observations are equal, and the number of observations.
 
-    `successes` and `sizes` (positive) are per cluster, shape (clusters,).
+    Args:
+        totals: Sums of the observations per cluster, shape (clusters,).
+        sizes: How many observations each cluster has, positive, shape (clusters,).
+        spread: The variance of a single observation; for shares by default.
+        most: The number of observations, by default the sum of `sizes`.
     """
+    from scipy.special import stdtrit  # only here: it takes longer to import than all the rest
+
     total = float(sizes.sum())
+    most = total if most is None else most
     least = total * total / float((sizes * sizes).sum())
-    clusters, share = len(sizes), float(successes.sum()) / total
-    if clusters < 2 or least == total or share in (0.0, 1.0):
+    clusters, mean = len(sizes), float(totals.sum()) / total
+    spread = mean * (1 - mean) if spread is None else spread
+    if clusters < 2 or least >= most or spread <= 0:
         return least
-    residual = successes - share * sizes
+    residual = totals - mean * sizes
     variance = clusters / (clusters - 1) * float((residual * residual).sum()) / (total * total)
-    if variance <= 0:
-        return total
-    return min(max(share * (1 - share) / variance, least), total)
+    size = most if variance <= 0 else spread / variance
+    few = float(stdtrit(most - 1, 0.975)) / float(stdtrit(clusters - 1, 0.975))
+    return min(max(size * few * few, least), most)
+
+
+def common_size(outcomes: Array, sizes: Array, spreads: Sequence[float]) -> float:
+    """Returns one effective size for several values of the same observations: the smallest.
+
+    Values that do not vary tell nothing, unless none does.
+
+    Args:
+        outcomes: Sums per cluster and value, shape (clusters, values).
+        sizes: As in `effective_size`.
+        spreads: The variance of a single observation, for each value.
+    """
+    found = [
+        (spread > 0, effective_size(outcomes[:, column], sizes, spread))
+        for column, spread in enumerate(spreads)
+    ]
+    return min((size for varied, size in found if varied), default=found[0][1])
+
+
+def design_effect(values: Array, prompts: ArrayLike) -> float:
+    """Returns how many observations are worth one independent one, by `common_size`.
+
+    `values` have shape (observations, values), the ids of their `prompts` (observations,).
+    """
+    rows = sum_by_prompt(np.column_stack([values, np.ones(len(values))]), prompts)
+    return len(values) / common_size(rows[:, :-1], rows[:, -1], values.var(axis=0).tolist())
 
 
 PRIOR = 1 / 3
 """Weight of the pseudo-prompt at either end."""
 
 METHOD = "stratified bootstrap"
+BY_PROMPT = "effective size by prompt"
+"""What a method's name adds where prompts have several responses."""
 
 
 def stream(seed: int, *names: object) -> np.random.Generator:
@@ -106,13 +148,16 @@ def draw_totals(
 
 def draw_counted(
     patterns: Array,
-    times: NDArray[np.int64],
+    times: NDArray[np.int64] | Array,
     ends: Array,
     resamples: int,
     rng: np.random.Generator,
     weights: Array | float = PRIOR,
 ) -> Array:
-    """Draws as `draw_totals`, for outcomes with counts: row `i` occurs `times[i]` times."""
+    """Draws as `draw_totals`, for outcomes with counts: row `i` occurs `times[i]` times.
+
+    The counts may be effective ones, scaled to what the observations are worth.
+    """
     rows, place = np.unique(np.vstack([patterns, ends]), axis=0, return_inverse=True)
     own = np.concatenate([times, np.broadcast_to(weights, len(ends))])
     shapes = np.bincount(place, weights=own)  # equal rows are drawn together

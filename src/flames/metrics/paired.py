@@ -6,12 +6,15 @@ A positive difference means that the second one does better.
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 
 import numpy as np
 
-from flames.metrics.intervals import Array, draw_totals
+from flames.metrics.intervals import Array, draw_counted, effective_size
 
 PRIOR = 1 / 2
 """Weight of the two pseudo-prompts that differ all the way, one either way.
@@ -106,34 +109,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def detectable(differences: Sequence[Array], widest: Sequence[float], alpha: float = 0.05) -> float:
-    """Returns the least mean difference over strata that is detected with 80 % power.
-
-    It supposes the variation of the pairs that there is, and never none.
-
-    Args:
-        differences: One array per stratum, one difference per prompt.
-        widest: The largest difference that the scale of each stratum allows.
-    """
-    from scipy.special import ndtri  # only here: it is slow to import
-
-    variance = 0.0
-    for own, most in zip(differences, widest, strict=True):
-        spread = (float((own * own).sum()) + 2 * PRIOR * most * most) / (len(own) + 2 * PRIOR)
-        variance += spread / len(own)
-    quantiles = float(ndtri(1 - alpha / 2)) + float(ndtri(POWER))
-    most = sum(widest) / len(widest)
-    return min(quantiles * math.sqrt(variance) / len(differences), most)
-
-
 @dataclass(frozen=True)
 class Pairs:
-    """One stratum: mean values of two models per prompt, shape (prompts,), within [low, high]."""
+    """One stratum: mean values of two models per prompt, shape (prompts,), within [low, high].
+
+    With several responses to a prompt, `responses` has the values of each: per prompt two arrays.
+    """
 
     first: Array
     second: Array
     low: float = 0.0
     high: float = 1.0
+    responses: Sequence[tuple[Array, Array]] | None = None
 
     @property
     def differences(self) -> Array:
@@ -145,10 +132,55 @@ class Pairs:
         """The largest possible difference."""
         return self.high - self.low
 
+    @cached_property
+    def singles(self) -> tuple[Array, Array]:
+        """What a single response of each differs by, and how often, as shares."""
+        if self.responses is None:
+            values, times = np.unique(self.differences, return_counts=True)
+            return values, times / len(self.first)
+        found: dict[float, float] = defaultdict(float)
+        for first, second in self.responses:
+            for (a, n), (b, m) in product(_counted(first), _counted(second)):
+                found[round(b - a, 12)] += n * m / (len(first) * len(second))
+        return np.array(list(found)), np.array(list(found.values())) / len(self.first)
+
+    @cached_property
+    def size(self) -> float:
+        """How many pairs of single responses all of them are worth."""
+        if self.responses is None:
+            return float(len(self.first))
+        values, shares = self.singles
+        spread = float(shares @ (values - shares @ values) ** 2)
+        most = float(sum(max(len(first), len(second)) for first, second in self.responses))
+        return effective_size(self.differences, np.ones(len(self.first)), spread, most)
+
+
+def _counted(values: Array) -> list[tuple[float, int]]:
+    return list(Counter(values.tolist()).items())
+
 
 def difference_draws(pairs: Pairs, resamples: int, rng: np.random.Generator) -> Array:
     """Draws the mean difference by prompt; two pseudo-prompts differ as far as possible."""
-    rows = np.column_stack([pairs.differences, np.ones(len(pairs.first))])
+    values, shares = pairs.singles
+    rows = np.column_stack([values, np.ones(len(values))])
     ends = np.array([[pairs.widest, 1.0], [-pairs.widest, 1.0]])
-    totals = draw_totals(rows, ends, resamples, rng, PRIOR)
+    totals = draw_counted(rows, shares * pairs.size, ends, resamples, rng, PRIOR)
     return np.asarray(totals[:, 0] / totals[:, 1])
+
+
+def detectable(strata: Sequence[Pairs], alpha: float = 0.05) -> float:
+    """Returns the least mean difference over strata that is detected with 80 % power.
+
+    It supposes the variation of the pairs that there is, and never none.
+    """
+    from scipy.special import ndtri  # only here: it is slow to import
+
+    variance = 0.0
+    for own in strata:
+        values, shares = own.singles
+        squares = float(shares @ values**2) * own.size
+        spread = (squares + 2 * PRIOR * own.widest**2) / (own.size + 2 * PRIOR)
+        variance += spread / own.size
+    quantiles = float(ndtri(1 - alpha / 2)) + float(ndtri(POWER))
+    most = sum(own.widest for own in strata) / len(strata)
+    return min(quantiles * math.sqrt(variance) / len(strata), most)
