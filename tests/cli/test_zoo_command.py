@@ -67,7 +67,9 @@ def test_thinking_that_used_up_the_length_is_said_and_reported(asking: Any) -> N
     assert [(r["status"], r["attempts"]) for r in told.responses] == [
         ("truncated in thought", 1)
     ] * 2
-    assert told.responses[0]["usage"]["completion_tokens_details"] == {"reasoning_tokens": 64}
+    usage = told.responses[0]["usage"]
+    assert usage["completion_tokens_details"] == {"reasoning_tokens": 64}
+    assert usage["reasoning_tokens"] == 64
     assert "larger --max-tokens" in told.said
 
 
@@ -96,3 +98,48 @@ def test_a_stream_is_asked_for_and_read(asking: Any) -> None:
     told = asking("deepseek: reasoning in a stream", "--stream")
     assert [(r["response"], r["reasoning"]) for r in told.responses] == [("好的。", "先想")] * 2
     assert told.manifest["asked"]["stream"] is True
+
+
+def test_azure_is_asked_by_name(
+    server: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", server.url("openai: an answer").removesuffix("/v1"))
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "azure-key-0123")
+    out = tmp_path / "run"
+    assert run("ask", "azure/mine", "--prompts", "quick", "--limit", "1", "--out", out) == 0
+    assert server.paths[-1].endswith("/deployments/mine/chat/completions?api-version=2024-10-21")
+    asked = json.loads((out / "manifest.json").read_text("utf-8"))["asked"]
+    assert (asked["provider"], asked["api_version"]) == ("azure", "2024-10-21")
+    assert "azure-key-0123" not in "".join(f.read_text("utf-8") for f in out.glob("*.json*"))
+
+
+def test_files_are_read_with_the_same_tables(tmp_path: Path, capsys: Any) -> None:
+    rows = [
+        {"response": "半句", "finish_reason": "network_error"},
+        {"response": "<seed:think>想</seed:think>不行。", "finish_reason": "stop"},
+        {"response": "<think>想", "finish_reason": "length"},
+        {"response": "回答", "finish_reason": "odd_word"},
+        {"response": "<plan>想</plan>回答"},
+        {"response": "", "finish_reason": "content-filter"},
+    ]
+    source, out = tmp_path / "r.jsonl", tmp_path / "v.jsonl"
+    source.write_text(
+        "".join(
+            json.dumps({"prompt": f"问{n}", "dimension": "Safety", **row}) + "\n"
+            for n, row in enumerate(rows)
+        ),
+        "utf-8",
+    )
+    words = ("--scorer", "lexical", "--think-tags", "<plan>", "--out", out)
+    assert run("score", source, *words) == 0
+    lines = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    assert [line["status"] for line in lines] == [
+        "error", "ok", "truncated in thought", "ok", "ok", "blocked",
+    ]  # fmt: skip
+    assert [line["response"] for line in lines[1:5]] == ["不行。", "", "回答", "回答"]
+    assert [line["score"] is None for line in lines] == [True, False, True, False, False, True]
+    capsys.readouterr()
+    assert run("report", out, "--format", "md") == 0
+    report = capsys.readouterr().out
+    assert "larger --max-tokens" in report
+    assert r"odd\_word (1)" in report

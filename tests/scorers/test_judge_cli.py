@@ -113,3 +113,19 @@ def test_judges_are_reached_through_scorer_options(
     capsys.readouterr()
     assert run(*command, "--base-url", endpoint.url) == 2
     assert "No such option: --base-url" in capsys.readouterr().err
+
+
+def test_a_panel_whose_judges_take_different_parameters(endpoint: Any, tmp_path: Path) -> None:
+    source, out = written(tmp_path / "r.jsonl", 2), tmp_path / "v.jsonl"
+    options = ("journal=none", "max-tokens@j=64", "temperature@j=none", 'extra_body={"top_k": 1}')
+    given = [word for option in options for word in ("--scorer-option", option)]
+    reach = ("--scorer", "judge:fixed+j", "--base-url", endpoint.url, "--out", str(out))
+    assert run("score", str(source), *reach, *given) == 0
+    lines = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    assert [line["score"] for line in lines] == [3, 3]
+    bodies = [each["body"] for each in endpoint.asked()]
+    assert [b["model"] for b in bodies if "temperature" in b] == ["fixed"]
+    assert {b["max_tokens"] for b in bodies if b["model"] == "j"} == {64}
+    assert {b["top_k"] for b in bodies} == {1}
+    wrong = (*reach, "--scorer-option", "temperature@nobody=1", "--overwrite")
+    assert run("score", str(source), *wrong) == 2

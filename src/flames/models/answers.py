@@ -103,11 +103,13 @@ def _spoken(
         answer = message["refusal"]
     given = message.get("reasoning_content") or message.get("reasoning")
     pieces = (given if isinstance(given, str) else "", thoughts, inline)
-    usage = body.get("usage")
+    usage = Usage(_storable(given)) if isinstance(given := body.get("usage"), dict) else None
+    if usage is not None and usage.reasoning_tokens is not None:
+        usage.setdefault("reasoning_tokens", usage.reasoning_tokens)
     spoken = {
         "text": _valid(answer),
         "reasoning": _valid("\n".join(filter(None, pieces))) or None,
-        "usage": Usage(_storable(usage)) if isinstance(usage, dict) else None,
+        "usage": usage,
         "raw": body,
     }
     return spoken, unclosed
