@@ -236,7 +236,7 @@ def test_money_is_never_more_than_the_budget_but_for_what_was_under_way(
 
 def test_a_budget_of_money_needs_prices() -> None:
     with pytest.raises(UsageError, match="--price-in"):
-        AskSettings(max_cost=1.0)
+        Collector(CallableModel(str), settings=AskSettings(max_cost=1.0))
     for wrong in (-1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="price"):
             Prices(wrong, 1.0)

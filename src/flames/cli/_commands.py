@@ -27,6 +27,7 @@ COMMANDS: dict[str, Any] = {
     "report": "report:report",
     "compare": "report:compare",
     "gate": "report:gate",
+    "models": {"list": "models:list_models", "ping": "models:ping"},
     "prompts": {
         "list": "prompts:list_sets",
         "show": "prompts:show_prompts",

@@ -6,9 +6,9 @@ import asyncio
 import random
 import signal
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Generic, TypeVar
 
 from flames.collect.limits import AdaptiveLimit, BudgetSpent, Meter, Prices
@@ -92,8 +92,17 @@ class AskSettings(CheckedOptions):
         super().__post_init__()
         if (self.price_in is None) != (self.price_out is None):
             raise UsageError("--price-in and --price-out go together")
-        if self.max_cost is not None and self.price_in is None:
+
+    def under(self, terms: Mapping[str, float]) -> AskSettings:
+        """Returns these settings, what is not set completed by a model's terms."""
+        if self.price_in is not None:  # prices go together
+            terms = {name: n for name, n in terms.items() if not name.startswith("price_")}
+        own = {name for name in vars(self) if getattr(self, name) is None}
+        given: dict[str, Any] = {name: n for name, n in terms.items() if name in own}
+        settings = replace(self, **given)
+        if settings.max_cost is not None and settings.price_in is None:
             raise UsageError("--max-cost needs prices: give --price-in and --price-out")
+        return settings
 
     @property
     def prices(self) -> Prices | None:
@@ -127,7 +136,7 @@ class Collector:
         sending: Callable[[], None] | None = None,
     ) -> None:
         self.model = model
-        self.settings = settings or AskSettings()
+        self.settings = (settings or AskSettings()).under(getattr(model, "terms", {}))
         self.sampling = (sampling or Sampling()).over(model.defaults)
         self.meter = Meter(
             prices=self.settings.prices,

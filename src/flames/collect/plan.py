@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from flames import __version__
+from flames.models.addresses import public_spec
 from flames.models.base import ChatModel, Message, Sampling
 from flames.models.load import CallableModel, ModelOptions, load_model
 from flames.options import Opt, SeedOptions, text_or_file
@@ -39,7 +40,7 @@ class Plan:
         sampling = self.sampling.over(self.model.defaults)
         return Manifest(
             model=self.model.name,
-            spec=self.spec or self.model.name,
+            spec=public_spec(self.spec) or self.model.name,
             asked=self.model.describe(),
             prompt_set=self.prompts.info,
             prompts_sha256="",

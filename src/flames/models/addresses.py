@@ -1,7 +1,8 @@
-"""Addresses of endpoints: their query, and Azure's form with a deployment and an API version."""
+"""Addresses of endpoints: in a model's name, with a query, in Azure's form with a deployment."""
 
 from __future__ import annotations
 
+import re
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 AZURE_VERSION = "2024-10-21"
@@ -9,7 +10,29 @@ AZURE_VERSION = "2024-10-21"
 
 _VERSION = "api-version"
 _AZURE_HOSTS = (".openai.azure.com", ".cognitiveservices.azure.com", ".services.ai.azure.com")
+_AT = re.compile(r"@(?=https?://)", re.I)
 _ENDS = ("/chat/completions", "/completions")
+
+
+def is_address(url: str) -> bool:
+    """Returns whether a text is the address of an endpoint."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def split_address(spec: str) -> tuple[str, str | None]:
+    """Splits `NAME@ADDRESS` into both; a name alone has no address."""
+    name, *address = _AT.split(spec, maxsplit=1)
+    return name.strip(), address[0] if address else None
+
+
+def public_spec(spec: str) -> str:
+    """Returns a model as it was named, with what its address may hold of keys left out."""
+    name, address = split_address(spec)
+    return spec if address is None else f"{name}@{public_url(address)}"
 
 
 def split_query(url: str) -> tuple[str, dict[str, str]]:

@@ -7,14 +7,19 @@ import inspect
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from importlib.metadata import entry_points
 from typing import Annotated, Any, TypeAlias
-from urllib.parse import urlsplit
 
-from flames.errors import UsageError
+from flames.errors import InputError, UsageError
 from flames.finish_reasons import status_of
-from flames.models.addresses import AZURE_VERSION, azure_url, is_azure
+from flames.models.addresses import (
+    AZURE_VERSION,
+    azure_url,
+    is_address,
+    is_azure,
+    split_address,
+)
 from flames.models.base import (
     ChatModel,
     Message,
@@ -24,6 +29,7 @@ from flames.models.base import (
     Sampling,
     load_frame,
 )
+from flames.models.profiles import Profile, find_profile
 from flames.models.providers import PRESETS, PROVIDERS, Provider
 from flames.options import Opt, wrong_value
 from flames.text import utf8_safe
@@ -95,21 +101,24 @@ Factory: TypeAlias = Callable[[str, ModelOptions], ChatModel]
 def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
     """Loads a model by name.
 
-    That is `preset/name`, any name with `options.base_url`, `local`, `gguf:PATH`, `hf:PATH`, or
-    `prefix/name` where a package offers the prefix as an entry point `flames.models`.
+    That is `name@address`, any name with `options.base_url`, the name of a profile,
+    `preset/name`, `local`, `gguf:PATH`, `hf:PATH`, or `prefix/name` where a package offers the
+    prefix as an entry point `flames.models`.
     """
     options = options or ModelOptions()
     spec = spec.strip()
     if utf8_safe(spec) != spec:
         raise UsageError(f"the model's name {spec!r} is no text in UTF-8")
-    if options.base_url is not None:
-        if not _is_address(options.base_url):
-            raise wrong_value("--base-url", "an address like https://host/v1", options.base_url)
-        if not spec:
+    named, address = split_address(spec)
+    if address is not None or options.base_url is not None:
+        url, what = (options.base_url, "--base-url") if address is None else (address, "NAME@URL")
+        if not is_address(url or ""):
+            raise wrong_value(what, "an address like https://host/v1", url)
+        if not named:
             raise UsageError("the model needs a name")
-        if spec.startswith("azure/") and is_azure(options.base_url):
-            return _client(spec.removeprefix("azure/"), options, "azure")
-        return _client(spec, options)
+        return _placed(named, replace(options, base_url=url))
+    if (profile := find_profile(spec)) is not None:
+        return _of_profile(spec, profile, options)
     if spec == "local" or spec.startswith("gguf:"):
         from flames.models.local import gguf_model, local_model
 
@@ -131,17 +140,40 @@ def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
             return factory(name, options)
     known = ", ".join(f"{preset}/…" for preset in PRESETS)
     raise UsageError(
-        f"no preset for the model {spec!r}: give --base-url URL, or name it as one of {known}, "
-        "local, gguf:PATH, hf:PATH"
+        f"no preset or profile for the model {spec!r}: name it with its address, as in "
+        f"{spec or 'NAME'}@http://localhost:8000/v1, or as one of {known}, local, gguf:PATH, "
+        "hf:PATH; or give it a profile (flames models list)"
     )
 
 
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
+def _of_profile(name: str, profile: Profile, options: ModelOptions) -> ChatModel:
+    given = replace(
+        options,
+        base_url=profile.base_url,
+        api_key_env=options.api_key_env or profile.api_key_env,
+        headers={**profile.headers, **options.headers},
+        timeout=profile.timeout or options.timeout,
+        frame=options.frame or profile.frame,
+        stream=options.stream or profile.stream,
+        max_tokens_field=options.max_tokens_field or profile.max_tokens_field,
+        name=options.name or name,
+    )
+    if profile.base_url is not None:
+        model = _placed(profile.model or name, given)
+    elif find_profile(other := profile.model or "") is not None:
+        raise InputError(f"leads to another profile, {other}", path=profile.path, field=name)
+    else:
+        model = load_model(other, given)
+    if profile.terms or profile.extra_body:
+        model.defaults = Sampling(extra=profile.extra_body).over(model.defaults)  # type: ignore[misc]
+        model.terms = profile.terms  # type: ignore[attr-defined]
+    return model
+
+
+def _placed(spec: str, options: ModelOptions) -> ChatModel:
+    if spec.startswith("azure/") and is_azure(options.base_url or ""):
+        return _client(spec.removeprefix("azure/"), options, "azure")
+    return _client(spec, options)
 
 
 def _client(name: str, options: ModelOptions, provider: str = "") -> ChatModel:
@@ -172,7 +204,7 @@ def _client(name: str, options: ModelOptions, provider: str = "") -> ChatModel:
 
 def _address_of(preset: Provider, name: str, given: str | None) -> str:
     url = given or (os.environ.get(preset.url_env, "").strip() if preset.url_env else "")
-    if url and not _is_address(url):
+    if url and not is_address(url):
         raise wrong_value(preset.url_env, "an address like https://host/v1", url)
     if not (url or preset.base_url):
         raise UsageError(

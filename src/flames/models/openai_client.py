@@ -49,6 +49,7 @@ class OpenAIModel:
         stream: Whether answers are asked for as streams.
         max_tokens_field: The name that the maximum length is sent under; the provider's by default.
         key_from: The environment variable of the key, for messages.
+        terms: Prices and limits that hold unless others are given, by their options' names.
     """
 
     model: str
@@ -64,6 +65,7 @@ class OpenAIModel:
     stream: bool = False
     max_tokens_field: str | None = None
     key_from: str | None = None
+    terms: Mapping[str, float] = field(default_factory=dict)
     defaults: Sampling = field(default_factory=Sampling)
     concurrency: int = 16
 

@@ -137,7 +137,7 @@ class ModelAsker:
         sampling = read_sampling(context, defaults)
         self.collector = Collector(model, sampling=sampling, settings=settings)
         self.forms: tuple[AnswerForm, ...] = (plain,)
-        self.prices = settings.prices
+        self.prices = self.collector.settings.prices
         self._sampling = self.collector.sampling
         given = context.read(JournalOptions).journal
         own = home() / folder / f"{safe_name(name)}.jsonl"
@@ -239,14 +239,15 @@ def _formed(fields: Mapping[str, Any]) -> Sampling:
 def _answer_of(reply: Reply, latency_s: float) -> ModelAnswer:
     usage = reply.usage or Usage()
     text, status = reply.text, reply.status
-    if status == "empty" and (called := _tool_calls(reply.raw)):
+    if status == "empty" and (called := tool_calls(reply.raw)):
         text, status = called, "ok"
     return ModelAnswer(
         status, text, reply.note, usage.tokens_in, usage.tokens_out, round(latency_s, 4)
     )
 
 
-def _tool_calls(raw: Mapping[str, Any] | None) -> str:
+def tool_calls(raw: Mapping[str, Any] | None) -> str:
+    """Returns the arguments of the tool calls in a provider's answer, a line each."""
     try:
         calls = raw["choices"][0]["message"]["tool_calls"]  # type: ignore[index]
         given = [call["function"]["arguments"] for call in calls]

@@ -182,7 +182,7 @@ class ModerationModel:
         self._model = model
         self.name = model.name
         self.concurrency = model.concurrency
-        self.defaults = Sampling()
+        self.defaults, self.terms = Sampling(), model.terms
 
     def describe(self) -> dict[str, Any]:
         """Returns the model's description, with the endpoint."""

@@ -9,23 +9,23 @@ from functools import partial
 from typing import Annotated, Any, Literal
 
 from flames.errors import UsageError
+from flames.models.addresses import split_address
 from flames.models.base import ChatModel, Message, Sampling
 from flames.models.load import ModelOptions, load_model
 from flames.options import Opt
 from flames.records import IN_THOUGHT, Response, Verdict, verdict_for
 from flames.scorers.asking import (
-    AnswerForm,
     ModelAnswer,
     ModelAsker,
     Question,
     answer_usage,
     brief_verdict,
     changed_parameters,
-    plain,
     total_usage,
 )
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, majority, score_where
 from flames.scorers.judge.answers import Answer, parse_answer
+from flames.scorers.judge.forms import answer_forms
 from flames.scorers.judge.prompt import load_judge_prompt, score_key
 from flames.scorers.registry import scorer_notes
 from flames.taxonomy import Dimension, Language, Taxonomy
@@ -75,7 +75,7 @@ class JudgeScorer:
         self._asker = asker = ModelAsker(model, context, defaults, "judge", name)
         described = asker.described
         if described.get("api") != "completions" and described.get("provider") not in _IN_PROCESS:
-            forms = _answer_forms(self._taxonomy.dimensions)
+            forms = answer_forms(self._taxonomy.dimensions)
             wanted = tuple(forms) if options.structured == "auto" else (options.structured,)
             asker.forms = tuple(forms[form] for form in wanted)
         self.window = 16 * asker.collector.limit.most
@@ -176,36 +176,6 @@ def _shares(scores: Sequence[int], dimension: Dimension) -> dict[str, float] | N
     return {str(s): scores.count(s) / len(scores) for s in dimension.scale} if scores else None
 
 
-def _answer_forms(dimensions: Iterable[Dimension]) -> dict[str, AnswerForm]:
-    """Returns the ways to ask for structured output: a JSON schema, a tool, the prompt alone.
-
-    The schema allows every score of the taxonomy; the reader holds an answer to its scale.
-    """
-    scores = sorted({score for dimension in dimensions for score in dimension.scale}, reverse=True)
-
-    def schema(key: str) -> dict[str, Any]:
-        fields = {"reason": {"type": "string"}, key: {"type": "integer", "enum": scores}}
-        form = {"type": "object", "properties": fields, "required": list(fields)}
-        return {**form, "additionalProperties": False}
-
-    def response_format(key: str) -> dict[str, Any]:
-        named = {"name": "verdict", "strict": True, "schema": schema(key)}
-        return {"response_format": {"type": "json_schema", "json_schema": named}}
-
-    def tool(key: str) -> dict[str, Any]:
-        function = {
-            "name": "verdict",
-            "description": "The verdict on the response.",
-            "parameters": schema(key),
-        }
-        return {
-            "tools": [{"type": "function", "function": function}],
-            "tool_choice": {"type": "function", "function": {"name": "verdict"}},
-        }
-
-    return {"schema": response_format, "tool": tool, "plain": plain}
-
-
 def judge_with(model: ChatModel, context: ScorerContext) -> JudgeScorer:
     """Makes a judge of a model that is there already (a Python callable, say)."""
     return JudgeScorer(model, context)
@@ -280,7 +250,8 @@ def load(argument: str, context: ScorerContext) -> Scorer:
     names = [name.strip() for name in argument.split("+")]
     if not all(names):
         raise UsageError(f"judge:{argument} names no model; use judge:MODEL or judge:A+B")
-    parts = [(name, context.of_part(name, names)) for name in names]
+    called = [split_address(name)[0] for name in names]  # as options call them
+    parts = [(name, context.of_part(who, called)) for name, who in zip(names, called, strict=True)]
     judges = [judge_with(load_model(name, own.read(ModelOptions)), own) for name, own in parts]
     if len(judges) == 1:
         return judges[0]
