@@ -140,9 +140,9 @@ def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
             return factory(name, options)
     known = ", ".join(f"{preset}/…" for preset in PRESETS)
     raise UsageError(
-        f"no preset or profile for the model {spec!r}: name it with its address, as in "
-        f"{spec or 'NAME'}@http://localhost:8000/v1, or as one of {known}, local, gguf:PATH, "
-        "hf:PATH; or give it a profile (flames models list)"
+        f"no preset or profile for the model {spec!r}: give its address (--base-url URL, or "
+        f"{spec or 'NAME'}@http://localhost:8000/v1), or name it as one of {known}, local, "
+        "gguf:PATH, hf:PATH, or a profile (flames models list)"
     )
 
 
