@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from importlib import import_module
 from typing import Any, Literal
 
 from flames.collect.engine import PrivateLoop
@@ -69,6 +70,8 @@ def ping(spec: str, options: ModelOptions | None = None) -> Ping:
 
 async def _ping(model: ChatModel) -> Ping:
     described = dict(model.describe())
+    if "base_url" in described:  # importing the client takes longer than many an answer
+        import_module("openai")
     try:
         begun = time.monotonic()
         reply = await model.ask([Message("user", _HELLO)], _sampling(model))
