@@ -348,6 +348,39 @@ def test_a_sheet_saved_as_a_workbook(project: Project, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
+        ({"annotator": "Bob"}, "'Bob', but the sheet was written for 'Ann'"),
+        ({"annotator": "Zoe"}, "'Zoe', but the sheet was written for 'Ann'"),
+        ({"token": ""}, "field `token`: holds none of this project's sheet tokens"),
+        ({"token": "sheet-0123456789abcdef"}, "holds none of this project's sheet tokens"),
+    ],
+)
+def test_a_sheet_under_anothers_name_is_refused_in_one_line(
+    project: Project, tmp_path: Path, change: dict[str, str], said: str
+) -> None:
+    label(project, "Bob", count=3)
+    before = export(project).text
+    sheet = write_sheet(project, "Ann", SheetOptions(3, 14, "zh"))
+    path = tmp_path / "ann.csv"
+    path.write_text(fill(sheet.text, {n: {"score": "3", **change} for n in range(3)}), "utf-8")
+    with pytest.raises(InputError, match=said) as caught:
+        import_labels(project, path)
+    assert str(caught.value).startswith(f"{path}:2: ")
+    assert export(project).text == before
+
+
+def test_a_sheets_token_is_its_persons_alone(project: Project) -> None:
+    tokens = {}
+    for name in ("Ann", "Bob"):
+        text = write_sheet(project, name, SheetOptions(3, 14, "zh")).text
+        rows = list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"))))
+        [tokens[name]] = {row["token"] for row in rows}
+        assert write_sheet(project, name, SheetOptions(1, 14, "zh")).text.count(tokens[name]) > 3
+    assert len(set(tokens.values())) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
         ({"score": "2.5"}, "field `score`: must be a whole number"),
         ({"score": "7"}, "a score in .* is 3.* or 1, not 7"),
         ({"score": "3", "flag": "x"}, "has a score and a flag"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from flames.storage.unusable import usable
 from flames.taxonomy import Dimension, Language, Subcomponent, Taxonomy
 
 MARK = "item"  # the column by which a sheet is recognised
+WHOSE = "token"  # the column that says whose sheet it is, whatever `annotator` says
 
 
 class RawLabel(NamedTuple):
@@ -53,12 +55,21 @@ def write_sheet(project: Project, name: str, options: SheetOptions | None = None
         raise UsageError(f"{person.name} is not an active annotator")
     new = lease_offline(project, person.id, options.items, options.days)
     tasks = offline_tasks(project, person.id)
-    rows = [_sheet_row(task, project.taxonomy, lang) | {"annotator": person.name} for task in tasks]
+    whose = {"annotator": person.name, WHOSE: sheet_token(project, person.id)}
+    rows = [_sheet_row(task, project.taxonomy, lang) | whose for task in tasks]
     scores = sorted({s for d in project.taxonomy.dimensions for s in d.scale}, reverse=True)
     columns = [MARK, "annotator", "score", "flag", "rationale", "dimension", "subcomponent",
                "prompt", "response", *(f"rubric_{score}" for score in scores),
-               "rulings"]  # fmt: skip
+               "rulings", WHOSE]  # fmt: skip
     return Sheet(person.name, "\ufeff" + to_csv(rows, columns), len(rows), new)
+
+
+def sheet_token(project: Project, person: int) -> str:
+    """Returns what a person's sheets carry; nobody can make it up for another person."""
+    settings = project.settings
+    key = f"{settings.items_sha256}:{settings.created}:{settings.seed}"
+    digest = hmac.new(key.encode(), str(person).encode(), "sha256").hexdigest()
+    return f"sheet-{digest[:16]}"  # no spreadsheet takes that for a number
 
 
 def _sheet_row(task: Task, taxonomy: Taxonomy, lang: Language) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +22,15 @@ from flames.annotation.database import assignments
 from flames.annotation.database import items as items_table
 from flames.annotation.database import people as people_table
 from flames.annotation.events import NewEvent, append_events, timestamp
-from flames.annotation.formats import MARK, RawLabel, is_sheet, read_sheet_row, same_text
+from flames.annotation.formats import (
+    MARK,
+    WHOSE,
+    RawLabel,
+    is_sheet,
+    read_sheet_row,
+    same_text,
+    sheet_token,
+)
 from flames.annotation.label_studio_exports import (
     Submission,
     is_export_row,
@@ -34,7 +42,14 @@ from flames.annotation.label_studio_exports import (
 from flames.annotation.labels_out import AGGREGATED
 from flames.annotation.ledger import Item, read_items, read_ledger
 from flames.annotation.matching import ItemIndex
-from flames.annotation.people import add_person, checked_name, find_person, person_key
+from flames.annotation.people import (
+    Person,
+    add_person,
+    checked_name,
+    find_person,
+    list_people,
+    person_key,
+)
 from flames.annotation.project import Project
 from flames.annotation.queue import change_taken
 from flames.annotation.tasks import STATES, UNSCORED, check_score, clean_text
@@ -44,7 +59,7 @@ from flames.records import Frozen
 from flames.storage.checksums import file_sha256
 from flames.storage.mapping import columns_there
 from flames.storage.record_files import ReadOptions, read_verdicts
-from flames.text import shorten
+from flames.text import shorten, with_point
 
 
 class Imported(Frozen):
@@ -111,7 +126,7 @@ def _rows_of(
     if is_task(first.fields) or is_export_row(first.fields):
         return "label-studio", _from_label_studio(path, project, index, annotator, options)
     if is_sheet(next(options.rows(path)).fields):
-        return "sheet", _from_sheet(path, index, options)
+        return "sheet", _from_sheet(path, project, index, options)
     return "verdicts", _from_verdicts(path, project, index, annotator, options)
 
 
@@ -126,18 +141,42 @@ def _errors_at(path: Path, line: int | None) -> Iterator[None]:
         raise InputError(str(error), path=path, line=line) from None
 
 
-def _from_sheet(path: Path, index: ItemIndex, options: ReadOptions) -> Iterator[_Row | None]:
+def _from_sheet(
+    path: Path, project: Project, index: ItemIndex, options: ReadOptions
+) -> Iterator[_Row | None]:
+    people = {person_key(person.name): person for person in list_people(project)}
+    owners = {sheet_token(project, person.id): person for person in people.values()}
     for line, fields in options.rows(path):
         with _errors_at(path, line):
             cells, label = read_sheet_row(fields)
             if label is None:
                 yield None
                 continue
+            _check_owner(cells, people, owners)
             item = index.find({MARK: cells[MARK]})
             if not same_text(cells["response"], item.response.response or ""):
                 message = f"the response is not that of item {item.ref}: were columns sorted apart?"
                 raise InputError(message)
             yield _Row(line, item, label)
+
+
+def _check_owner(
+    cells: Mapping[str, str], people: Mapping[str, Person], owners: Mapping[str, Person]
+) -> None:
+    """Refuses a sheet under another name than that of the person whom it was written for."""
+    name = cells["annotator"]
+    owner, named = owners.get(cells.get(WHOSE, "")), people.get(person_key(name))
+    if named is not None and named.role != "annotator":
+        return  # who gives no labels at all, as is said later
+    if owner is None:
+        raise InputError(
+            f"holds none of this project's sheet tokens; `flames annotate sheet` writes {name!r} "
+            "a sheet, and the column comes back with it",
+            field=WHOSE,
+        )
+    if person_key(name) != person_key(owner.name):
+        what = f"is {name!r}, but the sheet was written for {owner.name!r}"
+        raise InputError(what, field="annotator")
 
 
 def _from_label_studio(
@@ -263,7 +302,7 @@ def _stored_time(value: object) -> str | None:
 
 def _stored_seconds(value: object) -> float | None:
     try:
-        seconds = float(str(value))
+        seconds = float(with_point(str(value)))
     except ValueError:
         return None
     return seconds if 0 <= seconds < math.inf else None
