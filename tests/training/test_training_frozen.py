@@ -18,6 +18,7 @@ from flames.errors import UsageError
 from flames.scorers.base import ScorerContext
 from flames.scorers.labelled import read_labelled
 from flames.scorers.registry import load_scorer
+from flames.scorers.trained.backbone import layers_of, load_backbone
 from flames.scorers.trained.settings import Head
 from flames.taxonomy import default_taxonomy
 from flames.training import SplitOptions, TrainOptions, split
@@ -261,3 +262,18 @@ def test_the_small_model_of_the_extra_is_a_backbone(
     figures = json.loads((out / "evaluation-left-out.json").read_text())["results"]
     assert [each["scorer"].split("@")[0] for each in figures] == ["mine"]
     assert figures[0]["overall"]["gain"]["low"] > 0
+
+
+def test_a_gguf_backbone_is_unpacked_once(tmp_path: Path) -> None:
+    pytest.importorskip("gguf", reason="needs the extra train")
+    import tiny_gguf
+    import torch
+
+    model, tokenizer, _ = load_backbone(
+        str(tiny_gguf.write(tmp_path / "tiny.gguf", packed=True)), layers=3
+    )
+    products = [each for each in layers_of(model).modules() if type(each) is torch.nn.Linear]
+    assert len(products) == 3 * 7
+    assert {each.weight.dtype for each in products} == {torch.float32}
+    ids = torch.tensor([tokenizer.encode("abc").ids])
+    assert model(ids).last_hidden_state.isfinite().all()

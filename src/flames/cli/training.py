@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TimeRemainingColumn
 
 from flames import training
@@ -46,11 +45,8 @@ def export(
     options: ExportOptions, reading: LabelOptions, output: JsonOptions, quiet: QuietOptions
 ) -> None:
     """Export a scorer for fast scoring on a CPU, compared with its original."""
-    console = Console(stderr=True)
-    with console.status("exporting") as status:
-        if quiet.quiet or not console.is_terminal:
-            status.stop()
-        exported = export_from_files(options, reading, status.update)
+    with _progress(quiet.quiet, log=True) as progress:
+        exported = export_from_files(options, reading, progress)
     tell(output, exported.to_dict(), exported.lines())
 
 

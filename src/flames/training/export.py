@@ -18,7 +18,7 @@ from flames.scorers.base import ScorerContext
 from flames.scorers.labelled import Labelled, LabelledSet, LabelOptions, read_labelled
 from flames.scorers.selftest import SelftestResult, pairs_for
 from flames.scorers.trained.backbone import quiet, read_errors
-from flames.scorers.trained.backends import Logits, processor
+from flames.scorers.trained.backends import Ids, Logits, processor
 from flames.scorers.trained.encoding import TOKENIZER, Encoded
 from flames.scorers.trained.engine import Engine, available, open_backend
 from flames.scorers.trained.exported import SECTION, Check, File, Package, read_package
@@ -26,15 +26,16 @@ from flames.scorers.trained.settings import CONFIG, ScorerSettings, read_setting
 from flames.storage.atomic import folder_atomic
 from flames.storage.checksums import file_sha256
 from flames.training.config import record_selftest, write_config
+from flames.training.options import Progress
 
 PRECISIONS = ("fp32", "bf16", "int8")
 
 _USED_FROM = 99.0  # percentage of unchanged labels from which a precision is used unasked
 _EXACT = 1e-2  # the largest difference of a logit that is accepted in fp32
-_CALIBRATION, _CHECKED = 128, 1024
+_CALIBRATION = 128
+_EXACT_ROWS = 128  # rows that are enough for fp32, which must reproduce every logit
+_STEP = 32  # rows that are compared between two reports of progress
 _CARDS = ("README.md", "MODEL_CARD.md")
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,11 @@ class ExportOptions(SeedOptions):
             metavar="FILE",
         ),
     ] = ()
+    compare_rows: Annotated[
+        int,
+        Opt("Most responses of --labels to compare on; fp32 needs no more than 128.",
+            metavar="N", min=1),
+    ] = 320  # fmt: skip
     min_agreement: Annotated[
         float,
         Opt(
@@ -115,7 +121,7 @@ class Exported:
 
 
 def export_from_files(
-    options: ExportOptions, reading: LabelOptions, progress: Progress = lambda what: None
+    options: ExportOptions, reading: LabelOptions, progress: Progress = lambda what, share: None
 ) -> Exported:
     """Exports a scorer and runs its self-test; what `flames scorer export` does."""
     read = reading.read_options()
@@ -125,7 +131,7 @@ def export_from_files(
     selftest = {} if options.selftest is None else {"selftest": str(options.selftest)}
     context = ScorerContext(taxonomy=read.taxonomy, prompts=read.prompts, options=selftest)
     package = export(options, context, labels, progress)
-    progress("self-test")
+    progress("running the self-test", 1.0)
     return Exported(options.out, package, record_selftest(options.out, context))
 
 
@@ -133,7 +139,7 @@ def export(
     options: ExportOptions,
     context: ScorerContext,
     labels: LabelledSet | None = None,
-    progress: Progress = lambda what: None,
+    progress: Progress = lambda what, share: None,
 ) -> Package:
     """Exports a trained scorer; the package appears whole or not at all.
 
@@ -149,7 +155,7 @@ def export(
         raise UsageError(f"{target} is not empty; give another --out")
     if not available():
         raise MissingExtraError("cpu", "comparing an export with its original")
-    calibration, checked, names = _rows(context, labels, options.seed)
+    calibration, checked, names = _rows(context, labels, options)
     calibrated_on = "the self-test pairs, on which it was then compared too"
     if labels is not None:
         files_of = ", ".join(labels.files)
@@ -162,8 +168,7 @@ def export(
     with folder_atomic(target) as made:
         encode = model.encoder.encode
         files = _write(model, made, encode(_pairs(calibration)), options.precisions, progress)
-        progress("comparing with the original")
-        checks = _compare(model, made, files, encode(_pairs(checked)), checked, options)
+        checks = _compare(model, made, files, checked, options, progress)
         _check_agreement(checks, options)
         package = Package(
             files=files,
@@ -179,7 +184,7 @@ def export(
 
 
 def _rows(
-    context: ScorerContext, labels: LabelledSet | None, seed: int
+    context: ScorerContext, labels: LabelledSet | None, options: ExportOptions
 ) -> tuple[list[Labelled], list[Labelled], dict[str, str]]:
     """Rows to calibrate on, rows to compare on, and the files of the latter."""
     pairs = pairs_for(context)
@@ -191,10 +196,10 @@ def _rows(
                 "there is nothing to compare the export on; give --labels FILE or --selftest FILE"
             )
         return tested, tested, names
-    drawn = np.random.default_rng(seed).permutation(len(labels.rows))
+    drawn = np.random.default_rng(options.seed).permutation(len(labels.rows))
     rows = [labels.rows[index] for index in drawn]
     share = min(_CALIBRATION, max(1, len(rows) // 4))
-    rest = rows[share : share + _CHECKED]
+    rest = rows[share : share + options.compare_rows]
     return rows[:share], tested + rest, {**names, **labels.files}
 
 
@@ -211,20 +216,25 @@ def _write(
 ) -> dict[str, File]:
     from flames.training.graph import quantize, write_onnx
 
-    progress("writing the graph")
+    progress("writing the graph", 0.0)
     exact = made / "model.onnx"
     write_onnx(model, exact)
     files = {"fp32": exact}
     if "int8" in precisions:
-        progress("quantizing to int8")
         files["int8"] = made / "model.int8.onnx"
-        whole = ((np.array([row.ids]), np.ones((1, len(row.ids)), np.int64)) for row in calibration)
-        quantize(exact, files["int8"], whole)
+        quantize(exact, files["int8"], _batches(calibration, progress))
         if not {"fp32", "bf16"} & set(precisions):
             del files["fp32"]
             exact.unlink()
             exact.with_name(f"{exact.name}.data").unlink(missing_ok=True)
     return {precision: _file(path) for precision, path in files.items()}
+
+
+def _batches(rows: Sequence[Encoded], progress: Progress) -> Iterator[tuple[Ids, Ids]]:
+    for number, row in enumerate(rows):
+        progress("calibrating int8", number / len(rows))
+        yield np.array([row.ids]), np.ones((1, len(row.ids)), np.int64)
+    progress("rounding to int8", 1.0)
 
 
 def _file(path: Path) -> File:
@@ -237,32 +247,47 @@ def _compare(
     model: Any,
     made: Path,
     files: dict[str, File],
-    encoded: Sequence[Encoded],
     rows: Sequence[Labelled],
     options: ExportOptions,
+    progress: Progress,
 ) -> tuple[Check, ...]:
     settings: ScorerSettings = model.settings
-    original = model.compute(encoded)
     package = Package(files=files)
+    ways = [
+        (backend, precision, _EXACT_ROWS if precision == "fp32" else len(rows))
+        for backend in available()
+        for precision in package.precisions
+        if precision in options.precisions
+        and (precision != "bf16" or (backend == "openvino" and processor().bf16))
+    ]
+    encoded = model.encoder.encode(_pairs(rows))
+    total, done = len(rows) + sum(min(len(rows), most) for _, _, most in ways), 0
+
+    def computed(compute: Callable[[Sequence[Encoded]], Logits], part: Sequence[Encoded]) -> Logits:
+        nonlocal done
+        found = []
+        for start in range(0, len(part), _STEP):
+            progress("comparing with the original", done / total)
+            found.append(compute(part[start : start + _STEP]))
+            done += len(found[-1])
+        return np.concatenate(found)
+
+    original = computed(model.compute, encoded)
     before = _labels(original, rows, settings)
     checks = []
-    for backend in available():
-        for precision in package.precisions:
-            bf16 = backend == "openvino" and processor().bf16
-            if precision not in options.precisions or (precision == "bf16" and not bf16):
-                continue
-            opened = open_backend(backend, package.model(made, precision), precision)
-            logits = Engine.of(opened, settings).compute(encoded)
-            difference = float(np.nan_to_num(abs(logits - original), nan=1e9).max())
-            checks.append(
-                Check(
-                    backend=backend,
-                    precision=precision,
-                    n=len(rows),
-                    changed=sum(map(ne, before, _labels(logits, rows, settings))),
-                    max_difference=round(difference, 6),
-                )
+    for backend, precision, most in ways:
+        opened = open_backend(backend, package.model(made, precision), precision)
+        logits = computed(Engine.of(opened, settings).compute, encoded[:most])
+        difference = float(np.nan_to_num(abs(logits - original[:most]), nan=1e9).max())
+        checks.append(
+            Check(
+                backend=backend,
+                precision=precision,
+                n=len(logits),
+                changed=sum(map(ne, before, _labels(logits, rows[:most], settings))),
+                max_difference=round(difference, 6),
             )
+        )
     return tuple(checks)
 
 

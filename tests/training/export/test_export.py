@@ -187,6 +187,23 @@ def test_calibration_rows_are_not_compared_on(trained: Path, tmp_path: Path) -> 
         load_scorer(str(tmp_path / "out"), ScorerContext(options={"precision": "fp32"}))
 
 
+def test_progress_is_told_and_the_comparison_bounded(trained: Path, tmp_path: Path) -> None:
+    labels = LabelledSet(PAIRS.rows, {"own.jsonl": "0" * 64})
+    options = ExportOptions(
+        scorer=trained, out=tmp_path / "out", precisions=("int8",), compare_rows=9
+    )
+    seen: list[tuple[str, float]] = []
+    package = export(options, ScorerContext(), labels, lambda *step: seen.append(step))
+    assert {check.n for check in package.checks} == {64 + 9}
+    assert [*dict(seen)] == [
+        "writing the graph", "calibrating int8", "rounding to int8", "comparing with the original"
+    ]  # fmt: skip
+    shares = [share for what, share in seen if what.startswith("comparing")]
+    assert shares[0] == 0
+    assert shares == sorted(set(shares))
+    assert 0.5 < shares[-1] < 1
+
+
 def test_damage_is_reported_before_scoring(copied: Path) -> None:
     model = copied / "model.int8.onnx"
     sound = model.read_bytes()

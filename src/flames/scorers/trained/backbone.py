@@ -34,7 +34,7 @@ def load_backbone(
         with quiet(), contextlib.redirect_stderr(io.StringIO()):  # unpacking draws progress bars
             tokenizer = AutoTokenizer.from_pretrained(source, **where)
             model, info = AutoModel.from_pretrained(
-                source, **where, **{"dtype": "float32", **options},
+                source, **where, **{"dtype": "float32", **_unpacked(where), **options},
                 output_loading_info=True, ignore_mismatched_sizes=True,
             )  # fmt: skip
     except Exception as error:  # transformers, safetensors and torch raise all kinds
@@ -49,6 +49,17 @@ def load_backbone(
         _keep_first(model, layers)
     ids = (tokenizer.pad_token_id, model.config.pad_token_id, tokenizer.eos_token_id)
     return model, backend, next((int(each) for each in ids if each is not None), 0)
+
+
+def _unpacked(where: Mapping[str, Any]) -> dict[str, Any]:
+    """Asks for weights of a GGUF file as plain ones, not unpacked anew whenever they are used."""
+    import transformers
+
+    # The first releases of transformers 5 have no such option, and always unpack while loading.
+    config = getattr(transformers, "GgufConfig", None)
+    if config is None or "gguf_file" not in where:
+        return {}
+    return {"quantization_config": config(dequantize=True)}
 
 
 def _of_backbone(info: Mapping[str, Any], model: Any) -> dict[str, Any]:
