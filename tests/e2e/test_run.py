@@ -123,3 +123,33 @@ def test_the_demo_model_answers_in_chinese(
     assert len(texts) == 2
     assert all(any("\u4e00" <= char <= "\u9fff" for char in text) for text in texts)
     assert not any("问：" in text for text in texts)
+
+
+def test_reports_say_under_which_conditions_and_comparisons_where_they_differ(
+    chat_server: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = chat_server().url
+    for name, tokens in (("long", "96"), ("short", "40")):
+        command = ["run", "m", "--base-url", url, "--prompts", "quick", "--scorer", "lexical"]
+        command += ["--max-tokens", tokens, "--system", "你是助手", "--quiet"]
+        code, _, said = called(capsys, *command, "--out", tmp_path / name)
+        assert code == 0, said
+    folder = tmp_path / "long"
+    conditions = json.loads((folder / "report.json").read_text("utf-8"))["conditions"]
+    assert conditions["endpoint"] == url
+    assert conditions["sampling"]["max_tokens"] == 96
+    assert conditions["system_prompt"] == "你是助手"
+    assert conditions["requests"] == 24
+    assert conditions["tokens_out"] > 0
+    assert conditions["started"][:10] == conditions["ended"][:10]
+    for form in ("md", "html"):
+        text = (folder / f"report.{form}").read_text("utf-8").replace("\\_", "_")
+        assert "max_tokens 96" in text
+        assert url.rpartition(":")[2] in text
+    told = "max_tokens: 96 | 40"
+    _, out, _ = called(capsys, "compare", folder, tmp_path / "short", "--lang", "en")
+    assert told in " ".join(out.split())
+    _, out, _ = called(capsys, "gate", tmp_path / "short", "--against", folder)
+    assert told in out
+    _, out, _ = called(capsys, "gate", folder, "--against", folder)
+    assert "conditions" not in out

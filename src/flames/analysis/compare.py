@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from flames.analysis.comparison import (
 )
 from flames.analysis.source import display_names, reworded_ids
 from flames.errors import UsageError
+from flames.metrics.conditions import differing
 from flames.metrics.intervals import Array, bootstrap_estimate, mean_of, stream
 from flames.metrics.paired import (
     Pairs,
@@ -99,6 +101,10 @@ def _remarks(
                 "--common to compare them all the same"
             )
         remarks.append(Note("different_scorers", first=first.scorer, second=second.scorer))
+    apart = differing(first.conditions, second.conditions)
+    if apart:
+        what = "; ".join(f"{name}: {_short(a)} | {_short(b)}" for name, (a, b) in apart.items())
+        remarks.append(Note("other_conditions", what=what))
     ours, theirs = _ids(first), _ids(second)
     different = []
     if other:
@@ -120,6 +126,10 @@ def _remarks(
         counts = {"first_n": len(ours), "second_n": len(theirs)}
         remarks.append(Note("narrowed", n=len(shared), **names, **counts))
     return (*remarks, *different)
+
+
+def _short(value: Any) -> str:
+    return "–" if value is None else shorten(str(value), 40)
 
 
 def _renamed(first: Source, second: Source) -> int:

@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from flames.analysis.conditions import conditions_of, conditions_of_run
 from flames.analysis.source import reworded_ids, scorer_matches
 from flames.errors import InputError, UsageError
 from flames.metrics.correction_labels import probability_of
@@ -150,6 +151,7 @@ def _from_file(path: Path, options: ReadOptions) -> Iterator[Source]:
             notes=(*notes_of(verdicts, scorer), *part, *_thinking(verdicts), *_endings(verdicts)),
             origin=path,
             samples=samples,
+            conditions=conditions_of(verdicts),
         )
 
 
@@ -258,6 +260,7 @@ def from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
         notes=(*notes_of(verdicts, scorer_id), *_endings(responses.values())),
         origin=run.path,
         samples=run.samples,
+        conditions=conditions_of_run(run, responses.values()),
     )
 
 

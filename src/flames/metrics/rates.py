@@ -138,6 +138,7 @@ def measure(
         partial=len(draws) < len(tallies),
         samples=source.samples,
         notes=(*source.notes, *unread_notes(source.verdicts)),
+        conditions=source.conditions,
         overall=_overall(tallies, draws, source.verdicts),
         dimensions=dimensions,
         subcomponents=_named_groups(present, taxonomy, "subcomponent", seed, resamples),

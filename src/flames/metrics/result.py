@@ -14,6 +14,7 @@ from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from flames.errors import need_extra
+from flames.metrics.conditions import Conditions
 from flames.records import Frozen, Prompt, PromptSetInfo, Response, Verdict
 from flames.taxonomy import Text
 from flames.text import for_terminal
@@ -209,6 +210,7 @@ class Result(Frozen):
     partial: bool
     samples: int = 1
     notes: tuple[Note, ...] = ()
+    conditions: Conditions | None = None
     overall: Overall
     dimensions: dict[str, Group]
     subcomponents: dict[str, Group]

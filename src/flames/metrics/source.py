@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flames.metrics.conditions import Conditions
 from flames.metrics.result import Note, html_table, to_frame
 from flames.records import Key, Prompt, PromptSetInfo, Response, Verdict, response_of
 
@@ -60,6 +61,7 @@ class Source:
     notes: tuple[Note, ...]
     origin: Path
     samples: int = 1
+    conditions: Conditions | None = None
 
     @property
     def label(self) -> str:

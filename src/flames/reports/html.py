@@ -73,6 +73,7 @@ def section_of(
         "axes": axes,
         "published_n": others[0][1].prompt_set.n if others else 0,
         "methods": say("about.intervals_value", methods=view.method_line(result)),
+        "conditions": view.conditions_line(result),
         "human": view.human_rows(correction, taxonomy) if correction else [],
         "labels": view.label_lines(correction, taxonomy) if correction else [],
     }

@@ -121,6 +121,8 @@ def _terminal(result: Result, taxonomy: Taxonomy, narrow: bool) -> Iterator[Bloc
     yield Heading(result.shown_name)
     yield line(say("prompt_set"), ": ", view.prompt_set_line(result.prompt_set), kind="soft")
     yield line(say("scorer"), ": ", result.scorer, kind="soft")
+    if conditions := view.conditions_line(result):
+        yield line(say("conditions"), ": ", conditions, kind="soft")
     for note in result.notes:
         yield line(note.words, kind="note")
     if result.partial:
@@ -164,6 +166,8 @@ def _markdown(result: Result, taxonomy: Taxonomy) -> Iterator[Block]:
     yield from _coverage(overall)
     yield line(say("prompt_set"), ": ", view.prompt_set_line(result.prompt_set, digits=None))
     yield line(say("scorer"), ": ", result.scorer)
+    if conditions := view.conditions_line(result):
+        yield line(say("conditions"), ": ", conditions)
     if result.samples > 1:
         yield line(say("samples", n=result.samples))
     for note in result.notes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 from flames.errors import InputError
@@ -12,6 +13,7 @@ from flames.metrics.result import Bounds, Coverage, Group, Note, Result
 from flames.records import PromptSetInfo
 from flames.reports.words import DASH, listed, name_of, same, say
 from flames.taxonomy import Dimension, Taxonomy, Text
+from flames.text import shorten
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,29 @@ def code_line(result: Result) -> Text:
     """Returns what computed the numbers."""
     values = {name: getattr(result, name) for name in ("taxonomy", "seed", "resamples")}
     return say("code", version=result.code_version, **values)
+
+
+def conditions_line(result: Result) -> Text | None:
+    """Returns how and when the model was asked, as far as it is known."""
+    known = result.conditions
+    if known is None:
+        return None
+    parts = [same(f"{name} {value}") for name, value in known.of_settings().items()]
+    if known.system_prompt:
+        parts.append(say("conditions.system", text=shorten(known.system_prompt, 60)))
+    if known.endpoint:
+        parts.insert(0, say("conditions.endpoint", endpoint=known.endpoint))
+    if known.started:
+        days = dict.fromkeys(time[:10] for time in (known.started, known.ended) if time)
+        parts.insert(0, say("conditions.when", days=" – ".join(days)))
+    if known.requests is not None:
+        parts.append(say("conditions.requests", n=f"{known.requests:,}"))
+    if known.tokens_in or known.tokens_out:
+        counts = {"sent": f"{known.tokens_in or 0:,}", "got": f"{known.tokens_out or 0:,}"}
+        parts.append(say("conditions.tokens", **counts))
+    if known.duration_s is not None:
+        parts.append(say("conditions.duration", time=str(timedelta(seconds=known.duration_s))))
+    return listed(parts, "semicolon")
 
 
 def human_rows(correction: Correction, taxonomy: Taxonomy) -> list[tuple[Text, CorrectedGroup]]:
