@@ -36,7 +36,10 @@ def _words_of(field: str) -> re.Pattern[str]:
 
 
 _BLOCKED_WORDS, _NO_CREDIT, _UNUSABLE = map(_words_of, ("blocked_words", "no_credit", "unusable"))
-_FILTER_FAILED = re.compile(r"crash|unavailable|timed? ?out|overload|internal error", re.IGNORECASE)
+_FILTER_FAILED = re.compile(
+    r"crash|unavailable|timed? ?out|overload|internal error|超时|不可用|繁忙|服务异常",
+    re.IGNORECASE,
+)
 
 
 def read_answer(
@@ -103,7 +106,8 @@ def _spoken(
         answer = message["refusal"]
     given = message.get("reasoning_content") or message.get("reasoning")
     pieces = (given if isinstance(given, str) else "", thoughts, inline)
-    usage = Usage(_storable(given)) if isinstance(given := body.get("usage"), dict) else None
+    counts = body.get("usage")
+    usage = Usage(_storable(counts)) if isinstance(counts, dict) else None
     if usage is not None and usage.reasoning_tokens is not None:
         usage.setdefault("reasoning_tokens", usage.reasoning_tokens)
     spoken = {
@@ -129,8 +133,8 @@ def _reply(choice: dict[str, Any], body: dict[str, Any], think_tags: Sequence[Ta
         raise TransientFailure(
             f"the provider broke off, finish_reason {shorten(named or '')}{more}"
         )
-    # Some providers count hidden reasoning, others leave it out of the text but not of the count.
-    hidden = not text and (usage.tokens_out or 0) > 0
+    # Hidden reasoning is counted by its name, as a part of the answer, or in the total only.
+    hidden = not text and usage.tokens_beside_request > 0
     thought = bool(spoken["reasoning"] or usage.reasoning_tokens or hidden)
     status, note = status_of(named, text, thought=thought, unclosed=unclosed), None
     if status == "blocked":
@@ -222,7 +226,9 @@ def classify_refusal(
         return retryable(message, retry_after=retry_after)
     if meaning == "unusable":
         return EndpointUnusable(message)
-    return RequestRejected(message, said=f"{text} {named}")
+    parts = _parts(body) if isinstance(body, Mapping) else ()
+    blamed = " ".join(str(part["param"]) for part in parts if "param" in part)
+    return RequestRejected(message, said=f"{text} {named} {blamed}")
 
 
 def _meaning(
@@ -268,7 +274,7 @@ def _codes_and_words(body: Any) -> tuple[list[str], list[str]]:
     codes: list[str] = []
     words: list[str] = []
     for part in _parts(body):
-        for name in ("code", "type", "status_code", "error_code", "status", "param"):
+        for name in ("code", "type", "status_code", "error_code", "status"):
             value = part.get(name)
             if isinstance(value, str | int) and not isinstance(value, bool):
                 codes.append(str(value))

@@ -101,6 +101,12 @@ class Usage(dict[str, Any]):
         return self._count("completion_tokens", "output_tokens")
 
     @property
+    def tokens_beside_request(self) -> int:
+        """Tokens of the answer, or of all but the request where those are more."""
+        total = self._count("total_tokens") or 0
+        return max(self.tokens_out or 0, total - (self.tokens_in or 0))
+
+    @property
     def reasoning_tokens(self) -> int | None:
         """Tokens of the reasoning, where they are counted."""
         details = (self.get(f"{name}_tokens_details") for name in ("completion", "output"))

@@ -176,7 +176,8 @@ PROVIDERS: Final[dict[str, Provider]] = {
     "gemini": Provider(
         "Gemini",
         blocked=("prohibited_content", "blocklist", "spii", "prompt_blocked", "safety"),
-        blocked_words=r"(?:prompt|response|content|request) (?:was |is )?(?:block|reject|refus)ed"
+        blocked_words=r"(?:prompt|response|content|request|input|output|message|answer) "
+        r"(?:was |is |has been )?(?:block|reject|refus|filter)ed"
         r" (?:due to|because of|by|for).{0,60}(?:safety|content|polic|filter|moderat|security"
         r"|prohibited)",
     ),
@@ -187,6 +188,9 @@ PROVIDERS: Final[dict[str, Provider]] = {
             *("content_moderation", "moderation_error", "content_blocked", "prompt_flagged"),
         ),
         blocked_words=r"sensitive (?:content|words?)|content[ _]filter(?!_error)"
+        r"|(?:unsafe|harmful|inappropriate|prohibited) content|safety (?:filter|polic|guideline)"
+        r"|(?:flagged|blocked|rejected) by .{0,30}moderation|moderation (?:polic|blocked|flagged)"
+        r"|涉敏|涉及敏感|违禁|不当内容|不良信息|审核未通过|未通过.{0,8}审核|触发.{0,8}(?:安全|审核|风控)"
         r"|敏感内容|敏感信息|敏感词|内容安全|违规内容|内容违规|不合规|安全审核|内容审核|审核不通过",
         no_credit=r"insufficient[_ ]?user[_ ]?quota",
         unusable=r"model does ?not exist|unknown model|invalid[_ ]?model|no such model",
