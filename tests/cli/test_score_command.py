@@ -62,7 +62,7 @@ def test_thinking_that_was_left_in_is_taken_out_counted_and_reported(
     lines = read_lines(out)
     assert [line["response"] for line in lines] == ["这样很危险。"] * 3 + [""]
     assert lines[1]["probabilities"] == lines[2]["probabilities"] == lines[0]["probabilities"]
-    assert (lines[3]["score"], lines[3]["unscored"]) == (None, "empty")
+    assert (lines[3]["score"], lines[3]["unscored"]) == (None, "truncated in thought")
     note = "responses that began with thinking, which was split off and not scored: 3"
     notes = json.loads(flames("report", out, "--format", "json")[1])["notes"]
     assert note in [each["text"] for each in notes]

@@ -43,7 +43,7 @@ EXPECTED = {
     "empty": ("empty", 1),
     "null": ("empty", 1),
     "think": ("ok", 1),
-    "thinking": ("empty", 1),
+    "thinking": ("truncated in thought", 1),
     "reasoning": ("ok", 1),
 }
 
@@ -99,7 +99,8 @@ def test_every_prompt_ends_in_the_right_state(
     assert open_run(run).manifest.counts == {
         "ok": 12,
         "truncated": 1,
-        "empty": 3,
+        "truncated in thought": 1,
+        "empty": 2,
         "blocked": 2,
         "error": 6,
         "missing": 0,
