@@ -88,6 +88,7 @@ def run(
     truncated: Truncated = "scored",
     out: PathLike | None = None,
     resume: bool = False,
+    accept_changes: bool = False,
     settings: AskSettings | None = None,
     lang: Language | None = None,
     watch: Watch | None = None,
@@ -98,14 +99,16 @@ def run(
     Where asking stopped before its end, the outcome's `check()` raises why.
 
     Args:
-        model, prompts, out, resume, settings, planned: As for `flames.ask`.
+        model, prompts, out, resume, accept_changes, settings, planned: As for `flames.ask`.
         scorer: As for `flames.load_scorer`.
         lang: Language of the report; the locale's by default.
     """
     check_choice("--truncated", truncated, get_args(Truncated))
     plan = make_plan(model, prompts, **planned)
     loaded = load_with(scorer, scorer_options, plan.taxonomy)
-    asked = collect(plan, out, resume=resume, settings=settings, watch=watch)
+    asked = collect(
+        plan, out, resume=resume, accept_changes=accept_changes, settings=settings, watch=watch
+    )
     taxonomy = asked.run.taxonomy
     if any(True for _ in asked.run.responses()):
         score_run(asked.run, loaded, truncated=truncated)

@@ -15,7 +15,7 @@ from flames.prompts.sets import load_prompts
 from flames.records import Key, Prompt, PromptSetInfo, prompt_id
 from flames.storage.manifest import Manifest
 from flames.storage.record_files import ReadOptions
-from flames.storage.run_dir import create_run
+from flames.storage.run_start import create_run
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:

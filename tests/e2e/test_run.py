@@ -50,6 +50,38 @@ def test_a_run_leaves_verdicts_and_reports_and_is_gone_on_with(
     assert (tmp_path / "run" / "verdicts" / "lexical.jsonl").read_bytes() == verdicts
 
 
+def test_a_corrected_command_and_a_moved_endpoint_go_on(
+    chat_server: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = chat_server(), chat_server()
+    run = tmp_path / "run"
+    prompts = tmp_path / "p.jsonl"
+    rows = ({"dimension": "Safety", "prompt": text} for text in ("问一[401 1]", "问二"))
+    prompts.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    words = ["run", "m", "--prompts", prompts, "--scorer", "lexical", "--out", run]
+    code, _, said = called(capsys, *words, "--base-url", first.url, "--max-tokens", 9)
+    assert code == 3, said
+    code, _, said = called(capsys, *words, "--base-url", first.url)
+    assert code == 0, said
+    assert "had no answer yet and begins anew (sampling max_tokens 9 → " in said
+    assert (run / "failed-start-1" / "manifest.json").exists()
+    moved = [*words, "--base-url", second.url, "--resume"]
+    code, _, said = called(capsys, *moved)
+    assert code == 0, said
+    assert f"the model is elsewhere now: model's base_url {first.url} → {second.url}" in said
+    assert not second.told()["log"]  # all was answered
+    asked = len(first.told()["log"])
+    hotter = [*words, "--base-url", first.url, "--temperature", 1.5, "--repeats", 2]
+    code, _, said = called(capsys, *hotter, "--resume")
+    assert code == 2
+    assert "repeats 1 → 2; sampling temperature" in said
+    code, _, said = called(capsys, *hotter, "--accept-changes")
+    assert code == 0, said
+    assert len(first.told()["log"]) == asked + 2
+    changes = json.loads((run / "manifest.json").read_text("utf-8"))["changes"]
+    assert [change["accepted"] for change in changes] == [False, True]
+
+
 def test_errors_that_are_left_do_not_take_the_report_away(
     chat_server: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,7 +20,7 @@ from flames.scorers.registry import load_scorer
 from flames.scorers.scoring import score_run
 from flames.storage.atomic import to_jsonl
 from flames.storage.manifest import Manifest
-from flames.storage.run_dir import create_run
+from flames.storage.run_start import create_run
 from flames.taxonomy import default_taxonomy
 
 FLAMES = default_taxonomy()

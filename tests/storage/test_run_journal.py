@@ -13,12 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flames.errors import InputError, OutsideError, UsageError
+from flames.errors import InputError, Notice, OutsideError, UsageError
 from flames.prompts.sets import PromptSet, load_prompts
 from flames.records import Key, Response, Status
 from flames.storage.journal import Journal, JournalLine, read_journal, response_reader
 from flames.storage.manifest import Manifest, without_secrets
-from flames.storage.run_dir import RunDir, create_run, is_run, open_run, safe_name
+from flames.storage.run_dir import RunDir, is_run, open_run, safe_name
+from flames.storage.run_start import create_run
 
 
 @pytest.fixture(scope="module")
@@ -155,18 +156,62 @@ def test_what_is_there_is_gone_on_with_only_on_request(run: RunDir, prompts: Pro
         create_run(run.path, manifest(prompts), prompts.prompts)
     create_run(run.path, manifest(prompts), prompts.prompts, resume=True)
     for change, said in (
-        ({"samples": 2}, "repeats: 1 in the run, 2 now"),
-        ({"system_prompt": "x"}, "system prompt: None in the run, 'x' now"),
-        ({"sampling": {"temperature": 1.0}}, "sampling temperature"),
-        ({"model": "n"}, "model: 'm' in the run, 'n' now"),
-        ({"asked": {"provider": "y"}}, "model's provider"),
+        ({"samples": 2}, "repeats 1 → 2"),
+        ({"system_prompt": "x"}, "system prompt none → x"),
+        ({"sampling": {"temperature": 1.0}}, "sampling temperature none → 1.0"),
+        ({"model": "n"}, "model m → n"),
+        ({"asked": {"sha256": "y"}}, "model's sha256 none → y"),
     ):
         with pytest.raises(UsageError, match=said):
             create_run(run.path, manifest(prompts, **change), prompts.prompts, resume=True)
     other = prompts.sample(6)
-    with pytest.raises(UsageError, match=r"prompts: quick \(24, \w+\) in the run, quick \(6, "):
+    with pytest.raises(UsageError, match=r"prompts quick \(24, \w+\) → quick \(6, "):
         create_run(run.path, manifest(other), other.prompts, resume=True)
     assert len(run.settled()) == 1
+
+
+def test_a_moved_endpoint_is_no_other_run(run: RunDir, prompts: PromptSet) -> None:
+    with run.writing() as journal:
+        keep(journal, response(run, 0))
+    moved = manifest(prompts, asked={"provider": "x", "base_url": "http://b/v1"})
+    with pytest.warns(Notice, match=r"elsewhere now: model's base_url none → http://b/v1"):
+        again = create_run(run.path, moved, prompts.prompts, resume=True)
+    assert again.manifest.asked == moved.asked
+    (change,) = again.manifest.changes
+    assert not change.accepted
+    create_run(run.path, moved, prompts.prompts, resume=True)  # nothing to tell any more
+
+
+def test_accepted_changes_are_kept_in_the_manifest(run: RunDir, prompts: PromptSet) -> None:
+    with run.writing() as journal:
+        keep(journal, response(run, 0))
+    hotter = manifest(prompts, sampling={"temperature": 1.0}, model="n", samples=2)
+    with pytest.warns(Notice, match="goes on with other settings: model m → n"):
+        again = create_run(run.path, hotter, prompts.prompts, accept_changes=True)
+    assert (again.model, again.manifest.sampling, again.samples) == ("m", {"temperature": 1.0}, 2)
+    assert again.manifest.changes[0].accepted
+    assert again.manifest.created == run.manifest.created
+    assert len(again.settled()) == 1
+    create_run(run.path, hotter, prompts.prompts, resume=True)
+    fewer = prompts.sample(6)
+    with pytest.raises(UsageError, match="18 of its prompts are not asked now"):
+        create_run(run.path, manifest(fewer, samples=2), fewer.prompts, accept_changes=True)
+    with pytest.raises(UsageError, match="it asked more repeats"):
+        create_run(run.path, manifest(prompts), prompts.prompts, accept_changes=True)
+
+
+def test_a_start_without_an_answer_is_no_obstacle(run: RunDir, prompts: PromptSet) -> None:
+    create_run(run.path, manifest(prompts), prompts.prompts)  # not even --resume is needed
+    with run.writing() as journal:
+        keep(journal, response(run, 0, status="error", response=None))
+    other = prompts.sample(6)
+    with pytest.warns(Notice, match=r"begins anew \(prompts .*what was there is in failed-start-1"):
+        again = create_run(run.path, manifest(other), other.prompts)
+    assert (len(again.prompts()), again.check()["missing"]) == (6, 6)
+    old = RunDir(run.path / "failed-start-1")
+    assert old.check()["error"] == 1
+    with pytest.warns(Notice, match="failed-start-2"):
+        create_run(run.path, manifest(prompts, model="n"), prompts.prompts)
 
 
 def test_other_peoples_folders_are_left_alone(tmp_path: Path, prompts: PromptSet) -> None:

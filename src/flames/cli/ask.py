@@ -31,6 +31,8 @@ from flames.reports.report import print_summary, render_json
 from flames.scorers.options import ScoringOptions
 from flames.text import for_terminal
 
+_STARTING = ("out", "resume", "accept_changes")
+
 
 def run(
     asking: AskOptions,
@@ -76,12 +78,13 @@ def ask(
 
     If it is killed at any moment, --resume continues it and asks nothing twice.
     """
-    planned = {n: v for n, v in vars(asking).items() if n not in ("out", "resume")}
+    planned = {n: v for n, v in vars(asking).items() if n not in _STARTING}
     plan = make_plan(**planned, options=replace(reach, say=say), sampling=sampling)
     asked = collecting.collect(
         plan,
         asking.out,
         resume=asking.resume,
+        accept_changes=asking.accept_changes,
         settings=settings,
         watch=partial(watch, quiet=quiet.quiet),
     )

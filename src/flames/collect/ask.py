@@ -21,7 +21,8 @@ from flames.prompts.sets import PromptSet
 from flames.records import UNKNOWN_ENDING, Key, Prompt, Response
 from flames.storage.checksums import file_sha256
 from flames.storage.manifest import RunSession, without_secrets
-from flames.storage.run_dir import RunDir, create_run
+from flames.storage.run_dir import RunDir
+from flames.storage.run_start import create_run
 
 Progress = Callable[["AskState"], None]
 Tag = tuple[Prompt, int]
@@ -52,7 +53,11 @@ class AskState:
 
 
 def prepare(
-    plan: Plan, out: str | os.PathLike[str] | None = None, *, resume: bool = False
+    plan: Plan,
+    out: str | os.PathLike[str] | None = None,
+    *,
+    resume: bool = False,
+    accept_changes: bool = False,
 ) -> RunDir:
     """Makes the run directory of a plan, or opens the one that is there."""
     if not plan.prompts.prompts:
@@ -63,6 +68,7 @@ def prepare(
         plan.prompts.prompts,
         taxonomy=plan.taxonomy,
         resume=resume,
+        accept_changes=accept_changes,
     )
 
 
@@ -258,12 +264,14 @@ def collect(
     out: str | os.PathLike[str] | None = None,
     *,
     resume: bool = False,
+    accept_changes: bool = False,
     settings: AskSettings | None = None,
     watch: Watch | None = None,
 ) -> Asked:
     """Asks what a run lacks; if the outside world stops it, the result says so."""
     stopped: OutsideError | None = None
-    with Asking(plan, prepare(plan, out, resume=resume), settings) as asking:
+    run = prepare(plan, out, resume=resume, accept_changes=accept_changes)
+    with Asking(plan, run, settings) as asking:
         try:
             with nullcontext() if watch is None else watch(asking) as progress:
                 asking.ask(progress)
@@ -278,6 +286,7 @@ def ask(
     *,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    accept_changes: bool = False,
     settings: AskSettings | None = None,
     progress: Progress | None = None,
     **planned: Any,
@@ -290,6 +299,7 @@ def ask(
         prompts: A set by name, a file, or a loaded set.
         out: The run directory; named by date and model unless given.
         resume: Continue the run that is there, if there is one.
+        accept_changes: Continue it even with settings that change its answers; it tells them.
         progress: Called after each response.
         **planned: `limit` (ask a random sample of so many prompts, balanced over subcomponents),
             `seed` (of the sample), `repeats` (ask each prompt so often), `system` (the system
@@ -304,7 +314,9 @@ def ask(
     """
     plan = make_plan(model, prompts, **planned)
     watch = None if progress is None else lambda asking: nullcontext(progress)
-    asked = collect(plan, out, resume=resume, settings=settings, watch=watch)
+    asked = collect(
+        plan, out, resume=resume, accept_changes=accept_changes, settings=settings, watch=watch
+    )
     if asked.stopped is not None:
         raise asked.stopped
     return asked.run

@@ -87,6 +87,9 @@ class AskOptions(FileOptions, SampleOptions, SeedOptions):
         Path | None, Opt("Run directory; named by date and model unless given.", metavar="DIR")
     ] = None
     resume: Annotated[bool, Opt("Continue the run that is there, if there is one.")] = False
+    accept_changes: Annotated[
+        bool, Opt("Continue a run even with settings that change its answers; it tells them.")
+    ] = False
     repeats: Annotated[int, Opt("Ask each prompt N times.", metavar="N", min=1)] = 1
     system: Annotated[
         str | None,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from flames.records import Frozen, PromptSetInfo
+from flames.text import shorten
 
 _SECRET = re.compile(
     r"api[-_]?key|authorization|secret|passw|credential|cookie|(?:access|auth|bearer)[-_]?token",
@@ -32,6 +33,14 @@ class RunSession(Frozen, extra="allow"):
     changed: dict[str, str] | None = None
 
 
+class RunChange(Frozen, extra="allow"):
+    """Settings that changed when a run was resumed; `accepted` ones may change the answers."""
+
+    at: str
+    what: tuple[str, ...]
+    accepted: bool = False
+
+
 class Manifest(Frozen, extra="allow"):
     """The model, prompts and settings of a run, with checksums and versions.
 
@@ -52,6 +61,7 @@ class Manifest(Frozen, extra="allow"):
     created: str
     code_version: str
     sessions: tuple[RunSession, ...] = ()
+    changes: tuple[RunChange, ...] = ()
     counts: dict[str, int] | None = None
     responses_sha256: str | None = None
 
@@ -73,23 +83,40 @@ class Manifest(Frozen, extra="allow"):
         }
 
 
-def differences(old: Manifest, new: Manifest) -> list[str]:
-    """Lists how the settings of two runs differ, each as a short phrase."""
+class Difference(NamedTuple):
+    """A setting that two runs do not share; `moved` says that the same model is elsewhere now."""
+
+    name: str
+    before: str
+    now: str
+    moved: bool
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.before} → {self.now}"
+
+
+# Where the model is; what it answers does not depend on it.
+_PLACES = {f"model's {name}" for name in ("base_url", "provider", "headers", "file", "folder")}
+
+
+def differences(old: Manifest, new: Manifest) -> list[Difference]:
+    """Lists the settings in which two runs differ."""
     before, now = old.settings(), new.settings()
     texts = [{name: _short(value) for name, value in side.items()} for side in (before, now)]
     for text, manifest in zip(texts, (old, new), strict=True):
         info = manifest.prompt_set
         text["prompts"] = f"{info.name} ({info.n}, {manifest.prompts_sha256[:8]})"
     return [
-        f"{name}: {texts[0].get(name)} in the run, {texts[1].get(name)} now"
+        Difference(name, texts[0].get(name, "none"), texts[1].get(name, "none"), name in _PLACES)
         for name in before | now
         if before.get(name) != now.get(name)
     ]
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:39] + "…"
+    if value is None:
+        return "none"
+    return shorten(value if isinstance(value, str) else repr(value), 60)
 
 
 def without_secrets(data: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -19,10 +19,10 @@ from pydantic import ValidationError
 
 from flames.errors import InputError, OutsideError, UsageError
 from flames.records import Key, Prompt, PromptSetInfo, Response, Status, text_sha256
-from flames.storage.atomic import locked, to_jsonl, write_atomic
+from flames.storage.atomic import locked, write_atomic
 from flames.storage.checksums import file_sha256
 from flames.storage.journal import Journal, JournalLine, read_journal, response_reader
-from flames.storage.manifest import Manifest, differences
+from flames.storage.manifest import Manifest
 from flames.storage.text_files import parse_json, read_json_file
 from flames.taxonomy import Taxonomy, load_taxonomy
 
@@ -232,58 +232,3 @@ def _joined(fields: dict[str, object], prompt: Prompt) -> Response:
     named = {"subcomponent": prompt.subcomponent, "technique": prompt.technique}
     fields.update({name: value for name, value in named.items() if value is not None})
     return Response.model_validate(fields)
-
-
-def create_run(
-    path: str | os.PathLike[str],
-    manifest: Manifest,
-    prompts: Sequence[Prompt],
-    *,
-    taxonomy: Taxonomy | None = None,
-    resume: bool = False,
-) -> RunDir:
-    """Makes a run directory, or, with `resume`, opens the one that is there to continue it.
-
-    Args:
-        manifest: The manifest; its `prompts_sha256` is filled in.
-        prompts: The prompts, in the order of asking.
-        taxonomy: The taxonomy, kept in the run unless it is Flames' own.
-    """
-    folder = Path(path)
-    lines = to_jsonl(prompt.to_dict() for prompt in prompts)
-    manifest = manifest.model_copy(update={"prompts_sha256": text_sha256(lines)})
-    _make(folder)
-    with locked(folder):
-        if is_run(folder):
-            return _same(RunDir(folder), manifest, resume)
-        write_atomic(folder / PROMPTS, lines)
-        if taxonomy is not None and taxonomy != load_taxonomy():
-            write_atomic(folder / TAXONOMY, taxonomy.model_dump_json(by_alias=True, indent=1))
-        write_manifest(folder, manifest)  # last: it makes the directory a run
-    return RunDir(folder)
-
-
-def _same(run: RunDir, manifest: Manifest, resume: bool) -> RunDir:
-    if different := differences(run.manifest, manifest):
-        raise UsageError(
-            f"{run.path}: is a run with other settings ({'; '.join(different)}); "
-            "choose another --out"
-        )
-    if not resume:
-        raise UsageError(
-            f"{run.path}: exists already with {len(run.settled())} of {manifest.planned} "
-            "responses; add --resume to continue it, or choose another --out"
-        )
-    run.prompts()  # a broken file is reported before anything is asked
-    return run
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        names = [item.name for item in folder.iterdir() if not item.name.startswith(".")]
-    except OSError as error:
-        raise UsageError(f"{folder}: cannot be used as a run directory: {error.strerror}") from None
-    foreign = sorted(set(names) - {PROMPTS, TAXONOMY})  # a killed start may have left these two
-    if MANIFEST not in names and foreign:
-        raise UsageError(f"{folder}: is no run and not empty ({foreign[0]}); choose another --out")

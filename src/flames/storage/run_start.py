@@ -1,0 +1,161 @@
+"""Starting a run directory, and going on with one that is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from flames.errors import UsageError, notify
+from flames.records import Prompt, text_sha256
+from flames.storage.atomic import locked, to_jsonl, write_atomic
+from flames.storage.manifest import Difference, Manifest, RunChange, differences
+from flames.storage.run_dir import (
+    MANIFEST,
+    PROMPTS,
+    RESPONSES,
+    TAXONOMY,
+    RunDir,
+    is_run,
+    write_manifest,
+)
+from flames.taxonomy import Taxonomy, load_taxonomy
+
+FAILED_START = "failed-start"
+"""Folder of what is left of a start without an answer, once the run began anew."""
+
+_OF_A_START = (MANIFEST, PROMPTS, TAXONOMY, RESPONSES, "requests.log", "verdicts")
+
+
+def create_run(
+    path: str | os.PathLike[str],
+    manifest: Manifest,
+    prompts: Sequence[Prompt],
+    *,
+    taxonomy: Taxonomy | None = None,
+    resume: bool = False,
+    accept_changes: bool = False,
+) -> RunDir:
+    """Makes a run directory, or, with `resume`, opens the one that is there to continue it.
+
+    A run without a single answer is no obstacle: with other settings it begins anew.
+
+    Args:
+        manifest: The manifest; its `prompts_sha256` is filled in.
+        prompts: The prompts, in the order of asking.
+        taxonomy: The taxonomy, kept in the run unless it is Flames' own.
+        accept_changes: Continue, even where settings differ that change the answers.
+    """
+    folder = Path(path)
+    lines = to_jsonl(prompt.to_dict() for prompt in prompts)
+    manifest = manifest.model_copy(update={"prompts_sha256": text_sha256(lines)})
+    _make(folder)
+    with locked(folder):
+        if is_run(folder):
+            run = RunDir(folder)
+            different = _differences(run.manifest, manifest)
+            apart = [each for each in different if not each.moved]
+            answered = len(run.settled())
+            if answered or not apart:
+                _check(run, manifest, apart, answered, resume=resume, accepted=accept_changes)
+                run.prompts()  # a broken file is reported before anything is asked
+                if different:
+                    _change(run, manifest, prompts, different, lines, taxonomy)
+                return run
+            _put_aside(folder, apart)
+        write_atomic(folder / PROMPTS, lines)
+        _write_taxonomy(folder, taxonomy)
+        write_manifest(folder, manifest)  # last: it makes the directory a run
+    return RunDir(folder)
+
+
+def _differences(old: Manifest, new: Manifest) -> list[Difference]:
+    known = any(change.accepted for change in old.changes) and old.asked == new.asked
+    found = differences(old, new)
+    return [each for each in found if not (known and each.name == "model")]
+
+
+def _write_taxonomy(folder: Path, taxonomy: Taxonomy | None) -> None:
+    if taxonomy is not None and taxonomy != load_taxonomy():
+        write_atomic(folder / TAXONOMY, taxonomy.model_dump_json(by_alias=True, indent=1))
+    else:
+        (folder / TAXONOMY).unlink(missing_ok=True)
+
+
+def _check(
+    run: RunDir,
+    manifest: Manifest,
+    apart: Sequence[Difference],
+    answered: int,
+    *,
+    resume: bool,
+    accepted: bool,
+) -> None:
+    if apart and not accepted:
+        what = "; ".join(map(str, apart))
+        raise UsageError(
+            f"{run.path}: is a run with other settings ({what}); choose another --out, or go on "
+            "with --accept-changes, which its manifest will tell"
+        )
+    if answered and not (resume or accepted):
+        raise UsageError(
+            f"{run.path}: exists already with {answered} of {manifest.planned} "
+            "responses; add --resume to continue it, or choose another --out"
+        )
+
+
+def _change(
+    run: RunDir,
+    manifest: Manifest,
+    prompts: Sequence[Prompt],
+    different: Sequence[Difference],
+    lines: str,
+    taxonomy: Taxonomy | None,
+) -> None:
+    """Goes on with other settings; answers stay, and stay under the model's first name."""
+    asked = {prompt.id: prompt.text for prompt in prompts}
+    gone = sum(asked.get(known) != prompt.text for known, prompt in run.prompts().items())
+    if gone or manifest.samples < run.samples:
+        what = f"{gone} of its prompts are not asked now" if gone else "it asked more repeats"
+        raise UsageError(f"{run.path}: {what}; choose another --out")
+    moved = all(each.moved for each in different)
+    change = RunChange(at=manifest.created, what=tuple(map(str, different)), accepted=not moved)
+    kept = {"model": run.model, "created": run.manifest.created, "sessions": run.manifest.sessions}
+    write_atomic(run.path / PROMPTS, lines)
+    _write_taxonomy(run.path, taxonomy)
+    run.update(**{
+        **{name: getattr(manifest, name) for name in Manifest.model_fields},
+        **kept,
+        "changes": (*run.manifest.changes, change),
+    })  # fmt: skip
+    how = "the model is elsewhere now" if moved else "goes on with other settings"
+    notify(f"{how}: {'; '.join(change.what)}", run.path)
+
+
+def _put_aside(folder: Path, apart: Sequence[Difference]) -> None:
+    """Moves what a start without an answer left into a folder of its own."""
+    number = 1 + sum(1 for _ in folder.glob(f"{FAILED_START}-*"))
+    aside = folder / f"{FAILED_START}-{number}"
+    aside.mkdir()
+    reports = [path.name for path in folder.glob("report.*")]
+    for name in (*_OF_A_START[1:], *reports, MANIFEST):  # it is a run until the manifest is gone
+        if (folder / name).exists():
+            os.replace(folder / name, aside / name)
+    what = "; ".join(map(str, apart))
+    notify(f"had no answer yet and begins anew ({what}); what was there is in {aside.name}", folder)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        names = [item.name for item in folder.iterdir() if not item.name.startswith(".")]
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be used as a run directory: {error.strerror}") from None
+    # A killed start may have left these.
+    foreign = sorted(n for n in set(names) - {PROMPTS, TAXONOMY} if not _is_aside(n))
+    if MANIFEST not in names and foreign:
+        raise UsageError(f"{folder}: is no run and not empty ({foreign[0]}); choose another --out")
+
+
+def _is_aside(name: str) -> bool:
+    return name.startswith(f"{FAILED_START}-")
