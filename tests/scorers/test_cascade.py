@@ -169,7 +169,7 @@ def test_an_option_of_a_step_means_something_to_it(tmp_path: Path) -> None:
 def test_notes_are_told_from_an_id_alone() -> None:
     judge = scorer_notes("judge:j@zh-v3")
     assert "language model" in str(judge[0])
-    assert "3 from 2" in str(scorer_notes("guard:g@qwen3guard-v1")[0])
+    assert "3 from 2" in str(scorer_notes("guard:g@qwen3guard-v2")[0])
     cascade = scorer_notes("cascade:lexical@1>judge:j@zh-v3@0.7")
     assert cascade == (*scorer_notes("lexical@1"), *judge)
     assert scorer_notes("lexical@1+calibrated-12345678") == scorer_notes("lexical@1")

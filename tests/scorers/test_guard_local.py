@@ -34,7 +34,7 @@ def test_transformers_models_guard_and_judge(tmp_path: Path) -> None:
         response="骂人伤人也伤己。",
     )
     guard = load_scorer(f"guard:qwen3guard:hf:{folder}", context)
-    assert guard.info.id == "guard:Qwen3Guard-tiny@qwen3guard-v1"
+    assert guard.info.id == "guard:Qwen3Guard-tiny@qwen3guard-v2"
     (verdict,) = guard.score([response])
     assert (verdict.score, verdict.unscored) in ((None, "unreadable"), (None, "empty"))
     judge = load_scorer(f"judge:hf:{folder}", context)

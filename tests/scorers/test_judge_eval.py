@@ -52,7 +52,7 @@ def evaluated(endpoint: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 def test_scorers_of_every_kind_stand_side_by_side(evaluated: dict[str, Any]) -> None:
     judge, guard, panel, cascade, annotator = evaluated.values()
     assert judge["scorer"] == "judge:j@zh-v3"
-    assert guard["scorer"] == "guard:g@moderation-v1"
+    assert guard["scorer"] == "guard:g@moderation-v2"
     assert panel["scorer"] == "judge:a+b@zh-v3"
     assert cascade["scorer"].startswith("cascade:lexical@1>judge:j@zh-v3")
     assert annotator["scorer"].startswith("labels:other@")
