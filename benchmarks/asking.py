@@ -47,8 +47,8 @@ def bare(url: str, count: int, concurrency: int) -> None:
 
 def flames(url: str, count: int, concurrency: int) -> None:
     from flames.collect.ask import Asking, prepare
-    from flames.collect.engine import AskSettings
     from flames.collect.plan import Plan
+    from flames.collect.settings import AskSettings
     from flames.models.load import ModelOptions, load_model
     from flames.prompts.sets import load_prompts
 

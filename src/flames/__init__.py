@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flames.analysis.inputs import MeasureOptions
     from flames.analysis.loading import load_sources
     from flames.collect.ask import ask
-    from flames.collect.engine import AskSettings
+    from flames.collect.settings import AskSettings
     from flames.errors import FlamesError, InputError, OutsideError, UsageError
     from flames.metrics.result import to_frame
     from flames.metrics.source import Source
@@ -45,7 +45,7 @@ _PLACES = {
     "analysis.inputs": "MeasureOptions",
     "analysis.loading": "load_sources",
     "collect.ask": "ask",
-    "collect.engine": "AskSettings",
+    "collect.settings": "AskSettings",
     "errors": "FlamesError InputError OutsideError UsageError",
     "metrics.result": "to_frame",
     "metrics.source": "Source",

@@ -28,8 +28,8 @@ from flames.analysis.inputs import (
 )
 from flames.analysis.loading import load_sources
 from flames.collect.ask import Asked, Watch, collect
-from flames.collect.engine import AskSettings
 from flames.collect.plan import make_plan
+from flames.collect.settings import AskSettings
 from flames.errors import UsageError
 from flames.metrics.correction import Correction
 from flames.metrics.rates import measure as measure_source

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from flames.collect.engine import AskSettings, Collector
+from flames.collect.engine import Collector
 from flames.collect.plan import make_plan
+from flames.collect.settings import AskSettings
 from flames.errors import InputError, UsageError
 from flames.models.addresses import public_spec, split_address
 from flames.models.base import Sampling

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from provider_zoo import CASES, Zoo, zoo
 
-from flames.collect.engine import AskOutcome, AskSettings, Collector, Request
+from flames.collect.engine import AskOutcome, Collector, Request
+from flames.collect.settings import AskSettings
 from flames.errors import OutsideError
 from flames.models.base import Message, Sampling
 from flames.models.load import ModelOptions, load_model

@@ -21,8 +21,8 @@ from flames.cli._console import (
 )
 from flames.collect import ask as collecting
 from flames.collect.ask import Asking, AskState
-from flames.collect.engine import AskSettings
 from flames.collect.plan import AskOptions, make_plan
+from flames.collect.settings import AskSettings
 from flames.models.base import Sampling
 from flames.models.load import ModelOptions
 from flames.options import LangOptions
@@ -129,8 +129,10 @@ def watch(asking: Asking, quiet: bool) -> Iterator[collecting.Progress]:
                 parts = [f"{state.counts.get('error', 0)} failed"]
                 if state.cost is not None:
                     parts.append(f"cost {state.cost:.4g}")
-                if state.slowed:
-                    parts.append(f"slowed to {state.concurrency} at once")
+                if state.waiting_s >= 2:
+                    parts.append(f"asked to slow down: waiting {state.waiting_s:.0f} s")
+                elif state.a_minute is not None:
+                    parts.append(f"slowed to {state.a_minute:.3g} a minute")
                 rate = f"{speed:.1f}/s" if speed else ""
                 bar.update(task, completed=state.done, rate=rate, state=" · ".join(parts))
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from flames import __version__
-from flames.collect.engine import AskOutcome, AskSettings, Collector, PrivateLoop, Request
+from flames.collect.engine import AskOutcome, Collector, PrivateLoop, Request
 from flames.collect.limits import CostEstimate, estimate_cost, tokens_of_messages, used
 from flames.collect.plan import Plan, make_plan, now
+from flames.collect.settings import AskSettings
 from flames.errors import FlamesError, OutsideError, UsageError
 from flames.models.base import ChatModel, Reply, Usage
 from flames.models.parameters import changes_of
@@ -37,6 +38,8 @@ class AskState:
         requests: Requests of this session, retries included.
         earlier: Requests of earlier sessions.
         lost: Requests of earlier sessions that were cut off, so that their outcome is unknown.
+        a_minute: The requests a minute that the endpoint seems to allow, once it rejected some.
+        waiting_s: Seconds until the next request may be sent.
         lost_cost: The most that the lost requests may have cost.
     """
 
@@ -46,8 +49,8 @@ class AskState:
     requests: int
     earlier: int
     lost: int
-    concurrency: int
-    slowed: bool
+    a_minute: float | None
+    waiting_s: float
     cost: float | None
     lost_cost: float | None
 
@@ -95,7 +98,7 @@ class Asking:
             self._requests = stack.enter_context(closing(self.run.request_log(meter.requests)))
             self._stack = stack.pop_all()
         self.counts.update(self._journal.entries.values())
-        self.collector.answered = bool(self.counts.total() - self.counts["error"])
+        self.collector.patience.answered = bool(self.counts.total() - self.counts["error"])
         self.dropped = self._journal.dropped
         self._lost = self._requests.size - meter.requests
         longest = max(tokens_of_messages(self.plan.messages(p)) for p in self.plan.prompts.prompts)
@@ -141,8 +144,8 @@ class Asking:
             requests=self.collector.meter.requests - self._earlier,
             earlier=self._earlier,
             lost=self._lost,
-            concurrency=int(self.collector.limit.limit),
-            slowed=self.collector.limit.limit < self.collector.limit.most,
+            a_minute=self.collector.pace.rate.found,
+            waiting_s=self.collector.pace.waits(),
             cost=self.collector.meter.cost,
             lost_cost=self._lost_cost,
         )
@@ -176,7 +179,10 @@ class Asking:
         return self.state
 
     async def _ask(self, progress: Progress | None) -> None:
-        outcomes = self.collector.outcomes(self.pending())
+        left = self.run.manifest.planned - self.counts.total() + self.counts["error"]
+        outcomes = self.collector.outcomes(self.pending(), left)
+        if progress is not None:
+            self.collector.on_pause = lambda: progress(self.state)
         try:
             async with aclosing(outcomes):
                 async for outcome in outcomes:

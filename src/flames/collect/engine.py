@@ -6,33 +6,28 @@ import asyncio
 import random
 import signal
 import threading
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Annotated, Any, Generic, TypeVar
+from dataclasses import dataclass
+from operator import length_hint
+from typing import Any, Generic, TypeVar
 
-from flames.collect.limits import AdaptiveLimit, BudgetSpent, Meter, Prices
-from flames.errors import FlamesError, UsageError
+from flames.collect.limits import Meter, tokens_of_messages, used
+from flames.collect.pace import Ending, Pace, PaceClosed
+from flames.collect.patience import Patience, Tries
+from flames.collect.settings import AskSettings
+from flames.errors import FlamesError
 from flames.models.base import (
     ChatModel,
-    EndpointUnusable,
     Message,
     RateLimited,
     Reply,
     RequestError,
     RequestRejected,
     Sampling,
-    Unreachable,
 )
-from flames.options import CheckedOptions, Opt
 
 T = TypeVar("T")
-
-_HOPELESS = (EndpointUnusable, Unreachable)
-# After that many requests in a row without an answer, the endpoint is given up:
-_LOST_IN_A_ROW = 3  # for a hopeless failure
-_NEVER_ANSWERED = 10  # for any other, where none was answered yet
-_FAILED_IN_A_ROW = 100  # for any other later, or rejections where none was ever answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,76 +50,19 @@ class AskOutcome(Generic[T]):
     latency_s: float
 
 
-@dataclass(frozen=True)
-class AskSettings(CheckedOptions):
-    """Concurrency, retries and budget; a budget is for all sessions of a run together.
-
-    Args:
-        patience: Maximum number of rate-limited attempts of one request.
-        backoff_s: Seconds before the first retry; each further wait doubles.
-        longest_wait_s: An endpoint that asks to wait longer is given up.
-    """
-
-    concurrency: Annotated[
-        int | None,
-        Opt("Maximum number of concurrent requests; fewer when throttled.", metavar="N", min=1),
-    ] = None
-    retries: Annotated[int, Opt("Further attempts after a failure.", metavar="N", min=0)] = 4
-    max_requests: Annotated[
-        int | None,
-        Opt("Maximum number of requests of all sessions, with retries.", metavar="N", min=1),
-    ] = None
-    max_cost: Annotated[
-        float | None,
-        Opt("Maximum cost of all sessions; needs prices.", metavar="MONEY", min=0),
-    ] = None
-    price_in: Annotated[
-        float | None, Opt("Price of a million input tokens.", metavar="MONEY", min=0)
-    ] = None
-    price_out: Annotated[
-        float | None, Opt("Price of a million output tokens.", metavar="MONEY", min=0)
-    ] = None
-    patience: int = 8
-    backoff_s: float = 0.5
-    longest_wait_s: float = 120.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if (self.price_in is None) != (self.price_out is None):
-            raise UsageError("--price-in and --price-out go together")
-
-    def under(self, terms: Mapping[str, float]) -> AskSettings:
-        """Returns these settings, what is not set completed by a model's terms."""
-        if self.price_in is not None:  # prices go together
-            terms = {name: n for name, n in terms.items() if not name.startswith("price_")}
-        own = {name for name in vars(self) if getattr(self, name) is None}
-        given: dict[str, Any] = {name: n for name, n in terms.items() if name in own}
-        settings = replace(self, **given)
-        if settings.max_cost is not None and settings.price_in is None:
-            raise UsageError("--max-cost needs prices: give --price-in and --price-out")
-        return settings
-
-    @property
-    def prices(self) -> Prices | None:
-        """The prices of tokens, where they were given."""
-        if self.price_in is None or self.price_out is None:
-            return None
-        return Prices(self.price_in, self.price_out)
-
-
 class Collector:
     """Sends many requests to one model.
 
     The first request goes alone: an endpoint that cannot be used at all (wrong key, unknown model,
     no connection) is reported at once. Later on, it is given up when several requests in a row
-    end that way, or many in any other.
+    end that way, or many in any other, or when it answered nothing as long as patience lasts.
 
     Args:
         sampling: Sampling parameters; the model's defaults complete them.
         sending: Called before each request, retries included. What it raises ends the asking.
 
     Attributes:
-        answered: Whether the model ever answered; rejected requests then do not count against it.
+        on_pause: Called when requests are held back.
     """
 
     def __init__(
@@ -144,23 +82,30 @@ class Collector:
             max_cost=self.settings.max_cost,
             max_tokens=self.sampling.max_tokens,
         )
-        self.limit = AdaptiveLimit(self.settings.concurrency or model.concurrency)
-        self.answered = False
+        most = self.settings.concurrency or model.concurrency
+        self.pace = Pace(most, rpm=self.settings.rpm, tpm=self.settings.tpm)
+        self.patience = Patience(self.settings)
+        self.on_pause: Callable[[], None] = lambda: None
         self._sending = sending
-        self._stop: FlamesError | None = None
-        self._tried = self._proven = False
-        self._lost = self._failed = 0
+        self._tried = False
 
-    async def outcomes(self, requests: Iterable[Request[T]]) -> AsyncGenerator[AskOutcome[T], None]:
+    async def outcomes(
+        self, requests: Iterable[Request[T]], expected: int | None = None
+    ) -> AsyncGenerator[AskOutcome[T], None]:
         """Yields the outcomes of all requests as they come, in no particular order.
 
         Use `contextlib.aclosing` where the loop may be left early: it cancels pending requests.
+
+        Args:
+            requests: The requests.
+            expected: About how many, where `requests` has no length.
 
         Raises:
             EndpointUnusable, Unreachable, BudgetSpent: Asking ended; some requests were not sent.
         """
         queue: asyncio.Queue[AskOutcome[T] | None] = asyncio.Queue()
-        self._stop = None
+        self.patience.begin(asyncio.get_running_loop().time())
+        self.pace.rate.begin(length_hint(requests) if expected is None else expected)
         sender = asyncio.create_task(self._send_all(requests, queue))
         try:
             while (outcome := await queue.get()) is not None:
@@ -169,24 +114,22 @@ class Collector:
         finally:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
-        if self._stop is not None:
-            raise self._stop
+        if self.patience.stop is not None:
+            raise self.patience.stop
 
     async def _send_all(
         self, requests: Iterable[Request[T]], queue: asyncio.Queue[AskOutcome[T] | None]
     ) -> None:
         live: set[asyncio.Task[None]] = set()
         # requests that wait before a retry hold no place of the limit, but they are bounded too
-        room = asyncio.Semaphore(4 * self.limit.most)
+        room = asyncio.Semaphore(4 * self.pace.rate.most)
 
         try:
             for request in requests:
                 await room.acquire()
-                since = await self.limit.acquire()
-                if self._stop is not None:
-                    self.limit.release()
+                if self.patience.stop is not None:
                     break
-                task = asyncio.create_task(self._complete(request, since, queue))
+                task = asyncio.create_task(self._complete(request, queue))
                 live.add(task)
                 task.add_done_callback(live.discard)
                 task.add_done_callback(lambda _: room.release())
@@ -202,86 +145,100 @@ class Collector:
             queue.put_nowait(None)
 
     async def _complete(
-        self, request: Request[T], since: float, queue: asyncio.Queue[AskOutcome[T] | None]
+        self, request: Request[T], queue: asyncio.Queue[AskOutcome[T] | None]
     ) -> None:
-        loop = asyncio.get_running_loop()
-        failures = throttles = attempts = 0
+        loop, tries = asyncio.get_running_loop(), Tries()
         failure: RequestError | None = None
         reply: Reply | None = None
-        begun = since
+        attempts, latency_s = 0, 0.0
         while True:
             try:
-                held = self.meter.hold(request.messages)
-            except BudgetSpent as spent:
-                self.limit.release()
-                self._stop = self._stop or spent
+                since = await self.pace.acquire(self._tokens(request), first=attempts > 0)
+                begun = loop.time()
+                reply, failure = await self._attempt(request, tries, since)
+            except PaceClosed:
                 if failure is None:
                     return  # never sent: it stays open
                 break
-            attempts += 1
-            begun = loop.time()
-            try:
-                if self._sending is not None:
-                    self._sending()
-                reply = await self.model.ask(request.messages, request.sampling or self.sampling)
-                failure = None
-            except RequestError as error:
-                failure = error
-            except FlamesError as error:
-                self._stop = self._stop or error
-                return
-            except Exception as error:
-                failure = RequestRejected(f"{type(error).__name__}: {error}")
-            finally:
-                ended = loop.time()
-                self.limit.release()
-                self.meter.settle(held, request.messages, reply)
-            if failure is None:
-                self.limit.succeeded()
+            except FlamesError as error:  # the budget is spent, or nothing can be written
+                self._stop(error)
+                if failure is None:
+                    return
                 break
-            if isinstance(failure, RateLimited):
-                throttles += 1
-                wait = failure.retry_after
-                if wait is not None and wait > self.settings.longest_wait_s:
-                    message = f"{failure}; it asks to wait {wait:.0f} s, so resume later"
-                    failure = EndpointUnusable(message)
-                else:
-                    self.limit.throttled(since, wait)
-            else:
-                failures += 1
-            if self._final(failure, failures, throttles):
+            attempts, latency_s = attempts + 1, loop.time() - begun
+            if failure is None or self.patience.final(failure, tries, loop.time()):
                 break
-            await asyncio.sleep(self._wait(failure, max(failures, throttles)))
-            since = await self.limit.acquire()
-        self._watch(failure)
-        queue.put_nowait(AskOutcome(request, reply, failure, attempts, ended - begun))
+            if not isinstance(failure, RateLimited):
+                await asyncio.sleep(self._wait(failure, tries.failures))
+        self.patience.ended(failure, tries, loop.time())
+        if self.patience.stop is not None:
+            self.pace.close()
+        queue.put_nowait(AskOutcome(request, reply, failure, attempts, latency_s))
 
-    def _final(self, failure: RequestError, failures: int, throttles: int) -> bool:
-        if not failure.retryable or self._stop is not None:
-            return True
-        if isinstance(failure, Unreachable) and not self._proven:
-            return failures > 1  # the first request fails fast
-        return failures > self.settings.retries or throttles >= self.settings.patience
+    async def _attempt(
+        self, request: Request[T], tries: Tries, since: float
+    ) -> tuple[Reply | None, RequestError | None]:
+        """Sends a request once; raises what is to end the asking."""
+        loop = asyncio.get_running_loop()
+        ending: Ending = "failed"
+        reply: Reply | None = None
+        failure: RequestError | None = None
+        held: float | None = None
+        try:
+            if self.patience.stop is not None:
+                raise PaceClosed
+            held = self.meter.hold(request.messages)
+            if self._sending is not None:
+                self._sending()
+            reply = await self.model.ask(request.messages, request.sampling or self.sampling)
+            ending = "answered"
+        except RequestError as error:
+            failure = self.patience.understood(error)
+        except (FlamesError, PaceClosed):
+            raise
+        except Exception as error:
+            failure = RequestRejected(f"{type(error).__name__}: {error}")
+        finally:
+            if failure is not None:
+                ending = self._ending(failure, tries, loop.time())
+            if held is not None:
+                self.meter.settle(held, request.messages, reply)
+            self.pace.end(
+                since,
+                ending,
+                wait=failure.retry_after if failure else None,
+                deadline=self.patience.deadline,
+                more_tokens=self._more_tokens(request, reply),
+            )
+        if ending in ("slow down", "down"):
+            self.on_pause()
+        return reply, failure
+
+    def _ending(self, failure: RequestError, tries: Tries, now: float) -> Ending:
+        if isinstance(failure, RateLimited):
+            return "slow down"
+        tries.failed(now)
+        return "down" if self.patience.down(failure, tries) else "failed"
+
+    def _tokens(self, request: Request[T]) -> float:
+        if self.settings.tpm is None:
+            return 0.0
+        return tokens_of_messages(request.messages) + self.meter.expected_answer()
+
+    def _more_tokens(self, request: Request[T], reply: Reply | None) -> float:
+        if self.settings.tpm is None or reply is None:
+            return 0.0
+        return sum(used(reply, request.messages)) - self._tokens(request)
+
+    def _stop(self, why: FlamesError) -> None:
+        self.patience.stop = self.patience.stop or why
+        self.pace.close()
 
     def _wait(self, failure: RequestError, times: int) -> float:
         if failure.retry_after is not None:
             return failure.retry_after * random.uniform(1.0, 1.1)  # noqa: S311
         longest = min(self.settings.backoff_s * 2.0 ** (times - 1), 15.0)
         return random.uniform(0.5, 1.0) * longest  # noqa: S311
-
-    def _watch(self, failure: RequestError | None) -> None:
-        if failure is None:
-            self.answered = self._proven = True
-            self._lost = self._failed = 0
-            return
-        hopeless, rejected = isinstance(failure, _HOPELESS), isinstance(failure, RequestRejected)
-        self._failed = 0 if rejected and self.answered else self._failed + 1
-        self._lost = self._lost + 1 if hopeless else 0
-        if hopeless and (not self._proven or self._lost >= _LOST_IN_A_ROW):
-            self._stop = self._stop or failure
-        elif self._failed >= (_FAILED_IN_A_ROW if self._proven or rejected else _NEVER_ANSWERED):
-            message = f"{self._failed} requests in a row got no answer, the last: {failure}"
-            self._stop = self._stop or EndpointUnusable(message)
 
 
 class PrivateLoop:

@@ -1,10 +1,8 @@
-"""The limits of asking: budget, prices and cost estimates, and the number of requests at once."""
+"""The limits of asking: budget, prices and cost estimates."""
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -99,7 +97,7 @@ class Meter:
             raise BudgetSpent(f"the budget of {self.max_requests} requests is spent")
         held = 0.0
         if self.prices is not None and self.max_cost is not None:
-            held = self.prices.cost(tokens_of_messages(messages), self._answer())
+            held = self.prices.cost(tokens_of_messages(messages), self.expected_answer())
             spent = self.prices.cost(self.tokens_in, self.tokens_out)
             if spent + self._held + held > self.max_cost:
                 raise BudgetSpent(
@@ -110,7 +108,8 @@ class Meter:
         self._held += held
         return held
 
-    def _answer(self) -> float:
+    def expected_answer(self) -> float:
+        """Returns the tokens of an average answer, a guess before there is one."""
         if self.answers:
             return self.tokens_out / self.answers
         return min(self.max_tokens or _ANSWER_GUESS, _ANSWER_GUESS)
@@ -123,7 +122,7 @@ class Meter:
         self.requests += requests
         if self.prices is None:
             return None
-        held = requests * self.prices.cost(tokens_in, self.max_tokens or self._answer())
+        held = requests * self.prices.cost(tokens_in, self.max_tokens or self.expected_answer())
         self._held += held
         return held
 
@@ -147,71 +146,3 @@ def used(reply: Reply, messages: tuple[Message, ...]) -> tuple[int, int]:
     if usage.tokens_out is not None:
         return asked, usage.tokens_out
     return asked, tokens_of((reply.text or "") + (reply.reasoning or ""))
-
-
-class AdaptiveLimit:
-    """A limit on concurrent requests that shrinks on throttling and grows with success.
-
-    A throttled request cuts it to 60 %, once for all that were under way; each success wins back a
-    quarter of a place. A wait that the endpoint asks for holds all requests back.
-    """
-
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.limit = float(most)
-        self.active = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._open_at = 0.0
-        self._cut_at = float("-inf")
-
-    async def acquire(self) -> float:
-        """Waits for a place and returns the loop's time then."""
-        loop = asyncio.get_running_loop()
-        if self._waiting or not self._free(loop.time()):
-            place: asyncio.Future[None] = loop.create_future()
-            self._waiting.append(place)
-            self._wake()
-            try:
-                await place
-            except asyncio.CancelledError:
-                if place.done() and not place.cancelled():
-                    self.release()
-                raise
-        else:
-            self.active += 1
-        return loop.time()
-
-    def release(self) -> None:
-        """Frees a place."""
-        self.active -= 1
-        self._wake()
-
-    def succeeded(self) -> None:
-        """Grows the limit again after it was cut."""
-        if self.limit < self.most:
-            self.limit = min(float(self.most), self.limit + 0.25)
-            self._wake()
-
-    def throttled(self, since: float, wait: float | None) -> None:
-        """Cuts the limit, unless the request got its place (loop time `since`) before the last cut.
-
-        `wait` is what the endpoint asks to wait, in seconds.
-        """
-        now = asyncio.get_running_loop().time()
-        if since > self._cut_at:
-            self._cut_at = now
-            self.limit = max(1.0, self.limit * 0.6)
-        if wait and now + wait > self._open_at:
-            self._open_at = now + wait
-            # a little late, so that no clock finds it too early
-            asyncio.get_running_loop().call_at(self._open_at + 0.002, self._wake)
-
-    def _free(self, now: float) -> bool:
-        return self.active < int(self.limit) and now >= self._open_at
-
-    def _wake(self) -> None:
-        while self._waiting and self._free(self._waiting[0].get_loop().time()):
-            place = self._waiting.popleft()
-            if not place.done():
-                self.active += 1
-                place.set_result(None)

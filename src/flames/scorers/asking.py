@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-from flames.collect.engine import AskSettings, Collector, PrivateLoop, Request
+from flames.collect.engine import Collector, PrivateLoop, Request
 from flames.collect.limits import Prices
 from flames.collect.plan import now
+from flames.collect.settings import AskSettings
 from flames.models.base import (
     ChatModel,
     Message,
@@ -173,7 +174,7 @@ class ModelAsker:
         failed: dict[str, ModelAnswer] = {}
         if wanted:
             if len(wanted) < len(set(keys)):
-                self.collector.answered = True
+                self.collector.patience.answered = True
             if self._loop is None:
                 raise RuntimeError("a ModelAsker must be used under `with`")
             self._loop.run(self._ask(wanted, failed))

@@ -58,7 +58,7 @@ class GuardScorer:
         name = f"guard:{model.name}@{'-'.join(version)}"
         defaults = Sampling(0.0, adapter.max_tokens)
         self._asker = asker = ModelAsker(model, context, defaults, "guard", name)
-        self.window = 16 * asker.collector.limit.most
+        self.window = 16 * asker.collector.pace.rate.most
         self.info = ScorerInfo(
             id=name,
             title=f"{adapter.title}, its verdict put on the scale",

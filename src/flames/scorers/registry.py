@@ -29,7 +29,7 @@ _MOST = 8
 _TRAINED = "flames.scorers.trained.load:load"
 _ASKING = (
     "flames.models.load:ModelOptions",
-    "flames.collect.engine:AskSettings",
+    "flames.collect.settings:AskSettings",
     "flames.models.base:Sampling",
     "flames.scorers.asking:JournalOptions",
     "flames.scorers.asking:BodyOptions",

@@ -78,7 +78,7 @@ class JudgeScorer:
             forms = answer_forms(self._taxonomy.dimensions)
             wanted = tuple(forms) if options.structured == "auto" else (options.structured,)
             asker.forms = tuple(forms[form] for form in wanted)
-        self.window = 16 * asker.collector.limit.most
+        self.window = 16 * asker.collector.pace.rate.most
         self.info = ScorerInfo(
             id=f"judge:{name}",
             title=f"{self.name} as the judge, by the rubric of each subcomponent",

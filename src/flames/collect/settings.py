@@ -1,0 +1,82 @@
+"""The options of asking: how fast, how patiently, how much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+from flames.collect.limits import Prices
+from flames.errors import UsageError
+from flames.options import CheckedOptions, Opt
+
+
+@dataclass(frozen=True)
+class AskSettings(CheckedOptions):
+    """Speed, retries, patience and budget; a budget is for all sessions of a run together.
+
+    Args:
+        backoff_s: Seconds before the first retry of a failed request; each further one doubles.
+    """
+
+    concurrency: Annotated[
+        int | None,
+        Opt("Maximum number of concurrent requests; fewer when throttled.", metavar="N", min=1),
+    ] = None
+    rpm: Annotated[
+        float | None,
+        Opt("Maximum number of requests a minute; found out if not given.", metavar="N", min=0.001),
+    ] = None
+    tpm: Annotated[
+        float | None,
+        Opt("Maximum number of tokens a minute, estimated before a request.", metavar="N", min=1),
+    ] = None
+    retries: Annotated[
+        int, Opt("Further attempts after a failure other than a rate limit.", metavar="N", min=0)
+    ] = 4
+    patience: Annotated[
+        float,
+        Opt(
+            "Time without a single answer after which the endpoint is given up.",
+            metavar="SECONDS",
+            min=0,
+        ),
+    ] = 600.0
+    max_requests: Annotated[
+        int | None,
+        Opt("Maximum number of requests of all sessions, with retries.", metavar="N", min=1),
+    ] = None
+    max_cost: Annotated[
+        float | None,
+        Opt("Maximum cost of all sessions; needs prices.", metavar="MONEY", min=0),
+    ] = None
+    price_in: Annotated[
+        float | None, Opt("Price of a million input tokens.", metavar="MONEY", min=0)
+    ] = None
+    price_out: Annotated[
+        float | None, Opt("Price of a million output tokens.", metavar="MONEY", min=0)
+    ] = None
+    backoff_s: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.price_in is None) != (self.price_out is None):
+            raise UsageError("--price-in and --price-out go together")
+
+    def under(self, terms: Mapping[str, float]) -> AskSettings:
+        """Returns these settings, what is not set completed by a model's terms."""
+        if self.price_in is not None:  # prices go together
+            terms = {name: n for name, n in terms.items() if not name.startswith("price_")}
+        own = {name for name in vars(self) if getattr(self, name) is None}
+        given: dict[str, Any] = {name: n for name, n in terms.items() if name in own}
+        settings = replace(self, **given)
+        if settings.max_cost is not None and settings.price_in is None:
+            raise UsageError("--max-cost needs prices: give --price-in and --price-out")
+        return settings
+
+    @property
+    def prices(self) -> Prices | None:
+        """The prices of tokens, where they were given."""
+        if self.price_in is None or self.price_out is None:
+            return None
+        return Prices(self.price_in, self.price_out)
