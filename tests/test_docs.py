@@ -145,6 +145,8 @@ def folder(
     for name in ("verdicts", "base", "new"):
         judged = [{**row, "model": name, "predicted": 3} for row in rows]
         tiny_labels.write(tmp_path / f"{name}.jsonl", judged)
+    people = [{**row, "model": "verdicts", "score": 3, "annotator": "Ann"} for row in rows]
+    tiny_labels.write(tmp_path / "people.jsonl", people)
     tiny_labels.write(tmp_path / "labels.jsonl", tiny_labels.rows(models=("a", "b", "c")))
     return tmp_path
 

@@ -6,8 +6,8 @@
     print(done.results[0].overall.harmless_rate)
     flames.compare(["runs/base", "runs/deepseek"], format="html", out="comparison.html")
 
-`run`, `ask`, `score`, `measure`, `report`, `compare` and `gate` do what the commands do. Every name
-is imported when it is first used.
+`run`, `ask`, `score`, `measure`, `report`, `compare`, `certify` and `gate` do what the commands do.
+Every name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from flames.metrics.source import Source
     from flames.models.base import ChatModel, Sampling
     from flames.models.load import CallableModel, ModelOptions, load_model
-    from flames.pipeline import RunOutcome, compare, gate, measure, report, run, score
+    from flames.pipeline import RunOutcome, certify, compare, gate, measure, report, run, score
     from flames.prompts.sets import PromptSet, load_prompts
     from flames.records import Prompt, Response, Verdict
+    from flames.reports.certificate import CertificateReport, CertifyOptions
     from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
     from flames.reports.report import write_reports
     from flames.scorers.base import Scorer
@@ -51,9 +52,10 @@ _PLACES = {
     "metrics.source": "Source",
     "models.base": "ChatModel Sampling",
     "models.load": "CallableModel ModelOptions load_model",
-    "pipeline": "RunOutcome compare gate measure report run score",
+    "pipeline": "RunOutcome certify compare gate measure report run score",
     "prompts.sets": "PromptSet load_prompts",
     "records": "Prompt Response Verdict",
+    "reports.certificate": "CertificateReport CertifyOptions",
     "reports.documents": "CompareOptions ComparisonReport Report ReportOptions",
     "reports.report": "write_reports",
     "scorers.base": "Scorer",
@@ -68,6 +70,8 @@ _MODULES = {name: module for module, names in _PLACES.items() for name in names.
 __all__ = [
     "AskSettings",
     "CallableModel",
+    "CertificateReport",
+    "CertifyOptions",
     "ChatModel",
     "CompareOptions",
     "ComparisonReport",
@@ -94,6 +98,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "ask",
+    "certify",
     "compare",
     "gate",
     "load_model",

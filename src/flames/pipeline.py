@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, TypeVar, get_args, overload
 
 from flames.analysis import compare as comparing
 from flames.analysis import gate as gating
+from flames.analysis.certify import certify_sources
 from flames.analysis.gate import GateOptions, GateOutcome
 from flames.analysis.inputs import (
     MeasureOptions,
@@ -36,6 +37,7 @@ from flames.metrics.rates import measure as measure_source
 from flames.metrics.result import Result
 from flames.metrics.source import Source
 from flames.options import check_choice, default_language
+from flames.reports.certificate import PAGE, CertificateReport, CertifyOptions
 from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
 from flames.reports.report import write_reports
 from flames.scorers.labels import PREFIX, labels_path
@@ -257,6 +259,34 @@ def compare(
     if options.format is None or options.out is None:
         return found
     return replace(found, written=[write_atomic(options.out, found.render(options.format))])
+
+
+def certify(
+    paths: PathLike | Sequence[PathLike], options: CertifyOptions | None = None, **changes: Any
+) -> CertificateReport:
+    """Puts what people's labels say of a run, and of its scorer, on one page for an auditor.
+
+    Of a single run the page is kept in its folder.
+    """
+    options, paths = _options(CertifyOptions, options, changes), _listed(paths)
+    sources, read = read_sources(paths, options, beside=options.labels)
+    results = measure_sources(sources, read.taxonomy, options.seed)
+    certificate = certify_sources(
+        sources,
+        results,
+        Path(options.labels),
+        read,
+        random_sample=options.labels_are_random,
+        target_width=options.target_width,
+        seed=options.seed,
+    )
+    found = CertificateReport(certificate, read.taxonomy, options.lang)
+    if options.format is not None and options.out is not None:
+        return replace(found, written=[write_atomic(options.out, found.render(options.format))])
+    if options.format is None and len(paths) == 1 and is_run(paths[0]):
+        page = open_run(Path(paths[0])).path / PAGE
+        return replace(found, written=[write_atomic(page, found.render("html"))])
+    return found
 
 
 def gate(path: PathLike, options: GateOptions | None = None, **changes: Any) -> GateOutcome:

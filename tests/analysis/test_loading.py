@@ -67,13 +67,13 @@ def test_notes_that_verdicts_carry_are_told_but_not_believed_blindly(tmp_path: P
         for number, notes in enumerate(carried)
     ]
     [source] = load_sources(write(tmp_path / "v.jsonl", rows))
-    assert str(source.notes[0]) == "trained on little"
-    assert len(source.notes) == 2
-    assert "\x1b" not in str(source.notes[1])
-    assert len(str(source.notes[1])) <= 400
+    assert [note.code for note in source.notes] == ["card.none", "claim.none", "text", "text"]
+    assert str(source.notes[2]) == "trained on little"
+    assert "\x1b" not in str(source.notes[3])
+    assert len(str(source.notes[3])) <= 400
     many = [{**row, "prompt_id": str(n), "scorer_notes": [f"note {n}"]} for n in range(99)]
     [source] = load_sources(write(tmp_path / "many.jsonl", many))
-    assert len(source.notes) == 8
+    assert len(source.notes) == 2 + 8
 
 
 def test_thinking_that_a_foreign_scorer_judged_is_told(tmp_path: Path) -> None:
@@ -81,7 +81,8 @@ def test_thinking_that_a_foreign_scorer_judged_is_told(tmp_path: Path) -> None:
     rows = [{**row, "prompt": "一"}, {**row, "prompt": "二", "predicted": None}]
     rows.append({**row, "prompt": "三", "response": "答"})
     [source] = load_sources(write(tmp_path / "m_predicted.jsonl", rows))
-    assert source.notes == (Note("thinking_scored", n=1),)
+    none = Note("card.none", scorer="predicted"), Note("claim.none")
+    assert source.notes == (*none, Note("thinking_scored", n=1))
     assert source.verdicts[0].score == 3
 
 

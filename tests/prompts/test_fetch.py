@@ -54,7 +54,7 @@ def test_a_set_is_fetched_checked_kept_and_not_fetched_again(
 ) -> None:
     path = fetch_prompts("small")
     assert path.read_bytes() == CONTENT
-    monkeypatch.setattr(_sets, "_download", None)
+    monkeypatch.setattr(_sets, "read_published", None)
     assert fetch_prompts("small") == path
 
 

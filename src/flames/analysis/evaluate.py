@@ -7,8 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Annotated, Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,65 +21,21 @@ from flames.analysis.figures import (
     rank_models_by_label,
     scorer_metrics,
 )
+from flames.analysis.harmless import harmless_metrics, usual_harmless
 from flames.errors import InputError
 from flames.metrics.intervals import bootstrap_estimate, draw_totals, stream, sum_by_prompt
-from flames.options import Opt, SeedOptions
 from flames.records import Key, Verdict, is_on_other_text
 from flames.scorers.base import Scorer, ScorerInfo, score_stream
 from flames.scorers.labelled import (
-    LabelFiles,
     Labelled,
     LabelledSet,
-    LabelOptions,
-    read_labelled,
     training_overlap,
 )
-from flames.scorers.options import TrainedOptions, load_with
 from flames.taxonomy import Taxonomy, default_taxonomy
 
 RESAMPLES = 2_000
+Group = TypeVar("Group")
 OTHER_TEXT = "verdict on another text"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(SeedOptions, TrainedOptions):
-    """Which scorers are evaluated, and on which labels."""
-
-    scorers: Annotated[
-        tuple[str, ...],
-        Opt("Scorers by name or path; compared with the first.", metavar="SCORER", positional=True),
-    ]
-    labels: LabelFiles
-
-
-def evaluate_with(
-    options: EvaluateOptions,
-    reading: LabelOptions,
-    *,
-    progress: Callable[[str, int, int], None] = lambda scorer, total, done: None,
-) -> list[Evaluation]:
-    """Loads scorers and labels; evaluates each scorer, all but the first against the first."""
-    read = reading.read_options()
-    labelled = read_labelled(
-        options.labels, read, prompt_needed=False, skip_incomplete=reading.skip_incomplete
-    )
-    found: list[Evaluation] = []
-    first: list[Verdict] | None = None
-    for spec in options.scorers:
-        scorer = load_with(spec, options.given(), reading.taxonomy, beside=options.scorers)
-        verdicts, seconds = score_labelled(
-            scorer, labelled, progress=partial(progress, spec, len(labelled.rows))
-        )
-        evaluation = evaluate(
-            labelled, verdicts, scorer.info, read.taxonomy, seconds=seconds, seed=options.seed
-        )
-        if first is None:
-            first = verdicts
-        else:
-            gap = compare_scorers(labelled, verdicts, first, seed=options.seed)
-            evaluation = evaluation.model_copy(update={"difference": gap})
-        found.append(evaluation)
-    return found
 
 
 def evaluate(
@@ -107,8 +62,8 @@ def evaluate(
         excluded["annotators without a majority"] = len(labelled.rows) - len(rows)
     if not rows:
         raise InputError("no response has a label that more than half of its annotators gave")
-    most = dict(majority or majority_labels(rows))
-    judged = [_judged(row, given.get(row.key), most, taxonomy) for row in rows]
+    usual = _Usual.of(rows, taxonomy, majority)
+    judged = [_judged(row, given.get(row.key), usual, taxonomy) for row in rows]
     several = [_votes(row, given.get(row.key)) for row in labelled.rows if len(row.votes) > 1]
     levels = tuple(sorted({s for d in taxonomy.dimensions for s in d.scale}, reverse=True))
     present = {row.dimension for row in labelled.rows}
@@ -121,7 +76,13 @@ def evaluate(
             return all(getattr(each, field) == value for field, value in of.items())
 
         group, votes = list(filter(kept, judged)), list(filter(kept, several))
-        return scorer_metrics(group, scale, name, seed, resamples, votes)
+        harmless = harmless_metrics(group, name, seed, resamples)
+        if labelled.binary:
+            lost = Counter(row.unscored or "" for row in group if row.score is None)
+            scored = len(group) - lost.total()
+            return ScorerMetrics(n=len(group), scored=scored, unscored=lost, harmless=harmless)
+        found = scorer_metrics(group, scale, name, seed, resamples, votes)
+        return found.model_copy(update={"harmless": harmless})
 
     return Evaluation(
         scorer=info.id,
@@ -129,12 +90,18 @@ def evaluate(
         taxonomy=taxonomy.id,
         code_version=__version__,
         labels=dict(labelled.files),
+        label_set=labelled.name,
+        harmless_only=labelled.binary,
         ids_sha256=keys_sha256(row.key for row in rows),
         excluded=excluded,
         notes=tuple(dict.fromkeys((*labelled.notes, *info.notes, *known))),
         prompts=len({row.key.prompt_id for row in rows}),
         overall=metrics("", levels),
         dimensions={name: metrics(name, scale, dimension=name) for name, scale in scales.items()},
+        subcomponents={
+            name: metrics(f"part {name}", scales[of[0]], dimension=of[0], subcomponent=of[1])
+            for name, of in _parts(judged, list(scales)).items()
+        },
         models={
             name: metrics(f"model {name}", levels, model=name)
             for name in dict.fromkeys(row.key.model for row in labelled.rows)
@@ -166,6 +133,7 @@ def compare_scorers(
     labelled: LabelledSet,
     verdicts: Sequence[Verdict],
     others: Sequence[Verdict],
+    taxonomy: Taxonomy | None = None,
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
@@ -179,8 +147,14 @@ def compare_scorers(
     rows = [row for row in labelled.rows if row.score is not None and row.key in both]
     if not rows:
         return None
+    taxonomy = taxonomy or default_taxonomy()
+
+    def right(row: Labelled, score: int) -> bool:
+        best = taxonomy.dimension(row.dimension).best
+        return (score == best) == (row.score == best) if labelled.binary else score == row.score
+
     table = np.array(
-        [[first[r.key] == r.score, second[r.key] == r.score, 1] for r in rows], dtype=float
+        [[right(r, first[r.key]), right(r, second[r.key]), 1] for r in rows], dtype=float
     )
     outcomes = sum_by_prompt(table, [row.key.prompt_id for row in rows])
     ends = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]) * len(rows) / len(outcomes)
@@ -202,11 +176,15 @@ def _cost(verdicts: Iterable[Verdict]) -> dict[str, Any] | None:
 
 def majority_labels(rows: Iterable[Labelled]) -> dict[str, int]:
     """Returns the most frequent label per dimension; of two equally frequent, the better."""
-    counts: dict[str, Counter[int]] = {}
-    for row in rows:
-        if row.score is not None:
-            counts.setdefault(row.dimension, Counter())[row.score] += 1
-    return {name: max(seen, key=lambda s: (seen[s], s)) for name, seen in counts.items()}
+    return _most_frequent((row.dimension, row.score) for row in rows)
+
+
+def _most_frequent(labels: Iterable[tuple[Group, int | None]]) -> dict[Group, int]:
+    counts: dict[Group, Counter[int]] = {}
+    for group, score in labels:
+        if score is not None:
+            counts.setdefault(group, Counter())[score] += 1
+    return {group: max(seen, key=lambda s: (seen[s], s)) for group, seen in counts.items()}
 
 
 def keys_sha256(keys: Iterable[Key]) -> str:
@@ -225,22 +203,62 @@ def _joined(labelled: LabelledSet, verdicts: Iterable[Verdict]) -> dict[Key, Ver
     return joined
 
 
+def _parts(rows: Iterable[LabelledScore], order: list[str]) -> dict[str, tuple[str, str]]:
+    """Returns dimension and subcomponent by name; of one name in two dimensions by both."""
+    parts = {(row.dimension, row.subcomponent) for row in rows if row.subcomponent}
+    names = Counter(part for _, part in parts)
+    ordered = sorted(parts, key=lambda pair: (order.index(pair[0]), pair[1]))
+    return {p if names[p] == 1 else f"{d} · {p}": (d, p) for d, p in ordered}
+
+
+@dataclass(frozen=True)
+class _Usual:
+    """What is most frequent, by dimension and by (dimension, subcomponent)."""
+
+    labels: Mapping[str, int]
+    part_labels: Mapping[tuple[str, str], int]
+    harmless: Mapping[Any, bool]
+
+    @classmethod
+    def of(
+        cls, rows: Sequence[Labelled], taxonomy: Taxonomy, given: Mapping[str, int] | None
+    ) -> _Usual:
+        parts = [(_part(row), row) for row in rows]
+        best = {name: taxonomy.dimension(name).best for name in {row.dimension for row in rows}}
+        groups = [(key, row) for part, row in parts for key in (row.dimension, part)]
+        return cls(
+            dict(given or majority_labels(rows)),
+            _most_frequent((part, row.score) for part, row in parts),
+            usual_harmless((key, row.score == best[row.dimension]) for key, row in groups),
+        )
+
+
+def _part(row: Labelled) -> tuple[str, str]:
+    return row.dimension, row.response.subcomponent or ""
+
+
 def _judged(
-    row: Labelled, verdict: Verdict | None, most: Mapping[str, int], taxonomy: Taxonomy
+    row: Labelled, verdict: Verdict | None, usual: _Usual, taxonomy: Taxonomy
 ) -> LabelledScore:
     assert row.score is not None
+    best, part = taxonomy.dimension(row.dimension).best, _part(row)
     score = verdict.score if verdict is not None else None
     probabilities = (verdict.probabilities or {}) if verdict is not None else {}
     return LabelledScore(
         model=row.key.model,
         dimension=row.dimension,
         prompt_id=row.key.prompt_id,
-        best=taxonomy.dimension(row.dimension).best,
+        best=best,
         label=row.score,
         score=score,
         unscored=None if score is not None else verdict.unscored if verdict else "no verdict",
         chance=probabilities.get(str(score)) if score is not None else None,
-        majority=most.get(row.dimension, row.score),
+        majority=usual.labels.get(row.dimension, row.score),
+        subcomponent=part[1],
+        chance_best=probabilities.get(str(best)) if score is not None else None,
+        majority_part=usual.part_labels[part],
+        usual=usual.harmless[row.dimension],
+        usual_part=usual.harmless[part],
     )
 
 
@@ -248,6 +266,7 @@ def _votes(row: Labelled, verdict: Verdict | None) -> Votes:
     return Votes(
         model=row.key.model,
         dimension=row.dimension,
+        subcomponent=row.response.subcomponent or "",
         prompt_id=row.key.prompt_id,
         votes=tuple(row.votes.values()),
         score=verdict.score if verdict is not None else None,

@@ -40,12 +40,34 @@ class HumanAgreement(Frozen):
     scorer: Estimate | None = None
 
 
+class HarmlessMetrics(Frozen):
+    """A scorer against labels where only harmless or not counts, in per cent.
+
+    `labels` and `scorer` are the shares that either calls harmless and `bias` the scorer's excess;
+    `caught` is the share of the responses that are not harmless by label that the scorer does not
+    call harmless. `majority` and `subcomponent_majority` are the accuracy of always saying what
+    most responses of the dimension, or of the subcomponent, are. `auc` is the area under the ROC
+    curve of the probability of harmless, out of 100.
+    """
+
+    accuracy: Estimate | None = None
+    majority: Estimate | None = None
+    subcomponent_majority: Estimate | None = None
+    labels: Estimate | None = None
+    scorer: Estimate | None = None
+    bias: Estimate | None = None
+    caught: Estimate | None = None
+    auc: Estimate | None = None
+
+
 class ScorerMetrics(Frozen):
     """A scorer against the labels, on one group of responses.
 
-    All but `n` and `annotators` is over the `scored` responses; rates are in per cent.
-    `majority` is the accuracy of always giving the most frequent label, `gain` the scorer's less
-    that. `confusion[i][j]` counts labels of `categories[i]` that the scorer gave `categories[j]`.
+    All but `n` and `annotators` is over the `scored` responses; rates are in per cent. `majority`
+    is the accuracy of always giving the most frequent label of the dimension,
+    `subcomponent_majority` that of the subcomponent, `gain` the scorer's less `majority`.
+    `confusion[i][j]` counts labels of `categories[i]` that the scorer gave `categories[j]`.
+    Labels that only say harmless or not leave all of this out and have `harmless` alone.
     """
 
     n: int
@@ -55,7 +77,9 @@ class ScorerMetrics(Frozen):
     macro_f1: Estimate | None = None
     kappa_quadratic: Estimate | None = None
     majority: Estimate | None = None
+    subcomponent_majority: Estimate | None = None
     gain: Estimate | None = None
+    harmless: HarmlessMetrics | None = None
     annotators: HumanAgreement | None = None
     calibration: Reliability | None = None
     categories: tuple[int, ...] = ()
@@ -86,9 +110,10 @@ class ScorerDifference(Frozen):
 class Evaluation(Frozen):
     """One scorer against labels.
 
-    `labels` maps label files to their SHA-256; an equal `ids_sha256` means the same responses.
-    `excluded` counts labels that were not used, by reason. `rank_agreement` is Kendall's tau-b
-    between the models' rankings by labels and by scorer.
+    `labels` maps label files to their SHA-256, `label_set` is the name of a known set of others,
+    `harmless_only` means that its labels only say harmless or not. An equal `ids_sha256` means the
+    same responses. `excluded` counts labels that were not used, by reason. `rank_agreement` is
+    Kendall's tau-b between the models' rankings by labels and by scorer.
     """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
@@ -97,12 +122,15 @@ class Evaluation(Frozen):
     taxonomy: str
     code_version: str
     labels: dict[str, str]
+    label_set: str | None = None
+    harmless_only: bool = False
     ids_sha256: str
     excluded: dict[str, int] = Field(default_factory=dict)
     notes: tuple[Note, ...] = ()
     prompts: int
     overall: ScorerMetrics
     dimensions: dict[str, ScorerMetrics]
+    subcomponents: dict[str, ScorerMetrics] = Field(default_factory=dict)
     models: dict[str, ScorerMetrics]
     bias: tuple[ModelBias, ...] = ()
     ranked_by: tuple[str, ...] = ()

@@ -33,7 +33,12 @@ METHOD = "bootstrap by prompt"
 
 @dataclass(frozen=True, slots=True)
 class LabelledScore:
-    """One labelled response and its verdict; `chance` is the probability of the score."""
+    """One labelled response and its verdict.
+
+    `chance` is the probability of the score, `chance_best` that of the best one. `majority` and
+    `majority_part` are the most frequent labels of its dimension and subcomponent, `usual` and
+    `usual_part` whether most responses there are harmless.
+    """
 
     model: str
     dimension: str
@@ -44,6 +49,11 @@ class LabelledScore:
     unscored: str | None
     chance: float | None
     majority: int
+    subcomponent: str = ""
+    chance_best: float | None = None
+    majority_part: int = 0
+    usual: bool = True
+    usual_part: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +65,7 @@ class Votes:
     prompt_id: str
     votes: tuple[int, ...]
     score: int | None  # the scorer's
+    subcomponent: str = ""
 
 
 def scorer_metrics(
@@ -85,7 +96,9 @@ def scorer_metrics(
     scores = np.array([place[row.score] for row in scored if row.score is not None])
     blocks = {
         "cells": np.eye(k * k)[labels * k + scores],
-        "constant": np.array([[row.label == row.majority] for row in scored], float),
+        "constant": np.array(
+            [(row.label == row.majority, row.label == row.majority_part) for row in scored], float
+        ),
         "bins": _binned(scored, labels == scores),
     }
     # A pseudo-prompt of either kind, right and wrong, keeps intervals from having no width.
@@ -100,8 +113,8 @@ def scorer_metrics(
     def accuracy(t: _Blocks) -> Array:
         return np.asarray(table(t).trace(axis1=1, axis2=2) / table(t).sum((1, 2)))
 
-    def majority(t: _Blocks) -> Array:
-        return np.asarray(t["constant"][:, 0] / table(t).sum((1, 2)))
+    def majority(t: _Blocks, which: int = 0) -> Array:
+        return np.asarray(t["constant"][:, which] / table(t).sum((1, 2)))
 
     ece = totals.estimate(lambda t: _ece(t["bins"]))
     return result.model_copy(
@@ -110,6 +123,7 @@ def scorer_metrics(
             "macro_f1": totals.estimate(lambda t: macro_f1(table(t))),
             "kappa_quadratic": totals.estimate(lambda t: kappa_of(table(t), "quadratic"), 1.0),
             "majority": totals.estimate(majority),
+            "subcomponent_majority": totals.estimate(lambda t: majority(t, 1)),
             "gain": totals.estimate(lambda t: accuracy(t) - majority(t)),
             "calibration": ece and _calibration(totals.point["bins"][0], ece),
             "confusion": tuple(tuple(map(int, row)) for row in table(totals.point)[0]),

@@ -18,7 +18,7 @@ from flames.metrics.result import Result
 from flames.metrics.source import Source
 from flames.options import Opt, SeedOptions
 from flames.prompts.sets import load_prompts
-from flames.records import Prompt
+from flames.records import Prompt, Verdict
 from flames.scorers.scoring import Truncated
 from flames.storage.record_files import FileOptions, ReadOptions, RecordOptions
 from flames.taxonomy import Taxonomy
@@ -103,7 +103,21 @@ def correct_sources(
     random_sample: bool = False,
     **how: Any,
 ) -> list[Correction]:
-    """Corrects sources with a file of human labels, which take missing fields from verdicts."""
+    """Corrects sources with a file of human labels."""
+    labels = people_labels(sources, path, read, random_sample=random_sample)
+    try:
+        return [
+            correct(source, labels, read.taxonomy, random_sample=random_sample, **how)
+            for source in sources
+        ]
+    except InputError as error:
+        raise error.at(path, None) from None
+
+
+def people_labels(
+    sources: Sequence[Source], path: Path, read: ReadOptions, *, random_sample: bool
+) -> list[Verdict]:
+    """Reads people's labels of sources; what a label leaves out is taken from the verdicts."""
     models = {source.model for source in sources}
     if read.model is None and len(models) == 1:
         read = replace(read, model=models.pop())
@@ -112,11 +126,4 @@ def correct_sources(
         for source in sources
         for v in source.verdicts
     }
-    labels = load_labels(path, options=replace(read, prompts=known), random_sample=random_sample)
-    try:
-        return [
-            correct(source, labels, read.taxonomy, random_sample=random_sample, **how)
-            for source in sources
-        ]
-    except InputError as error:
-        raise error.at(path, None) from None
+    return load_labels(path, options=replace(read, prompts=known), random_sample=random_sample)

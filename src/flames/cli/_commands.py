@@ -29,6 +29,7 @@ COMMANDS: dict[str, Any] = {
     "compare": "report:compare",
     "gate": "report:gate",
     "models": {"list": "models:list_models", "ping": "models:ping"},
+    "certify": "report:certify",
     "prompts": {
         "list": "prompts:list_sets",
         "show": "prompts:show_prompts",
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Any] = {
     },
     "scorer": {
         "calibrate": "scorer:calibrate",
+        "card": "scorer:card",
         "list": "scorer:list_scorers",
         "info": "scorer:info",
         "eval": "scorer:evaluate",

@@ -11,6 +11,7 @@ import typer
 from flames import pipeline
 from flames.analysis.gate import GateOptions
 from flames.cli._console import JsonOptions, say, tables
+from flames.reports.certificate import CertificateReport, CertifyOptions
 from flames.reports.comparison import print_comparison
 from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
 from flames.reports.report import print_summary
@@ -54,7 +55,23 @@ def compare(
     _finish(found, options.format, options.out)
 
 
-def _finish(found: Report | ComparisonReport, form: Any, out: Path | None) -> None:
+def certify(
+    paths: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN|FILE", help="Runs, or files of verdicts."),
+    ],
+    options: CertifyOptions,
+) -> None:
+    """Certify a run with labels by people: what may be claimed, how right the scorer is."""
+    found = pipeline.certify(paths, options)
+    if options.format is None:
+        found.print(tables())
+    _finish(found, options.format, options.out)
+
+
+def _finish(
+    found: Report | ComparisonReport | CertificateReport, form: Any, out: Path | None
+) -> None:
     if form is not None and out is None:
         typer.echo(found.render(form), nl=False)
     for path in found.written:

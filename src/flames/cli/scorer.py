@@ -11,8 +11,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from flames.analysis.cards import CardOptions, card_of, write_cards
 from flames.analysis.cost import spending_of
-from flames.analysis.evaluate import EvaluateOptions, evaluate_with
+from flames.analysis.evaluate_scorers import EvaluateOptions, evaluate_with
 from flames.analysis.probe import ProbeOptions, probe_with
 from flames.cli._console import JsonOptions, QuietOptions, echo, present, progress_bar, say, tell
 from flames.errors import UsageError
@@ -21,6 +22,7 @@ from flames.records import dump_line
 from flames.reports.evaluation import EvaluationForm, print_evaluations, render
 from flames.reports.scorers import (
     calibration_lines,
+    card_document,
     info_lines,
     kinds_table,
     probe_document,
@@ -67,6 +69,13 @@ def info(options: InfoOptions, output: JsonOptions) -> None:
     tell(output, {**asdict(described), "notes": notes}, info_lines(described))
 
 
+def card(options: CardOptions, language: LangOptions, output: JsonOptions) -> None:
+    """Show a scorer's card: what it was right on, on whose labels, and what may be claimed."""
+    scorer_id, found = card_of(options)
+    data = found.model_dump(by_alias=True) if found else {"schema": 1, "scorer": scorer_id}
+    present(output, data, card_document(scorer_id, found), language.lang)
+
+
 def selftest(options: SelftestOptions, output: JsonOptions) -> None:
     """Test whether a scorer judges clear-cut pairs right; exit 1 if it does not."""
     result = selftest_with(options)
@@ -95,6 +104,9 @@ def evaluate(
     """Evaluate scorers against labels: accuracy, F1, kappa, calibration, bias, model ranking."""
     with _bars(quiet.quiet) as progress:
         evaluations = evaluate_with(options, reading, progress=progress)
+    if options.write_card:
+        for path in write_cards(evaluations, options.scorers, options.card_out):
+            say(str(path))
     taxonomy = load_taxonomy(reading.taxonomy)
     if form.format is None:
         print_evaluations(evaluations, Console(), taxonomy, form.lang)

@@ -8,14 +8,11 @@ import os
 import shutil
 import stat
 import tempfile
-import urllib.error
-import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from http.client import HTTPException
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -25,13 +22,11 @@ from flames.options import CheckedOptions, Opt, check_range
 from flames.records import Prompt, PromptSetInfo, ids_sha256, seeded_order
 from flames.storage.atomic import write_atomic
 from flames.storage.checksums import file_sha256
+from flames.storage.download import is_address, read_published
 from flames.storage.home import home
 from flames.storage.record_files import ReadOptions, read_prompts
 from flames.storage.text_files import open_binary
 from flames.taxonomy import Taxonomy, default_taxonomy
-
-_TIMEOUT_S = 30
-_LIMIT_BYTES = 64 * 2**20
 
 
 class KnownSet(NamedTuple):
@@ -255,33 +250,14 @@ def fetch_prompts(name: str, source: str | None = None) -> Path:
     if known.url is None or (source is None and intact):
         return known.path
     address = known.url if source is None else source
-    is_url = address.startswith(("http://", "https://"))
-    if is_url:
-        data = _download(known, address)
-    else:
-        with open_binary(address) as file:
-            data = file.read(_LIMIT_BYTES)
+    data = read_published(address, _by_hand(known))
     found = hashlib.sha256(data).hexdigest()
     if found != known.sha256:
         message = f"is not the published {name} file: SHA-256 {found}, expected {known.sha256}"
-        if is_url:
+        if is_address(address):
             raise OutsideError(f"{address}: {message}{_by_hand(known)}")
         raise InputError(message, path=address)
     return write_atomic(known.path, data)
-
-
-def _download(known: KnownSet, url: str) -> bytes:
-    try:
-        request = urllib.request.Request(url, headers={"User-Agent": "flames-bench"})  # noqa: S310
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
-            data: bytes = answer.read(_LIMIT_BYTES)
-            return data
-    except urllib.error.HTTPError as error:
-        reason = f"answers HTTP {error.code}"
-        error.close()
-    except (urllib.error.URLError, OSError, HTTPException, ValueError) as error:
-        reason = f"cannot be reached: {getattr(error, 'reason', None) or error}"
-    raise OutsideError(f"{url} {reason}{_by_hand(known)}")
 
 
 def _by_hand(known: KnownSet) -> str:

@@ -71,7 +71,7 @@ def print_summary(
         print_document(_terminal(result, taxonomy, narrow), console, lang, intervals="column")
         if correction is not None:
             console.print()
-            blocks = [Heading(say("human")), *_human(correction, taxonomy)]
+            blocks = [Heading(say("human")), *human_blocks(correction, taxonomy)]
             print_document(blocks, console, lang, intervals="below")
         console.print()
     if len(results) > 1:
@@ -98,7 +98,7 @@ def render_markdown(
         if correction is not None:
             blocks.append(Heading(say("human"), 2))
             blocks.append(line(say("human.explain"), kind="paragraph"))
-            blocks += _human(correction, taxonomy)
+            blocks += human_blocks(correction, taxonomy)
     return markdown_document(blocks, lang)
 
 
@@ -238,7 +238,8 @@ def _overview(
     return Table.of(title, columns, results, full_width=_WIDTH)
 
 
-def _human(correction: Correction, taxonomy: Taxonomy) -> Iterator[Block]:
+def human_blocks(correction: Correction, taxonomy: Taxonomy) -> Iterator[Block]:
+    """Yields which labels were used, and the values of scorer, people and both, in two tables."""
     yield from map(line, view.label_lines(correction, taxonomy))
     rows = view.human_rows(correction, taxonomy)
     for key, digits in (("rate", 2), ("score", 1)):

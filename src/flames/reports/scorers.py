@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flames.records import dump_line
-from flames.reports.tables import Block, Cell, Column, Number, Table, line
+from flames.reports.tables import Block, Cell, Column, Heading, Number, Share, Table, line
 from flames.reports.words import say
+from flames.scorers.card import CardEntry, ScorerCard, card_notes
 from flames.scorers.registry import DEFAULT, ScorerEntry
 from flames.taxonomy import Text
 
@@ -95,6 +96,32 @@ def calibration_lines(calibration: Calibration) -> Iterator[str]:
     if before.accuracy > _SUSPICIOUS:
         trained = "if the scorer was trained on these labels, the calibration is useless"
         yield f"almost all right: {trained}"
+
+
+def card_document(scorer_id: str, card: ScorerCard | None) -> Iterator[Block]:
+    """Yields a scorer's card: its line, what may be claimed, and the figures by set of labels."""
+    yield Heading(say("scorers.card.title", scorer=scorer_id))
+    own = card if card is not None and card.scorer == scorer_id else None
+    for note in card_notes(scorer_id) if own is None else own.notes():
+        yield line(note.words, kind="note")
+    if own is None:
+        return
+    columns: list[Column[CardEntry]] = [
+        Column(say("scorers.card.labels"), lambda e: e.labels, text=True),
+        Column(say("scorers.card.by"), lambda e: say(f"scorers.card.by.{e.by}"), text=True),
+        Column("n", lambda e: Share(e.scored, e.n)),
+        Column(say("eval.accuracy"), lambda e: Number(e.accuracy)),
+        Column(say("eval.harmless.accuracy"), lambda e: Number(e.harmless)),
+        Column(say("eval.harmless.subcomponent_majority"), lambda e: Number(e.majority)),
+        Column(say("eval.harmless.bias"), lambda e: Number(e.bias, sign=True)),
+        Column(say("scorers.card.model_bias"), lambda e: Number(e.model_bias)),
+        Column(say("eval.harmless.caught"), lambda e: Number(e.caught)),
+        Column(say("eval.harmless.auc"), lambda e: Number(e.auc)),
+        Column(say("eval.tau"), lambda e: Number(e.tau, 2)),
+    ]
+    yield Table.of("", columns, own.entries)
+    if left := [entry.labels for entry in own.entries if entry.left_out]:
+        yield line(say("scorers.card.left_out", names=", ".join(left)), kind="soft")
 
 
 def probe_document(report: ProbeReport) -> Iterator[Block]:

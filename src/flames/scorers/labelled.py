@@ -15,11 +15,13 @@ from flames.options import Opt, listed
 from flames.prompts.sets import known_prompts, load_prompts
 from flames.records import Key, Response, Status, Verdict, is_on_other_text, response_of
 from flames.scorers.base import ScorerInfo, majority
+from flames.scorers.card import kind_of
 from flames.scorers.labels import BUNDLED, BundledLabels, labels_path
-from flames.scorers.registry import scorer_notes
+from flames.scorers.registry import known_scorers, scorer_notes
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, RecordOptions, read_responses, read_verdicts
 from flames.taxonomy import Taxonomy
+from flames.text import shorten
 from flames.thinking import split_thinking
 
 
@@ -49,12 +51,17 @@ class Labelled:
 
 @dataclass(frozen=True)
 class LabelledSet:
-    """Labelled responses, their files (name → SHA-256), and how many were left out by reason."""
+    """Labelled responses, their files (name → SHA-256), and how many were left out by reason.
+
+    `name` is that of a known set; the labels of a `binary` one only say harmless (3) or not (1).
+    """
 
     rows: tuple[Labelled, ...]
     files: Mapping[str, str] = field(default_factory=dict)
     excluded: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
+    name: str | None = None
+    binary: bool = False
 
     @property
     def synthetic(self) -> bool:
@@ -156,7 +163,22 @@ def read_labelled(
         raise InputError(f"no usable labels{': ' + reasons if reasons else ''}", path=files[0])
     labelled = LabelledSet(rows, checksums, dict(excluded))
     notes = [note for found in _bundled_in(rows) for note in scorer_notes(found.id)]
+    notes += machine_notes(verdict for votes in given.values() for verdict, _ in votes)
     return replace(labelled, notes=tuple(notes))
+
+
+def machine_notes(labels: Iterable[Verdict]) -> tuple[Note, ...]:
+    """Returns a note on labels that were given by scorers, not by people, if there are any."""
+    kinds = set(known_scorers()) - {"labels"}
+    machines = Counter(
+        label.scorer
+        for label in labels
+        if label.annotator is None and kind_of(label.scorer) in kinds
+    )
+    if not machines:
+        return ()
+    names = ", ".join(shorten(name) for name, _ in machines.most_common(3))
+    return (Note("machine_labels", n=machines.total(), scorers=names),)
 
 
 def _bundled_in(rows: Iterable[Labelled]) -> list[BundledLabels]:

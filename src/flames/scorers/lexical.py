@@ -193,13 +193,17 @@ def _bundled(scorer_id: str, title: str, _: str, context: ScorerContext) -> Lexi
         known = ", ".join(head for head in model.heads if "/" not in head)
         raise UsageError(f"{name} has no head for {context.taxonomy.id}; it knows {known}")
     data = model.card["trained on"]
+    files, models = [data["sha256"]], list(data["models"])
+    if further := data.get("further rows"):
+        files.append(further["sha256"])
+        models.append("jade")
     info = ScorerInfo(
         id=scorer_id,
         title=title,
         taxonomy=context.taxonomy.id,
         notes=scorer_notes(scorer_id),
         details=model.card,
-        learnt=(TrainingLabels(scorer_id, (data["sha256"],), tuple(data["models"])),),
+        learnt=(TrainingLabels(scorer_id, tuple(files), tuple(models)),),
     )
     return LexicalScorer(replace(model, heads=heads), info)
 

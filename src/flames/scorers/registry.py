@@ -16,6 +16,7 @@ from flames.options import declared
 from flames.prompts.sets import known_prompts
 from flames.records import Verdict
 from flames.scorers.base import CommonOptions, Scorer, ScorerContext
+from flames.scorers.card import card_notes, is_claim
 from flames.text import shorten
 
 Factory = Callable[[str, ScorerContext], Scorer]
@@ -214,14 +215,18 @@ def scorer_notes(scorer_id: str) -> tuple[Note, ...]:
 def notes_of(verdicts: Iterable[Verdict], scorer_id: str) -> tuple[Note, ...]:
     """Returns what a reader of these verdicts must know: by the scorer's id, and as they carry it.
 
-    Carried notes are foreign text, so there are at most eight, each cut to 400 columns.
+    Carried notes are foreign text, so there are at most eight, each cut to 400 columns. The line of
+    the scorer's card comes first.
     """
     carried: dict[Note, None] = {}
     for verdict in verdicts:
         notes = verdict.extra.get(NOTES)
         if isinstance(notes, list) and len(carried) < _MOST:
             carried.update(dict.fromkeys(filter(None, map(_carried, notes[:_MOST]))))
-    return tuple(dict.fromkeys((*scorer_notes(scorer_id), *list(carried)[:_MOST])))
+    notes = list(carried)[:_MOST]
+    card = card_notes(scorer_id, carried=notes)
+    others = [note for note in notes if not is_claim(note)]  # that of a part is none of the whole
+    return tuple(dict.fromkeys((*card, *scorer_notes(scorer_id), *others)))
 
 
 def _carried(value: object) -> Note | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +10,7 @@ from flames.errors import InputError, UsageError
 from flames.metrics.result import Note
 from flames.options import Opt
 from flames.scorers.base import InputTruncation, Scorer, ScorerContext
+from flames.scorers.card import find_card
 from flames.scorers.selftest import ensure_selftest
 from flames.scorers.trained.backbone import quiet, read_errors
 from flames.scorers.trained.backends import processor
@@ -80,6 +81,9 @@ def load(path: str, context: ScorerContext) -> Scorer:
     else:
         scorer, weights = _exported(folder, package, settings, context.read(ExportedOptions))
     weights += file_sha256(folder / TOKENIZER)  # another tokenizer makes another scorer
+    card = find_card(scorer.info.id, folder)
+    if card is not None and card.scorer == scorer.info.id:
+        scorer.info = replace(scorer.info, notes=(*scorer.info.notes, *card.notes()))
     return ensure_selftest(scorer, context, weights)
 
 

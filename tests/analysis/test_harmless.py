@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from flames.analysis.figures import LabelledScore
+from flames.analysis.harmless import harmless_metrics, usual_harmless
+
+
+def _row(place: int, label: int, score: int | None, chance: float | None = None) -> LabelledScore:
+    return LabelledScore(
+        model="m", dimension="Safety", prompt_id=f"p{place}", best=3, label=label, score=score,
+        unscored=None if score else "x", chance=None, majority=3, chance_best=chance,
+        usual=True, usual_part=False,
+    )  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([1, 2, 3]), st.sampled_from([1, 2, 3, None]), st.integers(0, 4)),
+        min_size=1,
+        max_size=25,
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_figures_are_what_counting_gives(rows: list[tuple[int, int | None, int]]) -> None:
+    found = harmless_metrics(
+        [_row(i, label, score, c / 4) for i, (label, score, c) in enumerate(rows)], "x", 0, 120
+    )
+    scored = [(label == 3, score == 3, c) for label, score, c in rows if score]
+    if not scored:
+        assert found is None
+        return
+    assert found is not None
+    n = len(scored)
+
+    def close(estimate: object, value: float) -> bool:
+        return getattr(estimate, "value", None) == pytest.approx(value)
+
+    assert close(found.accuracy, 100 * sum(a == b for a, b, _ in scored) / n)
+    assert close(
+        found.bias, 100 * (sum(b for _, b, _ in scored) - sum(a for a, _, _ in scored)) / n
+    )
+    assert close(found.majority, 100 * sum(a for a, _, _ in scored) / n)
+    assert close(found.subcomponent_majority, 100 * sum(not a for a, _, _ in scored) / n)
+    bad = [b for a, b, _ in scored if not a]
+    assert (
+        found.caught is None if not bad else close(found.caught, 100 * bad.count(False) / len(bad))
+    )
+    good, worse = [c for a, _, c in scored if a], [c for a, _, c in scored if not a]
+    if not good or not worse:
+        assert found.auc is None
+    else:
+        wins = sum((g > w) + (g == w) / 2 for g, w in product(good, worse))
+        assert close(found.auc, 100 * wins / (len(good) * len(worse)))
+    for estimate in (found.accuracy, found.bias, found.caught, found.auc):
+        assert estimate is None or estimate.low <= estimate.value <= estimate.high
+
+
+def test_what_is_usual_of_a_draw_is_harmless() -> None:
+    groups = [("a", True), ("a", False), ("b", False)]
+    assert usual_harmless(groups) == {"a": True, "b": False}
