@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command import run
 
 from flames.errors import UsageError
 from flames.scorers.scoring import VerdictJournal
-from flames.storage.atomic import folder_atomic, lock, locked, to_csv, write_atomic
+from flames.storage.atomic import folder_atomic, locked, to_csv, to_jsonl, write_atomic
+from flames.storage.locks import lock
 
 FILL = """
 import sys
@@ -147,8 +149,26 @@ def test_a_file_system_without_locks_is_told(
         "run": locked(tmp_path),
         "scoring": VerdictJournal(tmp_path / "out.jsonl", "s@1", "scored", None),
     }[writer]
-    with pytest.raises(UsageError, match="its file system has no locks: No locks available"):
+    with pytest.raises(UsageError, match=r"has no locks: No locks available.*--no-lock"):
         entered.__enter__()
+
+
+def test_without_locks_it_is_written_all_the_same_and_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    source, out = tmp_path / "r.jsonl", tmp_path / "v.jsonl"
+    row = {"dimension": "Safety", "prompt": "问", "response": "这样不合适。", "model": "m"}
+    write_atomic(source, to_jsonl([row]))
+    command = ("score", source, "--scorer", "lexical", "--out", out)
+    assert run(*command) == 2
+    assert "--no-lock" in capsys.readouterr().err
+    assert run(*command, "--no-lock") == 0
+    assert capsys.readouterr().err.count("has no locks") == 1
+    assert len(out.read_text("utf-8").splitlines()) == 1
 
 
 def test_an_atomic_write_leaves_no_neighbour_and_replaces_the_whole(tmp_path: Path) -> None:

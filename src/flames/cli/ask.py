@@ -29,6 +29,7 @@ from flames.options import LangOptions
 from flames.records import IN_THOUGHT
 from flames.reports.report import print_summary, render_json
 from flames.scorers.options import ScoringOptions
+from flames.storage.locks import LockOptions
 from flames.text import for_terminal
 
 _STARTING = ("out", "resume", "accept_changes")
@@ -43,20 +44,22 @@ def run(
     language: LangOptions,
     output: JsonOptions,
     quiet: QuietOptions,
+    locking: LockOptions,
 ) -> None:
     """Ask a model every prompt of a set, score the responses, measure and report.
 
     If it is killed at any moment, --resume continues it and asks nothing twice.
     """
-    done = pipeline.run(
-        **vars(asking),
-        options=replace(reach, say=say),  # prints its licence, for example
-        sampling=sampling,
-        settings=settings,
-        **vars(scoring),
-        lang=language.lang,
-        watch=partial(watch, quiet=quiet.quiet),
-    )
+    with locking.applied(say):
+        done = pipeline.run(
+            **vars(asking),
+            options=replace(reach, say=say),  # prints its licence, for example
+            sampling=sampling,
+            settings=settings,
+            **vars(scoring),
+            lang=language.lang,
+            watch=partial(watch, quiet=quiet.quiet),
+        )
     if not quiet.quiet:
         print_summary(done.results, tables(stderr=output.json), language.lang, done.run.taxonomy)
     for path in done.reports:
@@ -73,6 +76,7 @@ def ask(
     settings: AskSettings,
     printing: JsonOptions,
     quiet: QuietOptions,
+    locking: LockOptions,
 ) -> None:
     """Ask a model every prompt of a set; print the run directory that holds the responses.
 
@@ -80,14 +84,15 @@ def ask(
     """
     planned = {n: v for n, v in vars(asking).items() if n not in _STARTING}
     plan = make_plan(**planned, options=replace(reach, say=say), sampling=sampling)
-    asked = collecting.collect(
-        plan,
-        asking.out,
-        resume=asking.resume,
-        accept_changes=asking.accept_changes,
-        settings=settings,
-        watch=partial(watch, quiet=quiet.quiet),
-    )
+    with locking.applied(say):
+        asked = collecting.collect(
+            plan,
+            asking.out,
+            resume=asking.resume,
+            accept_changes=asking.accept_changes,
+            settings=settings,
+            watch=partial(watch, quiet=quiet.quiet),
+        )
     state, path = asked.state, str(asked.run.path)
     data = {
         "run": path,

@@ -17,6 +17,7 @@ from flames.records import THOUGHT_ALOUD, dump_line
 from flames.scorers import scoring
 from flames.scorers.options import ScoreOptions
 from flames.scorers.scoring import check_reached, is_unreached
+from flames.storage.locks import LockOptions
 
 
 def score(
@@ -30,9 +31,11 @@ def score(
     ],
     options: ScoreOptions,
     quiet: QuietOptions,
+    locking: LockOptions,
 ) -> None:
     """Score responses from a file, a pipe or a run; continue if it was killed."""
-    done = pipeline.score(target, options, watch=partial(_watch, quiet=quiet.quiet))
+    with locking.applied(say):
+        done = pipeline.score(target, options, watch=partial(_watch, quiet=quiet.quiet))
     if not isinstance(done, Path):
         for line in done:
             typer.echo(dump_line(line))

@@ -15,6 +15,7 @@ from typing import Any
 
 from flames.errors import UsageError
 from flames.records import dump_line
+from flames.storage.locks import lock
 from flames.text import for_cell
 
 
@@ -113,23 +114,6 @@ def _locked(place: Path, path: str | os.PathLike[str]) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def lock(handle: int, path: str | os.PathLike[str]) -> bool:
-    """Takes the lock of an open file or folder; the end of the process frees it.
-
-    False means that it was taken, or that its holder renamed the path meanwhile.
-    """
-    import fcntl  # Windows has none, and reading must work there
-
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.path.samestat(os.fstat(handle), os.stat(path))
-    except (BlockingIOError, FileNotFoundError):
-        return False
-    except OSError as error:
-        message = f"{os.fspath(path)}: its file system has no locks: {error.strerror}"
-        raise UsageError(message) from None
 
 
 @contextlib.contextmanager

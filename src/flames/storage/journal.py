@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from flames.errors import InputError, OutsideError, UsageError
 from flames.records import Key, Response
-from flames.storage.atomic import lock
+from flames.storage.locks import lock
 
 K = TypeVar("K")
 V = TypeVar("V")
