@@ -34,7 +34,7 @@ setup: $(VENV)/.dev
 setup-all: $(VENV)/.all
 
 demo: $(VENV)/.local
-	$(BIN)/flames run local --prompts quick --scorer lexical --out runs/demo --resume
+	$(BIN)/flames run local --prompts quick --out runs/demo --resume
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)

@@ -70,10 +70,10 @@ def test_scorers_are_kept_apart_and_a_cost_unknown_in_part_is_unknown() -> None:
         [
             verdict(0, score=3, judging=took(1, 0.1)),
             verdict(1, score=3, judging=took(1)),
-            verdict(0, scorer="lexical@1", score=3),
+            verdict(0, scorer="lexical@2", score=3),
         ]
     )
-    assert [each.scorer for each in found] == ["j@1", "lexical@1"]
+    assert [each.scorer for each in found] == ["j@1", "lexical@2"]
     assert (found[0].requests, found[0].cost) == (2, None)
     assert (found[1].requests, found[1].cost, found[1].latency_s) == (0, None, 0.0)
 

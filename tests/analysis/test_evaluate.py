@@ -381,7 +381,7 @@ def test_the_command_compares_scorers_on_labels(
     assert second["per_second"] > 0
     assert run(*command) == 0
     told = capsys.readouterr().out
-    assert "lexical@1" in told
+    assert "lexical@2" in told
     assert max(map(len, told.splitlines())) <= 80
     for form, start in (("md", "# Comparison of scorers"), ("html", "<!doctype html>")):
         out = tmp_path / f"eval.{form}"

@@ -38,7 +38,7 @@ def test_the_command_scores_to_standard_output_a_file_and_the_released_format(
     assert code == 0
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["note"] for line in lines] == list(range(6))
-    assert {line["scorer"] for line in lines} == {"lexical@1"}
+    assert {line["scorer"] for line in lines} == {"lexical@2"}
     assert "3 scored, 3 unscored (" in err
     code, out, _ = flames("score", path, "--scorer", "lexical", "--out", tmp_path / "o.jsonl", "-q")
     assert (code, out) == (0, "")

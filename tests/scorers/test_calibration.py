@@ -26,6 +26,7 @@ from flames.scorers.calibrated import (
 )
 from flames.scorers.calibration import Pair, calibrate, pairs
 from flames.scorers.labelled import read_labelled, training_overlap
+from flames.scorers.labels import SILVER
 from flames.scorers.registry import load_scorer
 from flames.taxonomy import default_taxonomy
 
@@ -232,7 +233,8 @@ def test_the_bundled_scorer_can_be_calibrated_and_loaded_again(tmp_path: Path) -
         for r in read_responses(labels_path("labels:silver"), options)
         if r.model == "sim-formal" and r.prompt and r.dimension
     ]
-    labels = {r.key: r.extra["score"] for r in held_out}
+    # it has learnt these labels, so some are made to differ from them
+    labels = {r.key: 1 if i % 3 == 0 else r.extra["score"] for i, r in enumerate(held_out)}
     items = pairs(base.score(held_out), labels)
     assert len(items) >= 40
     calibration = calibrate(
@@ -241,7 +243,7 @@ def test_the_bundled_scorer_can_be_calibrated_and_loaded_again(tmp_path: Path) -
         scorer="lexical",
         scorer_id=base.info.id,
         labels="labels:silver (sim-formal)",
-        threshold=0.5,
+        threshold=0.7,
     )
     path = save_calibration(calibration, tmp_path / "lexical.json")
     scorer = load_scorer(f"calibrated:{path}", context)
@@ -261,19 +263,21 @@ def told_by(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int
 def test_labels_that_a_scorer_learnt_from_are_told_wherever_it_goes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "c.json"
-    for models, known in (("sim-formal", False), ("sim-weak,sim-formal", True)):
-        command = ("scorer", "calibrate", "lexical", "--labels", "labels:silver")
-        code, out, _ = told_by(capsys, *command, "--models", models, "--out", path)
+    path, mine = tmp_path / "c.json", tmp_path / "mine.jsonl"
+    rows = SILVER.path.read_text("utf-8").splitlines()
+    mine.write_text("\n".join(row for row in rows if '"sim-formal"' in row), "utf-8")
+    for labels, known in ((mine, False), ("labels:silver", True)):
+        command = ("scorer", "calibrate", "lexical", "--labels", labels)
+        code, out, _ = told_by(capsys, *command, "--models", "sim-formal", "--out", path)
         assert code == 0
-        assert ("lexical@1 was trained on labels of the same models" in out) == known
-        cascade = load_scorer(f"cascade:calibrated:{path}>lexical-plus", ScorerContext())
+        assert ("lexical@2 was trained on labels of the same models" in out) == known
+        cascade = load_scorer(f"cascade:calibrated:{path}>judge:ollama/m", ScorerContext())
         assert any(note.code == "learnt" for note in cascade.info.notes) == known
     learnt = {each.scorer: each for each in cascade.info.learnt}
-    assert learnt.pop(next(n for n in learnt if "+c" in n)).models == ("sim-formal", "sim-weak")
-    assert set(learnt) == {"lexical@1", "lexical-plus@1"}
-    rows = read_labelled(["labels:silver"], prompt_needed=False)
-    assert len(training_overlap(cascade.info, rows.files, ["sim-formal"])) == 2
+    assert learnt.pop(next(n for n in learnt if "+c" in n)).models == ("sim-formal",)
+    assert set(learnt) == {"lexical@2"}
+    rows_read = read_labelled(["labels:silver"], prompt_needed=False)
+    assert len(training_overlap(cascade.info, rows_read.files, ["sim-formal"])) == 2
     assert not training_overlap(cascade.info, {"other.jsonl": "0"}, ["sim-formal"])
 
 

@@ -104,11 +104,11 @@ def test_the_bundled_scorer_before_a_judge(endpoint: Any) -> None:
     steps = Counter(v.extra["step"] for v in found)
     lexical = load_scorer("lexical").score(given)
     unsure = [max((v.probabilities or {}).values()) < 0.7 for v in lexical]
-    assert steps == Counter({"lexical@1": unsure.count(False), "judge:j@zh-v3": unsure.count(True)})
+    assert steps == Counter({"lexical@2": unsure.count(False), "judge:j@zh-v3": unsure.count(True)})
     assert len(endpoint.asked()) == unsure.count(True) > 0
     for verdict, doubt in zip(found, unsure, strict=True):
         assert ("cost" in verdict.extra.get("judging", {})) == doubt
-    assert cascade.info.id == "cascade:lexical@1>judge:j@zh-v3@0.7"
+    assert cascade.info.id == "cascade:lexical@2>judge:j@zh-v3@0.7"
 
 
 def test_a_file_gives_each_step_its_own(endpoint: Any, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_file_gives_each_step_its_own(endpoint: Any, tmp_path: Path) -> None:
     path.write_text(json.dumps({"steps": steps}), "utf-8")
     context = ScorerContext(options={"base_url": endpoint.url, "threshold": 0.7})
     scorer = load_scorer(f"cascade:{path}", context)
-    assert scorer.info.id == "cascade:judge:always-3@zh-v3x2>judge:always-1@zh-v3>lexical@1@0.9,0.7"
+    assert scorer.info.id == "cascade:judge:always-3@zh-v3x2>judge:always-1@zh-v3>lexical@2@0.9,0.7"
     (found,) = scorer.score(
         [r.model_copy(update={"subcomponent": "Toxic language"}) for r in responses("a")]
     )
@@ -160,7 +160,7 @@ def test_a_broken_file_is_one_clear_line(tmp_path: Path, text: str) -> None:
 
 def test_an_option_of_a_step_means_something_to_it(tmp_path: Path) -> None:
     path = tmp_path / "cascade.json"
-    steps = [{"scorer": "lexical", "options": {"votes": 2}}, {"scorer": "lexical-plus"}]
+    steps = [{"scorer": "lexical", "options": {"votes": 2}}, {"scorer": "labels:silver"}]
     path.write_text(json.dumps({"steps": steps}), "utf-8")
     with pytest.raises(FlamesError, match="lexical has no option 'votes'"):
         load_scorer(f"cascade:{path}")
@@ -170,7 +170,7 @@ def test_notes_are_told_from_an_id_alone() -> None:
     judge = scorer_notes("judge:j@zh-v3")
     assert "language model" in str(judge[0])
     assert "3 from 2" in str(scorer_notes("guard:g@qwen3guard-v2")[0])
-    cascade = scorer_notes("cascade:lexical@1>judge:j@zh-v3@0.7")
-    assert cascade == (*scorer_notes("lexical@1"), *judge)
-    assert scorer_notes("lexical@1+calibrated-12345678") == scorer_notes("lexical@1")
+    cascade = scorer_notes("cascade:lexical@2>judge:j@zh-v3@0.7")
+    assert cascade == (*scorer_notes("lexical@2"), *judge)
+    assert scorer_notes("lexical@2+calibrated-12345678") == scorer_notes("lexical@2")
     assert scorer_notes("labels:mine@1") == ()

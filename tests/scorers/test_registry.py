@@ -35,12 +35,12 @@ def echo(argument: str, context: ScorerContext) -> _Echo:
 def test_default_is_an_alias_and_the_verdicts_name_the_real_scorer() -> None:
     scorer = load_scorer("default")
     assert isinstance(scorer, Scorer)
-    assert scorer.info.id.partition("@")[0] == registry.DEFAULT
+    assert scorer.info.id.partition("@")[0] == registry.default_scorer()
     assert any("synthetic" in str(note) for note in scorer.info.notes)
 
 
 def test_notes_are_told_from_an_id_alone() -> None:
-    for spec in ("lexical", "lexical-plus", "labels:silver"):
+    for spec in ("lexical", "labels:silver", "labels:natural"):
         info = load_scorer(spec).info
         assert scorer_notes(info.id) == info.notes != ()
     assert scorer_notes("never-heard-of@1") == ()
@@ -63,8 +63,8 @@ def test_notes_are_told_from_an_id_alone() -> None:
         (["ensemble:lexical+some/folder"], "precison", True),
         (["judge:m"], "precision", True),
         (["guard:m"], "votes", True),
-        (["ensemble:lexical+lexical-plus"], "precision", True),
-        (["cascade:lexical>lexical-plus"], "votes", True),
+        (["ensemble:lexical+gemma-heads"], "precision", True),
+        (["cascade:lexical>gemma-heads"], "votes", True),
     ],
 )
 def test_an_option_that_means_nothing_is_refused(
@@ -81,7 +81,7 @@ def test_a_scorer_is_given_no_option_of_others() -> None:
     context = ScorerContext(options={"votes": 3})
     with pytest.raises(UsageError, match="lexical has no option 'votes'; it has: none"):
         load_scorer("lexical", context)
-    assert registry.load_among("lexical", context).info.id == "lexical@1"
+    assert registry.load_among("lexical", context).info.id == "lexical@2"
 
 
 def test_a_scorer_made_of_itself_is_refused(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ from flames.scorers.calibration import CalibrateOptions, calibrate_with
 from flames.scorers.labelled import LabelOptions
 from flames.scorers.labels import PREFIX, labels_path
 from flames.scorers.options import InfoOptions, load_with
-from flames.scorers.registry import DEFAULT, known_scorers
+from flames.scorers.registry import default_scorer, known_scorers
 from flames.scorers.selftest import SelftestOptions, selftest_with
 from flames.storage.atomic import write_atomic
 from flames.taxonomy import load_taxonomy
@@ -49,7 +49,7 @@ def list_scorers(language: LangOptions, output: JsonOptions) -> None:
             "argument": entry.argument or None,
             "title": entry.title,
             "extra": entry.extra,
-            "default": entry.name == DEFAULT,
+            "default": entry.name == default_scorer(),
         }
         for entry in entries
     ]

@@ -9,7 +9,7 @@ from flames.records import dump_line
 from flames.reports.tables import Block, Cell, Column, Heading, Number, Share, Table, line
 from flames.reports.words import say
 from flames.scorers.card import CardEntry, ScorerCard, card_notes
-from flames.scorers.registry import DEFAULT, ScorerEntry
+from flames.scorers.registry import ScorerEntry, default_scorer
 from flames.taxonomy import Text
 
 if TYPE_CHECKING:  # slow to import, and `flames scorer list` needs none of it
@@ -27,7 +27,7 @@ def kinds_table(entries: Iterable[ScorerEntry]) -> Table:
 
     def name(entry: ScorerEntry) -> Text | str:
         name = f"{entry.name}:{entry.argument}" if entry.argument else entry.name
-        return say("scorers.kinds.default", name=name) if entry.name == DEFAULT else name
+        return say("scorers.kinds.default", name=name) if entry.name == default_scorer() else name
 
     columns: list[Column[ScorerEntry]] = [
         Column(say("scorers.kinds.name"), name, text=True),

@@ -135,9 +135,9 @@ class Abstention(Frozen, extra="forbid"):
     threshold: Annotated[float, Field(ge=0, le=1)]
     kept: int
     n: int
-    accuracy: float | None
-    low: float | None
-    high: float | None
+    accuracy: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 class Calibration(Frozen, extra="forbid"):

@@ -7,7 +7,7 @@ and options of their own:
     {"steps": [{"scorer": "calibrated:lexical.json", "threshold": 0.9},
                {"scorer": "judge:deepseek/deepseek-chat", "options": {"votes": 3}}]}
 
-`ensemble:lexical-plus+scorers/mine` takes the mean of several scorers' probabilities, which is
+`ensemble:lexical+scorers/mine` takes the mean of several scorers' probabilities, which is
 usually better than either, since different scorers err on different responses.
 """
 

