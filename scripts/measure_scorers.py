@@ -1,6 +1,7 @@
 """Measures the bundled scorers: writes their cards and the table of docs/scorer-eval.md.
 
-    python scripts/measure_scorers.py --from FOLDER [--left-out default=verdicts.jsonl]
+    python scripts/measure_scorers.py --from FOLDER --left-out lexical=FILE \
+        --left-out gemma-heads=FILE
 
 FOLDER has the external sets (`flames scorer eval --from`); without it they are fetched.
 `--left-out SCORER=FILE` are the verdicts of a scorer that was trained on `labels:natural`, each
@@ -21,10 +22,9 @@ from flames.scorers.card import ScorerCard, bundled_card_path, read_card
 from flames.scorers.external import EXTERNAL
 from flames.scorers.labelled import LabelOptions
 from flames.scorers.labels import NATURAL
-from flames.scorers.registry import DEFAULT
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-SCORERS = dict.fromkeys(("lexical", "lexical-plus", DEFAULT))
+SCORERS = ("lexical", "gemma-heads")
 
 
 def measured(name: str, source: str | None, left_out: Path | None) -> list[Evaluation]:
@@ -40,7 +40,11 @@ def measured(name: str, source: str | None, left_out: Path | None) -> list[Evalu
 
 def keep(name: str, evaluations: list[Evaluation]) -> ScorerCard:
     """Writes the card of what the scorer was not trained on."""
-    unseen = [each for each in evaluations if all(note.code != "learnt" for note in each.notes)]
+    unseen = [
+        each
+        for each in evaluations
+        if each.overall.harmless and all(note.code != "learnt" for note in each.notes)
+    ]
     path = bundled_card_path(evaluations[0].scorer)
     path.unlink(missing_ok=True)  # nothing of another version, or of labels that were learnt since
     write_cards(unseen, [name], path)

@@ -37,7 +37,7 @@ def test_a_card_is_written_shown_and_quoted_by_reports(flames: Flames, tmp_path:
     assert str(home() / "cards" / "lexical.json") in err
     code, out, _ = flames("scorer", "card", "lexical")
     assert code == 0
-    assert "lexical@1 on 16 responses with people's labels (people.jsonl)" in " ".join(out.split())
+    assert "lexical@2 on 16 responses with people's labels (people.jsonl)" in " ".join(out.split())
     code, out, _ = flames("scorer", "card", "lexical", "--json")
     entries = {entry["labels"]: entry for entry in json.loads(out)["entries"]}
     assert entries["people.jsonl"]["by"] == "people"
@@ -47,7 +47,7 @@ def test_a_card_is_written_shown_and_quoted_by_reports(flames: Flames, tmp_path:
     for form in ("md", "json", "html"):
         code, out, _ = flames("report", scored, "--format", form, "--lang", "en")
         assert code == 0
-        assert "lexical@1 on 16 responses with people" in out.replace("\\@", "@")
+        assert "lexical@2 on 16 responses with people" in out.replace("\\@", "@")
         assert "what may be claimed" in out
     code, out, _ = flames("report", scored, "--lang", "zh")
     assert "可以声称" in out

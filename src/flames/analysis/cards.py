@@ -23,7 +23,6 @@ from flames.scorers.card import (
 from flames.scorers.external import EXTERNAL
 from flames.scorers.labels import NATURAL, SILVER
 from flames.scorers.options import ScorerName, load_with
-from flames.scorers.registry import DEFAULT
 from flames.storage.atomic import write_atomic
 from flames.storage.record_files import TaxonomyOptions
 
@@ -35,7 +34,7 @@ _OUTSIDE: Mapping[str, By] = {"people": "outside", "partly": "partly", "design":
 class CardOptions(TaxonomyOptions):
     """Whose card is shown."""
 
-    scorer: ScorerName = DEFAULT
+    scorer: ScorerName = "default"
 
 
 def card_of(options: CardOptions) -> tuple[str, ScorerCard | None]:
