@@ -377,7 +377,7 @@ def test_the_command_compares_scorers_on_labels(
     first, second = json.loads(capsys.readouterr().out)["results"]
     assert Evaluation.model_validate(first).overall.accuracy.value == 100
     assert second["difference"]["other"] == first["scorer"]
-    assert second["difference"]["accuracy"]["value"] < 0
+    assert second["difference"]["accuracy"]["value"] <= 0  # it has learnt these
     assert second["per_second"] > 0
     assert run(*command) == 0
     told = capsys.readouterr().out

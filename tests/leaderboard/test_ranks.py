@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from flames.leaderboard.ranks import rank_models
 from flames.metrics.paired import holm
 from flames.metrics.rates import measure
 from flames.metrics.result import Result
+from flames.metrics.source import Source
 from flames.records import PromptSetInfo, Verdict
 
 
@@ -36,8 +37,13 @@ def two(first: int, second: int, n: int = 200) -> dict[str, Result]:
             for i in range(n)
         )
         info = PromptSetInfo(name="p", sha256="0" * 64, n=n)
-        source = SimpleNamespace(
-            model=name, scorer="s", prompt_set=info, verdicts=verdicts, samples=1, notes=()
+        source = Source(
+            model=name,
+            scorer="s",
+            prompt_set=info,
+            verdicts=verdicts,
+            notes=(),
+            origin=Path("v.jsonl"),
         )
         results[name] = measure(source, resamples=50)
     return results
