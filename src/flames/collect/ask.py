@@ -276,6 +276,7 @@ def collect(
 ) -> Asked:
     """Asks what a run lacks; if the outside world stops it, the result says so."""
     stopped: OutsideError | None = None
+    settings = (settings or AskSettings()).under(getattr(plan.model, "terms", {}))  # or no run
     run = prepare(plan, out, resume=resume, accept_changes=accept_changes)
     with Asking(plan, run, settings) as asking:
         try:
