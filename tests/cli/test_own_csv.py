@@ -18,7 +18,7 @@ from flames.annotation.people import get_person
 from flames.storage.atomic import to_csv, to_jsonl
 
 Flames = Callable[..., tuple[int, str, str]]
-TEXTS = ["- 第一，不能这样", "=1+1", "'- 真的有引号", "@某人 您好", "普通的回答"]
+TEXTS = ["- 第一，不能这样", "=1+1 等于二", "'- 真的有引号", "@某人 您好", "普通的回答"]
 COLUMNS = ["prompt_id", "model", "dimension", "prompt", "response"]
 
 

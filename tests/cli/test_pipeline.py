@@ -117,7 +117,8 @@ def test_score_replaces_what_holds_no_verdicts_only_when_told(
     code, _, err = flames("score", source, "--out", out)
     assert (code, out.read_text()) == (2, '{"note": 1}\n')
     assert "--overwrite" in err
-    assert flames("score", source, "--out", out, "--overwrite")[0] == 0
+    command = ("score", source, "--scorer", "lexical", "--out", out, "--overwrite")
+    assert flames(*command)[0] == 0
     assert json.loads(out.read_text())["scorer"].startswith("lexical")
 
 

@@ -285,13 +285,13 @@ def test_verdicts_have_a_file_a_scorer(run: RunDir) -> None:
         path.write_text(json.dumps({"scorer": scorer}) + "\n")
         return path
 
-    assert verdict("lexical@2").name == "lexical.jsonl"
-    assert run.verdicts_path("lexical@2").name == "lexical.jsonl"
+    assert verdict("lexical@1").name == "lexical.jsonl"
+    assert run.verdicts_path("lexical@1").name == "lexical.jsonl"
     other = verdict("lexical@2")
     assert other.name != "lexical.jsonl"
     assert verdict("judge:a/b@1").name == "judge-a-b.jsonl"
     assert run.verdicts_path("judge:a-b@1").name != "judge-a-b.jsonl"
-    assert set(run.verdict_files()) == {"lexical@2", "judge:a/b@1"}
+    assert set(run.verdict_files()) == {"lexical@1", "lexical@2", "judge:a/b@1"}
     assert run.report_path("html").name == "report.html"
 
 

@@ -90,7 +90,7 @@ def test_the_command_trains_judges_and_describes_a_scorer(
     for part in (
         settings.training_data.sha256, read_labelled([str(labels)]).files["l.jsonl"],
         "| Legality | 6 (3 × 3, 3 × 1) |", "- test: blue (30 prompts)", "majority class",
-        "### Confusion matrices", "ECE", "## Limits", "lexical\\@1",
+        "### Confusion matrices", "ECE", "## Limits", "lexical\\@2",
     ):  # fmt: skip
         assert part in card
     assert "Not human" not in card
