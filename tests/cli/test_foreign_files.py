@@ -227,6 +227,7 @@ def test_scores_on_our_scale_are_verdicts(flames: Flames, logs: tuple[Path, Path
 
 
 def test_annotators_get_what_another_tool_asked(flames: Flames, logs: tuple[Path, Path]) -> None:
+    pytest.importorskip("sqlalchemy", reason="needs the extra `annotate`")
     project = logs[0].parent / "project"
     given = ("--from", logs[0], "--from", logs[1], "--annotators", "a,b")
     code, _, err = flames("annotate", "init", project, *given)
