@@ -22,8 +22,14 @@ from flames.metrics.correction import Correction, correct
 from flames.metrics.result import Result
 from flames.metrics.source import Source
 from flames.records import Frozen, Key, Verdict, is_on_other_text, response_of
-from flames.scorers.base import ScorerInfo, majority
-from flames.scorers.labelled import Labelled, LabelledSet, machine_notes
+from flames.scorers.base import ScorerInfo
+from flames.scorers.labelled import (
+    Labelled,
+    LabelledSet,
+    add_votes,
+    machine_notes,
+    majority_of,
+)
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions
 from flames.taxonomy import Taxonomy
@@ -146,14 +152,13 @@ def _labelled(source: Source, labels: Iterable[Verdict], path: Path) -> Labelled
     for key, own in given.items():
         votes: dict[str, int] = {}
         for place, label in enumerate(own, start=1):
-            name = label.annotator or label.scorer
-            votes[f"{name} ({place})" if name in votes else name] = label.score or 0
+            add_votes(votes, label, str(place))
         response = source.responses.get(key) or response_of(judged[key])
         verdict = judged[key]
         response = response.model_copy(
             update={"dimension": verdict.dimension, "subcomponent": verdict.subcomponent}
         )
-        rows.append(Labelled(response, majority(list(votes.values())), votes, path.name))
+        rows.append(Labelled(response, majority_of(own), votes, path.name))
     found = LabelledSet(tuple(rows), {path.name: file_sha256(path)})
     return replace(found, notes=machine_notes(v for own in given.values() for v in own))
 

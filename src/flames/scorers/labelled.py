@@ -240,17 +240,24 @@ def _merged(given: list[tuple[Verdict, str]]) -> Labelled:
                 f"({first.prompt_id!r}, {first.model!r}, {first.sample}), but on different "
                 "texts or dimensions"
             )
-        name = verdict.annotator or verdict.scorer
-        votes.update(_votes(verdict, f"{name} ({place})" if name in votes else name))
+        add_votes(votes, verdict, place)
     status: Status = "truncated" if first.status == "truncated" else "ok"
     response = response_of(first, status=status, prompt=asked, response=text)
-    scores = [verdict.score for verdict, _ in given if verdict.score is not None]
-    return Labelled(response, majority(scores), votes, where)
+    return Labelled(response, majority_of(verdict for verdict, _ in given), votes, where)
 
 
-def _votes(verdict: Verdict, name: str) -> dict[str, int]:
-    several = _several_votes(verdict)
-    return several or ({} if verdict.score is None else {name: verdict.score})
+def majority_of(labels: Iterable[Verdict]) -> int | None:
+    """Returns the score that most of the labels of one response give, if there is one."""
+    return majority([label.score for label in labels if label.score is not None])
+
+
+def add_votes(votes: dict[str, int], label: Verdict, place: str) -> None:
+    """Adds the votes of a label of one response by annotator, namesakes with their place."""
+    name = label.annotator or label.scorer
+    own = (
+        {} if label.score is None else {f"{name} ({place})" if name in votes else name: label.score}
+    )
+    votes.update(_several_votes(label) or own)
 
 
 def _several_votes(verdict: Verdict) -> dict[str, int]:

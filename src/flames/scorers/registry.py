@@ -18,6 +18,7 @@ from flames.prompts.sets import known_prompts
 from flames.records import Verdict
 from flames.scorers.base import CommonOptions, Scorer, ScorerContext
 from flames.scorers.card import card_notes, is_claim
+from flames.scorers.frozen import WEIGHTS
 from flames.text import shorten
 
 Factory = Callable[[str, ScorerContext], Scorer]
@@ -29,7 +30,6 @@ NOTES = "scorer_notes"
 _MOST = 8
 _TRAINED = "flames.scorers.trained.load:load"
 _FROZEN = "flames.scorers.frozen.scorer:load_folder"
-_FROZEN_WEIGHTS = "heads.safetensors"
 _ASKING = (
     "flames.models.load:ModelOptions",
     "flames.collect.settings:AskSettings",
@@ -190,7 +190,7 @@ def _classes_of_folder(path: str) -> tuple[str, ...]:
 
 
 def _holds_frozen(folder: str) -> bool:
-    return os.path.isfile(os.path.join(folder, _FROZEN_WEIGHTS))
+    return os.path.isfile(os.path.join(folder, WEIGHTS))
 
 
 def check_understood(specs: Iterable[str], options: Iterable[str]) -> None:

@@ -1,1 +1,4 @@
-"""Features of a frozen language model, without torch."""
+"""Features of a frozen language model, without torch, and scorers on top of them."""
+
+WEIGHTS = "heads.safetensors"
+"""The file by which the folder of such a scorer is known."""

@@ -16,13 +16,13 @@ from flames.errors import InputError, UsageError, need_extra
 from flames.metrics.result import Note
 from flames.models.local import GEMMA_SHA256
 from flames.records import Frozen
+from flames.scorers.frozen import WEIGHTS
 from flames.scorers.frozen.backbone import Backbone, equal_segments, load_backbone
 from flames.scorers.heads import Heads
 from flames.scorers.trained.settings import CONFIG, parse_section, read_config
 from flames.storage.atomic import write_atomic
 
 Floats = NDArray[np.float32]
-WEIGHTS = "heads.safetensors"
 
 
 class FrozenHead(Frozen, extra="ignore"):
@@ -111,11 +111,6 @@ class FrozenModel:
         config = self.settings.model_dump(mode="json", by_alias=True)
         text = json.dumps(config, ensure_ascii=False, indent=1)
         write_atomic(folder / CONFIG, text + "\n")
-
-
-def is_frozen(folder: str | Path) -> bool:
-    """Tells whether a folder holds a scorer of this kind."""
-    return (Path(folder) / WEIGHTS).is_file()
 
 
 def read_frozen(folder: str | Path) -> FrozenModel:

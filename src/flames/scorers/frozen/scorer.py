@@ -12,6 +12,7 @@ from scipy.special import softmax
 
 from flames.records import Response, Verdict
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, score_where
+from flames.scorers.frozen import WEIGHTS
 from flames.scorers.frozen.backbone import Backbone
 from flames.scorers.frozen.model import FrozenModel, read_frozen
 from flames.scorers.heads import heads_for, learnt_from, pick_head, scored_by
@@ -92,7 +93,7 @@ def load(_: str, context: ScorerContext) -> Scorer:
 def load_folder(folder: str | Path, context: ScorerContext) -> Scorer:
     """Loads a scorer that `flames scorer train --frozen` wrote, and tests it at its first use."""
     model = read_frozen(folder)
-    weights = file_sha256(Path(folder) / "heads.safetensors")
+    weights = file_sha256(Path(folder) / WEIGHTS)
     return ensure_selftest(FrozenScorer(model, context), context, weights)
 
 
