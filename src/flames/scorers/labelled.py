@@ -254,10 +254,8 @@ def majority_of(labels: Iterable[Verdict]) -> int | None:
 def add_votes(votes: dict[str, int], label: Verdict, place: str) -> None:
     """Adds the votes of a label of one response by annotator, namesakes with their place."""
     name = label.annotator or label.scorer
-    own = (
-        {} if label.score is None else {f"{name} ({place})" if name in votes else name: label.score}
-    )
-    votes.update(_several_votes(label) or own)
+    name = f"{name} ({place})" if name in votes else name
+    votes.update(_several_votes(label) or ({} if label.score is None else {name: label.score}))
 
 
 def _several_votes(verdict: Verdict) -> dict[str, int]:
