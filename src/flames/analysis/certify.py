@@ -18,7 +18,7 @@ from flames.analysis.evaluate import evaluate
 from flames.analysis.evaluation import Evaluation
 from flames.analysis.inputs import people_labels
 from flames.errors import UsageError
-from flames.metrics.correction import Correction, correct
+from flames.metrics.correction import Correction, correct_for_widths
 from flames.metrics.result import Result
 from flames.metrics.source import Source
 from flames.records import Frozen, Key, Verdict, is_on_other_text, response_of
@@ -103,17 +103,10 @@ def certify_sources(
                 f"{path}: no label is on a response of {source.model!r}; labels join by prompt_id, "
                 "model and sample"
             )
-        corrections = {
-            width: correct(
-                source,
-                labels,
-                read.taxonomy,
-                random_sample=random_sample,
-                target_width=width,
-                seed=seed,
-            )
-            for width in widths
-        }
+        each = correct_for_widths(
+            source, labels, widths, read.taxonomy, random_sample=random_sample, seed=seed
+        )
+        corrections = dict(zip(widths, each, strict=True))
         info = ScorerInfo(source.scorer, "", read.taxonomy.id, notes=labelled.notes)
         found = evaluate(labelled, source.verdicts, info, read.taxonomy, seed=seed)
         correction = corrections[target_width]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from flames.metrics.correction_labels import Label, LabelUse, usable_labels
+from flames.metrics.correction_notes import correction_notes
 from flames.metrics.intervals import (
     BY_PROMPT,
     PRIOR,
@@ -26,7 +27,7 @@ from flames.metrics.intervals import (
 )
 from flames.metrics.powered import Powered, powered_mean, times_for_width
 from flames.metrics.rates import RESAMPLES, measure, measure_overall
-from flames.metrics.result import Estimate, Note
+from flames.metrics.result import Estimate, Group, Note
 from flames.metrics.source import Source
 from flames.records import Frozen, Key, Verdict
 from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
@@ -162,78 +163,76 @@ def correct(
         random_sample: The labels are a simple random sample; no probabilities are needed.
         target_width: Width of the corrected intervals, in points, to estimate more labels for.
     """
+    [found] = correct_for_widths(
+        source,
+        labels,
+        (target_width,),
+        taxonomy,
+        random_sample=random_sample,
+        seed=seed,
+        resamples=resamples,
+    )
+    return found
+
+
+def correct_for_widths(
+    source: Source,
+    labels: Iterable[Verdict],
+    widths: Sequence[float | None],
+    taxonomy: Taxonomy | None = None,
+    *,
+    random_sample: bool = False,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> list[Correction]:
+    """Corrects once and estimates more labels for each of several widths; see `correct`."""
     taxonomy = taxonomy or default_taxonomy()
-    given, use = usable_labels(source, labels, random_sample, target_width)
+    given, use = usable_labels(source, labels, random_sample)
     alone = measure(source, taxonomy, seed=seed, resamples=resamples)
-    groups: dict[str, CorrectedGroup] = {}
-    parts: dict[str, _Part] = {}
+    groups: dict[str, tuple[Group, _Stratum, list[_Part]]] = {}
     for dimension in taxonomy.dimensions:
         group = alone.dimensions.get(dimension.name)
-        if group is None or group.harmless_rate is None:
-            continue
-        stratum = _stratum(source.verdicts, given, dimension)
-        part = _part(stratum, resamples, stream(seed, "powered", dimension.name))
-        if part and not stratum.needed:
-            parts[dimension.name] = part[0]
-        apart = np.abs(stratum.human - stratum.scorer[: stratum.labelled])[:, 1]
-        groups[dimension.name] = CorrectedGroup(
-            scored=group.scored,
-            labelled=stratum.labelled,
-            labels_needed=stratum.needed,
-            agreement=100 * float((apart < 1e-9).mean()) if len(apart) else None,
-            harmless_rate=_column(group.harmless_rate, part, 0, target_width),
-            harmless_score=_column(group.harmless_score, part, 1, target_width),
-        )
+        if group is not None and group.harmless_rate is not None:
+            stratum = _stratum(source.verdicts, given, dimension)
+            part = _part(stratum, resamples, stream(seed, "powered", dimension.name))
+            groups[dimension.name] = group, stratum, part
+    parts = {n: part[0] for n, (_, own, part) in groups.items() if part and not own.needed}
     overall = alone.overall
     if alone.partial:
         parts = {}
     elif 0 < len(parts) < len(groups):
         overall = measure_overall(source, taxonomy, tuple(parts), seed=seed, resamples=resamples)
     whole = list(parts.values())
-    found = Correction(
-        model=source.model,
-        scorer=source.scorer,
-        labels=use,
-        harmless_rate=_column(overall.harmless_rate, whole, 0, target_width),
-        harmless_score=_column(overall.harmless_score, whole, 1, target_width),
-        dimensions=groups,
-        measured=tuple(parts),
-        seed=seed,
-        resamples=resamples,
+    corrections = []
+    for width in widths:
+        found = Correction(
+            model=source.model,
+            scorer=source.scorer,
+            labels=use.model_copy(update={"target_width": width}),
+            harmless_rate=_column(overall.harmless_rate, whole, 0, width),
+            harmless_score=_column(overall.harmless_score, whole, 1, width),
+            dimensions={name: _corrected_group(*own, width) for name, own in groups.items()},
+            measured=tuple(parts),
+            seed=seed,
+            resamples=resamples,
+        )
+        notes = tuple(correction_notes(found))
+        corrections.append(found.model_copy(update={"notes": notes}))
+    return corrections
+
+
+def _corrected_group(
+    group: Group, stratum: _Stratum, part: Sequence[_Part], width: float | None
+) -> CorrectedGroup:
+    apart = np.abs(stratum.human - stratum.scorer[: stratum.labelled])[:, 1]
+    return CorrectedGroup(
+        scored=group.scored,
+        labelled=stratum.labelled,
+        labels_needed=stratum.needed,
+        agreement=100 * float((apart < 1e-9).mean()) if len(apart) else None,
+        harmless_rate=_column(group.harmless_rate, part, 0, width),
+        harmless_score=_column(group.harmless_score, part, 1, width),
     )
-    return found.model_copy(update={"notes": tuple(correction_notes(found))})
-
-
-def correction_notes(found: Correction) -> Iterator[Note]:
-    """Yields what a reader must know: too few labels, a part of the whole, values outside."""
-    for name, group in found.dimensions.items():
-        if group.labels_needed:
-            counts = {"n": group.labelled, "more": group.labels_needed}
-            yield Note("few_labels", dimension=name, **counts)
-    if 0 < len(found.measured) < len(found.dimensions):
-        names = ", ".join(found.measured)
-        counts = {"n": len(found.measured), "total": len(found.dimensions)}
-        yield Note("overall_of_measured", dimensions=names, **counts)
-    for what in ("rate", "score"):
-        value: Corrected = getattr(found, f"harmless_{what}")
-        if _outside(value) and value.scorer and value.human and value.corrected:
-            values = {name: f"{getattr(value, name).value:.1f}" for name in _THREE}
-            labelled = f"{value.scorer_on_labelled or 0:.1f}"
-            yield Note(f"outside_both_{what}", labelled=labelled, **values)
-    outside = [name for name, group in found.dimensions.items() if _outside(group.harmless_rate)]
-    if outside:
-        yield Note("outside_both_in", dimensions=", ".join(outside))
-
-
-_THREE = ("scorer", "human", "corrected")
-
-
-def _outside(value: Corrected) -> bool:
-    """Whether the corrected value, as shown, is not between the other two."""
-    if not (value.scorer and value.human and value.corrected):
-        return False
-    ends = sorted((value.scorer.value, value.human.value))
-    return not ends[0] - 0.05 <= value.corrected.value <= ends[1] + 0.05
 
 
 def _stratum(

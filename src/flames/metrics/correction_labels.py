@@ -62,7 +62,7 @@ def probability_of(label: Verdict) -> float:
 
 
 def usable_labels(
-    source: Source, labels: Iterable[Verdict], random_sample: bool, target_width: float | None
+    source: Source, labels: Iterable[Verdict], random_sample: bool
 ) -> tuple[dict[Key, Label], LabelUse]:
     """Returns the labels on scored responses, several on one response together."""
     judged = {verdict.key: verdict for verdict in source.verdicts}
@@ -100,6 +100,5 @@ def usable_labels(
         unscored=unscored,
         unjudged=unjudged,
         random_sample=random_sample,
-        target_width=target_width,
     )
     return given, use
