@@ -94,6 +94,13 @@ def test_broken_weights_and_another_model_are_told_in_one_line(folder: Path) -> 
         read_frozen(folder)
 
 
+def test_scores_of_another_lexical_are_not_left_out_in_silence(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "lexical": "lexical@1"}), "utf-8")
+    with pytest.raises(UsageError, match=r"adds the scores of lexical@1, and lexical@2 is here"):
+        load_scorer(str(folder), ScorerContext(options={"selftest": "off"}))
+
+
 def test_scores_are_linear_in_standardised_features() -> None:
     model = read_frozen(bundled_folder())
     width = len(model.mean)

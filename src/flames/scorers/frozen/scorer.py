@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import softmax
 
+from flames.errors import UsageError
 from flames.records import Response, Verdict
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, score_where
 from flames.scorers.frozen import WEIGHTS
@@ -33,6 +34,11 @@ class FrozenScorer:
 
     def __init__(self, model: FrozenModel, context: ScorerContext) -> None:
         settings = model.settings
+        if settings.lexical not in (None, LEXICAL):
+            raise UsageError(
+                f"{settings.id} adds the scores of {settings.lexical}, and {LEXICAL} is here: "
+                "train it anew, or install the version of Flames that it was trained with"
+            )
         self._model = model
         self._heads = heads_for(settings.places, context.taxonomy, settings.id)
         self._backbone: Backbone | None = None
@@ -74,7 +80,7 @@ class FrozenScorer:
         heads = [pick_head(self._heads, r.dimension, r.subcomponent) or "" for r in responses]
         cuts = [self._heads[head][1] for head in heads]
         own = [row[first:last] for row, (first, last) in zip(scores, cuts, strict=True)]
-        if self._model.settings.lexical == LEXICAL:
+        if self._model.settings.lexical:
             texts = [text for _, text in pairs]
             words = bundled_model().scores(texts, heads)
             own = [np.asarray(a + b) for a, b in zip(own, words, strict=True)]
