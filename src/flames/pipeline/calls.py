@@ -1,4 +1,4 @@
-"""The commands as functions: run, score, measure, report, compare and gate in one call each.
+"""One call for each command: its options in, what it found and wrote out.
 
 A function's options are a dataclass (`ReportOptions`), from which the command's flags are made.
 They are given as an instance, or each by its name:
