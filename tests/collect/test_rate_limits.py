@@ -202,3 +202,54 @@ def test_one_bad_prompt_among_good_ones_holds_up_nobody() -> None:
     found = virtual_clock.run(ask_all())
     [bad] = [outcome for outcome in found if outcome.failure]
     assert (bad.request.tag, bad.attempts) == (39, 5)
+
+
+def test_prompts_that_always_fail_do_not_make_the_others_wait() -> None:
+    class Picky(CallableModel):
+        async def ask(self, messages: Any, sampling: Any) -> Reply:
+            await asyncio.sleep(0.1)
+            if messages[-1].content in bad:
+                raise TransientFailure("HTTP 500")
+            return Reply("ok", text="好")
+
+    async def ask_all(texts: list[str]) -> tuple[list[AskOutcome[int]], float]:
+        collector = Collector(Picky(str), settings=AskSettings(concurrency=16))
+        requests = [Request(n, (Message("user", text),)) for n, text in enumerate(texts)]
+        begun = asyncio.get_running_loop().time()
+        found = [outcome async for outcome in collector.outcomes(requests)]
+        return found, asyncio.get_running_loop().time() - begun
+
+    bad = {f"坏{n}" for n in range(12)}
+    good = [f"好{n}" for n in range(60)]
+    found, took = virtual_clock.run(ask_all([good[0], *sorted(bad), *good[1:]]))
+    assert {o.attempts for o in found if o.failure} == {5}
+    assert sum(o.reply is not None for o in found) == 60
+    assert took < 120
+
+
+def test_after_an_outage_a_prompt_that_always_fails_holds_up_nobody() -> None:
+    class Recovering(CallableModel):
+        async def ask(self, messages: Any, sampling: Any) -> Reply:
+            now = asyncio.get_running_loop().time()
+            await asyncio.sleep(0.1)
+            if messages[-1].content == "坏" or outage(now):
+                raise TransientFailure("HTTP 502")
+            return Reply("ok", text="好")
+
+    begun = 0.0
+
+    def outage(now: float) -> bool:
+        return 0.3 <= now - begun < 40
+
+    async def ask_all() -> tuple[list[AskOutcome[int]], float]:
+        nonlocal begun
+        begun = asyncio.get_running_loop().time()
+        collector = Collector(Recovering(str), settings=AskSettings(concurrency=16))
+        texts = ["好"] * 10 + ["坏"] + ["好"] * 60
+        requests = [Request(n, (Message("user", text),)) for n, text in enumerate(texts)]
+        found = [outcome async for outcome in collector.outcomes(requests)]
+        return found, asyncio.get_running_loop().time() - begun
+
+    found, took = virtual_clock.run(ask_all())
+    assert [o.request.tag for o in found if o.failure] == [10]
+    assert took < 200

@@ -84,7 +84,7 @@ class Collector:
         )
         most = self.settings.concurrency or model.concurrency
         self.pace = Pace(most, rpm=self.settings.rpm, tpm=self.settings.tpm)
-        self.patience = Patience(self.settings)
+        self.patience = Patience(self.settings, most)
         self.on_pause: Callable[[], None] = lambda: None
         self._sending = sending
         self._tried = False
@@ -153,7 +153,9 @@ class Collector:
         attempts, latency_s = 0, 0.0
         while True:
             try:
-                since = await self.pace.acquire(self._tokens(request), first=attempts > 0)
+                since = await self.pace.acquire(
+                    self._tokens(request), first=attempts > 0, failures=tries.failures
+                )
                 begun = loop.time()
                 reply, failure = await self._attempt(request, tries, since)
             except PaceClosed:
@@ -217,7 +219,7 @@ class Collector:
     def _ending(self, failure: RequestError, tries: Tries, now: float) -> Ending:
         if isinstance(failure, RateLimited):
             return "slow down"
-        tries.failed(now)
+        tries.failed(now, self.patience.answers)
         return "down" if self.patience.down(failure, tries) else "failed"
 
     def _tokens(self, request: Request[T]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from flames.collect.rate import LearnedRate
 
@@ -14,6 +14,12 @@ class PaceClosed(Exception):
 
 
 Ending = Literal["answered", "slow down", "failed", "down"]
+
+
+class _Waiting(NamedTuple):
+    turn: asyncio.Future[float]
+    tokens: float
+    failures: int
 
 
 class Pace:
@@ -31,18 +37,22 @@ class Pace:
         self._space = 60.0 / rpm if rpm else 0.0
         self._per_token = 60.0 / tpm if tpm else 0.0
         self._turn_at = self._tokens_at = 0.0
-        self._waiting: deque[tuple[asyncio.Future[float], float]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def acquire(self, tokens: float = 0.0, *, first: bool = False) -> float:
+    async def acquire(
+        self, tokens: float = 0.0, *, first: bool = False, failures: int = 0
+    ) -> float:
         """Waits for a turn and returns the loop's time then, by which `end` knows the request.
 
         Args:
             tokens: What the request will use, as far as one can tell.
             first: Whether it goes before all that wait.
+            failures: How often it failed.
         """
         turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        (self._waiting.appendleft if first else self._waiting.append)((turn, tokens))
+        waiting = _Waiting(turn, tokens, failures)
+        (self._waiting.appendleft if first else self._waiting.append)(waiting)
         self._wake()
         try:
             return await turn
@@ -83,7 +93,7 @@ class Pace:
     def close(self) -> None:
         """Ends the waiting of all: each `acquire` raises `PaceClosed`."""
         while self._waiting:
-            turn, _ = self._waiting.popleft()
+            turn = self._waiting.popleft().turn
             if not turn.done():
                 turn.set_exception(PaceClosed())
 
@@ -98,11 +108,22 @@ class Pace:
     def _next_at(self, now: float) -> float:
         return max(self.rate.next_at(now), self._turn_at, self._tokens_at)
 
+    def _following(self) -> _Waiting:
+        """Returns the request whose turn is next.
+
+        Where one alone tries whether anything is answered again, it is the one that failed least
+        often: a request that always fails would tell nothing, however often it tries.
+        """
+        if self.rate.closed:
+            return min(self._waiting, key=lambda waiting: waiting.failures)
+        return self._waiting[0]
+
     def _wake(self) -> None:
         while self._waiting and self.rate.free(self.active):
-            turn, tokens = self._waiting[0]
+            following = self._following()
+            turn, tokens, _ = following
             if turn.done():
-                self._waiting.popleft()
+                self._waiting.remove(following)
                 continue
             loop = turn.get_loop()
             now = loop.time()
@@ -113,7 +134,7 @@ class Pace:
                 # a little late, so that no clock finds it too early
                 self._timer = loop.call_at(at + 0.0005, self._wake)
                 return
-            self._waiting.popleft()
+            self._waiting.remove(following)
             self.active += 1
             self.rate.sent(now)
             # where the turn was only just missed, the turns stay as they are

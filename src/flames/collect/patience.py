@@ -30,9 +30,17 @@ class Tries:
     failures: int = 0  # other than rate limits
     last_failure: float = math.inf
     failure_before: float = math.inf
+    answers_before: int = 0  # what the endpoint had answered when it failed first
 
-    def failed(self, now: float) -> None:
-        """Counts a failure."""
+    def failed(self, now: float, answers: int) -> None:
+        """Counts a failure.
+
+        Args:
+            now: The time.
+            answers: The number of requests that the endpoint has answered.
+        """
+        if not self.failures:
+            self.answers_before = answers
         self.failures += 1
         self.failure_before, self.last_failure = self.last_failure, now
 
@@ -40,24 +48,33 @@ class Tries:
 class Patience:
     """What all requests to an endpoint have in common; times are the loop's.
 
+    Args:
+        settings: How patient to be.
+        most: Maximum number of requests at once.
+
     Attributes:
         answered: Whether the model ever answered; rejected requests then do not count against it.
+        answers: The number of requests answered in this session.
         stop: Why the endpoint is given up, once it is.
     """
 
-    def __init__(self, settings: AskSettings) -> None:
+    def __init__(self, settings: AskSettings, most: int) -> None:
         self.answered = False
+        self.answers = 0
         self.stop: FlamesError | None = None
         self._settings = settings
+        self._most = most
         self._proven = False  # it answered in this session
+        self._down = False
         self._lost = self._failed = 0
         self._success_at = 0.0
-        self._troubled: set[int] = set()
+        self._troubled: dict[int, Tries] = {}
 
     def begin(self, now: float) -> None:
         """Starts to ask, anew after an end."""
         self.stop = None
         self._success_at = now
+        self._down = False
         self._troubled.clear()
 
     @property
@@ -77,21 +94,27 @@ class Patience:
 
     def down(self, failure: RequestError, tries: Tries) -> bool:
         """Tells whether the endpoint as a whole has stopped to answer, not this request alone."""
-        self._troubled.add(id(tries))
-        return (
-            failure.retryable
-            and self._proven
-            and tries.failures > 1
-            and len(self._troubled) >= _DOWN
+        self._troubled[id(tries)] = tries
+        self._down = self._down or (
+            tries.failures > 1
+            and sum(map(self._blameless, self._troubled.values())) >= _DOWN
             and self._success_at < tries.failure_before
         )
+        return self._down and self._proven and failure.retryable and self._blameless(tries)
+
+    def _blameless(self, tries: Tries) -> bool:
+        """Tells whether the endpoint may have gone away when the request failed first.
+
+        Where more was answered since than was under way at that time, it had not.
+        """
+        return self.answers - tries.answers_before < self._most
 
     def final(self, failure: RequestError, tries: Tries, now: float) -> bool:
         """Tells whether a failure is a request's last."""
         if not failure.retryable or self.stop is not None:
             return True
         used_up = tries.failures > self._settings.retries
-        if isinstance(failure, RateLimited) or (used_up and self.down(failure, tries)):
+        if isinstance(failure, RateLimited) or self.down(failure, tries):
             if now < self.deadline:
                 return False
             waited = f"{self._settings.patience:g} s (--patience)"
@@ -103,9 +126,11 @@ class Patience:
 
     def ended(self, failure: RequestError | None, tries: Tries, now: float) -> None:
         """Notes how a request ended; gives the endpoint up where too many ended badly."""
-        self._troubled.discard(id(tries))
+        self._troubled.pop(id(tries), None)
         if failure is None:
+            self.answers += 1
             self.answered = self._proven = True
+            self._down = False
             self._lost = self._failed = 0
             self._success_at = now
             return
