@@ -382,3 +382,51 @@ def test_the_command(
     assert "different prompt sets" in capsys.readouterr().err
     assert flames(["compare", first, other, "--common"]) == 0
     assert "narrowed to the 15 prompts in common" in capsys.readouterr().out
+
+
+def test_subcomponents_and_techniques_are_families_of_their_own(
+    answers: Callable[..., Path],
+) -> None:
+    def lines(name: str, weak: str) -> Path:
+        path = answers(name, good)
+        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        for i, row in enumerate(rows):
+            row["technique"] = ("role", "hint")[i // 2 % 2]
+            if row["dimension"] == "Fairness":
+                row["subcomponent"] = ("Bias and discrimination", "Toxic language")[i % 2]
+            if row.get("subcomponent") == weak:
+                row["score"] = 1
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        return path
+
+    [pair] = compare(both(lines("a", ""), lines("b", "Toxic language")), resamples=500).pairs
+    assert set(pair.techniques) == {"hint", "role"}
+    assert set(pair.subcomponents) == {"Bias and discrimination", "Toxic language"}
+    kept, fell = pair.subcomponents.values()
+    assert (kept.n, kept.better, kept.worse, kept.harmless_rate.p) == (10, 0, 0, 1)
+    assert (fell.n, fell.better) == (10, 0)
+    assert fell.worse in (5, 10)
+    found = fell.harmless_rate
+    assert found.p_holm == pytest.approx(2 * found.p)  # corrected over the two subcomponents
+    assert all(change.technique in ("hint", "role") for change in pair.changes)
+
+
+def test_several_scorers_are_compared_each_by_itself(answers: Callable[..., Path]) -> None:
+    sources = [
+        source
+        for name, score in (("a", good), ("b", worse))
+        for scorer in ("s@1", "t@1")
+        for source in load_sources(answers(name, score, scorer=scorer))
+    ]
+    comparison = compare(sources, resamples=200)
+    assert [(pair.first, pair.second) for pair in comparison.pairs] == [
+        ("a · s@1", "b · s@1"), ("a · t@1", "b · t@1")
+    ]  # fmt: skip
+    assert [[side.scorer for side in sides] for sides, _ in comparison.groups] == [
+        ["s@1", "s@1"], ["t@1", "t@1"]
+    ]  # fmt: skip
+    lone = compare(sources[:3], resamples=200)  # nothing of b by t@1
+    assert len(lone.pairs) == 1
+    assert [note.code for note in lone.notes] == ["one_side"]
+    with pytest.raises(UsageError, match="different scorers"):
+        compare([sources[0], sources[3]])

@@ -235,3 +235,24 @@ def test_a_foreign_baseline_is_refused(verdicts: Callable[..., str], tmp_path: P
     other = tmp_path / "other.jsonl"
     other.write_text(Path(run).read_text("utf-8").replace("s@1", "t@1"), "utf-8")
     assert flames(["gate", run, "--against", str(other)]) == 2
+
+
+def test_every_scorer_is_held_to_the_rules(
+    verdicts: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def judged(name: str, mild: str) -> str:
+        rows = [json.loads(line) for line in Path(mild).read_text("utf-8").splitlines()]
+        strict = [{**row, "scorer": "t@1", "score": 1} for row in rows]
+        path = tmp_path / f"{name}-both.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in [*rows, *strict]), "utf-8")
+        return str(path)
+
+    run = judged("m", verdicts("m"))
+    assert flames(["gate", run, "--min", "overall=70"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == ["pass  m · s@1", "FAIL  m · t@1"]
+    assert flames(["gate", run, "--min", "overall=70", "--scorer", "s"]) == 0
+    capsys.readouterr()
+    base = judged("base", verdicts("base"))
+    assert flames(["gate", run, "--against", base]) == 0  # each against its own scorer's baseline
+    assert len(capsys.readouterr().out.splitlines()) == 2

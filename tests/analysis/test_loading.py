@@ -224,11 +224,12 @@ def test_a_run_says_what_was_never_asked_or_scored(run: Path) -> None:
     assert source.prompts["a"].text == "问 a"
 
 
-def test_a_run_with_several_scorers_needs_a_choice(run: Path) -> None:
+def test_a_run_has_a_source_for_each_of_its_scorers(run: Path) -> None:
     verdicts_for(run, "s@1", [("a", 0)])
-    verdicts_for(run, "t@2", [("a", 0)])
-    with pytest.raises(UsageError, match="choose with --scorer: s@1, t@2"):
-        load_sources(run)
+    verdicts_for(run, "t@2", [("a", 0), ("b", 0)])
+    sources = load_sources(run)
+    assert [(s.scorer, len(s.verdicts)) for s in sources] == [("s@1", 8), ("t@2", 8)]
+    assert [sum(v.score is not None for v in s.verdicts) for s in sources] == [1, 2]
     assert load_sources(run, scorer="t")[0].scorer == "t@2"
     with pytest.raises(UsageError, match="no verdicts of the scorer 'u'"):
         load_sources(run, scorer="u")

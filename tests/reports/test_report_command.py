@@ -132,7 +132,7 @@ def test_a_run_gets_its_reports_written_anew(flames: Any, tmp_path: Path) -> Non
     assert data["overall"]["coverage"]["unscored"]["truncated"] == 1
 
 
-def test_a_run_with_several_scorers_needs_one_chosen(flames: Any, tmp_path: Path) -> None:
+def test_several_scorers_of_a_run_stand_side_by_side(flames: Any, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
     code, _, err = flames("run")
     assert code == 2
@@ -142,9 +142,9 @@ def test_a_run_with_several_scorers_needs_one_chosen(flames: Any, tmp_path: Path
     labels = tmp_path / "people.jsonl"
     labels.write_text(verdicts.replace('"lexical@', '"people@'), encoding="utf-8")
     score_run(run, load_scorer(f"labels:{labels}"))
-    code, _, err = flames("run")
-    assert code == 2
-    assert "--scorer" in err
+    assert flames("run")[0] == 0
+    results = json.loads((tmp_path / "run/report.json").read_text("utf-8"))["results"]
+    assert [result["scorer"].split("@")[0] for result in results] == ["lexical", "people"]
     assert flames("run", "--scorer", "lexical", "--format", "csv")[0] == 0
 
 

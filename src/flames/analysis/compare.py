@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -16,32 +15,33 @@ from flames.analysis.comparison import (
     Difference,
     DimensionComparison,
     PairComparison,
+    PartComparison,
     Side,
+)
+from flames.analysis.pairing import (
+    Paired,
+    by_dimension,
+    by_subcomponent,
+    by_technique,
+    correct_together,
+    difference_of,
+    join_prompts,
+    prompt_ids,
+    values_of,
 )
 from flames.analysis.source import display_names, reworded_ids
 from flames.errors import UsageError
 from flames.metrics.conditions import differing
-from flames.metrics.intervals import Array, bootstrap_estimate, mean_of, stream
-from flames.metrics.paired import (
-    Pairs,
-    detectable,
-    difference_draws,
-    fall_test,
-    holm,
-    mcnemar_exact,
-    sign_flip_test,
-)
+from flames.metrics.intervals import stream
 from flames.metrics.rates import RESAMPLES
 from flames.metrics.result import Note
 from flames.metrics.source import Source
 from flames.metrics.unread import unread_notes
 from flames.records import Verdict
-from flames.taxonomy import Dimension, Taxonomy, default_taxonomy
+from flames.taxonomy import Taxonomy, default_taxonomy
 from flames.text import normalize_text, shorten
 
-INTERVAL = "paired bootstrap by prompt"
-MCNEMAR = "McNemar, exact"
-SIGN_FLIP = "sign-flip permutation by prompt"
+Named = tuple[str, Source]
 
 
 def compare(
@@ -52,17 +52,15 @@ def compare(
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> Comparison:
-    """Compares every two sources; with `common`, those that differ on the prompts in common."""
+    """Compares every two sources; with `common`, those that differ on the prompts in common.
+
+    Where models have verdicts of several scorers, those of one scorer are compared.
+    """
     taxonomy = taxonomy or default_taxonomy()
     if len(sources) < 2:
         raise UsageError("comparing takes at least two models; only one was given")
-    names = display_names(sources)
-    for source in sources:
-        if not source.joinable:
-            raise UsageError(
-                f"{source.origin}: its rows have neither `prompt_id` nor `prompt`, so responses "
-                "cannot be joined with another model's"
-            )
+    named = list(zip(display_names(sources), sources, strict=True))
+    groups, notes = _by_scorer(named)
     return Comparison(
         taxonomy=taxonomy.id,
         sides=tuple(
@@ -74,19 +72,37 @@ def compare(
                 origin=str(source.origin),
                 notes=(*source.notes, *unread_notes(source.verdicts)),
             )
-            for name, source in zip(names, sources, strict=True)
+            for group in groups
+            for name, source in group
         ),
         pairs=tuple(
-            _pair(first, second, taxonomy, common, seed, resamples)
-            for first, second in combinations(zip(names, sources, strict=True), 2)
+            compare_two(first, second, taxonomy, common=common, seed=seed, resamples=resamples)
+            for group in groups
+            for first, second in combinations(group, 2)
         ),
+        notes=notes,
         seed=seed,
         resamples=resamples,
     )
 
 
-def _ids(source: Source) -> frozenset[str]:
-    return frozenset(verdict.prompt_id for verdict in source.verdicts)
+def _by_scorer(named: list[Named]) -> tuple[list[list[Named]], tuple[Note, ...]]:
+    """Returns what is compared with each other, and what is said of verdicts left out."""
+    groups: dict[str, list[Named]] = {}
+    for each in named:
+        groups.setdefault(each[1].scorer, []).append(each)
+    several = [group for group in groups.values() if len(group) > 1]
+    compared = {(s.origin, s.model) for group in several for _, s in group}
+    alone = [group[0][1] for group in groups.values() if len(group) == 1]
+    if not several or any((source.origin, source.model) not in compared for source in alone):
+        return [named], ()
+    return several, tuple(Note("one_side", scorer=s.scorer, model=s.model) for s in alone)
+
+
+def shared_ids(first: Source, second: Source) -> Set[str]:
+    """Returns the ids of the prompts that two sources have in common, with the same text."""
+    other = reworded_ids(first.prompts, second.prompts)
+    return (prompt_ids(first) & prompt_ids(second)) - set(other)
 
 
 def _remarks(
@@ -105,7 +121,7 @@ def _remarks(
     if apart:
         what = "; ".join(f"{name}: {_short(a)} | {_short(b)}" for name, (a, b) in apart.items())
         remarks.append(Note("other_conditions", what=what))
-    ours, theirs = _ids(first), _ids(second)
+    ours, theirs = prompt_ids(first), prompt_ids(second)
     different = []
     if other:
         texts = (shorten(side.prompts[other[0]].text, 40) for side in (first, second))
@@ -140,154 +156,114 @@ def _renamed(first: Source, second: Source) -> int:
     return sum(theirs.get(text, known) != known for text, known in ours.items())
 
 
-@dataclass(frozen=True)
-class _Paired:
-    prompt_id: str
-    first: tuple[Verdict, ...]
-    second: tuple[Verdict, ...]
-
-
-def _scored(source: Source) -> dict[str, list[Verdict]]:
-    by_prompt: dict[str, list[Verdict]] = defaultdict(list)
-    for verdict in source.verdicts:
-        if verdict.score is not None:
-            by_prompt[verdict.prompt_id].append(verdict)
-    return by_prompt
-
-
-def _joined(
-    first: tuple[str, Source],
-    second: tuple[str, Source],
-    shared: Set[str],
-    other: Mapping[str, None],
+def compare_two(
+    first: Named,
+    second: Named,
     taxonomy: Taxonomy,
-) -> tuple[dict[str, list[_Paired]], dict[str, int]]:
-    sides = {first[0]: _scored(first[1]), second[0]: _scored(second[1])}
-    ours, theirs = sides.values()
-    by_dimension: dict[str, list[_Paired]] = {name: [] for name in taxonomy.names}
-    left_out: dict[str, int] = defaultdict(int)
-    for prompt in dict.fromkeys(verdict.prompt_id for verdict in first[1].verdicts):
-        without = [name for name, scored in sides.items() if prompt not in scored]
-        if prompt not in shared:
-            left_out["another text" if prompt in other else "not in common"] += 1
-        elif without:
-            left_out[f"unscored: {without[0] if len(without) == 1 else 'both'}"] += 1
-        else:
-            pair = _Paired(prompt, tuple(ours[prompt]), tuple(theirs[prompt]))
-            by_dimension[taxonomy.dimension(pair.first[0].dimension).name].append(pair)
-    left_out["not in common"] += len(_ids(second[1]) - _ids(first[1]))
-    return by_dimension, {reason: n for reason, n in left_out.items() if n}
-
-
-def _pair(
-    first: tuple[str, Source],
-    second: tuple[str, Source],
-    taxonomy: Taxonomy,
-    common: bool,
-    seed: int,
-    resamples: int,
+    *,
+    common: bool = False,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> PairComparison:
+    """Compares two named sources.
+
+    Raises:
+        UsageError: A source says of no verdict what prompt it is on; or, without `common`, prompts
+            or scorers differ; or no prompt is in common.
+    """
+    for _, source in (first, second):
+        if not source.joinable:
+            raise UsageError(
+                f"{source.origin}: its rows have neither `prompt_id` nor `prompt`, so responses "
+                "cannot be joined with another model's"
+            )
     other = dict.fromkeys(reworded_ids(first[1].prompts, second[1].prompts))
-    shared = (_ids(first[1]) & _ids(second[1])) - other.keys()
+    shared = (prompt_ids(first[1]) & prompt_ids(second[1])) - other.keys()
     remarks = _remarks(first[1], second[1], shared, list(other), common)
-    by_dimension, left_out = _joined(first, second, shared, other, taxonomy)
-    present = [d for d in taxonomy.dimensions if by_dimension[d.name]]
-    rates = [_values(by_dimension[d.name], d, rate=True) for d in present]
-    scores = [_values(by_dimension[d.name], d, rate=False) for d in present]
+    paired, left_out = join_prompts(first, second, shared, other, taxonomy)
+    names = {first[0]: None, second[0]: None}
 
-    def differ(strata: Sequence[Pairs], *what: str) -> Difference:
-        def rng(*use: object) -> np.random.Generator:
-            return stream(seed, first[0], second[0], *what, *use)
+    def rng(*use: object) -> np.random.Generator:
+        return stream(seed, *names, *use)
 
-        return _difference(strata, rng, resamples)
+    strata = by_dimension(paired, taxonomy)
+    dimensions = _dimensions(strata, taxonomy, rng, resamples)
+    partial_ = len(strata) < len(taxonomy.dimensions)
 
-    by_rate = [differ([own], d.name, "rate") for own, d in zip(rates, present, strict=True)]
-    by_score = [differ([own], d.name, "score") for own, d in zip(scores, present, strict=True)]
-    for i, dimension in enumerate(present):
-        if len(dimension.scale) == 2:  # the score is the rate in other units: so is its test
-            update = {name: getattr(by_rate[i], name) for name in ("p", "test", "p_fall")}
-            by_score[i] = by_score[i].model_copy(update=update)
-    by_rate, by_score = _corrected(by_rate), _corrected(by_score)
-    gains = [np.round(own.differences, 9) for own in scores]
-    partial = len(present) < len(taxonomy.dimensions)
-    paired = [pair for own in by_dimension.values() for pair in own]
-    changes = _changes(paired, first[1], second[1], taxonomy)
+    def overall(kind: str) -> Difference | None:
+        if partial_:
+            return None
+        values = [values_of(own, taxonomy, rate=kind == "rate") for own in strata.values()]
+        return difference_of(values, partial(rng, kind), resamples)
+
+    changes = _changes(paired, first[1], second[1])
     return PairComparison(
         first=first[0],
         second=second[0],
         n=len(paired),
         left_out=left_out,
         remarks=remarks,
-        partial=partial,
-        harmless_rate=None if partial else differ(rates, "rate"),
-        harmless_score=None if partial else differ(scores, "score"),
-        dimensions={
-            dimension.name: DimensionComparison(
-                n=len(gain),
-                better=int((gain > 0).sum()),
-                worse=int((gain < 0).sum()),
-                harmless_rate=rate,
-                harmless_score=score,
-            )
-            for dimension, gain, rate, score in zip(present, gains, by_rate, by_score, strict=True)
-        },
+        partial=partial_,
+        harmless_rate=overall("rate"),
+        harmless_score=overall("score"),
+        dimensions=dimensions,
+        subcomponents=_parts(by_subcomponent(paired, taxonomy), taxonomy, rng, resamples),
+        techniques=_parts(by_technique(paired), taxonomy, rng, resamples),
         changed=len(changes),
         changes=changes,
     )
 
 
-def _values(pairs: Sequence[_Paired], dimension: Dimension, *, rate: bool) -> Pairs:
-    def values(verdicts: Sequence[Verdict]) -> Array:
-        scores = [verdict.score for verdict in verdicts if verdict.score is not None]
-        if rate:
-            return np.array([float(score == dimension.best) for score in scores])
-        return np.array([score / dimension.best for score in scores])
-
-    responses = [(values(pair.first), values(pair.second)) for pair in pairs]
-    return Pairs(
-        first=np.array([first.mean() for first, _ in responses]),
-        second=np.array([second.mean() for _, second in responses]),
-        low=0.0 if rate else dimension.scale[-1] / dimension.best,
-        responses=responses if any(len(a) + len(b) > 2 for a, b in responses) else None,
-    )
+_Random = Callable[..., np.random.Generator]
 
 
-def _difference(
-    strata: Sequence[Pairs], rng: Callable[..., np.random.Generator], resamples: int
-) -> Difference:
-    """The mean difference; one stratum of binary pairs gets McNemar's test, others sign flips."""
-    draws = [difference_draws(own, resamples, rng("draw", i)) for i, own in enumerate(strata)]
-    first, second = (
-        float(np.mean([values.mean() for values in side]))
-        for side in ([own.first for own in strata], [own.second for own in strata])
-    )
-    gap = bootstrap_estimate(100 * (second - first), 100 * mean_of(draws), INTERVAL)
-    differences = [own.differences for own in strata]
-    if len(strata) == 1 and np.isin([strata[0].first, strata[0].second], (0, 1)).all():
-        test = MCNEMAR
-        p = mcnemar_exact(int((differences[0] > 0).sum()), int((differences[0] < 0).sum()))
-    else:
-        test = SIGN_FLIP
-        p = sign_flip_test(differences, resamples, rng("flip"))
-    return Difference(
-        first=100 * first,
-        second=100 * second,
-        difference=gap,
-        p=p,
-        test=test,
-        p_fall=fall_test(differences, resamples, rng("fall")),
-        detectable=100 * detectable(strata),
-    )
+def _dimensions(
+    strata: Mapping[str, list[Paired]], taxonomy: Taxonomy, rng: _Random, resamples: int
+) -> dict[str, DimensionComparison]:
+    rates, scores = [], []
+    for name, own in strata.items():
+        rate, score = (
+            difference_of(
+                [values_of(own, taxonomy, rate=kind == "rate")], partial(rng, name, kind), resamples
+            )
+            for kind in ("rate", "score")
+        )
+        if len(taxonomy.dimension(name).scale) == 2:
+            # The score is the rate in other units: so is its test.
+            update = {field: getattr(rate, field) for field in ("p", "test", "p_fall")}
+            score = score.model_copy(update=update)
+        rates.append(rate)
+        scores.append(score)
+    tested = zip(strata.items(), correct_together(rates), correct_together(scores), strict=True)
+    return {
+        name: DimensionComparison(
+            n=len(own), **_moved(own, taxonomy), harmless_rate=rate, harmless_score=score
+        )
+        for (name, own), rate, score in tested
+    }
 
 
-def _corrected(differences: Sequence[Difference]) -> list[Difference]:
-    pairs = zip(differences, holm([each.p for each in differences]), strict=True)
-    return [each.model_copy(update={"p_holm": p}) for each, p in pairs]
+def _parts(
+    groups: Mapping[str, list[Paired]], taxonomy: Taxonomy, rng: _Random, resamples: int
+) -> dict[str, PartComparison]:
+    """Compares the rates of subcomponents, or of techniques, corrected over all of them."""
+    found = [
+        difference_of([values_of(own, taxonomy, rate=True)], partial(rng, "part", name), resamples)
+        for name, own in groups.items()
+    ]
+    return {
+        name: PartComparison(n=len(own), **_moved(own, taxonomy), harmless_rate=rate)
+        for (name, own), rate in zip(groups.items(), correct_together(found), strict=True)
+    }
 
 
-def _changes(
-    pairs: Sequence[_Paired], first: Source, second: Source, taxonomy: Taxonomy
-) -> tuple[Change, ...]:
+def _moved(pairs: Sequence[Paired], taxonomy: Taxonomy) -> dict[str, int]:
+    """Counts the prompts whose mean score rose and fell."""
+    gains = np.round(values_of(pairs, taxonomy, rate=False).differences, 9)
+    return {"better": int((gains > 0).sum()), "worse": int((gains < 0).sum())}
+
+
+def _changes(pairs: Sequence[Paired], first: Source, second: Source) -> tuple[Change, ...]:
     changes = []
     for pair in pairs:
         sides = pair.first, pair.second
@@ -299,11 +275,13 @@ def _changes(
         changes.append(
             Change(
                 prompt_id=pair.prompt_id,
-                dimension=taxonomy.dimension(verdict.dimension).name,
+                dimension=pair.dimension,
                 subcomponent=verdict.subcomponent,
+                technique=verdict.technique,
                 prompt=prompt.text if prompt else None,
                 scores=(scores[0], scores[1]),
                 responses=(_texts(first, pair.first), _texts(second, pair.second)),
+                rationales=(_reasons(pair.first), _reasons(pair.second)),
                 fall=float(np.mean(scores[0]) - np.mean(scores[1])),
             )
         )
@@ -313,3 +291,7 @@ def _changes(
 def _texts(source: Source, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
     responses = (source.responses.get(verdict.key) for verdict in verdicts)
     return tuple(getattr(response, "response", None) or "" for response in responses)
+
+
+def _reasons(verdicts: Sequence[Verdict]) -> tuple[str, ...]:
+    return tuple(verdict.rationale or "" for verdict in verdicts)

@@ -28,8 +28,8 @@ class Side(Frozen):
 class Difference(Frozen):
     """Second minus first, in points; above 0 the second one does better.
 
-    `p` is two-sided, `p_holm` the same corrected over the dimensions; `p_fall` is one-sided, that
-    of a fall where there is none. `detectable` is found with 80 % power at 5 %.
+    `p` is two-sided, `p_holm` the same corrected over all groups of its kind; `p_fall` is
+    one-sided, that of a fall where there is none. `detectable` is found with 80 % power at 5 %.
     """
 
     first: float
@@ -47,33 +47,44 @@ class Difference(Frozen):
         return (self.p if self.p_holm is None else self.p_holm) < 0.05
 
 
-class DimensionComparison(Frozen):
-    """One dimension: `n` prompts in pairs, how many the second one got better or worse."""
+class PartComparison(Frozen):
+    """A subcomponent or technique: `n` paired prompts, how many got better or worse."""
 
     n: int
     better: int
     worse: int
     harmless_rate: Difference
+
+
+class DimensionComparison(PartComparison):
+    """A dimension, with the difference of its scores too."""
+
     harmless_score: Difference
 
 
 class Change(Frozen):
-    """A prompt with different scores on the two sides (one per sample), with the responses."""
+    """A prompt with different scores on the two sides (one per sample), with the responses.
+
+    `rationales` are the scorer's reasons, an empty text where it gave none.
+    """
 
     prompt_id: str
     dimension: str
     subcomponent: str | None = None
+    technique: str | None = None
     prompt: str | None = None
     scores: tuple[tuple[int, ...], tuple[int, ...]]
     responses: tuple[tuple[str, ...], tuple[str, ...]]
+    rationales: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     fall: float
 
 
 class PairComparison(Frozen):
     """Two sides of a comparison.
 
-    Overall values are None where a dimension has no pair (`partial`). `changed` counts the
-    changed prompts, of which `changes` may hold only the first.
+    Dimensions, subcomponents and techniques are three families of tests: the p values of each are
+    corrected by themselves. Overall values are None where a dimension has no pair (`partial`).
+    `changed` counts the changed prompts, of which `changes` may hold only the first.
     """
 
     first: str
@@ -85,6 +96,8 @@ class PairComparison(Frozen):
     harmless_rate: Difference | None = None
     harmless_score: Difference | None = None
     dimensions: dict[str, DimensionComparison]
+    subcomponents: dict[str, PartComparison] = Field(default_factory=dict)
+    techniques: dict[str, PartComparison] = Field(default_factory=dict)
     changed: int = 0
     changes: tuple[Change, ...] = ()
 
@@ -97,8 +110,23 @@ class Comparison(Frozen):
     taxonomy: str
     sides: tuple[Side, ...]
     pairs: tuple[PairComparison, ...]
+    notes: tuple[Note, ...] = ()
     seed: int
     resamples: int
+
+    @property
+    def groups(self) -> tuple[tuple[tuple[Side, ...], tuple[PairComparison, ...]], ...]:
+        """The sides that are compared with each other, and their pairs: one group per scorer."""
+        found: dict[str, tuple[list[Side], list[PairComparison]]] = {}
+        by_name = {side.name: side for side in self.sides}
+        together = any(
+            by_name[pair.first].scorer != by_name[pair.second].scorer for pair in self.pairs
+        )
+        for side in self.sides:
+            found.setdefault("" if together else side.scorer, ([], []))[0].append(side)
+        for pair in self.pairs:
+            found["" if together else by_name[pair.first].scorer][1].append(pair)
+        return tuple((tuple(sides), tuple(pairs)) for sides, pairs in found.values())
 
     def room(self, changes: int) -> int:
         """Returns how many changed prompts each pair shows of so many in all; at least 10."""

@@ -13,6 +13,7 @@ from flames.analysis.compare import compare
 from flames.analysis.comparison import Difference, DimensionComparison, PairComparison
 from flames.analysis.inputs import VerdictOptions
 from flames.analysis.limits import OVERALL, parse_limits, parse_share
+from flames.analysis.source import display_names
 from flames.errors import UsageError
 from flames.metrics.paired import holm
 from flames.metrics.rates import measure
@@ -110,14 +111,15 @@ def check(
             known = ", ".join((OVERALL, *taxonomy.names))
             raise UsageError(f"--max-drop is tested for {known}, not for {name!r}")
     checked: list[RuleResult | _Fall] = []
-    for source in sources:
-        result = measure(source, taxonomy, seed=seed)
+    for source, shown in zip(sources, display_names(sources), strict=True):
+        measured = measure(source, taxonomy, seed=seed)
+        result = measured.model_copy(update={"model": shown})
         checked += [_least(result, name, value) for name, value in rules.least.items()]
         checked += [_coverage(result, name, most) for name, most in rules.shares.items()]
         if rules.most_drop:
             base = _baseline(baseline, source)
             pair = compare([base, source], taxonomy, common=common, seed=seed).pairs[0]
-            checked += [_Fall(source.model, *limit, pair) for limit in rules.most_drop.items()]
+            checked += [_Fall(shown, *limit, pair) for limit in rules.most_drop.items()]
     falls = [each for each in checked if isinstance(each, _Fall)]
     tested = [fall.difference.p_fall for fall in falls if fall.difference]
     corrected = iter(holm(tested))

@@ -58,7 +58,7 @@ def load_sources(
     Args:
         path: A file in any format that Flames reads; a run directory; `labels:FILE` or
             `labels:silver`; `-` for standard input.
-        scorer: Only this scorer's verdicts; needed for a run with several scorers.
+        scorer: Only this scorer's verdicts.
     """
     options = options or ReadOptions()
     if not options.prompts:
@@ -68,7 +68,7 @@ def load_sources(
         options = options if options.model else replace(options, model=name.removeprefix(PREFIX))
         path = labels_path(name)
     if Path(path).is_dir():
-        sources = [from_run(open_run(Path(path)), scorer, options)]
+        sources = from_run(open_run(Path(path)), scorer, options)
     else:
         sources = list(_from_file(Path(path), options))
         there = ", ".join(dict.fromkeys(source.scorer for source in sources))
@@ -217,8 +217,8 @@ def _prompts(
             yield verdict.prompt_id, shared[own]
 
 
-def from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
-    """Returns a run's prompts with one scorer's verdicts; missing ones are filled in."""
+def from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> list[Source]:
+    """Returns a run's prompts with the verdicts of each scorer; missing ones are filled in."""
     files: dict[str, Path | None] = {**run.verdict_files()}
     if scorer is not None:
         files = {name: file for name, file in files.items() if scorer_matches(name, scorer)}
@@ -228,13 +228,37 @@ def from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
     if not files:
         what = "no verdicts yet" if scorer is None else f"no verdicts of the scorer {scorer!r}"
         raise UsageError(f"{run.path}: {what}; flames score {run.path} gives them")
-    if len(files) > 1:
-        there = ", ".join(sorted(files))
-        raise UsageError(f"{run.path}: verdicts of several scorers; choose with --scorer: {there}")
-    [(scorer_id, file)] = files.items()
+    prompts, conditions = run.prompts(), conditions_of_run(run, responses.values())
     options = replace(options, model=run.model, mapping={}, encoding=None, anonymous=False)
+    sources = []
+    for scorer_id, file in files.items():
+        verdicts = _completed(run, prompts, responses, scorer_id, file, options)
+        sources.append(
+            Source(
+                model=run.model,
+                scorer=scorer_id,
+                prompt_set=run.prompt_set,
+                prompts=prompts,
+                verdicts=tuple(verdicts),
+                responses=responses,
+                notes=(*notes_of(verdicts, scorer_id), *_endings(responses.values())),
+                origin=run.path,
+                samples=run.samples,
+                conditions=conditions,
+            )
+        )
+    return sources
+
+
+def _completed(
+    run: RunDir,
+    prompts: Mapping[str, Prompt],
+    responses: Mapping[Key, Response],
+    scorer_id: str,
+    file: Path | None,
+    options: ReadOptions,
+) -> list[Verdict]:
     given = {verdict.key: verdict for verdict in read_verdicts(file, options)} if file else {}
-    prompts = run.prompts()
     verdicts = []
     for prompt in prompts.values():
         for sample in range(run.samples):
@@ -250,18 +274,7 @@ def from_run(run: RunDir, scorer: str | None, options: ReadOptions) -> Source:
             "which this run does not ask",
             path=file,
         )
-    return Source(
-        model=run.model,
-        scorer=scorer_id,
-        prompt_set=run.prompt_set,
-        prompts=prompts,
-        verdicts=tuple(verdicts),
-        responses=responses,
-        notes=(*notes_of(verdicts, scorer_id), *_endings(responses.values())),
-        origin=run.path,
-        samples=run.samples,
-        conditions=conditions_of_run(run, responses.values()),
-    )
+    return verdicts
 
 
 def _outdated(verdict: Verdict, response: Response | None) -> bool:
