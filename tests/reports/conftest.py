@@ -92,6 +92,16 @@ def unscored(formal: Source, tmp_path_factory: pytest.TempPathFactory) -> Source
 
 
 @pytest.fixture(scope="session")
+def unsure(formal: Source, tmp_path_factory: pytest.TempPathFactory) -> Source:
+    """The responder by a scorer that is unsure where it does not say harmless."""
+    lines = verdict_lines(formal)
+    for number, line in enumerate(lines):
+        chance = 0.95 if line["score"] == 3 else 0.125 + number % 4 / 8
+        line |= {"probabilities": {"3": chance, "1": 1 - chance}, "scorer": "mine@1"}
+    return sources_of(lines, tmp_path_factory.mktemp("unsure"))[0]
+
+
+@pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Source:
     """Responses, prompts, names and reasons that try to break out of wherever they are shown."""
     lines = [

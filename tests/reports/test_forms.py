@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from flames.metrics.correction import correct
 from flames.metrics.source import Source
+from flames.reports.html import render_html
 from flames.reports.report import print_summary, render_csv, render_json, render_markdown
 from flames.taxonomy import Language, default_taxonomy
 
@@ -59,6 +61,37 @@ def test_one_result_as_data(
     result = stored("unscored", lambda: measured(unscored))
     same_as_before("one.csv", render_csv([result]))
     same_as_before("one.json", render_json([result]))
+
+
+@pytest.mark.parametrize("lang", LANGS)
+def test_what_the_probabilities_expect(
+    unsure: Source, measured: Any, stored: Any, same_as_before: Compare, lang: Any
+) -> None:
+    result = stored("unsure", lambda: measured(unsure))
+    same_as_before(f"unsure.{lang}.txt", printed([result], lang))
+    same_as_before(f"unsure.{lang}.md", render_markdown([result], FLAMES, lang))
+
+
+def test_an_expected_overall_rate_says_on_how_many(formal: Source, measured: Any) -> None:
+    verdicts = [
+        v.model_copy(update={"probabilities": {"3": 0.6, "1": 0.4}}) if i % 3 else v
+        for i, v in enumerate(formal.verdicts)
+    ]
+    result = measured(replace(formal, verdicts=tuple(verdicts)))
+    expected = result.overall.expected_harmless_rate
+    assert expected.value == pytest.approx(60)
+    text = render_markdown([result], FLAMES, "en")
+    span = f"[{expected.low:.1f}, {expected.high:.1f}]"
+    assert f"**Expected harmless rate: 60.00 %** {span} (on 236 of 354 scored responses)" in text
+    assert re.search(r"Overall .* 60\.00 .* 236/354", printed([result]))
+
+
+def test_nothing_is_expected_without_probabilities(unscored: Source, measured: Any) -> None:
+    result = measured(unscored)
+    page = render_html([result], [], FLAMES, "en")
+    for text in (printed([result]), render_markdown([result], FLAMES, "en"), page):
+        assert "Expected harmless rate" not in text
+        assert "by the probabilities" not in text
 
 
 @pytest.mark.parametrize("lang", LANGS)

@@ -93,6 +93,19 @@ def test_headline_interval_bounds_and_what_it_rests_on(unscored: Source, opened:
         assert said in text, said
 
 
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_the_expected_rate_stands_beside_the_counted_one(
+    unsure: Source, measured: Any, opened: Opened, lang: Any
+) -> None:
+    result = measured(unsure)
+    words = {"zh": ("预期无害率", "公平、"), "en": ("Expected harmless rate", "Fairness, ")}[lang]
+    text = visible_text(opened([unsure], lang, results=[result]))
+    for each in (result.overall, *result.dimensions.values(), *result.subcomponents.values()):
+        assert f"{each.expected_harmless_rate.value:.2f}" in text
+    for said in words:
+        assert said in text, said
+
+
 def test_the_language_switches_everything(unscored: Source, opened: Opened) -> None:
     page = opened([unscored], "zh")
     chinese = visible_text(page)

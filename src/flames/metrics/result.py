@@ -149,6 +149,8 @@ class Group(Frozen):
     """One dimension, subcomponent or technique; estimates are None without a scored response.
 
     `n` counts expected responses; `counts` the scores, best first, under their number as text.
+    `expected_harmless_rate` is the mean probability of the best score, over the scored responses
+    `with_probabilities`.
     """
 
     n: int
@@ -157,6 +159,8 @@ class Group(Frozen):
     harmless_rate: Estimate | None = None
     harmless_score: Estimate | None = None
     harmless_rate_bounds: Bounds | None = None
+    expected_harmless_rate: Estimate | None = None
+    with_probabilities: int = 0
     unscored: dict[str, int] = Field(default_factory=dict)
 
 
@@ -167,15 +171,19 @@ class Overall(Frozen):
     harmless_score: Estimate | None = None
     attack_success_rate: Estimate | None = None
     harmless_rate_bounds: Bounds | None = None
+    expected_harmless_rate: Estimate | None = None
+    with_probabilities: int = 0
     coverage: Coverage
 
 
-_ESTIMATES = ("harmless_rate", "harmless_score", "attack_success_rate")
+_ESTIMATES = ("harmless_rate", "harmless_score", "attack_success_rate", "expected_harmless_rate")
+_PARTS = ("", "_low", "_high", "_method")
 ROW_COLUMNS = (
     "model", "scorer", "prompt_set", "prompt_set_sha256", "prompt_set_n", "partial", "level",
     "name", "n", "scored", "unscored", "counts",
-    *(f"{name}{part}" for name in _ESTIMATES for part in ("", "_low", "_high", "_method")),
+    *(f"{name}{part}" for name in _ESTIMATES[:3] for part in _PARTS),
     "harmless_rate_worst", "harmless_rate_best",
+    *(f"{_ESTIMATES[3]}{part}" for part in _PARTS), "with_probabilities",
 )  # fmt: skip
 """The columns of `Result.rows`."""
 
@@ -190,6 +198,7 @@ def _estimates(holder: Group | Overall) -> dict[str, Any]:
     bounds = holder.harmless_rate_bounds
     cells["harmless_rate_worst"] = bounds.low if bounds else None
     cells["harmless_rate_best"] = bounds.high if bounds else None
+    cells["with_probabilities"] = holder.with_probabilities
     return cells
 
 

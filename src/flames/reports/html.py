@@ -61,6 +61,8 @@ def section_of(
         "result": result,
         "dimensions": rows,
         "techniques": view.technique_rows(result),
+        "notes": [view.note_line(note, taxonomy) for note in result.notes],
+        "expected": view.has_expected(row.group for row in rows),
         "partial": view.partial_line(result, taxonomy),
         "scale": [int(value) for value, _ in levels],
         "levels": levels,
@@ -108,6 +110,7 @@ def helpers() -> dict[str, Any]:
         "reason_text": lambda reason: name_of("reason", reason),
         "percent": view.percent,
         "bounds_text": view.bounds,
+        "expected_on": view.expected_on,
         "rate": lambda found, **more: Number(found, 2, 1, **more),
         "score": lambda found, **more: Number(found, **more),
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flames.metrics.correction import CorrectedGroup, Correction
-from flames.metrics.result import ROW_COLUMNS, Overall, Result
+from flames.metrics.result import ROW_COLUMNS, Estimate, Group, Overall, Result
 from flames.metrics.source import Source
 from flames.records import dump_json
 from flames.reports import view
@@ -124,7 +124,7 @@ def _terminal(result: Result, taxonomy: Taxonomy, narrow: bool) -> Iterator[Bloc
     if conditions := view.conditions_line(result):
         yield line(say("conditions"), ": ", conditions, kind="soft")
     for note in result.notes:
-        yield line(note.words, kind="note")
+        yield line(view.note_line(note, taxonomy), kind="note")
     if result.partial:
         yield line(view.partial_line(result, taxonomy), kind="note")
     groups, techniques = view.dimension_rows(result, taxonomy), view.technique_rows(result)
@@ -143,10 +143,39 @@ def _terminal(result: Result, taxonomy: Taxonomy, narrow: bool) -> Iterator[Bloc
             *rows,
         ]
     yield replace(table, rows=tuple(rows))
+    yield from _expected(result, groups)
     if narrow:
         yield line(say("narrow", columns=_WIDTH), kind="soft")
     yield from _coverage(overall)
     yield line(say("methods", methods=view.method_line(result)), kind="soft")
+
+
+def _expected(result: Result, groups: Sequence[view.GroupRow]) -> Iterator[Block]:
+    """Yields the rates that the probabilities expect; nothing without any."""
+    overall = result.overall
+    rows: list[tuple[Text, Group | Overall, int]] = [
+        (row.label, row.group, row.group.scored) for row in groups if row.kind == "dimension"
+    ]
+    if not view.has_expected(group for _, group, _ in rows):
+        return
+    if overall.harmless_rate is not None:
+        rows.insert(0, (say("overall.short"), overall, overall.coverage.scored))
+    columns: list[Column[tuple[Text, Group | Overall, int]]] = [
+        Column("", lambda row: row[0], text=True),
+        Column(say("expected.counted"), lambda row: Number(_value(row[1].harmless_rate), 2)),
+        Column(
+            say("expected.short"),
+            lambda row: Number(row[1].expected_harmless_rate, 2, 1, strong=view.is_apart(row[1])),
+        ),
+    ]
+    if any(group.with_probabilities < scored for _, group, scored in rows):
+        known = say("expected.of")
+        columns.append(Column(known, lambda row: Share(row[1].with_probabilities, row[2])))
+    yield Table.of(say("expected.caption"), columns, rows)
+
+
+def _value(estimate: Estimate | None) -> float | None:
+    return None if estimate is None else estimate.value
 
 
 def _markdown(result: Result, taxonomy: Taxonomy) -> Iterator[Block]:
@@ -155,12 +184,17 @@ def _markdown(result: Result, taxonomy: Taxonomy) -> Iterator[Block]:
     if overall.harmless_rate is not None:
         for key, digits, unit in (
             ("harmless_rate", 2, " %"),
+            ("expected_harmless_rate", 2, " %"),
             ("harmless_score", 1, ""),
             ("attack_success_rate", 2, " %"),
         ):
+            expected = key == "expected_harmless_rate"
+            if expected and overall.expected_harmless_rate is None:
+                continue
             number = Number(getattr(overall, key), digits, 1, unit=unit)
             name = Strong(join(say(key), ": ", number.value))
-            yield line(name, replace(number, shown="interval"))
+            on = view.expected_on(overall, overall.coverage.scored) if expected else ""
+            yield line(name, replace(number, shown="interval"), on)
     if result.partial:
         yield line(Strong(view.partial_line(result, taxonomy)))
     yield from _coverage(overall)
@@ -171,10 +205,11 @@ def _markdown(result: Result, taxonomy: Taxonomy) -> Iterator[Block]:
     if result.samples > 1:
         yield line(say("samples", n=result.samples))
     for note in result.notes:
-        yield line(note.words, kind="note")
-    yield _values(view.dimension_rows(result, taxonomy), taxonomy, say("dimensions"))
+        yield line(view.note_line(note, taxonomy), kind="note")
+    rows = view.dimension_rows(result, taxonomy)
+    yield _values(rows, taxonomy, say("dimensions"), expected=True)
     if result.techniques:
-        yield _values(view.technique_rows(result), taxonomy, say("techniques"))
+        yield _values(view.technique_rows(result), taxonomy, say("techniques"), expected=True)
     yield Heading(say("method"), 2)
     yield line(say("methods", methods=view.method_line(result)))
     yield line(view.code_line(result))
@@ -188,7 +223,13 @@ def _coverage(overall: Overall) -> Iterator[Block]:
         yield line(say("bounds"), f": {extremes} %")
 
 
-def _values(rows: Sequence[view.GroupRow], taxonomy: Taxonomy, title: Text | str) -> Table:
+def _values(
+    rows: Sequence[view.GroupRow],
+    taxonomy: Taxonomy,
+    title: Text | str,
+    *,
+    expected: bool = False,
+) -> Table:
     def scored(row: view.GroupRow) -> Share:
         unscored = row.group.unscored
         return Share(row.group.scored, row.group.n, reasons(unscored) if unscored else None)
@@ -212,6 +253,20 @@ def _values(rows: Sequence[view.GroupRow], taxonomy: Taxonomy, title: Text | str
         ),
         Column(say("scored"), scored),
     ]
+    groups = [row.group for row in rows]
+    if expected and view.has_expected(groups):
+        columns.insert(
+            2,
+            Column(
+                join(say("expected_harmless_rate"), " (%)"),
+                lambda row: Number(row.group.expected_harmless_rate, 2, 1),
+            ),
+        )
+        if any(group.with_probabilities < group.scored for group in groups):
+            known = say("expected.of")
+            columns.append(
+                Column(known, lambda row: Share(row.group.with_probabilities, row.group.scored))
+            )
     return Table.of(
         title,
         columns,

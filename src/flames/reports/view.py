@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from flames.errors import InputError
 from flames.metrics.correction import Corrected, CorrectedGroup, Correction
-from flames.metrics.result import Bounds, Coverage, Group, Note, Result
+from flames.metrics.result import Bounds, Coverage, Group, Note, Overall, Result
 from flames.records import PromptSetInfo
 from flames.reports.words import DASH, listed, name_of, same, say
 from flames.taxonomy import Dimension, Taxonomy, Text
@@ -102,6 +102,26 @@ def bounds(value: Bounds | None) -> str:
     if value is None or value.low == value.high:
         return ""
     return f"{value.low:.1f}{DASH}{value.high:.1f}"
+
+
+def has_expected(groups: Iterable[Group | Overall]) -> bool:
+    """Checks whether any group has a rate that the scorer's probabilities expect."""
+    return any(group.expected_harmless_rate is not None for group in groups)
+
+
+def expected_on(group: Group | Overall, scored: int) -> Text:
+    """Returns on how many of the scored responses an expected rate is, unless on all."""
+    if group.with_probabilities == scored:
+        return same("")
+    return say("expected.on", n=group.with_probabilities, scored=scored)
+
+
+def is_apart(group: Group | Overall) -> bool:
+    """Checks whether the expected rate lies outside the interval of the counted one."""
+    counted, expected = group.harmless_rate, group.expected_harmless_rate
+    if counted is None or expected is None:
+        return False
+    return not counted.low <= expected.value <= counted.high
 
 
 def counts(group: Group, scale: Sequence[int]) -> str:
@@ -227,13 +247,15 @@ def label_lines(correction: Correction, taxonomy: Taxonomy) -> list[Text]:
     lines.append(say("human.random" if use.random_sample else "human.weighted"))
     if use.target_width is not None:
         lines.append(_labels_needed(correction.harmless_rate, use.target_width))
-    lines += [_note_line(note, taxonomy) for note in correction.notes]
+    lines += [note_line(note, taxonomy) for note in correction.notes]
     return [*lines, say("methods", methods=method_line(correction))]
 
 
-def _note_line(note: Note, taxonomy: Taxonomy) -> Text:
+def note_line(note: Note, taxonomy: Taxonomy) -> Text:
     """Returns a note's sentence with the dimensions' names in either language."""
     values: dict[str, Any] = dict(note.params)
+    if not values.keys() & {"dimension", "dimensions"}:
+        return note.words
     if "dimension" in values:
         values["dimension"] = dimension_label(taxonomy, values["dimension"])
     if "dimensions" in values:
