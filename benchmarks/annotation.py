@@ -131,7 +131,7 @@ def run(name: str, url: str | None, people: int, think: float, seconds: float) -
         created.project.close()
         server = subprocess.Popen(
             [sys.executable, "-m", "flames", "annotate", "serve", str(Path(folder) / "project"),
-             "--port", "0"],
+             "--port", "0", "--settle", "0"],
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert server.stderr is not None

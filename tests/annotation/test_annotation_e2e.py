@@ -42,7 +42,6 @@ def label_in_browser(browser: Any, link: str, truth: dict[str, int], errs: bool)
         if errs and len(text) % 5 == 0:
             score = next(other for other in scale if other != score)
         ticket = page.locator("input[name=ticket]").get_attribute("value")
-        page.wait_for_timeout(130)
         page.keyboard.press(str(score))
         page.wait_for_function(
             "t => !document.body.classList.contains('busy') && "
@@ -90,7 +89,6 @@ def test_from_responses_to_a_corrected_report_and_a_scorer(
             assert "Bob" not in opinions
             text = "".join(page.locator(".answered .words").inner_text().split())
             ticket = page.locator("input[name=ticket]").get_attribute("value")
-            page.wait_for_timeout(130)
             page.keyboard.press(str(truth[text]))
             page.keyboard.type("as the rubric says")
             page.keyboard.press("Control+Enter")

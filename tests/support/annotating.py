@@ -125,13 +125,13 @@ def person_id(project: Project, name: str) -> int:
 
 @contextmanager
 def served(project: Project, **options: Any) -> Iterator[str]:
-    """The application on a free loopback port, in a thread."""
+    """The application on a free loopback port, in a thread; items settle only if it is asked."""
     import uvicorn
 
     from flames.annotation.web.app import create_app
 
     config = uvicorn.Config(
-        create_app(project, **options), host="127.0.0.1", port=0, log_level="warning",
+        create_app(project, **{"settle": 0.0, **options}), host="127.0.0.1", port=0, log_level="warning",
         lifespan="off", server_header=False,
     )  # fmt: skip
     server = uvicorn.Server(config)
@@ -191,8 +191,9 @@ class Visitor:
 
 @contextmanager
 def server_process(folder: Path, *options: str, **env: str) -> Iterator[tuple[Any, str]]:
-    """`flames annotate serve` as a process of its own, and its address."""
-    command = [sys.executable, "-m", "flames", "annotate", "serve", str(folder), "--port", "0"]
+    """`flames annotate serve` as a process of its own, and its address; items settle at once."""
+    command = [sys.executable, "-m", "flames", "annotate", "serve", str(folder), "--port", "0",
+               "--settle", "0"]  # fmt: skip
     process = subprocess.Popen(
         [*command, *options], stderr=subprocess.PIPE, text=True, env={**os.environ, **env}
     )

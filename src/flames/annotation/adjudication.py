@@ -18,7 +18,14 @@ from flames.annotation.options import DecisionOptions
 from flames.annotation.people import get_person, lock_person
 from flames.annotation.project import Project
 from flames.annotation.queue import held_by, lease_values
-from flames.annotation.tasks import STATES, GoneError, check_score, clean_text, item_parts
+from flames.annotation.tasks import (
+    STATES,
+    GoneError,
+    Pace,
+    check_score,
+    clean_text,
+    item_parts,
+)
 from flames.errors import UsageError
 from flames.records import Response
 from flames.taxonomy import Dimension, Subcomponent
@@ -121,7 +128,15 @@ def current_case(project: Project, person: int) -> Case | None:
         return _case(connection, project, row)
 
 
-def decide(project: Project, person: int, ticket: str, *, score: int | None, reason: str) -> None:
+def decide(
+    project: Project,
+    person: int,
+    ticket: str,
+    *,
+    score: int | None,
+    reason: str,
+    pace: Pace = Pace(),
+) -> None:
     """Settles an item with a score, or None if it cannot be judged; a reason is required."""
     reason = clean_text(reason)
     with project.database.write() as connection:
@@ -131,6 +146,7 @@ def decide(project: Project, person: int, ticket: str, *, score: int | None, rea
             if (row.score, row.reason) == (score, reason):
                 return
             raise GoneError("answered")
+        pace.check(row.since, project.now())
         _settle(connection, project, row, score, reason)
 
 
@@ -153,16 +169,17 @@ def decide_item(project: Project, decision: DecisionOptions) -> None:
         _settle(connection, project, row, decision.number, reason)
 
 
-def put_aside(project: Project, person: int, ticket: str) -> None:
+def put_aside(project: Project, person: int, ticket: str, pace: Pace = Pace()) -> None:
     """Gives an item back undecided; the others come first."""
     with project.database.write() as connection:
         lock_person(connection, person)
         row = _owned(connection, person, ticket)
         if row.state == "leased":
+            pace.check(row.since, project.now())
             _return(connection, project, [row], "released")
 
 
-def undo_decision(project: Project, person: int) -> None:
+def undo_decision(project: Project, person: int, pace: Pace = Pace()) -> None:
     """Takes the adjudicator's last decision back; the item that they hold returns to the queue."""
     mine = adjudications.c.person == person
     with project.database.write() as connection:
@@ -175,6 +192,8 @@ def undo_decision(project: Project, person: int) -> None:
         if last is None:
             raise GoneError("no-undo")
         held = connection.execute(_query(mine, adjudications.c.state == "leased")).all()
+        for row in held:
+            pace.check(row.since, project.now())
         _return(connection, project, held, "released")
         now = project.now()
         lease = lease_values(project, now)

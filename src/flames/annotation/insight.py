@@ -21,6 +21,7 @@ from flames.metrics.result import Estimate
 from flames.records import Frozen, Verdict
 from flames.taxonomy import Taxonomy
 
+_SETTINGS = {"name", "population", "without_text", "per_item", "min_seconds"}
 _PAUSE_SECONDS = 600.0  # a longer answer included a break; it does not count for speed
 
 
@@ -33,7 +34,11 @@ class KnownAnswers(Frozen):
 
 
 class PersonStatus(Frozen):
-    """How a person is doing; `median_seconds` is of answers in the browser within ten minutes."""
+    """How a person is doing; `median_seconds` is of answers in the browser within ten minutes.
+
+    Of all `timed` answers, `under_floor` came sooner than the project or its server allowed, as
+    a share in per cent (None where there is no floor).
+    """
 
     name: str
     role: str
@@ -45,6 +50,9 @@ class PersonStatus(Frozen):
     changes: int
     decisions: int
     median_seconds: float | None
+    timed: int
+    under_floor: int
+    under_floor_share: Estimate | None
     controls: KnownAnswers
     training: KnownAnswers
     last: str | None
@@ -71,6 +79,7 @@ class Status(Frozen):
     training: int
     dimensions: dict[str, dict[str, int]]
     people: tuple[PersonStatus, ...]
+    min_seconds: float
     seq: int
     at: str
     hash: str
@@ -140,7 +149,7 @@ def status(project: Project, ledger: Ledger, items: Mapping[int, Item], disputed
         row["filled"] += len(answers.get(item.id, []))
     decided = len(ledger.decisions)
     return Status(
-        **project.settings.model_dump(include={"name", "population", "without_text", "per_item"}),
+        **project.settings.model_dump(include=_SETTINGS),
         **ledger.head._asdict(),
         items=len(work),
         places=sum(row["places"] for row in by_dimension.values()),
@@ -155,11 +164,11 @@ def status(project: Project, ledger: Ledger, items: Mapping[int, Item], disputed
         controls=kinds["control"],
         training=kinds["training"],
         dimensions=by_dimension,
-        people=tuple(_people(ledger, items)),
+        people=tuple(_people(ledger, items, project.settings.min_seconds)),
     )
 
 
-def _people(ledger: Ledger, items: Mapping[int, Item]) -> Iterable[PersonStatus]:
+def _people(ledger: Ledger, items: Mapping[int, Item], floor: float) -> Iterable[PersonStatus]:
     given_by: dict[int, list[GivenLabel]] = defaultdict(list)
     for given in ledger.answers.values():
         given_by[given.person].append(given)
@@ -170,11 +179,10 @@ def _people(ledger: Ledger, items: Mapping[int, Item]) -> Iterable[PersonStatus]
         for given in given_by[number]:
             of_kind[items[given.item].kind].append(given)
         counts = Counter(given.answer for given in of_kind["work"])
-        times = [
-            given.seconds
-            for given in of_kind["work"] + of_kind["control"]
-            if given.seconds is not None and given.seconds <= _PAUSE_SECONDS
-        ]
+        unseen = of_kind["work"] + of_kind["control"]
+        timed = [given.seconds for given in unseen if given.seconds is not None]
+        times = [seconds for seconds in timed if seconds <= _PAUSE_SECONDS]
+        quick = sum(given.under_floor is not None for given in unseen)
         yield PersonStatus(
             **person._asdict(),
             labels=counts["labelled"],
@@ -184,6 +192,9 @@ def _people(ledger: Ledger, items: Mapping[int, Item]) -> Iterable[PersonStatus]
             changes=sum(given.changes for given in of_kind["work"]),
             decisions=decisions[number],
             median_seconds=round(median(times), 1) if times else None,
+            timed=len(timed),
+            under_floor=quick,
+            under_floor_share=_share(quick, len(timed)) if floor or quick else None,
             controls=_known(of_kind["control"], items),
             training=_known(of_kind["training"], items),
             last=max((given.at for given in given_by[number]), default=None),
@@ -193,11 +204,14 @@ def _people(ledger: Ledger, items: Mapping[int, Item]) -> Iterable[PersonStatus]
 def _known(answers: list[GivenLabel], items: Mapping[int, Item]) -> KnownAnswers:
     scored = [given for given in answers if given.score is not None]
     right = sum(given.score == items[given.item].gold for given in scored)
-    if not scored:
-        return KnownAnswers(n=0, right=0)
-    low, high = (100 * limit for limit in wilson(right, len(scored)))
-    accuracy = Estimate(value=100 * right / len(scored), low=low, high=high, method="Wilson")
-    return KnownAnswers(n=len(scored), right=right, accuracy=accuracy)
+    return KnownAnswers(n=len(scored), right=right, accuracy=_share(right, len(scored)))
+
+
+def _share(part: int, whole: int) -> Estimate | None:
+    if not whole:
+        return None
+    low, high = (100 * limit for limit in wilson(part, whole))
+    return Estimate(value=100 * part / whole, low=low, high=high, method="Wilson")
 
 
 def insight(

@@ -100,6 +100,7 @@ def _verdict(given: GivenLabel, item: Item, ledger: Ledger) -> Verdict:
         "seconds": given.seconds,
         "changes": given.changes or None,
         "source": given.source,
+        "under_floor": given.under_floor,
     }
     return verdict_for(
         item.response,

@@ -58,6 +58,7 @@ class GivenLabel(NamedTuple):
     source: str | None
     labelled_at: str | None
     changes: int
+    under_floor: float | None = None
 
 
 class Decision(NamedTuple):
@@ -148,6 +149,7 @@ class Ledger:
         self.answers[key] = GivenLabel(
             *key, STATES[data["answer"]], data["score"], data["rationale"], event.at, event.seq,
             data.get("seconds"), data.get("source"), data.get("labelled_at"), self._changes[key],
+            data.get("under_floor"),
         )  # fmt: skip
 
     def _on_undone(self, event: Event) -> None:

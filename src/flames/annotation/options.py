@@ -28,6 +28,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 LABELS: tuple[Labels, ...] = get_args(Labels)
 FORMATS: tuple[Format, ...] = get_args(Format)
 DEFAULT_URL = "http://127.0.0.1:8400"
+SETTLE_SECONDS = 0.6  # the second of two clicks, taps or keys comes within half a second
 STRATA = ("dimension", "subcomponent", "technique", "model", "sample", "status")
 
 
@@ -82,6 +83,15 @@ class ProjectPlan(CheckedOptions):
         float,
         Opt("Minutes until others get an unanswered item.", metavar="N", min=0.01, max=43_200),
     ] = 30
+    min_seconds: Annotated[
+        float,
+        Opt(
+            "Mark answers given sooner than this after the item was shown.",
+            metavar="SECONDS",
+            min=0,
+            max=600,
+        ),
+    ] = 0
     database: Annotated[
         str | None,
         Opt(
@@ -159,6 +169,25 @@ class ServeOptions(CheckedOptions):
     ] = None
     certificate: Annotated[str | None, Opt("TLS certificate (PEM).", metavar="FILE")] = None
     key: Annotated[str | None, Opt("Private key of the certificate.", metavar="FILE")] = None
+    min_seconds: Annotated[
+        float | None,
+        Opt(
+            "Mark answers given sooner than this after the item was shown; by default init's.",
+            metavar="SECONDS",
+            min=0,
+            max=600,
+        ),
+    ] = None
+    settle: Annotated[
+        float,
+        Opt(
+            "Seconds in which a new item takes no answer, so that a double click gives none; "
+            "0 for programs that answer by themselves.",
+            metavar="SECONDS",
+            min=0,
+            max=10,
+        ),
+    ] = SETTLE_SECONDS
 
     @property
     def exposed(self) -> bool:

@@ -49,6 +49,7 @@ class ProjectSettings(Frozen):
     stratify: tuple[str, ...]
     control_rate: float
     lease_minutes: float
+    min_seconds: float = 0.0
     lang: Language
     taxonomy: Taxonomy
     sources: tuple[SourceFile, ...]

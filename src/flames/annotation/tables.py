@@ -39,6 +39,7 @@ def status_tables(status: Status) -> Iterator[Table]:
         Column(say("lead.skips"), lambda p: p.skips),
         Column(say("lead.open.short"), lambda p: p.in_hand),
         Column(say("lead.seconds.short"), lambda p: Number(p.median_seconds)),
+        Column(say("lead.quick.short"), lambda p: Number(p.under_floor_share, 0)),
         Column(say("lead.controls.short"), lambda p: Number(p.controls.accuracy, 0)),
         Column(
             say("lead.training.short"),

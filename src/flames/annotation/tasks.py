@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from sqlalchemy import Row, Select, select
 
 from flames.annotation.database import assignments, items
+from flames.annotation.events import seconds_between
 from flames.annotation.project import Project
 from flames.errors import UsageError
 from flames.options import listed
@@ -44,6 +45,35 @@ class GoneError(UsageError):
     def __init__(self, why: str) -> None:
         self.why = why
         super().__init__(f"{why}: {say(f'notice.{why}').en}")
+
+
+class TooSoonError(UsageError):
+    """Nothing was recorded: the item had only just been shown, so nobody can have read it."""
+
+    def __init__(self) -> None:
+        super().__init__("the item had only just been shown; answer it once it is read")
+
+
+class Pace(NamedTuple):
+    """How soon an item takes answers, and how long this one was on the page.
+
+    Args:
+        settle: Seconds after which an item that was just shown takes answers.
+        waited: Seconds from showing the item to answering it, by the page's own clock.
+        floor: Seconds under which an answer is marked; None for the project's.
+    """
+
+    settle: float = 0.0
+    waited: float | None = None
+    floor: float | None = None
+
+    def check(self, since: str | None, now: str) -> None:
+        """Refuses what answers an item before it has settled; `since` is when it was leased."""
+        if not self.settle or since is None:
+            return
+        spent = seconds_between(since, now)
+        if min(spent, spent if self.waited is None else self.waited) < self.settle:
+            raise TooSoonError
 
 
 def clean_text(text: str) -> str:

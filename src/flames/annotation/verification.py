@@ -11,7 +11,7 @@ from flames.annotation.create import taxonomy_digest
 from flames.annotation.database import adjudications, assignments, chain, events, items, people
 from flames.annotation.events import GENESIS, Event, NewEvent, event_hash, last_event
 from flames.annotation.ledger import Item, Ledger, items_digest, read_items
-from flames.annotation.project import Project
+from flames.annotation.project import Project, ProjectSettings
 from flames.records import Frozen
 
 _MOST = 20
@@ -97,7 +97,8 @@ def _check_settings(
     if taxonomy_digest(project.settings.taxonomy) != created.get("taxonomy_sha256"):
         problems.append("the taxonomy is not the one that the project was created with")
     settings = project.settings.model_dump(mode="json", exclude={"taxonomy"})
-    if any(created.get(name) != value for name, value in settings.items()):
+    fields = ProjectSettings.model_fields  # an older project was created without the newest
+    if any(created.get(name, fields[name].default) != value for name, value in settings.items()):
         problems.append("the settings are not those that the project was created with")
 
 

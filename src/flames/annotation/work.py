@@ -32,6 +32,7 @@ from flames.annotation.tasks import (
     Answer,
     GoneError,
     Kind,
+    Pace,
     Task,
     check_score,
     clean_text,
@@ -103,6 +104,7 @@ def answer(
     *,
     score: int | None = None,
     rationale: str = "",
+    pace: Pace = Pace(),
 ) -> Answered:
     """Stores an answer to a leased item, and leases the next one in the same transaction.
 
@@ -110,7 +112,7 @@ def answer(
     comes after the lease ran out still counts while the item has a place left.
 
     Raises GoneError if the ticket is not the person's, has another answer, or expired and its place
-    was given to somebody else.
+    was given to somebody else; TooSoonError if the item had only just been shown.
     """
     rationale = clean_text(rationale)
     with project.database.write() as connection:
@@ -131,12 +133,15 @@ def answer(
             if (row.state, row.score, row.rationale) == (STATES[what], score, rationale):
                 return Answered(row.kind, None)
             raise GoneError("answered")
+        pace.check(row.since, project.now())
         if row.state == "waiting":
             retake_place(connection, row.item)
         # After a skip the item itself is locked: the next one waits for its own transaction.
         at_once = row.state == "leased" and what != "skip" and row.kind != "training"
         following = choose(connection, project, person, training=False) if at_once else None
-        task = record_answer(connection, project, row, what, score, rationale, following=following)
+        task = record_answer(
+            connection, project, row, what, score, rationale, following=following, floor=pace.floor
+        )
     return Answered(row.kind, task)
 
 
@@ -149,18 +154,23 @@ def record_answer(
     rationale: str,
     *,
     following: Row[Any] | None = None,
+    floor: float | None = None,
     **extra: Any,
 ) -> Task | None:
     """Writes an answer to a locked assignment that takes a place.
 
     `extra` are further fields of the event. A locked `following` item is leased and returned.
+    An answer within `floor` seconds (the project's if None) is marked, unless it corrects one.
     """
     if what == "skip":
         change_taken(connection, row.item, -1)
     now = project.now()
     data: dict[str, Any] = {"answer": what, "score": score, "rationale": rationale, **extra}
     if row.since is not None and "source" not in extra:
-        data["seconds"] = seconds_between(row.since, now)
+        data["seconds"] = spent = seconds_between(row.since, now)
+        floor = project.settings.min_seconds if floor is None else floor
+        if spent < floor and row.rationale is None:  # text, even if empty, once it was answered
+            data["under_floor"] = floor
     answered, task = NewEvent("labelled", row.person, row.item, data), None
     if following is None:
         seq = append_events(connection, [answered], now)
@@ -173,10 +183,11 @@ def record_answer(
     return task
 
 
-def undo(project: Project, person: int) -> None:
+def undo(project: Project, person: int, pace: Pace = Pace()) -> None:
     """Takes the person's last answer back: they hold that item instead of their current one.
 
-    Raises GoneError if there is none, or an adjudicator or (after a skip) somebody else has it.
+    Raises GoneError if there is none, or an adjudicator or (after a skip) somebody else has it;
+    TooSoonError if the current item had only just been shown.
     """
     with project.database.write() as connection:
         lock_person(connection, person)
@@ -198,6 +209,8 @@ def undo(project: Project, person: int) -> None:
             task_query(assignments.c.person == person, assignments.c.state == "leased")
             .with_for_update(of=assignments, key_share=True)
         ).all()  # fmt: skip
+        for row in held:
+            pace.check(row.since, project.now())
         skipped = [last.item] if last.state == "skipped" else []
         lock_items(connection, [*(row.item for row in held), *skipped])
         for item in skipped:

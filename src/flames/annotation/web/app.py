@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 
-from flames.annotation.options import ServeOptions, checked_url
+from flames.annotation.options import SETTLE_SECONDS, ServeOptions, checked_url
 from flames.annotation.project import Project
 from flames.annotation.tasks import MAX_RATIONALE
 from flames.annotation.web import labelling, lead, session
@@ -95,14 +95,26 @@ def _from_our_pages(headers: Headers) -> bool:
     return urlsplit(origin).netloc == headers.get("host")
 
 
-def create_app(project: Project, *, public_url: str | None = None, https: bool = False) -> ASGIApp:
-    """Builds the web application; links begin with `public_url`, `https` means TLS of our own."""
+def create_app(
+    project: Project,
+    *,
+    public_url: str | None = None,
+    https: bool = False,
+    settle: float = SETTLE_SECONDS,
+    min_seconds: float | None = None,
+) -> ASGIApp:
+    """Builds the web application; links begin with `public_url`, `https` means TLS of our own.
+
+    A new item takes no answer for `settle` seconds; answers within `min_seconds` are marked.
+    """
     if public_url is not None:
         public_url = checked_url(public_url)
     app = FastAPI(title="Flames", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.project = project
     app.state.public_url = public_url
     app.state.https = https or (public_url or "").startswith("https://")
+    app.state.settle = settle
+    app.state.min_seconds = min_seconds
     app.state.watch = lead.Watch(project)
     for router in (session.router, labelling.router, lead.router):
         app.include_router(router)
@@ -174,7 +186,10 @@ def serve(
 ) -> None:
     """Serves a project until interrupted; calls `ready` with the address once it listens."""
     host, url = options.host, options.public_url
-    app = create_app(project, public_url=url, https=options.certificate is not None)
+    app = create_app(
+        project, public_url=url, https=options.certificate is not None, settle=options.settle,
+        min_seconds=options.min_seconds,
+    )  # fmt: skip
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         sock = socket.create_server((host, options.port), family=family, backlog=2048)

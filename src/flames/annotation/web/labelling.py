@@ -10,7 +10,15 @@ from starlette.responses import RedirectResponse, Response
 
 from flames.annotation import adjudication, work
 from flames.annotation.adjudication import Case
-from flames.annotation.tasks import MAX_RATIONALE, Answer, GoneError, Task, rubric
+from flames.annotation.tasks import (
+    MAX_RATIONALE,
+    Answer,
+    GoneError,
+    Pace,
+    Task,
+    TooSoonError,
+    rubric,
+)
 from flames.annotation.web.session import FormField, Visit, checked, only
 from flames.errors import UsageError
 
@@ -70,17 +78,23 @@ def _case_page(visit: Visit, case: Case | None, **context: Any) -> Response:
 
 @router.post("/work")
 def answer(
-    visit: _AnnotatorForm, do: FormField = "", ticket: FormField = "", rationale: FormField = ""
+    visit: _AnnotatorForm,
+    do: FormField = "",
+    ticket: FormField = "",
+    rationale: FormField = "",
+    waited: FormField = "",
 ) -> Response:
     """Takes an answer: a score, `skip`, `flag`, or `undo` for the previous one."""
-    project, me = visit.project, visit.me
+    project, me, pace = visit.project, visit.me, _pace(visit, waited)
     try:
         if do == "undo":
-            work.undo(project, me)
+            work.undo(project, me, pace)
             return _go_on(visit, notice="undone")
         what: Answer = "skip" if do == "skip" else "flag" if do == "flag" else "label"
         score = _parse_score(do) if what == "label" else None
-        answered = work.answer(project, me, ticket, what, score=score, rationale=rationale)
+        answered = work.answer(
+            project, me, ticket, what, score=score, rationale=rationale, pace=pace
+        )
     except UsageError as error:
         text = "" if do == "undo" else rationale
         shown = {"problem": "work.refused", "rationale": text[:MAX_RATIONALE]}
@@ -97,23 +111,30 @@ def decide(
     ticket: FormField = "",
     score: FormField = "",
     reason: FormField = "",
+    waited: FormField = "",
 ) -> Response:
     """Takes a decision, puts the item aside, or takes back the last decision."""
-    project, me = visit.project, visit.me
+    project, me, pace = visit.project, visit.me, _pace(visit, waited)
     try:
         if do == "undo":
-            adjudication.undo_decision(project, me)
+            adjudication.undo_decision(project, me, pace)
             return _go_on(visit, notice="undone")
         if do == "aside":
-            adjudication.put_aside(project, me, ticket)
+            adjudication.put_aside(project, me, ticket, pace)
         else:
             number = None if score == UNJUDGEABLE else _parse_score(score)
-            adjudication.decide(project, me, ticket, score=number, reason=reason)
+            adjudication.decide(project, me, ticket, score=number, reason=reason, pace=pace)
     except UsageError as error:
         text = "" if do in ("undo", "aside") else reason
         shown = {"score": score[:10], "reason": text[:MAX_RATIONALE]}
         return _refuse(visit, error, ticket, text, problem="adjudicate.incomplete", **shown)
     return _go_on(visit)
+
+
+def _pace(visit: Visit, waited: str) -> Pace:
+    state = visit.request.app.state
+    seconds = int(waited) / 1000 if waited.isdecimal() and len(waited) < 12 else None
+    return Pace(state.settle, seconds, state.min_seconds)
 
 
 def _parse_score(text: str) -> int:
@@ -135,6 +156,8 @@ def _refuse(visit: Visit, error: UsageError, ticket: str, text: str, **shown: st
     item = None if isinstance(error, GoneError) else find(visit.project, visit.me)
     if item is None or item.ticket != ticket:
         return _go_on(visit, notice=getattr(error, "why", "gone"), unsaved=text)
+    if isinstance(error, TooSoonError):
+        shown["problem"] = "work.too_soon"
     return page(visit, item, status_code=422, **shown)
 
 

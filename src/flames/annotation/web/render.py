@@ -68,6 +68,7 @@ def render(
         unsaved=unsaved,
         notice=notice if notice in strings else None,
         path=request.url.path,
+        settle=round(request.app.state.settle * 1000),
         project=request.app.state.project.settings,
         **context,
     )  # fmt: skip

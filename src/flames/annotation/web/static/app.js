@@ -1,11 +1,21 @@
 "use strict";
 // Keys, and going on to the next item without a flash. Everything works without this file, too.
 (() => {
-  const SETTLE = 120; // ms in which no key counts for an item that has just taken the place of another
-  let shownAt = -SETTLE;
+  let shownAt = Infinity; // when the reader could first see the page; not before it is painted
   let busy = false;
 
   const main = () => document.getElementById("main");
+  const painted = () => {
+    shownAt = Infinity;
+    requestAnimationFrame(() => setTimeout(() => { shownAt = performance.now(); }));
+  };
+  painted();
+
+  /** Whether a form has been in sight for long enough that its answer cannot be a second click. */
+  function settled(form) {
+    const wait = Number(main().dataset.settle);
+    return form?.id !== "answer" || !wait || performance.now() - shownAt >= wait;
+  }
   const typing = (element) =>
     element.matches("textarea, select, input:not([type=radio]):not([type=hidden])");
 
@@ -37,7 +47,7 @@
       return;
     }
     const target = main().querySelector(`[data-key="${CSS.escape(key)}"]`);
-    if (!target || busy || performance.now() - shownAt < SETTLE) return;
+    if (!target || busy || !settled(target.form)) return;
     if (key === "Enter" && event.target !== document.body && event.target !== main()
         && event.target !== target && event.target.closest("a, button, summary")) return;
     event.preventDefault();
@@ -70,7 +80,7 @@
     wanted.focus({ preventScroll: true });
     const heading = fresh.querySelector("h1");
     document.getElementById("live").textContent = heading ? heading.textContent : "";
-    shownAt = performance.now();
+    painted();
   }
 
   function settle(offline) {
@@ -85,6 +95,8 @@
     document.body.classList.add("busy");
     try {
       const body = new URLSearchParams(new FormData(form, button));
+      const waited = performance.now() - shownAt;
+      if (Number.isFinite(waited)) body.append("waited", Math.round(waited));
       const headers = { "X-Flames-Page": "1" };
       const response = await fetch(form.action, { method: "POST", body, headers });
       if (response.status === 503) {
@@ -102,7 +114,7 @@
     const form = event.target;
     if (form.id !== "answer") return;
     event.preventDefault();
-    if (!busy) send(form, event.submitter);
+    if (!busy && settled(form)) send(form, event.submitter);
   });
 
   document.addEventListener("click", async (event) => {
