@@ -18,7 +18,7 @@ from flames.annotation import (
     work,
 )
 from flames.annotation.options import SETTLE_SECONDS
-from flames.annotation.tasks import Pace, TooSoonError
+from flames.annotation.tasks import ANY_PACE, Pace, TooSoonError
 
 SETTLED = {"settle": SETTLE_SECONDS}
 ITEMS = 50
@@ -47,7 +47,7 @@ def key(page: Any) -> None:
 def test_the_second_of_two_answers_labels_nothing_unread(
     make_local: Any, browser: Any, clock: Clock, answer: Callable[[Any], None]
 ) -> None:
-    """The page's time stands still but where the test moves it, so nothing here depends on speed."""
+    """The page's time stands still but where the test moves it: nothing depends on speed."""
     project: Any = make_local(responses(ITEMS, ("alpha",)))
     context = browser.new_context(has_touch=True)
     page = context.new_page()
@@ -160,7 +160,7 @@ def test_adjudicators_decide_nothing_unread(make_project: Any, clock: Clock) -> 
     assert verify(project).problems == ()
 
 
-def answer_after(project: Project, clock: Clock, seconds: float, pace: Pace = Pace()) -> None:
+def answer_after(project: Project, clock: Clock, seconds: float, pace: Pace = ANY_PACE) -> None:
     me = person_id(project, "Ann")
     task = work.current(project, me)
     assert task is not None

@@ -130,8 +130,9 @@ def served(project: Project, **options: Any) -> Iterator[str]:
 
     from flames.annotation.web.app import create_app
 
+    app = create_app(project, **{"settle": 0.0, **options})
     config = uvicorn.Config(
-        create_app(project, **{"settle": 0.0, **options}), host="127.0.0.1", port=0, log_level="warning",
+        app, host="127.0.0.1", port=0, log_level="warning",
         lifespan="off", server_header=False,
     )  # fmt: skip
     server = uvicorn.Server(config)

@@ -19,6 +19,7 @@ from flames.annotation.people import get_person, lock_person
 from flames.annotation.project import Project
 from flames.annotation.queue import held_by, lease_values
 from flames.annotation.tasks import (
+    ANY_PACE,
     STATES,
     GoneError,
     Pace,
@@ -135,7 +136,7 @@ def decide(
     *,
     score: int | None,
     reason: str,
-    pace: Pace = Pace(),
+    pace: Pace = ANY_PACE,
 ) -> None:
     """Settles an item with a score, or None if it cannot be judged; a reason is required."""
     reason = clean_text(reason)
@@ -169,7 +170,7 @@ def decide_item(project: Project, decision: DecisionOptions) -> None:
         _settle(connection, project, row, decision.number, reason)
 
 
-def put_aside(project: Project, person: int, ticket: str, pace: Pace = Pace()) -> None:
+def put_aside(project: Project, person: int, ticket: str, pace: Pace = ANY_PACE) -> None:
     """Gives an item back undecided; the others come first."""
     with project.database.write() as connection:
         lock_person(connection, person)
@@ -179,7 +180,7 @@ def put_aside(project: Project, person: int, ticket: str, pace: Pace = Pace()) -
             _return(connection, project, [row], "released")
 
 
-def undo_decision(project: Project, person: int, pace: Pace = Pace()) -> None:
+def undo_decision(project: Project, person: int, pace: Pace = ANY_PACE) -> None:
     """Takes the adjudicator's last decision back; the item that they hold returns to the queue."""
     mine = adjudications.c.person == person
     with project.database.write() as connection:

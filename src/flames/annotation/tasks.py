@@ -76,6 +76,9 @@ class Pace(NamedTuple):
             raise TooSoonError
 
 
+ANY_PACE = Pace()
+
+
 def clean_text(text: str) -> str:
     """Replaces what a database or file cannot hold in a rationale."""
     text = text.replace("\r\n", "\n").replace("\x00", "\N{REPLACEMENT CHARACTER}").strip()

@@ -28,6 +28,7 @@ from flames.annotation.queue import (
     sweep,
 )
 from flames.annotation.tasks import (
+    ANY_PACE,
     STATES,
     Answer,
     GoneError,
@@ -104,7 +105,7 @@ def answer(
     *,
     score: int | None = None,
     rationale: str = "",
-    pace: Pace = Pace(),
+    pace: Pace = ANY_PACE,
 ) -> Answered:
     """Stores an answer to a leased item, and leases the next one in the same transaction.
 
@@ -183,7 +184,7 @@ def record_answer(
     return task
 
 
-def undo(project: Project, person: int, pace: Pace = Pace()) -> None:
+def undo(project: Project, person: int, pace: Pace = ANY_PACE) -> None:
     """Takes the person's last answer back: they hold that item instead of their current one.
 
     Raises GoneError if there is none, or an adjudicator or (after a skip) somebody else has it;
