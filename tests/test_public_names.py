@@ -13,10 +13,10 @@ NAMES = """
     ComparisonReport FlamesError GateOptions
     GateOutcome InputError MeasureOptions ModelOptions OutsideError Prompt PromptSet Report
     ReportOptions Response RunDir RunOutcome Sampling ScoreOptions Scorer Source
-    Taxonomy UsageError Verdict __version__ ask certify compare gate load_model load_prompts
-    load_scorer
+    Taxonomy TrendOptions TrendReport UsageError Verdict __version__ ask certify compare gate
+    load_model load_prompts load_scorer
     load_sources load_taxonomy measure open_run report run score score_file score_run to_frame
-    write_reports
+    trend write_reports
 """.split()
 
 

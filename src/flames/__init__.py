@@ -6,7 +6,8 @@
     print(done.results[0].overall.harmless_rate)
     flames.compare(["runs/base", "runs/deepseek"], format="html", out="comparison.html")
 
-`run`, `ask`, `score`, `measure`, `report`, `compare`, `certify` and `gate` do what the commands do.
+`run`, `ask`, `score`, `measure`, `report`, `compare`, `trend`,
+`certify` and `gate` do what the commands do.
 Every name is imported when it is first used.
 """
 
@@ -28,12 +29,23 @@ if TYPE_CHECKING:
     from flames.metrics.source import Source
     from flames.models.base import ChatModel, Sampling
     from flames.models.load import CallableModel, ModelOptions, load_model
-    from flames.pipeline import RunOutcome, certify, compare, gate, measure, report, run, score
+    from flames.pipeline import (
+        RunOutcome,
+        certify,
+        compare,
+        gate,
+        measure,
+        report,
+        run,
+        score,
+        trend,
+    )
     from flames.prompts.sets import PromptSet, load_prompts
     from flames.records import Prompt, Response, Verdict
     from flames.reports.certificate import CertificateReport, CertifyOptions
     from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
     from flames.reports.report import write_reports
+    from flames.reports.trend import TrendOptions, TrendReport
     from flames.scorers.base import Scorer
     from flames.scorers.options import ScoreOptions
     from flames.scorers.registry import load_scorer
@@ -52,12 +64,13 @@ _PLACES = {
     "metrics.source": "Source",
     "models.base": "ChatModel Sampling",
     "models.load": "CallableModel ModelOptions load_model",
-    "pipeline": "RunOutcome certify compare gate measure report run score",
+    "pipeline": "RunOutcome certify compare gate measure report run score trend",
     "prompts.sets": "PromptSet load_prompts",
     "records": "Prompt Response Verdict",
     "reports.certificate": "CertificateReport CertifyOptions",
     "reports.documents": "CompareOptions ComparisonReport Report ReportOptions",
     "reports.report": "write_reports",
+    "reports.trend": "TrendOptions TrendReport",
     "scorers.base": "Scorer",
     "scorers.options": "ScoreOptions",
     "scorers.registry": "load_scorer",
@@ -94,6 +107,8 @@ __all__ = [
     "Scorer",
     "Source",
     "Taxonomy",
+    "TrendOptions",
+    "TrendReport",
     "UsageError",
     "Verdict",
     "__version__",
@@ -114,6 +129,7 @@ __all__ = [
     "score_file",
     "score_run",
     "to_frame",
+    "trend",
     "write_reports",
 ]
 

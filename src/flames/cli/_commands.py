@@ -27,6 +27,7 @@ COMMANDS: dict[str, Any] = {
     "score": "score:score",
     "report": "report:report",
     "compare": "report:compare",
+    "trend": "report:trend",
     "gate": "report:gate",
     "models": {"list": "models:list_models", "ping": "models:ping"},
     "certify": "report:certify",

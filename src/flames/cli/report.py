@@ -1,4 +1,4 @@
-"""`flames report`, `compare` and `gate`: what verdicts say, for people and for programs."""
+"""`flames report`, `compare`, `trend`, `gate`: what verdicts say, for people and programs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from flames.reports.certificate import CertificateReport, CertifyOptions
 from flames.reports.comparison import print_comparison
 from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
 from flames.reports.report import print_summary
+from flames.reports.trend import TrendOptions, TrendReport
 from flames.text import for_terminal
 
 
@@ -55,6 +56,22 @@ def compare(
     _finish(found, options.format, options.out)
 
 
+def trend(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN|FILE", help="Runs or files of verdicts, one per checkpoint, in order."
+        ),
+    ],
+    options: TrendOptions,
+) -> None:
+    """Show checkpoints in a row: values with intervals, and between which of them they changed."""
+    found = pipeline.trend(paths, options)
+    if options.format is None:
+        found.print(tables())
+    _finish(found, options.format, options.out)
+
+
 def certify(
     paths: Annotated[
         list[str],
@@ -70,7 +87,7 @@ def certify(
 
 
 def _finish(
-    found: Report | ComparisonReport | CertificateReport, form: Any, out: Path | None
+    found: Report | ComparisonReport | TrendReport | CertificateReport, form: Any, out: Path | None
 ) -> None:
     if form is not None and out is None:
         typer.echo(found.render(form), nl=False)

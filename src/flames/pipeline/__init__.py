@@ -1,4 +1,4 @@
-"""The commands as functions: run, score, measure, report, compare, certify and gate."""
+"""The commands as functions: run, score, measure, report, compare, trend, certify and gate."""
 
 from flames.pipeline.calls import (
     RunOutcome,
@@ -10,6 +10,7 @@ from flames.pipeline.calls import (
     report,
     run,
     score,
+    trend,
 )
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "report",
     "run",
     "score",
+    "trend",
 ]

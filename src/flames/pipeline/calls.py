@@ -18,6 +18,7 @@ from typing import Any, TypeAlias, TypeVar, get_args, overload
 
 from flames.analysis import compare as comparing
 from flames.analysis import gate as gating
+from flames.analysis import trend as trending
 from flames.analysis.certify import certify_sources
 from flames.analysis.gate import GateOptions, GateOutcome
 from flames.analysis.inputs import (
@@ -40,6 +41,7 @@ from flames.options import check_choice, default_language
 from flames.reports.certificate import PAGE, CertificateReport, CertifyOptions
 from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
 from flames.reports.report import write_reports
+from flames.reports.trend import TrendOptions, TrendReport
 from flames.scorers.labels import PREFIX, labels_path
 from flames.scorers.options import ScoreOptions, load_with
 from flames.scorers.scoring import (
@@ -256,6 +258,19 @@ def compare(
     sources, read = read_sources(_listed(paths), options)
     comparison = comparing.compare(sources, read.taxonomy, common=options.common, seed=options.seed)
     found = ComparisonReport(comparison, read.taxonomy, options.lang, options.changes)
+    if options.format is None or options.out is None:
+        return found
+    return replace(found, written=[write_atomic(options.out, found.render(options.format))])
+
+
+def trend(
+    paths: PathLike | Sequence[PathLike], options: TrendOptions | None = None, **changes: Any
+) -> TrendReport:
+    """Shows checkpoints in a row: the values of each, and between which of them they changed."""
+    options = _options(TrendOptions, options, changes)
+    sources, read = read_sources(_listed(paths), options)
+    made = trending.trend(sources, read.taxonomy, by_date=options.by_date, seed=options.seed)
+    found = TrendReport(made, read.taxonomy, options.lang)
     if options.format is None or options.out is None:
         return found
     return replace(found, written=[write_atomic(options.out, found.render(options.format))])

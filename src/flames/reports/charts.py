@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from flames.metrics.result import Estimate
+from flames.metrics.result import Bounds, Estimate
 from flames.taxonomy import Text
 from flames.text import for_terminal, shorten
 
+_BLOCKS = "▁▂▃▄▅▆▇█"
 _RADIUS = 150.0
 _MARGIN_X = 92.0
 _MARGIN_Y = 32.0
@@ -113,3 +114,97 @@ def radar(
     ]
     rings = tuple((value, polygon([value] * count)) for value in (25, 50, 75, 100))
     return Radar(width, height, tuple(axes), rings, tuple(series))
+
+
+@dataclass(frozen=True)
+class TimePoint:
+    """One value of a time line, in coordinates from 0 to 100; `edges` are its extremes."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    edges: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class TimeLine:
+    """Values in a row with their intervals; a line breaks where a value is missing.
+
+    `steps` hold the start, the end and the direction of what changed.
+    """
+
+    points: tuple[TimePoint, ...]
+    lines: tuple[str, ...]
+    bands: tuple[str, ...]
+    missing: tuple[float, ...]
+    steps: tuple[tuple[float, float, Literal["up", "down"]], ...]
+    ticks: tuple[int, ...]
+
+
+def axis_span(estimates: Iterable[Estimate | None]) -> tuple[int, int]:
+    """Returns tens that hold all intervals, at least 20 apart."""
+    ends = [end for each in estimates if each is not None for end in (each.low, each.high)]
+    low = 10 * math.floor(min(ends, default=0) / 10)
+    high = max(10 * math.ceil(max(ends, default=100) / 10), low + 20)
+    return (low, high) if high <= 100 else (80, 100)
+
+
+def time_line(
+    estimates: Sequence[Estimate | None],
+    bounds: Sequence[Bounds | None],
+    steps: Mapping[int, float],
+    span: tuple[int, int],
+) -> TimeLine:
+    """Lays out values on an axis over `span`.
+
+    Args:
+        bounds: What each value would be at the extremes of its unscored responses.
+        steps: By how much a value changed from one place to the next, where that is shown.
+    """
+    bottom, top = span
+    count = len(estimates)
+
+    def x(place: float) -> float:
+        return round(100 * (place + 0.5) / count, 2)
+
+    def y(value: float) -> float:
+        return round(100 * (top - min(max(value, bottom), top)) / (top - bottom), 2)
+
+    def point(place: int, each: Estimate) -> TimePoint:
+        edge = bounds[place]
+        wide = None if edge is None or edge.low == edge.high else (y(edge.low), y(edge.high))
+        return TimePoint(x(place), y(each.value), y(each.low), y(each.high), wide)
+
+    found = [None if e is None else point(i, e) for i, e in enumerate(estimates)]
+    runs: list[list[TimePoint]] = [[]]
+    for each in found:
+        if each is None:
+            runs.append([])
+        else:
+            runs[-1].append(each)
+    drawn = [run for run in runs if len(run) > 1]
+    return TimeLine(
+        points=tuple(each for each in found if each is not None),
+        lines=tuple("M" + "L".join(f"{p.x} {p.y}" for p in run) for run in drawn),
+        bands=tuple(
+            " ".join([*(f"{p.x},{p.high}" for p in run), *(f"{p.x},{p.low}" for p in run[::-1])])
+            for run in drawn
+        ),
+        missing=tuple(x(place) for place, each in enumerate(found) if each is None),
+        steps=tuple(
+            (x(place), x(place + 1), "up" if by > 0 else "down") for place, by in steps.items()
+        ),
+        ticks=(top, (top + bottom) // 2, bottom),
+    )
+
+
+def sparkline(values: Sequence[float | None], span: tuple[int, int]) -> str:
+    """Returns values as a row of blocks, `·` where there is none."""
+    low, high = span
+    marks = []
+    for value in values:
+        share = 0.0 if value is None else (value - low) / (high - low)
+        place = min(max(int(share * len(_BLOCKS)), 0), len(_BLOCKS) - 1)
+        marks.append("·" if value is None else _BLOCKS[place])
+    return "".join(marks)

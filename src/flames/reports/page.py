@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from flames import __version__
-from flames.reports.tables import Cell, Number, Strong, cell_text
+from flames.reports.tables import Cell, Number, Share, Stack, Strong, cell_text
 from flames.reports.words import LANGUAGES, load_strings
 from flames.taxonomy import Language, Text
 from flames.text import for_terminal, utf8_safe
@@ -116,6 +116,10 @@ def _number(cell: Number) -> Markup:
     return value + ends if cell.interval else value
 
 
+def _small(text: str) -> Markup:
+    return Markup(' <span class="ci">{}</span>').format(text)
+
+
 def _joined(env: Environment, names: Sequence[str]) -> str:
     assert env.loader is not None
     return "\n".join(env.loader.get_source(env, name)[0].replace("\r\n", "\n") for name in names)
@@ -183,6 +187,12 @@ def _helpers(lang: Language) -> dict[str, Any]:
                 return Markup("<b>{}</b>").format(show(cell.text))
             case Number():
                 return _number(cell)
+            case Stack():
+                value, *rest = cell.texts
+                first = Markup("<b>{}</b>").format(value) if cell.strong else escape(value)
+                return first + Markup("").join(map(_small, rest))
+            case Share() if cell.remark:
+                return escape(cell_text(cell, lang)) + _small(both(cell.remark))
             case _:
                 return escape(cell_text(cell, lang))
 

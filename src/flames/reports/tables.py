@@ -331,6 +331,8 @@ def cell_markdown(cell: Cell, lang: Language) -> str:
             return f"{cell.part:,} / {cell.whole:,}{remark}"
         case Strong():
             return f"**{for_markdown(in_language(cell.text, lang))}**"
+        case Stack() if cell.strong:
+            return "; ".join((f"**{cell.texts[0]}**", *cell.texts[1:]))
         case Text() | str():
             return for_markdown(in_language(cell, lang))
         case _:

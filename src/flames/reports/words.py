@@ -63,3 +63,8 @@ def join(*parts: Text | str) -> Text:
     """Returns texts put together without anything between them."""
     found = [part if isinstance(part, Text) else same(part) for part in parts]
     return Text(zh="".join(p.zh for p in found), en="".join(p.en for p in found))
+
+
+def p_text(p: float | None) -> str:
+    """Returns what stands behind the letter p in a sentence: `= 0.003` or `< 0.001`."""
+    return DASH if p is None else "< 0.001" if p < 0.001 else f"= {p:.3f}"
