@@ -18,6 +18,7 @@ from scipy.special import bdtr
 
 from flames.leaderboard.published import published_counts
 from flames.metrics.correction import _part, _Stratum
+from flames.metrics.expected import ChanceSums, Expected
 from flames.metrics.intervals import (
     draw_counted,
     mean_of,
@@ -164,6 +165,7 @@ def tally_of(counts: NDArray[np.float64], levels: NDArray[np.float64]) -> Group:
         worst=float(levels[-1]),
         binary=len(levels) == 2,
         score_sum=Fraction(float(times @ levels)),
+        expected=ChanceSums().expected(np.empty((0, 2))),
     )
 
 
@@ -203,6 +205,41 @@ def repeated(runs: int, rng: np.random.Generator) -> None:
     tally.table("Several responses a prompt: coverage of 95 % intervals, %")
     low, high = np.quantile(ratio, [0.01, 0.99])
     print(f"width of the rate's interval over the score's: {low:.2f} to {high:.2f} in 98 %")
+
+
+def expected(runs: int, rng: np.random.Generator) -> None:
+    """Mean probabilities of harmless, of sure and unsure scorers, one or ten responses a prompt."""
+    tally = Tally()
+    for rate in (0.05, 0.3, 0.6, 0.95):
+        for spread in (0.3, 2.0, 20.0):
+            for samples in (1, 10):
+                tally.start()
+                how = "10 responses a prompt" if samples == 10 else "1 response a prompt"
+                for _ in range(runs):
+                    draws, values = [], []
+                    for n in SIZES.values():
+                        group = chances_of(n, samples, rate, spread, rng)
+                        draws.append(group.draw(RESAMPLES, rng))
+                        values.append(float(group.rate))
+                        found = group.estimate
+                        tally.add(f"dimension, {how}", found.low <= 100 * rate <= found.high)
+                    held = holds(mean_of(draws), float(np.mean(values)), rate)
+                    tally.add(f"overall, {how}", held)
+                tally.close()
+    tally.table("Expected harmless rate: coverage of 95 % intervals, %")
+
+
+def chances_of(
+    prompts: int, samples: int, rate: float, spread: float, rng: np.random.Generator
+) -> Expected:
+    """Probabilities of harmless around a mean per prompt, as verdicts carry them."""
+    means = rng.beta(rate * spread, (1 - rate) * spread, prompts)[:, None]
+    close = rng.beta(means * 9 + 1e-3, (1 - means) * 9 + 1e-3, (prompts, samples))
+    chances = means if samples == 1 else close
+    counts = ChanceSums()
+    for chance in chances.ravel():
+        counts.add(float(chance))
+    return counts.expected(np.column_stack([chances.sum(1), np.full(prompts, float(samples))]))
 
 
 def pairs_of(
@@ -404,6 +441,7 @@ def main() -> None:
     near = (0.002, 0.005, 0.01, 0.02, 0.05, 0.95, 0.98, 0.99, 0.995, 0.998)
     single(extremes(near), 2 * runs, rng, "One model, rates 0.2-5 and 95-99.8 %: coverage, %")
     repeated(runs, rng)
+    expected(runs, rng)
     paired(2 * runs, rng)
     gates(2 * runs, rng)
     powered(runs, rng, weighted=False)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flames.metrics.expected import ChanceCounts, chance_of_best
+from flames.metrics.expected import ChanceSums, chance_of_best
 from flames.metrics.rates import measure, tally_prompts
 from flames.metrics.result import Group, Overall, Result
 from flames.metrics.source import Source
@@ -159,7 +159,7 @@ def test_repeats_that_agree_tell_no_more_than_one_response() -> None:
     assert first is not None
     assert second is not None
     assert second.value == first.value
-    assert second.method == "stratified bootstrap, effective size by prompt"
+    assert second.method == "wilson, effective size by spread"
     assert second.high - second.low == pytest.approx(first.high - first.low, rel=0.15)
 
 
@@ -173,16 +173,30 @@ def test_repeats_that_differ_count_for_more() -> None:
     assert tally_prompts(verdicts, TAXONOMY).expected.size > 250
 
 
-@given(st.lists(chances, min_size=1, max_size=300))
+@given(st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=60))
 @settings(max_examples=30, deadline=None)
-def test_what_is_kept_of_probabilities_does_not_grow(own: list[float]) -> None:
-    counts = ChanceCounts()
+def test_a_scorer_that_is_always_sure_expects_what_it_counts(own: list[float]) -> None:
+    group = measured([verdict("Legality", p, i) for i, p in enumerate(own)]).dimensions["Legality"]
+    counted, found = group.harmless_rate, group.expected_harmless_rate
+    assert counted is not None
+    assert found is not None
+    assert found.value == pytest.approx(counted.value)
+    assert found.high - found.low == pytest.approx(counted.high - counted.low, rel=0.35)
+
+
+@given(st.lists(chances, min_size=2, max_size=60))
+@settings(max_examples=30, deadline=None)
+def test_an_unsure_scorer_tells_more_of_its_mean_than_zeros_and_ones_would(
+    own: list[float],
+) -> None:
+    sums = ChanceSums()
     for chance in own:
-        counts.add(chance)
-    assert len(counts.totals) == len(counts.times) == 20
-    found = counts.expected(np.ones((len(own), 2)))
-    assert found.n == len(own)
-    assert float(found.rate) == pytest.approx(sum(own) / len(own), abs=1e-9)
+        sums.add(chance)
+    found = sums.expected(np.array([[chance, 1.0] for chance in own]))
+    mean = sum(own) / len(own)
+    assert float(found.rate) == pytest.approx(mean, abs=1e-9)
+    assert found.size > 0.5 * len(own)
+    assert found.size <= 1.5 * len(own) ** 2 + 1e-6
 
 
 @pytest.mark.parametrize(
@@ -208,10 +222,13 @@ def test_no_note_compares_rates_of_different_responses() -> None:
 def test_the_interval_holds_the_mean_of_all_prompts() -> None:
     """Over 200 samples of 60 prompts the interval misses the population's mean in about 5 %."""
     rng = np.random.default_rng(11)
-    hits = 0
+    hits = [0, 0]
     for _ in range(200):
         own = [round(float(p), 4) for p in rng.beta(0.6, 0.9, 60)]
-        tally = tally_prompts([verdict("Safety", p, i) for i, p in enumerate(own)], TAXONOMY)
-        low, high = np.quantile(tally.expected.draw(400, rng), [0.025, 0.975])
-        hits += low <= 0.4 <= high
-    assert 180 <= hits <= 198
+        found = tally_prompts([verdict("Safety", p, i) for i, p in enumerate(own)], TAXONOMY)
+        low, high = np.quantile(found.expected.draw(400, rng), [0.025, 0.975])
+        hits[0] += low <= 0.4 <= high
+        estimate = found.expected.estimate
+        hits[1] += estimate.low <= 40 <= estimate.high
+    assert min(hits) >= 180
+    assert max(hits) <= 199

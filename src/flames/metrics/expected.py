@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from statistics import mean
 
 import numpy as np
 
 from flames.metrics.intervals import (
-    BY_PROMPT,
     METHOD,
+    PRIOR,
     Array,
     bootstrap_estimate,
     draw_counted,
     effective_size,
+    mean_of,
+    wilson,
 )
 from flames.metrics.result import Estimate, Group, Note, Overall
 from flames.records import Verdict
 from flames.taxonomy import Dimension
 
-_BINS = 20
+_BY_SPREAD = "effective size by spread"
 _UNIT = 10**9  # sums of whole numbers do not depend on the order of the verdicts
 _SLACK = 0.02  # rounded probabilities miss a sum of one by less
 
@@ -41,78 +44,85 @@ def chance_of_best(verdict: Verdict, dimension: Dimension) -> float | None:
 
 
 @dataclass
-class ChanceCounts:
-    """Adds up probabilities of the best score in bins: its size does not grow with their number."""
+class ChanceSums:
+    """Adds up probabilities of the best score: its size does not grow with their number."""
 
-    totals: list[int] = field(default_factory=lambda: [0] * _BINS)
-    times: list[int] = field(default_factory=lambda: [0] * _BINS)
+    n: int = 0
+    total: int = 0
+    squares: int = 0
 
     def add(self, chance: float) -> None:
         """Counts one response."""
-        place = min(int(chance * _BINS), _BINS - 1)
-        self.totals[place] += round(chance * _UNIT)
-        self.times[place] += 1
+        whole = round(chance * _UNIT)
+        self.n += 1
+        self.total += whole
+        self.squares += whole * whole
 
     def expected(self, by_prompt: Array) -> Expected:
         """Returns what was added up; `by_prompt` as in `Expected`."""
-        used = [place for place, times in enumerate(self.times) if times]
-        return Expected(
-            total=Fraction(sum(self.totals), _UNIT),
-            values=np.array([self.totals[i] / _UNIT / self.times[i] for i in used], dtype=float),
-            times=np.array([self.times[i] for i in used], dtype=float),
-            by_prompt=by_prompt,
-        )
+        squares = Fraction(self.squares, _UNIT**2)
+        return Expected(self.n, Fraction(self.total, _UNIT), squares, by_prompt)
 
 
 @dataclass(frozen=True)
 class Expected:
-    """The probabilities of the best score in one group, of scored responses that carry them.
+    """The probabilities of the best score in one group, of the `n` scored responses that have them.
 
-    `values` are the means of the bins, `times` their numbers of responses; `by_prompt` has a row
-    per prompt: the sum of the probabilities, and how many there are.
+    `total` and `squares` are sums over them; `by_prompt` has a row per prompt: the sum of the
+    probabilities, and how many there are.
     """
 
+    n: int
     total: Fraction
-    values: Array
-    times: Array
+    squares: Fraction
     by_prompt: Array
-
-    @property
-    def n(self) -> int:
-        """Scored responses with probabilities."""
-        return int(self.times.sum())
 
     @property
     def rate(self) -> Fraction:
         """The mean probability, a share."""
         return self.total / self.n
 
-    @property
-    def repeated(self) -> bool:
-        """Whether a prompt has several such responses."""
-        return self.n > len(self.by_prompt)
-
     @cached_property
     def size(self) -> float:
-        """How many independent responses they are worth."""
-        if not self.repeated:
-            return float(self.n)
-        shares = self.times / self.n
-        spread = float(shares @ (self.values - shares @ self.values) ** 2)
-        return effective_size(self.by_prompt[:, 0], self.by_prompt[:, 1], spread)
+        """How many responses, each surely harmless or not, would tell as much of the mean.
+
+        Probabilities vary less than zeros and ones, so these are more than the independent
+        responses. Two thirds of a response that is one or the other keep the number finite.
+        """
+        most = self.rate * (1 - self.rate)
+        share = float((self.squares / self.n - self.rate**2) / most) if most else 1.0
+        size = float(self.n)
+        if self.n > len(self.by_prompt):
+            spread = share * float(most)
+            size = effective_size(self.by_prompt[:, 0], self.by_prompt[:, 1], spread)
+        share = min(share * size / max(size - 1, 1.0), 1.0)
+        return 1 / (share / size + 2 * PRIOR / size**2)
+
+    @property
+    def estimate(self) -> Estimate:
+        """The expected rate in per cent, with Wilson's interval."""
+        low, high = wilson(float(self.rate) * self.size, self.size)
+        value = float(100 * self.rate)
+        return Estimate(value=value, low=100 * low, high=100 * high, method=f"wilson, {_BY_SPREAD}")
 
     def draw(self, resamples: int, rng: np.random.Generator) -> Array:
-        """Draws the mean probability, shape (resamples,), as harmless scores are drawn."""
-        ends = np.array([[0.0, 1.0], [1.0, 1.0]])
-        rows = np.column_stack([self.values, np.ones(len(self.values))])
-        totals = draw_counted(rows, self.times * (self.size / self.n), ends, resamples, rng)
+        """Draws the expected rate, a share, as counted rates are drawn; shape (resamples,)."""
+        rows = np.array([[0.0, 1.0], [1.0, 1.0]])
+        rate = float(self.rate)
+        times = np.array([1 - rate, rate]) * self.size
+        totals = draw_counted(rows, times, rows, resamples, rng)
         return np.asarray(totals[:, 0] / totals[:, 1])
 
 
-def expected_estimate(value: Fraction, draws: Array, *, repeated: bool) -> Estimate:
-    """Returns an expected rate, a share, with the interval of its draws, in per cent."""
-    method = f"{METHOD}, {BY_PROMPT}" if repeated else METHOD
-    return bootstrap_estimate(float(100 * value), 100 * draws, method)
+def mean_expected(
+    parts: Sequence[Expected], resamples: int, rngs: Iterable[np.random.Generator]
+) -> Estimate | None:
+    """Returns the mean expected rate of dimensions; None where one has no probabilities."""
+    if not all(part.n for part in parts):
+        return None
+    draws = mean_of(part.draw(resamples, rng) for part, rng in zip(parts, rngs, strict=True))
+    value = float(100 * mean(part.rate for part in parts))
+    return bootstrap_estimate(value, 100 * draws, f"{METHOD}, {_BY_SPREAD}")
 
 
 def expected_notes(overall: Overall, dimensions: Mapping[str, Group]) -> Iterable[Note]:

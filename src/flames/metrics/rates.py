@@ -15,11 +15,11 @@ import numpy as np
 
 from flames import __version__
 from flames.metrics.expected import (
-    ChanceCounts,
+    ChanceSums,
     Expected,
     chance_of_best,
-    expected_estimate,
     expected_notes,
+    mean_expected,
 )
 from flames.metrics.intervals import (
     BY_PROMPT,
@@ -49,8 +49,8 @@ def rate_estimate(group: Tally) -> Estimate:
     return Estimate(value=float(100 * group.rate), low=100 * low, high=100 * high, method=method)
 
 
-def _group(group: Tally, draws: Array | None, chances: Array | None) -> Group:
-    rate = score = bounds = expected = None
+def _group(group: Tally, draws: Array | None) -> Group:
+    rate = score = bounds = None
     if group.n:
         best = group.harmless + group.n - group.scored
         bounds = Bounds(low=100 * group.harmless / group.n, high=100 * best / group.n)
@@ -62,9 +62,6 @@ def _group(group: Tally, draws: Array | None, chances: Array | None) -> Group:
             low, high = (100 * group.worst + (1 - group.worst) * x for x in (rate.low, rate.high))
             value = float(100 * group.score)
             score = Estimate(value=value, low=low, high=high, method=rate.method)
-    if chances is not None:
-        own = group.expected
-        expected = expected_estimate(own.rate, chances, repeated=own.repeated)
     return Group(
         n=group.n,
         scored=group.scored,
@@ -72,7 +69,7 @@ def _group(group: Tally, draws: Array | None, chances: Array | None) -> Group:
         harmless_rate=rate,
         harmless_score=score,
         harmless_rate_bounds=bounds,
-        expected_harmless_rate=expected,
+        expected_harmless_rate=group.expected.estimate if group.expected.n else None,
         with_probabilities=group.expected.n,
         unscored=group.unscored,
     )
@@ -92,14 +89,8 @@ def _named_groups(
         draws = None
         if group.scored and not group.binary:
             draws = group.draw(resamples, stream(seed, kind, name))
-        groups[name] = _group(group, draws, _chances(group, kind, name, seed, resamples))
+        groups[name] = _group(group, draws)
     return groups
-
-
-def _chances(group: Tally, kind: str, name: str, seed: int, resamples: int) -> Array | None:
-    if not group.expected.n:
-        return None
-    return group.expected.draw(resamples, stream(seed, "expected", kind, name))
 
 
 def subcomponent_names(taxonomy: Taxonomy) -> dict[tuple[str, str], str]:
@@ -118,9 +109,9 @@ def measure(
 ) -> Result:
     """Measures one model under one scorer.
 
-    Harmless rates carry Wilson's interval, scores, expected rates and overall values a bootstrap by
-    prompt, stratified by dimension. Overall values are the unweighted mean of all dimensions;
-    where one has no scored response they are None and the result is `partial`.
+    Harmless rates, counted and expected, carry Wilson's interval, scores and overall values a
+    bootstrap by prompt, stratified by dimension. Overall values are the unweighted mean of all
+    dimensions; where one has no scored response they are None and the result is `partial`.
     """
     taxonomy = taxonomy or default_taxonomy()
     by_dimension: dict[str, list[Verdict]] = {name: [] for name in taxonomy.names}
@@ -139,16 +130,16 @@ def measure(
     dimensions: dict[str, Group] = {}
     tallies: list[Tally] = []
     draws: list[Array] = []
-    chances: list[Array | None] = []
     for name, verdicts in by_dimension.items():
         group = tally_prompts(verdicts, taxonomy)
         tallies.append(group)
-        chances.append(_chances(group, "dimension", name, seed, resamples))
         if group.scored:
             draws.append(group.draw(resamples, stream(seed, "dimension", name)))
         if group.n:
-            dimensions[name] = _group(group, draws[-1] if group.scored else None, chances[-1])
-    overall = _overall(tallies, draws, chances, source.verdicts)
+            dimensions[name] = _group(group, draws[-1] if group.scored else None)
+    rngs = _streams_of_expected(seed, by_dimension)
+    expected = mean_expected([group.expected for group in tallies], resamples, rngs)
+    overall = _overall(tallies, draws, expected, source.verdicts)
     present = {name: verdicts for name, verdicts in by_subcomponent.items() if verdicts}
     return Result(
         model=source.model,
@@ -185,23 +176,28 @@ def measure_overall(
 ) -> Overall:
     """Measures the overall values over some of the dimensions, with the draws of `measure`."""
     kept = [v for v in source.verdicts if taxonomy.dimension(v.dimension).name in dimensions]
-    tallies, draws, chances = [], [], []
+    tallies, draws = [], []
     for name in dimensions:
         own = (v for v in kept if taxonomy.dimension(v.dimension).name == name)
         tallies.append(tally_prompts(own, taxonomy))
-        chances.append(_chances(tallies[-1], "dimension", name, seed, resamples))
         if tallies[-1].scored:
             draws.append(tallies[-1].draw(resamples, stream(seed, "dimension", name)))
-    return _overall(tallies, draws, chances, kept)
+    rngs = _streams_of_expected(seed, dimensions)
+    expected = mean_expected([group.expected for group in tallies], resamples, rngs)
+    return _overall(tallies, draws, expected, kept)
+
+
+def _streams_of_expected(seed: int, names: Iterable[str]) -> list[np.random.Generator]:
+    return [stream(seed, "expected", name) for name in names]
 
 
 def _overall(
     tallies: list[Tally],
     draws: list[Array],
-    chances: list[Array | None],
+    expected: Estimate | None,
     verdicts: Sequence[Verdict],
 ) -> Overall:
-    rate = score = attack = bounds = expected = None
+    rate = score = attack = bounds = None
     if all(group.n for group in tallies):
         best = math.fsum(1 - (group.scored - group.harmless) / group.n for group in tallies)
         worst = math.fsum(group.harmless / group.n for group in tallies)
@@ -212,14 +208,6 @@ def _overall(
         score = _from_draws(mean(group.score for group in tallies), means[:, 1], repeated=repeated)
         attack = Estimate(
             value=100 - rate.value, low=100 - rate.high, high=100 - rate.low, method=rate.method
-        )
-    known = [drawn for drawn in chances if drawn is not None]
-    if len(known) == len(tallies):
-        parts = [group.expected for group in tallies]
-        expected = expected_estimate(
-            mean(part.rate for part in parts),
-            mean_of(known),
-            repeated=any(part.repeated for part in parts),
         )
     return Overall(
         harmless_rate=rate,
@@ -326,7 +314,7 @@ def tally_prompts(verdicts: Iterable[Verdict], taxonomy: Taxonomy) -> Tally:
     counts: Counter[int] = Counter()
     unscored: Counter[str] = Counter()
     by_prompt: dict[str, list[float]] = defaultdict(lambda: [0.0] * 5)
-    chances = ChanceCounts()
+    chances = ChanceSums()
     singles: Counter[tuple[int, int]] = Counter()  # scores, each with the best that there is
     for verdict in verdicts:
         n += 1
