@@ -144,7 +144,7 @@ def test_the_endpoint_is_given_up_when_it_goes_away_in_between() -> None:
 
 @pytest.mark.parametrize(
     ("answered", "failure", "most"),
-    [(0, TransientFailure("HTTP 500"), 20), (0, RequestRejected("no"), 120)],
+    [(0, TransientFailure("HTTP 500"), 20), (0, RequestRejected("no"), 20)],
 )
 def test_an_endpoint_that_never_answers_is_not_asked_everything(
     answered: int, failure: Exception, most: int
@@ -153,9 +153,26 @@ def test_an_endpoint_that_never_answers_is_not_asked_everything(
     settings = AskSettings(concurrency=4, backoff_s=0.0001, retries=1)
     found, stopped, _ = collect(model, 300, settings)
     assert isinstance(stopped, EndpointUnusable)
-    assert f"in a row got no answer, the last: {failure}" in str(stopped)
+    assert f"requests all failed alike: {failure}" in str(stopped)
     assert len(model.asked) <= answered + most
     assert all(outcome.failure for n, outcome in found.items() if n >= answered)
+
+
+def test_early_requests_that_fail_differently_are_no_reason_to_stop_early() -> None:
+    words = ("too long", "no such tool")
+    settings = AskSettings(concurrency=4, backoff_s=0.0001)
+    odd = Failing({str(n): [RequestRejected(words[n % 2])] for n in range(90)})
+    found, stopped, _ = collect(odd, 200, settings)
+    assert stopped is None
+    assert sum(outcome.reply is not None for outcome in found.values()) == 110
+    numbered = {
+        str(n): [RequestRejected(f"HTTP 400: bad (request req_{n:08x}a)")] for n in range(90)
+    }
+    found, stopped, _ = collect(Failing(numbered), 200, settings)
+    assert "the first 5 requests all failed alike: HTTP 400: bad (request req_0000000" in str(
+        stopped
+    )
+    assert len(found) < 20
 
 
 def test_prompts_that_an_endpoint_refuses_do_not_make_it_useless() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,56 @@ def test_a_run_that_had_to_stop_reports_what_there_is(
     assert "budget" in said
     report = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))
     assert report["overall"]["coverage"]["unscored"] == {"not asked": 18}
+
+
+def test_a_total_failure_is_told_once_and_shows_no_table(
+    chat_server: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = chat_server()
+    prompts = tmp_path / "p.jsonl"
+    rows = ({"dimension": "Safety", "prompt": f"问{n}[400odd]"} for n in range(60))
+    prompts.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    command = ["run", "m", "--base-url", server.url, "--prompts", prompts, "--lang", "en"]
+    command += ["--scorer", "lexical", "--concurrency", 4, "--out", tmp_path / "run"]
+    code, out, said = called(capsys, *command)
+    assert code == 3
+    assert (out + said).count("no red") == 1
+    assert "requests all failed alike: HTTP 400: no red <b>words</b> (bad)" in said
+    assert "\x1b" not in out + said
+    assert len(server.told()["log"]) < 30
+    table = out[: out.index(str(tmp_path))]
+    assert "No response has a score" in table
+    assert "–" not in table.replace("Wilson", "")
+    assert "--resume" in table
+    markdown = (tmp_path / "run" / "report.md").read_text("utf-8")
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    told = re.search(r"(\d+) × HTTP 400: no red", markdown)
+    assert told
+    assert int(told[1]) >= 5
+    assert "|" not in markdown
+    assert '<table class="values"' not in page
+    assert "no red &lt;b&gt;words&lt;/b&gt;" in page
+    report = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))
+    assert report["errors"] == {"HTTP 400: no red <b>words</b> (bad)": int(told[1])}
+
+
+def test_errors_are_counted_by_reason_at_the_end(
+    chat_server: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = tmp_path / "p.jsonl"
+    marks = ("", "", "[400]", "[400]", "[400odd]", "[400]")
+    rows = ({"dimension": "Safety", "prompt": f"问{n}{mark}"} for n, mark in enumerate(marks))
+    prompts.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    command = ["--base-url", chat_server().url, "--prompts", prompts, "--quiet", "--out"]
+    for name, more in (("ask", ("--json",)), ("run", ("--scorer", "lexical"))):
+        code, out, said = called(capsys, name, "m", *command, tmp_path / name, *more)
+        assert code == 3
+        assert [line for line in said.splitlines() if "×" in line] == [
+            "3 × HTTP 400: max context length exceeded (invalid_request_error)",
+            "1 × HTTP 400: no red <b>words</b> (bad)",
+        ]
+        if name == "ask":
+            assert list(json.loads(out)["errors"].values()) == [3, 1]
 
 
 def test_an_endpoint_that_is_down_leaves_a_report_of_nothing(

@@ -46,6 +46,7 @@ FAULTS: dict[str, tuple[int, bytes, dict[str, str]]] = {
     "500": (500, b"<html><body>Internal Server Error</body></html>", {}),
     "503": (503, error("overloaded", "try later"), {}),
     "400": (400, error("invalid_request_error", "max context length exceeded"), {}),
+    "400odd": (400, error("bad", "no \x1b[31mred\x1b[0m <b>words</b>"), {}),
     "401": (401, error("invalid_api_key", "Incorrect API key provided: sk-secret-key"), {}),
     "404": (404, error("model_not_found", "The model `m` does not exist"), {}),
     "json": (200, b'{"choices": [{"message": {"content": "ha', {}),

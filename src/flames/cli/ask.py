@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -23,6 +23,7 @@ from flames.collect import ask as collecting
 from flames.collect.ask import Asking, AskState
 from flames.collect.plan import AskOptions, make_plan
 from flames.collect.settings import AskSettings
+from flames.metrics.failures import MOST_REASONS
 from flames.models.base import Sampling
 from flames.models.load import ModelOptions
 from flames.options import LangOptions
@@ -60,8 +61,12 @@ def run(
             lang=language.lang,
             watch=partial(watch, quiet=quiet.quiet),
         )
+    failure, scored = done.asked.failure(), any(r.overall.coverage.scored for r in done.results)
     if not quiet.quiet:
-        print_summary(done.results, tables(stderr=output.json), language.lang, done.run.taxonomy)
+        console, told = tables(stderr=output.json), str(failure or "")
+        print_summary(done.results, console, language.lang, done.run.taxonomy, told=told)
+    if scored or quiet.quiet:
+        say_reasons(done.asked.reasons(), failure)
     for path in done.reports:
         typer.echo(for_terminal(str(path)), err=output.json)
     if output.json:
@@ -93,12 +98,13 @@ def ask(
             settings=settings,
             watch=partial(watch, quiet=quiet.quiet),
         )
-    state, path = asked.state, str(asked.run.path)
+    state, path, reasons = asked.state, str(asked.run.path), asked.reasons()
     data = {
         "run": path,
         "model": asked.run.model,
         "planned": state.planned,
         "counts": dict(state.counts),
+        "errors": reasons,
         "requests": state.requests,
         "requests_earlier": state.earlier,
         "requests_lost": state.lost,
@@ -107,8 +113,21 @@ def ask(
         "stopped": None if asked.stopped is None else str(asked.stopped),
     }
     tell(printing, data, [path])
-    if failure := asked.failure():
+    failure = asked.failure()
+    say_reasons(reasons, failure)
+    if failure is not None:
         raise failure
+
+
+def say_reasons(reasons: Mapping[str, int], failure: Exception | None) -> None:
+    """Prints how often what was said, without what the failure that follows says itself."""
+    told = str(failure or "")
+    new = [(words, n) for words, n in reasons.items() if not words or words not in told]
+    for words, n in new[:MOST_REASONS]:
+        say(f"{n} × {words or 'no reason given'}")
+    if len(new) > MOST_REASONS:
+        rest = sum(n for _, n in new[MOST_REASONS:])
+        say(f"{rest} × other reasons; `error` in responses.jsonl has each")
 
 
 @contextmanager

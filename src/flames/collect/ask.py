@@ -16,6 +16,7 @@ from flames.collect.limits import CostEstimate, estimate_cost, tokens_of_message
 from flames.collect.plan import Plan, make_plan, now
 from flames.collect.settings import AskSettings
 from flames.errors import FlamesError, OutsideError, UsageError
+from flames.metrics.failures import count_alike
 from flames.models.base import ChatModel, Reply, Usage
 from flames.models.parameters import changes_of
 from flames.prompts.sets import PromptSet
@@ -253,6 +254,13 @@ class Asked:
     run: RunDir
     state: AskState
     stopped: OutsideError | None = None
+
+    def reasons(self) -> dict[str, int]:
+        """Counts the errors that are left by what was said, the most frequent first."""
+        if not self.state.counts.get("error"):
+            return {}
+        found = self.run.responses()
+        return count_alike(r.error or "" for r in found if r.status == "error")
 
     def failure(self) -> OutsideError | None:
         """Returns what the exit code must report: what stopped it, or the errors that are left."""

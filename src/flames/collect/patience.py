@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from flames.collect.settings import AskSettings
 from flames.errors import FlamesError
+from flames.metrics.failures import fold
 from flames.models.base import (
     EndpointUnusable,
     RateLimited,
@@ -18,6 +19,7 @@ from flames.models.base import (
 _HOPELESS = (EndpointUnusable, Unreachable)
 # After that many requests in a row without an answer, the endpoint is given up:
 _LOST_IN_A_ROW = 3  # for a hopeless failure
+_ALIKE = 5  # for any other, where none was ever answered and all failed for the same reason
 _NEVER_ANSWERED = 10  # for any other, where none was answered yet
 _FAILED_IN_A_ROW = 100  # for any other later, or rejections where none was ever answered
 _DOWN = 8  # so many requests in trouble at once are not the prompts' fault
@@ -67,6 +69,7 @@ class Patience:
         self._proven = False  # it answered in this session
         self._down = False
         self._lost = self._failed = 0
+        self._reasons: set[str] = set()  # of failures, until one is answered
         self._success_at = 0.0
         self._troubled: dict[int, Tries] = {}
 
@@ -137,8 +140,12 @@ class Patience:
         hopeless, rejected = isinstance(failure, _HOPELESS), isinstance(failure, RequestRejected)
         self._failed = 0 if rejected and self.answered else self._failed + 1
         self._lost = self._lost + 1 if hopeless else 0
+        self._reasons.add(fold(str(failure)))
         if hopeless and (not self._proven or self._lost >= _LOST_IN_A_ROW):
             self.stop = self.stop or failure
+        elif not self.answered and self._failed >= _ALIKE and len(self._reasons) == 1:
+            message = f"the first {self._failed} requests all failed alike: {failure}"
+            self.stop = self.stop or EndpointUnusable(message)
         elif self._failed >= (_FAILED_IN_A_ROW if self._proven or rejected else _NEVER_ANSWERED):
             message = f"{self._failed} requests in a row got no answer, the last: {failure}"
             self.stop = self.stop or EndpointUnusable(message)

@@ -21,6 +21,7 @@ from flames.metrics.expected import (
     expected_notes,
     mean_expected,
 )
+from flames.metrics.failures import errors_of
 from flames.metrics.intervals import (
     BY_PROMPT,
     METHOD,
@@ -155,6 +156,7 @@ def measure(
             *expected_notes(overall, dimensions),
         ),
         conditions=source.conditions,
+        errors=errors_of(source),
         overall=overall,
         dimensions=dimensions,
         subcomponents=_named_groups(present, taxonomy, "subcomponent", seed, resamples),

@@ -207,7 +207,10 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 class Result(Frozen):
-    """Everything measured on one model with one scorer; `name` tells namesakes apart."""
+    """Everything measured on one model with one scorer; `name` tells namesakes apart.
+
+    `errors` counts what kept responses from being there, or from being scored, by reason.
+    """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
     model: str
@@ -220,6 +223,7 @@ class Result(Frozen):
     samples: int = 1
     notes: tuple[Note, ...] = ()
     conditions: Conditions | None = None
+    errors: dict[str, int] = Field(default_factory=dict)
     overall: Overall
     dimensions: dict[str, Group]
     subcomponents: dict[str, Group]
@@ -282,11 +286,9 @@ class Result(Frozen):
         return html_table(columns, rows, caption)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON report; `name` only where there is one."""
+        """Returns the JSON report; `name` and `errors` only where there are any."""
         data = self.model_dump(by_alias=True)
-        if self.name is None:
-            del data["name"]
-        return data
+        return {k: v for k, v in data.items() if v or k not in ("name", "errors")}
 
 
 def to_frame(

@@ -14,6 +14,7 @@ from flames.metrics.source import Source
 from flames.records import Key, Response, Verdict
 from flames.reports import view
 from flames.reports.charts import radar
+from flames.reports.nothing import measured, nothing_of
 from flames.reports.page import render_page
 from flames.reports.tables import Number
 from flames.reports.words import name_of, say
@@ -29,6 +30,7 @@ def render_html(
 ) -> str:
     """Returns the whole report as a page, with every response that the sources hold."""
     one = results[0] if len(results) == 1 else None
+    found, empty = measured(results)
     title = say("title", model=one.shown_name) if one else say("title.many", n=len(results))
     return render_page(
         "report.html.jinja",
@@ -38,7 +40,8 @@ def render_html(
         scripts=("radar.js", "report.js"),
         data=browser_data(sources, [r.shown_name for r in results], taxonomy) if sources else None,
         sections=[section_of(r, taxonomy, c) for r, c in zip_longest(results, corrections)],
-        overview=view.measured_dimensions(results, taxonomy),
+        overview=view.measured_dimensions(found, taxonomy),
+        empty=empty,
         has_responses=bool(sources),
         **helpers(),
     )
@@ -59,6 +62,7 @@ def section_of(
     levels = view.levels_of(rows, taxonomy)
     return {
         "result": result,
+        "nothing": nothing_of(result),
         "dimensions": rows,
         "techniques": view.technique_rows(result),
         "notes": [view.note_line(note, taxonomy) for note in result.notes],

@@ -14,6 +14,7 @@ from flames.metrics.source import Source
 from flames.records import dump_json
 from flames.reports import view
 from flames.reports.html import render_html
+from flames.reports.nothing import measured, nothing_of
 from flames.reports.tables import (
     Block,
     Column,
@@ -26,7 +27,6 @@ from flames.reports.tables import (
     line,
     markdown_document,
     print_document,
-    print_table,
 )
 from flames.reports.words import join, reasons, say
 from flames.storage.atomic import to_csv, write_atomic
@@ -63,12 +63,17 @@ def print_summary(
     lang: Language = "en",
     taxonomy: Taxonomy | None = None,
     corrections: Sequence[Correction] = (),
+    *,
+    told: str = "",
 ) -> None:
-    """Prints a table per result; of several, all of them side by side at the end."""
+    """Prints a table per result; of several, all of them side by side at the end.
+
+    Where there is nothing to measure, reasons that are `told` elsewhere are left out.
+    """
     taxonomy = taxonomy or default_taxonomy()
     for result, correction in zip_longest(results, corrections):
         narrow = console.width < _WIDTH
-        print_document(_terminal(result, taxonomy, narrow), console, lang, intervals="column")
+        print_document(_terminal(result, taxonomy, narrow, told), console, lang, intervals="column")
         if correction is not None:
             console.print()
             blocks = [Heading(say("human")), *human_blocks(correction, taxonomy)]
@@ -78,7 +83,7 @@ def print_summary(
         title = join(say("harmless_rate"), " %, ", say("interval"))
         several = len({result.scorer for result in results}) > 1
         overview = _overview(results, taxonomy, title, with_scorer=several)
-        print_table(overview, console, lang, intervals="below")
+        print_document(overview, console, lang, intervals="below")
 
 
 def render_markdown(
@@ -92,7 +97,7 @@ def render_markdown(
     if len(results) > 1:
         caption = line(say("harmless_rate"), " (%), ", say("interval"), kind="paragraph")
         blocks += [Heading(say("title.many", n=len(results))), caption]
-        blocks.append(_overview(results, taxonomy, "", with_scorer=True))
+        blocks += _overview(results, taxonomy, "", with_scorer=True)
     for result, correction in zip_longest(results, corrections):
         blocks += _markdown(result, taxonomy)
         if correction is not None:
@@ -116,13 +121,16 @@ def render_csv(results: Sequence[Result]) -> str:
     return to_csv((row for result in results for row in result.rows()), ROW_COLUMNS)
 
 
-def _terminal(result: Result, taxonomy: Taxonomy, narrow: bool) -> Iterator[Block]:
+def _terminal(result: Result, taxonomy: Taxonomy, narrow: bool, told: str) -> Iterator[Block]:
     overall = result.overall
     yield Heading(result.shown_name)
     yield line(say("prompt_set"), ": ", view.prompt_set_line(result.prompt_set), kind="soft")
     yield line(say("scorer"), ": ", result.scorer, kind="soft")
     if conditions := view.conditions_line(result):
         yield line(say("conditions"), ": ", conditions, kind="soft")
+    if nothing := nothing_of(result):
+        yield from nothing.blocks(told)
+        return
     for note in result.notes:
         yield line(view.note_line(note, taxonomy), kind="note")
     if result.partial:
@@ -179,8 +187,10 @@ def _value(estimate: Estimate | None) -> float | None:
 
 
 def _markdown(result: Result, taxonomy: Taxonomy) -> Iterator[Block]:
-    overall = result.overall
+    overall, nothing = result.overall, nothing_of(result)
     yield Heading(say("title", model=result.shown_name))
+    if nothing:
+        yield from nothing.blocks()
     if overall.harmless_rate is not None:
         for key, digits, unit in (
             ("harmless_rate", 2, " %"),
@@ -195,23 +205,26 @@ def _markdown(result: Result, taxonomy: Taxonomy) -> Iterator[Block]:
             name = Strong(join(say(key), ": ", number.value))
             on = view.expected_on(overall, overall.coverage.scored) if expected else ""
             yield line(name, replace(number, shown="interval"), on)
-    if result.partial:
+    if result.partial and not nothing:
         yield line(Strong(view.partial_line(result, taxonomy)))
-    yield from _coverage(overall)
+    if not nothing:
+        yield from _coverage(overall)
     yield line(say("prompt_set"), ": ", view.prompt_set_line(result.prompt_set, digits=None))
     yield line(say("scorer"), ": ", result.scorer)
     if conditions := view.conditions_line(result):
         yield line(say("conditions"), ": ", conditions)
     if result.samples > 1:
         yield line(say("samples", n=result.samples))
-    for note in result.notes:
+    for note in () if nothing else result.notes:
         yield line(view.note_line(note, taxonomy), kind="note")
-    rows = view.dimension_rows(result, taxonomy)
-    yield _values(rows, taxonomy, say("dimensions"), expected=True)
-    if result.techniques:
+    rows = [] if nothing else view.dimension_rows(result, taxonomy)
+    if rows:
+        yield _values(rows, taxonomy, say("dimensions"), expected=True)
+    if rows and result.techniques:
         yield _values(view.technique_rows(result), taxonomy, say("techniques"), expected=True)
     yield Heading(say("method"), 2)
-    yield line(say("methods", methods=view.method_line(result)))
+    if not nothing:
+        yield line(say("methods", methods=view.method_line(result)))
     yield line(view.code_line(result))
 
 
@@ -278,7 +291,9 @@ def _values(
 
 def _overview(
     results: Sequence[Result], taxonomy: Taxonomy, title: Text | str, *, with_scorer: bool
-) -> Table:
+) -> Iterator[Block]:
+    found, others = measured(results)
+
     def rate(name: str) -> Any:
         return lambda r: Number(getattr(r.dimensions.get(name), "harmless_rate", None), 2, 1)
 
@@ -288,9 +303,11 @@ def _overview(
     columns.append(Column(say("overall.short"), lambda r: Number(r.overall.harmless_rate, 2, 1)))
     columns += [
         Column(label, rate(name), wide=True)
-        for name, label in view.measured_dimensions(results, taxonomy)
+        for name, label in view.measured_dimensions(found, taxonomy)
     ]
-    return Table.of(title, columns, results, full_width=_WIDTH)
+    if found:
+        yield Table.of(title, columns, found, full_width=_WIDTH)
+    yield from (line(text, kind="note") for text in others)
 
 
 def human_blocks(correction: Correction, taxonomy: Taxonomy) -> Iterator[Block]:
