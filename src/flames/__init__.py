@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from flames.analysis.gate import GateOptions, GateOutcome
+    from flames.analysis.gate_rules import GateOptions
     from flames.analysis.inputs import MeasureOptions
     from flames.analysis.loading import load_sources
     from flames.collect.ask import ask
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from flames.records import Prompt, Response, Verdict
     from flames.reports.certificate import CertificateReport, CertifyOptions
     from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
+    from flames.reports.gate import GateOutcome
     from flames.reports.report import write_reports
     from flames.reports.trend import TrendOptions, TrendReport
     from flames.scorers.base import Scorer
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from flames.taxonomy import Taxonomy, load_taxonomy
 
 _PLACES = {
-    "analysis.gate": "GateOptions GateOutcome",
+    "analysis.gate_rules": "GateOptions",
     "analysis.inputs": "MeasureOptions",
     "analysis.loading": "load_sources",
     "collect.ask": "ask",
@@ -69,6 +70,7 @@ _PLACES = {
     "records": "Prompt Response Verdict",
     "reports.certificate": "CertificateReport CertifyOptions",
     "reports.documents": "CompareOptions ComparisonReport Report ReportOptions",
+    "reports.gate": "GateOutcome",
     "reports.report": "write_reports",
     "reports.trend": "TrendOptions TrendReport",
     "scorers.base": "Scorer",

@@ -33,6 +33,11 @@ def for_markdown(text: str) -> str:
     return re.sub(r"^(\s*)([-+=#])", r"\1\\\2", safe)
 
 
+def for_xml(text: str) -> str:
+    """Returns text that XML may hold, control characters replaced; markup is left to the writer."""
+    return re.sub("[\ufffe\uffff]", "\N{REPLACEMENT CHARACTER}", for_terminal(text, one_line=False))
+
+
 def for_cell(value: object) -> object:
     """Returns a CSV cell that no spreadsheet runs as a formula: such text gets a leading quote."""
     if not isinstance(value, str):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
@@ -256,3 +257,210 @@ def test_every_scorer_is_held_to_the_rules(
     base = judged("base", verdicts("base"))
     assert flames(["gate", run, "--against", base]) == 0  # each against its own scorer's baseline
     assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+HOSTILE = "<b>]]>&\x1b[31m\x00\ufffe\n=1+1"
+
+
+def _with_texts(path: str) -> str:
+    rows = [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]
+    for row in rows:
+        row |= {"prompt": f"{row['prompt_id']} {HOSTILE}", "response": f"answer {HOSTILE}"}
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
+def test_numbers_of_every_rule_in_json(
+    verdicts: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, run = verdicts("base"), verdicts("m", unscored=2, Safety=5)
+    rules = ["--min", "Safety=80", "--max-unscored", "1%", "--against", base, "--max-drop", "1"]
+    assert flames(["gate", run, *rules, "--json"]) == 1
+    least, share, fall = json.loads(capsys.readouterr().out)["rules"]
+    assert [rule["kind"] for rule in (least, share, fall)] == ["least", "share", "fall"]
+    assert least["value"] == pytest.approx(100 * 5 / 18)
+    assert least["low"] < least["value"] < least["high"]
+    assert (least["n"], least["missing"], least["limit"]) == (20, 2, 80)
+    assert (share["value"], share["n"], share["missing"]) == (2.0, 100, 2)
+    assert share["low"] == pytest.approx(0.55, abs=0.01)  # Wilson's interval of 2 of 100
+    assert share["high"] == pytest.approx(7.00, abs=0.01)
+    assert fall["value"] == pytest.approx(fall["after"] - fall["before"])
+    assert fall["low"] < fall["value"] < fall["high"] < 0
+    assert (fall["n"], fall["missing"], fall["tests"]) == (98, 2, 1)
+    assert fall["p"] <= fall["p_corrected"] < 0.01
+    assert [rule["failing_n"] for rule in (least, share, fall)] == [13, 2, 10]
+    assert share["failing"][0] == {
+        "prompt_id": "Safety18", "dimension": "Safety", "sample": 0, "unscored": "blocked",
+    }  # fmt: skip
+    assert {each["dimension"] for each in least["failing"]} == {"Safety"}
+    assert {(each["before"], each["score"]) for each in fall["failing"]} == {(3, 1)}
+
+
+def test_a_share_of_repeats_has_the_interval_of_its_prompts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    widths = []
+    for samples in (1, 10):
+        rows = [
+            {"prompt_id": f"{i}", "dimension": "Safety", "scorer": "s@1", "model": "m"}
+            | {"sample": sample, "score": None if i < 5 else 3}
+            | ({"unscored": "blocked"} if i < 5 else {})
+            for i in range(50)
+            for sample in range(samples)
+        ]
+        path = tmp_path / f"{samples}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        assert flames(["gate", str(path), "--max-unscored", "20%", "--json"]) == 0
+        [rule] = json.loads(capsys.readouterr().out)["rules"]
+        widths.append(rule["high"] - rule["low"])
+    assert widths[1] == pytest.approx(widths[0], rel=0.15)
+
+
+def test_junit_and_summary_name_the_failing_prompts(
+    verdicts: Callable[..., str], tmp_path: Path
+) -> None:
+    run, base = _with_texts(verdicts("m", Safety=5)), _with_texts(verdicts("base"))
+    junit, summary = tmp_path / "j.xml", tmp_path / "s.md"
+    outputs = ["--junit", str(junit), "--summary", str(summary)]
+    assert flames(["gate", run, "--min", "Safety=80", "--against", base, *outputs]) == 1
+    [suite] = ElementTree.parse(junit).getroot()  # a parser refuses what XML cannot hold
+    for failure in suite.findall("testcase/failure"):
+        first, second, *_ = str(failure.text).splitlines()[1:]
+        assert first.startswith("Safety5 [Safety] ")
+        assert "<b>]]>&" in first
+        assert "answer" in first
+        assert second.startswith("Safety6")
+        assert not {"\x00", "\x1b", "\ufffe"} & set(str(failure.text))
+    text = summary.read_text("utf-8")
+    assert "- Safety5 \\[Safety\\] 1: Safety5 \\<b\\>" in text
+    assert "- and 5 more" in text
+
+
+def test_the_language_of_a_gate(
+    verdicts: Callable[..., str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, summary = verdicts("m"), tmp_path / "s.md"
+    words = ["--min", "Safety=80", "--lang", "zh", "--summary", str(summary)]
+    assert flames(["gate", run, *words]) == 1
+    assert capsys.readouterr().out.startswith("未通过  m: 安全 ≥ 80 %: 75.00 %")
+    assert "1 条规则中有 1 条未满足" in summary.read_text("utf-8")
+
+
+RULES = """
+significant = true
+max_unscored = "3%"
+max_blocked = 3
+[min]
+overall = 60
+"数据保护" = "70%"
+"""
+
+
+@pytest.fixture
+def rules_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    def write(text: str, name: str = "flames-gate.toml") -> Path:
+        monkeypatch.chdir(tmp_path)
+        path = Path(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, "utf-8")
+        return path
+
+    return write
+
+
+def test_a_file_of_rules(
+    verdicts: Callable[..., str],
+    rules_file: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run, base = verdicts("m", unscored=2), verdicts("base", Safety=16)
+    rules_file(RULES)
+    assert flames(["gate", run, "--json"]) == 0  # read from the working folder
+    found = json.loads(capsys.readouterr().out)
+    assert found["rules_file"] == "flames-gate.toml"
+    limits = {rule["name"]: rule["limit"] for rule in found["rules"]}
+    assert limits == {"overall": 60, "Data protection": 70, "unscored": 3, "blocked": 3}
+    assert flames(["gate", run, "--against", base]) == 0  # a baseline is no rule
+    said = capsys.readouterr()
+    assert "falls ≤ 0 points, or unconfirmed" in said.out
+    assert said.err == "rules of flames-gate.toml\n"
+    assert flames(["gate", run, "--max-failed", "1%"]) == 0  # rules of its own
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    rules = ["--rules", "flames-gate.toml", "--min", "overall=99", "--max-blocked", "0"]
+    assert flames(["gate", run, *rules]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line[:4] for line in lines] == ["FAIL", "pass", "pass", "FAIL"]
+
+
+def test_a_baseline_in_the_file_of_rules_is_found_from_its_folder(
+    verdicts: Callable[..., str],
+    rules_file: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = verdicts("m", Safety=10)
+    verdicts("base")
+    rules_file('against = "../base.jsonl"\nmax_drop = 1\n', "ci/rules.toml")
+    assert flames(["gate", run, "--rules", "ci/rules.toml"]) == 1
+    assert "overall falls ≤ 1 points: −5.00" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("\nmax_droop = 2\n", ":2: unknown rule 'max_droop'; did you mean max_drop?"),
+        ("max-unscored = 2\n", ":1: unknown rule 'max-unscored'; did you mean max_unscored?"),
+        ("zebra = 2\n", "unknown rule 'zebra'; there are: min, max_drop"),
+        ("# one\n[min]\nSafty = 60\n", ":3: min: unknown name 'Safty'"),
+        ("[min]\noverall = 0.6\n", ":2: min counts in hundredths, so overall=0.6 was surely"),
+        ("[min]\noverall = true\n", ":2: min takes a number, or a text like"),
+        ("min = 60\n", ":1: min is a table: [min] with lines like overall = 60"),
+        ('significant = "yes"\n', ":1: significant takes true or false, not 'yes'"),
+        ("max_blocked = 'few'\n", ":1: max_blocked takes a share like 1%, not 'few'"),
+        ("against = 3\n", ":1: against takes the path of a run or file, in quotes"),
+        ("min = [\n", "is no TOML"),
+        ('[min]\noverall = 50\n"总体" = 60\n', ":3: min: overall is given twice"),
+        ("[min]\n总体 = 60\n", ":2: is no TOML: Invalid statement; names in Chinese take quotes"),
+        ("max_drop = 2\n", "--max-drop needs --against BASE"),
+        ("", "a gate needs a rule"),
+    ],
+)
+def test_a_wrong_file_of_rules(
+    verdicts: Callable[..., str],
+    rules_file: Callable[..., Path],
+    text: str,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = verdicts("m")
+    rules_file(text)
+    assert flames(["gate", run]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert "Traceback" not in said
+
+
+def test_a_file_of_rules_to_begin_with(
+    verdicts: Callable[..., str],
+    rules_file: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run, base = verdicts("m"), verdicts("base")
+    rules_file("", "other.toml")
+    assert flames(["gate", "--init"]) == 0
+    assert capsys.readouterr().out == "flames-gate.toml\n"
+    assert flames(["gate", run]) == 0
+    assert flames(["gate", run, "--against", base]) == 0
+    commented = Path("flames-gate.toml").read_text("utf-8")
+    # each rule that it shows can be taken as it stands
+    every = re.sub(r'^# (\[\w+\]|(?:\w+|"[^"]+") += )', r"\1", commented, flags=re.MULTILINE)
+    assert every.count("\n[") == 2
+    Path("flames-gate.toml").write_text(every.replace("baseline/verdicts.jsonl", base), "utf-8")
+    capsys.readouterr()
+    assert flames(["gate", run]) == 1
+    marks = [line[:4] for line in capsys.readouterr().out.splitlines()]
+    assert marks.count("FAIL") == 1  # a subcomponent that these verdicts do not have
+    assert len(marks) == 8
+    assert flames(["gate", "--init"]) == 2
+    assert "is already there" in capsys.readouterr().err
+    assert flames(["gate", "--init", run]) == 2
+    assert flames(["gate"]) == 2

@@ -1,75 +1,102 @@
-"""Rules for continuous integration: thresholds, allowed drops, coverage."""
+"""Checks a run against rules: thresholds, allowed drops, coverage.
+
+Numbers and keys only; `flames.reports.gate` says them in words.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Annotated, Any
-from xml.etree import ElementTree
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
 
 from flames.analysis.compare import compare
 from flames.analysis.comparison import Difference, DimensionComparison, PairComparison
-from flames.analysis.inputs import VerdictOptions
-from flames.analysis.limits import OVERALL, parse_limits, parse_share
+from flames.analysis.gate_rules import BLOCKED, Rules
+from flames.analysis.limits import OVERALL
 from flames.analysis.source import display_names
 from flames.errors import UsageError
+from flames.metrics.intervals import BY_PROMPT, design_effect, wilson
 from flames.metrics.paired import holm
-from flames.metrics.rates import measure
-from flames.metrics.result import Group, Overall, Result, format_estimate, format_interval
+from flames.metrics.rates import measure, subcomponent_names
+from flames.metrics.result import Estimate, Group, Note, Overall, Result
 from flames.metrics.source import Source
-from flames.options import Opt, SeedOptions
-from flames.storage.record_files import RecordOptions
+from flames.records import Verdict
 from flames.taxonomy import Taxonomy, default_taxonomy
-from flames.text import for_markdown, for_terminal
+from flames.text import shorten
 
-BLOCKED = "blocked"
 LEVEL = 0.05
 """How often a gate may call a fall what is none."""
 
+SHOWN = 50
+"""How many failing responses of a rule are told."""
+
+_EXCERPT = 200  # terminal columns
+
+Kind = Literal["least", "share", "fall"]
+
 
 @dataclass(frozen=True)
-class Rules:
-    """The least harmless rate, the largest fall (in points) and the largest unscored shares.
+class Failing:
+    """A response that speaks against a rule: harmful, unscored, or worse than the baseline's.
 
-    Falls need a baseline; with `significant`, a one-sided paired test must confirm them at 5 %,
-    corrected over all falls that the gate asks about. Unscored
-    responses are `blocked`, or `failed`: all others without a score.
+    Prompt and response are shortened to one safe line. Of a fall, `prompt_id` stands for all
+    responses to the prompt, `score` and `before` for their mean scores.
     """
 
-    least: dict[str, float] = field(default_factory=dict)
-    most_drop: dict[str, float] = field(default_factory=dict)
-    significant: bool = False
-    most_unscored: float | None = None
-    most_blocked: float | None = None
-    most_failed: float | None = None
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """The largest shares that are limited, by what is counted."""
-        given = {
-            "unscored": self.most_unscored,
-            BLOCKED: self.most_blocked,
-            "failed": self.most_failed,
-        }
-        return {name: most for name, most in given.items() if most is not None}
+    prompt_id: str
+    dimension: str
+    subcomponent: str | None = None
+    sample: int | None = None
+    score: float | None = None
+    before: float | None = None
+    unscored: str | None = None
+    prompt: str | None = None
+    response: str | None = None
 
 
 @dataclass(frozen=True)
 class RuleResult:
-    """One rule on one model: whether it holds, and the value found.
+    """One rule on one model: whether it holds, and the numbers found.
 
-    A fall has its one-sided p value, raw and corrected over the `tests` falls asked about.
+    Args:
+        kind: `least` (a harmless rate), `share` (of unscored responses) or `fall`.
+        name: `overall`, a dimension or subcomponent; of a share what is counted.
+        limit: What the rule allows, in per cent or points.
+        value: The rate, the share or the difference (a fall is negative); None if not measured.
+        n: Responses that were expected; of a fall the prompts that were compared.
+        missing: Responses without a score; of a fall the prompts that were left out.
+        before, after: The two rates of a fall.
+        p: The one-sided p value of a fall, and corrected over the `tests` falls asked about.
+        significant: Whether only a confirmed fall breaks the rule.
+        unscored: The counted responses without a score, by reason.
+        remarks: What a reader must know, or why nothing was measured.
+        failing: What broke the rule, the worst first, at most `SHOWN` of `failing_n`.
     """
 
     model: str
-    rule: str
+    kind: Kind
+    name: str
+    limit: float
     passed: bool
-    found: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    method: str | None = None
+    n: int = 0
+    missing: int = 0
+    before: float | None = None
+    after: float | None = None
     p: float | None = None
     p_corrected: float | None = None
+    p_two_sided: float | None = None
     tests: int | None = None
+    significant: bool = False
+    unscored: dict[str, int] = field(default_factory=dict)
+    remarks: tuple[Note, ...] = ()
+    failing: tuple[Failing, ...] = ()
+    failing_n: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,10 +109,14 @@ class _Fall:
     pair: PairComparison
 
     @property
-    def difference(self) -> Difference | None:
+    def group(self) -> DimensionComparison | PairComparison | None:
         groups: dict[str, DimensionComparison | PairComparison]
         groups = {**self.pair.dimensions, OVERALL: self.pair}
-        return groups[self.name].harmless_rate if self.name in groups else None
+        return groups.get(self.name)
+
+    @property
+    def difference(self) -> Difference | None:
+        return None if self.group is None else self.group.harmless_rate
 
 
 def check(
@@ -102,7 +133,7 @@ def check(
     if not (rules.least or rules.most_drop or rules.shares):
         raise UsageError(
             "a gate needs a rule: --min, --against with --max-drop, --max-unscored, "
-            "--max-blocked, --max-failed"
+            "--max-blocked, --max-failed, or a file of rules (flames gate --init writes one)"
         )
     if rules.most_drop and not baseline:
         raise UsageError("--max-drop needs --against BASE")
@@ -114,8 +145,8 @@ def check(
     for source, shown in zip(sources, display_names(sources), strict=True):
         measured = measure(source, taxonomy, seed=seed)
         result = measured.model_copy(update={"model": shown})
-        checked += [_least(result, name, value) for name, value in rules.least.items()]
-        checked += [_coverage(result, name, most) for name, most in rules.shares.items()]
+        checked += [_least(source, result, *limit, taxonomy) for limit in rules.least.items()]
+        checked += [_share(source, result, *limit) for limit in rules.shares.items()]
         if rules.most_drop:
             base = _baseline(baseline, source)
             pair = compare([base, source], taxonomy, common=common, seed=seed).pairs[0]
@@ -132,22 +163,50 @@ def check(
     return results
 
 
-def _least(result: Result, name: str, least: float) -> RuleResult:
+def _least(
+    source: Source, result: Result, name: str, least: float, taxonomy: Taxonomy
+) -> RuleResult:
     groups: dict[str, Group | Overall]
     groups = {**result.subcomponents, **result.dimensions, OVERALL: result.overall}
-    rate = groups[name].harmless_rate if name in groups else None
-    rule = f"{name} ≥ {least:g} %"
+    group = groups.get(name)
+    if isinstance(group, Overall):
+        n, scored = group.coverage.prompts, group.coverage.scored
+    else:
+        n, scored = (0, 0) if group is None else (group.n, group.scored)
+    counts: dict[str, Any] = {"n": n, "missing": n - scored}
+    rate = None if group is None else group.harmless_rate
     if rate is None:
-        why = "no scored response"
+        why = Note("gate.no_score")
         if name == OVERALL:
-            scored = [n for n, own in result.dimensions.items() if own.harmless_rate is not None]
-            why = f"it takes every dimension; scored: {', '.join(scored) or 'none'}"
-        return RuleResult(result.model, rule, False, f"not measured: {why}")
-    found = f"{rate.value:.2f} % {format_interval(rate)}"
-    return RuleResult(result.model, rule, rate.value >= least - 1e-9, found)
+            found = [n for n, own in result.dimensions.items() if own.harmless_rate is not None]
+            why = Note("gate.partial", dimensions=", ".join(found)) if found else why
+        return RuleResult(result.model, "least", name, least, False, remarks=(why,), **counts)
+    passed = rate.value >= least - 1e-9
+    harmful: list[Verdict] = []
+    if not passed:
+        harmful = sorted(_harmful(source, name, taxonomy), key=lambda verdict: verdict.score or 0)
+    return RuleResult(
+        result.model, "least", name, least, passed, **_numbers(rate), **counts,
+        **_failing(source, harmful),
+    )  # fmt: skip
 
 
-def _coverage(result: Result, what: str, most: float) -> RuleResult:
+def _harmful(source: Source, name: str, taxonomy: Taxonomy) -> Iterator[Verdict]:
+    """Yields the verdicts below the best score, overall or in one dimension or subcomponent."""
+    parts = subcomponent_names(taxonomy)
+    for verdict in source.verdicts:
+        dimension = taxonomy.dimension(verdict.dimension)
+        part = parts.get((dimension.name, verdict.subcomponent or ""))
+        harmful = verdict.score is not None and verdict.score < dimension.best
+        if harmful and name in (OVERALL, dimension.name, part):
+            yield verdict
+
+
+def _numbers(estimate: Estimate) -> dict[str, Any]:
+    return estimate.model_dump(include={"value", "low", "high", "method"})
+
+
+def _share(source: Source, result: Result, what: str, most: float) -> RuleResult:
     coverage = result.overall.coverage
     counted = {
         reason: n
@@ -155,10 +214,46 @@ def _coverage(result: Result, what: str, most: float) -> RuleResult:
         if what == "unscored" or (reason == BLOCKED) == (what == BLOCKED)
     }
     number = sum(counted.values())
+    missing = [v for v in source.verdicts if v.score is None and (v.unscored or "") in counted]
     share = 100 * number / coverage.prompts
-    reasons = ", ".join(f"{reason} {n}" for reason, n in counted.items())
-    found = f"{share:.2f} % ({number} of {coverage.prompts}{f': {reasons}' if reasons else ''})"
-    return RuleResult(result.model, f"{what} ≤ {most:g} %", share <= most + 1e-9, found)
+    passed = share <= most + 1e-9
+    return RuleResult(
+        result.model, "share", what, most, passed, value=share,
+        **_share_interval(source, missing, number), n=coverage.prompts, missing=number,
+        unscored=counted, **_failing(source, () if passed else missing),
+    )  # fmt: skip
+
+
+def _share_interval(source: Source, missing: Sequence[Verdict], number: int) -> dict[str, Any]:
+    size, method = float(len(source.verdicts)), "wilson"
+    if source.samples > 1:
+        keys = {verdict.key for verdict in missing}
+        values = np.array([[float(verdict.key in keys)] for verdict in source.verdicts])
+        size /= design_effect(values, [verdict.prompt_id for verdict in source.verdicts])
+        method = f"wilson, {BY_PROMPT}"
+    low, high = wilson(size * number / len(source.verdicts), size)
+    return {"low": 100 * low, "high": 100 * high, "method": method}
+
+
+def _failing(source: Source, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    def told(verdict: Verdict) -> Failing:
+        prompt, response = source.prompts.get(verdict.prompt_id), source.responses.get(verdict.key)
+        return Failing(
+            prompt_id=verdict.prompt_id,
+            sample=verdict.sample,
+            dimension=verdict.dimension,
+            subcomponent=verdict.subcomponent,
+            score=verdict.score,
+            unscored=verdict.unscored,
+            prompt=_excerpt(prompt.text if prompt else None),
+            response=_excerpt(response.response if response else None),
+        )
+
+    return {"failing": tuple(map(told, verdicts[:SHOWN])), "failing_n": len(verdicts)}
+
+
+def _excerpt(text: str | None) -> str | None:
+    return shorten(text, _EXCERPT) if text else None
 
 
 def _baseline(baseline: Sequence[Source], source: Source) -> Source:
@@ -173,138 +268,36 @@ def _baseline(baseline: Sequence[Source], source: Source) -> Source:
 
 def _fall_result(fall: _Fall, p: float, tests: int, significant: bool) -> RuleResult:
     """Judges one fall by its p value, corrected over all `tests` of this gate."""
-    rule = f"{fall.name} falls ≤ {fall.most:g} points" + (", or unconfirmed" if significant else "")
-    remarks = map(str, fall.pair.remarks)
-    found = fall.difference
+    found, group = fall.difference, fall.group
+    missing = sum(fall.pair.left_out.values())
+    common: dict[str, Any] = {"significant": significant, "missing": missing}
     if found is None:
-        where = " of every dimension" if fall.name == OVERALL else ""
-        why = f"not measured: no prompt{where} that both were scored on"
-        return RuleResult(fall.model, rule, False, "; ".join((why, *remarks)))
-    gap = format_estimate(found.difference, 2, 1, sign=True)
-    asked = f"{tests} rule{'' if tests == 1 else 's'}"
-    text = (
-        f"{gap}, {found.first:.2f} → {found.second:.2f}, one-sided p {_shown(found.p_fall)}, "
-        f"corrected over {asked} {_shown(p)}, two-sided p {_shown(found.p)}"
-    )
-    broken = -found.difference.value > fall.most + 1e-9 and (p < LEVEL or not significant)
-    text = "; ".join((text, *remarks))
-    return RuleResult(
-        fall.model, rule, not broken, text, p=found.p_fall, p_corrected=p, tests=tests
-    )
-
-
-def _shown(p: float) -> str:
-    return "< 0.001" if p < 0.0005 else f"= {p:.3f}"
-
-
-@dataclass(frozen=True)
-class GateOptions(SeedOptions, VerdictOptions, RecordOptions):
-    """The rules that verdicts must keep."""
-
-    min: Annotated[
-        tuple[str, ...],
-        Opt(
-            "Minimum harmless rate in per cent, overall or by dimension or part; repeatable.",
-            metavar="NAME=RATE",
-        ),
-    ] = ()
-    against: Annotated[str | None, Opt("Run or file to compare with.", metavar="BASE")] = None
-    max_drop: Annotated[
-        tuple[str, ...],
-        Opt(
-            "Largest fall of the overall rate (0 unless given); NAME=POINTS for a dimension.",
-            metavar="POINTS",
-        ),
-    ] = ()
-    significant: Annotated[
-        bool, Opt("Count only a fall that a paired test confirms, corrected over the falls asked.")
-    ] = False
-    max_unscored: Annotated[
-        str | None, Opt("Largest unscored share that is allowed, like 1%.", metavar="SHARE")
-    ] = None
-    max_blocked: Annotated[
-        str | None, Opt("Largest share unscored because it was blocked.", metavar="SHARE")
-    ] = None
-    max_failed: Annotated[
-        str | None, Opt("Largest share unscored for any other reason.", metavar="SHARE")
-    ] = None
-    common: Annotated[bool, Opt("Compare with BASE on the prompts in common.")] = False
-    junit: Annotated[Path | None, Opt("Write JUnit XML.", metavar="FILE")] = None
-    summary: Annotated[
-        Path | None, Opt("Append a table to this file ($GITHUB_STEP_SUMMARY).", metavar="FILE")
-    ] = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.significant and self.against is None:
-            raise UsageError("--significant needs --against BASE")
-
-    def rules(self, taxonomy: Taxonomy) -> Rules:
-        """Reads the rules with the names of a taxonomy."""
-        drops = self.max_drop or (() if self.against is None else ("0",))
-        return Rules(
-            least=parse_limits(self.min, "--min", taxonomy),
-            most_drop=parse_limits(drops, "--max-drop", taxonomy, default=OVERALL, points=True),
-            significant=self.significant,
-            most_unscored=parse_share(self.max_unscored, "--max-unscored"),
-            most_blocked=parse_share(self.max_blocked, "--max-blocked"),
-            most_failed=parse_share(self.max_failed, "--max-failed"),
+        why = Note("gate.no_pair_of_all" if fall.name == OVERALL else "gate.no_pair")
+        remarks = (why, *fall.pair.remarks)
+        return RuleResult(
+            fall.model, "fall", fall.name, fall.most, False, remarks=remarks, **common
         )
+    broken = -found.difference.value > fall.most + 1e-9 and (p < LEVEL or not significant)
+    worse = tuple(_worse(fall)) if broken else ()
+    return RuleResult(
+        fall.model, "fall", fall.name, fall.most, not broken, **_numbers(found.difference),
+        n=group.n if group else 0, before=found.first, after=found.second,
+        p=found.p_fall, p_corrected=p, p_two_sided=found.p, tests=tests,
+        remarks=fall.pair.remarks, failing=worse[:SHOWN], failing_n=len(worse), **common,
+    )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class GateOutcome:
-    """Every rule on every model."""
-
-    rules: list[RuleResult]
-
-    @property
-    def passed(self) -> bool:
-        """Whether all rules are kept."""
-        return all(rule.passed for rule in self.rules)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the outcome as `flames gate --json` prints it."""
-        return {"schema": 1, "passed": self.passed, "rules": [asdict(rule) for rule in self.rules]}
-
-
-def to_junit(checked: Sequence[RuleResult]) -> str:
-    """Returns JUnit XML with one test case per rule."""
-    failures = sum(not each.passed for each in checked)
-    suite = ElementTree.Element(
-        "testsuite", name="flames gate", tests=str(len(checked)), failures=str(failures)
-    )
-    for each in checked:
-        name, model, found = (for_terminal(text) for text in (each.rule, each.model, each.found))
-        case = ElementTree.SubElement(suite, "testcase", classname=model, name=name)
-        if each.passed:
-            ElementTree.SubElement(case, "system-out").text = found
-        else:
-            ElementTree.SubElement(case, "failure", message=f"{name}: {found}").text = found
-    suites = ElementTree.Element("testsuites")
-    suites.append(suite)
-    ElementTree.indent(suites)
-    return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def to_summary(checked: Sequence[RuleResult]) -> str:
-    """Returns Markdown for a step summary; text from outside is escaped."""
-    failed = sum(not each.passed for each in checked)
-    title = f"{failed} of {len(checked)} rules broken" if failed else f"{len(checked)} rules kept"
-    lines = [f"### Flames gate: {title}", "", "| | model | rule | found |", "|---|---|---|---|"]
-    for each in checked:
-        mark = "✅" if each.passed else "❌"
-        cells = (for_markdown(text) for text in (each.model, each.rule, each.found))
-        lines.append(f"| {mark} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n\n"
-
-
-def append_summary(path: str | os.PathLike[str], text: str) -> None:
-    """Adds to a summary file, which other steps may have begun."""
-    target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with target.open("a", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise UsageError(f"{target}: cannot be written: {error.strerror}") from None
+def _worse(fall: _Fall) -> Iterator[Failing]:
+    """Yields the prompts that got worse, the largest fall first."""
+    for change in fall.pair.changes:
+        if change.fall > 0 and fall.name in (OVERALL, change.dimension):
+            before, after = (sum(scores) / len(scores) for scores in change.scores)
+            yield Failing(
+                prompt_id=change.prompt_id,
+                dimension=change.dimension,
+                subcomponent=change.subcomponent,
+                score=after,
+                before=before,
+                prompt=_excerpt(change.prompt),
+                response=_excerpt(next(iter(change.responses[1]), None)),
+            )

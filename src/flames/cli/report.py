@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from flames import pipeline
-from flames.analysis.gate import GateOptions
-from flames.cli._console import JsonOptions, say, tables
+from flames.analysis.gate_rules import RULES_FILE, GateOptions, write_rules
+from flames.cli._console import JsonOptions, echo, say, tables
+from flames.errors import UsageError
+from flames.options import Opt
 from flames.reports.certificate import CertificateReport, CertifyOptions
 from flames.reports.comparison import print_comparison
 from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
+from flames.reports.gate import gate_lines
 from flames.reports.report import print_summary
 from flames.reports.trend import TrendOptions, TrendReport
-from flames.text import for_terminal
 
 
 def report(
@@ -95,18 +98,37 @@ def _finish(
         say(str(path))
 
 
+@dataclass(frozen=True)
+class InitOptions:
+    """Whether a gate only begins a file of rules."""
+
+    init: Annotated[
+        bool, Opt("Only write a file of rules to begin with: flames-gate.toml, or --rules FILE.")
+    ] = False
+
+
 def gate(
-    path: Annotated[str, typer.Argument(metavar="RUN|FILE", help="A run, or a file of verdicts.")],
     options: GateOptions,
     printing: JsonOptions,
+    begin: InitOptions,
+    path: Annotated[
+        str | None, typer.Argument(metavar="RUN|FILE", help="A run, or a file of verdicts.")
+    ] = None,
 ) -> None:
     """Check a run against rules: one line per rule, exit code 0 if all hold, 1 otherwise."""
+    if begin.init:
+        if path is not None:
+            raise UsageError("--init only writes a file of rules; leave out the run")
+        echo([str(write_rules(options.rules or RULES_FILE))])
+        return
+    if path is None:
+        raise UsageError("name a run, or a file of verdicts")
     found = pipeline.gate(path, options)
     if printing.json:
         typer.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2))
     else:
-        for rule in found.rules:
-            word = "pass" if rule.passed else "FAIL"
-            typer.echo(for_terminal(f"{word}  {rule.model}: {rule.rule}: {rule.found}"))
+        if found.rules_file is not None:
+            say(f"rules of {found.rules_file}")
+        echo(gate_lines(found))
     if not found.passed:
         raise typer.Exit(1)

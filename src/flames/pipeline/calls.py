@@ -20,7 +20,7 @@ from flames.analysis import compare as comparing
 from flames.analysis import gate as gating
 from flames.analysis import trend as trending
 from flames.analysis.certify import certify_sources
-from flames.analysis.gate import GateOptions, GateOutcome
+from flames.analysis.gate_rules import GateOptions
 from flames.analysis.inputs import (
     MeasureOptions,
     correct_sources,
@@ -40,6 +40,7 @@ from flames.metrics.source import Source
 from flames.options import check_choice, default_language
 from flames.reports.certificate import PAGE, CertificateReport, CertifyOptions
 from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
+from flames.reports.gate import GateOutcome, GateRule, append_summary, to_junit, to_summary
 from flames.reports.report import write_reports
 from flames.reports.trend import TrendOptions, TrendReport
 from flames.scorers.labels import PREFIX, labels_path
@@ -306,22 +307,24 @@ def certify(
 
 def gate(path: PathLike, options: GateOptions | None = None, **changes: Any) -> GateOutcome:
     """Checks a run or file of verdicts against rules; writes JUnit XML and a summary if asked."""
-    options = _options(GateOptions, options, changes)
+    options, file = _options(GateOptions, options, changes).with_file()
     files = [path] if options.against is None else [path, options.against]
     (sources, *base), read = read_each(files, options)
-    found = gating.check(
+    taxonomy = read.taxonomy
+    checked = gating.check(
         sources,
-        options.rules(read.taxonomy),
+        options.limits(taxonomy, file),
         base[0] if base else (),
-        read.taxonomy,
+        taxonomy,
         common=options.common,
         seed=options.seed,
     )
+    rules = [GateRule.of(each, taxonomy, options.lang) for each in checked]
     if options.junit is not None:
-        write_atomic(options.junit, gating.to_junit(found))
+        write_atomic(options.junit, to_junit(rules, options.lang))
     if options.summary is not None:
-        gating.append_summary(options.summary, gating.to_summary(found))
-    return GateOutcome(found)
+        append_summary(options.summary, to_summary(rules, options.lang))
+    return GateOutcome(rules, options.lang, None if file is None else file.path)
 
 
 def _listed(paths: PathLike | Sequence[PathLike]) -> Sequence[PathLike]:
