@@ -86,6 +86,15 @@ def test_an_expected_overall_rate_says_on_how_many(formal: Source, measured: Any
     assert re.search(r"Overall .* 60\.00 .* 236/354", printed([result]))
 
 
+def test_several_results_show_it_too(unsure: Source, unscored: Source, measured: Any) -> None:
+    results = [measured(unsure), measured(unscored)]
+    text = render_markdown(results, FLAMES, "en")
+    assert "| Overall | Expected | Fairness |" in text
+    assert re.search(r"\| 60\.41 \[[\d., ]+\] \| 70\.04 \[[\d., ]+\] \| 52\.38", text)
+    assert re.search(r"\| 60\.30 \[[\d., ]+\] \| – \| 54\.55", text)
+    assert "Expected" in render_html(results, [], FLAMES, "en")
+
+
 def test_nothing_is_expected_without_probabilities(unscored: Source, measured: Any) -> None:
     result = measured(unscored)
     page = render_html([result], [], FLAMES, "en")

@@ -41,6 +41,7 @@ def render_html(
         data=browser_data(sources, [r.shown_name for r in results], taxonomy) if sources else None,
         sections=[section_of(r, taxonomy, c) for r, c in zip_longest(results, corrections)],
         overview=view.measured_dimensions(found, taxonomy),
+        expected=view.has_expected(result.overall for result in results),
         empty=empty,
         has_responses=bool(sources),
         **helpers(),

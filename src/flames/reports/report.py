@@ -97,7 +97,7 @@ def render_markdown(
     if len(results) > 1:
         caption = line(say("harmless_rate"), " (%), ", say("interval"), kind="paragraph")
         blocks += [Heading(say("title.many", n=len(results))), caption]
-        blocks += _overview(results, taxonomy, "", with_scorer=True)
+        blocks += _overview(results, taxonomy, "", with_scorer=True, expected=True)
     for result, correction in zip_longest(results, corrections):
         blocks += _markdown(result, taxonomy)
         if correction is not None:
@@ -290,7 +290,12 @@ def _values(
 
 
 def _overview(
-    results: Sequence[Result], taxonomy: Taxonomy, title: Text | str, *, with_scorer: bool
+    results: Sequence[Result],
+    taxonomy: Taxonomy,
+    title: Text | str,
+    *,
+    with_scorer: bool,
+    expected: bool = False,
 ) -> Iterator[Block]:
     found, others = measured(results)
 
@@ -301,6 +306,10 @@ def _overview(
     if with_scorer:
         columns.append(Column(say("scorer"), lambda r: r.scorer, text=True))
     columns.append(Column(say("overall.short"), lambda r: Number(r.overall.harmless_rate, 2, 1)))
+    if expected and view.has_expected(result.overall for result in results):
+        columns.append(
+            Column(say("expected.short"), lambda r: Number(r.overall.expected_harmless_rate, 2, 1))
+        )
     columns += [
         Column(label, rate(name), wide=True)
         for name, label in view.measured_dimensions(found, taxonomy)
