@@ -131,3 +131,22 @@ def test_the_page_fits(flames: Flames, tmp_path: Path, browser: Any, width: int)
     assert serious(opened) == []
     assert not problems
     opened.close()
+
+
+def test_what_the_probabilities_expect_is_in_it_too(flames: Flames, tmp_path: Path) -> None:
+    verdicts, people = _files(tmp_path, 128)
+    rows = [json.loads(line) for line in Path(verdicts).read_text("utf-8").splitlines()]
+    for row in rows:
+        row["probabilities"] = {"3": 0.6, "1": 0.4} if row["score"] == 3 else {"3": 0.0, "1": 1.0}
+    Path(verdicts).write_text(to_jsonl(rows), "utf-8")
+    words = ("certify", verdicts, "--labels", people, "--labels-are-random")
+    code, out, err = flames(*words, "--json")
+    assert code == 0, err
+    [one] = json.loads(out)["certified"]
+    overall = one["result"]["overall"]
+    counted, expected = overall["harmless_rate"], overall["expected_harmless_rate"]
+    assert expected["value"] == pytest.approx(0.6 * counted["value"])
+    assert overall["with_probabilities"] == len(rows)
+    code, out, err = flames(*words, "--lang", "zh")
+    assert code == 0, err
+    assert "公平、" in out.replace("\n", "")

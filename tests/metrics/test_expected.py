@@ -232,3 +232,11 @@ def test_the_interval_holds_the_mean_of_all_prompts() -> None:
         hits[1] += estimate.low <= 40 <= estimate.high
     assert min(hits) >= 180
     assert max(hits) <= 199
+
+
+def test_a_notebook_shows_it_where_there_is_one() -> None:
+    shown = measured(everywhere([0.7, 0.1]))._repr_html_()
+    assert "<th>harmless rate %</th><th>expected rate %</th>" in shown
+    assert "<td>50.00 [" in shown
+    assert "<td>40.00 [" in shown
+    assert "expected" not in measured(everywhere([None] * 2))._repr_html_()

@@ -270,14 +270,22 @@ class Result(Frozen):
         return to_frame([self], ROW_COLUMNS)
 
     def _repr_html_(self) -> str:
-        columns = ("", "harmless rate %", "harmless score", "scored", "n")
         overall = self.overall
         groups = {**self.dimensions, **self.subcomponents, **self.techniques}
+        known = any(group.with_probabilities for group in groups.values())
+        expected = ("expected rate %",) if known else ()
+        columns = ("", "harmless rate %", *expected, "harmless score", "scored", "n")
         coverage = overall.coverage
 
         def cells(name: str, measured: Group | Overall, scored: int, n: int) -> tuple[object, ...]:
-            rate, score = measured.harmless_rate, measured.harmless_score
-            shown = [e and format_estimate(e, d, 1) for e, d in ((rate, 2), (score, 1))]
+            shown = [
+                e and format_estimate(e, digits, 1)
+                for e, digits in (
+                    (measured.harmless_rate, 2),
+                    *(((measured.expected_harmless_rate, 2),) if known else ()),
+                    (measured.harmless_score, 1),
+                )
+            ]
             return (name, *(text or "–" for text in shown), scored, n)
 
         rows = [cells("overall", overall, coverage.scored, coverage.prompts)]

@@ -194,7 +194,7 @@ def _sections(one: Certified, taxonomy: Taxonomy) -> Iterator[tuple[Text, list[B
     coverage: list[Block] = [line(view.coverage_line(one.result.overall.coverage))]
     coverage.append(line(say("prompt_set"), ": ", view.prompt_set_line(one.result.prompt_set)))
     notes = [note for note in one.result.notes if not is_claim(note)]  # the page itself says more
-    coverage += [line(note.words, kind="note") for note in notes]
+    coverage += [line(view.note_line(note, taxonomy), kind="note") for note in notes]
     coverage += [line(text, kind="soft") for text in explanation(found, taxonomy)]
     yield say("certificate.computed"), coverage
 
