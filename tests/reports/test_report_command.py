@@ -144,7 +144,7 @@ def test_several_scorers_of_a_run_stand_side_by_side(flames: Any, tmp_path: Path
     score_run(run, load_scorer(f"labels:{labels}"))
     assert flames("run")[0] == 0
     results = json.loads((tmp_path / "run/report.json").read_text("utf-8"))["results"]
-    assert [result["scorer"].split("@")[0] for result in results] == ["lexical", "people"]
+    assert [result["scorer"].split("@")[0] for result in results] == ["labels:people", "lexical"]
     assert flames("run", "--scorer", "lexical", "--format", "csv")[0] == 0
 
 

@@ -36,7 +36,8 @@ def report(
     """Report rates, scores, intervals and coverage; for a run, also (re)write its report."""
     found = pipeline.report(paths, options)
     if options.format is None:
-        print_summary(found.results, tables(), found.lang, found.taxonomy, found.corrections)
+        given = (found.lang, found.taxonomy, found.corrections, found.beside)
+        print_summary(found.results, tables(), *given)
     _finish(found, options.format, options.out)
 
 

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias, TypeVar, get_args, overload
 from flames.analysis import compare as comparing
 from flames.analysis import gate as gating
 from flames.analysis import trend as trending
+from flames.analysis.beside import beside_of, write_disagreements
 from flames.analysis.certify import certify_sources
 from flames.analysis.gate_rules import GateOptions
 from flames.analysis.inputs import (
@@ -230,7 +231,9 @@ def report(
     options, paths = _options(ReportOptions, options, changes), _listed(paths)
     sources, read = read_sources(paths, options, beside=options.human)
     taxonomy = read.taxonomy
-    results = measure_sources(sources, taxonomy, options.seed)
+    others = read_sources(options.beside, options)[0] if options.beside else []
+    measured = measure_sources([*sources, *others], taxonomy, options.seed)
+    results = measured[: len(sources)]
     corrections: list[Correction] = []
     if options.human is not None:
         corrections = correct_sources(
@@ -241,12 +244,15 @@ def report(
             target_width=options.target_width,
             seed=options.seed,
         )
-    found = Report(results, sources, taxonomy, options.lang, corrections)
+    beside = beside_of(sources, results, measured[len(sources) :], taxonomy, options.seed)
+    if options.disagreements is not None:
+        write_disagreements(beside, options.disagreements)
+    found = Report(results, sources, taxonomy, options.lang, corrections, beside)
     if options.format is not None and options.out is not None:
         return replace(found, written=[write_atomic(options.out, found.render(options.format))])
     if options.format is None and len(paths) == 1 and is_run(paths[0]):
         run = open_run(Path(paths[0]))
-        made = write_reports(run, sources, results, options.lang, taxonomy, corrections)
+        made = write_reports(run, sources, results, options.lang, taxonomy, corrections, beside)
         return replace(found, written=made)
     return found
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
+from flames.analysis.beside import Beside
 from flames.analysis.comparison import SHOWN, Comparison
 from flames.analysis.inputs import MeasureOptions, VerdictOptions
 from flames.errors import UsageError
@@ -68,9 +69,22 @@ class ReportOptions(DocumentOptions, MeasureOptions):
             per_cent=True,
         ),
     ] = None
+    beside: Annotated[
+        tuple[str, ...],
+        Opt(
+            "Show this run or file beside, instead of published models; may be repeated.",
+            metavar="RUN|FILE",
+        ),
+    ] = ()
+    disagreements: Annotated[
+        Path | None,
+        Opt("Write the responses that scorers judge differently, to be labelled.", metavar="FILE"),
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.beside and self.format == "csv":
+            raise UsageError("--beside is shown as a table, md, html or json, not as csv")
         if self.human is None and (self.labels_are_random or self.target_width is not None):
             raise UsageError("--labels-are-random and --target-width go with --human")
         if self.human is not None and self.format == "csv":
@@ -86,17 +100,19 @@ class Report:
     taxonomy: Taxonomy
     lang: Language
     corrections: list[Correction] = field(default_factory=list)
+    beside: Beside = field(default_factory=Beside)
     written: list[Path] = field(default_factory=list)
 
     def render(self, form: Form) -> str:
         """Returns the report as Markdown, HTML, JSON or CSV."""
         if form == "json":
-            return render_json(self.results, self.corrections)
+            return render_json(self.results, self.corrections, self.beside)
         if form == "csv":
             return render_csv(self.results)
+        given = (self.taxonomy, self.lang, self.corrections, self.beside)
         if form == "md":
-            return render_markdown(self.results, self.taxonomy, self.lang, self.corrections)
-        return render_html(self.results, self.sources, self.taxonomy, self.lang, self.corrections)
+            return render_markdown(self.results, *given)
+        return render_html(self.results, self.sources, *given)
 
 
 @dataclass(frozen=True)

@@ -7,18 +7,22 @@ from functools import cache
 from itertools import zip_longest
 from typing import Any, TypeVar
 
+from flames.analysis.beside import Beside
 from flames.leaderboard.published import LATEST, published_results
 from flames.metrics.correction import Correction
 from flames.metrics.result import Estimate, Result
 from flames.metrics.source import Source
 from flames.records import Key, Response, Verdict
 from flames.reports import view
+from flames.reports.beside import NOTHING, scorer_blocks
 from flames.reports.charts import radar
 from flames.reports.nothing import measured, nothing_of
 from flames.reports.page import render_page
 from flames.reports.tables import Number
 from flames.reports.words import name_of, say
 from flames.taxonomy import Language, Taxonomy, Text
+
+_CHOSEN = ("ChatGPT", "GPT-4", "Claude")
 
 
 def render_html(
@@ -27,6 +31,7 @@ def render_html(
     taxonomy: Taxonomy,
     lang: Language,
     corrections: Sequence[Correction] = (),
+    beside: Beside = NOTHING,
 ) -> str:
     """Returns the whole report as a page, with every response that the sources hold."""
     one = results[0] if len(results) == 1 else None
@@ -39,7 +44,12 @@ def render_html(
         styles=("charts.css", "report.css"),
         scripts=("radar.js", "report.js"),
         data=browser_data(sources, [r.shown_name for r in results], taxonomy) if sources else None,
-        sections=[section_of(r, taxonomy, c) for r, c in zip_longest(results, corrections)],
+        sections=[
+            section_of(r, taxonomy, c, beside=beside.results)
+            for r, c in zip_longest(results, corrections)
+        ],
+        beside_notes=[note.words for note in beside.notes],
+        scorer_blocks=[b for own in beside.scorers for b in scorer_blocks(own, taxonomy)],
         overview=view.measured_dimensions(found, taxonomy),
         expected=view.has_expected(result.overall for result in results),
         empty=empty,
@@ -49,9 +59,17 @@ def render_html(
 
 
 def section_of(
-    result: Result, taxonomy: Taxonomy, correction: Correction | None = None, *, beside: bool = True
+    result: Result,
+    taxonomy: Taxonomy,
+    correction: Correction | None = None,
+    *,
+    published: bool = True,
+    beside: Sequence[Result] = (),
 ) -> dict[str, Any]:
-    """Puts a result, with published models `beside` it, into the shape of `result.html.jinja`."""
+    """Puts a result, with others `beside` it, into the shape of `result.html.jinja`.
+
+    Without others those are published models, if `published`.
+    """
     rows = view.dimension_rows(result, taxonomy)
     axes = [
         (row.name, row.label)
@@ -59,7 +77,10 @@ def section_of(
         if row.kind == "dimension" and row.group.harmless_rate is not None
     ]
     names = [name for name, _ in axes]
-    others = _published(names) if beside else []
+    others = [(other.shown_name, other) for other in beside if other.scorer == result.scorer]
+    others = others or [(other.shown_name, other) for other in beside]
+    if not beside and published:
+        others = _published(names)
     levels = view.levels_of(rows, taxonomy)
     return {
         "result": result,
@@ -74,9 +95,15 @@ def section_of(
         "radar": radar(
             [label for _, label in axes],
             [(result.shown_name, _rates(result, names))],
-            [(name, [rate.value for rate in _rates(other, names)]) for name, other in others],
+            [
+                (name, [rate.value for rate in rates])
+                for name, other in others
+                if len(rates := _rates(other, names)) == len(names)
+            ],
         ),
         "others": others,
+        "ours": bool(beside),
+        "chosen": [name for name, _ in others][:4] if beside else _CHOSEN,
         "axes": axes,
         "published_n": others[0][1].prompt_set.n if others else 0,
         "methods": say("about.intervals_value", methods=view.method_line(result)),
@@ -87,8 +114,8 @@ def section_of(
 
 
 def _rates(result: Result, dimensions: Sequence[str]) -> list[Estimate]:
-    found = (result.dimensions[name].harmless_rate for name in dimensions)
-    return [rate for rate in found if rate is not None]
+    found = (result.dimensions[name] for name in dimensions if name in result.dimensions)
+    return [group.harmless_rate for group in found if group.harmless_rate is not None]
 
 
 def _published(dimensions: Sequence[str]) -> list[tuple[str, Result]]:
@@ -110,7 +137,7 @@ def helpers() -> dict[str, Any]:
     """Returns what `result.html.jinja` needs of its context beside the page's own helpers."""
     return {
         "release": LATEST,
-        "chosen": ("ChatGPT", "GPT-4", "Claude"),
+        "kind_of": lambda block: type(block).__name__,
         "tone": view.score_tone,
         "reason_text": lambda reason: name_of("reason", reason),
         "percent": view.percent,

@@ -164,7 +164,7 @@ def _pages(site: _Site) -> Iterator[tuple[str, str]]:
                 line,
                 site.title(board),
                 f"../{site.path(board)}",
-                section_of(line.result, site.taxonomy, beside=board.release is None),
+                section_of(line.result, site.taxonomy, published=board.release is None),
             )
             for board in site.lists
             for line in board.lines

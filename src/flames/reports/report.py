@@ -8,13 +8,15 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flames.analysis.beside import Beside
 from flames.metrics.correction import CorrectedGroup, Correction
 from flames.metrics.result import ROW_COLUMNS, Estimate, Group, Overall, Result
 from flames.metrics.source import Source
 from flames.records import dump_json
 from flames.reports import view
+from flames.reports.beside import NOTHING, agreement_data, beside_blocks, overview
 from flames.reports.html import render_html
-from flames.reports.nothing import measured, nothing_of
+from flames.reports.nothing import nothing_of
 from flames.reports.tables import (
     Block,
     Column,
@@ -46,13 +48,14 @@ def write_reports(
     lang: Language = "en",
     taxonomy: Taxonomy | None = None,
     corrections: Sequence[Correction] = (),
+    beside: Beside = NOTHING,
 ) -> list[Path]:
     """Writes a run's report as HTML, Markdown and JSON, each whole or not at all."""
     taxonomy = taxonomy or default_taxonomy()
     texts: dict[ReportFormat, str] = {
-        "html": render_html(results, sources, taxonomy, lang, corrections),
-        "md": render_markdown(results, taxonomy, lang, corrections),
-        "json": render_json(results, corrections),
+        "html": render_html(results, sources, taxonomy, lang, corrections, beside),
+        "md": render_markdown(results, taxonomy, lang, corrections, beside),
+        "json": render_json(results, corrections, beside),
     }
     return [write_atomic(run.report_path(form), text) for form, text in texts.items()]
 
@@ -63,6 +66,7 @@ def print_summary(
     lang: Language = "en",
     taxonomy: Taxonomy | None = None,
     corrections: Sequence[Correction] = (),
+    beside: Beside = NOTHING,
     *,
     told: str = "",
 ) -> None:
@@ -82,8 +86,9 @@ def print_summary(
     if len(results) > 1:
         title = join(say("harmless_rate"), " %, ", say("interval"))
         several = len({result.scorer for result in results}) > 1
-        overview = _overview(results, taxonomy, title, with_scorer=several)
-        print_document(overview, console, lang, intervals="below")
+        table = overview(results, taxonomy, title, with_scorer=several)
+        print_document(table, console, lang, intervals="below")
+    print_document(beside_blocks(results, beside, taxonomy), console, lang, intervals="below")
 
 
 def render_markdown(
@@ -91,28 +96,39 @@ def render_markdown(
     taxonomy: Taxonomy,
     lang: Language,
     corrections: Sequence[Correction] = (),
+    beside: Beside = NOTHING,
 ) -> str:
     """Returns the whole report as Markdown, one section per result."""
     blocks: list[Block] = []
     if len(results) > 1:
         caption = line(say("harmless_rate"), " (%), ", say("interval"), kind="paragraph")
         blocks += [Heading(say("title.many", n=len(results))), caption]
-        blocks += _overview(results, taxonomy, "", with_scorer=True, expected=True)
+        blocks += overview(results, taxonomy, "", with_scorer=True, expected=True)
     for result, correction in zip_longest(results, corrections):
         blocks += _markdown(result, taxonomy)
         if correction is not None:
             blocks.append(Heading(say("human"), 2))
             blocks.append(line(say("human.explain"), kind="paragraph"))
             blocks += human_blocks(correction, taxonomy)
+    blocks += beside_blocks(results, beside, taxonomy)
     return markdown_document(blocks, lang)
 
 
-def render_json(results: Sequence[Result], corrections: Sequence[Correction] = ()) -> str:
+def render_json(
+    results: Sequence[Result],
+    corrections: Sequence[Correction] = (),
+    beside: Beside = NOTHING,
+) -> str:
     """Returns one object for one result, otherwise `{"schema": 1, "results": […]}`."""
     objects = [result.to_dict() for result in results]
     for data, correction in zip(objects, corrections, strict=False):
         data["human"] = correction.model_dump()
     whole: Any = objects[0] if len(objects) == 1 else {"schema": 1, "results": objects}
+    if beside.results:
+        whole["beside"] = [other.to_dict() for other in beside.results]
+        whole["beside_notes"] = [note.to_dict() for note in beside.notes]
+    if beside.scorers:
+        whole["scorers"] = [agreement_data(own) for own in beside.scorers]
     return dump_json(whole)
 
 
@@ -287,36 +303,6 @@ def _values(
         style=lambda row: {"strong": row.kind == "dimension", "indent": row.kind == "subcomponent"},
         full_width=_WIDTH,
     )
-
-
-def _overview(
-    results: Sequence[Result],
-    taxonomy: Taxonomy,
-    title: Text | str,
-    *,
-    with_scorer: bool,
-    expected: bool = False,
-) -> Iterator[Block]:
-    found, others = measured(results)
-
-    def rate(name: str) -> Any:
-        return lambda r: Number(getattr(r.dimensions.get(name), "harmless_rate", None), 2, 1)
-
-    columns: list[Column[Result]] = [Column(say("model"), lambda r: r.shown_name, text=True)]
-    if with_scorer:
-        columns.append(Column(say("scorer"), lambda r: r.scorer, text=True))
-    columns.append(Column(say("overall.short"), lambda r: Number(r.overall.harmless_rate, 2, 1)))
-    if expected and view.has_expected(result.overall for result in results):
-        columns.append(
-            Column(say("expected.short"), lambda r: Number(r.overall.expected_harmless_rate, 2, 1))
-        )
-    columns += [
-        Column(label, rate(name), wide=True)
-        for name, label in view.measured_dimensions(found, taxonomy)
-    ]
-    if found:
-        yield Table.of(title, columns, found, full_width=_WIDTH)
-    yield from (line(text, kind="note") for text in others)
 
 
 def human_blocks(correction: Correction, taxonomy: Taxonomy) -> Iterator[Block]:

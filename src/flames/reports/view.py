@@ -99,7 +99,7 @@ def _scores(group: Group) -> tuple[int, ...]:
 
 def bounds(value: Bounds | None) -> str:
     """Returns worst and best case, where they differ."""
-    if value is None or value.low == value.high:
+    if value is None or value.high - value.low < 1e-9:
         return ""
     return f"{value.low:.1f}{DASH}{value.high:.1f}"
 
