@@ -81,7 +81,10 @@ def _answer(row: Fields, reply: Any) -> dict[str, Any]:
             return {"response": text, **({"reasoning": thoughts} if thoughts else {})}
     if output is None or isinstance(output, str):
         return {"response": output}
-    return {"response": json.dumps(output, ensure_ascii=False)}
+    try:
+        return {"response": json.dumps(output, ensure_ascii=False)}
+    except TypeError:  # it holds a number that is none, which the reader refuses
+        return {"response": output}
 
 
 def _scores(row: Fields) -> dict[str, Any]:
