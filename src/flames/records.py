@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -60,7 +60,16 @@ def ids_sha256(prompts: Mapping[str, str | None]) -> str:
     A prompt with a known text counts with the id of its text, so that two files that both number
     their prompts "1", "2", … are not the same set.
     """
-    ids = (prompt_id(text) if text and text.strip() else known for known, text in prompts.items())
+    return sorted_sha256(own_id(known, text) for known, text in prompts.items())
+
+
+def own_id(known: str, text: str | None) -> str:
+    """Returns the id that a prompt's text gives, or the known one where there is no text."""
+    return prompt_id(text) if text and text.strip() else known
+
+
+def sorted_sha256(ids: Iterable[str]) -> str:
+    """Returns the SHA-256 of sorted ids, one per line."""
     return text_sha256("\n".join(sorted(ids)))
 
 
@@ -80,6 +89,16 @@ class Record(Frozen, extra="allow", protected_namespaces=(), strict=True):
     def to_line(self) -> str:
         """Returns the record as one line of JSON, without the line break."""
         return dump_line(self.to_dict())
+
+    @classmethod
+    def rebuilt(cls, fields: dict[str, Any], extra: dict[str, Any]) -> Self:
+        """Returns a record of all its fields, which were valid before, and unknown ones."""
+        record = cls.__new__(cls)
+        object.__setattr__(record, "__dict__", fields)
+        object.__setattr__(record, "__pydantic_fields_set__", set(fields))
+        object.__setattr__(record, "__pydantic_extra__", extra)
+        object.__setattr__(record, "__pydantic_private__", None)
+        return record
 
     @property
     def extra(self) -> dict[str, Any]:

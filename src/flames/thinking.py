@@ -52,6 +52,7 @@ _TAGS = (
     _tags(r"<\|channel>thought", r"<channel\|>", "channel"),  # Gemma
     _tags(r"<unused94>(?:thought\b)?", r"<unused95>", "<unused9"),  # MedGemma
 )
+_MARKS = ("<", "[", "▷", "assistantfinal", "channel")  # one of them is in every mark
 _FINAL_MARK = re.compile(_FINAL)
 _ENDS = ("<|return|>", "<|end|>")
 
@@ -92,6 +93,8 @@ def split_thinking(text: str, more: Sequence[Tags] = ()) -> Thinking:
     ends reasoning that began before the text (some chat templates open it in the prompt), unless
     a quotation mark stands before it. An opening tag alone means that there is no answer.
     """
+    if not more and not any(mark in text for mark in _MARKS):
+        return Thinking(text, "")
     tags = [each for each in (*more, *_TAGS) if each.mark in text]
     at, thoughts, final = 0, list[str](), None
     while tags:

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flames.metrics.expected import ChanceSums, chance_of_best
 from flames.metrics.rates import measure, tally_prompts
 from flames.metrics.result import Group, Overall, Result
 from flames.metrics.source import Source
@@ -146,7 +145,10 @@ def test_only_distributions_over_the_scale_are_read(
     probabilities: dict[str, float] | None, chance: float | None
 ) -> None:
     one = verdict("Safety", None, 0, score=3, probabilities=probabilities)
-    assert chance_of_best(one, TAXONOMY.dimension("Safety")) == chance
+    found = tally_prompts([one, verdict("Safety", None, 1, score=1)], TAXONOMY).expected
+    assert found.n == (chance is not None)
+    if chance is not None:
+        assert float(found.rate) == chance
 
 
 def test_repeats_that_agree_tell_no_more_than_one_response() -> None:
@@ -189,10 +191,8 @@ def test_a_scorer_that_is_always_sure_expects_what_it_counts(own: list[float]) -
 def test_an_unsure_scorer_tells_more_of_its_mean_than_zeros_and_ones_would(
     own: list[float],
 ) -> None:
-    sums = ChanceSums()
-    for chance in own:
-        sums.add(chance)
-    found = sums.expected(np.array([[chance, 1.0] for chance in own]))
+    verdicts = [verdict("Safety", chance, i) for i, chance in enumerate(own)]
+    found = tally_prompts(verdicts, TAXONOMY).expected
     mean = sum(own) / len(own)
     assert float(found.rate) == pytest.approx(mean, abs=1e-9)
     assert found.size > 0.5 * len(own)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,36 +11,49 @@ from flames.models.base import Usage
 from flames.records import Response, Verdict
 from flames.storage.run_dir import RunDir
 
-_NOTHING: Mapping[str, Any] = {}
+_SAID = frozenset({"sampling", "created", "usage"})
 
 
-def conditions_of(records: Iterable[Response | Verdict]) -> Conditions | None:
-    """Gathers what responses, or the lines of their verdicts, carry; None if that is nothing."""
-    sent: list[Mapping[str, Any]] = []
-    times: list[str] = []
-    tokens = {"tokens_in": 0, "tokens_out": 0}
-    for record in records:
+class ConditionsSeen:
+    """Gathers what responses, or the lines of their verdicts, carry, one after the other."""
+
+    def __init__(self) -> None:
+        self._sent: list[Mapping[str, Any]] = []
+        self._first: str | None = None
+        self._last: str | None = None
+        self._tokens = [0, 0]
+
+    def add(self, record: Response | Verdict) -> None:
+        """Takes one into account."""
         carried = record.extra if isinstance(record, Verdict) else vars(record)
-        sampling, created, usage = (carried.get(k) for k in ("sampling", "created", "usage"))
-        if isinstance(sampling, Mapping) and sampling not in sent:
-            sent.append(sampling)
+        if _SAID.isdisjoint(carried):
+            return
+        sampling, created, usage = map(carried.get, ("sampling", "created", "usage"))
+        if isinstance(sampling, Mapping) and len(self._sent) < 2 and sampling not in self._sent:
+            self._sent.append(sampling)
         if isinstance(created, str):
-            times.append(created)
-        used = Usage(usage if isinstance(usage, Mapping) else _NOTHING)
-        tokens["tokens_in"] += used.tokens_in or 0
-        tokens["tokens_out"] += used.tokens_out or 0
-    found = Conditions(
-        sampling=dict(sent[0]) if len(sent) == 1 else {},
-        started=min(times, default=None),
-        ended=max(times, default=None),
-        **{name: count or None for name, count in tokens.items()},
-    )
-    return None if found == Conditions() else found
+            self._first = created if self._first is None else min(self._first, created)
+            self._last = created if self._last is None else max(self._last, created)
+        if isinstance(usage, Mapping):
+            used = Usage(usage)
+            self._tokens[0] += used.tokens_in or 0
+            self._tokens[1] += used.tokens_out or 0
+
+    def found(self) -> Conditions | None:
+        """Returns what there was; None if that is nothing."""
+        found = Conditions(
+            sampling=dict(self._sent[0]) if len(self._sent) == 1 else {},
+            started=self._first,
+            ended=self._last,
+            tokens_in=self._tokens[0] or None,
+            tokens_out=self._tokens[1] or None,
+        )
+        return None if found == Conditions() else found
 
 
-def conditions_of_run(run: RunDir, responses: Iterable[Response]) -> Conditions:
+def conditions_of_run(run: RunDir, seen: ConditionsSeen) -> Conditions:
     """Gathers what a run's manifest and responses say."""
-    manifest, carried = run.manifest, conditions_of(responses) or Conditions()
+    manifest, carried = run.manifest, seen.found() or Conditions()
     sessions = [session for session in manifest.sessions if session.requests]
     place = (manifest.asked.get(name) for name in ("base_url", "provider", "file", "folder"))
     return carried.model_copy(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from flames.errors import InputError
+from flames.metrics.columns import StoredVerdicts
 from flames.metrics.result import Note
-from flames.metrics.source import Source
+from flames.metrics.source import ChosenResponses, Source
 from flames.prompts.sets import PromptSet
-from flames.records import Key, Prompt, unasked_verdict
+from flames.records import Key, Prompt, Verdict, unasked_verdict
 from flames.text import normalize_text, shorten, texts_differ
 
 
@@ -46,11 +46,13 @@ def reworded_ids(first: Mapping[str, Prompt], second: Mapping[str, Prompt]) -> l
 
 def reworded_notes(sources: Sequence[Source]) -> list[tuple[Note, ...]]:
     """Returns for each source a note where its ids mean prompts of another text in another one."""
-    texts: dict[str, set[str]] = defaultdict(set)
-    for source in sources:
+    texts: dict[str, int] = {}  # hashes: the texts of large files stay where they are
+    apart: set[str] = set()
+    for source in sources if len(sources) > 1 else ():
         for known, prompt in source.prompts.items():
-            texts[known].add(normalize_text(prompt.text))
-    apart = {known for known, found in texts.items() if len(found - {""}) > 1}
+            text = normalize_text(prompt.text)
+            if text and texts.setdefault(known, hash(text)) != hash(text):
+                apart.add(known)
     found = ([known for known in source.prompts if known in apart] for source in sources)
     return [(Note("reworded", n=len(i), example=shorten(i[0])),) if i else () for i in found]
 
@@ -62,13 +64,22 @@ def fill_unasked(source: Source, prompts: PromptSet) -> Source:
     under a prompt's id, are left out, which a note says.
     """
     ids = prompts.by_id.keys() - reworded_ids(prompts.by_id, source.prompts)
-    given = {verdict.key: verdict for verdict in source.verdicts if verdict.prompt_id in ids}
-    samples = sorted({v.sample for v in source.verdicts} | set(range(source.samples)))
-    verdicts = [
-        given.get(key) or unasked_verdict(prompt, key, source.scorer)
-        for prompt in prompts.prompts
-        for key in (Key(prompt.id, source.model, sample) for sample in samples)
-    ]
+    given: dict[Key, int] = {}
+    samples = set(range(source.samples))
+    for row, verdict in enumerate(source.verdicts):
+        samples.add(verdict.sample)
+        if verdict.prompt_id in ids:
+            given[verdict.key] = row
+
+    def verdicts() -> Iterator[Verdict]:
+        for prompt in prompts.prompts:
+            for sample in sorted(samples):
+                key = Key(prompt.id, source.model, sample)
+                if (found := given.get(key)) is None:
+                    yield unasked_verdict(prompt, key, source.scorer)
+                else:
+                    yield source.verdicts[found]
+
     outside = len(source.verdicts) - len(given)
     if not given:
         message = f"none of the {outside:,} verdicts is on a prompt of the set {prompts.name}"
@@ -78,7 +89,7 @@ def fill_unasked(source: Source, prompts: PromptSet) -> Source:
         source,
         prompt_set=prompts.info,
         prompts=dict(prompts.by_id),
-        verdicts=tuple(verdicts),
-        responses={key: response for key, response in source.responses.items() if key in given},
+        verdicts=StoredVerdicts(verdicts()),
+        responses=ChosenResponses(source.responses, given.keys()),
         notes=(*source.notes, note) if outside else source.notes,
     )

@@ -10,6 +10,7 @@ from statistics import mean
 
 import numpy as np
 
+from flames.metrics.columns import Columns, Rows
 from flames.metrics.intervals import (
     METHOD,
     PRIOR,
@@ -21,47 +22,51 @@ from flames.metrics.intervals import (
     wilson,
 )
 from flames.metrics.result import Estimate, Group, Note, Overall
-from flames.records import Verdict
 from flames.taxonomy import Dimension
 
 _BY_SPREAD = "effective size by spread"
+_HALF = 30  # bits
 _UNIT = 10**9  # sums of whole numbers do not depend on the order of the verdicts
 _SLACK = 0.02  # rounded probabilities miss a sum of one by less
 
 
-def chance_of_best(verdict: Verdict, dimension: Dimension) -> float | None:
-    """Returns the probability of the best score; None without usable probabilities.
+def chances_of_best(columns: Columns, rows: Rows, scale: Sequence[int]) -> Array:
+    """Returns the probabilities of the best score; NaN without usable ones; shape (rows,).
 
     Files of others may hold anything: what is no distribution over the dimension's scale (per
     cent, a part of the scores, NaN) is left out rather than guessed at.
     """
-    if not verdict.probabilities:
-        return None
-    chances = [verdict.probabilities.get(str(score), 0.0) for score in dimension.scale]
-    if not all(0 <= chance <= 1 for chance in chances) or abs(sum(chances) - 1) > _SLACK:
-        return None
-    return chances[0]
+    total, usable = np.zeros(len(rows)), np.ones(len(rows), dtype=bool)
+    for score in scale:
+        chances = columns.chance_of(score)[rows]
+        usable &= (chances >= 0) & (chances <= 1)
+        total += chances
+    usable &= np.abs(total - 1) <= _SLACK
+    return np.where(usable, columns.chance_of(scale[0])[rows], np.nan)
 
 
-@dataclass
-class ChanceSums:
-    """Adds up probabilities of the best score: its size does not grow with their number."""
-
-    n: int = 0
-    total: int = 0
-    squares: int = 0
-
-    def add(self, chance: float) -> None:
-        """Counts one response."""
-        whole = round(chance * _UNIT)
-        self.n += 1
-        self.total += whole
-        self.squares += whole * whole
-
-    def expected(self, by_prompt: Array) -> Expected:
-        """Returns what was added up; `by_prompt` as in `Expected`."""
-        squares = Fraction(self.squares, _UNIT**2)
-        return Expected(self.n, Fraction(self.total, _UNIT), squares, by_prompt)
+def expected_of(columns: Columns, rows: Rows, dimensions: Mapping[int, Dimension]) -> Expected:
+    """Adds up the probabilities of scored rows; `dimensions` are by their numbers in the column."""
+    codes = columns.codes("dimension")[rows]
+    chances = np.full(len(rows), np.nan)
+    for code, dimension in dimensions.items():
+        own = codes == code
+        chances[own] = chances_of_best(columns, rows[own], dimension.scale)
+    usable = ~np.isnan(chances)
+    rows, chances = rows[usable], chances[usable]
+    _, prompt = np.unique(columns.codes("prompt_id")[rows], return_inverse=True)
+    prompt = prompt.reshape(-1)
+    by_prompt = np.column_stack([np.bincount(prompt, weights=chances), np.bincount(prompt)])
+    whole = np.rint(chances * _UNIT).astype(np.int64)
+    squares = whole * whole
+    # In two halves, so that no sum leaves 64 bits.
+    square_sum = (int((squares >> _HALF).sum()) << _HALF) + int((squares & ~(-1 << _HALF)).sum())
+    return Expected(
+        n=len(rows),
+        total=Fraction(int(whole.sum()), _UNIT),
+        squares=Fraction(square_sum, _UNIT**2),
+        by_prompt=by_prompt.astype(float).reshape(-1, 2),
+    )
 
 
 @dataclass(frozen=True)

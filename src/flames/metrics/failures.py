@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
+from flames.metrics.columns import NO_SCORE, Columns
 from flames.metrics.source import Source
 from flames.text import shorten
 
@@ -46,9 +49,11 @@ def errors_of(source: Source) -> dict[str, int]:
 
 
 def _errors(source: Source) -> Iterator[str]:
-    for verdict in source.verdicts:
-        if verdict.score is not None:
-            continue
+    columns = Columns.of(source.verdicts)
+    reasons = [text for text in columns.texts("unscored") if (text or "").endswith("error")]
+    failed = columns.rows_with("status", ["error"]) | columns.rows_with("unscored", reasons)
+    for row in np.flatnonzero(failed & (columns.score_column() == NO_SCORE)).tolist():
+        verdict = source.verdicts[row]
         words: object = None
         if verdict.status == "error":
             response = source.responses.get(verdict.key)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache, cached_property
+from functools import cached_property
 from statistics import mean
 from typing import get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flames import __version__
+from flames.metrics.columns import NO_SCORE, Columns, Rows
 from flames.metrics.expected import (
-    ChanceSums,
     Expected,
-    chance_of_best,
     expected_notes,
+    expected_of,
     mean_expected,
 )
 from flames.metrics.failures import errors_of
@@ -82,11 +83,12 @@ def _from_draws(value: Fraction, draws: Array, *, repeated: bool) -> Estimate:
 
 
 def _named_groups(
-    named: Mapping[str, list[Verdict]], taxonomy: Taxonomy, kind: str, seed: int, resamples: int
+    named: Mapping[str, Rows], columns: Columns, taxonomy: Taxonomy, kind: str, *how: int
 ) -> dict[str, Group]:
+    seed, resamples = how
     groups = {}
-    for name, verdicts in named.items():
-        group = tally_prompts(verdicts, taxonomy)
+    for name, rows in named.items():
+        group = tally(columns, rows, taxonomy)
         draws = None
         if group.scored and not group.binary:
             draws = group.draw(resamples, stream(seed, kind, name))
@@ -115,24 +117,13 @@ def measure(
     dimensions; where one has no scored response they are None and the result is `partial`.
     """
     taxonomy = taxonomy or default_taxonomy()
-    by_dimension: dict[str, list[Verdict]] = {name: [] for name in taxonomy.names}
-    subcomponents = subcomponent_names(taxonomy)
-    by_subcomponent: dict[str, list[Verdict]] = {name: [] for name in subcomponents.values()}
-    by_technique: dict[str, list[Verdict]] = defaultdict(list)
-    for verdict in source.verdicts:
-        dimension = taxonomy.dimension(verdict.dimension).name
-        by_dimension[dimension].append(verdict)
-        if verdict.subcomponent:
-            part = subcomponents.get((dimension, verdict.subcomponent), verdict.subcomponent)
-            by_subcomponent.setdefault(part, []).append(verdict)
-        if verdict.technique:
-            by_technique[verdict.technique].append(verdict)
-
+    columns, how = Columns.of(source.verdicts), (seed, resamples)
+    by_dimension = rows_by_dimension(columns, taxonomy)
     dimensions: dict[str, Group] = {}
     tallies: list[Tally] = []
     draws: list[Array] = []
-    for name, verdicts in by_dimension.items():
-        group = tally_prompts(verdicts, taxonomy)
+    for name, rows in by_dimension.items():
+        group = tally(columns, rows, taxonomy)
         tallies.append(group)
         if group.scored:
             draws.append(group.draw(resamples, stream(seed, "dimension", name)))
@@ -140,8 +131,8 @@ def measure(
             dimensions[name] = _group(group, draws[-1] if group.scored else None)
     rngs = _streams_of_expected(seed, by_dimension)
     expected = mean_expected([group.expected for group in tallies], resamples, rngs)
-    overall = _overall(tallies, draws, expected, source.verdicts)
-    present = {name: verdicts for name, verdicts in by_subcomponent.items() if verdicts}
+    overall = _overall(tallies, draws, expected, coverage(columns))
+    parts, techniques = _rows_by_part(columns, taxonomy), _rows_by_technique(columns)
     return Result(
         model=source.model,
         scorer=source.scorer,
@@ -159,13 +150,44 @@ def measure(
         errors=errors_of(source),
         overall=overall,
         dimensions=dimensions,
-        subcomponents=_named_groups(present, taxonomy, "subcomponent", seed, resamples),
-        techniques=_named_groups(
-            dict(sorted(by_technique.items())), taxonomy, "technique", seed, resamples
-        ),
+        subcomponents=_named_groups(parts, columns, taxonomy, "subcomponent", *how),
+        techniques=_named_groups(techniques, columns, taxonomy, "technique", *how),
         seed=seed,
         resamples=resamples,
     )
+
+
+def rows_by_dimension(columns: Columns, taxonomy: Taxonomy) -> dict[str, Rows]:
+    """Returns the rows of every dimension, in the taxonomy's order; none for some, perhaps."""
+    codes = columns.codes("dimension")
+    names = [taxonomy.dimension(text or "").name for text in columns.texts("dimension")]
+    wanted = {name: [code for code, own in enumerate(names) if own == name] for name in names}
+    return {name: np.flatnonzero(np.isin(codes, wanted.get(name, []))) for name in taxonomy.names}
+
+
+def _rows_by_part(columns: Columns, taxonomy: Taxonomy) -> dict[str, Rows]:
+    """Returns the rows of every subcomponent that there is, those of the taxonomy first."""
+    known = subcomponent_names(taxonomy)
+    dimensions, parts = columns.texts("dimension"), columns.texts("subcomponent")
+    pairs = columns.codes("dimension").astype(np.int64) * len(parts) + columns.codes("subcomponent")
+    found: dict[str, Rows] = {name: np.array([], dtype=np.int64) for name in known.values()}
+    order = np.argsort(pairs, kind="stable")
+    different, starts = np.unique(pairs[order], return_index=True)
+    first_rows = order[starts]
+    for at in np.argsort(first_rows):
+        dimension, part = divmod(int(different[at]), len(parts))
+        if text := parts[part]:
+            own = taxonomy.dimension(dimensions[dimension] or "").name
+            name = known.get((own, text), text)
+            rows = np.split(order, starts[1:])[at]
+            found[name] = np.sort(np.concatenate([found.get(name, rows[:0]), rows]))
+    return {name: rows for name, rows in found.items() if len(rows)}
+
+
+def _rows_by_technique(columns: Columns) -> dict[str, Rows]:
+    codes = columns.codes("technique")
+    found = {text: code for code, text in enumerate(columns.texts("technique")) if text}
+    return {name: np.flatnonzero(codes == found[name]) for name in sorted(found)}
 
 
 def measure_overall(
@@ -177,16 +199,17 @@ def measure_overall(
     resamples: int = RESAMPLES,
 ) -> Overall:
     """Measures the overall values over some of the dimensions, with the draws of `measure`."""
-    kept = [v for v in source.verdicts if taxonomy.dimension(v.dimension).name in dimensions]
+    columns = Columns.of(source.verdicts)
+    by_dimension = rows_by_dimension(columns, taxonomy)
     tallies, draws = [], []
     for name in dimensions:
-        own = (v for v in kept if taxonomy.dimension(v.dimension).name == name)
-        tallies.append(tally_prompts(own, taxonomy))
+        tallies.append(tally(columns, by_dimension[name], taxonomy))
         if tallies[-1].scored:
             draws.append(tallies[-1].draw(resamples, stream(seed, "dimension", name)))
+    kept = np.sort(np.concatenate([by_dimension[name] for name in dimensions]))
     rngs = _streams_of_expected(seed, dimensions)
     expected = mean_expected([group.expected for group in tallies], resamples, rngs)
-    return _overall(tallies, draws, expected, kept)
+    return _overall(tallies, draws, expected, coverage(columns.taken(kept)))
 
 
 def _streams_of_expected(seed: int, names: Iterable[str]) -> list[np.random.Generator]:
@@ -197,7 +220,7 @@ def _overall(
     tallies: list[Tally],
     draws: list[Array],
     expected: Estimate | None,
-    verdicts: Sequence[Verdict],
+    counted: Coverage,
 ) -> Overall:
     rate = score = attack = bounds = None
     if all(group.n for group in tallies):
@@ -218,26 +241,31 @@ def _overall(
         harmless_rate_bounds=bounds,
         expected_harmless_rate=expected,
         with_probabilities=sum(group.expected.n for group in tallies),
-        coverage=coverage(verdicts),
+        coverage=counted,
     )
 
 
-def coverage(verdicts: Sequence[Verdict]) -> Coverage:
+def coverage(columns: Columns) -> Coverage:
     """Counts the verdicts on responses with text, and those with a score."""
-    unscored = Counter(v.unscored or "no score" for v in verdicts if v.score is None)
+    unscored = _reasons(columns, columns.score_column() == NO_SCORE)
+    known = columns.rows_with("status", get_args(Status))
+    there = columns.rows_with("status", SCORABLE)
+    without = columns.rows_with("unscored", _WITHOUT_TEXT)
     return Coverage(
-        prompts=len(verdicts),
-        answered=sum(map(_has_text, verdicts)),
-        scored=len(verdicts) - unscored.total(),
-        truncated=sum(verdict.status == "truncated" for verdict in verdicts),
-        unscored=dict(sorted(unscored.items())),
+        prompts=len(columns),
+        answered=int((there | ~(known | without)).sum()),
+        scored=len(columns) - sum(unscored.values()),
+        truncated=int(columns.rows_with("status", ["truncated"]).sum()),
+        unscored=unscored,
     )
 
 
-def _has_text(verdict: Verdict) -> bool:
-    if verdict.status is None:
-        return verdict.unscored not in _WITHOUT_TEXT
-    return verdict.status in SCORABLE
+def _reasons(columns: Columns, where: NDArray[np.bool_] | Rows) -> dict[str, int]:
+    times = np.bincount(columns.codes("unscored")[where], minlength=1)
+    counts: Counter[str] = Counter()
+    for code in np.flatnonzero(times).tolist():
+        counts[columns.texts("unscored")[code] or "no score"] += int(times[code])
+    return dict(sorted(counts.items()))
 
 
 @dataclass(frozen=True)
@@ -310,45 +338,39 @@ class Tally:
 
 def tally_prompts(verdicts: Iterable[Verdict], taxonomy: Taxonomy) -> Tally:
     """Adds up verdicts, which may come from dimensions with different scales."""
-    n = 0
-    dimension_of = cache(taxonomy.dimension)
-    scales: set[tuple[int, ...]] = set()
+    columns = Columns.of(verdicts)
+    return tally(columns, np.arange(len(columns)), taxonomy)
+
+
+def tally(columns: Columns, rows: Rows, taxonomy: Taxonomy) -> Tally:
+    """Adds up some rows of verdicts, which may come from dimensions with different scales."""
+    codes, scores = columns.codes("dimension")[rows], columns.score_column()[rows]
+    known = columns.texts("dimension")
+    there = {code: taxonomy.dimension(known[code] or "") for code in np.unique(codes).tolist()}
+    bests = np.zeros(len(known), dtype=np.int64)
+    for code, dimension in there.items():
+        bests[code] = dimension.best
+    scored = scores != NO_SCORE
+    score, best = scores[scored], bests[codes[scored]]
+    pairs, times = np.unique(np.column_stack([score, best]), axis=0, return_counts=True)
+    _, prompt = np.unique(columns.codes("prompt_id")[rows][scored], return_inverse=True)
+    prompt = prompt.reshape(-1)
+    sums = [np.bincount(prompt, weights=each) for each in (score == best, score / best)]
+    scales = {dimension.scale for dimension in there.values()}
+    singles = list(zip(pairs.tolist(), times.tolist(), strict=True))
     counts: Counter[int] = Counter()
-    unscored: Counter[str] = Counter()
-    by_prompt: dict[str, list[float]] = defaultdict(lambda: [0.0] * 5)
-    chances = ChanceSums()
-    singles: Counter[tuple[int, int]] = Counter()  # scores, each with the best that there is
-    for verdict in verdicts:
-        n += 1
-        dimension = dimension_of(verdict.dimension)
-        scales.add(dimension.scale)
-        if verdict.score is None:
-            unscored[verdict.unscored or "no score"] += 1
-            continue
-        counts[verdict.score] += 1
-        singles[verdict.score, dimension.best] += 1
-        row = by_prompt[verdict.prompt_id]
-        row[0] += verdict.score == dimension.best
-        row[1] += verdict.score / dimension.best
-        row[2] += 1
-        chance = chance_of_best(verdict, dimension)
-        if chance is not None:
-            chances.add(chance)
-            row[3] += chance
-            row[4] += 1
+    for (value, _), n in singles:
+        counts[value] += n
     levels = {level for scale in scales for level in scale}
-    rows = [[score == best, score / best] for score, best in singles]
-    total = sum((n * Fraction(score, best) for (score, best), n in singles.items()), Fraction(0))
-    outcomes = np.array(list(by_prompt.values()), dtype=float).reshape(-1, 5)
     return Tally(
-        n=n,
+        n=len(rows),
         counts={str(level): counts[level] for level in sorted(levels, reverse=True)},
-        unscored=dict(sorted(unscored.items())),
-        outcomes=outcomes[:, :3],
-        levels=np.array(rows, dtype=float).reshape(-1, 2),
-        times=np.array(list(singles.values()), dtype=float),
+        unscored=_reasons(columns, rows[~scored]),
+        outcomes=np.column_stack([*sums, np.bincount(prompt)]).astype(float).reshape(-1, 3),
+        levels=np.column_stack([pairs[:, 0] == pairs[:, 1], pairs[:, 0] / pairs[:, 1]]),
+        times=times.astype(float),
         worst=min((scale[-1] / scale[0] for scale in scales), default=0.0),
         binary=len(scales) == 1 and len(next(iter(scales))) == 2,
-        score_sum=total,
-        expected=chances.expected(outcomes[outcomes[:, 4] > 0, 3:]),
+        score_sum=sum((n * Fraction(*pair) for pair, n in singles), Fraction(0)),
+        expected=expected_of(columns, rows[scored], there),
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flames.metrics.columns import StoredVerdicts
 from flames.metrics.conditions import Conditions
 from flames.metrics.result import Note, html_table, to_frame
 from flames.records import Key, Prompt, PromptSetInfo, Response, Verdict, response_of
@@ -26,22 +27,76 @@ _OF_RESPONSE = (
 class CarriedResponses(Mapping[Key, Response]):
     """What verdicts' lines carry of their responses, each made on demand: files may be large."""
 
-    def __init__(self, verdicts: Iterable[Verdict]) -> None:
-        self._verdicts = {verdict.key: verdict for verdict in verdicts}
-        self._made: dict[Key, Response] = {}
+    def __init__(self, verdicts: StoredVerdicts) -> None:
+        self._verdicts = verdicts
 
     def __getitem__(self, key: Key) -> Response:
-        if key not in self._made:
-            verdict = self._verdicts[key]
-            fields = {name: verdict.extra[name] for name in _OF_RESPONSE if name in verdict.extra}
-            self._made[key] = response_of(verdict, **fields)
-        return self._made[key]
+        row = self._verdicts.row_of(key)
+        if row is None:
+            raise KeyError(key)
+        verdict = self._verdicts[row]
+        fields = {name: verdict.extra[name] for name in _OF_RESPONSE if name in verdict.extra}
+        return response_of(verdict, **fields)
 
     def __iter__(self) -> Iterator[Key]:
-        return iter(self._verdicts)
+        return (verdict.key for verdict in self._verdicts)
 
     def __len__(self) -> int:
         return len(self._verdicts)
+
+
+class CarriedPrompts(Mapping[str, Prompt]):
+    """The prompts of verdicts: those of `known` sets, others as the verdicts' lines carry them.
+
+    `rows` has the line for each prompt of the verdicts, or `KNOWN`, or `NO_TEXT`.
+    """
+
+    KNOWN, NO_TEXT = -1, -2
+
+    def __init__(
+        self, verdicts: StoredVerdicts, rows: Sequence[int], known: Mapping[str, Prompt]
+    ) -> None:
+        self._verdicts, self._rows, self._known = verdicts, rows, known
+        self._ids = verdicts.columns.coded["prompt_id"]
+
+    def __getitem__(self, prompt_id: str) -> Prompt:
+        row = self._rows[self._ids.code_of[prompt_id]]
+        if row == self.KNOWN:
+            return self._known[prompt_id]
+        if row == self.NO_TEXT:
+            raise KeyError(prompt_id)
+        verdict = self._verdicts[row]
+        named = ("dimension", "subcomponent", "technique")
+        return Prompt.model_construct(  # shown, not asked: it may hold lone surrogates
+            id=prompt_id,
+            text=verdict.extra["prompt"],
+            **{name: getattr(verdict, name) for name in named},
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        pairs = zip(self._ids.texts, self._rows, strict=True)
+        return (text for text, row in pairs if row != self.NO_TEXT and text is not None)
+
+    def __len__(self) -> int:
+        return sum(row != self.NO_TEXT for row in self._rows)
+
+
+class ChosenResponses(Mapping[Key, Response]):
+    """Some of the responses."""
+
+    def __init__(self, responses: Mapping[Key, Response], keys: Set[Key]) -> None:
+        self._responses, self._keys = responses, keys
+
+    def __getitem__(self, key: Key) -> Response:
+        if key not in self._keys:
+            raise KeyError(key)
+        return self._responses[key]
+
+    def __iter__(self) -> Iterator[Key]:
+        return (key for key in self._responses if key in self._keys)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +104,15 @@ class Source:
     """One model under one scorer (`name@version`; `human:NAME` for a person).
 
     There is a verdict per expected response (`samples` per prompt), unscored with the reason where
-    it was never asked or scored; prompts and responses only where their text is known.
+    it was never asked or scored; prompts and responses only where their text is known. All three
+    may be made on demand, so that a source of a million verdicts fits.
     """
 
     model: str
     scorer: str
     prompt_set: PromptSetInfo
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
-    verdicts: tuple[Verdict, ...]
+    verdicts: Sequence[Verdict]
     responses: Mapping[Key, Response] = field(default_factory=dict)
     notes: tuple[Note, ...]
     origin: Path

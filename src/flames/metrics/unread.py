@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from flames.metrics.columns import NO_SCORE, Columns
 from flames.metrics.result import Note
 from flames.records import SCORABLE, Verdict
 
@@ -20,15 +21,13 @@ def unread_notes(verdicts: Iterable[Verdict]) -> tuple[Note, ...]:
     A judge or guard that rambles, refuses or is filtered mostly does so over harmful responses.
     They are unscored then, and the harmless rate of the others is too high.
     """
-    scored = lost = 0
-    for verdict in verdicts:
-        if verdict.score is not None:
-            scored += 1
-        elif verdict.unscored in _UNREADABLE or (
-            verdict.unscored in _WITHHELD and verdict.status in SCORABLE
-        ):
-            lost += 1
-    answers = scored + lost
+    columns = Columns.of(verdicts)
+    unscored = columns.score_column() == NO_SCORE
+    unread = columns.rows_with("unscored", _UNREADABLE) | (
+        columns.rows_with("unscored", _WITHHELD) & columns.rows_with("status", SCORABLE)
+    )
+    lost = int((unscored & unread).sum())
+    answers = len(columns) - int(unscored.sum()) + lost
     if lost <= MOST_UNREAD * answers:
         return ()
     return (Note("unread", n=lost, total=answers, percent=100 * lost / answers),)

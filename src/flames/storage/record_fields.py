@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,6 +20,7 @@ _TEXTS = frozenset(
     "dimension subcomponent technique prompt prompt_id id model response scorer source "
     "annotator rationale unscored".split()
 )
+_AS_THEY_ARE = frozenset({"response", "prompt"})
 _ALSO_READ = frozenset({"prompt", "response", "finish_reason"})  # whatever the record
 
 
@@ -32,26 +34,35 @@ def plain_error(error: ValidationError) -> InputError:
     return InputError(f"{first['msg'].lower()}, got {got}", field=name)
 
 
+@cache
+def _read_of(model: type[Record]) -> frozenset[str]:
+    return _ALSO_READ.union(model.model_fields)
+
+
 def cleaned(fields: dict[str, Any], model: type[Record]) -> dict[str, Any]:
     """Returns the fields that are there, known texts checked and numbers among them as text."""
-    known = usable(fields, _ALSO_READ.union(model.model_fields))
-    kept = {name: value for name, value in known.items() if value is not None}
-    for name in _TEXTS & kept.keys():
-        value = kept[name]
-        if not isinstance(value, str):
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise InputError(f"must be text, not {type(value).__name__}", field=name)
-            value = kept[name] = str(value)
-        if name not in ("response", "prompt"):
-            kept[name] = value.strip()
-            if not kept[name]:
-                del kept[name]
+    kept = {}
+    for name, value in usable(fields, _read_of(model)).items():
+        if value is None:
+            continue
+        if name in _TEXTS:
+            if not isinstance(value, str):
+                if isinstance(value, bool) or not isinstance(value, int | float):
+                    raise InputError(f"must be text, not {type(value).__name__}", field=name)
+                value = str(value)
+            if name not in _AS_THEY_ARE:
+                value = value.strip()
+                if not value:
+                    continue
+        kept[name] = value
     return kept
 
 
 def whole(fields: dict[str, Any], name: str) -> int | None:
     """Returns a whole number, also one that is given as text (spreadsheets) or as 3.0."""
     value = fields.get(name)
+    if type(value) is int:
+        return value
     if value is None or value == "":
         return None
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -163,7 +163,7 @@ def read_prompts(
 
     Bad rows are given to `on_error` and skipped; without it the first error is raised.
     """
-    return _read(path, options, _prompt, lambda prompt: prompt.id, "prompt", on_error)
+    return _read(path, options, _prompt, lambda prompt: (prompt.id, ()), "prompt", on_error)
 
 
 def read_responses(
@@ -176,7 +176,8 @@ def read_responses(
     `flames.finish_reasons.status_of`). Thinking at the start of a response (`<think>…</think>`) is
     moved to `reasoning`, and `thought_aloud` is set.
     """
-    return _read(path, options, _response, lambda record: record.key, "prompt, model and sample")
+    what = "prompt, model and sample"
+    return _read(path, options, _response, lambda r: (r.prompt_id, (r.model, r.sample)), what)
 
 
 def read_verdicts(
@@ -191,22 +192,26 @@ def read_verdicts(
         path,
         options,
         _verdict,
-        lambda record: (*record.key, record.scorer, record.annotator),
+        lambda v: (v.prompt_id, (v.model, v.sample, v.scorer, v.annotator)),
         "prompt, model, sample and scorer",
     )
+
+
+_HASH = (1 << 62) - 1
+_LINE_BITS = 40
 
 
 def _read(
     path: str | os.PathLike[str],
     options: ReadOptions | None,
     build: Callable[[dict[str, Any], int, ReadOptions], AnyRecord],
-    key: Callable[[AnyRecord], object],
+    key: Callable[[AnyRecord], tuple[str, tuple[object, ...]]],
     what: str,
     on_error: Callable[[InputError], None] | None = None,
 ) -> Iterator[AnyRecord]:
     options = (options or ReadOptions()).named(path)
-    seen: dict[bytes, int] = {}
-    texts: dict[bytes, tuple[bytes, int]] = {}
+    seen: dict[tuple[object, ...], dict[str, int]] = defaultdict(dict)
+    texts: dict[str, int] = {}
     samples = _Samples()
     taken: Counter[str] = Counter()
     kind = None
@@ -220,7 +225,8 @@ def _read(
             if (options.numbered or READ_AS in fields) and "sample" not in fields:
                 record = samples.number(record, key)
             _one_text(record, line, texts)
-            earlier = seen.setdefault(_digest(key(record)), line)
+            prompt, others = key(record)
+            earlier = seen[others].setdefault(prompt, line)
             if earlier != line:
                 if isinstance(record, Prompt) and "id" in fields:
                     raise InputError(f"same id {shorten(record.id)!r} as line {earlier}")
@@ -232,7 +238,8 @@ def _read(
                 raise error.at(path, line) from None
             on_error(error.at(path, line))
         else:
-            taken[_state(record)] += 1
+            if kind:
+                taken[_state(record)] += 1
             yield record
     if kind:
         _tell(path, kind, taken)
@@ -250,13 +257,17 @@ def _tell(path: str | os.PathLike[str], kind: str, taken: Counter[str]) -> None:
     notify(f"read as {kind}: {states}", path)
 
 
-def _one_text(record: AnyRecord, line: int, texts: dict[bytes, tuple[bytes, int]]) -> None:
-    text = getattr(record, "prompt", None)
-    if isinstance(record, Prompt) or not isinstance(text, str) or not text.strip():
+def _one_text(record: AnyRecord, line: int, texts: dict[str, int]) -> None:
+    """Refuses a second text under one prompt id; `texts` has hash and line, put into one number."""
+    if isinstance(record, Prompt):
         return
-    digest = _digest(normalize_text(text))
-    known, earlier = texts.setdefault(_digest(record.prompt_id), (digest, line))
-    if known != digest:
+    text = record.prompt if isinstance(record, Response) else record.extra.get("prompt")
+    if not isinstance(text, str) or not (text := normalize_text(text)):
+        return
+    digest = hash(text) & _HASH
+    known = texts.setdefault(record.prompt_id, digest << _LINE_BITS | line)
+    if known >> _LINE_BITS != digest:
+        earlier = known & ~(-1 << _LINE_BITS)
         raise InputError(
             f"{shorten(record.prompt_id)} has another `prompt` than on line {earlier}; give it "
             "an id of its own, or leave the id out",

@@ -23,6 +23,7 @@ from flames.storage.atomic import locked, write_atomic
 from flames.storage.checksums import file_sha256
 from flames.storage.journal import Journal, JournalLine, read_journal, response_reader
 from flames.storage.manifest import Manifest
+from flames.storage.run_responses import Plan, RunResponses
 from flames.storage.text_files import parse_json, read_json_file
 from flames.taxonomy import Taxonomy, load_taxonomy
 
@@ -101,29 +102,24 @@ class RunDir:
         except (ValidationError, UnicodeDecodeError) as error:
             raise InputError(f"is no file of prompts: {error}", path=path) from None
 
+    def plan(self) -> Plan:
+        """Returns what the run asks."""
+        return Plan(self.prompts(), self.model, self.samples)
+
     def planned(self) -> Iterator[tuple[Prompt, int]]:
         """Yields every prompt with every sample, in the order of asking."""
         prompts = self.prompts().values()
         yield from ((prompt, sample) for sample in range(self.samples) for prompt in prompts)
 
-    def _keys(self) -> set[Key]:
-        return {Key(prompt.id, self.model, sample) for prompt, sample in self.planned()}
-
     def responses(self) -> Iterator[Response]:
-        """Yields one response per key: its answer, or else its last error; in order of asking.
+        """Yields the responses of `stored_responses`."""
+        yield from self.stored_responses().values()
 
-        Dimension, subcomponent, technique and prompt are filled in. Keys that were never asked
-        are left out.
-        """
-        lines = read_journal(self.responses_path, self._keys())
-        places = {response.key: (line.offset, line.length) for line, response in lines}
-        if not places:
-            return
-        with self.responses_path.open("rb") as file:
-            for prompt, sample in self.planned():
-                if place := places.get(Key(prompt.id, self.model, sample)):
-                    file.seek(place[0])
-                    yield _joined(json.loads(file.read(place[1])), prompt)
+    def stored_responses(
+        self, plan: Plan | None = None, seen: Callable[[Response], None] | None = None
+    ) -> RunResponses:
+        """Returns the responses by key, each read when it is asked for; see `RunResponses`."""
+        return RunResponses(self.responses_path, plan or self.plan(), seen)
 
     def settled(self) -> set[Key]:
         """Returns the keys that need no further request."""
@@ -170,7 +166,7 @@ class RunDir:
 
         `seen` is called with every response that is there.
         """
-        read = response_reader(self.responses_path, self._keys())
+        read = response_reader(self.responses_path, self.plan())
 
         def entry(line: JournalLine) -> tuple[Key, Status]:
             response = read(line)
@@ -206,7 +202,7 @@ class RunDir:
             OutsideError: The disk does not hold what was written, or what the writer `expected`.
         """
         try:
-            plan = self._keys()
+            plan = self.plan()
             lines = read_journal(self.responses_path, plan)
             statuses = {response.key: response.status for _, response in lines}
         except InputError as error:
@@ -224,11 +220,3 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Writes the manifest of a run directory."""
     data = manifest.model_dump(by_alias=True, exclude_none=True)
     write_atomic(folder / MANIFEST, json.dumps(data, ensure_ascii=False, indent=1) + "\n")
-
-
-def _joined(fields: dict[str, object], prompt: Prompt) -> Response:
-    fields["dimension"] = prompt.dimension
-    fields["prompt"] = prompt.text
-    named = {"subcomponent": prompt.subcomponent, "technique": prompt.technique}
-    fields.update({name: value for name, value in named.items() if value is not None})
-    return Response.model_validate(fields)

@@ -17,21 +17,32 @@ class Unusable:
     left: Any = None
 
 
+_HOLDING = (Unusable, list, dict)
+
+
 def usable(fields: Mapping[str, Any], read: Container[str]) -> dict[str, Any]:
     """Returns the fields; an `Unusable` among those that are read is an error, else what is left.
 
     Raises:
         InputError: A field in `read` is, or holds, an unusable value.
     """
-    kept = {}
+    kept = None
     for name, value in fields.items():
-        if isinstance(value, Unusable | list | dict):
-            found: list[Unusable] = []
-            value = _left(value, found)
-            if found and name in read:
+        if isinstance(value, _HOLDING) and _holds_any(value):
+            if name in read:
+                found: list[Unusable] = []
+                _left(value, found)
                 raise InputError(found[0].why, field=name)
-        kept[name] = value
-    return kept
+            kept = dict(fields) if kept is None else kept
+            kept[name] = _left(value, [])
+    return dict(fields) if kept is None else kept
+
+
+def _holds_any(value: Any) -> bool:
+    if isinstance(value, list | dict):
+        inner = value.values() if isinstance(value, dict) else value
+        return any(isinstance(each, _HOLDING) and _holds_any(each) for each in inner)
+    return True
 
 
 def _left(value: Any, found: list[Unusable]) -> Any:

@@ -1,0 +1,216 @@
+"""Verdicts as columns of numbers: a few bytes each, their texts in a temporary file."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flames.records import Key, Verdict
+from flames.storage.spill import Spill
+
+NO_SCORE = -(2**62)
+"""What stands in the column of scores where there is none."""
+
+Codes = NDArray[np.int32]
+Rows = NDArray[np.int64]
+Field = Literal[
+    "prompt_id", "model", "dimension", "subcomponent", "technique", "status", "scorer",
+    "unscored", "annotator",
+]  # fmt: skip
+_FIELDS: tuple[Field, ...] = (
+    "prompt_id", "model", "dimension", "subcomponent", "technique", "status", "scorer",
+    "unscored", "annotator",
+)  # fmt: skip
+_NOTHING = -(2**62)
+_NAN = float("nan")
+_DIGITS, _SCORES = 3, 128  # what scores of scales look like, and how many there may be
+
+
+class Coded:
+    """A column of texts: each text once, and a number per row, in the order they first came."""
+
+    def __init__(self) -> None:
+        self.codes = array("i")
+        self.code_of: dict[str | None, int] = {}
+        self.texts: list[str | None] = []
+
+    def new(self, text: str | None) -> int:
+        """Returns the number of a text that was not there yet."""
+        code = self.code_of[text] = len(self.texts)
+        self.texts.append(text)
+        return code
+
+
+class Columns:
+    """The fields of verdicts that figures are computed from, a column each."""
+
+    def __init__(self) -> None:
+        self.coded: dict[Field, Coded] = {name: Coded() for name in _FIELDS}
+        self.samples = array("q")
+        self.scores = array("q")
+        self.given = array("b")  # whether there are probabilities
+        self.chances: dict[str, array[float]] = {}  # by score; NaN without, 0 where it is not named
+        self._adders = [(n, c.code_of, c.codes.append, c.new) for n, c in self.coded.items()]
+
+    @classmethod
+    def of(cls, verdicts: Iterable[Verdict]) -> Columns:
+        """Returns the columns of verdicts, which stored ones have already."""
+        if isinstance(verdicts, StoredVerdicts):
+            return verdicts.columns
+        columns = cls()
+        for verdict in verdicts:
+            columns.append(verdict)
+        return columns
+
+    def append(self, verdict: Verdict) -> None:
+        """Adds a row."""
+        fields = vars(verdict)
+        for name, code_of, add, new in self._adders:
+            code = code_of.get(text := fields[name])
+            add(new(text) if code is None else code)
+        score = fields["score"]
+        self.samples.append(fields["sample"])
+        self.scores.append(NO_SCORE if score is None else score)
+        given = fields["probabilities"]
+        if given and not given.keys() <= self.chances.keys():
+            self._know(given)
+        self.given.append(1 if given else 0)
+        for score, column in self.chances.items():
+            column.append(given.get(score, 0.0) if given else _NAN)
+
+    def _know(self, given: Mapping[str, float]) -> None:
+        for name in given:
+            new = name not in self.chances and len(self.chances) < _SCORES
+            if new and name.isdecimal() and len(name) <= _DIGITS:
+                before = np.where(np.asarray(self.given, dtype=bool), 0.0, _NAN)
+                self.chances[name] = array("d", before.tobytes())
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def codes(self, name: Field) -> Codes:
+        """Returns a column of texts as their numbers."""
+        return np.asarray(self.coded[name].codes, dtype=np.int32)
+
+    def texts(self, name: Field) -> list[str | None]:
+        """Returns the different texts of a column by their numbers."""
+        return self.coded[name].texts
+
+    def chance_of(self, score: int) -> NDArray[np.float64]:
+        """Returns the probabilities of a score; NaN where a row has none at all."""
+        if (known := self.chances.get(str(score))) is not None:
+            return np.asarray(known, dtype=np.float64)
+        return np.where(np.asarray(self.given, dtype=bool), 0.0, _NAN)
+
+    def score_column(self) -> Rows:
+        """Returns the scores, `NO_SCORE` where there is none."""
+        return np.asarray(self.scores, dtype=np.int64)
+
+    def rows_with(self, name: Field, texts: Iterable[str | None]) -> NDArray[np.bool_]:
+        """Tells for each row whether its text is one of these."""
+        known = self.coded[name].code_of
+        wanted = [known[text] for text in texts if text in known]
+        return np.isin(self.codes(name), wanted)
+
+    def taken(self, rows: Rows) -> Columns:
+        """Returns some of the rows, in the given order; texts keep their numbers."""
+        other = Columns()
+        for name, coded in self.coded.items():
+            new = other.coded[name]
+            new.code_of, new.texts = coded.code_of, coded.texts
+            new.codes = _picked(coded.codes, rows)
+        for column in ("samples", "scores", "given"):
+            setattr(other, column, _picked(getattr(self, column), rows))
+        other.chances = {score: _picked(column, rows) for score, column in self.chances.items()}
+        return other
+
+
+def _picked(column: array[Any], rows: Rows) -> array[Any]:
+    return array(column.typecode, np.asarray(column)[rows].tobytes())
+
+
+class StoredVerdicts(Sequence[Verdict]):
+    """Verdicts of which each is made anew when it is asked for; `columns` need no making."""
+
+    def __init__(self, verdicts: Iterable[Verdict] = ()) -> None:
+        self.columns = Columns()
+        self._places = array("q")
+        self._spill = Spill()
+        for verdict in verdicts:
+            self.append(verdict)
+
+    def append(self, verdict: Verdict) -> None:
+        """Adds a verdict."""
+        self.columns.append(verdict)
+        rest = (verdict.rationale, verdict.probabilities, verdict.extra or None)
+        self._places.append(self._spill.add(rest) if any(rest) else _NOTHING)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, index: int) -> Verdict: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Verdict, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Verdict | tuple[Verdict, ...]:
+        if isinstance(index, slice):
+            return tuple(map(self._made, range(*index.indices(len(self)))))
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"no verdict {index} of {len(self):,}")
+        return self._made(index % len(self))
+
+    def __iter__(self) -> Iterator[Verdict]:
+        return map(self._made, range(len(self)))
+
+    def rest(self, row: int) -> tuple[str | None, dict[str, float] | None, dict[str, Any]]:
+        """Returns what a verdict has outside the columns: rationale, probabilities, the unknown."""
+        place = self._places[row]
+        rationale, probabilities, extra = (
+            (None, None, None) if place == _NOTHING else self._spill.get(place)
+        )
+        return rationale, probabilities, extra or {}
+
+    def _made(self, row: int) -> Verdict:
+        columns = self.columns
+        fields: dict[str, Any] = {
+            name: coded.texts[coded.codes[row]] for name, coded in columns.coded.items()
+        }
+        score = columns.scores[row]
+        fields["sample"] = columns.samples[row]
+        fields["score"] = None if score == NO_SCORE else score
+        fields["rationale"], fields["probabilities"], extra = self.rest(row)
+        return Verdict.rebuilt(fields, extra)
+
+    def taken(self, rows: Rows) -> StoredVerdicts:
+        """Returns some of the verdicts, in the given order."""
+        other = StoredVerdicts()
+        other.columns = self.columns.taken(rows)
+        other._places = array("q", np.asarray(self._places)[rows].tobytes())
+        other._spill = self._spill
+        return other
+
+    def row_of(self, key: Key) -> int | None:
+        """Returns the row of a key, None if there is none."""
+        coded = self.columns.coded
+        prompt = coded["prompt_id"].code_of.get(key.prompt_id)
+        model = coded["model"].code_of.get(key.model)
+        if prompt is None or model is None:
+            return None
+        order, prompts, samples = self._by_key
+        start, end = np.searchsorted(prompts, [prompt, prompt + 1])
+        first, last = start + np.searchsorted(samples[start:end], [key.sample, key.sample + 1])
+        models = coded["model"].codes
+        return next((row for row in order[first:last].tolist() if models[row] == model), None)
+
+    @cached_property
+    def _by_key(self) -> tuple[Rows, Codes, Rows]:
+        codes, samples = self.columns.codes("prompt_id"), np.asarray(self.columns.samples)
+        order = np.lexsort((samples, codes))
+        return order, codes[order], samples[order]
