@@ -18,7 +18,7 @@ from scipy.special import bdtr
 
 from flames.leaderboard.published import published_counts
 from flames.metrics.correction import _part, _Stratum
-from flames.metrics.expected import ChanceSums, Expected
+from flames.metrics.expected import Expected
 from flames.metrics.intervals import (
     draw_counted,
     mean_of,
@@ -165,7 +165,7 @@ def tally_of(counts: NDArray[np.float64], levels: NDArray[np.float64]) -> Group:
         worst=float(levels[-1]),
         binary=len(levels) == 2,
         score_sum=Fraction(float(times @ levels)),
-        expected=ChanceSums().expected(np.empty((0, 2))),
+        expected=Expected.of(np.empty(0), np.empty(0, dtype=int)),
     )
 
 
@@ -236,10 +236,7 @@ def chances_of(
     means = rng.beta(rate * spread, (1 - rate) * spread, prompts)[:, None]
     close = rng.beta(means * 9 + 1e-3, (1 - means) * 9 + 1e-3, (prompts, samples))
     chances = means if samples == 1 else close
-    counts = ChanceSums()
-    for chance in chances.ravel():
-        counts.add(float(chance))
-    return counts.expected(np.column_stack([chances.sum(1), np.full(prompts, float(samples))]))
+    return Expected.of(chances.ravel(), np.repeat(np.arange(prompts), samples))
 
 
 def pairs_of(

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from statistics import mean
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flames.metrics.columns import Columns, Rows
 from flames.metrics.intervals import (
@@ -53,20 +55,7 @@ def expected_of(columns: Columns, rows: Rows, dimensions: Mapping[int, Dimension
         own = codes == code
         chances[own] = chances_of_best(columns, rows[own], dimension.scale)
     usable = ~np.isnan(chances)
-    rows, chances = rows[usable], chances[usable]
-    _, prompt = np.unique(columns.codes("prompt_id")[rows], return_inverse=True)
-    prompt = prompt.reshape(-1)
-    by_prompt = np.column_stack([np.bincount(prompt, weights=chances), np.bincount(prompt)])
-    whole = np.rint(chances * _UNIT).astype(np.int64)
-    squares = whole * whole
-    # In two halves, so that no sum leaves 64 bits.
-    square_sum = (int((squares >> _HALF).sum()) << _HALF) + int((squares & ~(-1 << _HALF)).sum())
-    return Expected(
-        n=len(rows),
-        total=Fraction(int(whole.sum()), _UNIT),
-        squares=Fraction(square_sum, _UNIT**2),
-        by_prompt=by_prompt.astype(float).reshape(-1, 2),
-    )
+    return Expected.of(chances[usable], columns.codes("prompt_id")[rows[usable]])
 
 
 @dataclass(frozen=True)
@@ -81,6 +70,23 @@ class Expected:
     total: Fraction
     squares: Fraction
     by_prompt: Array
+
+    @classmethod
+    def of(cls, chances: Array, prompts: NDArray[np.integer[Any]]) -> Expected:
+        """Adds up probabilities, each on a response to the prompt of that number."""
+        _, prompt = np.unique(prompts, return_inverse=True)
+        prompt = prompt.reshape(-1)
+        by_prompt = np.column_stack([np.bincount(prompt, weights=chances), np.bincount(prompt)])
+        whole = np.rint(chances * _UNIT).astype(np.int64)
+        squares = whole * whole
+        # In two halves, so that no sum leaves 64 bits.
+        halves = int((squares >> _HALF).sum()), int((squares & ~(-1 << _HALF)).sum())
+        return cls(
+            n=len(chances),
+            total=Fraction(int(whole.sum()), _UNIT),
+            squares=Fraction((halves[0] << _HALF) + halves[1], _UNIT**2),
+            by_prompt=by_prompt.astype(float).reshape(-1, 2),
+        )
 
     @property
     def rate(self) -> Fraction:

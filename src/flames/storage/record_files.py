@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +28,7 @@ from flames.storage.record_fields import (
     take_thinking_out,
     whole,
 )
+from flames.storage.repeats import Samples, check_one_text
 from flames.storage.rows import Row, read_rows
 from flames.storage.text_files import stem_of
 from flames.taxonomy import Taxonomy, default_taxonomy, load_taxonomy
@@ -197,10 +197,6 @@ def read_verdicts(
     )
 
 
-_HASH = (1 << 62) - 1
-_LINE_BITS = 40
-
-
 def _read(
     path: str | os.PathLike[str],
     options: ReadOptions | None,
@@ -212,7 +208,7 @@ def _read(
     options = (options or ReadOptions()).named(path)
     seen: dict[tuple[object, ...], dict[str, int]] = defaultdict(dict)
     texts: dict[str, int] = {}
-    samples = _Samples()
+    samples = Samples()
     taken: Counter[str] = Counter()
     kind = None
     for line, fields in options.rows(path):
@@ -224,7 +220,7 @@ def _read(
                 raise plain_error(error) from None
             if (options.numbered or READ_AS in fields) and "sample" not in fields:
                 record = samples.number(record, key)
-            _one_text(record, line, texts)
+            check_one_text(record, line, texts)
             prompt, others = key(record)
             earlier = seen[others].setdefault(prompt, line)
             if earlier != line:
@@ -255,48 +251,6 @@ def _tell(path: str | os.PathLike[str], kind: str, taken: Counter[str]) -> None:
     """Says what the file of another tool was taken for, and what became of its rows."""
     states = ", ".join(f"{n:,} {state}" for state, n in taken.most_common())
     notify(f"read as {kind}: {states}", path)
-
-
-def _one_text(record: AnyRecord, line: int, texts: dict[str, int]) -> None:
-    """Refuses a second text under one prompt id; `texts` has hash and line, put into one number."""
-    if isinstance(record, Prompt):
-        return
-    text = record.prompt if isinstance(record, Response) else record.extra.get("prompt")
-    if not isinstance(text, str) or not (text := normalize_text(text)):
-        return
-    digest = hash(text) & _HASH
-    known = texts.setdefault(record.prompt_id, digest << _LINE_BITS | line)
-    if known >> _LINE_BITS != digest:
-        earlier = known & ~(-1 << _LINE_BITS)
-        raise InputError(
-            f"{shorten(record.prompt_id)} has another `prompt` than on line {earlier}; give it "
-            "an id of its own, or leave the id out",
-            field="prompt_id",
-        )
-
-
-def _digest(value: object) -> bytes:
-    return blake2b(repr(value).encode("utf-8", "replace"), digest_size=12).digest()
-
-
-class _Samples:
-    def __init__(self) -> None:
-        self._known: dict[bytes, int] = {}
-        self._next: dict[bytes, int] = {}
-        self._taken: set[bytes] = set()
-
-    def number(self, record: AnyRecord, key: Callable[[AnyRecord], object]) -> AnyRecord:
-        if isinstance(record, Prompt):
-            return record
-        response = getattr(record, "response", None)
-        asked = _digest((record.prompt_id, record.model))
-        same = _digest((record.prompt_id, record.model, response))
-        sample = self._known.get(same)
-        if sample is None or _digest((key(record), sample)) in self._taken:
-            sample = self._known[same] = self._next.get(asked, 0)
-            self._next[asked] = sample + 1
-        self._taken.add(_digest((key(record), sample)))
-        return record.model_copy(update={"sample": sample}) if sample else record
 
 
 def _prompt(raw: dict[str, Any], line: int, options: ReadOptions) -> Prompt:
