@@ -44,7 +44,7 @@ def change(project: Project, statement: str) -> None:
         ("UPDATE items SET response = replace(response, 'alpha', 'gamma')", "not those that were"),
         ("UPDATE items SET stratum_size = 1000 WHERE id = 1", "the items are not those"),
         ("UPDATE people SET name = 'Eve' WHERE name = 'Ann'",
-         "the table says ('Eve', 'annotator', True), the events say ('Ann'"),
+         "the table says ('Eve', 'annotator', True, None, 0), the events say ('Ann'"),
         ("UPDATE settings SET value = replace(value, '\"per_item\":2', '\"per_item\":3')",
          "the settings are not"),
     ],

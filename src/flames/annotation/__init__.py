@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from flames.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from flames.annotation import adjudication, people, web
+    from flames.annotation import adjudication, marks, people, web
     from flames.annotation.create import create_project
     from flames.annotation.formats import write_sheet
     from flames.annotation.insight import project_agreement, project_status
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from flames.annotation.options import ProjectPlan
     from flames.annotation.project import Project, open_project
     from flames.annotation.verification import verify
+    from flames.annotation.voiding import void
 
-_MODULES = ("adjudication", "people", "web")
+_MODULES = ("adjudication", "marks", "people", "web")
 _NAMES = {
     "create": "create_project",
     "formats": "write_sheet",
@@ -34,6 +35,7 @@ _NAMES = {
     "options": "ProjectPlan",
     "project": "Project open_project",
     "verification": "verify",
+    "voiding": "void",
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 _EXTRA = {"alembic", "argon2", "fastapi", "psycopg", "python_multipart", "sqlalchemy", "uvicorn"}
@@ -46,11 +48,13 @@ __all__ = [
     "export",
     "import_labels",
     "label_studio_config",
+    "marks",
     "open_project",
     "people",
     "project_agreement",
     "project_status",
     "verify",
+    "void",
     "web",
     "write_sheet",
 ]

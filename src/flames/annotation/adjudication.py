@@ -71,13 +71,14 @@ def disputed() -> sa.Select[Any]:
     def count(*states: str) -> Any:
         return sa.func.sum(sa.case((assignments.c.state.in_(states), 1), else_=0))
 
+    scored = sa.case((assignments.c.state == "labelled", assignments.c.score))
     stats = (
         sa.select(
             assignments.c.item,
             count("leased", "offline").label("held"),
             count("labelled", "flagged").label("answers"),
             count("flagged").label("flags"),
-            sa.func.count(assignments.c.score.distinct()).label("scores"),
+            sa.func.count(scored.distinct()).label("scores"),
         )
         .where(assignments.c.kind == "work", assignments.c.state != "waiting")
         .group_by(assignments.c.item)
@@ -260,6 +261,13 @@ def _return(
         append_events(connection, new, project.now())
         ids = [row.item for row in rows]
         connection.execute(sa.delete(adjudications).where(adjudications.c.item.in_(ids)))
+
+
+def return_cases(connection: sa.Connection, project: Project, ids: Sequence[int], why: str) -> None:
+    """Takes items out of the hands of adjudicators, as their labels are about to change."""
+    held = _query(adjudications.c.state == "leased", adjudications.c.item.in_(ids))
+    locked = held.order_by(adjudications.c.item).with_for_update(of=adjudications)
+    _return(connection, project, connection.execute(locked).all(), why)
 
 
 def _query(*where: Any) -> sa.Select[Any]:

@@ -80,7 +80,8 @@ def create_project(
 
     database = prepare_database(path, plan.database, plan.public_url)
     project = Project(path, database, clock)
-    same = ("seed", "per_item", "sample", "stratify", "lease_minutes", "min_seconds", "lang")
+    same = ("seed", "per_item", "sample", "stratify", "lease_minutes", "min_seconds",
+            "pass_training", "pass_controls", "lang")  # fmt: skip
     project.settings = ProjectSettings(
         **{name: getattr(plan, name) for name in same},
         name=plan.name or path.resolve().name,

@@ -59,6 +59,8 @@ people = sa.Table(
     sa.Column("lang", sa.String(2)),
     sa.Column("link_hash", sa.String(64), unique=True),
     sa.Column("password_hash", sa.Text),
+    sa.Column("held", sa.String(8)),  # which pass mark was missed; nothing new until the release
+    sa.Column("cleared", sa.Integer, nullable=False, server_default="0"),  # last release's event
 )
 
 sessions = sa.Table(
@@ -121,7 +123,8 @@ assignments = sa.Table(
     sa.Column("rationale", sa.Text),
     sa.Column("seq", sa.Integer),
     sa.CheckConstraint(
-        "state IN ('waiting', 'leased', 'offline', 'labelled', 'skipped', 'flagged')", name="state"
+        "state IN ('waiting', 'leased', 'offline', 'labelled', 'skipped', 'flagged', 'voided')",
+        name="state",
     ),
     sa.Index(None, "person", "state", "kind", "position"),
     sa.Index(None, "item", "state"),

@@ -12,6 +12,10 @@ to an event or a time never changes.
     labelled       a score (with rationale), a skip or a flag; `source` names an imported file
     undone         a person took back their last answer
     imported       a file of labels was read
+    voided         a lead took a person's answer out; its item goes to others
+    restored       a lead brought it back
+    held           a person missed a pass mark and gets no more items
+    released       a lead lets them go on
     adjudicating, adjudication_returned, adjudicated, adjudication_undone   the same for decisions
 """
 
@@ -151,14 +155,33 @@ def last_event_until(connection: Connection, until: str | int | None, now: str) 
     return ChainHead(row.seq, row.at, row.hash)
 
 
+def in_span(seq: int, at: str, since: str | None, until: str | None) -> bool:
+    """Tells whether an event (number and time) lies between two numbers or times, both included."""
+
+    def bound(text: str, *, end: bool) -> bool:
+        if text.isdecimal():
+            return seq <= int(text) if end else seq >= int(text)
+        return at <= _end_of(text) if end else at >= _start_of(text)
+
+    after = since is None or bound(since.strip(), end=False)
+    return after and (until is None or bound(until.strip(), end=True))
+
+
 def _end_of(text: str) -> str:
+    when = _moment(text, "until")
+    if len(text) <= len("2026-11-22"):
+        when += timedelta(days=1) - timedelta(microseconds=1)
+    return timestamp(when)
+
+
+def _start_of(text: str) -> str:
+    return timestamp(_moment(text, "since"))
+
+
+def _moment(text: str, field: str) -> datetime:
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
         message = f"takes an event number or a time like 2026-11-22T14:30, not {text!r}"
-        raise InputError(message, field="until") from None
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    if len(text) <= len("2026-11-22"):
-        when += timedelta(days=1) - timedelta(microseconds=1)
-    return timestamp(when)
+        raise InputError(message, field=field) from None
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when

@@ -37,15 +37,17 @@ class PersonStatus(Frozen):
     """How a person is doing; `median_seconds` is of answers in the browser within ten minutes.
 
     Of all `timed` answers, `under_floor` came sooner than the project or its server allowed, as
-    a share in per cent (None where there is no floor).
+    a share in per cent (None where there is no floor). `held` names the pass mark that they missed.
     """
 
     name: str
     role: str
     active: bool
+    held: str | None
     labels: int
     flags: int
     skips: int
+    voided: int
     in_hand: int
     changes: int
     decisions: int
@@ -174,6 +176,7 @@ def _people(ledger: Ledger, items: Mapping[int, Item], floor: float) -> Iterable
         given_by[given.person].append(given)
     decisions = Counter(decision.person for decision in ledger.decisions.values())
     held = Counter(person for person, _ in ledger.leases)
+    voided = Counter(person for person, _ in ledger.voided)
     for number, person in ledger.people.items():
         of_kind: dict[str, list[GivenLabel]] = defaultdict(list)
         for given in given_by[number]:
@@ -184,10 +187,14 @@ def _people(ledger: Ledger, items: Mapping[int, Item], floor: float) -> Iterable
         times = [seconds for seconds in timed if seconds <= _PAUSE_SECONDS]
         quick = sum(given.under_floor is not None for given in unseen)
         yield PersonStatus(
-            **person._asdict(),
+            name=person.name,
+            role=person.role,
+            active=person.active,
+            held=person.held,
             labels=counts["labelled"],
             flags=counts["flagged"],
             skips=counts["skipped"],
+            voided=voided[number],
             in_hand=held[number],
             changes=sum(given.changes for given in of_kind["work"]),
             decisions=decisions[number],

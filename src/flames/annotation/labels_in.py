@@ -52,7 +52,7 @@ from flames.annotation.people import (
 )
 from flames.annotation.project import Project
 from flames.annotation.queue import change_taken
-from flames.annotation.tasks import STATES, UNSCORED, check_score, clean_text
+from flames.annotation.tasks import STATES, UNSCORED, VOIDED, check_score, clean_text
 from flames.annotation.work import record_answer
 from flames.errors import InputError, UsageError, notify
 from flames.records import Frozen
@@ -368,16 +368,16 @@ def _import_row(
     label, item = row.label, row.item
     query = select(assignments).where(assignments.c.person == person, assignments.c.item == item.id)
     stored: Row[Any] | None = connection.execute(query).one_or_none()
-    state = STATES[label.answer]
-    if stored is not None and (stored.state, stored.score, stored.rationale or "") == (
-        state, label.score, label.rationale
-    ):  # fmt: skip
-        return "unchanged"
+    same = stored is not None and (stored.score, stored.rationale or "") == (
+        label.score, label.rationale
+    )  # fmt: skip
+    if stored is not None and same and stored.state in (STATES[label.answer], VOIDED):
+        return "unchanged"  # what a lead voided does not come back by itself
     if stored is None:
         values = {"person": person, "item": item.id, "kind": item.kind, "state": "waiting"}
         connection.execute(insert(assignments).values(values))
         stored = connection.execute(query).one()
-    if stored.state in ("waiting", "skipped"):
+    if stored.state in ("waiting", "skipped", VOIDED):
         change_taken(connection, item.id, 1)
     extra = {"labelled_at": label.labelled_at, "seconds": label.seconds}
     record_answer(

@@ -73,24 +73,30 @@ class Decision(NamedTuple):
 
 
 class Participant(NamedTuple):
-    """A person, as the events describe them."""
+    """A person, as the events describe them.
+
+    `held` names the pass mark that they missed, `cleared` the event in which a lead let them go on.
+    """
 
     name: str
     role: str
     active: bool
+    held: str | None = None
+    cleared: int = 0
 
 
 @dataclass
 class Ledger:
     """The result of applying events in order, up to `head`.
 
-    `answers` and `leases` (whether offline) are by (person, item), `decisions` and `deciding`
-    (who holds it) by item; `faults` is what cannot have happened in a sound store.
+    `answers`, `voided` ones and `leases` (whether offline) are by (person, item), `decisions` and
+    `deciding` (who holds it) by item; `faults` is what cannot have happened in a sound store.
     """
 
     head: ChainHead = field(default=ChainHead(0, "", GENESIS))
     people: dict[int, Participant] = field(default_factory=dict)
     answers: dict[tuple[int, int], GivenLabel] = field(default_factory=dict)
+    voided: dict[tuple[int, int], GivenLabel] = field(default_factory=dict)
     leases: dict[tuple[int, int], bool] = field(default_factory=dict)
     decisions: dict[int, Decision] = field(default_factory=dict)
     deciding: dict[int, int] = field(default_factory=dict)
@@ -119,8 +125,30 @@ class Ledger:
 
     def _on_person(self, event: Event) -> None:
         assert event.person is not None
-        data = event.data
-        self.people[event.person] = Participant(data["name"], data["role"], data["active"])
+        data, known = event.data, self.people.get(event.person, Participant("", "", False))
+        self.people[event.person] = known._replace(
+            name=data["name"], role=data["role"], active=data["active"]
+        )
+
+    def _on_held(self, event: Event) -> None:
+        person = self._person(event)
+        self._check(person.held is None, event, f"person {event.person} was held already")
+        self._hold(event, held=event.data["mark"])
+
+    def _on_released(self, event: Event) -> None:
+        person = self._person(event)
+        self._check(person.held is not None, event, f"person {event.person} was not held")
+        self._hold(event, held=None, cleared=event.seq)
+
+    def _person(self, event: Event) -> Participant:
+        assert event.person is not None
+        known = event.person in self.people
+        self._check(known, event, f"there is no person {event.person}")
+        return self.people.get(event.person, Participant("", "", False))
+
+    def _hold(self, event: Event, **values: Any) -> None:
+        assert event.person is not None
+        self.people[event.person] = self._person(event)._replace(**values)
 
     def _key(self, event: Event) -> tuple[int, int]:
         assert event.person is not None
@@ -143,6 +171,7 @@ class Ledger:
     def _on_labelled(self, event: Event) -> None:
         key, data = self._key(event), event.data
         self.leases.pop(key, None)
+        self.voided.pop(key, None)
         first = key not in self.answers or data.get("source") is not None
         self._check(first, event, f"person {key[0]} had answered item {key[1]} already")
         self._changes[key] = self._changes.get(key, -1) + 1
@@ -158,6 +187,25 @@ class Ledger:
         theirs = given is not None and given.seq == event.data["seq"]
         self._check(theirs, event, f"not the answer of person {key[0]} to item {key[1]}")
         self.leases[key] = False
+
+    def _on_voided(self, event: Event) -> None:
+        self._move(event, self.answers, self.voided)
+
+    def _on_restored(self, event: Event) -> None:
+        self._move(event, self.voided, self.answers)
+
+    def _move(
+        self,
+        event: Event,
+        source: dict[tuple[int, int], GivenLabel],
+        target: dict[tuple[int, int], GivenLabel],
+    ) -> None:
+        key = self._key(event)
+        given = source.pop(key, None)
+        there = given is not None and given.seq == event.data["seq"] and key not in target
+        self._check(there, event, f"person {key[0]} has no such answer to item {key[1]}")
+        if given is not None:
+            target[key] = given
 
     def _on_adjudicating(self, event: Event) -> None:
         person, item = self._key(event)

@@ -92,6 +92,26 @@ class ProjectPlan(CheckedOptions):
             max=600,
         ),
     ] = 0
+    pass_training: Annotated[
+        float | None,
+        Opt(
+            "Share of the training round to get right; who gets less is held until the lead "
+            "decides.",
+            metavar="SHARE",
+            min=0,
+            max=1,
+        ),
+    ] = None
+    pass_controls: Annotated[
+        float | None,
+        Opt(
+            "Share of the control items to get right, from the fifth on; who gets less is held "
+            "until the lead decides.",
+            metavar="SHARE",
+            min=0,
+            max=1,
+        ),
+    ] = None
     database: Annotated[
         str | None,
         Opt(
@@ -118,6 +138,10 @@ class ProjectPlan(CheckedOptions):
             raise UsageError("a project needs runs or files of responses: --from RUN|FILE")
         for name in self.stratify:
             check_choice("--stratify", name, STRATA)
+        if self.pass_controls is not None and not self.controls:
+            raise UsageError("--pass-controls needs items with known answers: --controls FILE")
+        if self.pass_training is not None and self.training and set(self.training) == {"none"}:
+            raise UsageError("--pass-training needs a training round, not --training none")
         if self.public_url is not None:
             object.__setattr__(self, "public_url", checked_url(self.public_url))
 
@@ -259,6 +283,44 @@ class DecisionOptions:
     def number(self) -> int | None:
         """The score; None if the item cannot be judged."""
         return None if self.score in (None, "none") else int(self.score)
+
+
+@dataclass(frozen=True)
+class LeadOptions(CheckedOptions):
+    """Which lead decides."""
+
+    person: Annotated[
+        str | None,
+        Opt("Lead who decides; by default the only one.", flag="--as", metavar="NAME"),
+    ] = None
+
+
+@dataclass(frozen=True)
+class VoidOptions(LeadOptions):
+    """Which labels of a person a lead takes out, or brings back; all of them unless narrowed."""
+
+    reason: Annotated[str | None, Opt("Why; required.", metavar="TEXT")] = None
+    items: Annotated[
+        tuple[str, ...],
+        Opt("Only labels on these items, as exports name them.", flag="--item", metavar="ITEM,…",
+            commas=True),
+    ] = ()  # fmt: skip
+    since: Annotated[
+        str | None, Opt("Only labels from an event (its number) or a time (UTC) on.",
+                        metavar="EVENT|TIME")
+    ] = None  # fmt: skip
+    until: Annotated[
+        str | None, Opt("Only labels up to an event or a time.", metavar="EVENT|TIME")
+    ] = None
+    under_floor: Annotated[
+        bool, Opt("Only labels that are marked as given sooner than --min-seconds.")
+    ] = False
+    undo: Annotated[bool, Opt("Bring voided labels back instead.")] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.reason or "").strip():
+            raise UsageError("voiding labels and bringing them back needs a reason: --reason TEXT")
 
 
 @dataclass(frozen=True)

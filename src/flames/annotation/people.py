@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from flames.annotation.database import assignments, failures, items, people, sessions
@@ -38,7 +38,7 @@ _FEW_AT_A_TIME = threading.BoundedSemaphore(4)  # a password check takes 64 MiB
 
 
 class Person(NamedTuple):
-    """A participant."""
+    """A participant; `held` names the pass mark that they missed."""
 
     id: int
     name: str
@@ -47,6 +47,7 @@ class Person(NamedTuple):
     lang: Language | None
     has_link: bool
     has_password: bool
+    held: str | None = None
 
 
 class LoginSession(NamedTuple):
@@ -154,7 +155,7 @@ def _fill_queue(connection: Connection, project: Project, person: int) -> None:
 def _person(row: Any) -> Person:
     return Person(
         row.id, row.name, row.role, bool(row.active), row.lang,
-        row.link_hash is not None, row.password_hash is not None,
+        row.link_hash is not None, row.password_hash is not None, row.held,
     )  # fmt: skip
 
 
@@ -175,11 +176,17 @@ def get_person(connection: Connection, name: str) -> Person:
     return found
 
 
-def lock_person(connection: Connection, person: int) -> None:
+def lock_person(connection: Connection, person: int) -> Row[Any]:
     """Allows one transaction per person at a time: two tabs cannot get two items."""
-    connection.execute(
-        select(people.c.id).where(people.c.id == person).with_for_update(key_share=True)
-    )
+    columns: list[Any] = [people.c.id, people.c.held, people.c.cleared]
+    locked = select(*columns).where(people.c.id == person).with_for_update(key_share=True)
+    return connection.execute(locked).one()
+
+
+def is_held(connection: Connection, person: int) -> bool:
+    """Tells whether a person gets no more items until a lead decides."""
+    query = select(people.c.held).where(people.c.id == person)
+    return connection.execute(query).scalar_one() is not None
 
 
 def set_language(connection: Connection, person: int, lang: Language) -> None:

@@ -50,6 +50,8 @@ class ProjectSettings(Frozen):
     control_rate: float
     lease_minutes: float
     min_seconds: float = 0.0
+    pass_training: float | None = None
+    pass_controls: float | None = None
     lang: Language
     taxonomy: Taxonomy
     sources: tuple[SourceFile, ...]

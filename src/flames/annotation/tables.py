@@ -33,7 +33,7 @@ def status_tables(status: Status) -> Iterator[Table]:
     yield Table.of_cells(status.name, ("", ""), counts)
     columns: list[Column[PersonStatus]] = [
         Column(say("lead.person"), lambda p: p.name, text=True),
-        Column(say("lead.role"), lambda p: _role(p.role, p.active), text=True),
+        Column(say("lead.role"), lambda p: _role(p), text=True),
         Column(say("lead.labels"), lambda p: p.labels or p.decisions),
         Column(say("lead.flags"), lambda p: p.flags),
         Column(say("lead.skips"), lambda p: p.skips),
@@ -50,9 +50,11 @@ def status_tables(status: Status) -> Iterator[Table]:
     yield Table.of(say("lead.people"), columns, status.people)
 
 
-def _role(role: str, active: bool) -> Text:
-    name = name_of("people.role", role)
-    return name if active else join(name, " (", say("people.stopped"), ")")
+def _role(person: Person | PersonStatus) -> Text:
+    name = name_of("people.role", person.role)
+    if person.active and person.held is None:
+        return name
+    return join(name, " (", say("people.held" if person.active else "people.stopped"), ")")
 
 
 def people_table(people: Sequence[Person]) -> Table:
@@ -64,7 +66,7 @@ def people_table(people: Sequence[Person]) -> Table:
 
     columns: list[Column[Person]] = [
         Column(say("people.name"), lambda p: p.name, text=True),
-        Column(say("people.role"), lambda p: _role(p.role, p.active), text=True),
+        Column(say("people.role"), lambda p: _role(p), text=True),
         Column(say("people.access"), ways, text=True),
     ]
     return Table.of(say("people.title"), columns, people)

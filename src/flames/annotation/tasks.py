@@ -23,6 +23,7 @@ Answer = Literal["label", "skip", "flag"]
 
 STATES: dict[Answer, str] = {"label": "labelled", "skip": "skipped", "flag": "flagged"}
 """The state of an assignment after each answer."""
+VOIDED = "voided"  # the state of an answer that a lead took out
 UNSCORED: dict[str, Answer] = {"flagged": "flag", "skipped": "skip"}
 MAX_RATIONALE = 4000
 

@@ -12,6 +12,7 @@ from flames.annotation.database import adjudications, assignments, chain, events
 from flames.annotation.events import GENESIS, Event, NewEvent, event_hash, last_event
 from flames.annotation.ledger import Item, Ledger, items_digest, read_items
 from flames.annotation.project import Project, ProjectSettings
+from flames.annotation.tasks import VOIDED
 from flames.records import Frozen
 
 _MOST = 20
@@ -122,8 +123,8 @@ def _replay(
             continue
         more = _places(ledger, event) - before
         taken[item.id] = taken.get(item.id, 0) + more
-        imported = "source" in event.data  # imports may exceed the quota; assignments may not
-        if more > 0 and not imported and item.quota is not None and taken[item.id] > item.quota:
+        free = event.kind == "restored" or "source" in event.data  # these may exceed the quota
+        if more > 0 and not free and item.quota is not None and taken[item.id] > item.quota:
             problems.append(f"event {event.seq}: item {item.id} exceeds its quota")
     problems += ledger.faults
     return ledger
@@ -146,6 +147,8 @@ def _table_problems(connection: Connection, ledger: Ledger) -> list[str]:
     }
     for key, given in ledger.answers.items():
         expected[_assignment(*key)] = (given.answer, given.score, given.seq)
+    for key, given in ledger.voided.items():
+        expected[_assignment(*key)] = (VOIDED, given.score, given.seq)
     for item, person in ledger.deciding.items():
         expected[f"adjudication of item {item}"] = ("leased", person, None)
     for item, done in ledger.decisions.items():
@@ -162,7 +165,7 @@ def _table_problems(connection: Connection, ledger: Ledger) -> list[str]:
     for row in connection.execute(select(items.c.id, items.c.taken).where(items.c.taken != 0)):
         stored[f"places taken of item {row.id}"] = row.taken
     for row in connection.execute(select(people)):
-        stored[f"person {row.id}"] = (row.name, row.role, bool(row.active))
+        stored[f"person {row.id}"] = (row.name, row.role, bool(row.active), row.held, row.cleared)
     return [
         f"{what}: the table says {stored.get(what)}, the events say {expected.get(what)}"
         for what in sorted(stored.keys() | expected.keys())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Row, case, func, select
 
 from flames.annotation.database import adjudications, assignments, items
 from flames.annotation.events import NewEvent, append_events, seconds_between
+from flames.annotation.marks import hold, missed_mark
 from flames.annotation.people import lock_person
 from flames.annotation.project import Project
 from flames.annotation.queue import (
@@ -73,7 +75,10 @@ class Progress(NamedTuple):
 
 
 def current(project: Project, person: int) -> Task | None:
-    """Returns the person's current item, or leases the next one; None when all is done."""
+    """Returns the person's current item, or leases the next one.
+
+    Returns None when all is done, and while the person is held.
+    """
     with project.database.look() as connection:
         row = held_by(connection, person, project.now())
     if row is not None:
@@ -81,10 +86,12 @@ def current(project: Project, person: int) -> Task | None:
     sweep(project)
     while True:
         with project.database.write() as connection:
-            lock_person(connection, person)
+            who = lock_person(connection, person)
             row = held_by(connection, person, project.now())
             if row is not None:
                 return task_of(project, row)
+            if who.held is not None:
+                return None
             row = choose(connection, project, person)
             if row is not None:
                 return lease_item(connection, project, row)[0]
@@ -117,7 +124,7 @@ def answer(
     """
     rationale = clean_text(rationale)
     with project.database.write() as connection:
-        lock_person(connection, person)
+        who = lock_person(connection, person)
         row = connection.execute(
             task_query(assignments.c.person == person, assignments.c.ticket == ticket)
             .with_for_update(of=assignments, key_share=True)
@@ -137,12 +144,17 @@ def answer(
         pace.check(row.since, project.now())
         if row.state == "waiting":
             retake_place(connection, row.item)
+        missed = missed_mark(connection, project, who, row, what, score)
+        free = who.held is None and missed is None
         # After a skip the item itself is locked: the next one waits for its own transaction.
-        at_once = row.state == "leased" and what != "skip" and row.kind != "training"
+        at_once = free and row.state == "leased" and what != "skip" and row.kind != "training"
         following = choose(connection, project, person, training=False) if at_once else None
         task = record_answer(
-            connection, project, row, what, score, rationale, following=following, floor=pace.floor
-        )
+            connection, project, row, what, score, rationale, following=following,
+            floor=pace.floor, after=[] if missed is None else [missed],
+        )  # fmt: skip
+        if missed is not None:
+            hold(connection, missed)
     return Answered(row.kind, task)
 
 
@@ -156,11 +168,13 @@ def record_answer(
     *,
     following: Row[Any] | None = None,
     floor: float | None = None,
+    after: Sequence[NewEvent] = (),
     **extra: Any,
 ) -> Task | None:
     """Writes an answer to a locked assignment that takes a place.
 
-    `extra` are further fields of the event. A locked `following` item is leased and returned.
+    `extra` are further fields of the event, `after` are events that follow from it. A locked
+    `following` item is leased and returned.
     An answer within `floor` seconds (the project's if None) is marked, unless it corrects one.
     """
     if what == "skip":
@@ -174,9 +188,9 @@ def record_answer(
             data["under_floor"] = floor
     answered, task = NewEvent("labelled", row.person, row.item, data), None
     if following is None:
-        seq = append_events(connection, [answered], now)
+        seq = append_events(connection, [answered, *after], now)
     else:
-        task, seq = lease_item(connection, project, following, before=[answered])
+        task, seq = lease_item(connection, project, following, before=[answered, *after])
     change_assignment(
         connection, row.person, row.item,
         state=STATES[what], score=score, rationale=rationale, seq=seq, expires=None,
@@ -228,7 +242,8 @@ def lease_offline(project: Project, person: int, count: int, days: float) -> int
     """Leases items for a person's sheet for some days: at most `count`; returns how many."""
     sweep(project)
     with project.database.write() as connection:
-        lock_person(connection, person)
+        if lock_person(connection, person).held is not None:
+            raise UsageError("this person is held; `flames annotate user release` lets them go on")
         for leased in range(count):
             row = choose(connection, project, person, training=False)
             if row is None:

@@ -65,6 +65,7 @@ COMMANDS: dict[str, Any] = {
         "agreement": "annotate:agreement",
         "adjudicate": "annotate:adjudicate",
         "sheet": "annotate:sheet",
+        "void": "annotate:void",
         "import": "annotate:import_labels",
         "export": "annotate:export",
         "verify": "annotate:verify",
@@ -75,6 +76,7 @@ COMMANDS: dict[str, Any] = {
             "password": "annotate:set_password",
             "stop": "annotate:stop",
             "resume": "annotate:resume",
+            "release": "annotate:release",
         },
     },
 }

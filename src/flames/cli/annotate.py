@@ -16,10 +16,12 @@ from flames.annotation.options import (
     DecisionOptions,
     InviteOptions,
     LabelExportOptions,
+    LeadOptions,
     LinkOptions,
     ProjectPlan,
     ServeOptions,
     SheetOptions,
+    VoidOptions,
 )
 from flames.annotation.tables import agreement_tables, case_table, people_table, status_tables
 from flames.cli._console import JsonOptions, present, say
@@ -215,6 +217,25 @@ def verify(project: ProjectArgument, output: JsonOptions) -> None:
         raise CheckFailed(f"{project}: the store is not sound: {len(result.problems)} problems")
 
 
+def void(
+    project: ProjectArgument, name: NameArgument, choice: VoidOptions, output: JsonOptions
+) -> None:
+    """Void labels of a person, so that others get their items; --undo brings them back."""
+    with annotation.open_project(project) as opened:
+        result = annotation.void(opened, name, choice)
+    if output.json:
+        typer.echo(result.model_dump_json())
+        return
+    done = "are back" if result.undone else "are void, and their items go to others"
+    say(f"{result.labels} labels of {result.person} {done}")
+    if result.decided:
+        say(f"{result.decided} of these items are decided; the decisions stand")
+    if result.stuck:
+        say(f"{result.stuck} of them nobody else can label: they go to the adjudicator")
+    if result.beyond_quota:
+        say(f"{result.beyond_quota} items have more labels than wanted")
+
+
 def add_person(project: ProjectArgument, name: NameArgument, options: InviteOptions) -> None:
     """Add a person and print their personal link."""
     with annotation.open_project(project) as opened:
@@ -256,3 +277,9 @@ def resume(project: ProjectArgument, name: NameArgument) -> None:
     """Resume the work of a stopped person: they may sign in again."""
     with annotation.open_project(project) as opened:
         say(f"{annotation.people.admit(opened, name, True).name} may sign in again")
+
+
+def release(project: ProjectArgument, name: NameArgument, options: LeadOptions) -> None:
+    """Release a person who missed a pass mark: they get items again."""
+    with annotation.open_project(project) as opened:
+        say(f"{annotation.marks.release(opened, name, options.person).name} gets items again")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 from starlette.responses import RedirectResponse, Response
 
-from flames.annotation import adjudication, work
+from flames.annotation import adjudication, people, work
 from flames.annotation.adjudication import Case
 from flames.annotation.tasks import (
     MAX_RATIONALE,
@@ -61,7 +61,9 @@ def _page(visit: Visit, template: str, item: Task | Case | None = None, **contex
 def _work_page(visit: Visit, task: Task | None, **context: Any) -> Response:
     context["progress"] = work.progress(visit.project, visit.me)
     if task is None:
-        return _page(visit, "done.html", **context)
+        with visit.project.database.look() as connection:
+            held = people.is_held(connection, visit.me)
+        return _page(visit, "waiting.html" if held else "done.html", **context)
     context = {"rationale": task.rationale, **context}
     return _page(visit, "work.html", task, task=task, **context)
 

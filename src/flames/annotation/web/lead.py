@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from flames.annotation import adjudication, people
+from flames.annotation import adjudication, marks, people
 from flames.annotation.aggregate import answers_by_item
 from flames.annotation.events import read_events
 from flames.annotation.insight import Insight, disagreements, insight, status
@@ -156,6 +156,9 @@ def change_people(
             link = people.invite(project, name, InviteOptions(base, wanted))
         elif people.person_key(name.strip()) == people.person_key(visit.session.person.name):
             raise UsageError("leads cannot lock themselves out")
+        elif do == "release":
+            marks.release(project, name, visit.session.person.name)
+            return RedirectResponse("/lead/people", 303)
         elif do == "link":
             link = people.renew_link(project, name, base)
         else:
