@@ -55,6 +55,8 @@ def conditions_of_run(run: RunDir, seen: ConditionsSeen) -> Conditions:
     """Gathers what a run's manifest and responses say."""
     manifest, carried = run.manifest, seen.found() or Conditions()
     sessions = [session for session in manifest.sessions if session.requests]
+    paid = {(session.cost is None, session.currency) for session in sessions}
+    known = len(paid) == 1 and not next(iter(paid))[0]
     place = (manifest.asked.get(name) for name in ("base_url", "provider", "file", "folder"))
     return carried.model_copy(
         update={
@@ -64,6 +66,8 @@ def conditions_of_run(run: RunDir, seen: ConditionsSeen) -> Conditions:
             "system_prompt": manifest.system_prompt,
             "duration_s": sum(_seconds(each.started, each.ended) for each in sessions) or None,
             "requests": sum(session.requests for session in sessions) or None,
+            "cost": sum(session.cost or 0.0 for session in sessions) if known else None,
+            "currency": sessions[0].currency if known else None,
         }
     )
 

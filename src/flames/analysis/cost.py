@@ -19,7 +19,8 @@ class Spending(Frozen):
     """What one scorer, or one step of a cascade, was asked and took.
 
     `asked` counts the responses that reached it, `decided` those whose verdict is its own. `cost`
-    is None unless known of all; `latency_s` adds up the waits for single (concurrent) answers.
+    is None unless known of all, in the same currency; `latency_s` adds up the waits for single
+    (concurrent) answers.
     """
 
     scorer: str
@@ -31,6 +32,7 @@ class Spending(Frozen):
     tokens_out: int = 0
     latency_s: float = 0.0
     cost: float | None = None
+    currency: str | None = None
     steps: tuple[Spending, ...] = ()
 
 
@@ -44,7 +46,8 @@ def _total(scorer: str, outcomes: list[_Outcome], steps: tuple[Spending, ...] = 
         values = (judging.get(name) for judging in taken)
         return sum(v for v in values if isinstance(v, int | float) and not isinstance(v, bool))
 
-    known = taken and all("cost" in judging for judging in taken)
+    currencies = {judging.get("currency") for judging in taken}
+    known = len(currencies) == 1 and all("cost" in judging for judging in taken)
     unscored = Counter(str(reason) for score, reason, _, _ in outcomes if score is None)
     return Spending(
         scorer=scorer,
@@ -56,6 +59,7 @@ def _total(scorer: str, outcomes: list[_Outcome], steps: tuple[Spending, ...] = 
         tokens_out=int(total("tokens_out")),
         latency_s=round(float(total("latency_s")), 3),
         cost=round(float(total("cost")), 8) if known else None,
+        currency=next(iter(currencies)) if known else None,
         steps=steps,
     )
 

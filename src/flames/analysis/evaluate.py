@@ -170,7 +170,7 @@ def _cost(verdicts: Iterable[Verdict]) -> dict[str, Any] | None:
     taken = measure_spending(verdicts)
     if not taken or not taken[0].requests:
         return None
-    names = {"requests", "tokens_in", "tokens_out", "latency_s", "cost"}
+    names = {"requests", "tokens_in", "tokens_out", "latency_s", "cost", "currency"}
     return taken[0].model_dump(include=names)
 
 

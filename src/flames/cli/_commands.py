@@ -29,7 +29,7 @@ COMMANDS: dict[str, Any] = {
     "compare": "report:compare",
     "trend": "report:trend",
     "gate": "report:gate",
-    "models": {"list": "models:list_models", "ping": "models:ping"},
+    "models": {"list": "models:list_models", "ping": "models:ping", "prices": "models:prices"},
     "certify": "report:certify",
     "prompts": {
         "list": "prompts:list_sets",

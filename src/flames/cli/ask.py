@@ -21,6 +21,7 @@ from flames.cli._console import (
 )
 from flames.collect import ask as collecting
 from flames.collect.ask import Asking, AskState
+from flames.collect.limits import format_money
 from flames.collect.plan import AskOptions, make_plan
 from flames.collect.settings import AskSettings
 from flames.metrics.failures import MOST_REASONS
@@ -33,6 +34,7 @@ from flames.scorers.options import ScoringOptions
 from flames.storage.locks import LockOptions
 from flames.text import for_terminal
 
+_CURE = "give --price-in and --price-out, or see flames models prices"
 _STARTING = ("out", "resume", "accept_changes")
 
 
@@ -110,6 +112,7 @@ def ask(
         "requests_lost": state.lost,
         "cost": state.cost,
         "cost_lost": state.lost_cost,
+        "currency": state.currency,
         "stopped": None if asked.stopped is None else str(asked.stopped),
     }
     tell(printing, data, [path])
@@ -152,7 +155,7 @@ def watch(asking: Asking, quiet: bool) -> Iterator[collecting.Progress]:
                 speed = bar.tasks[0].speed
                 parts = [f"{state.counts.get('error', 0)} failed"]
                 if state.cost is not None:
-                    parts.append(f"cost {state.cost:.4g}")
+                    parts.append(f"cost {format_money(state.cost, state.currency)}")
                 if state.waiting_s >= 2:
                     parts.append(f"asked to slow down: waiting {state.waiting_s:.0f} s")
                 elif state.a_minute is not None:
@@ -178,17 +181,25 @@ def _print_before(asking: Asking) -> None:
     if state.earlier:
         say(f"so far: {_used(state)}")
     expected = asking.estimate()
-    if expected is None or not expected.requests:
+    if not expected.requests:
         return
-    most = f", at most {expected.most:.4g}" if expected.most is not None else ""
+    settings = asking.collector.settings
     line = (
         f"estimate: {expected.requests} requests, about {expected.tokens_in} tokens in and "
-        f"{expected.tokens_out} out, cost about {expected.cost:.4g}{most}"
+        f"{expected.tokens_out} out"
     )
+    if expected.cost is None:
+        if "base_url" in asking.plan.model.describe():  # others cost nothing, or nobody knows
+            say(f"{line}; cost unknown: no price is known for {asking.plan.spec}, {_CURE}")
+        return
+    line += f", cost about {format_money(expected.cost, settings.currency)}"
+    if expected.most is not None:
+        line += f", at most {format_money(expected.most, settings.currency)}"
     spent = (state.cost or 0) + (state.lost_cost or 0)
-    budget = asking.collector.settings.max_cost
-    if budget is not None and spent + expected.cost > budget:
-        line += f"; it will stop before it costs {budget:g}"
+    if settings.max_cost is not None and spent + expected.cost > settings.max_cost:
+        line += f"; it will stop before it costs {format_money(settings.max_cost, state.currency)}"
+    if settings.price_source is not None:
+        line += f" (prices: {settings.price_source})"
     say(line)
 
 
@@ -207,5 +218,8 @@ def _used(state: AskState) -> str:
     line = f"{state.earlier + state.requests} requests"
     if state.lost:
         line += f" ({state.lost} of them cut off"
-        line += f", up to {state.lost_cost:.4g})" if state.lost_cost is not None else ")"
-    return line if state.cost is None else f"{line}, cost {state.cost:.4g}"
+        lost = state.lost_cost
+        line += ")" if lost is None else f", up to {format_money(lost, state.currency)})"
+    if state.cost is None:
+        return line
+    return f"{line}, cost {format_money(state.cost, state.currency)}"

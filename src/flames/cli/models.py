@@ -1,19 +1,23 @@
-"""`flames models`: the names that models have here, and whether one answers."""
+"""`flames models`: the names that models have here, whether one answers, what they cost."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from flames.cli._console import JsonOptions, present
+from flames.cli._console import say as say_line
 from flames.models.addresses import public_url
 from flames.models.load import ModelOptions
+from flames.models.prices import load_prices, prices_file, replace_prices
 from flames.models.profiles import load_profiles, user_file
 from flames.models.providers import PRESETS
-from flames.options import LangOptions
-from flames.reports.models import models_table, ping_lines
+from flames.options import LangOptions, Opt
+from flames.reports.models import models_table, ping_lines, prices_document
 from flames.reports.tables import line
 from flames.reports.words import say
 from flames.scorers.ping import ping as ping_model
@@ -58,6 +62,28 @@ def ping(
     """Ask a model one question: whether it answers, how fast, and what it supports."""
     found = ping_model(model, reach)
     present(output, found.to_dict(), ping_lines(found), language.lang)
+
+
+@dataclass(frozen=True)
+class PriceOptions:
+    """Where a table of prices comes from."""
+
+    source: Annotated[
+        Path | None, Opt("Table of prices to use from now on.", flag="--from", metavar="FILE")
+    ] = None
+
+
+def prices(table: PriceOptions, language: LangOptions, output: JsonOptions) -> None:
+    """List the known prices of models with date and source, or replace them by a table of your own.
+
+    Prices given by hand (--price-in, --price-out) and those of a profile come before the table's.
+    """
+    if table.source is not None:
+        say_line(str(replace_prices(table.source)))
+    known, own = load_prices(), prices_file()
+    path = own if own.is_file() else None
+    data = {"file": path and str(path), "prices": [price.to_dict() for price in known]}
+    present(output, data, prices_document(known, path), language.lang)
 
 
 def _row(

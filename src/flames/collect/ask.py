@@ -42,6 +42,7 @@ class AskState:
         a_minute: The requests a minute that the endpoint seems to allow, once it rejected some.
         waiting_s: Seconds until the next request may be sent.
         lost_cost: The most that the lost requests may have cost.
+        currency: Of the costs, where it is known.
     """
 
     planned: int
@@ -54,6 +55,7 @@ class AskState:
     waiting_s: float
     cost: float | None
     lost_cost: float | None
+    currency: str | None = None
 
 
 def prepare(
@@ -105,6 +107,7 @@ class Asking:
         longest = max(tokens_of_messages(self.plan.messages(p)) for p in self.plan.prompts.prompts)
         self._lost_cost = meter.lose(self._lost, longest)
         self._earlier = meter.requests
+        self._earlier_cost = meter.cost or 0.0
         self._failed = 0
         return self
 
@@ -127,11 +130,9 @@ class Asking:
             if self._journal.entries.get(key, "error") == "error":
                 yield Request((prompt, sample), self.plan.messages(prompt))
 
-    def estimate(self) -> CostEstimate | None:
-        """Estimates the cost of the pending requests; None without prices."""
+    def estimate(self) -> CostEstimate:
+        """Estimates the tokens of the pending requests, and with prices their cost."""
         prices = self.collector.settings.prices
-        if prices is None:
-            return None
         asked = (request.messages for request in self.pending())
         return estimate_cost(asked, prices, max_tokens=self.collector.sampling.max_tokens)
 
@@ -149,6 +150,7 @@ class Asking:
             waiting_s=self.collector.pace.waits(),
             cost=self.collector.meter.cost,
             lost_cost=self._lost_cost,
+            currency=self.collector.settings.currency,
         )
 
     def ask(self, progress: Progress | None = None) -> AskState:
@@ -230,11 +232,15 @@ class Asking:
         if outcome == "complete" and counts["error"] + counts["missing"]:
             outcome = "errors left"
         *sessions, session = self.run.manifest.sessions
-        requests = self.collector.meter.requests - self._earlier
+        meter = self.collector.meter
+        requests = meter.requests - self._earlier
+        cost = None if meter.cost is None else round(meter.cost - self._earlier_cost, 8)
         ended = session.model_copy(
             update={
                 "ended": now(),
                 "requests": requests,
+                "cost": cost,
+                "currency": self.collector.settings.currency if cost is not None else None,
                 "outcome": outcome,
                 "changed": self.changes.told() or None,
             }

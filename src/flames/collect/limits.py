@@ -19,10 +19,14 @@ class BudgetSpent(OutsideError):
 
 @dataclass(frozen=True)
 class Prices:
-    """Prices of a million tokens of request and answer (reasoning included), in any currency."""
+    """Prices of a million tokens of request and answer (reasoning included).
+
+    Sums of money are only added where the currency is the same; it is empty if nobody named it.
+    """
 
     tokens_in: float
     tokens_out: float
+    currency: str = ""
 
     def __post_init__(self) -> None:
         check_range("--price-in", self.tokens_in, 0)
@@ -33,14 +37,22 @@ class Prices:
         return (tokens_in * self.tokens_in + tokens_out * self.tokens_out) / 1e6
 
 
+def format_money(amount: float, currency: str | None) -> str:
+    """Returns a sum of money with its currency, where it is known: `0.1234 CNY`."""
+    return f"{amount:.4g} {currency or ''}".rstrip()
+
+
 @dataclass(frozen=True)
 class CostEstimate:
-    """The estimated use of a run; `most` is the cost if every answer has its full length."""
+    """The estimated use of a run; `most` is the cost if every answer has its full length.
+
+    The costs are None without prices.
+    """
 
     requests: int
     tokens_in: int
     tokens_out: int
-    cost: float
+    cost: float | None
     most: float | None
 
 
@@ -56,12 +68,14 @@ def tokens_of_messages(messages: Iterable[Message]) -> int:
 
 
 def estimate_cost(
-    requests: Iterable[tuple[Message, ...]], prices: Prices, *, max_tokens: int | None
+    requests: Iterable[tuple[Message, ...]], prices: Prices | None, *, max_tokens: int | None
 ) -> CostEstimate:
     """Estimates the cost of requests."""
     sizes = [tokens_of_messages(messages) for messages in requests]
     answer = min(max_tokens or _ANSWER_GUESS, _ANSWER_GUESS)
     tokens_in, tokens_out = sum(sizes), answer * len(sizes)
+    if prices is None:
+        return CostEstimate(len(sizes), tokens_in, tokens_out, None, None)
     most = None if max_tokens is None else prices.cost(tokens_in, max_tokens * len(sizes))
     return CostEstimate(len(sizes), tokens_in, tokens_out, prices.cost(tokens_in, tokens_out), most)
 
@@ -100,8 +114,9 @@ class Meter:
             held = self.prices.cost(tokens_of_messages(messages), self.expected_answer())
             spent = self.prices.cost(self.tokens_in, self.tokens_out)
             if spent + self._held + held > self.max_cost:
+                whole = f"{self.max_cost:g} {self.prices.currency}".rstrip()
                 raise BudgetSpent(
-                    f"the budget of {self.max_cost:g} is spent ({spent:.4g} by now, "
+                    f"the budget of {whole} is spent ({spent:.4g} by now, "
                     f"and {self._held + held:.4g} for what is and would be under way)"
                 )
         self.requests += 1

@@ -17,6 +17,8 @@ class AskSettings(CheckedOptions):
 
     Args:
         backoff_s: Seconds before the first retry of a failed request; each further one doubles.
+        currency: Of the prices and of `max_cost`, where it is known.
+        price_source: Where the prices stand, if they were not given by hand.
     """
 
     concurrency: Annotated[
@@ -48,7 +50,7 @@ class AskSettings(CheckedOptions):
     ] = None
     max_cost: Annotated[
         float | None,
-        Opt("Maximum cost of all sessions; needs prices.", metavar="MONEY", min=0),
+        Opt("Maximum cost of all sessions, in the currency of the prices.", metavar="MONEY", min=0),
     ] = None
     price_in: Annotated[
         float | None, Opt("Price of a million input tokens.", metavar="MONEY", min=0)
@@ -57,21 +59,27 @@ class AskSettings(CheckedOptions):
         float | None, Opt("Price of a million output tokens.", metavar="MONEY", min=0)
     ] = None
     backoff_s: float = 0.5
+    currency: str | None = None
+    price_source: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.price_in is None) != (self.price_out is None):
             raise UsageError("--price-in and --price-out go together")
 
-    def under(self, terms: Mapping[str, float]) -> AskSettings:
+    def under(self, terms: Mapping[str, Any]) -> AskSettings:
         """Returns these settings, what is not set completed by a model's terms."""
-        if self.price_in is not None:  # prices go together
-            terms = {name: n for name, n in terms.items() if not name.startswith("price_")}
+        if self.price_in is not None:  # prices go together, with their currency
+            of_price = {"price_in", "price_out", "currency", "price_source"}
+            terms = {name: n for name, n in terms.items() if name not in of_price}
         own = {name for name in vars(self) if getattr(self, name) is None}
         given: dict[str, Any] = {name: n for name, n in terms.items() if name in own}
         settings = replace(self, **given)
         if settings.max_cost is not None and settings.price_in is None:
-            raise UsageError("--max-cost needs prices: give --price-in and --price-out")
+            raise UsageError(
+                "--max-cost needs prices, and none is known for this model: give --price-in and "
+                "--price-out (flames models prices lists the known ones)"
+            )
         return settings
 
     @property
@@ -79,4 +87,4 @@ class AskSettings(CheckedOptions):
         """The prices of tokens, where they were given."""
         if self.price_in is None or self.price_out is None:
             return None
-        return Prices(self.price_in, self.price_out)
+        return Prices(self.price_in, self.price_out, self.currency or "")

@@ -15,7 +15,8 @@ class Conditions(Frozen):
     """How and when a model was asked; what is not known is None, or an empty `sampling`.
 
     `started` and `ended` are the times of the first and last response (ISO 8601, UTC),
-    `duration_s` the seconds spent asking. Tokens are as the provider counted them.
+    `duration_s` the seconds spent asking. Tokens are as the provider counted them; `cost` is at the
+    prices of the time, None where sessions had none or several currencies.
     """
 
     asked: str | None = None
@@ -28,6 +29,8 @@ class Conditions(Frozen):
     requests: int | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
+    cost: float | None = None
+    currency: str | None = None
 
     def of_settings(self) -> dict[str, Any]:
         """Returns the sampling parameters that were given."""

@@ -29,6 +29,7 @@ from flames.models.base import (
     Sampling,
     load_frame,
 )
+from flames.models.prices import find_price
 from flames.models.profiles import Profile, find_profile
 from flames.models.providers import PRESETS, PROVIDERS, Provider
 from flames.options import Opt, wrong_value
@@ -130,7 +131,10 @@ def load_model(spec: str, options: ModelOptions | None = None) -> ChatModel:
     prefix, _, name = spec.partition("/")
     if name:
         if prefix in PRESETS:
-            return _client(name, options, prefix)
+            model = _client(name, options, prefix)
+            if (price := find_price(prefix, name)) is not None:
+                model.terms = price.terms  # type: ignore[attr-defined]
+            return model
         for point in entry_points(group=ENTRY_POINTS, name=prefix):
             try:
                 factory: Factory = point.load()
@@ -166,7 +170,8 @@ def _of_profile(name: str, profile: Profile, options: ModelOptions) -> ChatModel
         model = load_model(other, given)
     if profile.terms or profile.extra_body:
         model.defaults = Sampling(extra=profile.extra_body).over(model.defaults)  # type: ignore[misc]
-        model.terms = profile.terms  # type: ignore[attr-defined]
+        known = {} if profile.price_in is not None else getattr(model, "terms", {})
+        model.terms = {**known, **profile.terms}  # type: ignore[attr-defined]
     return model
 
 

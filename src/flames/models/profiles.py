@@ -21,7 +21,9 @@ from flames.records import Frozen
 
 PROJECT_FILE = Path("flames.toml")
 _NAME = re.compile(r"[\w][\w.-]*")
-_Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Currency = Annotated[str, Field(pattern="^[A-Z]{3}$")]
+"""The ISO code of a currency, like CNY."""
 
 
 class Profile(Frozen, extra="forbid", protected_namespaces=()):
@@ -39,8 +41,9 @@ class Profile(Frozen, extra="forbid", protected_namespaces=()):
     frame: str | None = None
     stream: bool = False
     max_tokens_field: str | None = None
-    price_in: _Amount | None = None
-    price_out: _Amount | None = None
+    price_in: Amount | None = None
+    price_out: Amount | None = None
+    currency: Currency | None = None
     rpm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     tpm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     extra_body: dict[str, Any] = Field(default_factory=dict)
@@ -52,9 +55,11 @@ class Profile(Frozen, extra="forbid", protected_namespaces=()):
         return self._path
 
     @property
-    def terms(self) -> Mapping[str, float]:
-        """Prices and limits, by the names of the options that set them by hand."""
-        given = self.model_dump(include={"price_in", "price_out", "rpm", "tpm"})
+    def terms(self) -> Mapping[str, Any]:
+        """Prices and limits, by the names of the settings that they complete."""
+        given = self.model_dump(include={"price_in", "price_out", "currency", "rpm", "tpm"})
+        if self.price_in is not None:
+            given["price_source"] = str(self.path)
         return {name: value for name, value in given.items() if value is not None}
 
 
@@ -105,5 +110,7 @@ def _profile(name: str, table: Any, path: Path, section: str | None) -> Profile:
         raise InputError("takes an address like https://host/v1", path=path, field=field)
     if (profile.price_in is None) != (profile.price_out is None):
         raise InputError("price_in and price_out go together", path=path, field=place)
+    if profile.currency is not None and profile.price_in is None:
+        raise InputError("currency goes with price_in and price_out", path=path, field=place)
     profile._path = path
     return profile

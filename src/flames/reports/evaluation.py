@@ -172,7 +172,9 @@ def _cost(evaluation: Evaluation) -> Cell:
     taken = evaluation.cost
     if taken is None:
         return None
-    return f"{taken['requests']:,} req" if taken["cost"] is None else f"{taken['cost']:,.4g}"
+    if taken["cost"] is None:
+        return f"{taken['requests']:,} req"
+    return f"{taken['cost']:,.4g} {taken.get('currency') or ''}".rstrip()
 
 
 def metric_columns(metrics_of: Callable[[Any], ScorerMetrics], *keys: str) -> list[Column[Any]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from flames.models.prices import Price
 from flames.reports.tables import Block, Cell, Table, line
 from flames.reports.words import join, name_of, say
 from flames.scorers.ping import Ping
@@ -40,3 +42,18 @@ def ping_lines(found: Ping) -> Iterator[Block]:
     for form, how in found.supports.items():
         why = f": {shorten(found.refused[form], 120)}" if form in found.refused else ""
         yield line(join(say(f"models.form.{form}"), ": ", say(f"models.support.{how}"), why))
+
+
+def prices_document(prices: Iterable[Price], own: Path | None) -> Iterator[Block]:
+    """Yields the table of prices, and which table that is."""
+    names = ("in", "out", "currency", "batch", "date", "source")
+    header = [say("models.name"), *(say(f"models.prices.{name}") for name in names)]
+    rows: list[tuple[Cell, ...]] = []
+    for price in prices:
+        source = price.source + (f" ({price.note})" if price.note else "")
+        batch = "" if price.batch is None else f"× {price.batch:g}"
+        numbers = (f"{price.price_in:g}", f"{price.price_out:g}", price.currency, batch)
+        rows.append((price.name, *numbers, str(price.date), source))
+    yield Table.of_cells(say("models.prices.title"), header, rows, text=7)
+    which = say("models.prices.bundled") if own is None else say("models.prices.own", file=own)
+    yield line(which, kind="soft")

@@ -170,7 +170,7 @@ def spending_document(spendings: Sequence[Spending]) -> Iterator[Block]:
             sum(each.unscored.values()),
             *(getattr(each, name) for name in counts),
             Number(each.latency_s),
-            None if each.cost is None else f"{each.cost:.6g}",
+            None if each.cost is None else f"{each.cost:.6g} {each.currency or ''}".rstrip(),
         )
         for spending in spendings
         for indent, each in (("", spending), *(("  ", step) for step in spending.steps))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal
 
+from flames.collect.limits import format_money
 from flames.errors import InputError
 from flames.metrics.correction import Corrected, CorrectedGroup, Correction
 from flames.metrics.result import Bounds, Coverage, Group, Note, Overall, Result
@@ -213,6 +214,8 @@ def conditions_line(result: Result) -> Text | None:
     if known.tokens_in or known.tokens_out:
         counts = {"sent": f"{known.tokens_in or 0:,}", "got": f"{known.tokens_out or 0:,}"}
         parts.append(say("conditions.tokens", **counts))
+    if known.cost is not None:
+        parts.append(say("conditions.cost", cost=format_money(known.cost, known.currency)))
     if known.duration_s is not None:
         parts.append(say("conditions.duration", time=str(timedelta(seconds=known.duration_s))))
     return listed(parts, "semicolon")

@@ -269,6 +269,8 @@ def answer_usage(answers: Sequence[ModelAnswer], prices: Prices | None) -> dict[
     }
     if prices is not None and all(answer.tokens_in is not None for answer in answers):
         usage["cost"] = round(prices.cost(tokens_in, tokens_out), 8)
+        if prices.currency:
+            usage["currency"] = prices.currency
     return usage
 
 
@@ -281,11 +283,16 @@ def changed_parameters(answers: Sequence[ModelAnswer]) -> dict[str, Any]:
 
 
 def total_usage(verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """Adds up what verdicts used; the cost only where all of them have one."""
+    """Adds up what verdicts used; the cost only where all have one, in the same currency."""
     parts = [verdict.extra["judging"] for verdict in verdicts if "judging" in verdict.extra]
     names = dict.fromkeys(name for part in parts for name in part)
-    known = [name for name in names if name != "cost" or all("cost" in part for part in parts)]
-    return {name: round(sum(part.get(name, 0) for part in parts), 8) for name in known}
+    currencies = {part.get("currency") for part in parts}
+    names.pop("currency", None)
+    if len(currencies) > 1 or not all("cost" in part for part in parts):
+        names.pop("cost", None)
+    total = {name: round(sum(part.get(name, 0) for part in parts), 8) for name in names}
+    [currency] = currencies if len(currencies) == 1 else [None]
+    return total | ({"currency": currency} if currency and "cost" in total else {})
 
 
 def brief_verdict(verdict: Verdict) -> dict[str, Any]:

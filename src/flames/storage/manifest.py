@@ -20,7 +20,8 @@ _SECRET = re.compile(
 class RunSession(Frozen, extra="allow"):
     """One session of asking. Times are ISO 8601 in UTC.
 
-    `changed` are the parameters that the endpoint refused: their other names, or `left out`.
+    `changed` are the parameters that the endpoint refused: their other names, or `left out`. `cost`
+    is that of the session's answers, None without prices.
     """
 
     started: str
@@ -29,6 +30,8 @@ class RunSession(Frozen, extra="allow"):
     python: str
     system: str
     requests: int = 0
+    cost: float | None = None
+    currency: str | None = None
     outcome: str | None = None
     changed: dict[str, str] | None = None
 
