@@ -199,7 +199,9 @@ def test_wrong_calls_are_told(file: Path) -> None:
         with pytest.raises(UsageError, match="from 1 to 7"):
             load(file, layers)
     with pytest.raises(UsageError, match="512 tokens"):
-        Reading(prompt_tokens=400)
+        load(file, reading=Reading(prompt_tokens=400))
+    with pytest.raises(UsageError, match="some tokens of each part"):
+        Reading(head=0)
     with pytest.raises(UsageError, match="precision"):
         load(file, precision="int4")
 

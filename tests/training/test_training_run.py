@@ -219,7 +219,7 @@ def test_a_backbone_may_be_cut_to_its_first_layers(labels: Path, tmp_path: Path,
     from flames.training import train
 
     whole = tiny_models.backbone(tmp_path / "whole", kind)
-    chosen = options(whole, layers=1, max_steps=2, bf16=kind != "bert", pooling="mean")
+    chosen = options(whole, layers=(1,), max_steps=2, bf16=kind != "bert", pooling="mean")
     train(parts(labels), chosen, tmp_path / "out", TAXONOMY)
     names = {name for name in weights(tmp_path / "out") if "layer" in name}
     assert any(".0." in name for name in names)
@@ -230,7 +230,7 @@ def test_a_backbone_may_be_cut_to_its_first_layers(labels: Path, tmp_path: Path,
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"layers": 3}, "--layers 3: the backbone has 2 layers"),
+        ({"layers": (3,)}, "--layers 3: the backbone has 2 layers"),
         (
             {"learning_rate": 1e30},
             r"the loss became nan at step \d+: lower --learning-rate \(1e\+30\)$",
@@ -260,7 +260,7 @@ def test_what_cannot_be_trained_is_one_clear_line(
         ({"bf16": True}, "compute without --bf16"),
         ({"dtype": "bfloat16"}, "load it with --dtype float32"),
         ({"frozen": True}, "the backbone's states are not finite: it cannot be used on such texts"),
-        ({"frozen": True, "bf16": True}, "compute without --bf16"),
+        ({"frozen": True, "dtype": "bfloat16"}, "load it with --dtype float32"),
     ],
 )
 def test_a_backbone_that_overflows_is_reported_with_a_remedy(

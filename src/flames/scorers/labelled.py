@@ -30,13 +30,15 @@ class Labelled:
     """A response and its labels.
 
     `score` is the row's own score or, of several rows, that of more than half, if any; `votes` has
-    each annotator's score by name, `where` is the file and line of the first label.
+    each annotator's score by name, `where` is the file and line of the first label, `source` that
+    file as the user named it.
     """
 
     response: Response
     score: int | None
     votes: Mapping[str, int]
     where: str
+    source: str = ""
 
     @property
     def key(self) -> Key:
@@ -133,6 +135,7 @@ def read_labelled(
     """
     options = replace(options or ReadOptions(), numbered=True)
     given: dict[Key, list[tuple[Verdict, str]]] = {}
+    sources: dict[Key, str] = {}
     excluded: Counter[str] = Counter()
     checksums = {}
     for name in files:
@@ -147,11 +150,12 @@ def read_labelled(
                 excluded[f"unscored: {verdict.unscored}"] += 1
             elif reason is None:
                 given.setdefault(verdict.key, []).append((verdict, where))
+                sources.setdefault(verdict.key, name)
             elif skip_incomplete:
                 excluded[reason] += 1
             else:
                 raise InputError(_advice(reason, verdict), path=path)
-    rows = tuple(map(_merged, given.values()))
+    rows = tuple(_merged(labels, sources[key]) for key, labels in given.items())
     for row in rows:
         scale = options.taxonomy.dimension(row.dimension).scale
         for who, score in row.votes.items():
@@ -229,7 +233,7 @@ def _advice(reason: str, verdict: Verdict) -> str:
     return f"the label of {who} has no response text; --skip-incomplete leaves such labels out"
 
 
-def _merged(given: list[tuple[Verdict, str]]) -> Labelled:
+def _merged(given: list[tuple[Verdict, str]], source: str) -> Labelled:
     first, where = given[0]
     asked, text = _text(first, "prompt") or None, _text(first, "response")
     votes: dict[str, int] = {}
@@ -243,7 +247,8 @@ def _merged(given: list[tuple[Verdict, str]]) -> Labelled:
         add_votes(votes, verdict, place)
     status: Status = "truncated" if first.status == "truncated" else "ok"
     response = response_of(first, status=status, prompt=asked, response=text)
-    return Labelled(response, majority_of(verdict for verdict, _ in given), votes, where)
+    score = majority_of(verdict for verdict, _ in given)
+    return Labelled(response, score, votes, where, source)
 
 
 def majority_of(labels: Iterable[Verdict]) -> int | None:

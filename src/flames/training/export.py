@@ -15,6 +15,8 @@ import numpy as np
 from flames.errors import CheckFailed, InputError, MissingExtraError, UsageError, need_extra
 from flames.options import Opt, SeedOptions, wrong_value
 from flames.scorers.base import ScorerContext
+from flames.scorers.frozen import WEIGHTS
+from flames.scorers.frozen.model import read_frozen
 from flames.scorers.labelled import Labelled, LabelledSet, LabelOptions, read_labelled
 from flames.scorers.selftest import SelftestResult, pairs_for
 from flames.scorers.trained.backbone import quiet, read_errors
@@ -147,6 +149,7 @@ def export(
     them and the self-test's pairs: a precision that changes too many is a `CheckFailed`.
     """
     source, target = options.scorer, options.out
+    _refuse_frozen(source)
     settings = read_settings(source)
     settings.check_taxonomy(context.taxonomy)
     if read_package(source) is not None:
@@ -181,6 +184,20 @@ def export(
         )
         _describe(source, made, settings, package)
     return package
+
+
+def _refuse_frozen(source: Path) -> None:
+    if not (source / WEIGHTS).is_file():
+        return
+    if read_frozen(source).settings.runs == "torch":
+        raise UsageError(
+            f"{source} is heads on a frozen transformers model, which run on torch; only scorers "
+            "trained without --frozen are exported"
+        )
+    raise UsageError(
+        f"{source} needs no export: heads on a frozen model of this kind run on onnxruntime, "
+        "without torch, as they are"
+    )
 
 
 def _rows(

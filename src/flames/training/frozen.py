@@ -1,235 +1,326 @@
-"""Training the heads alone, on the states of a frozen backbone that are computed once.
-
-All linear heads are solved by one penalised multinomial regression. The weights of a head are
-common weights plus the head's own, both under an L2 penalty, so that small dimensions learn from
-large ones (Evgeniou and Pontil, Regularized multi-task learning, 2004).
-"""
+"""Training heads on a frozen backbone: features once, then least squares in closed form."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import log_softmax
 
 from flames.errors import UsageError
-from flames.records import text_sha256
-from flames.scorers.labelled import Labelled
-from flames.scorers.trained.backends import Torch
-from flames.scorers.trained.engine import Engine
-from flames.scorers.trained.load import pick_device
-from flames.scorers.trained.settings import Head
+from flames.metrics.result import Note
+from flames.records import Verdict, dump_line
+from flames.scorers.base import ScorerContext, score_where
+from flames.scorers.frozen.backbone import Features
+from flames.scorers.frozen.model import FrozenHead, FrozenModel, FrozenSettings
+from flames.scorers.frozen.scorer import FrozenScorer, why_unscored
+from flames.scorers.heads import pick_head, scored_by
+from flames.scorers.labelled import Labelled, LabelledSet
+from flames.scorers.lexical import bundled_model
+from flames.scorers.trained.settings import TrainingData
+from flames.storage.atomic import write_atomic
 from flames.taxonomy import Taxonomy
 from flames.text import shorten
+from flames.training import crossfit, folder
+from flames.training.backbones import Source, open_source
+from flames.training.features import FeatureStore
 from flames.training.leaks import near_same
+from flames.training.multilevel import (
+    Floats,
+    Heads,
+    Labels,
+    Leaning,
+    fit_heads,
+    solve_dual,
+    standardised,
+)
 from flames.training.options import Progress, TrainOptions
-from flames.training.rows import Rows
-from flames.training.splits import LEFT_OUT, check_dimensions
+from flames.training.results import About, Trained, evaluate_parts, write_card, write_results
+from flames.training.splits import LEFT_OUT, Split, check_dimensions
+from flames.training.targets import source_weights, target_levels, training_data
 
-_BATCH_TOKENS = 4096
-_PROMPT_FOLDS = 3
+LEANING = Leaning()
+PENALTY = 0.3
+PENALTIES = (0.03, 0.1, PENALTY, 1.0, 3.0)
+"""Those that a validation part chooses from; without one it is `PENALTY`."""
+
+_MOST = 15_000  # rows: what is solved has their square, several times in memory
+_ABSTAINED = 0.03  # of the training rows, at most, for a scorer that abstains
 
 
-class Fold(NamedTuple):
-    """A fold of leave-out evaluation: rows to test on, and rows to train on (masks over rows)."""
+@dataclass(frozen=True)
+class _Fitted:
+    """Heads on standardised features, the factor of their probabilities, and left-out chances."""
 
-    test: NDArray[np.bool_]
-    train: NDArray[np.bool_]
+    mean: Floats
+    scale: Floats
+    heads: Heads
+    penalty: float
+    factor: float
+    chances: crossfit.Chances | None
 
 
-def solve_heads(
-    model: Any,
-    rows: Rows,
-    held: Mapping[str, Rows],
-    folds: Sequence[Fold],
+def train_frozen(
+    split: Split,
     options: TrainOptions,
-    progress: Progress,
-) -> dict[str, Matrix]:
-    """Replaces a model's heads by those that fit the training rows best.
-
-    A validation part in `held` chooses the strength of the penalty; the left-out part is scored
-    by heads of its `folds_of`. Returns all heads' logits of the rows of each held-back part.
-    """
-    heads = model.settings.heads
-    states = {"training": _states(model, rows, options, progress, "training")}
-    for name, each in held.items():
-        same = name == LEFT_OUT
-        states[name] = states["training"] if same else _states(model, each, options, progress, name)
-    dimension, targets = _columns(rows)
-    chosen = COSTS[2]
-    if "validation" in held:
-        progress("choosing the penalty", 1.0)
-        goal = _columns(held["validation"])
-        losses = {}
-        for cost in COSTS:
-            made = solve(states["training"], dimension, targets, heads, cost)
-            losses[cost] = log_loss(logits_of(states["validation"], made), *goal, heads)
-        chosen = min(losses, key=losses.__getitem__)
-    progress("solving the heads", 1.0)
-    made = solve(states["training"], dimension, targets, heads, chosen)
-    with torch.no_grad():
-        for head, (weights, bias) in zip(model.classifiers, made, strict=True):
-            head.weight.copy_(torch.as_tensor(weights))
-            head.bias.copy_(torch.as_tensor(bias))
-    logits = {name: logits_of(states[name], made) for name in held if name != LEFT_OUT}
-    if LEFT_OUT in held:
-        logits[LEFT_OUT] = _left_out(states[LEFT_OUT], rows, heads, folds, progress)
-    return logits
-
-
-def _columns(rows: Rows) -> tuple[NDArray[np.int64], Matrix]:
-    dimension = np.array([item["dimension"] for item in rows.items], dtype=np.int64)
-    return dimension, np.stack([item["labels"] for item in rows.items]).astype(np.float32)
-
-
-class _Pooled(Torch):
-    def __init__(self, model: Any, bf16: bool, report: Callable[[int], None]) -> None:
-        super().__init__(model)
-        self._bf16, self._report, self._done = bf16, report, 0
-
-    def compute(self, ids: Any, mask: Any) -> Any:
-        with torch.autocast(ids.device.type, torch.bfloat16, self._bf16):
-            states = self.model.pooled(ids, mask)
-        self._done += len(ids)
-        self._report(self._done)
-        return states
-
-
-def _states(model: Any, rows: Rows, options: TrainOptions, progress: Progress, part: str) -> Matrix:
-    model.to(pick_device(options.device)).eval()
-    what = f"reading the {part} part"
-    engine = Engine(
-        _Pooled(model, options.bf16, lambda done: progress(what, done / len(rows))),
-        model.config.text_config.hidden_size,
-        pad_id=model.settings.pad_id,
-        padding_side=model.settings.padding_side,
-        tokens=_BATCH_TOKENS,
+    out: Path,
+    taxonomy: Taxonomy,
+    *,
+    resume: bool = False,
+    progress: Progress = lambda what, share: None,
+) -> Trained:
+    """Fits heads on a frozen backbone and writes the scorer, its figures and its model card."""
+    data = training_data(split.training, taxonomy)
+    rows = split.training.rows
+    if len(rows) > _MOST:
+        raise UsageError(
+            f"--frozen solves for all rows at once, at most {_MOST:,}, and there are {len(rows):,};"
+            " train on fewer, or by gradient steps without --frozen"
+        )
+    labels = labels_of(rows, taxonomy, options)
+    progress("comparing responses with one another", 0.0)
+    turns = _turns(split, taxonomy)
+    plan = folder.plan_of(options, split, data.sha256)
+    folder.claim(out, plan, resume=resume)
+    progress("loading the backbone", 0.0)
+    source = open_source(options)
+    folder.begin(out, plan)
+    store = FeatureStore(source)
+    parts = split.parts()
+    read = {
+        name: store.read([_pair(row) for row in part.rows], progress)
+        for name, part in parts.items()
+        if name != LEFT_OUT
+    }
+    held = {name: part for name, part in parts.items() if name != "training"}
+    fitted = _fit(split, labels, read, turns, options, taxonomy, progress)
+    model = _model(source, fitted, split, data, options, out, taxonomy)
+    source.keep(out)
+    model.save(out)
+    progress("evaluating", 1.0)
+    verdicts = {
+        name: _verdicts(model, part, read[name], taxonomy)
+        if name != LEFT_OUT
+        else _left_out(model, part, read["training"], fitted.chances, labels, taxonomy)
+        for name, part in held.items()
+    }
+    if LEFT_OUT in verdicts:
+        lines = "".join(dump_line(verdict.to_dict()) + "\n" for verdict in verdicts[LEFT_OUT])
+        write_atomic(out / "left-out.jsonl", lines)
+    settings = model.settings
+    result = evaluate_parts(
+        held, verdicts, settings.id, settings.notes, options, taxonomy, split, out
     )
-    states = engine.compute(rows.encoded)
-    if not np.isfinite(states).all():
-        cure = options.exact or "it cannot be used on such texts"
-        raise UsageError(f"the backbone's states are not finite: {cure}")
-    return states
+    shortened = {name: sum(each.cut) for name, each in read.items()}
+    write_results(result, split, _about(model, source, fitted, data, options, shortened), taxonomy)
+    write_card(result, settings.id)
+    folder.finish(out, settings.id, [])
+    return result
 
 
-def folds_of(rows: Sequence[Labelled], taxonomy: Taxonomy) -> list[Fold]:
-    """Splits rows into folds: each model with each third of the prompts is tested on once.
+def labels_of(rows: Sequence[Labelled], taxonomy: Taxonomy, options: TrainOptions) -> Labels:
+    """Returns labels with the annotators' shares, the weight of each file, and levels balanced."""
+    levels = tuple(sorted({s for d in taxonomy.dimensions for s in d.scale}, reverse=True))
+    labels = Labels(
+        levels,
+        target_levels(rows, levels),
+        np.array([row.dimension for row in rows]),
+        np.array([row.response.subcomponent or "" for row in rows]),
+        source_weights(rows, options.weights),
+    )
+    return labels.smoothed(options.label_smoothing, taxonomy).balanced()
 
-    The heads of a fold are solved on rows of other models and other prompts that are not
-    (nearly) the same as one of its own rows.
-    """
+
+def _turns(split: Split, taxonomy: Taxonomy) -> list[crossfit.Turn]:
+    """Who is left out in turn; none where a validation part says how sharp chances are."""
+    rows = split.training.rows
+    if split.validation.rows and not split.each:
+        return []
     models = np.array([row.key.model for row in rows])
-    prompts = np.array([int(text_sha256(row.key.prompt_id), 16) % _PROMPT_FOLDS for row in rows])
-    alike = near_same(rows)
-    folds = []
-    for name in dict.fromkeys(models.tolist()):
-        for number in range(_PROMPT_FOLDS):
-            test = (models == name) & (prompts == number)
-            train = (models != name) & (prompts != number)
-            for a, b in alike:
-                train[a] &= not test[b]
-                train[b] &= not test[a]
-            if test.any():
-                left = [row for row, here in zip(rows, train, strict=True) if here]
-                check_dimensions(f"training (without {shorten(name)})", left, taxonomy)
-                folds.append(Fold(test, train))
-    return folds
+    prompts = np.array([row.key.prompt_id for row in rows])
+    found = list(crossfit.turns(models, prompts, alike=near_same(rows)))
+    if split.each:
+        for here, train in found:
+            name = f"training (without {shorten(models[here[0]])})"
+            check_dimensions(name, [rows[index] for index in train], taxonomy)
+    return [turn for turn in found if len(turn.train)]
+
+
+def _pair(row: Labelled) -> tuple[str, str]:
+    return row.response.prompt or "", row.response.response or ""
+
+
+def _fit(
+    split: Split,
+    labels: Labels,
+    read: Mapping[str, Features],
+    turns: Sequence[crossfit.Turn],
+    options: TrainOptions,
+    taxonomy: Taxonomy,
+    progress: Progress,
+) -> _Fitted:
+    features, mean, scale = standardised(_flat(read["training"]))
+    kernel = features @ features.T
+    weights = source_weights(split.training.rows, options.weights)
+    chances, penalty, factor = None, PENALTY, 1.0
+    if turns:
+        related = LEANING.relate(kernel, labels, labels)
+        scores = crossfit.left_out(
+            related, labels, turns, penalty,
+            lambda share: progress("fitting without each model and prompt", share),
+        )  # fmt: skip
+        judged = np.zeros(len(labels), np.float32)
+        for here, _ in turns:
+            judged[here] = weights[here]
+        factor = crossfit.sharpen(scores, labels, judged, taxonomy)
+        if split.each:
+            models = np.array([row.key.model for row in split.training.rows])
+            chances = crossfit.left_out_chances(scores, labels, models, judged, taxonomy)
+    elif "validation" in read:
+        progress("choosing the penalty", 0.0)
+        asked = labels_of(split.validation.rows, taxonomy, replace(options, weights={}))
+        known = ((_flat(read["validation"]) - mean) / scale).astype(np.float32)
+        new = known @ features.T
+        penalty, factor = _chosen(kernel, labels, new, asked, taxonomy)
+    progress("fitting the heads", 0.9)
+    heads = fit_heads(features, kernel, labels, LEANING, penalty, taxonomy)
+    return _Fitted(mean, scale, heads, penalty, factor, chances)
+
+
+def _chosen(
+    kernel: Floats, labels: Labels, new: Floats, asked: Labels, taxonomy: Taxonomy
+) -> tuple[float, float]:
+    """Penalty and factor under which rows that were held back are the least surprising."""
+    same = np.ones(len(asked), np.float32)
+    across = LEANING.relate(new, asked, labels)
+    losses = {}
+    for penalty in PENALTIES:
+        dual = solve_dual(LEANING.relate(kernel, labels, labels), labels, penalty)
+        scores = across @ dual
+        factor = crossfit.sharpen(scores, asked, same, taxonomy)
+        loss = crossfit.log_loss(scores, asked, same, taxonomy, factor)
+        losses[penalty, factor] = loss
+    return min(losses, key=losses.__getitem__)
+
+
+def _flat(features: Features) -> Floats:
+    return features.values.reshape(len(features.values), -1)
+
+
+def _model(
+    source: Source,
+    fitted: _Fitted,
+    split: Split,
+    data: TrainingData,
+    options: TrainOptions,
+    out: Path,
+    taxonomy: Taxonomy,
+) -> FrozenModel:
+    rows, weights = split.training.rows, fitted.heads
+    unread = bundled_model().unread([row.response.response or "" for row in rows])
+    card = {
+        "labels": "synthetic" if data.synthetic else ", ".join(data.files),
+        "trained on": {
+            "sha256": dict(data.files),
+            "responses": len(rows),
+            "prompts": len({row.key.prompt_id for row in rows}),
+            "models": list(data.models),
+            "weights": {Path(name).name: each for name, each in options.weights.items()},
+        },
+    }
+    settings = FrozenSettings(
+        name=options.name or out.resolve().name,
+        version="0",
+        taxonomy=taxonomy.id,
+        backbone=source.sha256,
+        backbone_name=source.name,
+        runs=source.runs,
+        layers=source.layers,
+        segments=source.segments,
+        reading=source.reading,
+        abstains=sum(map(bool, unread)) <= _ABSTAINED * len(rows),
+        heads={n: FrozenHead(scale=s, classes=c) for n, (s, c) in weights.places.items()},
+        factor=fitted.factor,
+        notes=(Note("simulated"),) if data.synthetic else split.training.notes,
+        card=card,
+    )
+    model = FrozenModel(settings, fitted.mean, fitted.scale, weights.weights, weights.bias, out)
+    version = hashlib.sha256(model.to_bytes() + settings.model_dump_json().encode()).hexdigest()
+    return replace(model, settings=settings.model_copy(update={"version": version[:8]}))
+
+
+def _verdicts(
+    model: FrozenModel, part: LabelledSet, read: Features, taxonomy: Taxonomy
+) -> list[Verdict]:
+    scorer = FrozenScorer(model, ScorerContext(taxonomy=taxonomy))
+    return scorer.judged([row.response for row in part.rows], read)
 
 
 def _left_out(
-    states: Matrix, rows: Rows, heads: Sequence[Head], folds: Sequence[Fold], progress: Progress
-) -> Matrix:
-    dimension, targets = _columns(rows)
-    logits = np.zeros((len(rows), sum(len(head.scale) for head in heads)), dtype=np.float32)
-    for number, (test, train) in enumerate(folds):
-        progress("evaluating the left-out folds", number / len(folds))
-        made = solve(states[train], dimension[train], targets[train], heads)
-        logits[test] = logits_of(states[test], made)
-    return logits
+    model: FrozenModel,
+    part: LabelledSet,
+    read: Features,
+    chances: crossfit.Chances | None,
+    labels: Labels,
+    taxonomy: Taxonomy,
+) -> list[Verdict]:
+    """Verdicts of the heads that each row was left out of."""
+    assert chances is not None
+    settings, responses = model.settings, [row.response for row in part.rows]
+    reasons = why_unscored(settings, settings.places, responses)
+    rows = iter([place for place, reason in enumerate(reasons) if reason is None])
+
+    def judged(able: Sequence[Any]) -> list[Verdict]:
+        found = []
+        for response, place in zip(able, rows, strict=True):
+            head = pick_head(settings.places, response.dimension, response.subcomponent) or ""
+            scale = settings.places[head][0]
+            own = chances[place, [labels.levels.index(level) for level in scale]]
+            fields = {"response_truncated": True} if read.cut[place] else {}
+            found.append(scored_by(response, settings.id, scale, own, **fields))
+        return found
+
+    return score_where(responses, reasons, settings.id, judged)
 
 
-COSTS = (1.0, 3.0, 10.0, 30.0, 100.0)
-"""Weights of the loss relative to the penalty; the third is used without validation data."""
-
-_OWN = 0.3  # how far a head may deviate from the common weights
-_BIAS = 0.3
-
-Matrix = NDArray[np.float32]
-Heads = list[tuple[Matrix, Matrix]]
-
-
-def solve(
-    states: Matrix,
-    dimension: NDArray[np.int64],
-    targets: Matrix,
-    heads: Sequence[Head],
-    cost: float = COSTS[2],
-) -> Heads:
-    """Solves the heads that fit the targets best under the penalty.
-
-    `states` are (rows × width), `dimension` is the head of each row, and `targets` (rows × most
-    classes) the share per class of that head; a row's targets sum to its weight. Classes of the
-    same score share common weights. `cost` is the weight of the loss relative to the penalty.
-    Returns weights (classes × width) and bias of each head, for unscaled states.
-    """
-    middle = states.mean(axis=0)
-    spread = (states.std(axis=0) + 1e-6) * np.sqrt(states.shape[1])
-    known = np.empty((len(states), states.shape[1] + 1), dtype=np.float32)
-    known[:, :-1] = (states - middle) / spread
-    known[:, -1] = np.sqrt(_BIAS)
-    scores = sorted({score for head in heads for score in head.scale}, reverse=True)
-    places = [[scores.index(score) for score in head.scale] for head in heads]
-    rows = [np.flatnonzero(dimension == index) for index in range(len(heads))]
-    parts = [(known[r], cost * targets[r, : len(p)]) for r, p in zip(rows, places, strict=True)]
-    ends = np.cumsum([len(scores), *(len(place) for place in places)])
-    shape = int(ends[-1]), known.shape[1]
-    root = np.sqrt(_OWN)
-
-    def of_head(flat: NDArray[Any], index: int) -> NDArray[Any]:
-        return np.asarray(flat[places[index]] + root * flat[ends[index] : ends[index + 1]])
-
-    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        weights = flat.reshape(shape)
-        value, slope = 0.5 * float(np.sum(weights * weights)), weights.copy()
-        narrow = weights.astype(np.float32)
-        for index, (known_here, target) in enumerate(parts):
-            chances = log_softmax(known_here @ of_head(narrow, index).T, axis=1)
-            value -= float(np.sum(target * chances, dtype=np.float64))
-            error = target.sum(axis=1, keepdims=True) * np.exp(chances) - target
-            change = error.T @ known_here
-            slope[places[index]] += change  # a scale never names a score twice
-            slope[ends[index] : ends[index + 1]] += root * change
-        return value, slope.ravel()
-
-    found = minimize(
-        loss, np.zeros(shape[0] * shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 200}
-    ).x.reshape(shape)
-    made = []
-    for index in range(len(heads)):
-        each = of_head(found, index)
-        weights = each[:, :-1] / spread
-        bias = np.sqrt(_BIAS) * each[:, -1] - weights @ middle
-        made.append((weights.astype(np.float32), bias.astype(np.float32)))
-    return made
-
-
-def logits_of(states: Matrix, heads: Heads) -> Matrix:
-    """Computes all heads' logits (rows × all classes)."""
-    return np.concatenate([states @ weights.T + bias for weights, bias in heads], axis=1)
-
-
-def log_loss(
-    logits: Matrix, dimension: NDArray[np.int64], targets: Matrix, heads: Sequence[Head]
-) -> float:
-    """Computes the mean cross-entropy of the rows, each under its own head."""
-    start, total = 0, 0.0
-    for index, head in enumerate(heads):
-        rows = np.flatnonzero(dimension == index)
-        here = logits[rows, start : start + len(head.scale)].astype(np.float64)
-        total -= float(np.sum(targets[rows, : len(head.scale)] * log_softmax(here, axis=1)))
-        start += len(head.scale)
-    return total / max(float(targets.sum()), 1e-12)
+def _about(
+    model: FrozenModel,
+    source: Source,
+    fitted: _Fitted,
+    data: TrainingData,
+    options: TrainOptions,
+    shortened: Mapping[str, int],
+) -> About:
+    settings = model.settings
+    layers = ", ".join(map(str, source.layers))
+    return About(
+        id=settings.id,
+        name=settings.name,
+        what=(
+            f"{settings.backbone_name}, kept as it is, reads {options.form!r}. Its states after "
+            f"layer {layers} are averaged over each of {source.segments} parts of the response; "
+            "one least-squares head per dimension and subcomponent, each leaning on common weights"
+        ),
+        data_sha256=data.sha256,
+        longest=options.longest,
+        shortened=shortened,
+        facts={
+            "backbone": f"{settings.backbone_name} (SHA-256 {source.sha256})",
+            "frozen": True,
+            "layers": layers,
+            "segments": source.segments,
+            "template": repr(options.form),
+            "dtype": source.dtype,
+            "penalty": fitted.penalty,
+            "factor of the scores": round(fitted.factor, 3),
+            "label_smoothing": options.label_smoothing,
+            "weights": settings.card["trained on"]["weights"] or "none",
+            "abstains": settings.abstains,
+        },
+        software=("numpy", "scipy", *(("torch", "transformers") if source.runs == "torch" else
+                                      ("onnxruntime",))),
+        backbone=options.backbone,
+    )  # fmt: skip

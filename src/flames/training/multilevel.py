@@ -9,7 +9,7 @@ weights are the rows' features times their dual coefficients times how related h
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,34 +48,60 @@ class Leaning:
 
     def between(self, dimensions: Names, parts: Names, others: Names, theirs: Names) -> Floats:
         """Returns how related rows are (rows × others); "" is related to nothing."""
-        same = (dimensions[:, None] == others[None]) & (dimensions != "")[:, None]
-        alike = (parts[:, None] == theirs[None]) & (parts != "")[:, None] & same
-        related: Floats = (1 + self.dimension * same + self.part * alike).astype(np.float32)
+        same = _equal(dimensions, others)
+        alike = _equal(parts, theirs) & same
+        related = np.ones(same.shape, np.float32)
+        related[same] += np.float32(self.dimension)
+        related[alike] += np.float32(self.part)
         return related
+
+    def relate(self, kernel: Floats, rows: Labels, others: Labels) -> Floats:
+        """Returns products of features (rows × others) as heads see them: those plus constant."""
+        found: Floats = self.among(rows, others)
+        found *= kernel + np.float32(self.bias)
+        return found
+
+
+def _equal(names: Names, others: Names) -> NDArray[np.bool_]:
+    """Which names are the same (names × others), where there is one."""
+    _, codes = np.unique(np.concatenate([names, others]), return_inverse=True)
+    mine, theirs = codes[: len(names)], codes[len(names) :]
+    found: NDArray[np.bool_] = (mine[:, None] == theirs[None]) & (names != "")[:, None]
+    return found
 
 
 @dataclass(frozen=True)
 class Labels:
     """Labelled rows, column by column.
 
-    `levels` are all scores, best first. A row of no dimension ("") teaches the common weights; its
-    scale has the two ends of the levels.
+    `levels` are all scores, best first; `shares` (rows × levels) says how much of a row's label
+    each of them is. A row of no dimension ("") teaches the common weights; its scale has the two
+    ends of the levels.
     """
 
     levels: tuple[int, ...]
-    scores: NDArray[np.int64]
+    shares: Floats
     dimensions: Names
     parts: Names
     weights: Floats
 
+    @classmethod
+    def of_scores(
+        cls, levels: tuple[int, ...], scores: NDArray[np.int64], dimensions: Names, parts: Names,
+        weights: Floats,
+    ) -> Labels:  # fmt: skip
+        """Makes labels of one score a row."""
+        shares = (scores[:, None] == np.array(levels)[None]).astype(np.float32)
+        return cls(levels, shares, dimensions, parts, weights)
+
     def __len__(self) -> int:
-        return len(self.scores)
+        return len(self.shares)
 
     def take(self, rows: NDArray[np.int64]) -> Labels:
         """Returns some of the rows."""
         return Labels(
             self.levels,
-            self.scores[rows],
+            self.shares[rows],
             self.dimensions[rows],
             self.parts[rows],
             self.weights[rows],
@@ -95,42 +121,61 @@ class Labels:
         weights = self.weights.copy()
         for dimension in np.unique(self.dimensions):
             own = self.dimensions == dimension
-            levels, index = np.unique(self.scores[own], return_inverse=True)
-            total = np.bincount(index, weights[own], len(levels))
-            weights[own] *= (total.sum() / len(levels) / total)[index]
-        return Labels(self.levels, self.scores, self.dimensions, self.parts, weights)
+            total = weights[own].astype(np.float64) @ self.shares[own]
+            there = total > 0
+            factors = np.zeros_like(total)
+            factors[there] = total.sum() / there.sum() / total[there]
+            weights[own] *= self.shares[own] @ factors
+        return replace(self, weights=weights)
+
+    def smoothed(self, share: float, taxonomy: Taxonomy) -> Labels:
+        """Returns the rows with a share of each label spread over its scale."""
+        on = (self.off_scale(taxonomy) == 0).astype(np.float32)
+        spread = on / on.sum(axis=1, keepdims=True)
+        return replace(self, shares=(1 - share) * self.shares + share * spread)
 
 
-def solve_dual(kernel: Floats, labels: Labels, leaning: Leaning, penalty: float) -> Floats:
+def solve_dual(related: Floats, labels: Labels, penalty: float) -> Floats:
     """Fits least squares on one column per level; returns dual coefficients (rows × levels).
 
-    `kernel` holds the products of the rows' features; a row's error counts by its weight against
-    the penalty on the weights.
+    `related` is what `Leaning.relate` makes of the products of the rows' features, and is used up;
+    a row's error counts by its weight against the penalty on the weights.
     """
-    whole = (kernel + np.float32(leaning.bias)) * leaning.among(labels, labels)
-    whole[np.diag_indices(len(labels))] += np.float32(penalty) / labels.weights
-    truth = labels.scores[:, None] == np.array(labels.levels)[None]
-    target = truth.astype(np.float32) - np.float32(1 / len(labels.levels))
-    factor = cho_factor(whole, lower=True, overwrite_a=True, check_finite=False)
+    related[np.diag_indices(len(labels))] += np.float32(penalty) / labels.weights
+    target = labels.shares - np.float32(1 / len(labels.levels))
+    factor = cho_factor(related, lower=True, overwrite_a=True, check_finite=False)
     return np.asarray(cho_solve(factor, target, check_finite=False), dtype=np.float32)
 
 
-def scores_of(
-    kernel: Floats, rows: Labels, labels: Labels, dual: Floats, leaning: Leaning
-) -> Floats:
-    """Returns the scores (rows × levels) of `rows` from their products with the trained rows."""
-    related = leaning.among(rows, labels)
-    return np.asarray(((kernel + np.float32(leaning.bias)) * related) @ dual)
+class Heads(NamedTuple):
+    """Weights (features × classes), a bias per class, and each head's scale and classes."""
+
+    weights: Floats
+    bias: Floats
+    places: dict[str, tuple[tuple[int, ...], tuple[int, int]]]
 
 
-def columns_of(
-    features: Any,
-    labels: Labels,
-    duals: tuple[Floats, Floats],
-    leaning: Leaning,
+def standardised(values: Floats) -> tuple[Floats, Floats, Floats]:
+    """Returns features of mean 0 whose products are about 1; mean and scale that made them so."""
+    mean, scale = values.mean(axis=0), values.std(axis=0) * np.sqrt(values.shape[1]) + 1e-3
+    return ((values - mean) / scale).astype(np.float32), mean, scale
+
+
+def fit_heads(
+    features: Any, kernel: Floats, labels: Labels, leaning: Leaning, penalty: float,
     taxonomy: Taxonomy,
-) -> tuple[Floats, Floats, dict[str, tuple[tuple[int, ...], tuple[int, int]]]]:
-    """Turns dual coefficients into weights (features × classes), biases and heads.
+) -> Heads:  # fmt: skip
+    """Fits all heads on all rows, whose products of features `kernel` holds."""
+    leanings = (leaning, leaning.without_parts) if any(labels.parts != "") else (leaning,)
+    duals = [solve_dual(each.relate(kernel, labels, labels), labels, penalty) for each in leanings]
+    return heads_of(features, labels, (duals[0], duals[-1]), leaning, taxonomy)
+
+
+def heads_of(
+    features: Any, labels: Labels, duals: tuple[Floats, Floats], leaning: Leaning,
+    taxonomy: Taxonomy,
+) -> Heads:  # fmt: skip
+    """Turns dual coefficients into heads.
 
     A dimension's head judges responses that name no subcomponent, so it must not count on the
     deviation that theirs would add: `duals` are those with and those without parts.
@@ -149,4 +194,4 @@ def columns_of(
             name = f"{dimension.name}/{part}" if part else dimension.name
             heads[name] = (dimension.scale, (at, at + len(classes)))
             at += len(classes)
-    return np.concatenate(columns, axis=1), np.concatenate(biases), heads
+    return Heads(np.concatenate(columns, axis=1), np.concatenate(biases), heads)

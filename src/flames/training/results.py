@@ -6,30 +6,32 @@ import importlib.metadata
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.console import Console
 
 from flames import __version__
+from flames.analysis.cards import card_entry
 from flames.analysis.evaluate import compare_scorers, evaluate, majority_labels, score_labelled
 from flames.analysis.evaluation import Evaluation
-from flames.errors import FlamesError
-from flames.metrics.result import Estimate
+from flames.errors import FlamesError, UsageError
+from flames.metrics.result import Estimate, Note
 from flames.models.local import GEMMA_FILE
 from flames.records import Verdict
 from flames.reports.evaluation import accuracy_difference, details, metric_columns, print_summary
 from flames.reports.tables import Block, Cell, Heading, Number, Table, line, markdown_document
 from flames.scorers.base import ScorerContext, ScorerInfo
+from flames.scorers.card import FILE, ScorerCard
 from flames.scorers.labelled import LabelledSet
 from flames.scorers.registry import load_scorer
 from flames.scorers.trained.backbone import public_name
-from flames.scorers.trained.settings import ScorerSettings
 from flames.storage.atomic import write_atomic
 from flames.taxonomy import Language, Taxonomy
+from flames.training.crossfit import FOLDS
 from flames.training.options import TrainOptions
-from flames.training.splits import Split
+from flames.training.splits import LEFT_OUT, Split
 
 _SYNTHETIC = (
     "Not human. Responses and labels of simulated responders were written by a language model. "
@@ -38,8 +40,8 @@ _SYNTHETIC = (
     "models."
 )
 _LEFT_OUT = (
-    "The part left out is all rows: each was scored by heads that were solved without its model "
-    "and without a third of the prompts, including its own. The saved heads were solved on all "
+    "The part left out is all rows: each was scored by heads that were fitted without its model "
+    f"and without one of {FOLDS} parts of the prompts, its own. The saved heads were fitted on all "
     "rows."
 )
 _LIMITS = (
@@ -52,10 +54,6 @@ _GEMMA = (
     "A derivative of Gemma 3 270M. Gemma is provided under and subject to the Gemma Terms of Use "
     "found at ai.google.dev/gemma/terms; whoever passes this scorer on must pass on these terms "
     "and the prohibited use policy with it."
-)
-_OF_STEPS = frozenset(
-    "epochs max_steps batch_size accumulate learning_rate weight_decay warmup train_layers "
-    "lora_rank eval_every patience checkpoint_layers fsdp".split()
 )
 
 
@@ -82,19 +80,41 @@ class Trained:
             print_summary([each, *self.others[name]], console, lang)
 
 
+class About(NamedTuple):
+    """What a model card says of the scorer itself.
+
+    Args:
+        what: One sentence on its architecture, without the full stop.
+        longest: The longest input in tokens.
+        shortened: The number of inputs longer than that, by part.
+        facts: How it was trained, by name.
+        software: Packages whose versions matter.
+        backbone: As the user named it.
+    """
+
+    id: str
+    name: str
+    what: str
+    data_sha256: str
+    longest: int
+    shortened: Mapping[str, int]
+    facts: Mapping[str, Any]
+    software: tuple[str, ...]
+    backbone: str
+
+
 def evaluate_parts(
     held: Mapping[str, LabelledSet],
     verdicts: Mapping[str, Sequence[Verdict]],
-    settings: ScorerSettings,
+    scorer_id: str,
+    notes: tuple[Note, ...],
     options: TrainOptions,
     taxonomy: Taxonomy,
     split: Split,
     folder: Path,
 ) -> Trained:
     """Evaluates the new scorer, and those it is compared with, on the held-back parts."""
-    info = ScorerInfo(
-        id=settings.id, title="trained here", taxonomy=taxonomy.id, notes=settings.notes
-    )
+    info = ScorerInfo(id=scorer_id, title="trained here", taxonomy=taxonomy.id, notes=notes)
     majority = majority_labels(split.training.rows)
     evaluations: dict[str, Evaluation] = {}
     others: dict[str, list[Evaluation]] = {}
@@ -102,6 +122,8 @@ def evaluate_parts(
     seed = options.seed
     for name, part in held.items():
         own, others[name] = verdicts[name], []
+        if name == LEFT_OUT:
+            info = replace(info, notes=(*notes, Note("left_out", scorer=scorer_id)))
         evaluations[name] = evaluate(part, own, info, taxonomy, majority=majority, seed=seed)
         for spec in options.compare or ():
             try:
@@ -119,26 +141,22 @@ def evaluate_parts(
 def write_results(
     result: Trained,
     split: Split,
-    options: TrainOptions,
-    settings: ScorerSettings,
+    about: About,
     taxonomy: Taxonomy,
-    parameters: int,
-    shortened: Mapping[str, int],
 ) -> None:
-    """Writes figures and model card; `shortened` counts the overlong inputs of each part."""
+    """Writes figures and model card."""
     for name, own in result.evaluations.items():
         data = {"schema": 1, "results": [one.to_dict() for one in (own, *result.others[name])]}
         text = json.dumps(data, ensure_ascii=False, indent=1)
         write_atomic(result.folder / f"evaluation-{name.replace(' ', '-')}.json", text + "\n")
-    backbone = public_name(options.backbone)
+    backbone = public_name(about.backbone)
     base = f"base_model: {backbone}\n" if "/" in backbone else ""
-    heads = ", ".join(f"{h.name} {'/'.join(map(str, h.scale))}" for h in settings.heads)
+    heads = ", ".join(f"{d.name} {'/'.join(map(str, d.scale))}" for d in taxonomy.dimensions)
     blocks: list[Block] = [
-        Heading(settings.id),
+        Heading(about.id),
         line(
-            f"Scores a response to a prompt on {len(settings.heads)} dimensions of {taxonomy.id}: "
-            f"{heads}. One linear head per dimension on a pretrained backbone, trained together; "
-            f"made by flames scorer train {__version__}.",
+            f"Scores a response to a prompt on {len(taxonomy.dimensions)} dimensions of "
+            f"{taxonomy.id}: {heads}. {about.what}; made by flames scorer train {__version__}.",
             kind="paragraph",
         ),
     ]
@@ -147,22 +165,35 @@ def write_results(
     blocks += [Heading("Results", 2), *_results(result, each=split.each)]
     for name, own in result.evaluations.items():
         blocks += [Heading(f"The {name} part in detail", 2), *details(own, taxonomy)]
-    blocks += [Heading("Data", 2), *_data(split, taxonomy, shortened)]
+    blocks += [Heading("Data", 2), *_data(split, taxonomy, about.shortened)]
     blocks += [Heading("Training", 2)]
-    blocks += [line(text) for text in _training(options, settings, backbone, parameters)]
-    limits = (text.format(max_length=settings.max_length) for text in _LIMITS)
+    blocks += [line(text) for text in _training(about)]
+    limits = (text.format(max_length=about.longest) for text in _LIMITS)
     blocks += [Heading("Limits", 2)]
-    blocks += [line(text) for text in (*_unseen(split, settings), *limits)]
+    blocks += [line(text) for text in (*_unseen(split, taxonomy), *limits)]
     if backbone == GEMMA_FILE:
         blocks += [Heading("Licence", 2), line(_GEMMA, kind="paragraph")]
     blocks.append(Heading("Use", 2))
     card = (
         f"---\nlibrary_name: flames-bench\npipeline_tag: text-classification\n{base}"
         f"tags:\n- flames\n- harmlessness\n---\n\n{markdown_document(blocks, 'en')}\n"
-        f"```\nflames score responses.jsonl --scorer {settings.name}\n"
-        f"flames scorer eval {settings.name} --labels your_labels.jsonl\n```\n"
+        f"```\nflames score responses.jsonl --scorer {about.name}\n"
+        f"flames scorer eval {about.name} --labels your_labels.jsonl\n```\n"
     )
     write_atomic(result.folder / "README.md", card)
+
+
+def write_card(result: Trained, scorer: str) -> None:
+    """Writes the card that reports quote, from the rows that were left out or held back."""
+    own = result.evaluations.get(LEFT_OUT) or result.evaluations.get("test")
+    if own is None:
+        return
+    card = ScorerCard(scorer=scorer, title=own.title, code_version=__version__)
+    try:
+        entry = card_entry(own)
+    except UsageError:  # no response was scored
+        return
+    write_atomic(result.folder / FILE, card.with_entries((entry,)).to_json())
 
 
 def _results(result: Trained, *, each: bool) -> Iterator[Block]:
@@ -224,24 +255,18 @@ def _data(split: Split, taxonomy: Taxonomy, shortened: Mapping[str, int]) -> Ite
         yield line(f"left out: {n:,} × {reason}")
 
 
-def _training(
-    options: TrainOptions, settings: ScorerSettings, backbone: str, parameters: int
-) -> Iterator[str]:
-    assert settings.training_data is not None
-    yield f"parameters: {parameters:,}"
-    yield f"training rows: SHA-256 {settings.training_data.sha256} over ids, texts and targets"
-    used = asdict(options) | {"backbone": backbone, "pooling": settings.pooling}
-    used["learning_rate"] = options.rate
-    for name, value in used.items():
-        if value is not None and not (options.frozen and name in _OF_STEPS):
+def _training(about: About) -> Iterator[str]:
+    yield f"training rows: SHA-256 {about.data_sha256} over ids, texts and targets"
+    for name, value in about.facts.items():
+        if value is not None:
             text = ", ".join(value) or "none" if isinstance(value, tuple) else str(value)
             yield f"{name}: {text}"
-    versions = (f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers"))
+    versions = (f"{name} {importlib.metadata.version(name)}" for name in about.software)
     yield f"software: {', '.join(versions)}"
 
 
-def _unseen(split: Split, settings: ScorerSettings) -> Iterator[str]:
-    for head in settings.heads:
+def _unseen(split: Split, taxonomy: Taxonomy) -> Iterator[str]:
+    for head in taxonomy.dimensions:
         rows = (row for row in split.training.rows if row.dimension == head.name)
         seen = {score for row in rows for score in row.votes.values()}
         if missing := [str(score) for score in head.scale if score not in seen]:

@@ -2,50 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import Dataset, Sampler
 
-from flames.records import Verdict, dump_line
-from flames.scorers.labelled import Labelled, LabelledSet
+from flames.records import Verdict
+from flames.scorers.labelled import Labelled
 from flames.scorers.trained.encoding import Encoder, pad
 from flames.scorers.trained.scorer import verdict_of
-from flames.scorers.trained.settings import Head, ScorerSettings, TrainingData
-from flames.taxonomy import Taxonomy
-
-Array = NDArray[np.float32]
-
-
-def target(row: Labelled, head: Head) -> Array:
-    """Returns the share of annotators per class; 1 for the label if all agree."""
-    counts = Counter(row.votes.values())
-    given = np.array([counts[score] for score in head.scale], dtype=np.float32)
-    return np.asarray(given / given.sum())
-
-
-def class_weights(rows: Sequence[Labelled], settings: ScorerSettings) -> dict[str, Array]:
-    """Computes weights that make the classes of a dimension count the same; 1 on average."""
-    by_head = {}
-    for head in settings.heads:
-        mass = np.zeros(len(head.scale))
-        for row in rows:
-            if row.dimension == head.name:
-                mass += target(row, head)
-        present = mass > 0
-        weights = np.ones_like(mass)
-        weights[present] = mass.sum() / (present.sum() * mass[present])
-        by_head[head.name] = weights.astype(np.float32)
-    return by_head
+from flames.scorers.trained.settings import ScorerSettings
+from flames.training.targets import Array, target
 
 
 class Rows(Dataset):  # type: ignore[misc]
-    """Rows with token ids and targets, a share (`smoothing`) of each spread over all classes."""
+    """Rows with token ids and targets, a share (`smoothing`) of each spread over all classes.
+
+    `weights` are those of the classes of each dimension, `shares` those of the rows.
+    """
 
     def __init__(
         self,
@@ -54,6 +30,7 @@ class Rows(Dataset):  # type: ignore[misc]
         *,
         smoothing: float = 0.0,
         weights: Mapping[str, Array] | None = None,
+        shares: Array | None = None,
     ) -> None:
         settings = encoder.settings
         widest = max(settings.sizes)
@@ -62,10 +39,11 @@ class Rows(Dataset):  # type: ignore[misc]
         self.rows = rows
         self.encoded = encoder.encode(pairs)
         self.items: list[dict[str, Any]] = []
-        for row, encoded in zip(rows, self.encoded, strict=True):
+        each = np.ones(len(rows), np.float32) if shares is None else shares
+        for row, encoded, share in zip(rows, self.encoded, each, strict=True):
             head = settings.heads[places[row.dimension]]
             size = len(head.scale)
-            goal = (1 - smoothing) * target(row, head) + smoothing / size
+            goal = share * ((1 - smoothing) * target(row, head) + smoothing / size)
             if weights is not None:
                 goal = goal * weights[head.name]
             padded = np.zeros(widest, dtype=np.float32)
@@ -136,21 +114,3 @@ class GroupedSampler(Sampler):  # type: ignore[misc]
             yield from whole[index].tolist()
         for batch in rest:
             yield from batch.tolist()
-
-
-def training_data(part: LabelledSet, taxonomy: Taxonomy) -> TrainingData:
-    """Describes the training data, with its checksum, for the scorer's configuration."""
-    lines = []
-    for row in part.rows:
-        head = Head(name=row.dimension, scale=taxonomy.dimension(row.dimension).scale)
-        goal = [round(float(share), 6) for share in target(row, head)]
-        fields = [*row.key, row.dimension, row.response.prompt, row.response.response, goal]
-        lines.append(dump_line(fields))
-    digest = hashlib.sha256("\n".join(sorted(lines)).encode("utf-8", "replace")).hexdigest()
-    return TrainingData(
-        sha256=digest,
-        n=len(part.rows),
-        files=dict(part.files),
-        models=tuple(dict.fromkeys(row.key.model for row in part.rows)),
-        synthetic=part.synthetic,
-    )

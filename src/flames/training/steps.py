@@ -21,9 +21,10 @@ from flames.analysis.figures import macro_f1
 from flames.errors import UsageError
 from flames.scorers.trained.backbone import quiet
 from flames.scorers.trained.settings import ScorerSettings
-from flames.training.folder import CHECKPOINTS, begin, last_checkpoint, model_to_train
+from flames.training.folder import CHECKPOINTS, begin, last_checkpoint
 from flames.training.options import Progress, TrainOptions
 from flames.training.rows import GroupedSampler, Rows, collate
+from flames.training.start import model_to_train
 
 BEST = "macro_f1"
 

@@ -1,4 +1,4 @@
-"""Training, from labelled rows to a saved scorer with its figures and its model card."""
+"""Training, from label files to a saved scorer: by gradient steps, or on a frozen backbone."""
 
 from __future__ import annotations
 
@@ -8,30 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flames.errors import MissingExtraError, UsageError
+from flames.errors import UsageError, need_extra
 from flames.models.local import local_file
-from flames.records import dump_line
-from flames.scorers.labelled import LabelledSet, LabelOptions, read_labelled
-from flames.scorers.trained.backbone import quiet as quiet_transformers
-from flames.scorers.trained.load import pick_device
-from flames.storage.atomic import write_atomic
+from flames.scorers.labelled import LabelOptions, read_labelled
 from flames.taxonomy import Taxonomy
+from flames.training.frozen import train_frozen
 from flames.training.leaks import without_leaks
 from flames.training.options import Progress, TrainFiles, TrainOptions
-from flames.training.results import Trained, evaluate_parts, write_results
-from flames.training.splits import LEFT_OUT, Split, SplitOptions
+from flames.training.results import Trained
+from flames.training.splits import Split, SplitOptions
 from flames.training.splits import split as make_split
-
-try:
-    import accelerate  # noqa: F401
-    import torch
-
-    from flames.training import folder
-    from flames.training.frozen import folds_of, solve_heads
-    from flames.training.rows import Rows, class_weights
-    from flames.training.steps import train_by_steps
-except ImportError as error:
-    raise MissingExtraError("train", "training a scorer") from error
 
 
 def train_from_files(
@@ -57,7 +43,7 @@ def train_from_files(
     labelled = read_labelled(
         files.labels,
         read,
-        prompt_needed="{prompt}" in options.template,
+        prompt_needed="{prompt}" in options.form,
         skip_incomplete=reading.skip_incomplete,
     )
     parts = make_split(labelled, splitting, read.taxonomy)
@@ -91,51 +77,13 @@ def train(
     """
     if options.compare is None:
         options = replace(options, compare=() if split.each else ("lexical",))
-    device = pick_device(options.device)
-    if device.index:
-        raise UsageError(
-            f"--device {options.device}: choose a GPU with CUDA_VISIBLE_DEVICES and --device cuda"
-        )
-    if options.frozen and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UsageError("--frozen runs in one process; start it without torchrun")
-    if split.each and not options.frozen:
-        raise UsageError("--split each trains one scorer after the other; add --frozen")
-    settings = folder.settings_of(split, options, out, taxonomy)
-    plan = folder.plan_of(options, split, settings)
-    resumed = folder.claim(out, plan, resume=resume)
-    progress("loading the backbone", 0.0)
-    torch.manual_seed(options.seed)
-    with quiet_transformers():
-        model = folder.model_to_train(options, settings)
-    encoder = model.encoder
-    weights = class_weights(split.training.rows, settings) if options.class_weights else None
-    smoothing = options.label_smoothing
-    rows = Rows(split.training.rows, encoder, smoothing=smoothing, weights=weights)
-    held: dict[str, LabelledSet] = {**split.parts()}
-    del held["training"]
-    for name, part in held.items():
-        if name != LEFT_OUT:  # longest first, so that batches need little padding
-            held[name] = part.of(sorted(part.rows, key=lambda r: -len(r.response.response or "")))
-    encoded = {name: Rows(part.rows, encoder) for name, part in held.items()}
     if options.frozen:
-        folds = folds_of(rows.rows, taxonomy) if split.each else []
-        folder.begin(out, plan)
-        logits = solve_heads(model, rows, encoded, folds, options, progress)
-        history: list[Any] = []
-    else:
-        done = train_by_steps(model, rows, encoded, options, plan, out, resumed, device, progress)
-        if done is None:
-            return None
-        model, logits, history = done
-    settings = folder.save(model, out)
-    verdicts = {name: each.verdicts(logits[name], settings) for name, each in encoded.items()}
-    if LEFT_OUT in verdicts:
-        lines = "".join(dump_line(verdict.to_dict()) + "\n" for verdict in verdicts[LEFT_OUT])
-        write_atomic(out / "left-out.jsonl", lines)
-    result = evaluate_parts(held, verdicts, settings, options, taxonomy, split, out)
-    parts = {"training": rows, **encoded}
-    shortened = {name: sum(e.truncated for e in each.encoded) for name, each in parts.items()}
-    parameters = int(model.num_parameters())
-    write_results(result, split, options, settings, taxonomy, parameters, shortened)
-    folder.finish(out, settings, history)
-    return result
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise UsageError("--frozen runs in one process; start it without torchrun")
+        return train_frozen(split, options, out, taxonomy, resume=resume, progress=progress)
+    if split.each:
+        raise UsageError("--split each trains one scorer after the other; add --frozen")
+    need_extra("train", "training a scorer", "torch", "transformers", "accelerate")
+    from flames.training.gradient import train_by_gradient
+
+    return train_by_gradient(split, options, out, taxonomy, resume=resume, progress=progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,21 @@ def equal_segments(count: int) -> Pooling:
     return matrix
 
 
+class Words(Protocol):
+    """What turns text into token ids: those below `size` are tokens, `blank` stands for no text.
+
+    `before` and `after` are the ids that every input starts and ends with.
+    """
+
+    size: int
+    blank: int
+    before: list[int]
+    after: list[int]
+
+    def encode(self, text: str) -> list[int]:
+        """Returns the ids of a text, without those of an input's start and end."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """How a prompt and a response are read: the response follows a frame with the prompt.
@@ -57,9 +72,30 @@ class Reading:
     tail: int = 160
 
     def __post_init__(self) -> None:
-        longest = 1 + self.prompt_tokens + self.head + self.tail
-        if min(self.prompt_tokens, self.head, self.tail) < 1 or longest > LONGEST:
-            raise UsageError(f"a reading has at most {LONGEST} tokens, and some of each part")
+        if min(self.prompt_tokens, self.head, self.tail) < 1 or self.frame.count("{prompt}") > 1:
+            raise UsageError("a reading has some tokens of each part, and the prompt at most once")
+
+    @property
+    def longest(self) -> int:
+        """The most tokens of an input, without those of its start and end."""
+        return self.prompt_tokens + self.head + self.tail
+
+    @property
+    def needs_prompt(self) -> bool:
+        """Whether the prompt is read at all."""
+        return "{prompt}" in self.frame
+
+    def row(self, words: Words, prompt: str, response: str) -> Encoded:
+        """Encodes a pair; the response's ids are higher than its tokens by `words.size`."""
+        before, found, after = self.frame.partition("{prompt}")
+        framed = words.encode(before + (prompt if found else "") + after)
+        half = self.prompt_tokens // 2
+        framed, cut = _without_middle(framed, half, self.prompt_tokens - half)
+        read, cut_too = _without_middle(
+            words.encode(response) or [words.blank], self.head, self.tail
+        )
+        marked = [token + words.size for token in read]
+        return Encoded([*words.before, *framed, *marked, *words.after], cut or cut_too)
 
 
 class Features(NamedTuple):
@@ -67,6 +103,13 @@ class Features(NamedTuple):
 
     values: Floats
     cut: list[bool]
+
+
+class Reader(Protocol):
+    """A frozen model that turns pairs of prompt and response into features."""
+
+    def features(self, pairs: Sequence[Pair]) -> Features:
+        """Computes the features of pairs of prompt and response."""
 
 
 class Backbone:
@@ -91,6 +134,8 @@ class Backbone:
         shape = Shape(file)
         if not layers or min(layers) < 1 or max(layers) > shape.blocks:
             raise UsageError(f"layers are numbers from 1 to {shape.blocks}, not {list(layers)}")
+        if 1 + reading.longest > LONGEST:
+            raise UsageError(f"a reading has at most {LONGEST} tokens, not {1 + reading.longest}")
         self._tokenizer = Tokenizer(file)
         self._reading = reading
         model = session(build(file, layers, precision), threads=1, extra="local")
@@ -105,25 +150,21 @@ class Backbone:
         return Features(values.reshape(-1, *self._shape).astype(np.float32, copy=False), cut)
 
     def _encode(self, pairs: Sequence[Pair]) -> list[Encoded]:
-        return [self._row(prompt, response) for prompt, response in pairs]
-
-    def _row(self, prompt: str, response: str) -> Encoded:
-        reading, tokenizer = self._reading, self._tokenizer
-        before, after = reading.frame.split("{prompt}")
-        framed = tokenizer.encode(before + prompt + after)
-        half = reading.prompt_tokens // 2
-        framed, cut = _without_middle(framed, half, reading.prompt_tokens - half)
-        read, cut_too = _without_middle(
-            tokenizer.encode(response) or [tokenizer.eos], reading.head, reading.tail
-        )
-        marked = [token + tokenizer.size for token in read]
-        return Encoded([tokenizer.bos, *framed, *marked], cut or cut_too)
+        return [self._reading.row(self._tokenizer, *pair) for pair in pairs]
 
 
 def _without_middle(ids: list[int], head: int, tail: int) -> tuple[list[int], bool]:
     if len(ids) <= head + tail:
         return ids, False
     return ids[:head] + ids[-tail:], True
+
+
+def pooled(states: Floats, weights: Floats, epsilon: float) -> Floats:
+    """Pools the states of tokens (tokens × width), each divided by its root mean square."""
+    with np.errstate(over="ignore", invalid="ignore"):  # the caller sees what is not finite
+        size = np.sqrt(np.square(states).mean(axis=1, keepdims=True) + np.float32(epsilon))
+        found: Floats = weights @ (states / size)
+    return found
 
 
 class _States:
@@ -138,7 +179,7 @@ class _States:
         self._rows, self._unpacked = file.rows("token_embd.weight")
         shape = Shape(file)
         self._scale = np.float32(np.sqrt(shape.width))
-        self._epsilon = np.float32(shape.epsilon)
+        self._epsilon = shape.epsilon
         causal = np.where(np.tri(LONGEST, dtype=bool), 0, _MASKED).astype(np.float32)
         self._mask = causal.repeat(shape.heads, axis=0)
         self._heads = shape.heads
@@ -153,17 +194,15 @@ class _States:
             "mask": self._mask[None, : count * self._heads, :count],
         }
         weights = self._pooling(len(of_response))
-        pooled = []
-        for found in self._model.run(self._outputs, given):
-            states = found[0, of_response]
-            size = np.sqrt(np.square(states).mean(axis=1, keepdims=True) + self._epsilon)
-            pooled.append(weights @ (states / size))
-        return np.stack(pooled).reshape(1, -1)
+        found = self._model.run(self._outputs, given)
+        parts = [pooled(each[0, of_response], weights, self._epsilon) for each in found]
+        return np.stack(parts).reshape(1, -1)
 
 
 def load_backbone(
     layers: Sequence[int],
     *,
+    file: Path | None = None,
     pooling: Pooling | None = None,
     reading: Reading | None = None,
     precision: str = "int8",
@@ -174,6 +213,7 @@ def load_backbone(
 
     Args:
         layers: Whose states are pooled: after block 1, 2, …
+        file: Another Gemma 3 in a GGUF file.
         pooling: How tokens become segments; thirds by default.
         reading: How prompt and response are read.
         precision: `int8`, or `fp32` to compare with.
@@ -182,7 +222,7 @@ def load_backbone(
     """
     need_extra("local", "the features of a language model", "onnxruntime")
     return Backbone(
-        local_file(say),
+        file or local_file(say),
         layers,
         pooling=pooling or equal_segments(3),
         reading=reading or Reading(),

@@ -17,12 +17,18 @@ from flames.metrics.result import Note
 from flames.models.local import GEMMA_SHA256
 from flames.records import Frozen
 from flames.scorers.frozen import WEIGHTS
-from flames.scorers.frozen.backbone import Backbone, equal_segments, load_backbone
+from flames.scorers.frozen.backbone import Reader, Reading, equal_segments, load_backbone
 from flames.scorers.heads import Heads
 from flames.scorers.trained.settings import CONFIG, parse_section, read_config
 from flames.storage.atomic import write_atomic
+from flames.storage.checksums import file_sha256
 
 Floats = NDArray[np.float32]
+Runs = Literal["local", "gguf", "torch"]
+
+GGUF = "backbone.gguf"
+BACKBONE = "backbone"
+"""Names of the backbone in the folder of a scorer: a file, or a folder."""
 
 
 class FrozenHead(Frozen, extra="ignore"):
@@ -36,9 +42,15 @@ class FrozenSettings(Frozen, extra="ignore"):
     """What a scorer of heads over a frozen model is, beside its weights.
 
     Args:
-        backbone: SHA-256 of the GGUF file whose states are read.
+        backbone: SHA-256 of the model whose states are read.
+        backbone_name: What people call it.
+        runs: Where it is: `local`, the model of that extra; `gguf`, a file in the folder that runs
+            like it, without torch; `torch`, a transformers model in the folder.
         layers: The blocks after which states are read.
         segments: Equal parts of the response whose states are averaged.
+        reading: How prompt and response are read.
+        abstains: Whether texts that are not Chinese, or unlike those of the bundled labels, are
+            unscored.
         lexical: Whether the scores of the scorer `lexical` (its id) are added.
         factor: Probabilities are the softmax of the scores times this.
     """
@@ -49,8 +61,12 @@ class FrozenSettings(Frozen, extra="ignore"):
     version: str
     taxonomy: str
     backbone: str
+    backbone_name: str = "Gemma 3 270M"
+    runs: Runs = "local"
     layers: Annotated[tuple[int, ...], Field(min_length=1)]
     segments: Annotated[int, Field(ge=1)] = 3
+    reading: Reading = Reading()
+    abstains: bool = True
     lexical: str | None = None
     heads: dict[str, FrozenHead]
     factor: float
@@ -73,7 +89,8 @@ class FrozenModel:
     """Settings with weights: features are standardised, then every head's scores are linear.
 
     `mean` and `scale` have a value per feature (layers × segments × width), `weights` a row per
-    feature and a column per class of all heads, `bias` a value per class.
+    feature and a column per class of all heads, `bias` a value per class. `folder` is where it was
+    read from.
     """
 
     settings: FrozenSettings
@@ -81,24 +98,43 @@ class FrozenModel:
     scale: Floats
     weights: Floats
     bias: Floats
+    folder: Path | None = None
 
     def scores(self, features: Floats) -> Floats:
         """Returns the scores of all heads' classes; features (rows × layers × segments × width)."""
         flat = features.reshape(len(features), -1)
         return np.asarray(((flat - self.mean) / self.scale) @ self.weights + self.bias)
 
-    def backbone(self, say: Callable[[str], None]) -> Backbone:
+    def backbone(self, say: Callable[[str], None]) -> Reader:
         """Loads the model whose states are read; `say` gets its licence terms at first use."""
-        if self.settings.backbone != GEMMA_SHA256:
-            raise UsageError(
-                f"{self.settings.id} reads another model than that of the extra `local` "
-                f"(SHA-256 {self.settings.backbone[:12]}…)"
-            )
-        pooling = equal_segments(self.settings.segments)
-        return load_backbone(self.settings.layers, pooling=pooling, say=say)
+        settings = self.settings
+        pooling = equal_segments(settings.segments)
+        if settings.runs == "torch":
+            from flames.scorers.frozen.hf import HfBackbone, HfModel
+            from flames.scorers.trained.load import pick_device
 
-    def save(self, folder: Path) -> None:
-        """Writes the folder: weights first, then `config.json`, each whole or not at all."""
+            source = HfModel(str(self._part(BACKBONE)), dtype="auto", device=pick_device())
+            return HfBackbone(source, settings.layers, pooling=pooling, reading=settings.reading)
+        file = self._part(GGUF) if settings.runs == "gguf" else None
+        sha256 = GEMMA_SHA256 if file is None else file_sha256(file)
+        if settings.backbone != sha256:
+            where = "that of the extra `local`" if file is None else f"{GGUF} in its folder"
+            raise UsageError(
+                f"{settings.id} reads another model than {where} "
+                f"(SHA-256 {settings.backbone[:12]}…)"
+            )
+        return load_backbone(
+            settings.layers, file=file, pooling=pooling, reading=settings.reading, say=say
+        )
+
+    def _part(self, name: str) -> Path:
+        path = (self.folder or Path()) / name
+        if self.folder is None or not path.exists():
+            raise InputError(f"is no complete scorer: it has no {name}", path=self.folder)
+        return path
+
+    def to_bytes(self) -> bytes:
+        """Returns the weights as a safetensors file."""
         from safetensors.numpy import save
 
         arrays: dict[str, Any] = {
@@ -107,7 +143,11 @@ class FrozenModel:
             "weights": self.weights.astype(np.float16),
             "bias": self.bias.astype(np.float32),
         }
-        write_atomic(folder / WEIGHTS, save(arrays))
+        return bytes(save(arrays))
+
+    def save(self, folder: Path) -> None:
+        """Writes the folder: weights first, then `config.json`, each whole or not at all."""
+        write_atomic(folder / WEIGHTS, self.to_bytes())
         config = self.settings.model_dump(mode="json", by_alias=True)
         text = json.dumps(config, ensure_ascii=False, indent=1)
         write_atomic(folder / CONFIG, text + "\n")
@@ -115,12 +155,13 @@ class FrozenModel:
 
 def read_frozen(folder: str | Path) -> FrozenModel:
     """Reads the folder that `FrozenModel.save` wrote."""
-    need_extra("local", "a scorer on a frozen language model", "safetensors", "onnxruntime")
+    path, config = read_config(folder)
+    settings = parse_section(FrozenSettings, config, "scorer", path)
+    extra, runtime = ("hf", "torch") if settings.runs == "torch" else ("local", "onnxruntime")
+    need_extra(extra, "a scorer on a frozen language model", "safetensors", runtime)
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    path, config = read_config(folder)
-    settings = parse_section(FrozenSettings, config, "scorer", path)
     weights = Path(folder) / WEIGHTS
     try:
         arrays = load(weights.read_bytes())
@@ -132,4 +173,5 @@ def read_frozen(folder: str | Path) -> FrozenModel:
     shapes = [part.shape for part in parts]
     if not finite or shapes != [(features,), (features,), (features, classes), (classes,)]:
         raise InputError("is broken: weights of the wrong shape, or not finite", path=weights)
-    return FrozenModel(settings, *parts)
+    mean, scale, columns, bias = parts
+    return FrozenModel(settings, mean, scale, columns, bias, Path(folder))

@@ -33,6 +33,7 @@ class Tokenizer:
         except KeyError as error:
             raise InputError(f"has no tokenizer of this kind: {error}", path=file.path) from None
         self.size = len(pieces)
+        self.before, self.after, self.blank = [self.bos], list[int](), self.eos
         rows = list(zip(pieces, kinds, range(self.size), strict=True))
         self._ids = {
             piece.replace(" ", _SPACE): number

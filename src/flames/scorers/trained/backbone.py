@@ -46,7 +46,7 @@ def load_backbone(
     model = _plain(getattr(model, "language_model", model))  # the text part of a multimodal one
     check_vocabulary(backend, model.get_input_embeddings().num_embeddings, name_or_path)
     if layers is not None:
-        _keep_first(model, layers)
+        keep_first(model, layers)
     ids = (tokenizer.pad_token_id, model.config.pad_token_id, tokenizer.eos_token_id)
     return model, backend, next((int(each) for each in ids if each is not None), 0)
 
@@ -129,7 +129,8 @@ def layers_of(model: Any) -> Any:
     return max(stacks, key=len, default=nn.ModuleList())
 
 
-def _keep_first(model: Any, layers: int) -> None:
+def keep_first(model: Any, layers: int) -> None:
+    """Drops all layers of a backbone but the first ones."""
     stack = layers_of(model)
     if not 0 < layers <= len(stack):
         raise UsageError(f"--layers {layers}: the backbone has {len(stack)} layers")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,10 +47,8 @@ class Encoder:
         self.tokenizer = tokenizer
         self.settings = settings
         self._pieces = re.split(r"(\{prompt\}|\{response\})", settings.template)
-        added = tokenizer.get_added_tokens_decoder().values()
-        special = {*settings.symbols, *(token.content for token in added if token.special)}
-        self._special = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))))
-        self._breaks = bool(special) and settings.input_truncation != "official"
+        breaks = settings.input_truncation != "official"
+        self._broken_up = breaker(tokenizer, settings.symbols) if breaks else utf8_safe
         self._mark: list[int] = tokenizer.encode(ELLIPSIS, add_special_tokens=False).ids
         fixed = len(tokenizer.encode("".join(self._pieces[::2])).ids)
         if settings.max_length - fixed < _LEAST + 2 * len(self._mark):
@@ -89,10 +87,7 @@ class Encoder:
         cut = len(text) > 2 * half
         if cut:
             text = text[:half] + ELLIPSIS + text[-half:]
-        text = utf8_safe(text)
-        if self._breaks:
-            text = self._special.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)
-        return text, cut
+        return self._broken_up(text), cut
 
     def _fit(self, encoding: Encoding, spans: dict[str, tuple[int, int]], cut: bool) -> Encoded:
         ids: list[int] = encoding.ids
@@ -127,6 +122,16 @@ class Encoder:
         content = [position for position, mask in enumerate(special) if not mask]
         dropped = set(content[self.settings.max_length - len(ids) :])
         return [token for position, token in enumerate(ids) if position not in dropped]
+
+
+def breaker(tokenizer: Tokenizer, symbols: Sequence[str] = ()) -> Callable[[str], str]:
+    """Returns what breaks up special tokens (and symbols) that a text spells out."""
+    added = tokenizer.get_added_tokens_decoder().values()
+    special = {*symbols, *(token.content for token in added if token.special)}
+    if not special:
+        return utf8_safe
+    found = re.compile("|".join(map(re.escape, sorted(special, key=len, reverse=True))))
+    return lambda text: found.sub(lambda one: f"{one[0][0]} {one[0][1:]}", utf8_safe(text))
 
 
 def _inside(offsets: list[tuple[int, int]], special: list[int], span: tuple[int, int]) -> range:
