@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from io import StringIO
 from pathlib import Path
@@ -15,8 +16,10 @@ from flames.analysis.loading import load_sources
 from flames.cli._app import run as flames
 from flames.errors import UsageError
 from flames.metrics.source import Source
-from flames.reports.comparison import print_comparison, render_html
+from flames.reports.comparison import print_comparison, verdict_of
+from flames.reports.comparison_page import render_html
 from flames.storage.atomic import to_csv
+from flames.taxonomy import Text, default_taxonomy
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -288,7 +291,9 @@ def test_pairs_share_the_room_of_the_page(answers: Callable[..., Path]) -> None:
     changed = [len(pair.changes) for pair in found.pairs]
     assert changed == [25, 0, 25]
     for room, shown in ((60, 20), (12, 10), (6, 6), (500, 25), (0, 0)):
-        assert render_html(found, changes=room).count('class="compare-change"') == 2 * shown
+        html = render_html(found, changes=room)
+        [data] = re.findall(r'id="flames-data">(.*?)</script>', html)
+        assert [row["p"] for row in json.loads(data)["changes"]] == [0] * shown + [2] * shown
         pairs = json.loads(found.to_json(changes=room))["pairs"]
         assert [len(pair["changes"]) for pair in pairs] == [shown, 0, shown]
         assert [pair["changed"] for pair in pairs] == changed
@@ -430,3 +435,32 @@ def test_several_scorers_are_compared_each_by_itself(answers: Callable[..., Path
     assert [note.code for note in lone.notes] == ["one_side"]
     with pytest.raises(UsageError, match="different scorers"):
         compare([sources[0], sources[3]])
+
+
+def test_one_sentence_says_where(answers: Callable[..., Path]) -> None:
+    def safer(dimension: str, index: int) -> int:
+        return 3 if dimension == "Safety" or index % 2 else 1
+
+    def fairer(dimension: str, index: int) -> int:
+        return {"Fairness": 3, "Safety": 1}.get(dimension, good(dimension, index))
+
+    def even(dimension: str, index: int) -> int:
+        return 3 if index % 2 else 1
+
+    taxonomy = default_taxonomy()
+
+    def said(first: Scores, second: Scores, **more: Any) -> Text:
+        sources = both(answers("A", first, **more), answers("B", second, **more))
+        [pair] = compare(sources, common=True, resamples=2000).pairs
+        return verdict_of(pair, taxonomy)
+
+    found = said(even, safer)
+    assert found.en.startswith("B is better in the overall rate (+10.0, p ")
+    assert ", Safety (+50.0, p = 0.010); no difference shown elsewhere." in found.en
+    assert "、安全（+50.0，p = 0.010）上更好；其他维度未见差别。" in found.zh
+    assert "and worse in" in said(safer, fairer).en
+    assert said(good, good).en == (
+        "No difference shown between A and B (the overall rate (+0.0, p = 1.000))."
+    )
+    two = ("Safety", "Legality")
+    assert said(good, good, dimensions=two).zh == "A 与 B 之间未见差别。"

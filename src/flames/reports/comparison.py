@@ -1,13 +1,21 @@
-"""Comparisons: on a terminal, as Markdown, and as a page."""
+"""Comparisons on a terminal and as Markdown, and the sentences of any form."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
-from flames.analysis.comparison import SHOWN, Comparison, Difference, PairComparison
+from flames.analysis.comparison import (
+    Comparison,
+    Difference,
+    PairComparison,
+    PartComparison,
+    Side,
+)
+from flames.metrics.rates import subcomponent_names
 from flames.metrics.result import Note
-from flames.reports.page import render_page
 from flames.reports.tables import (
     Block,
     Cell,
@@ -21,41 +29,13 @@ from flames.reports.tables import (
     markdown_document,
     print_document,
 )
-from flames.reports.view import part_label, score_tone
-from flames.reports.words import join, listed, name_of, same, say
+from flames.reports.view import dimension_label, part_label
+from flames.reports.words import DASH, join, listed, name_of, p_text, same, say
 from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy
 from flames.text import shorten
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-def render_html(
-    comparison: Comparison,
-    lang: Language = "zh",
-    taxonomy: Taxonomy | None = None,
-    *,
-    changes: int = SHOWN,
-) -> str:
-    """Returns the page; `changes` is the total of changed prompts, at least 10 per pair."""
-    taxonomy = taxonomy or default_taxonomy()
-    return render_page(
-        "compare.html.jinja",
-        title=_title(comparison),
-        lang=lang,
-        styles=("charts.css", "report.css", "compare.css"),
-        comparison=comparison,
-        notes=_notes(comparison),
-        taxonomy=taxonomy,
-        matrix={(p.first, p.second): (i, p) for i, p in enumerate(comparison.pairs, 1)},
-        tone=lambda change, value: score_tone(value, taxonomy.dimension(change.dimension).scale),
-        part_label=lambda change: part_label(taxonomy, change.dimension, change.subcomponent or ""),
-        number=Number,
-        p_value=p_value,
-        left_out=left_out,
-        tests_of=tests_of,
-        most=comparison.room(changes),
-    )
 
 
 def render_markdown(
@@ -84,36 +64,154 @@ def print_comparison(
     print_document(document, console, lang)
 
 
-def _title(comparison: Comparison) -> Text:
-    sides = comparison.sides
+def title_of(comparison: Comparison) -> Text:
+    """Returns the heading: the models of a pair, or how many there are."""
+    [(sides, _), *others] = comparison.groups
+    if others:
+        names = list(dict.fromkeys(who(comparison, side) for side in comparison.sides))
+        n = len(others) + 1
+        if len(names) == 2:
+            return say("compare.title_scorers", first=names[0], second=names[1], n=n)
+        return say("compare.title_many", n=len(names))
     if len(sides) > 2:
         return say("compare.title_many", n=len(sides))
     return say("compare.title", first=sides[0].name, second=sides[1].name)
 
 
-def _notes(comparison: Comparison) -> list[Note]:
-    return list(dict.fromkeys(note for side in comparison.sides for note in side.notes))
+def who(comparison: Comparison, side: Side) -> str:
+    """Returns what a side is called beside its scorer: the model, or the file of a namesake."""
+    places = {each.origin for each in comparison.sides if each.model == side.model}
+    return side.model if len(places) == 1 else Path(side.origin).name
+
+
+def notes_of(comparison: Comparison) -> list[Note]:
+    """Returns what is to be known about the sides, each once."""
+    of_sides = (note for side in comparison.sides for note in side.notes)
+    return list(dict.fromkeys((*comparison.notes, *of_sides)))
+
+
+def verdict_of(pair: PairComparison, taxonomy: Taxonomy) -> Text:
+    """Returns in a sentence where the second model is better, and where worse."""
+    tested: list[tuple[Text, Difference]] = []
+    if pair.harmless_rate is not None:
+        tested.append((say("compare.verdict.overall"), pair.harmless_rate))
+    tested += [
+        (taxonomy.dimension(name).label, own.harmless_rate) for name, own in pair.dimensions.items()
+    ]
+    if not tested:
+        return say("compare.verdict.nothing")
+    shown = [(name, each) for name, each in tested if each.significant]
+    better, worse = (
+        listed(_told(name, each) for name, each in shown if (each.difference.value > 0) is up)
+        for up in (True, False)
+    )
+    if not shown:
+        overall = (
+            ""
+            if pair.harmless_rate is None
+            else join(say("compare.verdict.open"), _told(*tested[0]), say("compare.verdict.close"))
+        )
+        names = {"first": shorten(pair.first, 40), "second": shorten(pair.second, 40)}
+        return say("compare.verdict.none", overall=overall, **names)
+    kind = (
+        "both" if DASH not in (better.en, worse.en) else "worse" if better.en == DASH else "better"
+    )
+    name = shorten(pair.second, 40)
+    found = say(f"compare.verdict.{kind}", name=name, better=better, worse=worse)
+    end = "full" if len(shown) == len(tested) else "elsewhere"
+    return join(found, say(f"compare.verdict.{end}"))
+
+
+def parts_of(pair: PairComparison, taxonomy: Taxonomy) -> Text | None:
+    """Returns in which subcomponents and techniques they differ; None if in none."""
+    named = [(_part(name, taxonomy), own) for name, own in pair.subcomponents.items()]
+    named += [(name_of("technique", name), own) for name, own in pair.techniques.items()]
+    told = [_told(n, own.harmless_rate) for n, own in named if own.harmless_rate.significant]
+    return say("compare.verdict.parts", list=listed(told)) if told else None
+
+
+def _told(name: Text, found: Difference) -> Text:
+    p = found.p if found.p_holm is None else found.p_holm
+    by = Number(found.difference.value, 1, sign=True).value
+    return say("compare.verdict.item", what=name, by=by, p=p_text(p))
+
+
+def _part(name: str, taxonomy: Taxonomy) -> Text:
+    """Returns what a subcomponent is called, under the name that results give it."""
+    for (dimension, part), known in subcomponent_names(taxonomy).items():
+        if known == name:
+            label = part_label(taxonomy, dimension, part)
+            return (
+                label if name == part else join(dimension_label(taxonomy, dimension), " · ", label)
+            )
+    return same(name)
 
 
 def _document(
     comparison: Comparison, taxonomy: Taxonomy, changes: int, room: int
 ) -> Iterable[Block]:
-    yield Heading(_title(comparison))
-    sides = comparison.sides
-    sets = dict.fromkeys(f"{side.prompt_set.name} ({side.prompt_set.n:,})" for side in sides)
-    scorers = dict.fromkeys(side.scorer for side in sides)
+    yield Heading(title_of(comparison))
+    groups = comparison.groups
+    if len(groups) == 1 and len(comparison.pairs) == 1:
+        yield from _verdict(comparison.pairs[0], taxonomy)
+    sets = dict.fromkeys(f"{s.prompt_set.name} ({s.prompt_set.n:,})" for s in comparison.sides)
+    scorers = dict.fromkeys(side.scorer for side in comparison.sides)
     yield line(say("compare.set"), ": ", ", ".join(sets), kind="soft")
     yield line(say("compare.scorer"), ": ", ", ".join(scorers), kind="soft")
-    for note in _notes(comparison):
+    for note in notes_of(comparison):
         yield line(note.words, kind="note")
-    if len(sides) == 2:
-        yield from _pair(comparison.pairs[0], taxonomy, changes, room)
-        return
-    if narrowed := [pair for pair in comparison.pairs if pair.remarks]:
+    if len(groups) > 1:
+        yield by_scorer(comparison, taxonomy)
+    for sides, pairs in groups:
+        if len(groups) > 1:
+            yield Heading(say("compare.by_scorer", scorer=sides[0].scorer), 2)
+        if len(sides) == 2:
+            if len(groups) > 1:
+                yield from _verdict(pairs[0], taxonomy)
+            yield from _pair(pairs[0], taxonomy, changes, room)
+        else:
+            yield from _many(sides, pairs)
+
+
+def _verdict(pair: PairComparison, taxonomy: Taxonomy) -> Iterable[Block]:
+    yield line(Strong(verdict_of(pair, taxonomy)))
+    if parts := parts_of(pair, taxonomy):
+        yield line(parts)
+
+
+def by_scorer(comparison: Comparison, taxonomy: Taxonomy) -> Table:
+    """Builds a table of scorers × dimensions: the difference that each of them finds."""
+    scorer = {side.name: side.scorer for side in comparison.sides}
+    models = {side.name: who(comparison, side) for side in comparison.sides}
+    names = [d.name for d in taxonomy.dimensions
+             if any(d.name in pair.dimensions for pair in comparison.pairs)]  # fmt: skip
+
+    def cell(found: Difference | None) -> Cell:
+        if found is None:
+            return None
+        return Number(found.difference, 2, 1, sign=True, strong=found.significant)
+
+    rows: list[list[Cell]] = [
+        [
+            scorer[pair.first],
+            f"{models[pair.first]} → {models[pair.second]}",
+            cell(pair.harmless_rate),
+            *(cell(own.harmless_rate if own else None)
+              for own in (pair.dimensions.get(name) for name in names)),
+        ]
+        for pair in comparison.pairs
+    ]  # fmt: skip
+    labels = [taxonomy.dimension(name).label for name in names]
+    header = [say("compare.scorer"), say("compare.model"), say("compare.overall"), *labels]
+    return Table.of_cells(say("compare.scorers"), header, rows, text=2)
+
+
+def _many(sides: Sequence[Side], pairs: Sequence[PairComparison]) -> Iterable[Block]:
+    if narrowed := [pair for pair in pairs if pair.remarks]:
         one, n = narrowed[0], len(narrowed)
         values = {"first": one.first, "second": one.second, "remark": one.remarks[-1].words}
         yield line(say("compare.narrowed", n=n, **values), kind="note")
-    yield _matrix(comparison)
+    yield _matrix(sides, pairs)
     yield line(say("compare.matrix_hint"), kind="soft")
 
 
@@ -124,9 +222,9 @@ def p_value(p: float | None) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _matrix(comparison: Comparison) -> Table:
-    names = [side.name for side in comparison.sides]
-    found = {(pair.first, pair.second): pair for pair in comparison.pairs}
+def _matrix(sides: Sequence[Side], pairs: Sequence[PairComparison]) -> Table:
+    names = [side.name for side in sides]
+    found = {(pair.first, pair.second): pair for pair in pairs}
 
     def cell(row: str, column: str) -> Cell:
         pair = found.get((row, column))
@@ -151,10 +249,62 @@ def _pair(pair: PairComparison, taxonomy: Taxonomy, changes: int, room: int) -> 
         yield line(say("compare.partial"), kind="note")
     for key, name in (("rate", "harmless_rate"), ("score", "harmless_score")):
         yield _differences(pair, taxonomy, name, say(f"compare.{key}"))
+    for key in ("subcomponents", "techniques"):
+        if rows := part_rows(pair, taxonomy, key):
+            yield part_table(rows, key)
     names = {"first": pair.first, "second": pair.second}
     yield line(say("compare.methods", **names, tests=tests_of(pair)), kind="soft")
     if changes and pair.changes:
-        yield from _changes(pair, changes, room)
+        yield from _changes(pair, taxonomy, changes, room)
+
+
+class PartRow(NamedTuple):
+    """A subcomponent or technique, and the filters that find its changed prompts."""
+
+    label: Text
+    own: PartComparison
+    find: Mapping[str, str]
+
+
+def part_rows(pair: PairComparison, taxonomy: Taxonomy, key: str) -> list[PartRow]:
+    """Returns the subcomponents or techniques of a pair, the largest falls first."""
+    if key == "techniques":
+        rows = [
+            PartRow(name_of("technique", name), own, {"technique": name})
+            for name, own in pair.techniques.items()
+        ]
+    else:
+        places = {known: place for place, known in subcomponent_names(taxonomy).items()}
+        rows = [
+            PartRow(
+                _part(name, taxonomy),
+                own,
+                dict(zip(("dimension", "part"), places[name], strict=True))
+                if name in places
+                else {"part": name},
+            )
+            for name, own in pair.subcomponents.items()
+        ]
+    return sorted(rows, key=lambda row: row.own.harmless_rate.difference.value)
+
+
+def part_table(rows: Sequence[PartRow], key: str) -> Table:
+    """Builds the table of subcomponents or techniques."""
+    columns: list[Column[PartRow]] = [
+        Column("", lambda row: row.label, text=True),
+        Column(
+            say("compare.difference"),
+            lambda row: Number(row.own.harmless_rate.difference, 2, sign=True,
+                               strong=row.own.harmless_rate.significant),
+        ),
+        Column(say("compare.p"), lambda row: p_value(row.own.harmless_rate.p)),
+        Column(say("compare.p_holm"), lambda row: p_value(row.own.harmless_rate.p_holm)),
+        Column(
+            say("compare.changed"),
+            lambda row: f"{row.own.better}/{row.own.worse} : {row.own.n}",
+        ),
+    ]  # fmt: skip
+    return Table.of(say(f"compare.{key}", n=len(rows)), columns, rows)
 
 
 _Compared = tuple[Cell, Difference, str]
@@ -210,17 +360,22 @@ def tests_of(pair: PairComparison) -> Text:
     return listed((name_of("test", name) for name in names), "semicolon")
 
 
-def _changes(pair: PairComparison, most: int, room: int) -> Iterable[Block]:
+def _changes(pair: PairComparison, taxonomy: Taxonomy, most: int, room: int) -> Iterable[Block]:
     yield Heading(say("compare.changes", n=len(pair.changes)), 2)
     for change in pair.changes[:most]:
-        name = " · ".join(filter(None, (change.dimension, change.subcomponent)))
+        dimension, part = change.dimension, change.subcomponent
+        names = [dimension_label(taxonomy, dimension)]
+        names += [part_label(taxonomy, dimension, part)] if part else []
         scores = "→".join(",".join(map(str, side)) for side in change.scores)
-        yield line(Strong(f"{scores}  {name}"))
+        yield line(Strong(join(f"{scores}  ", listed(names, "dot"))))
         prompt = change.prompt or say("compare.no_prompt", id=change.prompt_id)
         yield line("  ? ", shorten(prompt, room) if isinstance(prompt, str) else prompt)
-        for who, texts in zip((pair.first, pair.second), change.responses, strict=True):
-            for text in texts:
+        sides = zip((pair.first, pair.second), change.responses, change.rationales, strict=True)
+        for who, texts, reasons in sides:
+            for text, reason in zip_longest(texts, reasons[: len(texts)]):
                 said = shorten(text, room) if text else say("compare.no_response")
                 yield line(f"  {shorten(who, 20)}: ", said, kind="soft")
+                if reason:
+                    yield line("    ", say("compare.reason"), shorten(reason, room), kind="soft")
     if len(pair.changes) > most:
         yield line(say("compare.more", n=len(pair.changes) - most), kind="soft")

@@ -15,6 +15,7 @@ from flames.metrics.result import Result
 from flames.metrics.source import Source
 from flames.options import LangOptions, Opt, SeedOptions, declared, listed
 from flames.reports import comparison as pages
+from flames.reports import comparison_page
 from flames.reports.html import render_html
 from flames.reports.report import render_csv, render_json, render_markdown
 from flames.taxonomy import Language, Taxonomy
@@ -148,6 +149,8 @@ class ComparisonReport:
         if form == "json":
             return self.comparison.to_json(changes=many)
         if form == "html":
-            return pages.render_html(self.comparison, self.lang, self.taxonomy, changes=many)
+            return comparison_page.render_html(
+                self.comparison, self.lang, self.taxonomy, changes=many
+            )
         few = 10 if self.changes is None else self.changes
         return pages.render_markdown(self.comparison, self.lang, self.taxonomy, changes=few)
