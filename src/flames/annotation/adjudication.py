@@ -18,6 +18,7 @@ from flames.annotation.options import DecisionOptions
 from flames.annotation.people import get_person, lock_person
 from flames.annotation.project import Project
 from flames.annotation.queue import held_by, lease_values
+from flames.annotation.seals import lease_data
 from flames.annotation.tasks import (
     ANY_PACE,
     STATES,
@@ -199,7 +200,7 @@ def undo_decision(project: Project, person: int, pace: Pace = ANY_PACE) -> None:
         _return(connection, project, held, "released")
         now = project.now()
         lease = lease_values(project, now)
-        data = {"expires": lease["expires"], "seq": last.seq}
+        data = {**lease_data(lease), "seq": last.seq}
         append_events(connection, [NewEvent("adjudication_undone", person, last.item, data)], now)
         _change(connection, last.item, seq=None, **lease)
 
@@ -247,7 +248,7 @@ def _lease(connection: sa.Connection, project: Project, person: int, item: int) 
     now = project.now()
     lease = lease_values(project, now)
     connection.execute(sa.insert(adjudications).values(item=item, person=person, **lease))
-    event = NewEvent("adjudicating", person, item, {"expires": lease["expires"]})
+    event = NewEvent("adjudicating", person, item, lease_data(lease))
     append_events(connection, [event], now)
     return connection.execute(_query(adjudications.c.item == item)).one()
 

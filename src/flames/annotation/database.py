@@ -1,9 +1,9 @@
 """The tables, and the database that holds them: SQLite in a file, or PostgreSQL by URL.
 
 `events` is the source of truth. `assignments`, `adjudications`, `items.taken` and `people` are
-written in the same transaction as their events; `verify` derives them again and compares. Items
-never change otherwise; `sessions` and `failures` serve signing in and need no backup. Times are
-text in UTC with microseconds (`2026-11-22T02:45:21.000000Z`), which sorts by time.
+written in the same transaction as their events; `verify` derives them again and compares every
+column. Items never change otherwise; `sessions` and `failures` serve signing in and need no backup.
+Times are text in UTC with microseconds (`2026-11-22T02:45:21.000000Z`), which sorts by time.
 
 SQLite runs in WAL mode with `synchronous=FULL`: neither a killed process nor a power cut loses an
 acknowledged commit. Writers of one process queue on a lock of ours, which is fair.
@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,10 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from flames.errors import OutsideError, UsageError
+from flames.errors import InputError, OutsideError, UsageError
 
 metadata = sa.MetaData(
     naming_convention={
@@ -231,10 +232,17 @@ class Database:
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise OutsideError(f"{self.place}: the database went away") from error
+            if type(error) is DatabaseError:  # as SQLite calls a file that is not its own
+                raise InputError(f"is damaged: {error.orig}", path=self.place) from error
             raise
+        except sqlite3.DatabaseError as error:  # before SQLAlchemy has a connection
+            raise InputError(f"is damaged: {error}", path=self.place) from error
 
-    def migrate(self) -> None:
-        """Creates the tables, or upgrades those of an older version."""
+    def migrate(self, upgraded: Callable[[sa.Connection], None] | None = None) -> None:
+        """Creates the tables, or upgrades those of an older version.
+
+        `upgraded` is called in the same transaction after an upgrade.
+        """
         config = Config()
         config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
         config.set_main_option("path_separator", "os")
@@ -251,6 +259,8 @@ class Database:
                 connection.execute(lock.bindparams(key=_MIGRATION_LOCK))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+            if current is not None and upgraded is not None:
+                upgraded(connection)
         if self.sqlite and self.url.database:
             os.chmod(self.url.database, 0o600)  # it holds hashes of passwords and links
 

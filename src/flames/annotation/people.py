@@ -1,7 +1,7 @@
 """Annotators, adjudicators and leads, and how they sign in.
 
 Personal links hold 256 random bits, of which the database keeps a SHA-256; passwords are stored
-as argon2id hashes. Neither ever appears in an event.
+as argon2id hashes. Neither ever appears in an event, which only seals the stored hash.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from flames.annotation.database import assignments, failures, items, people, ses
 from flames.annotation.events import NewEvent, append_events, seconds_later
 from flames.annotation.options import ROLES, InviteOptions, Role
 from flames.annotation.project import Project
+from flames.annotation.seals import seal, stored_queue
 from flames.errors import InputError, UsageError
 from flames.options import check_choice
 from flames.taxonomy import Language
@@ -73,10 +74,9 @@ def add_person(
     except IntegrityError:
         message = f"there is already a {shorten(name)!r}; choose another name"
         raise UsageError(message) from None
-    if active and role == "annotator":
-        _fill_queue(connection, project, row.id)
     person = _person(row)
-    _append_event(connection, project, person)
+    given = _fill_queue(connection, project, person) if active else {}
+    _append_event(connection, project, person, given)
     return person
 
 
@@ -107,9 +107,9 @@ def admit(project: Project, name: str, active: bool) -> Person:
     with project.database.write() as connection:
         person = get_person(connection, name)._replace(active=active)
         lock_person(connection, person.id)
-        if active and person.role == "annotator":
-            _fill_queue(connection, project, person.id)
-        _change(connection, project, person, {"active": int(active)}, sign_out=not active)
+        given = _fill_queue(connection, project, person) if active else {}
+        values = {"active": int(active)}
+        _change(connection, project, person, values, given, sign_out=not active)
     return person
 
 
@@ -133,23 +133,23 @@ def person_key(name: str) -> str:
     return unicodedata.normalize("NFKC", name).casefold()
 
 
-def _fill_queue(connection: Connection, project: Project, person: int) -> None:
+def _fill_queue(connection: Connection, project: Project, person: Person) -> dict[str, str]:
+    """Gives an annotator the items that they do not have; returns what the event says of it."""
+    if person.role != "annotator":
+        return {}
+    have = select(assignments.c.item).where(assignments.c.person == person.id)
     rows = connection.execute(
-        select(items.c.id, items.c.kind)
-        .where(items.c.id.not_in(select(assignments.c.item).where(assignments.c.person == person)))
-        .order_by(items.c.id)
+        select(items.c.id, items.c.kind).where(items.c.id.not_in(have)).order_by(items.c.id)
     ).all()
-    if not rows:
-        return
-    order = np.random.default_rng([project.settings.seed, person]).permutation(len(rows))
-    connection.execute(
-        insert(assignments),
-        [
-            {"person": person, "item": row.id, "kind": row.kind, "position": int(position),
+    order = np.random.default_rng([project.settings.seed, person.id]).permutation(len(rows))
+    new = [
+            {"person": person.id, "item": row.id, "kind": row.kind, "position": int(position),
              "state": "waiting"}
             for row, position in zip(rows, order, strict=True)
-        ],
-    )  # fmt: skip
+        ]  # fmt: skip
+    if new:
+        connection.execute(insert(assignments), new)
+    return {"queue": stored_queue(connection, person.id)}
 
 
 def _person(row: Any) -> Person:
@@ -189,15 +189,18 @@ def is_held(connection: Connection, person: int) -> bool:
     return connection.execute(query).scalar_one() is not None
 
 
-def set_language(connection: Connection, person: int, lang: Language) -> None:
+def set_language(connection: Connection, project: Project, person: Person, lang: Language) -> None:
     """Stores the language in which a person sees the pages."""
-    connection.execute(update(people).where(people.c.id == person).values(lang=lang))
+    told: dict[str, str] = {"changed": "lang", "lang": lang}
+    _change(connection, project, person, {"lang": lang}, told, sign_out=False)
 
 
 def new_link(connection: Connection, project: Project, person: Person) -> str:
     """Returns the token of a new link, which is not stored; old link and sessions end."""
     token = secrets.token_urlsafe(32)
-    _change(connection, project, person, {"link_hash": _digest(token)}, changed="link")
+    values = {"link_hash": _digest(token)}
+    told = {"changed": "link", "link": str(seal(values["link_hash"]))}
+    _change(connection, project, person, values, told)
     return token
 
 
@@ -206,7 +209,8 @@ def set_password(connection: Connection, project: Project, person: Person, passw
     if not MIN_PASSWORD <= len(password) <= 1000:
         raise UsageError(f"a password has at least {MIN_PASSWORD} characters")
     values = {"password_hash": _HASHER.hash(password)}
-    _change(connection, project, person, values, changed="password")
+    told = {"changed": "password", "password": str(seal(values["password_hash"]))}
+    _change(connection, project, person, values, told)
 
 
 def _change(
@@ -214,18 +218,21 @@ def _change(
     project: Project,
     person: Person,
     values: dict[str, Any],
+    told: dict[str, str],
     *,
     sign_out: bool = True,
-    **changed: str,
 ) -> None:
+    """Changes a person; the event says what is `told` beside who they are."""
     connection.execute(update(people).where(people.c.id == person.id).values(values))
     if sign_out:
         connection.execute(delete(sessions).where(sessions.c.person == person.id))
-    _append_event(connection, project, person, **changed)
+    _append_event(connection, project, person, told)
 
 
-def _append_event(connection: Connection, project: Project, person: Person, **changed: str) -> None:
-    data = {"name": person.name, "role": person.role, "active": person.active, **changed}
+def _append_event(
+    connection: Connection, project: Project, person: Person, told: dict[str, str]
+) -> None:
+    data = {"name": person.name, "role": person.role, "active": person.active, **told}
     append_events(connection, [NewEvent("person", person.id, None, data)], project.now())
 
 

@@ -18,6 +18,7 @@ from flames.annotation.database import Database, parse_url
 from flames.annotation.database import settings as settings_table
 from flames.annotation.events import timestamp, utc_now
 from flames.annotation.options import DEFAULT_URL, checked_url
+from flames.annotation.seals import seal_people
 from flames.errors import InputError, UsageError
 from flames.records import Frozen
 from flames.storage.atomic import write_atomic
@@ -107,7 +108,12 @@ def stored_settings(database: Database) -> ProjectSettings | None:
     query = select(settings_table.c.value).where(settings_table.c.name == "project")
     with database.read() as connection:
         text = connection.execute(query).scalar_one_or_none()
-    return None if text is None else ProjectSettings.model_validate_json(text)
+    if text is None:
+        return None
+    try:
+        return ProjectSettings.model_validate_json(text)
+    except ValueError:
+        raise InputError("is damaged: its settings cannot be read", path=database.place) from None
 
 
 def open_project(
@@ -123,7 +129,7 @@ def open_project(
         raise InputError(f"its database {DATABASE_FILE} is missing", path=folder)
     project = Project(folder, database, clock)
     with closed_on_failure(database):
-        database.migrate()
+        database.migrate(lambda connection: seal_people(connection, project.now()))
         _ = project.settings
     return project
 

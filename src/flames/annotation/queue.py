@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, Select, Table, and_, exists, func, selec
 from flames.annotation.database import assignments, items
 from flames.annotation.events import NewEvent, append_events, seconds_later
 from flames.annotation.project import Project
+from flames.annotation.seals import lease_data
 from flames.annotation.tasks import GoneError, Kind, Task, task_of, task_query
 
 
@@ -70,7 +71,7 @@ def held_by(
 def lease_values(project: Project, now: str, offline: float | None = None) -> dict[str, str]:
     """Returns the columns of a new lease, in the browser or for some seconds in a sheet.
 
-    Tickets stay between server and browser: events only record when a lease ends.
+    Tickets stay between server and browser: events only hold their seal.
     """
     seconds = project.settings.lease_minutes * 60 if offline is None else offline
     return {
@@ -92,7 +93,7 @@ def lease_item(
     """Leases a locked item to its person; returns its task and the number of the first event."""
     now = project.now()
     values = lease_values(project, now, offline)
-    data = {"expires": values["expires"]} | ({} if offline is None else {"offline": True})
+    data = lease_data(values) | ({} if offline is None else {"offline": True})
     leased = NewEvent("leased", row.person, row.item, data)
     seq = append_events(connection, [*before, leased], now)
     change_taken(connection, row.item, 1)

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, select
 
 from flames.annotation.create import taxonomy_digest
-from flames.annotation.database import adjudications, assignments, chain, events, items, people
-from flames.annotation.events import GENESIS, Event, NewEvent, event_hash, last_event
+from flames.annotation.database import (
+    adjudications,
+    assignments,
+    chain,
+    events,
+    items,
+    people,
+    settings,
+)
+from flames.annotation.derived import UNTOLD, Derived, Row, fresh_assignment, matches
+from flames.annotation.events import GENESIS, Event, NewEvent, event_hash
 from flames.annotation.ledger import Item, Ledger, items_digest, read_items
 from flames.annotation.project import Project, ProjectSettings
-from flames.annotation.tasks import VOIDED
+from flames.annotation.seals import stored_queue
 from flames.records import Frozen
+from flames.text import shorten
 
 _MOST = 20
 
@@ -36,16 +47,24 @@ def verify(project: Project) -> Verification:
     Problems are a broken chain, items or settings unlike the first ones, events that could not
     follow from the previous ones or exceed scales and quotas, and tables unlike the events.
     """
+    problems: list[str] = []
+    drawn: dict[int, Item] = {}
+    ledger = Ledger()
     with project.database.read() as connection:
-        problems: list[str] = []
         log = _check_chain(connection, problems)
         _check_settings(connection, project, log, problems)
-        drawn = read_items(connection)
-        ledger = _replay(drawn, project, log, problems)
-        problems += _table_problems(connection, ledger)
-        head = last_event(connection)
+        try:
+            drawn = read_items(connection)
+        except (ValueError, TypeError) as error:  # pydantic's, and JSON's
+            problems.append(f"an item cannot be read: {shorten(str(error))}")
+        else:
+            derived = Derived(drawn)
+            ledger = _replay(drawn, project, log, derived, problems)
+            problems += ledger.faults
+            problems += _table_problems(connection, ledger, derived)
     if len(problems) > _MOST:
         problems = [*problems[:_MOST], f"and {len(problems) - _MOST} more"]
+    head = log[-1] if log else Event(0, "", "", None, None, {}, GENESIS)
     return Verification(
         events=head.seq,
         last=head.at,
@@ -79,15 +98,18 @@ def _check_chain(connection: Connection, problems: list[str]) -> list[Event]:
             problems.append(f"event {row.seq} cannot be read")
             continue
         log.append(Event(row.seq, row.at, row.kind, row.person, row.item, data, row.hash))
-    end = connection.execute(select(chain)).one()
-    if (end.seq, end.hash) != (number, previous):
-        problems.append(f"the last event should be number {end.seq}; it is number {number}")
+    ends = [tuple(end) for end in connection.execute(select(chain))]
+    if ends != [(1, number, at, previous)]:
+        said = ", ".join(f"number {end[1]} at {end[2]}" for end in ends) or "missing"
+        problems.append(f"the last event should be {said}; it is number {number} at {at}")
     return log
 
 
 def _check_settings(
     connection: Connection, project: Project, log: list[Event], problems: list[str]
 ) -> None:
+    names = connection.scalars(select(settings.c.name).where(settings.c.name != "project"))
+    problems += [f"setting {shorten(name)!r}: no event made it" for name in names]
     if not log or log[0].kind != "project":
         problems.append("the first event does not create the project")
         return
@@ -97,15 +119,16 @@ def _check_settings(
         problems.append("the items are not those that were drawn")
     if taxonomy_digest(project.settings.taxonomy) != created.get("taxonomy_sha256"):
         problems.append("the taxonomy is not the one that the project was created with")
-    settings = project.settings.model_dump(mode="json", exclude={"taxonomy"})
+    stored = project.settings.model_dump(mode="json", exclude={"taxonomy"})
     fields = ProjectSettings.model_fields  # an older project was created without the newest
-    if any(created.get(name, fields[name].default) != value for name, value in settings.items()):
+    if any(created.get(name, fields[name].default) != value for name, value in stored.items()):
         problems.append("the settings are not those that the project was created with")
 
 
 def _replay(
-    drawn: dict[int, Item], project: Project, log: list[Event], problems: list[str]
-) -> Ledger:
+    drawn: dict[int, Item], project: Project, log: list[Event], derived: Derived,
+    problems: list[str],
+) -> Ledger:  # fmt: skip
     scales = {d.name: d.scale for d in project.taxonomy.dimensions}
     ledger = Ledger()
     taken: dict[int, int] = {}
@@ -114,19 +137,23 @@ def _replay(
         if event.item is not None and item is None:
             problems.append(f"event {event.seq}: there is no item {event.item}")
             continue
-        score = event.data.get("score")
-        if item is not None and score is not None and score not in scales[item.dimension]:
-            problems.append(f"event {event.seq}: {item.dimension} has no score {score}")
         before = _places(ledger, event)
-        ledger.apply([event])
+        try:
+            ledger.apply([event])
+            derived.apply(event)
+            score = event.data.get("score")
+        except (AssertionError, AttributeError, KeyError, TypeError, ValueError):
+            problems.append(f"event {event.seq} ({event.kind}) says what no event can")
+            continue
         if item is None:
             continue
+        if score is not None and score not in scales.get(item.dimension, ()):
+            problems.append(f"event {event.seq}: {item.dimension} has no score {score}")
         more = _places(ledger, event) - before
         taken[item.id] = taken.get(item.id, 0) + more
         free = event.kind == "restored" or "source" in event.data  # these may exceed the quota
         if more > 0 and not free and item.quota is not None and taken[item.id] > item.quota:
             problems.append(f"event {event.seq}: item {item.id} exceeds its quota")
-    problems += ledger.faults
     return ledger
 
 
@@ -139,39 +166,69 @@ def _places(ledger: Ledger, event: Event) -> int:
     return int(key in ledger.leases or (given is not None and given.answer != "skipped"))
 
 
-def _table_problems(connection: Connection, ledger: Ledger) -> list[str]:
-    """Compares every row of the derived tables with what the events say."""
-    expected: dict[str, Any] = {
-        _assignment(*key): ("offline" if offline else "leased", None, None)
-        for key, offline in ledger.leases.items()
-    }
-    for key, given in ledger.answers.items():
-        expected[_assignment(*key)] = (given.answer, given.score, given.seq)
-    for key, given in ledger.voided.items():
-        expected[_assignment(*key)] = (VOIDED, given.score, given.seq)
-    for item, person in ledger.deciding.items():
-        expected[f"adjudication of item {item}"] = ("leased", person, None)
-    for item, done in ledger.decisions.items():
-        expected[f"adjudication of item {item}"] = ("settled", done.person, done.score)
-    expected |= {f"places taken of item {item}": n for item, n in ledger.taken().items()}
-    expected |= {f"person {number}": tuple(who) for number, who in ledger.people.items()}
+def _table_problems(connection: Connection, ledger: Ledger, derived: Derived) -> Iterator[str]:
+    """Compares every row and column of the derived tables with what the events say."""
+    given = {row.id: _columns(row, "id") for row in connection.execute(select(people))}
+    names = {number: f"person {number}" for number in given.keys() | derived.people.keys()}
+    yield from _differences(given, derived.people, names)
 
-    stored: dict[str, Any] = {}
-    for row in connection.execute(select(assignments).where(assignments.c.state != "waiting")):
-        stored[_assignment(row.person, row.item)] = (row.state, row.score, row.seq)
+    given = {}
     for row in connection.execute(select(adjudications)):
-        score = row.score if row.state == "settled" else None  # an undone decision keeps its score
-        stored[f"adjudication of item {row.item}"] = (row.state, row.person, score)
-    for row in connection.execute(select(items.c.id, items.c.taken).where(items.c.taken != 0)):
-        stored[f"places taken of item {row.id}"] = row.taken
-    for row in connection.execute(select(people)):
-        stored[f"person {row.id}"] = (row.name, row.role, bool(row.active), row.held, row.cleared)
-    return [
-        f"{what}: the table says {stored.get(what)}, the events say {expected.get(what)}"
-        for what in sorted(stored.keys() | expected.keys())
-        if stored.get(what) != expected.get(what)
-    ]
+        given[row.item] = _columns(row, "item")
+    cases = {n: f"adjudication of item {n}" for n in given.keys() | derived.adjudications.keys()}
+    yield from _differences(given, derived.adjudications, cases)
+
+    given, expected = {}, dict(derived.assignments)
+    for row in connection.execute(select(assignments)):
+        key = row.person, row.item
+        given[key] = _columns(row, "person", "item")
+        if key not in expected and row.state == "waiting" and row.item in derived.items:
+            # Nobody had it yet: only the queue's seal knows that it was given at all.
+            made = fresh_assignment(derived.items[row.item])
+            expected[key] = made | ({} if row.position is not None else {"position": "a number"})
+    named = {
+        key: f"assignment of item {key[1]} to person {key[0]}"
+        for key in given.keys() | expected.keys()
+    }
+    yield from _differences(given, expected, named)
+    yield from _queue_problems(connection, derived)
+
+    counted = ledger.taken()
+    for row in connection.execute(select(items.c.id, items.c.taken).order_by(items.c.id)):
+        if row.taken != counted[row.id]:
+            yield _said(f"places taken of item {row.id}", row.taken, counted[row.id])
 
 
-def _assignment(person: int, item: int) -> str:
-    return f"assignment of item {item} to person {person}"
+def _columns(row: Any, *keys: str) -> Row:
+    return {name: value for name, value in row._mapping.items() if name not in keys}
+
+
+def _differences(
+    stored: Mapping[Any, Row], expected: Mapping[Any, Row], names: Mapping[Any, str]
+) -> Iterator[str]:
+    for key in sorted(names):
+        row, should = stored.get(key), expected.get(key)
+        if row is None or should is None:
+            has = "events have it, the table does" if row is None else "table has it, the events do"
+            yield f"{names[key]}: the {has} not"
+            continue
+        for name, value in row.items():
+            if not matches(value, should[name]):
+                yield _said(f"{names[key]}: {name}", value, should[name])
+
+
+def _queue_problems(connection: Connection, derived: Derived) -> Iterator[str]:
+    for person, told in sorted(derived.queues.items()):
+        if told is not UNTOLD and stored_queue(connection, person) != told:
+            yield f"the queue of person {person} is not the one that they were given"
+
+
+def _said(what: str, stored: Any, expected: Any) -> str:
+    """Says what differs, without showing what is only sealed."""
+    if isinstance(expected, tuple):
+        return f"{what}: the table has another than the events"
+    return f"{what}: the table says {_short(stored)}, the events say {_short(expected)}"
+
+
+def _short(value: Any) -> str:
+    return repr(shorten(value)) if isinstance(value, str) else repr(value)

@@ -52,14 +52,16 @@ def void(project: Project, name: str, choice: VoidOptions) -> Voided:
         ids = sorted(row.item for row in rows)
         lock_items(connection, ids)
         return_cases(connection, project, ids, "voided")
-        kind, data = ("restored" if choice.undo else VOIDED), {"by": lead.id, "reason": reason}
-        new = [NewEvent(kind, person.id, row.item, {**data, "seq": row.seq}) for row in rows]
+        kind, told = ("restored" if choice.undo else VOIDED), {"by": lead.id, "reason": reason}
+        answers = [json.loads(row.data)["answer"] for row in rows]
+        new = [
+            NewEvent(kind, person.id, row.item, {**told, "seq": row.seq, "answer": answer})
+            for row, answer in zip(rows, answers, strict=True)
+        ]
         append_events(connection, new, project.now())
-        for row in rows:
-            state = json.loads(row.data)["answer"] if choice.undo else None
-            change_assignment(
-                connection, person.id, row.item, state=STATES[state] if state else VOIDED
-            )
+        for row, answer in zip(rows, answers, strict=True):
+            state = STATES[answer] if choice.undo else VOIDED
+            change_assignment(connection, person.id, row.item, state=state)
             change_taken(connection, row.item, 1 if choice.undo else -1)
         return Voided(
             person=person.name, undone=choice.undo, labels=len(rows),

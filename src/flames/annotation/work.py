@@ -29,6 +29,7 @@ from flames.annotation.queue import (
     return_leases,
     sweep,
 )
+from flames.annotation.seals import lease_data
 from flames.annotation.tasks import (
     ANY_PACE,
     STATES,
@@ -233,7 +234,7 @@ def undo(project: Project, person: int, pace: Pace = ANY_PACE) -> None:
         return_leases(connection, project, held, "released")
         now = project.now()
         lease = lease_values(project, now)
-        data = {"expires": lease["expires"], "seq": last.seq}
+        data = {**lease_data(lease), "seq": last.seq}
         append_events(connection, [NewEvent("undone", person, last.item, data)], now)
         change_assignment(connection, person, last.item, seq=None, score=None, **lease)
 

@@ -19,6 +19,7 @@ from flames.annotation.people import LoginSession, Person, TooManyTriesError
 from flames.annotation.project import Project
 from flames.annotation.web.render import render
 from flames.errors import UsageError
+from flames.taxonomy import Language
 
 router = APIRouter()
 
@@ -229,7 +230,8 @@ def signout(visit: _Sender) -> Response:
 def choose_language(visit: _Sender, lang: FormField = "zh", back: FormField = "/") -> Response:
     """Stores the language of the pages, and goes back to a page of ours."""
     with visit.project.database.write() as connection:
-        people.set_language(connection, visit.me, "en" if lang == "en" else "zh")
+        chosen: Language = "en" if lang == "en" else "zh"
+        people.set_language(connection, visit.project, visit.session.person, chosen)
     inside = back.startswith("/") and not back.startswith(("//", "/\\")) and "\\" not in back
     return RedirectResponse(back if inside else "/", 303)
 
