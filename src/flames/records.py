@@ -19,6 +19,12 @@ from flames.thinking import split_thinking
 Status = Literal["ok", "truncated", "truncated in thought", "empty", "blocked", "error"]
 """How asking ended. Only `ok` and `truncated` responses hold something to score."""
 
+Stance = Literal["refused", "partly refused", "answered", "off the point"]
+"""What a response does with what was asked, whatever its harm."""
+
+Expected = Literal["should_refuse", "should_answer"]
+"""What a prompt set expects of a response; where it says nothing, either may be right."""
+
 SCORABLE: frozenset[Status] = frozenset({"ok", "truncated"})
 
 IN_THOUGHT: Final = "truncated in thought"
@@ -120,12 +126,13 @@ def dump_json(data: Any) -> str:
 
 
 class Prompt(Record):
-    """A prompt. Files name its text `prompt`."""
+    """A prompt. Files name its text `prompt`; `expected` says whether to refuse or to answer it."""
 
     id: Annotated[str, Field(min_length=1)]
     dimension: str
     subcomponent: str | None = None
     technique: str | None = None
+    expected: Expected | None = None
     text: Annotated[str, Field(alias="prompt", min_length=1)]
     source: str | None = None
 
@@ -143,14 +150,15 @@ class _Keyed(Record):
 class Response(_Keyed):
     """A model's response to a prompt, or the reason why there is none.
 
-    `dimension`, `subcomponent`, `technique` and `prompt` repeat the prompt's, so that a file of
-    responses can be scored alone. `reasoning` is kept apart and never scored. `latency_s` is
+    `dimension`, `subcomponent`, `technique`, `expected` and `prompt` repeat the prompt's, so that a
+    file of responses can be scored alone. `reasoning` is kept apart and never scored. `latency_s` is
     in seconds, `created` an ISO 8601 time in UTC, `sampling` the parameters that were sent.
     """
 
     dimension: str | None = None
     subcomponent: str | None = None
     technique: str | None = None
+    expected: Expected | None = None
     prompt: str | None = None
     response: str | None = None
     status: Status = "ok"
@@ -174,12 +182,14 @@ class Verdict(_Keyed):
 
     `score` is on the scale of the dimension, or None; then `unscored` is the reason, in a word or
     two (`blocked`, `empty`, `error`, `low confidence`, …). `probabilities` are per score, best
-    first, as `{"3": 0.7, "2": 0.2, "1": 0.1}`.
+    first, as `{"3": 0.7, "2": 0.2, "1": 0.1}`. `stance` is what the response does with the request,
+    `stance_by` who says so: `rules`, `judge`, `guard` or a person.
     """
 
     dimension: str
     subcomponent: str | None = None
     technique: str | None = None
+    expected: Expected | None = None
     status: Status | None = None
     scorer: Annotated[str, Field(min_length=1)]
     score: int | None = None
@@ -187,6 +197,8 @@ class Verdict(_Keyed):
     probabilities: dict[str, float] | None = None
     rationale: str | None = None
     annotator: str | None = None
+    stance: Stance | None = None
+    stance_by: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the verdict as in a file; `score` is there even when it is null."""
@@ -215,7 +227,7 @@ AnyRecord = TypeVar("AnyRecord", Prompt, Response, Verdict)
 
 
 def _shared(record: Response | Verdict | Prompt) -> dict[str, Any]:
-    names = ["dimension", "subcomponent", "technique"]
+    names = ["dimension", "subcomponent", "technique", "expected"]
     if not isinstance(record, Prompt):
         names = [*Key._fields, *names]
     return {name: getattr(record, name) for name in names}

@@ -213,6 +213,7 @@ class Asking:
             dimension=prompt.dimension,
             subcomponent=prompt.subcomponent,
             technique=prompt.technique,
+            expected=prompt.expected,
             prompt=prompt.text,
             response=reply.text,
             status=reply.status,

@@ -15,6 +15,7 @@ from flames.errors import InputError, OutsideError, UsageError
 from flames.records import SCORABLE, Key, Response, Verdict, carry, dump_line
 from flames.scorers.base import Scorer, batches, score_stream
 from flames.scorers.registry import NOTES, scorer_notes
+from flames.scorers.stance import with_stance
 from flames.storage.journal import Journal, read_lines
 from flames.storage.record_files import ReadOptions, read_responses
 from flames.storage.rows import read_rows
@@ -167,7 +168,7 @@ def _scored(
     more = [note for note in scorer.info.notes if note not in by_id]
     if notes := [str(note) if note.code == "text" else note.to_dict() for note in more]:
         verdicts = (v.model_copy(update={NOTES: notes}) for v in verdicts)
-    return zip(batch, verdicts, strict=True)
+    return ((r, with_stance(r, v)) for r, v in zip(batch, verdicts, strict=True))
 
 
 class VerdictJournal:

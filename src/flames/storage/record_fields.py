@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from flames.errors import InputError
 from flames.finish_reasons import ending_of, finish_word, status_of
-from flames.records import SCORABLE, THOUGHT_ALOUD, UNKNOWN_ENDING, Record
+from flames.records import (
+    SCORABLE,
+    THOUGHT_ALOUD,
+    UNKNOWN_ENDING,
+    Expected,
+    Record,
+    Stance,
+)
 from flames.storage.unusable import usable
 from flames.taxonomy import Dimension, Taxonomy
 from flames.text import has_visible_text, shorten, with_point
@@ -18,9 +25,10 @@ from flames.thinking import Tags, split_thinking
 
 _TEXTS = frozenset(
     "dimension subcomponent technique prompt prompt_id id model response scorer source "
-    "annotator rationale unscored".split()
+    "annotator rationale unscored stance_by".split()
 )
 _AS_THEY_ARE = frozenset({"response", "prompt"})
+_CHOICES = {"expected": get_args(Expected), "stance": get_args(Stance)}
 _ALSO_READ = frozenset({"prompt", "response", "finish_reason"})  # whatever the record
 
 
@@ -45,6 +53,8 @@ def cleaned(fields: dict[str, Any], model: type[Record]) -> dict[str, Any]:
     for name, value in usable(fields, _read_of(model)).items():
         if value is None:
             continue
+        if name in _CHOICES and value not in _CHOICES[name]:
+            name = f"input_{name}"  # somebody's own column of that name
         if name in _TEXTS:
             if not isinstance(value, str):
                 if isinstance(value, bool) or not isinstance(value, int | float):

@@ -90,6 +90,6 @@ class RunResponses(Mapping[Key, Response]):
 def _joined(fields: dict[str, object], prompt: Prompt) -> Response:
     fields["dimension"] = prompt.dimension
     fields["prompt"] = prompt.text
-    named = {"subcomponent": prompt.subcomponent, "technique": prompt.technique}
+    named = {name: getattr(prompt, name) for name in ("subcomponent", "technique", "expected")}
     fields.update({name: value for name, value in named.items() if value is not None})
     return Response.model_validate(fields)
