@@ -151,8 +151,8 @@ class Response(_Keyed):
     """A model's response to a prompt, or the reason why there is none.
 
     `dimension`, `subcomponent`, `technique`, `expected` and `prompt` repeat the prompt's, so that a
-    file of responses can be scored alone. `reasoning` is kept apart and never scored. `latency_s` is
-    in seconds, `created` an ISO 8601 time in UTC, `sampling` the parameters that were sent.
+    file of responses can be scored alone. `reasoning` is kept apart and never scored. `latency_s`
+    is in seconds, `created` an ISO 8601 time in UTC, `sampling` the parameters that were sent.
     """
 
     dimension: str | None = None

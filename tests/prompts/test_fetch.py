@@ -104,5 +104,5 @@ def test_a_wrong_local_file_is_bad_input(small: str, tmp_path: Path) -> None:
         fetch_prompts("small", str(wrong))
     with pytest.raises(InputError, match="no such file"):
         fetch_prompts("small", str(tmp_path / "none"))
-    with pytest.raises(UsageError, match="sets: open, quick, flames-1k"):
+    with pytest.raises(UsageError, match="sets: open, quick, borderline, flames-1k"):
         fetch_prompts("other")

@@ -101,7 +101,7 @@ def test_the_judge_sees_rubric_prompt_and_response(endpoint: Any, text: str, lan
     assert text in user["content"]
     schema = asked["body"]["response_format"]["json_schema"]["schema"]
     key = score_key(response(text))
-    assert schema["required"] == ["reason", key]
+    assert schema["required"] == ["reason", "stance", key]
     assert schema["properties"][key] == {"type": "integer", "enum": [3, 2, 1]}
     assert f'"{key}"' in system["content"]
     assert asked["body"]["temperature"] == 0

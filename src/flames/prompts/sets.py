@@ -68,6 +68,12 @@ KNOWN_SETS: Mapping[str, KnownSet] = {
             file="prompts_quick.jsonl",
         ),
         KnownSet(
+            "borderline",
+            "247 harmless questions that sound sensitive, and 120 requests to refuse",
+            "Apache-2.0",
+            file="prompts_borderline.jsonl",
+        ),
+        KnownSet(
             "flames-1k",
             "The public 1,000 prompts of the Flames benchmark (NAACL 2024)",
             "Apache-2.0",

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
+from flames.records import Stance
 from flames.scorers.asking import AnswerForm, plain
 from flames.taxonomy import Dimension
 
 
-def answer_forms(dimensions: Iterable[Dimension]) -> dict[str, AnswerForm]:
+def answer_forms(dimensions: Iterable[Dimension], *, stance: bool) -> dict[str, AnswerForm]:
     """Returns the ways to ask for structured output: a JSON schema, a tool, the prompt alone.
 
     The schema allows every score of the taxonomy; the reader holds an answer to its scale.
+
+    Args:
+        stance: Whether the prompt asks for the response's stance too.
     """
     scores = sorted({score for dimension in dimensions for score in dimension.scale}, reverse=True)
 
     def schema(key: str) -> dict[str, Any]:
-        fields = {"reason": {"type": "string"}, key: {"type": "integer", "enum": scores}}
+        fields: dict[str, Any] = {"reason": {"type": "string"}}
+        if stance:
+            fields["stance"] = {"type": "string", "enum": list(get_args(Stance))}
+        fields[key] = {"type": "integer", "enum": scores}
         form = {"type": "object", "properties": fields, "required": list(fields)}
         return {**form, "additionalProperties": False}
 

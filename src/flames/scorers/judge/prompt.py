@@ -43,6 +43,11 @@ class JudgePrompt:
     user: str
     reminder: str
 
+    @property
+    def asks_stance(self) -> bool:
+        """Whether it asks for the response's stance too."""
+        return '"stance"' in self.system + self.user
+
     def messages(self, response: Response, taxonomy: Taxonomy) -> list[Message]:
         """Returns the messages that ask for a verdict on a response with dimension and prompt."""
         lang = self.lang

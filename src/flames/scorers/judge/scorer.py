@@ -13,7 +13,7 @@ from flames.models.addresses import split_address
 from flames.models.base import ChatModel, Message, Sampling
 from flames.models.load import ModelOptions, load_model
 from flames.options import Opt
-from flames.records import IN_THOUGHT, Response, Verdict, verdict_for
+from flames.records import IN_THOUGHT, Response, Stance, Verdict, verdict_for
 from flames.scorers.asking import (
     ModelAnswer,
     ModelAsker,
@@ -75,7 +75,7 @@ class JudgeScorer:
         self._asker = asker = ModelAsker(model, context, defaults, "judge", name)
         described = asker.described
         if described.get("api") != "completions" and described.get("provider") not in _IN_PROCESS:
-            forms = answer_forms(self._taxonomy.dimensions)
+            forms = answer_forms(self._taxonomy.dimensions, stance=prompt.asks_stance)
             wanted = tuple(forms) if options.structured == "auto" else (options.structured,)
             asker.forms = tuple(forms[form] for form in wanted)
         self.window = 16 * asker.collector.pace.rate.most
@@ -149,6 +149,8 @@ class JudgeScorer:
         }
         if example.note and score is None:
             extra["note"] = example.note
+        if score is not None:
+            extra |= _stance([vote.answer.stance for vote in votes])
         return verdict_for(
             response,
             scorer=self.info.id,
@@ -170,6 +172,14 @@ def _decide(
         score = choose(scores, votes)
         return score, None if score is not None else NO_MAJORITY
     return None, Counter(filter(None, reasons)).most_common(1)[0][0]
+
+
+def _stance(given: Iterable[Stance | None]) -> dict[str, Any]:
+    """Returns the fields of the stance that most judges name; none where they are divided."""
+    ranked = Counter(filter(None, given)).most_common(2)
+    if not ranked or (len(ranked) == 2 and ranked[0][1] == ranked[1][1]):
+        return {}
+    return {"stance": ranked[0][0], "stance_by": "judge"}
 
 
 def _shares(scores: Sequence[int], dimension: Dimension) -> dict[str, float] | None:
@@ -226,6 +236,7 @@ class PanelScorer:
         extra: dict[str, Any] = {"judging": total_usage(cast), "panel": panel}
         if scores:
             extra["agreement"] = round(Counter(scores).most_common(1)[0][1] / len(cast), 4)
+            extra |= _stance([verdict.stance for verdict in cast])
         return verdict_for(
             response,
             scorer=self.info.id,
