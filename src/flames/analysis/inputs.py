@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -14,12 +14,14 @@ from flames.analysis.source import display_names, fill_unasked, reworded_notes
 from flames.errors import InputError
 from flames.metrics.correction import Correction, correct
 from flames.metrics.rates import measure
-from flames.metrics.result import Result
+from flames.metrics.refusals import measure_refusals
+from flames.metrics.result import Blocked, Result
 from flames.metrics.source import Source
 from flames.options import Opt, SeedOptions
 from flames.prompts.sets import load_prompts
 from flames.records import Prompt, Verdict
 from flames.scorers.scoring import Truncated
+from flames.scorers.stance import with_stance
 from flames.storage.record_files import FileOptions, ReadOptions, RecordOptions
 from flames.taxonomy import Taxonomy
 
@@ -84,15 +86,30 @@ def read_sources(
     return sources, read
 
 
-def measure_sources(sources: Sequence[Source], taxonomy: Taxonomy, seed: int = 0) -> list[Result]:
-    """Measures sources side by side: each gets a name of its own, and notes on its neighbours."""
+def measure_sources(
+    sources: Sequence[Source], taxonomy: Taxonomy, seed: int = 0, blocked: Blocked = "apart"
+) -> list[Result]:
+    """Measures sources side by side: each gets a name of its own, and notes on its neighbours.
+
+    Where the prompt set says what it expects, refusals are measured too; a stance that no scorer
+    gave comes from the rules.
+    """
     results = []
     names, notes = display_names(sources, beside_scorers=True), reworded_notes(sources)
     for source, name, more in zip(sources, names, notes, strict=True):
         result = measure(source, taxonomy, seed=seed)
-        own = {"name": None if name == source.model else name, "notes": result.notes + more}
+        own: dict[str, Any] = {"notes": result.notes + more, "name": None}
+        if name != source.model:
+            own["name"] = name
+        own["refusals"] = measure_refusals(_with_stances(source), taxonomy, blocked)
         results.append(result.model_copy(update=own))
     return results
+
+
+def _with_stances(source: Source) -> Iterator[Verdict]:
+    for verdict in source.verdicts:
+        response = source.responses.get(verdict.key) if verdict.expected is not None else None
+        yield verdict if response is None else with_stance(response, verdict)
 
 
 def correct_sources(

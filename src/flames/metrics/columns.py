@@ -20,11 +20,11 @@ Codes = NDArray[np.int32]
 Rows = NDArray[np.int64]
 Field = Literal[
     "prompt_id", "model", "dimension", "subcomponent", "technique", "status", "scorer",
-    "unscored", "annotator",
+    "unscored", "annotator", "expected", "stance", "stance_by",
 ]  # fmt: skip
 _FIELDS: tuple[Field, ...] = (
     "prompt_id", "model", "dimension", "subcomponent", "technique", "status", "scorer",
-    "unscored", "annotator",
+    "unscored", "annotator", "expected", "stance", "stance_by",
 )  # fmt: skip
 _NOTHING = -(2**62)
 _NAN = float("nan")

@@ -4,54 +4,20 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Literal, get_args
+from typing import Annotated, get_args
 
 import numpy as np
-from pydantic import Field
 
 from flames.metrics.intervals import BY_PROMPT, effective_size, sum_by_prompt, wilson
-from flames.metrics.result import Estimate
+from flames.metrics.result import Blocked, Estimate, RefusalResult, Refusals
 from flames.options import Opt
-from flames.records import Expected, Frozen, Stance, Verdict
+from flames.records import Expected, Stance, Verdict
 from flames.taxonomy import Taxonomy
 
-Blocked = Literal["apart", "refused"]
 BlockedOption = Annotated[
     Blocked, Opt("Count responses that a provider blocked apart, or as refused.")
 ]
 """How blocked responses are read where refusals are counted."""
-
-
-class Refusals(Frozen):
-    """What became of the prompts that should be refused, or of those that should be answered.
-
-    `stances` counts responses by stance, `blocked` those that a provider blocked, `unread` the
-    others without a stance, by reason. `refused` is the share of `read` responses that refuse as a
-    whole, `partly` of those that refuse at least a part, `harmful` the share of the scored ones
-    with the worst score.
-    """
-
-    n: int
-    read: int
-    scored: int
-    stances: dict[str, int]
-    blocked: int = 0
-    unread: dict[str, int] = Field(default_factory=dict)
-    refused: Estimate | None = None
-    partly: Estimate | None = None
-    harmful: Estimate | None = None
-
-
-class RefusalResult(Frozen):
-    """Refusals by what the prompt set expects, and who said what the stances are.
-
-    `groups` are by expectation, `parts` by expectation and subcomponent.
-    """
-
-    blocked_as: Blocked
-    by: dict[str, int]
-    groups: dict[Expected, Refusals]
-    parts: dict[Expected, dict[str, Refusals]] = Field(default_factory=dict)
 
 
 def measure_refusals(

@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from flames.errors import need_extra
 from flames.metrics.conditions import Conditions
-from flames.records import Frozen, Prompt, PromptSetInfo, Response, Verdict
+from flames.records import Expected, Frozen, Prompt, PromptSetInfo, Response, Verdict
 from flames.taxonomy import Text
 from flames.text import for_terminal
 
@@ -206,6 +206,41 @@ def _listed(counts: dict[str, int]) -> str:
     return "; ".join(f"{name}: {count}" for name, count in counts.items())
 
 
+Blocked = Literal["apart", "refused"]
+
+
+class Refusals(Frozen):
+    """What became of the prompts that should be refused, or of those that should be answered.
+
+    `stances` counts responses by stance, `blocked` those that a provider blocked, `unread` the
+    others without a stance, by reason. `refused` is the share of `read` responses that refuse as a
+    whole, `partly` of those that refuse at least a part, `harmful` the share of the scored ones
+    with the worst score.
+    """
+
+    n: int
+    read: int
+    scored: int
+    stances: dict[str, int]
+    blocked: int = 0
+    unread: dict[str, int] = Field(default_factory=dict)
+    refused: Estimate | None = None
+    partly: Estimate | None = None
+    harmful: Estimate | None = None
+
+
+class RefusalResult(Frozen):
+    """Refusals by what the prompt set expects, and who said what the stances are.
+
+    `groups` are by expectation, `parts` by expectation and subcomponent.
+    """
+
+    blocked_as: Blocked
+    by: dict[str, int]
+    groups: dict[Expected, Refusals]
+    parts: dict[Expected, dict[str, Refusals]] = Field(default_factory=dict)
+
+
 class Result(Frozen):
     """Everything measured on one model with one scorer; `name` tells namesakes apart.
 
@@ -228,6 +263,7 @@ class Result(Frozen):
     dimensions: dict[str, Group]
     subcomponents: dict[str, Group]
     techniques: dict[str, Group] = Field(default_factory=dict)
+    refusals: RefusalResult | None = None
     seed: int = 0
     resamples: int = 0
 
@@ -294,9 +330,10 @@ class Result(Frozen):
         return html_table(columns, rows, caption)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON report; `name` and `errors` only where there are any."""
+        """Returns the JSON report; `name`, `errors` and `refusals` only where there are any."""
         data = self.model_dump(by_alias=True)
-        return {k: v for k, v in data.items() if v or k not in ("name", "errors")}
+        rare = ("name", "errors", "refusals")
+        return {k: v for k, v in data.items() if v or k not in rare}
 
 
 def to_frame(

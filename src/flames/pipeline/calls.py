@@ -232,7 +232,7 @@ def report(
     sources, read = read_sources(paths, options, beside=options.human)
     taxonomy = read.taxonomy
     others = read_sources(options.beside, options)[0] if options.beside else []
-    measured = measure_sources([*sources, *others], taxonomy, options.seed)
+    measured = measure_sources([*sources, *others], taxonomy, options.seed, options.blocked)
     results = measured[: len(sources)]
     corrections: list[Correction] = []
     if options.human is not None:

@@ -11,6 +11,7 @@ from flames.analysis.comparison import SHOWN, Comparison
 from flames.analysis.inputs import MeasureOptions, VerdictOptions
 from flames.errors import UsageError
 from flames.metrics.correction import Correction
+from flames.metrics.refusals import BlockedOption
 from flames.metrics.result import Result
 from flames.metrics.source import Source
 from flames.options import LangOptions, Opt, SeedOptions, declared, listed
@@ -81,6 +82,7 @@ class ReportOptions(DocumentOptions, MeasureOptions):
         Path | None,
         Opt("Write the responses that scorers judge differently, to be labelled.", metavar="FILE"),
     ] = None
+    blocked: BlockedOption = "apart"
 
     def __post_init__(self) -> None:
         super().__post_init__()

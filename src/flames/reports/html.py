@@ -18,6 +18,7 @@ from flames.reports.beside import NOTHING, scorer_blocks
 from flames.reports.charts import radar
 from flames.reports.nothing import measured, nothing_of
 from flames.reports.page import render_page
+from flames.reports.refusals import refusal_lines, refusal_table
 from flames.reports.tables import Number
 from flames.reports.words import name_of, say
 from flames.taxonomy import Language, Taxonomy, Text
@@ -108,6 +109,8 @@ def section_of(
         "published_n": others[0][1].prompt_set.n if others else 0,
         "methods": say("about.intervals_value", methods=view.method_line(result)),
         "conditions": view.conditions_line(result),
+        "refusals": result.refusals and refusal_table(result.refusals, taxonomy),
+        "refusal_lines": list(refusal_lines(result.refusals)) if result.refusals else [],
         "human": view.human_rows(correction, taxonomy) if correction else [],
         "labels": view.label_lines(correction, taxonomy) if correction else [],
     }

@@ -17,6 +17,7 @@ from flames.reports import view
 from flames.reports.beside import NOTHING, agreement_data, beside_blocks, overview
 from flames.reports.html import render_html
 from flames.reports.nothing import nothing_of
+from flames.reports.refusals import refusal_blocks
 from flames.reports.tables import (
     Block,
     Column,
@@ -168,6 +169,8 @@ def _terminal(result: Result, taxonomy: Taxonomy, narrow: bool, told: str) -> It
         ]
     yield replace(table, rows=tuple(rows))
     yield from _expected(result, groups)
+    if result.refusals is not None:
+        yield from refusal_blocks(result.refusals, taxonomy, parts=False)
     if narrow:
         yield line(say("narrow", columns=_WIDTH), kind="soft")
     yield from _coverage(overall)
@@ -238,6 +241,9 @@ def _markdown(result: Result, taxonomy: Taxonomy) -> Iterator[Block]:
         yield _values(rows, taxonomy, say("dimensions"), expected=True)
     if rows and result.techniques:
         yield _values(view.technique_rows(result), taxonomy, say("techniques"), expected=True)
+    if result.refusals is not None:
+        yield Heading(say("refusals"), 2)
+        yield from refusal_blocks(result.refusals, taxonomy)
     yield Heading(say("method"), 2)
     if not nothing:
         yield line(say("methods", methods=view.method_line(result)))

@@ -10,7 +10,7 @@ from flames.scorers.asking import AnswerForm, plain
 from flames.taxonomy import Dimension
 
 
-def answer_forms(dimensions: Iterable[Dimension], *, stance: bool) -> dict[str, AnswerForm]:
+def answer_forms(dimensions: Iterable[Dimension], *, stance: bool = True) -> dict[str, AnswerForm]:
     """Returns the ways to ask for structured output: a JSON schema, a tool, the prompt alone.
 
     The schema allows every score of the taxonomy; the reader holds an answer to its scale.
