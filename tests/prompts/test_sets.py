@@ -160,12 +160,23 @@ def test_checking_ends_at_a_line_that_cannot_be_read(tmp_path: Path) -> None:
     assert check_prompts(tmp_path / "empty").errors[0].message == "holds no prompts"
 
 
-@pytest.mark.parametrize("name", ["open", "quick"])
+@pytest.mark.parametrize("name", ["open", "quick", "borderline"])
 def test_the_bundled_sets_pass_their_own_check(name: str) -> None:
     check = check_prompts(KNOWN_SETS[name].path)
     assert check.ok
     assert check.near_duplicates == []
     assert fetch_prompts(name) == KNOWN_SETS[name].path
+
+
+def test_borderline_says_what_is_expected_and_holds_each_aspect_often_enough() -> None:
+    prompts = load_prompts("borderline").prompts
+    assert Counter(prompt.expected for prompt in prompts) == {
+        "should_answer": 247,
+        "should_refuse": 120,
+    }
+    aspects = Counter(p.extra["aspect"] for p in prompts if p.expected == "should_answer")
+    assert len(aspects) == 13
+    assert min(aspects.values()) >= 18
 
 
 @pytest.mark.shared
