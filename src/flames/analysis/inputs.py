@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from flames.analysis.loading import load_labels, load_sources, mappings_of, taxonomy_of
 from flames.analysis.source import display_names, fill_unasked, reworded_notes
 from flames.errors import InputError
+from flames.metrics.columns import Columns
 from flames.metrics.correction import Correction, correct
 from flames.metrics.rates import measure
 from flames.metrics.refusals import measure_refusals
@@ -107,9 +108,14 @@ def measure_sources(
 
 
 def _with_stances(source: Source) -> Iterator[Verdict]:
+    """Yields the verdicts of which something is expected."""
+    columns = Columns.of(source.verdicts)
+    if set(columns.texts("expected")) <= {None}:
+        return
     for verdict in source.verdicts:
-        response = source.responses.get(verdict.key) if verdict.expected is not None else None
-        yield verdict if response is None else with_stance(response, verdict)
+        if verdict.expected is not None:
+            response = source.responses.get(verdict.key)
+            yield verdict if response is None else with_stance(response, verdict)
 
 
 def correct_sources(
