@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from flames.models.load import CallableModel, ModelOptions, load_model
     from flames.pipeline import (
         RunOutcome,
+        StudyOutcome,
         certify,
         compare,
         gate,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         report,
         run,
         score,
+        study,
         trend,
     )
     from flames.prompts.sets import PromptSet, load_prompts
@@ -65,7 +67,7 @@ _PLACES = {
     "metrics.source": "Source",
     "models.base": "ChatModel Sampling",
     "models.load": "CallableModel ModelOptions load_model",
-    "pipeline": "RunOutcome certify compare gate measure report run score trend",
+    "pipeline": "RunOutcome StudyOutcome certify compare gate measure report run score study trend",
     "prompts.sets": "PromptSet load_prompts",
     "records": "Prompt Response Verdict",
     "reports.certificate": "CertificateReport CertifyOptions",
@@ -108,6 +110,7 @@ __all__ = [
     "ScoreOptions",
     "Scorer",
     "Source",
+    "StudyOutcome",
     "Taxonomy",
     "TrendOptions",
     "TrendReport",
@@ -130,6 +133,7 @@ __all__ = [
     "score",
     "score_file",
     "score_run",
+    "study",
     "to_frame",
     "trend",
     "write_reports",

@@ -23,6 +23,7 @@ from flames.options import default_language
 COMMANDS: dict[str, Any] = {
     "run": "ask:run",
     "ask": "ask:ask",
+    "study": "study:study",
     "merge": "merge:merge",
     "score": "score:score",
     "report": "report:report",

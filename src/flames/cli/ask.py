@@ -32,6 +32,7 @@ from flames.records import IN_THOUGHT
 from flames.reports.report import print_summary, render_json
 from flames.scorers.options import ScoringOptions
 from flames.storage.locks import LockOptions
+from flames.storage.run_dir import RunDir
 from flames.text import for_terminal
 
 _CURE = "give --price-in and --price-out, or see flames models prices"
@@ -68,7 +69,7 @@ def run(
         console, told = tables(stderr=output.json), str(failure or "")
         print_summary(done.results, console, language.lang, done.run.taxonomy, told=told)
     if scored or quiet.quiet:
-        say_reasons(done.asked.reasons(), failure)
+        say_reasons(done.asked.reasons(), str(failure or ""))
     for path in done.reports:
         typer.echo(for_terminal(str(path)), err=output.json)
     if output.json:
@@ -117,14 +118,13 @@ def ask(
     }
     tell(printing, data, [path])
     failure = asked.failure()
-    say_reasons(reasons, failure)
+    say_reasons(reasons, str(failure or ""))
     if failure is not None:
         raise failure
 
 
-def say_reasons(reasons: Mapping[str, int], failure: Exception | None) -> None:
-    """Prints how often what was said, without what the failure that follows says itself."""
-    told = str(failure or "")
+def say_reasons(reasons: Mapping[str, int], told: str) -> None:
+    """Prints how often what was said, without what is `told` by the failure that follows."""
     new = [(words, n) for words, n in reasons.items() if not words or words not in told]
     for words, n in new[:MOST_REASONS]:
         say(f"{n} × {words or 'no reason given'}")
@@ -166,7 +166,7 @@ def watch(asking: Asking, quiet: bool) -> Iterator[collecting.Progress]:
             yield progress
     finally:
         if not quiet:
-            say(_summary(asking))
+            say(summary(asking.run, asking.state))
             if changed := asking.changes.told():
                 words = ", ".join(f"{name} ({how})" for name, how in changed.items())
                 say(f"the endpoint takes other parameters, as the manifest says: {words}")
@@ -203,13 +203,14 @@ def _print_before(asking: Asking) -> None:
     say(line)
 
 
-def _summary(asking: Asking) -> str:
-    state = asking.state
+def summary(run: RunDir, state: AskState, prompts: str = "") -> str:
+    """Returns how the responses of a run ended, and what they took."""
     counts = [f"{n} {status}" for status, n in sorted(state.counts.items()) if n]
     missing = state.planned - state.counts.total()
     if missing:
         counts.append(f"{missing} not asked")
-    line = f"{asking.run.model}: {', '.join(counts) or 'nothing'}"
+    name = f"{run.model} on {prompts}" if prompts else run.model
+    line = f"{name}: {', '.join(counts) or 'nothing'}"
     now = f"{state.requests} requests now, in all " if state.earlier else ""
     return f"{line}; {now}{_used(state)}"
 

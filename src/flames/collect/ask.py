@@ -12,12 +12,18 @@ from typing import Any, Self
 
 from flames import __version__
 from flames.collect.engine import AskOutcome, Collector, PrivateLoop, Request
-from flames.collect.limits import CostEstimate, estimate_cost, tokens_of_messages, used
+from flames.collect.limits import (
+    CostEstimate,
+    Meter,
+    estimate_cost,
+    tokens_of_messages,
+    used,
+)
 from flames.collect.plan import Plan, make_plan, now
 from flames.collect.settings import AskSettings
 from flames.errors import FlamesError, OutsideError, UsageError
 from flames.metrics.failures import count_alike
-from flames.models.base import ChatModel, Reply, Usage
+from flames.models.base import ChatModel, Message, Reply, Usage
 from flames.models.parameters import changes_of
 from flames.prompts.sets import PromptSet
 from flames.records import UNKNOWN_ENDING, Key, Prompt, Response
@@ -64,8 +70,9 @@ def prepare(
     *,
     resume: bool = False,
     accept_changes: bool = False,
+    grow: bool = False,
 ) -> RunDir:
-    """Makes the run directory of a plan, or opens the one that is there."""
+    """Makes the run directory of a plan, or opens the one that is there; see `create_run`."""
     if not plan.prompts.prompts:
         raise UsageError(f"{plan.prompts.name}: holds no prompts")
     return create_run(
@@ -75,13 +82,28 @@ def prepare(
         taxonomy=plan.taxonomy,
         resume=resume,
         accept_changes=accept_changes,
+        grow=grow,
     )
 
 
-class Asking:
-    """Asks the prompts that a run still lacks; a `with` block locks the run."""
+def count_response(meter: Meter, response: Response, messages: tuple[Message, ...]) -> None:
+    """Counts what a response of an earlier session took, which was asked with these messages."""
+    meter.requests += response.attempts or 0
+    if response.status != "error":
+        usage = Usage(response.usage or {})
+        reply = Reply(response.status, response.response, None, response.reasoning, usage)
+        meter.count(*used(reply, messages))
 
-    def __init__(self, plan: Plan, run: RunDir, settings: AskSettings | None = None) -> None:
+
+class Asking:
+    """Asks the prompts that a run still lacks; a `with` block locks the run.
+
+    `shared` is what its collector has in common with others: `pace` and `budgets`.
+    """
+
+    def __init__(
+        self, plan: Plan, run: RunDir, settings: AskSettings | None = None, **shared: Any
+    ) -> None:
         self.plan = plan
         self.run = run
         self.collector = Collector(
@@ -89,6 +111,7 @@ class Asking:
             sampling=plan.sampling,
             settings=settings,
             sending=lambda: self._requests.write(b"."),
+            **shared,
         )
         self.counts: Counter[str] = Counter()
         self._sampling = without_secrets(self.collector.sampling.to_dict())
@@ -115,13 +138,8 @@ class Asking:
         self._stack.close()
 
     def _count_earlier(self, response: Response) -> None:
-        meter = self.collector.meter
-        meter.requests += response.attempts or 0
-        if response.status != "error":
-            usage = Usage(response.usage or {})
-            reply = Reply(response.status, response.response, None, response.reasoning, usage)
-            asked = self.plan.messages(self.plan.prompts.by_id[response.prompt_id])
-            meter.count(*used(reply, asked))
+        messages = self.plan.messages(self.plan.prompts.by_id[response.prompt_id])
+        count_response(self.collector.meter, response, messages)
 
     def pending(self) -> Iterator[Request[Tag]]:
         """Yields the requests that are missing or ended in an error, in the order of asking."""
@@ -160,6 +178,15 @@ class Asking:
             OutsideError: The endpoint was given up, the budget is spent, or the disk has not kept
                 what was written.
         """
+        loop = PrivateLoop()
+        try:
+            loop.run(self.answered(progress))
+        finally:
+            loop.close()
+        return self.state
+
+    async def answered(self, progress: Progress | None = None) -> None:
+        """Does what `ask` does, in a loop that asks for other runs as well."""
         session = RunSession(
             started=now(),
             code_version=__version__,
@@ -168,18 +195,15 @@ class Asking:
         )
         sessions = (*self.run.manifest.sessions, session)
         self.run.update(sessions=sessions, counts=None, responses_sha256=None)
-        loop = PrivateLoop()
         outcome = "interrupted"
         try:
-            loop.run(self._ask(progress))
+            await self._ask(progress)
             outcome = "complete"
         except FlamesError as error:
             outcome = f"stopped: {error}"
             raise
         finally:
-            loop.close()
             self._end(outcome)
-        return self.state
 
     async def _ask(self, progress: Progress | None) -> None:
         left = self.run.manifest.planned - self.counts.total() + self.counts["error"]

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from operator import length_hint
 from typing import Any, Generic, TypeVar
 
-from flames.collect.limits import Meter, tokens_of_messages, used
+from flames.collect.limits import Budget, Meter, tokens_of_messages, used
 from flames.collect.pace import Ending, Pace, PaceClosed
+from flames.collect.pace_share import PaceShare
 from flames.collect.patience import Patience, Tries
 from flames.collect.settings import AskSettings
 from flames.errors import FlamesError
@@ -60,6 +61,8 @@ class Collector:
     Args:
         sampling: Sampling parameters; the model's defaults complete them.
         sending: Called before each request, retries included. What it raises ends the asking.
+        pace: The pace of its endpoint, where others ask there as well; its own unless given.
+        budgets: Budgets that it has in common with others.
 
     Attributes:
         on_pause: Called when requests are held back.
@@ -72,18 +75,16 @@ class Collector:
         sampling: Sampling | None = None,
         settings: AskSettings | None = None,
         sending: Callable[[], None] | None = None,
+        pace: Pace | PaceShare | None = None,
+        budgets: tuple[Budget, ...] = (),
     ) -> None:
         self.model = model
         self.settings = (settings or AskSettings()).under(getattr(model, "terms", {}))
         self.sampling = (sampling or Sampling()).over(model.defaults)
-        self.meter = Meter(
-            prices=self.settings.prices,
-            max_requests=self.settings.max_requests,
-            max_cost=self.settings.max_cost,
-            max_tokens=self.sampling.max_tokens,
-        )
+        own = Budget(self.settings.max_requests, self.settings.max_cost)
+        self.meter = Meter(self.settings.prices, (own, *budgets), self.sampling.max_tokens)
         most = self.settings.concurrency or model.concurrency
-        self.pace = Pace(most, rpm=self.settings.rpm, tpm=self.settings.tpm)
+        self.pace = pace or Pace(most, rpm=self.settings.rpm, tpm=self.settings.tpm)
         self.patience = Patience(self.settings, most)
         self.on_pause: Callable[[], None] = lambda: None
         self._sending = sending

@@ -80,23 +80,57 @@ def estimate_cost(
     return CostEstimate(len(sizes), tokens_in, tokens_out, prices.cost(tokens_in, tokens_out), most)
 
 
+class Budget:
+    """One budget of several meters; `requests` and `cost` are what was used apart from them."""
+
+    def __init__(
+        self, max_requests: int | None = None, max_cost: float | None = None, name: str = "budget"
+    ) -> None:
+        self.max_requests = max_requests
+        self.max_cost = max_cost
+        self.name = name
+        self.requests = 0
+        self.cost = 0.0
+        self.meters: list[Meter] = []
+
+    def check(self, held: float) -> None:
+        """Raises `BudgetSpent` where one more request of that cost would exceed it."""
+        used = self.requests + sum(meter.requests for meter in self.meters)
+        if self.max_requests is not None and used >= self.max_requests:
+            raise BudgetSpent(f"the {self.name} of {self.max_requests} requests is spent")
+        if self.max_cost is None:
+            return
+        spent = self.cost + sum(meter.cost or 0.0 for meter in self.meters)
+        held += sum(meter.held for meter in self.meters)
+        if spent + held > self.max_cost:
+            named = (meter.prices.currency for meter in self.meters if meter.prices)
+            whole = format_money(self.max_cost, next(filter(None, named), None))
+            raise BudgetSpent(
+                f"the {self.name} of {whole} is spent ({spent:.4g} by now, "
+                f"and {held:.4g} for what is and would be under way)"
+            )
+
+
 @dataclass
 class Meter:
-    """Counts requests, tokens and cost against a budget.
+    """Counts requests, tokens and cost against its budgets.
 
-    Requests under way count with their estimated cost, so that the budget holds with many at once.
-    `max_tokens` is the longest answer, where it is limited.
+    Requests under way count with their estimated cost (`held`), so that a budget holds with many
+    at once. `max_tokens` is the longest answer, where it is limited.
     """
 
     prices: Prices | None = None
-    max_requests: int | None = None
-    max_cost: float | None = None
+    budgets: tuple[Budget, ...] = ()
     max_tokens: int | None = None
     requests: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
     answers: int = 0
-    _held: float = 0.0
+    held: float = 0.0
+
+    def __post_init__(self) -> None:
+        for budget in self.budgets:
+            budget.meters.append(self)
 
     @property
     def cost(self) -> float | None:
@@ -107,20 +141,13 @@ class Meter:
 
     def hold(self, messages: tuple[Message, ...]) -> float:
         """Counts a request and returns the cost reserved for it; raises `BudgetSpent`."""
-        if self.max_requests is not None and self.requests >= self.max_requests:
-            raise BudgetSpent(f"the budget of {self.max_requests} requests is spent")
         held = 0.0
-        if self.prices is not None and self.max_cost is not None:
+        if self.prices is not None and any(each.max_cost is not None for each in self.budgets):
             held = self.prices.cost(tokens_of_messages(messages), self.expected_answer())
-            spent = self.prices.cost(self.tokens_in, self.tokens_out)
-            if spent + self._held + held > self.max_cost:
-                whole = f"{self.max_cost:g} {self.prices.currency}".rstrip()
-                raise BudgetSpent(
-                    f"the budget of {whole} is spent ({spent:.4g} by now, "
-                    f"and {self._held + held:.4g} for what is and would be under way)"
-                )
+        for budget in self.budgets:
+            budget.check(held)
         self.requests += 1
-        self._held += held
+        self.held += held
         return held
 
     def expected_answer(self) -> float:
@@ -138,12 +165,12 @@ class Meter:
         if self.prices is None:
             return None
         held = requests * self.prices.cost(tokens_in, self.max_tokens or self.expected_answer())
-        self._held += held
+        self.held += held
         return held
 
     def settle(self, held: float, messages: tuple[Message, ...], reply: Reply | None) -> None:
         """Replaces the reserved cost of a request by the tokens that it used."""
-        self._held = max(0.0, self._held - held)
+        self.held = max(0.0, self.held - held)
         if reply is not None:
             self.count(*used(reply, messages))
 

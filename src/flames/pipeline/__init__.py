@@ -1,4 +1,4 @@
-"""The commands as functions: run, score, measure, report, compare, trend, certify and gate."""
+"""The commands as functions: run, study, score, measure, report, compare, trend, certify, gate."""
 
 from flames.pipeline.calls import (
     RunOutcome,
@@ -12,10 +12,12 @@ from flames.pipeline.calls import (
     score,
     trend,
 )
+from flames.pipeline.study_run import StudyOutcome, study
 
 __all__ = [
     "RunOutcome",
     "ScoreWatch",
+    "StudyOutcome",
     "certify",
     "compare",
     "gate",
@@ -23,5 +25,6 @@ __all__ = [
     "report",
     "run",
     "score",
+    "study",
     "trend",
 ]

@@ -136,7 +136,9 @@ class ModelAsker:
         settings = replace(context, options={**free, **context.options}).read(AskSettings)
         self.model = model
         sampling = read_sampling(context, defaults)
-        self.collector = Collector(model, sampling=sampling, settings=settings)
+        self.collector = Collector(
+            model, sampling=sampling, settings=settings, budgets=context.budgets
+        )
         self.forms: tuple[AnswerForm, ...] = (plain,)
         self.prices = self.collector.settings.prices
         self._sampling = self.collector.sampling

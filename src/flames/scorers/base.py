@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Annotated, Any, Literal, Protocol, TypeVar, runtime_checkable
 
+from flames.collect.limits import Budget
 from flames.errors import UsageError
 from flames.metrics.result import Note
 from flames.options import Opt, read_options
@@ -88,11 +89,15 @@ Options = TypeVar("Options")
 
 @dataclass(frozen=True)
 class ScorerContext:
-    """What a scorer is made from: taxonomy, known prompts by id, options by name (`votes`, …)."""
+    """What a scorer is made from: taxonomy, known prompts by id, options by name (`votes`, …).
+
+    `budgets` are those that its requests count for beside its own.
+    """
 
     taxonomy: Taxonomy = field(default_factory=default_taxonomy)
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    budgets: tuple[Budget, ...] = ()
 
     def of_part(self, name: str, names: Collection[str]) -> ScorerContext:
         """Returns the context of one of several models: `option@NAME` goes before `option`."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from flames.collect.limits import Budget
 from flames.errors import UsageError
 from flames.options import CheckedOptions, Opt
 from flames.prompts.sets import known_prompts, load_prompts
@@ -144,14 +145,16 @@ def load_with(
     taxonomy: str | Path | Taxonomy | None = None,
     *,
     beside: Iterable[str] = (),
+    budgets: tuple[Budget, ...] = (),
 ) -> Scorer:
     """Loads the scorer behind `--scorer`; of its options, None counts as not given.
 
     `beside` are other scorers that get the same options; an option that none of them understands
-    is refused.
+    is refused. `budgets` are those that its requests count for.
     """
     loaded = taxonomy if isinstance(taxonomy, Taxonomy) else load_taxonomy(taxonomy)
     given = {name: value for name, value in (options or {}).items() if value is not None}
     check_understood((spec, *beside), given)
     prompts = known_prompts(None if taxonomy is None else loaded)
-    return load_among(spec, ScorerContext(taxonomy=loaded, prompts=prompts, options=given))
+    context = ScorerContext(taxonomy=loaded, prompts=prompts, options=given, budgets=budgets)
+    return load_among(spec, context)

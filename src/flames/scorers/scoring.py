@@ -16,6 +16,7 @@ from flames.records import SCORABLE, Key, Response, Verdict, carry, dump_line
 from flames.scorers.base import Scorer, batches, score_stream
 from flames.scorers.registry import NOTES, scorer_notes
 from flames.scorers.stance import with_stance
+from flames.storage.atomic import write_atomic
 from flames.storage.journal import Journal, read_lines
 from flames.storage.record_files import ReadOptions, read_responses
 from flames.storage.rows import read_rows
@@ -89,7 +90,7 @@ def score_run(
     """
     target = run.verdicts_path(scorer.info.id)
     with VerdictJournal(target, scorer.info.id, truncated, progress) as journal:
-        kept = journal.earlier()
+        kept = journal.earlier(run.responses())
         journal.fill(
             _some(run.responses(), run.path), scorer, lambda _, verdict: verdict.to_dict(), kept
         )
@@ -214,10 +215,21 @@ class VerdictJournal:
         os.replace(neighbour, self.target)
         self.part.unlink()
 
-    def earlier(self) -> dict[Key, Line]:
-        """Returns the lines of the finished file, by key."""
+    def earlier(self, responses: Iterable[Response]) -> dict[Key, Line]:
+        """Returns the lines of the finished file, by key.
+
+        Those of a scoring that was killed join them if the run was asked further since.
+        """
         rows = read_rows(self.target) if self.target.exists() else ()
-        return {_key(row.fields): row.fields for row in rows}
+        kept = {_key(row.fields): row.fields for row in rows}
+        begun = [line.fields for line in read_lines(self.part) if line.fields is not None]
+        named = all(line.get("scorer") == self._scorer for line in begun)
+        held = (self._holds(r, line, strict=False) for r, line in zip(responses, begun))  # noqa: B905
+        if begun and named and not all(held):
+            kept |= {_key(line): line for line in begun}
+            write_atomic(self.target, ((dump_line(x) + "\n").encode() for x in kept.values()))
+            self._journal.cut(0)
+        return kept
 
     def fill(
         self,

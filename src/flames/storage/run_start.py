@@ -9,6 +9,7 @@ from pathlib import Path
 from flames.errors import UsageError, notify
 from flames.records import Prompt, text_sha256
 from flames.storage.atomic import locked, to_jsonl, write_atomic
+from flames.storage.checksums import file_sha256
 from flames.storage.manifest import Difference, Manifest, RunChange, differences
 from flames.storage.run_dir import (
     MANIFEST,
@@ -24,6 +25,7 @@ from flames.taxonomy import Taxonomy, load_taxonomy
 FAILED_START = "failed-start"
 """Folder of what is left of a start without an answer, once the run began anew."""
 
+_GROWING = frozenset(("prompts", "repeats"))
 _OF_A_START = (MANIFEST, PROMPTS, TAXONOMY, RESPONSES, "requests.log", "verdicts")
 
 
@@ -35,6 +37,7 @@ def create_run(
     taxonomy: Taxonomy | None = None,
     resume: bool = False,
     accept_changes: bool = False,
+    grow: bool = False,
 ) -> RunDir:
     """Makes a run directory, or, with `resume`, opens the one that is there to continue it.
 
@@ -45,6 +48,7 @@ def create_run(
         prompts: The prompts, in the order of asking.
         taxonomy: The taxonomy, kept in the run unless it is Flames' own.
         accept_changes: Continue, even where settings differ that change the answers.
+        grow: Continue where there are only more prompts and more repeats now.
     """
     folder = Path(path)
     lines = to_jsonl(prompt.to_dict() for prompt in prompts)
@@ -54,19 +58,33 @@ def create_run(
         if is_run(folder):
             run = RunDir(folder)
             different = _differences(run.manifest, manifest)
-            apart = [each for each in different if not each.moved]
+            grown = _GROWING if grow and run_grows(run, manifest, prompts) else frozenset()
+            apart = [each for each in different if not each.moved and each.name not in grown]
             answered = len(run.settled())
             if answered or not apart:
                 _check(run, manifest, apart, answered, resume=resume, accepted=accept_changes)
-                run.prompts()  # a broken file is reported before anything is asked
                 if different:
-                    _change(run, manifest, prompts, different, lines, taxonomy)
+                    _change(run, manifest, prompts, different, lines, taxonomy, bool(apart))
+                run.prompts()  # a broken file is reported before anything is asked
                 return run
             _put_aside(folder, apart)
         write_atomic(folder / PROMPTS, lines)
         _write_taxonomy(folder, taxonomy)
         write_manifest(folder, manifest)  # last: it makes the directory a run
     return RunDir(folder)
+
+
+def prompts_gone(run: RunDir, prompts: Sequence[Prompt]) -> int:
+    """Counts the prompts of a run that are not asked now, or not with the same text."""
+    if file_sha256(run.path / PROMPTS) == text_sha256(to_jsonl(p.to_dict() for p in prompts)):
+        return 0  # also where a kill came between this file and the manifest
+    asked = {prompt.id: prompt.text for prompt in prompts}
+    return sum(asked.get(known) != prompt.text for known, prompt in run.prompts().items())
+
+
+def run_grows(run: RunDir, manifest: Manifest, prompts: Sequence[Prompt]) -> bool:
+    """Tells whether all that was asked is asked still, each prompt at least as often."""
+    return manifest.samples >= run.samples and not prompts_gone(run, prompts)
 
 
 def _differences(old: Manifest, new: Manifest) -> list[Difference]:
@@ -111,15 +129,14 @@ def _change(
     different: Sequence[Difference],
     lines: str,
     taxonomy: Taxonomy | None,
+    accepted: bool,
 ) -> None:
     """Goes on with other settings; answers stay, and stay under the model's first name."""
-    asked = {prompt.id: prompt.text for prompt in prompts}
-    gone = sum(asked.get(known) != prompt.text for known, prompt in run.prompts().items())
-    if gone or manifest.samples < run.samples:
+    if not run_grows(run, manifest, prompts):
+        gone = prompts_gone(run, prompts)
         what = f"{gone} of its prompts are not asked now" if gone else "it asked more repeats"
         raise UsageError(f"{run.path}: {what}; choose another --out")
-    moved = all(each.moved for each in different)
-    change = RunChange(at=manifest.created, what=tuple(map(str, different)), accepted=not moved)
+    change = RunChange(at=manifest.created, what=tuple(map(str, different)), accepted=accepted)
     kept = {"model": run.model, "created": run.manifest.created, "sessions": run.manifest.sessions}
     write_atomic(run.path / PROMPTS, lines)
     _write_taxonomy(run.path, taxonomy)
@@ -128,7 +145,9 @@ def _change(
         **kept,
         "changes": (*run.manifest.changes, change),
     })  # fmt: skip
-    how = "the model is elsewhere now" if moved else "goes on with other settings"
+    moved = all(each.moved for each in different)
+    how = "the model is elsewhere now" if moved else "there is more to ask now"
+    how = "goes on with other settings" if accepted else how
     notify(f"{how}: {'; '.join(change.what)}", run.path)
 
 
