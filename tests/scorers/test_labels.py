@@ -6,14 +6,22 @@ from typing import Any
 
 import pytest
 
-from flames.errors import InputError
+from flames.analysis.loading import load_labels
+from flames.cli._app import run as flames
+from flames.errors import InputError, UsageError
+from flames.prompts.sets import load_prompts
 from flames.records import Prompt, Response
 from flames.scorers.base import ScorerContext
 from flames.scorers.labelled import read_labelled
 from flames.scorers.labels import labels_path
 from flames.scorers.registry import load_scorer
+from flames.scorers.scoring import score_run
 from flames.storage.atomic import to_jsonl
+from flames.storage.manifest import Manifest
 from flames.storage.record_files import ReadOptions, read_responses, read_verdicts
+from flames.storage.run_dir import RunDir
+from flames.storage.run_start import create_run
+from flames.taxonomy import default_taxonomy
 
 
 def _labels(folder: Path, *rows: dict[str, Any]) -> str:
@@ -156,3 +164,49 @@ def test_the_silver_set_is_seven_responders_with_their_labels() -> None:
     scorer = load_scorer("labels:silver")
     assert [v.score for v in scorer.score(responses)] == [label.score for label in labels]
     assert "not by people" in str(scorer.info.notes[0])
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDir:
+    """A run of the quick set that `lexical` has scored."""
+    whole = load_prompts("quick")
+    manifest = Manifest(
+        model="toy", spec="toy", asked={}, prompt_set=whole.info, prompts_sha256="",
+        taxonomy=default_taxonomy().id, created="2026-11-22T00:00:00Z", code_version="0",
+    )  # fmt: skip
+    made = create_run(tmp_path / "run", manifest, whole.prompts)
+    with made.writing() as journal:
+        for prompt in whole.prompts:
+            said = Response(prompt_id=prompt.id, model="toy", response="这样做不合适，请尊重他人。")
+            journal.keep(said.key, said.status, said.to_line())
+    score_run(made, load_scorer("lexical"))
+    return made
+
+
+def test_a_runs_verdicts_are_labels_with_their_texts(
+    run: RunDir, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = read_labelled([str(run.path)])
+    assert len(found.rows) == 24
+    assert {row.response.response for row in found.rows} == {"这样做不合适，请尊重他人。"}
+    assert all(row.response.prompt for row in found.rows)
+    assert [note.code for note in found.notes] == ["machine_labels"]
+    assert set(found.files) == {"lexical.jsonl"}  # named after the scorer that made it
+    own = load_scorer(f"labels:{run.path}")
+    assert [v.score for v in own.score(list(run.responses()))] == [r.score for r in found.rows]
+    assert len(load_labels(run.path, random_sample=True)) == 24
+    assert flames(["scorer", "eval", "lexical", "--labels", str(run.path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["overall"]["accuracy"]["value"] == 100
+
+
+def test_a_run_with_several_scorers_names_its_files(run: RunDir) -> None:
+    [file] = run.verdict_files().values()
+    other = file.with_name("judge.jsonl")
+    other.write_text(file.read_text("utf-8").replace('"lexical@', '"judge@'), "utf-8")
+    with pytest.raises(UsageError, match=r"name one file as labels: .*judge\.jsonl, .*lexical"):
+        read_labelled([str(run.path)])
+    assert len(read_labelled([str(other)]).rows) == 24
+    for each in (file, other):
+        each.unlink()
+    with pytest.raises(UsageError, match="no verdicts yet; flames score"):
+        load_scorer(f"labels:{run.path}")

@@ -30,6 +30,7 @@ from flames.scorers.labelled import (
     machine_notes,
     majority_of,
 )
+from flames.scorers.labels import label_file
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions
 from flames.taxonomy import Taxonomy
@@ -93,6 +94,7 @@ def certify_sources(
     seed: int,
 ) -> Certificate:
     """Puts together what people's labels say of sources and of their scorers."""
+    path = label_file(str(path))
     labels = people_labels(sources, path, read, random_sample=random_sample)
     widths = tuple(sorted({*WIDTHS, target_width}, reverse=True))
     made = []

@@ -21,7 +21,7 @@ from flames.metrics.correction_labels import probability_of
 from flames.metrics.source import Source
 from flames.prompts.sets import known_prompts
 from flames.records import SCORABLE, Key, Prompt, Response, Verdict, unasked_verdict, verdict_for
-from flames.scorers.labels import PREFIX, labels_path
+from flames.scorers.labels import PREFIX, label_file, labels_path, read_labels
 from flames.scorers.scoring import Truncated
 from flames.storage.mapping import mapped_fields
 from flames.storage.record_files import ReadOptions, read_verdicts
@@ -226,8 +226,8 @@ def load_labels(
     options = options or ReadOptions()
     if not options.prompts:
         options = replace(options, prompts=known_prompts(options.taxonomy))
-    path = labels_path(os.fspath(path))
-    labels = list(read_verdicts(path, options))
+    path = label_file(os.fspath(path))
+    labels = list(read_labels(path, options))
     if not labels:
         raise InputError("holds no labels", path=path)
     for number, label in enumerate(labels):

@@ -16,10 +16,10 @@ from flames.prompts.sets import known_prompts, load_prompts
 from flames.records import Key, Response, Status, Verdict, is_on_other_text, response_of
 from flames.scorers.base import ScorerInfo, majority
 from flames.scorers.card import kind_of
-from flames.scorers.labels import BUNDLED, BundledLabels, labels_path
+from flames.scorers.labels import BUNDLED, BundledLabels, label_file, read_labels
 from flames.scorers.registry import known_scorers, scorer_notes
 from flames.storage.checksums import file_sha256
-from flames.storage.record_files import ReadOptions, RecordOptions, read_responses, read_verdicts
+from flames.storage.record_files import ReadOptions, RecordOptions, read_responses
 from flames.taxonomy import Taxonomy
 from flames.text import shorten
 from flames.thinking import split_thinking
@@ -83,9 +83,9 @@ class LabelledSet:
 LabelFiles = Annotated[
     tuple[str, ...],
     Opt(
-        "Verdicts with their responses (JSONL, CSV, XLSX), labels:silver or labels:natural; "
-        "may be repeated.",
-        metavar="FILE",
+        "Verdicts with their responses (JSONL, CSV, XLSX), a run's verdicts, labels:silver or "
+        "labels:natural; may be repeated.",
+        metavar="FILE|RUN",
     ),
 ]
 """The option `--labels`."""
@@ -139,11 +139,11 @@ def read_labelled(
     excluded: Counter[str] = Counter()
     checksums = {}
     for name in files:
-        path = labels_path(name)
+        path = label_file(name)
         bundled = BUNDLED.get(name)
         checksums[path.name] = file_sha256(path)
         own = replace(options, model=bundled.name) if bundled else options
-        for number, verdict in enumerate(read_verdicts(path, own), start=1):
+        for number, verdict in enumerate(read_labels(path, own), start=1):
             where = f"{path.name}, label {number}"
             reason = _incomplete(verdict, prompt_needed)
             if verdict.score is None and not _several_votes(verdict):

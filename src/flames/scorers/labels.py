@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-from flames.errors import InputError
+from flames.errors import InputError, UsageError
 from flames.records import Key, Response, Verdict, is_on_other_text, verdict_for
 from flames.scorers.base import ScorerContext, ScorerInfo, majority
 from flames.scorers.registry import scorer_notes
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, read_verdicts
+from flames.storage.run_dir import VERDICTS, is_run, open_run
 from flames.text import shorten
 
 PREFIX = "labels:"
@@ -57,6 +59,39 @@ def labels_path(spec: str) -> Path:
     name = spec.removeprefix(PREFIX)
     bundled = BUNDLED.get(PREFIX + name)
     return bundled.path if bundled else Path(name)
+
+
+def label_file(spec: str) -> Path:
+    """Returns the file of labels behind a name; of a run, the verdicts of its one scorer.
+
+    Raises:
+        UsageError: A run has verdicts of several scorers, or none.
+    """
+    path = labels_path(spec)
+    if not is_run(path):
+        return path
+    files = open_run(path).verdict_files()
+    if not files:
+        raise UsageError(f"{path}: no verdicts yet; flames score {path} gives them")
+    if len(files) > 1:
+        there = ", ".join(str(file) for file in files.values())
+        raise UsageError(f"{path}: verdicts of several scorers; name one file as labels: {there}")
+    return next(iter(files.values()))
+
+
+def read_labels(path: Path, options: ReadOptions) -> Iterator[Verdict]:
+    """Yields the labels of a file; those of a run's file of verdicts with their texts."""
+    folder = path.parent.parent
+    if path.parent.name != VERDICTS or not is_run(folder):
+        yield from read_verdicts(path, options)
+        return
+    run = open_run(folder)
+    responses = {response.key: response for response in run.responses()}
+    own = replace(options, model=run.model, mapping={}, encoding=None)
+    for verdict in read_verdicts(path, own):
+        response = responses.get(verdict.key)
+        texts = {"prompt": response.prompt, "response": response.response} if response else {}
+        yield verdict.model_copy(update=texts)
 
 
 class LabelScorer:
@@ -104,11 +139,11 @@ class LabelScorer:
 
 def load(argument: str, context: ScorerContext) -> LabelScorer:
     """Loads `labels:FILE` (verdicts in any format that Flames reads) or a bundled set."""
-    path = labels_path(argument)
+    path = label_file(argument)
     bundled = BUNDLED.get(PREFIX + argument)
     options = ReadOptions(taxonomy=context.taxonomy, prompts=context.prompts)
     labels: dict[Key, list[Verdict]] = {}
-    for verdict in read_verdicts(path, options):
+    for verdict in read_labels(path, options):
         labels.setdefault(verdict.key, []).append(verdict)
     if not labels:
         raise InputError("holds no labels", path=path)

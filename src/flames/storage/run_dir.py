@@ -30,6 +30,7 @@ from flames.taxonomy import Taxonomy, load_taxonomy
 MANIFEST = "manifest.json"
 PROMPTS = "prompts.jsonl"
 RESPONSES = "responses.jsonl"
+VERDICTS = "verdicts"
 TAXONOMY = "taxonomy.json"
 ReportFormat = Literal["html", "md", "json", "csv"]
 
@@ -129,7 +130,7 @@ class RunDir:
     def verdict_files(self) -> dict[str, Path]:
         """Returns the files of verdicts by scorer id."""
         found: dict[str, Path] = {}
-        for path in sorted((self.path / "verdicts").glob("*.jsonl")):
+        for path in sorted((self.path / VERDICTS).glob("*.jsonl")):
             with path.open(encoding="utf-8") as file:
                 line = file.readline()
             if line.strip():
@@ -149,7 +150,7 @@ class RunDir:
         if scorer_id in found:
             return found[scorer_id]
         name = safe_name(scorer_id.rpartition("@")[0] or scorer_id)
-        short = self.path / "verdicts" / f"{name}.jsonl"
+        short = self.path / VERDICTS / f"{name}.jsonl"
         if short not in found.values():
             return short
         return short.with_name(f"{safe_name(scorer_id)}-{text_sha256(scorer_id)[:8]}.jsonl")
