@@ -37,6 +37,7 @@ COMMANDS: dict[str, Any] = {
         "show": "prompts:show_prompts",
         "stats": "prompts:stats",
         "validate": "prompts:validate",
+        "diff": "prompts:diff",
         "fetch": "prompts:fetch",
     },
     "scorer": {

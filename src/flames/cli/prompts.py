@@ -7,13 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from flames.cli._console import JsonOptions, echo, present, tell
+from flames.cli._console import JsonOptions, echo, present, tables, tell
+from flames.cli._console import say as tell_path
 from flames.errors import UsageError
 from flames.options import LangOptions, SeedOptions
 from flames.prompts.check import PromptCheck, check_prompts, count_parts, count_prompts
+from flames.prompts.diff import diff_prompts
 from flames.prompts.sets import KNOWN_SETS, PromptSet, SampleOptions, fetch_prompts, load_prompts
+from flames.reports.prompt_diff import DiffOptions, DiffReport
 from flames.reports.tables import Block, Cell, Table, line
 from flames.reports.words import listed, name_of, say
+from flames.storage.atomic import write_atomic
 from flames.storage.record_files import FileOptions
 from flames.taxonomy import Taxonomy, load_taxonomy
 from flames.text import shorten
@@ -152,6 +156,23 @@ def _check_document(check: PromptCheck, taxonomy: Taxonomy) -> Iterator[Block]:
         yield _parts_table(check.subcomponents, taxonomy)
     state = say("prompts.wrong", n=len(check.errors)) if check.errors else say("prompts.fine")
     yield line(say("prompts.usable", n=len(check.prompts), state=state))
+
+
+def diff(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The old set, by name or file.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new set, by name or file.")],
+    options: DiffOptions,
+) -> None:
+    """Compare two prompt sets: what was added, removed, reworded and relabelled."""
+    taxonomy, before = _load(old, options)
+    found = DiffReport(diff_prompts(before, _load(new, options)[1]), taxonomy, options.lang)
+    if options.format is None:
+        found.print(tables())
+    elif options.out is None:
+        typer.echo(found.render(options.format), nl=False)
+    else:
+        write_atomic(options.out, found.render(options.format))
+        tell_path(str(options.out))
 
 
 def fetch(

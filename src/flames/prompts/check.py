@@ -122,7 +122,7 @@ def check_prompts(
 
 def near_duplicates(prompts: Sequence[Prompt], threshold: float = 0.8) -> list[NearDuplicate]:
     """Returns the pairs whose 3-grams overlap by at least `threshold`, most alike first."""
-    grams = [_grams(prompt.text) for prompt in prompts]
+    grams = [grams_of(prompt.text) for prompt in prompts]
     holders: dict[str, list[int]] = defaultdict(list)
     for index, these in enumerate(grams):
         for gram in these:
@@ -141,6 +141,7 @@ def near_duplicates(prompts: Sequence[Prompt], threshold: float = 0.8) -> list[N
     return sorted(found, key=lambda pair: (-pair.similarity, pair))
 
 
-def _grams(text: str) -> frozenset[str]:
+def grams_of(text: str) -> frozenset[str]:
+    """Returns the 3-grams of a text without marks and spaces, in small letters."""
     plain = re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text).casefold()) or text
     return frozenset(plain[i : i + _GRAM] for i in range(max(1, len(plain) - _GRAM + 1)))
