@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from flames.annotation import (
     project_status,
     verify,
 )
-from flames.annotation.web.render import mark_hidden_characters
+from flames.annotation.web.hidden import mark_hidden_characters
 
 pytestmark = pytest.mark.chromium
 
@@ -374,7 +375,124 @@ def test_a_phone_keeps_the_buttons_at_hand(make: Any, browser: Any) -> None:
         ("👩\u200d🔬", "👩\u200d🔬"),
         ("a\u200db", 'a<span class="mark" title="ZERO WIDTH JOINER">U+200D</span>b'),
         (None, ""),
+        ("❤\ufe0f 1\ufe0f\u20e3", "❤\ufe0f 1\ufe0f\u20e3"),
+        ("a\ufe0fb", 'a<span class="mark" title="VARIATION SELECTOR-16">U+FE0F</span>b'),
+        ("葛\U000e0100", '葛<span class="mark" title="VARIATION SELECTOR-17">U+E0100</span>'),
+        ("\u3164", '<span class="mark" title="HANGUL FILLER">U+3164</span>'),
+        ("\u115f", '<span class="mark" title="HANGUL CHOSEONG FILLER">U+115F</span>'),
+        ("\uffa0", '<span class="mark" title="HALFWIDTH HANGUL FILLER">U+FFA0</span>'),
+        ("\u2800" * 2, '<span class="mark" title="BRAILLE PATTERN BLANK">U+2800×2</span>'),
+        ("\u034f", '<span class="mark" title="COMBINING GRAPHEME JOINER">U+034F</span>'),
+        (
+            "a" + "\u200b\u200c" * 1000,
+            'a<span class="mark">2,000 hidden characters: U+200B U+200C</span>',
+        ),
+        (
+            "a" + "\n" * 1000 + "b",
+            'a\n<span class="mark">1,000 blank characters, 1,000 of them line breaks</span>\nb',
+        ),
     ],
 )
 def test_hidden_marks_are_shown(text: str | None, shown: str) -> None:
     assert mark_hidden_characters(text) == shown
+
+
+HUGE = {
+    "zero-width": "\u200b" * 1_700_000,  # 5 MB as UTF-8
+    "alternating": "\u200b\u200c" * 850_000,
+    "between letters": "a\u200b" * 1_250_000,
+    "selectors": "a" + "\ufe01" * 1_700_000,
+    "line breaks": "\n" * 1_000_000,
+    "lines": "a\n" * 1_000_000,
+    "short runs": ("\u200b" * 9 + "\n" * 100) * 20_000,
+    "blanks": " \u3000" * 1_250_000,
+    "markup": "<b>" * 1_600_000,
+}
+
+
+@pytest.mark.parametrize("text", HUGE.values(), ids=HUGE)
+def test_a_huge_text_becomes_a_small_page(text: str) -> None:
+    begun = time.process_time()
+    shown = mark_hidden_characters(f"before {text} after")
+    assert time.process_time() - begun < 3  # far under one second where the machine is idle
+    assert len(shown) < 4_000_000
+    assert shown.startswith("before")
+    visible = shown.partition("<details")[0]
+    assert visible.count("\n") <= 2_100
+    assert visible.count("<span") <= 2_100
+    assert shown.endswith("after") or "more characters" in shown
+
+
+def test_a_folded_text_is_all_there(page: Any) -> None:
+    text = "".join(f"line {n} <b>&\n" for n in range(5_000))
+    shown = mark_hidden_characters(text)
+    page.set_content(f"<div id=words style='white-space: pre-wrap'>{shown}</div>")
+    assert "line 1999 <b>&" in page.inner_text("#words")
+    assert "line 2000" not in page.inner_text("#words")
+    said = page.locator("summary").inner_text()
+    left = len("".join(f"line {n} <b>&\n" for n in range(2_000, 5_000)))
+    assert said == f"{left + 1:,} more characters (3,001 line breaks)"
+    page.click("summary")
+    assert "line 4999 <b>&" in page.inner_text("#words")
+    assert page.locator("b").count() == 0
+
+
+def test_huge_texts_do_not_freeze_the_browser(make: Any, page: Any) -> None:
+    rows = responses(len(HUGE), ("alpha",))
+    for row, text in zip(rows, HUGE.values(), strict=True):
+        row["response"] = f"x{text}x"
+    project, links = make(rows)
+    with served(project) as base:
+        enter(page, base, links["Ann"])
+        page.goto(f"{base}/work")
+        for _ in rows:
+            assert overflow(page) <= 0
+            # One frame, as the reader's next click would need: the page's own clock measures it.
+            spent = page.evaluate(
+                "() => new Promise(done => { const begun = performance.now(); "
+                "requestAnimationFrame(() => setTimeout(() => done(performance.now() - begun))); })"
+            )
+            assert spent < 5_000
+            assert page.evaluate("document.querySelectorAll('main *').length") < 5_000
+            answer(page, "1")
+        page.wait_for_selector(".still")
+    assert project_status(project).labels == len(HUGE)
+
+
+def test_what_signs_people_out_asks_back(make: Any, page: Any) -> None:
+    project, links = make(responses(2, ("alpha",)), lang="en")
+    with served(project) as base:
+        enter(page, base, links["lead"])
+        page.goto(f"{base}/lead/people")
+        row = "tr:has(th:text-is('{}')) button[value={}]"
+        page.click(row.format("Ann", "stop"))
+        page.get_by_role("alertdialog").wait_for()
+        page.locator(".note a.button").click()
+        page.wait_for_url("**/lead/people")
+        assert page.get_by_role("alertdialog").count() == 0
+        page.click(row.format("Ann", "stop"))
+        assert serious(page) == []
+        page.get_by_role("alertdialog").locator("button.go").click()
+        page.wait_for_selector("tr:has(th:has-text('Ann')) button[value=resume]")
+        page.click(row.format("Bob", "link"))
+        page.get_by_role("alertdialog").locator("button.go").click()
+        page.wait_for_selector("#link")
+
+
+def test_a_phone_shows_the_adjudicators_chips(make: Any, browser: Any) -> None:
+    project, links = make(responses(3, ("alpha",)))
+    label(project, "Ann", 3, rationale="很长的理由，要占好几行。" * 12)
+    label(project, "Bob", 1)
+    context = browser.new_context(
+        viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True
+    )
+    page = context.new_page()
+    with served(project) as base:
+        enter(page, base, links["Cat"])
+        assert overflow(page) <= 0
+        for opinion in page.locator(".opinions li").all():
+            who, chip = (opinion.locator(part).bounding_box() for part in (".who", ".chip"))
+            assert chip["x"] - (who["x"] + who["width"]) < 24  # beside the letter, as wide as it is
+            assert chip["width"] < 60
+            assert abs(who["y"] - chip["y"]) < who["height"]
+    context.close()

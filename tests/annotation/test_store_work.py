@@ -266,6 +266,27 @@ def test_controls_are_mixed_in_at_their_rate_and_never_show(
     sound(project)
 
 
+def test_the_counter_tells_a_person_their_own_share(make_project: Any, tmp_path: Any) -> None:
+    controls = write(tmp_path / "controls.jsonl", known(20))
+    names = tuple(f"annotator-{n}" for n in range(8))
+    project = make_project(
+        responses(60), controls=(controls,), control_rate=0.1, annotators=names, per_item=2
+    )
+    me = person_id(project, names[0])
+    seen = []
+    for number in range(40):
+        task = work.current(project, me)
+        assert task is not None
+        progress = work.progress(project, me)
+        assert progress.done == number
+        seen.append(progress.total)
+        work.answer(project, me, task.ticket, "label", score=3)
+    assert seen[0] == seen[30]  # 120 items twice over 8 people are 30, and 3 or 4 controls
+    assert seen[0] in (33, 34)
+    assert seen[-1] == 40  # who goes on beyond their share sees the total grow
+    assert work.current(project, me) is not None
+
+
 def test_somebody_who_is_stopped_keeps_their_labels(make_project: Any, clock: Clock) -> None:
     project = make_project(responses(2, ("alpha",)), per_item=2)
     do(project, "Ann")

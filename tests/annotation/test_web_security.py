@@ -211,7 +211,11 @@ def test_links_stop_working(project: Any, base: str, enter: Any) -> None:
     ann = enter("Ann")
     lead = enter("lead")
     lead.get("/lead/people")
-    lead.post("/lead/people", do="link", name="Ann")
+    lead.post("/lead/people", do="link", name="ann")  # asks back first
+    assert "/join/" not in lead.page
+    assert 'name="name" value="Ann"' in lead.page
+    assert httpx.get(f"{base}/join/{project.links['Ann']}").status_code == 200
+    lead.post("/lead/people", do="link", name="Ann", sure="yes")
     fresh = re.findall(r"/join/([\w-]+)</code>", lead.page)[0]
     assert ann.get("/work") == 200
     assert ann.field("ticket") == ""  # on the sign-in page: the open session ended, too
@@ -221,10 +225,14 @@ def test_links_stop_working(project: Any, base: str, enter: Any) -> None:
         lead.get("/lead/people")
         lead.post("/lead/people", do="stop", name="Ann")
         assert again.get("/work") == 200
+        assert again.field("ticket")
+        lead.post("/lead/people", do="stop", name="Ann", sure="yes")
+        assert again.get("/work") == 200
         assert again.field("ticket") == ""
     assert httpx.get(f"{base}/join/{fresh}").status_code == 404
     lead.get("/lead/people")
-    assert lead.post("/lead/people", do="stop", name="lead") == 422  # not oneself
+    assert lead.post("/lead/people", do="stop", name="lead", sure="yes") == 422  # not oneself
+    assert lead.post("/lead/people", do="stop", name="nobody") == 400
     with project.database.read() as connection:
         stored = str(connection.exec_driver_sql("SELECT * FROM people").all())
         stored += str(connection.exec_driver_sql("SELECT * FROM events").all())
@@ -403,3 +411,25 @@ def test_annotators_see_the_rulings_on_their_item(enter: Any) -> None:
     rulings = found.rulings_on(found.subcomponent(part))
     assert all(f"<li>{ruling.en}</li>" in shown for ruling in rulings)
     assert (say("work.rulings").en in shown) == bool(rulings)
+
+
+def test_the_icon_stays_in_the_browser(base: str) -> None:
+    icon = httpx.get(f"{base}/static/icon.svg")
+    assert "max-age" in icon.headers["cache-control"]
+    for name in ("icon.svg", "app.js", "app.css"):
+        first = httpx.get(f"{base}/static/{name}")
+        seen = {"If-None-Match": first.headers["etag"]}
+        assert httpx.get(f"{base}/static/{name}", headers=seen).status_code == 304
+        seen = {"If-None-Match": '"another"'}
+        assert httpx.get(f"{base}/static/{name}", headers=seen).content == first.content
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_the_guide_says_who_sees_scores(enter: Any, lang: str) -> None:
+    ann = enter("Ann")
+    ann.http.headers["accept-language"] = lang
+    ann.get("/guide")
+    shown = html.unescape(ann.page)
+    assert say("work.private")(lang) in shown  # type: ignore[arg-type]
+    for word in ("负责人", "裁决人", "姓名") if lang == "zh" else ("leads see", "with your name"):
+        assert word in shown

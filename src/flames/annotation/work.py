@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import Connection, Row, case, func, select
 
-from flames.annotation.database import adjudications, assignments, items
+from flames.annotation.database import adjudications, assignments, items, people
 from flames.annotation.events import NewEvent, append_events, seconds_between
 from flames.annotation.marks import hold, missed_mark
 from flames.annotation.people import lock_person
@@ -66,7 +66,11 @@ class Answered(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """A person's progress: answers given, and answers given plus those still to give."""
+    """A person's progress: answers given, and answers given plus those still to give.
+
+    Of the work, those are the person's share: the labels wanted, divided by the active annotators.
+    Who has done their share gets more while there is some, and the total grows with it.
+    """
 
     phase: Literal["training", "work"]
     done: int
@@ -294,15 +298,20 @@ def progress(project: Project, person: int) -> Progress:
         .where(assignments.c.person == person)
         .group_by(*by)
     )
+    active = select(func.count()).where(people.c.active == 1, people.c.role == "annotator")
+    wanted = select(func.coalesce(func.sum(items.c.quota), 0), active.scalar_subquery())
     with project.database.look() as connection:
         rows = connection.execute(query).all()
+        places, annotators = connection.execute(wanted).one()
     counts: Counts = {(row[0], row[1]): row[2] for row in rows}
     known = sum(row[3] for row in rows if row[0] == "training")
     training, left = _training(counts)
     if left:
         return Progress("training", training - left, training, known, training - left)
-    work = sum(row[4] for row in rows if row[:2] == ("work", "waiting"))
     served = count_served(counts)
+    mine = sum(n for (kind, state), n in counts.items() if kind == "work" and state != "waiting")
+    free = sum(row[4] for row in rows if row[:2] == ("work", "waiting"))
+    work = min(free, max(-(-places // max(annotators, 1)) - mine, 0))
     in_hand = sum(counts.get((kind, "leased"), 0) for kind in ("work", "control"))
     controls = controls_ahead(project, person, served, work, counts.get(("control", "waiting"), 0))
     return Progress("work", served - in_hand, served + work + controls, known, training)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import socket
 import time
@@ -126,11 +127,17 @@ def create_app(
     return BaseHTTPMiddleware(app, partial(_guarded, https=app.state.https))
 
 
-def _static(name: str) -> Response:
+def _static(request: Request, name: str) -> Response:
     if name not in _STATIC:
         raise HTTPException(404)
     *place, kind = _STATIC[name]
-    return Response(_content(*place), media_type=kind, headers={"Cache-Control": "no-cache"})
+    content = _content(*place)
+    # The icon stays in the browser: asked for anew with every item, it would flicker.
+    keep = "max-age=86400" if name == "icon.svg" else "no-cache"
+    headers = {"Cache-Control": keep, "ETag": f'"{hashlib.sha256(content).hexdigest()[:16]}"'}
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=kind, headers=headers)
 
 
 @cache

@@ -138,16 +138,23 @@ def people_page(visit: _Reader) -> Response:
 
 
 def _people_page(visit: Visit, **context: Any) -> Response:
-    context = {"error": None, "link": None, "link_of": None, **context}
+    context = {"error": None, "link": None, "link_of": None, "asked": None, **context}
     everybody = people.list_people(visit.project)
     return visit.page("people.html", everybody=everybody, roles=ROLES, **context)
 
 
 @router.post("/lead/people")
 def change_people(
-    visit: _Sender, do: FormField = "", name: FormField = "", role: FormField = "annotator"
+    visit: _Sender,
+    do: FormField = "",
+    name: FormField = "",
+    role: FormField = "annotator",
+    sure: FormField = "",
 ) -> Response:
-    """Adds a person, renews their link, lets them in or keeps them out."""
+    """Adds a person, renews their link, lets them in or keeps them out.
+
+    What signs somebody out asks back first.
+    """
     project, request = visit.project, visit.request
     base = request.app.state.public_url or str(request.base_url)
     wanted: Any = role  # InviteOptions checks it
@@ -159,6 +166,10 @@ def change_people(
         elif do == "release":
             marks.release(project, name, visit.session.person.name)
             return RedirectResponse("/lead/people", 303)
+        elif do in ("link", "stop") and sure != "yes":
+            with project.database.read() as connection:
+                found = people.get_person(connection, name)
+            return _people_page(visit, asked=do, asked_of=found.name)
         elif do == "link":
             link = people.renew_link(project, name, base)
         else:
