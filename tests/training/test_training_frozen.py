@@ -64,6 +64,7 @@ def check_the_command(backbone: Path, labels: Path, out: Path, err: Callable[[],
     assert run(*command) == 0
     printed = err()
     assert "reading responses (60 new of 60): 0%" in printed
+    assert "fails its self-test" in printed  # it has seen nothing like those pairs
     own = json.loads((out / "evaluation-test.json").read_text())["results"][0]["overall"]
     assert own["accuracy"]["low"] > own["majority"]["value"]
     assert own["n"] == 60

@@ -6,6 +6,7 @@ and segments: a second training with other options, or one after a kill, compute
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -60,7 +61,8 @@ class FeatureStore:
             data = io.BytesIO()
             np.savez(data, ids=np.frombuffer(b"".join(keys), np.uint8).reshape(len(keys), -1),
                      values=found.values[:, place], cut=np.array(found.cut))  # fmt: skip
-            write_atomic(folder / f"{name}.npz", data.getvalue())
+            with contextlib.suppress(UsageError):  # what cannot be kept only costs time
+                write_atomic(folder / f"{name}.npz", data.getvalue())
         return dict(zip(keys, zip(found.values, found.cut, strict=True), strict=True))
 
     def _known(self, wanted: set[bytes]) -> dict[bytes, tuple[Floats, bool]]:

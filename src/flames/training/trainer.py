@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flames.errors import UsageError, need_extra
+from flames.errors import CheckFailed, UsageError, need_extra
 from flames.models.local import local_file
+from flames.scorers.base import ScorerContext
 from flames.scorers.labelled import LabelOptions, read_labelled
+from flames.scorers.registry import load_scorer
 from flames.taxonomy import Taxonomy
 from flames.training.frozen import train_frozen
 from flames.training.leaks import without_leaks
@@ -54,6 +56,12 @@ def train_from_files(
     result = train(parts, options, files.out, read.taxonomy, resume=files.resume, progress=progress)
     for spec, reason in ({} if result is None else result.skipped).items():
         report(f"not compared with {spec}: {reason}")
+    if options.frozen:
+        progress("running the self-test", 1.0)
+        try:  # now and not at its first use, which would begin with a pause
+            load_scorer(str(files.out), ScorerContext(taxonomy=read.taxonomy))
+        except CheckFailed as error:
+            report(str(error))
     return result
 
 
