@@ -70,6 +70,10 @@ def test_a_judge_that_cannot_be_reached_is_a_failure_not_a_result(
         out = tmp_path / "v.jsonl"
         code, _, err = flames("score", responses, *judge, "--out", out)
         assert code == 3
+        assert "requests all failed alike: HTTP 500" in err, "in any form of the question"
+        plain = ("--scorer-option", "structured=plain")
+        code, _, err = flames("score", responses, *judge, *plain, "--out", out)
+        assert code == 3
         assert "3 unscored (error 3)" in err
         assert "could not reach what it asks for 3 responses" in err
         lines = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
