@@ -55,6 +55,13 @@ def read_answer(
         raise TransientFailure(f"the answer is no JSON: {start!r}") from None
     if not isinstance(body, dict):
         raise TransientFailure(f"the answer is a JSON {type(body).__name__}, not an object")
+    return reply_in(body, secrets, think_tags)
+
+
+def reply_in(
+    body: dict[str, Any], secrets: tuple[str, ...] = (), think_tags: Sequence[Tags] = ()
+) -> Reply:
+    """Reads the reply in the parsed body of a chat or completions answer."""
     choices = body.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     choice = choice if isinstance(choice, dict) else None
@@ -309,10 +316,13 @@ def _parts(body: Mapping[str, Any], depth: int = 0) -> Iterator[Mapping[str, Any
 
 
 MOST_BYTES = 64 * 2**20
+_FILE = "/content"  # the end of the address of a file, which is written to the disk as it comes
 
 
 async def bound(response: httpx2.Response) -> None:
     """Makes reading fail at `MOST_BYTES`, before the memory is full; a hook of the HTTP client."""
+    if response.request.url.path.endswith(_FILE):
+        return
     if isinstance(response.stream, httpx2.AsyncByteStream):
         packed = httpx2.Response(
             response.status_code, headers=response.headers, stream=response.stream

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
+
+import httpx2
 
 from flames.errors import FlamesError
 from flames.models.addresses import api_version, hidden_values, is_azure, public_url, split_query
@@ -32,6 +34,8 @@ from flames.thinking import Tags
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI, RequestOptions
+
+T = TypeVar("T")
 
 
 @dataclass(eq=False, repr=False)
@@ -72,13 +76,17 @@ class OpenAIModel:
     def __post_init__(self) -> None:
         self.name = self.name or self.model
         self._quirks = PROVIDERS.get(self.provider or "", PROVIDERS[""])
-        self._secrets = _secrets(self.api_key, self.headers, self.base_url)
+        self.secrets = _secrets(self.api_key, self.headers, self.base_url)
         self.changes = Changes()
         own = {name.casefold() for name in self.headers}
         # Azure takes the key in a header of its own, unless the user brings a token.
         self._plain_key = is_azure(self.base_url) and not own & {"authorization", "api-key"}
         self._client: AsyncOpenAI | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def redacted(self, text: str) -> str:
+        """Returns a text without the key and the values of headers."""
+        return redact(text, self.secrets)
 
     def describe(self) -> dict[str, Any]:
         """Describes it for a manifest: provider, address without credentials, model, headers."""
@@ -100,14 +108,14 @@ class OpenAIModel:
 
         Parameters that the endpoint refuses are changed, once for all requests.
         """
-        path, wanted = self._request(messages, sampling)
+        path, wanted = self.request(messages, sampling)
         while True:
             body = self.changes.applied(wanted)
             try:
                 raw = await self.post(path, body)
                 if isinstance(raw, Reply):
                     return raw
-                reply = read_answer(raw, self._secrets, self.think_tags)
+                reply = read_answer(raw, self.secrets, self.think_tags)
                 ends = self.frame.stop if self.frame and "stop" in self.changes.known else ()
                 return _stopped(reply, ends)
             except RequestRejected as error:
@@ -120,6 +128,27 @@ class OpenAIModel:
 
         Raises as `ask` does.
         """
+
+        async def send(client: AsyncOpenAI, headers: Mapping[str, Any]) -> bytes:
+            options: RequestOptions = {"headers": headers} if headers else {}
+            return await client.post(path, cast_to=bytes, body=body, options=options)
+
+        return await self.call(send)
+
+    async def call(
+        self,
+        send: Callable[[AsyncOpenAI, Mapping[str, Any]], Awaitable[T]],
+        *,
+        within: float | None = None,
+    ) -> T | Reply:
+        """Calls the `openai` client and returns what it returns, or a blocked reply.
+
+        Args:
+            send: Gets the client, and the headers that the request needs.
+            within: The most seconds that it may take in all; `timeout` unless given.
+
+        Raises as `ask` does.
+        """
         import openai
 
         try:
@@ -127,22 +156,21 @@ class OpenAIModel:
         except FlamesError as error:
             raise EndpointUnusable(str(error)) from None
         except Exception as error:  # proxies and certificates have many ways to be wrong
-            reason = shorten(redact(f"{type(error).__name__}: {error}", self._secrets), 200)
+            reason = shorten(redact(f"{type(error).__name__}: {error}", self.secrets), 200)
             raise EndpointUnusable(
                 f"the environment's proxy or certificates cannot be used: {reason}"
             ) from None
         try:
-            async with asyncio.timeout(self.timeout):
-                options: RequestOptions = {}
-                if self._plain_key:
-                    options = {"headers": {"Authorization": openai.Omit()}}
-                return await client.post(path, cast_to=bytes, body=body, options=options)
+            async with asyncio.timeout(within or self.timeout):
+                return await send(
+                    client, {"Authorization": openai.Omit()} if self._plain_key else {}
+                )
         except openai.APIStatusError as error:
             meaning = classify_refusal(
                 error.status_code,
                 _body(error),
                 headers=error.response.headers,
-                secrets=self._secrets,
+                secrets=self.secrets,
             )
             if isinstance(meaning, Reply):
                 return meaning
@@ -150,18 +178,21 @@ class OpenAIModel:
         except (TimeoutError, openai.APITimeoutError) as error:
             if _within(error, "ConnectTimeout"):
                 raise Unreachable(f"no connection to {self._host} in time") from None
-            raise TransientFailure(f"no answer within {self.timeout:g} s") from None
-        except openai.APIConnectionError as error:
+            raise TransientFailure(f"no answer within {within or self.timeout:g} s") from None
+        except (openai.APIConnectionError, httpx2.HTTPError) as error:  # the latter: in a file
             raise self._lost(error) from None
         except UnicodeEncodeError:
             raise RequestRejected(
                 "the prompt contains lone surrogates and cannot be sent as UTF-8"
             ) from None
         except (openai.OpenAIError, ValueError) as error:
-            message = redact(f"{type(error).__name__}: {error}", self._secrets)
+            message = redact(f"{type(error).__name__}: {error}", self.secrets)
             raise TransientFailure(message) from None
 
-    def _request(self, messages: Sequence[Message], sampling: Sampling) -> tuple[str, Any]:
+    def request(
+        self, messages: Sequence[Message], sampling: Sampling
+    ) -> tuple[str, dict[str, Any]]:
+        """Returns the path and the body of a request."""
         body: dict[str, Any] = {"model": self.model, "stream": self.stream}
         if self.frame is None:
             path = "/chat/completions"
@@ -222,7 +253,7 @@ class OpenAIModel:
             return error
         if status < 400:
             leads = answer.response.headers.get("location", "").partition("?")[0]
-            leads = shorten(redact(leads, self._secrets), 100) or "another address"
+            leads = shorten(redact(leads, self.secrets), 100) or "another address"
             return EndpointUnusable(
                 f"HTTP {status}: {self._host} redirects to {leads}, which is not followed; "
                 "give the right address"
@@ -237,7 +268,7 @@ class OpenAIModel:
     def _lost(self, error: BaseException) -> RequestError:
         chain = _chain(error)
         cause = ([each for each in chain if isinstance(each, OSError)] or chain)[-1]
-        reason = redact(str(cause) or type(cause).__name__, self._secrets)
+        reason = redact(str(cause) or type(cause).__name__, self.secrets)
         if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
             return EndpointUnusable(f"no such host: {self._place}")
         if _within(error, "InvalidURL", "UnsupportedProtocol", "LocalProtocolError"):

@@ -14,6 +14,29 @@ Refusal = Literal["blocked", "slow down", "try again", "unusable"]
 
 
 @dataclass(frozen=True)
+class BatchTerms:
+    """The batch interface of a provider, as its documentation has it.
+
+    Args:
+        url: What every line of a file asks, and the endpoint of the batch.
+        lines: The most requests in a file.
+        megabytes: The most of a file, each 1,000,000 bytes.
+        line_megabytes: The most of one request.
+        hours: The shortest and the longest time to wait for all answers.
+        completions: Whether texts to continue may be asked for, besides chats.
+        name_field: The field of a batch's metadata that its console shows as the name.
+    """
+
+    url: str = "/v1/chat/completions"
+    lines: int = 50_000
+    megabytes: float = 200.0
+    line_megabytes: float | None = None
+    hours: tuple[int, int] = (24, 24)
+    completions: bool = False
+    name_field: str | None = None
+
+
+@dataclass(frozen=True)
 class Provider:
     """One provider of models.
 
@@ -29,6 +52,7 @@ class Provider:
         no_credit: A regular expression for messages and codes of an account without credit.
         unusable: A regular expression for messages and codes of a wrong key or model.
         in_body: The meaning of the codes that it answers with HTTP 200, in `base_resp`.
+        batch: Its batch interface, where it has one that works as OpenAI's does.
     """
 
     title: str
@@ -44,7 +68,12 @@ class Provider:
     no_credit: str = ""
     unusable: str = ""
     in_body: Mapping[int, Refusal] = field(default_factory=dict)
+    batch: BatchTerms | None = None
 
+
+_DASHSCOPE_BATCH = BatchTerms(
+    megabytes=500.0, line_megabytes=6.0, hours=(24, 336), name_field="ds_name"
+)
 
 PROVIDERS: Final[dict[str, Provider]] = {
     "openai": Provider(
@@ -60,6 +89,7 @@ PROVIDERS: Final[dict[str, Provider]] = {
         no_credit=r"insufficient[_ ]?quota|exceeded your current quota",
         unusable=r"model[_ ]?not[_ ]?found|model.{0,60}does not exist"
         r"|invalid[_ ]?(?:api[_ -]?)?key|incorrect api key",
+        batch=BatchTerms(completions=True),
     ),
     "deepseek": Provider(
         "DeepSeek",
@@ -78,11 +108,13 @@ PROVIDERS: Final[dict[str, Provider]] = {
         blocked_words=r"(?:input|output)\W+(?:text )?data may contain inappropriate"
         r"|data_?inspection_?failed",
         no_credit=r"arrearage",
+        batch=_DASHSCOPE_BATCH,
     ),
     "dashscope-intl": Provider(
         "Alibaba Model Studio, Singapore",
         "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         ("DASHSCOPE_API_KEY",),
+        batch=_DASHSCOPE_BATCH,
     ),
     "dashscope-us": Provider(
         "Alibaba Model Studio, Virginia",
@@ -96,6 +128,7 @@ PROVIDERS: Final[dict[str, Provider]] = {
         blocked=("1301",),
         no_credit=r"余额不足|欠费|额度已",
         unusable=r"模型不存在",
+        batch=BatchTerms("/v4/chat/completions", megabytes=100.0),
     ),
     "moonshot": Provider(
         "Moonshot (Kimi)",
@@ -105,6 +138,7 @@ PROVIDERS: Final[dict[str, Provider]] = {
         blocked_words=r"considered high risk",
         no_credit=r"exceeded_current_quota",
         unusable=r"invalid_authentication",
+        batch=BatchTerms(megabytes=100.0, hours=(12, 168)),
     ),
     "minimax": Provider(
         "MiniMax",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from flames.errors import InputError
@@ -21,8 +22,43 @@ from flames.storage.foreign.shape import (
 from flames.thinking import split_parts
 
 
-def _fits(row: Fields) -> bool:
+@dataclass(frozen=True)
+class Outcome:
+    """One line of a batch's output: an HTTP answer with its body, or what went wrong."""
+
+    custom_id: str
+    status: int | None
+    body: Fields
+    error: Any
+
+    @property
+    def failed(self) -> bool:
+        """Whether the line tells of a failure."""
+        return bool(self.error) or (self.status is not None and self.status >= 400)
+
+
+def is_outcome(row: Fields) -> bool:
+    """Tells whether a row is a line of a batch's output."""
     return "custom_id" in row and bool({"response", "error"} & row.keys())
+
+
+def outcome_of(row: Fields) -> Outcome:
+    """Reads a line of a batch's output."""
+    reply = row.get("response")
+    body = inner(reply, "body")
+    body = reply if body is None and inner(reply, "choices") else body  # some leave the wrapper out
+    status = inner(reply, "status_code")
+    return Outcome(
+        custom_id=str(row["custom_id"]),
+        status=status if isinstance(status, int) else None,
+        body=body if isinstance(body, Mapping) else {},
+        error=row.get("error") or inner(body, "error"),
+    )
+
+
+def request_row(custom_id: str, url: str, body: Fields) -> dict[str, Any]:
+    """Returns the line of a batch's input that asks for `body` at `url`."""
+    return {"custom_id": custom_id, "method": "POST", "url": url, "body": body}
 
 
 def _reader(path: str) -> Reader:
@@ -30,17 +66,12 @@ def _reader(path: str) -> Reader:
 
 
 def _read(row: Fields) -> Iterator[dict[str, Any]]:
-    named = {"id": str(row["custom_id"])}
-    reply = row.get("response")
-    body = inner(reply, "body")
-    body = reply if body is None and inner(reply, "choices") else body  # some leave the wrapper out
-    status = inner(reply, "status_code")
-    error = row.get("error") or inner(body, "error")
-    body = body if isinstance(body, Mapping) else {}
+    found = outcome_of(row)
+    named, body = {"id": found.custom_id}, found.body
     answers = list(_answers(body))
-    if error or (isinstance(status, int) and status >= 400) or not answers:
-        why = error or body or (f"HTTP status {status}" if status else "the reply holds no answer")
-        yield {**named, **failed(why)}
+    if found.failed or not answers:
+        status = f"HTTP status {found.status}" if found.status else "the reply holds no answer"
+        yield {**named, **failed(found.error or body or status)}
         return
     for answer in answers:
         yield {**named, **_details(body), **answer}
@@ -79,7 +110,8 @@ def _answer(content: Any, thought: str | None, ending: str | None) -> dict[str, 
     return {"response": text, **{name: value for name, value in fields.items() if value}}
 
 
-def _is_request(row: Fields) -> bool:
+def is_request(row: Fields) -> bool:
+    """Tells whether a row is a line of a batch's input."""
     return {"custom_id", "body"} <= row.keys() and "response" not in row
 
 
@@ -94,7 +126,7 @@ def requests_by_id(rows: Iterable[tuple[int, Fields]]) -> dict[str, dict[str, st
     """Returns what a batch input asked, by `custom_id`: the fields `prompt` and `system`."""
     found: dict[str, dict[str, str]] = {}
     for line, row in rows:
-        if not _is_request(row):
+        if not is_request(row):
             message = "is no request of a batch: `custom_id` and `body` are missing"
             raise InputError(message, line=line)
         body, name = row["body"], str(row["custom_id"])
@@ -113,5 +145,5 @@ def _instructions(body: Any) -> dict[str, str]:
     return {"system": text} if text else {}
 
 
-BATCH_OUTPUT = Format("output of an OpenAI batch", _fits, _reader)
-BATCH_INPUT = Format("input of an OpenAI batch", _is_request, _no_answers)
+BATCH_OUTPUT = Format("output of an OpenAI batch", is_outcome, _reader)
+BATCH_INPUT = Format("input of an OpenAI batch", is_request, _no_answers)
