@@ -9,6 +9,7 @@ from typing import Any
 from flames.metrics.conditions import Conditions
 from flames.models.base import Usage
 from flames.records import Response, Verdict
+from flames.storage.run_batches import BY_BATCH
 from flames.storage.run_dir import RunDir
 
 _SAID = frozenset({"sampling", "created", "usage"})
@@ -22,9 +23,11 @@ class ConditionsSeen:
         self._first: str | None = None
         self._last: str | None = None
         self._tokens = [0, 0]
+        self._by_batch = 0
 
     def add(self, record: Response | Verdict) -> None:
         """Takes one into account."""
+        self._by_batch += BY_BATCH in record.extra
         carried = record.extra if isinstance(record, Verdict) else vars(record)
         if _SAID.isdisjoint(carried):
             return
@@ -45,6 +48,7 @@ class ConditionsSeen:
             sampling=dict(self._sent[0]) if len(self._sent) == 1 else {},
             started=self._first,
             ended=self._last,
+            by_batch=self._by_batch or None,
             tokens_in=self._tokens[0] or None,
             tokens_out=self._tokens[1] or None,
         )
@@ -64,7 +68,10 @@ def conditions_of_run(run: RunDir, seen: ConditionsSeen) -> Conditions:
             "endpoint": next((str(each) for each in place if each), None),
             "sampling": dict(manifest.sampling),
             "system_prompt": manifest.system_prompt,
-            "duration_s": sum(_seconds(each.started, each.ended) for each in sessions) or None,
+            "duration_s": sum(
+                _seconds(each.started, each.ended) for each in sessions if not each.batches
+            )
+            or None,
             "requests": sum(session.requests for session in sessions) or None,
             "cost": sum(session.cost or 0.0 for session in sessions) if known else None,
             "currency": sessions[0].currency if known else None,

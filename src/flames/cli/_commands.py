@@ -24,6 +24,7 @@ COMMANDS: dict[str, Any] = {
     "run": "ask:run",
     "ask": "ask:ask",
     "study": "study:study",
+    "batch": {"export": "batch:export", "import": "batch:import_results"},
     "merge": "merge:merge",
     "score": "score:score",
     "report": "report:report",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -21,9 +21,10 @@ from flames.cli._console import (
 )
 from flames.collect import ask as collecting
 from flames.collect.ask import Asking, AskState
+from flames.collect.batch import asking_by
 from flames.collect.limits import format_money
 from flames.collect.plan import AskOptions, make_plan
-from flames.collect.settings import AskSettings
+from flames.collect.settings import AskSettings, BatchOptions
 from flames.metrics.failures import MOST_REASONS
 from flames.models.base import Sampling
 from flames.models.load import ModelOptions
@@ -39,11 +40,17 @@ _CURE = "give --price-in and --price-out, or see flames models prices"
 _STARTING = ("out", "resume", "accept_changes")
 
 
+def telling(quiet: QuietOptions) -> Callable[[str], None]:
+    """Returns what prints lines for people, unless the command is quiet."""
+    return (lambda line: None) if quiet.quiet else say
+
+
 def run(
     asking: AskOptions,
     reach: ModelOptions,
     sampling: Sampling,
     settings: AskSettings,
+    batches: BatchOptions,
     scoring: ScoringOptions,
     language: LangOptions,
     output: JsonOptions,
@@ -60,12 +67,13 @@ def run(
             options=replace(reach, say=say),  # prints its licence, for example
             sampling=sampling,
             settings=settings,
+            batches=replace(batches, say=telling(quiet)),
             **vars(scoring),
             lang=language.lang,
             watch=partial(watch, quiet=quiet.quiet),
         )
     failure, scored = done.asked.failure(), any(r.overall.coverage.scored for r in done.results)
-    if not quiet.quiet:
+    if not quiet.quiet and not done.asked.state.in_batches:
         console, told = tables(stderr=output.json), str(failure or "")
         print_summary(done.results, console, language.lang, done.run.taxonomy, told=told)
     if scored or quiet.quiet:
@@ -82,6 +90,7 @@ def ask(
     reach: ModelOptions,
     sampling: Sampling,
     settings: AskSettings,
+    batches: BatchOptions,
     printing: JsonOptions,
     quiet: QuietOptions,
     locking: LockOptions,
@@ -100,6 +109,7 @@ def ask(
             accept_changes=asking.accept_changes,
             settings=settings,
             watch=partial(watch, quiet=quiet.quiet),
+            asking_by=asking_by(plan, replace(batches, say=telling(quiet))),
         )
     state, path, reasons = asked.state, str(asked.run.path), asked.reasons()
     data = {
@@ -114,6 +124,7 @@ def ask(
         "cost": state.cost,
         "cost_lost": state.lost_cost,
         "currency": state.currency,
+        "in_batches": state.in_batches,
         "stopped": None if asked.stopped is None else str(asked.stopped),
     }
     tell(printing, data, [path])
@@ -206,8 +217,10 @@ def _print_before(asking: Asking) -> None:
 def summary(run: RunDir, state: AskState, prompts: str = "") -> str:
     """Returns how the responses of a run ended, and what they took."""
     counts = [f"{n} {status}" for status, n in sorted(state.counts.items()) if n]
-    missing = state.planned - state.counts.total()
-    if missing:
+    if state.in_batches:
+        counts.append(f"{state.in_batches} in a batch")
+    missing = state.planned - state.counts.total() - state.in_batches
+    if missing > 0:
         counts.append(f"{missing} not asked")
     name = f"{run.model} on {prompts}" if prompts else run.model
     line = f"{name}: {', '.join(counts) or 'nothing'}"

@@ -20,15 +20,17 @@ from flames.collect.limits import (
     used,
 )
 from flames.collect.plan import Plan, make_plan, now
+from flames.collect.responses import response_to
 from flames.collect.settings import AskSettings
 from flames.errors import FlamesError, OutsideError, UsageError
 from flames.metrics.failures import count_alike
 from flames.models.base import ChatModel, Message, Reply, Usage
 from flames.models.parameters import changes_of
 from flames.prompts.sets import PromptSet
-from flames.records import UNKNOWN_ENDING, Key, Prompt, Response
+from flames.records import Key, Prompt, Response
 from flames.storage.checksums import file_sha256
 from flames.storage.manifest import RunSession, without_secrets
+from flames.storage.run_batches import in_batches
 from flames.storage.run_dir import RunDir
 from flames.storage.run_start import create_run
 
@@ -49,6 +51,7 @@ class AskState:
         waiting_s: Seconds until the next request may be sent.
         lost_cost: The most that the lost requests may have cost.
         currency: Of the costs, where it is known.
+        in_batches: Requests in batches that are not yet collected.
     """
 
     planned: int
@@ -61,6 +64,7 @@ class AskState:
     waiting_s: float
     cost: float | None
     lost_cost: float | None
+    in_batches: int = 0
     currency: str | None = None
 
 
@@ -129,6 +133,9 @@ class Asking:
         self._lost = self._requests.size - meter.requests
         longest = max(tokens_of_messages(self.plan.messages(p)) for p in self.plan.prompts.prompts)
         self._lost_cost = meter.lose(self._lost, longest)
+        answered = (key for key, status in self._journal.entries.items() if status != "error")
+        self.held = in_batches(self.run, set(answered))
+        self.costs = {key: self._hold(key) for key in self.held}
         self._earlier = meter.requests
         self._earlier_cost = meter.cost or 0.0
         self._failed = 0
@@ -136,6 +143,10 @@ class Asking:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _hold(self, key: Key) -> float:
+        asked = self.plan.messages(self.plan.prompts.by_id[key.prompt_id])
+        return self.collector.meter.hold(asked, sent=True)
 
     def _count_earlier(self, response: Response) -> None:
         messages = self.plan.messages(self.plan.prompts.by_id[response.prompt_id])
@@ -145,7 +156,7 @@ class Asking:
         """Yields the requests that are missing or ended in an error, in the order of asking."""
         for prompt, sample in self.run.planned():
             key = Key(prompt.id, self.run.model, sample)
-            if self._journal.entries.get(key, "error") == "error":
+            if self._journal.entries.get(key, "error") == "error" and key not in self.held:
                 yield Request((prompt, sample), self.plan.messages(prompt))
 
     def estimate(self) -> CostEstimate:
@@ -169,6 +180,7 @@ class Asking:
             cost=self.collector.meter.cost,
             lost_cost=self._lost_cost,
             currency=self.collector.settings.currency,
+            in_batches=len(self.held),
         )
 
     def ask(self, progress: Progress | None = None) -> AskState:
@@ -207,6 +219,7 @@ class Asking:
 
     async def _ask(self, progress: Progress | None) -> None:
         left = self.run.manifest.planned - self.counts.total() + self.counts["error"]
+        left -= len(self.held)
         outcomes = self.collector.outcomes(self.pending(), left)
         if progress is not None:
             self.collector.on_pause = lambda: progress(self.state)
@@ -218,6 +231,11 @@ class Asking:
                         progress(self.state)
         finally:
             await self.plan.model.aclose()
+        if self.held:
+            raise OutsideError(
+                f"{len(self.held)} of {self.run.manifest.planned} responses are in a batch: "
+                "the same command with --batch --resume collects them"
+            )
 
     def _keep(self, response: Response) -> None:
         before = self._journal.entries.get(response.key)
@@ -229,27 +247,14 @@ class Asking:
 
     def _response(self, outcome: AskOutcome[Tag]) -> Response:
         prompt, sample = outcome.request.tag
-        reply = outcome.reply or Reply("error", note=str(outcome.failure))
-        return Response(
-            prompt_id=prompt.id,
-            model=self.run.model,
-            sample=sample,
-            dimension=prompt.dimension,
-            subcomponent=prompt.subcomponent,
-            technique=prompt.technique,
-            expected=prompt.expected,
-            prompt=prompt.text,
-            response=reply.text,
-            status=reply.status,
-            finish_reason=reply.finish_reason,
-            error=reply.note,
-            reasoning=reply.reasoning,
-            usage=dict(reply.usage) if reply.usage else None,
+        return response_to(
+            prompt,
+            Key(prompt.id, self.run.model, sample),
+            outcome.reply or Reply("error", note=str(outcome.failure)),
             latency_s=round(outcome.latency_s, 3),
             attempts=outcome.attempts,
             sampling=self.changes.sampled(self._sampling) or None,
             created=now(),
-            **({} if reply.ending_known else {UNKNOWN_ENDING: True}),
         )
 
     def _end(self, outcome: str) -> None:
@@ -312,12 +317,13 @@ def collect(
     accept_changes: bool = False,
     settings: AskSettings | None = None,
     watch: Watch | None = None,
+    asking_by: Callable[[Plan, RunDir, AskSettings], Asking] = Asking,
 ) -> Asked:
     """Asks what a run lacks; if the outside world stops it, the result says so."""
     stopped: OutsideError | None = None
     settings = (settings or AskSettings()).under(getattr(plan.model, "terms", {}))  # or no run
     run = prepare(plan, out, resume=resume, accept_changes=accept_changes)
-    with Asking(plan, run, settings) as asking:
+    with asking_by(plan, run, settings) as asking:
         try:
             with nullcontext() if watch is None else watch(asking) as progress:
                 asking.ask(progress)

@@ -139,12 +139,15 @@ class Meter:
             return None
         return self.prices.cost(self.tokens_in, self.tokens_out)
 
-    def hold(self, messages: tuple[Message, ...]) -> float:
-        """Counts a request and returns the cost reserved for it; raises `BudgetSpent`."""
+    def hold(self, messages: tuple[Message, ...], *, sent: bool = False) -> float:
+        """Counts a request and returns the cost reserved for it; raises `BudgetSpent`.
+
+        One that was `sent` already counts whatever the budgets are.
+        """
         held = 0.0
         if self.prices is not None and any(each.max_cost is not None for each in self.budgets):
             held = self.prices.cost(tokens_of_messages(messages), self.expected_answer())
-        for budget in self.budgets:
+        for budget in () if sent else self.budgets:
             budget.check(held)
         self.requests += 1
         self.held += held

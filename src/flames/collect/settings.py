@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
@@ -88,3 +88,32 @@ class AskSettings(CheckedOptions):
         if self.price_in is None or self.price_out is None:
             return None
         return Prices(self.price_in, self.price_out, self.currency or "")
+
+
+@dataclass(frozen=True)
+class BatchOptions(CheckedOptions):
+    """Whether a run is asked by batches of its provider, and how they are waited for.
+
+    Args:
+        settle_s: Seconds that a request which was cut off may still take to arrive.
+        poll_s: Seconds between the first two looks at a batch; the others follow at longer ones.
+        say: Receives lines for people.
+    """
+
+    batch: Annotated[
+        bool,
+        Opt("Ask by batches of the provider, often at half the price; --resume collects them."),
+    ] = False
+    wait: Annotated[bool, Opt("With --batch: wait until the batches are finished.")] = False
+    window: Annotated[
+        str | None,
+        Opt("With --batch: how long the provider may take; 24h unless given.", metavar="TIME"),
+    ] = None
+    settle_s: float = 30.0
+    poll_s: float = 5.0
+    say: Callable[[str], None] = lambda line: None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.wait or self.window is not None) and not self.batch:
+            raise UsageError("--wait and --window go with --batch")

@@ -16,7 +16,8 @@ class Conditions(Frozen):
 
     `started` and `ended` are the times of the first and last response (ISO 8601, UTC),
     `duration_s` the seconds spent asking. Tokens are as the provider counted them; `cost` is at the
-    prices of the time, None where sessions had none or several currencies.
+    prices of the time, None where sessions had none or several currencies. `by_batch` is the number
+    of responses that came by a provider's batch or a file of results.
     """
 
     asked: str | None = None
@@ -27,6 +28,7 @@ class Conditions(Frozen):
     ended: str | None = None
     duration_s: int | None = None
     requests: int | None = None
+    by_batch: int | None = None
     tokens_in: int | None = None
     tokens_out: int | None = None
     cost: float | None = None

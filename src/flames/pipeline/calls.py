@@ -31,8 +31,9 @@ from flames.analysis.inputs import (
 )
 from flames.analysis.loading import load_sources
 from flames.collect.ask import Asked, Watch, collect
+from flames.collect.batch import asking_by
 from flames.collect.plan import make_plan
-from flames.collect.settings import AskSettings
+from flames.collect.settings import AskSettings, BatchOptions
 from flames.errors import UsageError
 from flames.metrics.correction import Correction
 from flames.metrics.rates import measure as measure_source
@@ -96,25 +97,36 @@ def run(
     resume: bool = False,
     accept_changes: bool = False,
     settings: AskSettings | None = None,
+    batches: BatchOptions | None = None,
     lang: Language | None = None,
     watch: Watch | None = None,
     **planned: Any,
 ) -> RunOutcome:
     """Asks a model every prompt of a set, scores the responses, measures and reports.
 
-    Where asking stopped before its end, the outcome's `check()` raises why.
+    Where asking stopped before its end, the outcome's `check()` raises why. While responses are in
+    a batch of the provider, nothing is scored, and the outcome has no results.
 
     Args:
         model, prompts, out, resume, accept_changes, settings, planned: As for `flames.ask`.
         scorer: As for `flames.load_scorer`.
+        batches: Whether to ask by batches of the provider.
         lang: Language of the report; the locale's by default.
     """
     check_choice("--truncated", truncated, get_args(Truncated))
     plan = make_plan(model, prompts, **planned)
     loaded = load_with(scorer, scorer_options, plan.taxonomy)
     asked = collect(
-        plan, out, resume=resume, accept_changes=accept_changes, settings=settings, watch=watch
+        plan,
+        out,
+        resume=resume,
+        accept_changes=accept_changes,
+        settings=settings,
+        watch=watch,
+        asking_by=asking_by(plan, batches or BatchOptions()),
     )
+    if asked.state.in_batches:
+        return RunOutcome(asked.run, asked, [], [], [], 0)
     taxonomy = asked.run.taxonomy
     if any(True for _ in asked.run.responses()):
         score_run(asked.run, loaded, truncated=truncated)

@@ -211,6 +211,8 @@ def conditions_line(result: Result) -> Text | None:
         parts.insert(0, say("conditions.when", days=" – ".join(days)))
     if known.requests is not None:
         parts.append(say("conditions.requests", n=f"{known.requests:,}"))
+    if known.by_batch is not None:
+        parts.append(say("conditions.batch", n=f"{known.by_batch:,}"))
     if known.tokens_in or known.tokens_out:
         counts = {"sent": f"{known.tokens_in or 0:,}", "got": f"{known.tokens_out or 0:,}"}
         parts.append(say("conditions.tokens", **counts))

@@ -21,7 +21,8 @@ class RunSession(Frozen, extra="allow"):
     """One session of asking. Times are ISO 8601 in UTC.
 
     `changed` are the parameters that the endpoint refused: their other names, or `left out`. `cost`
-    is that of the session's answers, None without prices.
+    is that of the session's answers, None without prices. `batches` are the ids of the batches
+    that it sent or looked at.
     """
 
     started: str
@@ -34,6 +35,7 @@ class RunSession(Frozen, extra="allow"):
     currency: str | None = None
     outcome: str | None = None
     changed: dict[str, str] | None = None
+    batches: tuple[str, ...] | None = None
 
 
 class RunChange(Frozen, extra="allow"):

@@ -14,6 +14,7 @@ from flames.storage.atomic import to_jsonl, write_atomic
 from flames.storage.checksums import file_sha256
 from flames.storage.journal import read_journal, read_lines
 from flames.storage.manifest import Manifest, differences
+from flames.storage.run_batches import in_batches
 from flames.storage.run_dir import RunDir, open_run
 from flames.storage.run_start import create_run
 from flames.text import normalize_text, shorten
@@ -34,6 +35,10 @@ def merge_runs(paths: Sequence[str | os.PathLike[str]], out: str | os.PathLike[s
     runs = [open_run(path) for path in paths]
     if len({os.path.realpath(run.path) for run in runs}) < max(len(runs), 2):
         raise UsageError("merging takes at least two run directories, each once")
+    for run in runs:
+        if waiting := len(in_batches(run)):
+            what = f"{waiting} of its responses are in a batch: collect them first"
+            raise UsageError(f"{run.path}: {what} (flames ask … --batch --resume)")
     for run in runs[1:]:
         _check_same(runs[0], run)
     prompts = _prompts(runs)

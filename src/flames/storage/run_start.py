@@ -11,6 +11,7 @@ from flames.records import Prompt, text_sha256
 from flames.storage.atomic import locked, to_jsonl, write_atomic
 from flames.storage.checksums import file_sha256
 from flames.storage.manifest import Difference, Manifest, RunChange, differences
+from flames.storage.run_batches import BATCHES, batch_log
 from flames.storage.run_dir import (
     MANIFEST,
     PROMPTS,
@@ -26,7 +27,7 @@ FAILED_START = "failed-start"
 """Folder of what is left of a start without an answer, once the run began anew."""
 
 _GROWING = frozenset(("prompts", "repeats"))
-_OF_A_START = (MANIFEST, PROMPTS, TAXONOMY, RESPONSES, "requests.log", "verdicts")
+_OF_A_START = (MANIFEST, PROMPTS, TAXONOMY, RESPONSES, "requests.log", BATCHES, "verdicts")
 
 
 def create_run(
@@ -61,8 +62,12 @@ def create_run(
             grown = _GROWING if grow and run_grows(run, manifest, prompts) else frozenset()
             apart = [each for each in different if not each.moved and each.name not in grown]
             answered = len(run.settled())
-            if answered or not apart:
-                _check(run, manifest, apart, answered, resume=resume, accepted=accept_changes)
+            waiting = sum(len(batch.ids) for batch in batch_log(run).open)
+            if answered or waiting or not apart:
+                known = f"{answered} of {manifest.planned} responses"
+                known += f" and {waiting} in a batch" if waiting else ""
+                begun = known if answered or waiting else None
+                _check(run, apart, begun, resume=resume, accepted=accept_changes)
                 if different:
                     _change(run, manifest, prompts, different, lines, taxonomy, bool(apart))
                 run.prompts()  # a broken file is reported before anything is asked
@@ -102,9 +107,8 @@ def _write_taxonomy(folder: Path, taxonomy: Taxonomy | None) -> None:
 
 def _check(
     run: RunDir,
-    manifest: Manifest,
     apart: Sequence[Difference],
-    answered: int,
+    begun: str | None,
     *,
     resume: bool,
     accepted: bool,
@@ -115,10 +119,10 @@ def _check(
             f"{run.path}: is a run with other settings ({what}); choose another --out, or go on "
             "with --accept-changes, which its manifest will tell"
         )
-    if answered and not (resume or accepted):
+    if begun and not (resume or accepted):
         raise UsageError(
-            f"{run.path}: exists already with {answered} of {manifest.planned} "
-            "responses; add --resume to continue it, or choose another --out"
+            f"{run.path}: exists already with {begun}; "
+            "add --resume to continue it, or choose another --out"
         )
 
 
