@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,24 +126,21 @@ def person_id(project: Project, name: str) -> int:
 
 
 @contextmanager
-def served(project: Project, **options: Any) -> Iterator[str]:
+def served(project: Project, limits: Any = None, **options: Any) -> Iterator[str]:
     """The application on a free loopback port, in a thread; items settle only if it is asked."""
-    import uvicorn
-
     from flames.annotation.web.app import create_app
+    from flames.annotation.web.server import build_server
 
     app = create_app(project, **{"settle": 0.0, **options})
-    config = uvicorn.Config(
-        app, host="127.0.0.1", port=0, log_level="warning",
-        lifespan="off", server_header=False,
-    )  # fmt: skip
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
+    server = build_server(app, limits=limits)
+    sock = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    run = partial(server.run, sockets=[sock])
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     while not server.started:
         thread.join(0.005)
     try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join(10)

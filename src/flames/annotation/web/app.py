@@ -1,22 +1,16 @@
-"""The application: security headers and limits around the pages, and the server that runs it."""
+"""The application: the pages with everything around them, and serving it."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import socket
-import time
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from importlib import resources
-from urllib.parse import urlsplit
 
-import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
@@ -25,24 +19,12 @@ from flames.annotation.options import SETTLE_SECONDS, ServeOptions, checked_url
 from flames.annotation.project import Project
 from flames.annotation.tasks import MAX_RATIONALE
 from flames.annotation.web import labelling, lead, session
+from flames.annotation.web.guard import Guard
 from flames.annotation.web.render import render
+from flames.annotation.web.server import build_server, listen, tls_context
 from flames.annotation.web.session import maybe_session
-from flames.errors import FlamesError, OutsideError, UsageError
+from flames.errors import FlamesError, OutsideError
 
-MAX_BODY = 256 * 1024
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-_HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",  # stricter, and POST requests would come without an Origin
-    "X-Frame-Options": "DENY",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-}
 _WEB = "flames.annotation.web"
 _STATIC = {
     "base.css": ("flames.reports", "templates/base.css", "text/css"),
@@ -51,49 +33,6 @@ _STATIC = {
     "icon.svg": (_WEB, "static/icon.svg", "image/svg+xml"),
 }
 _log = logging.getLogger(__name__)
-
-
-async def _guarded(
-    request: Request, call_next: RequestResponseEndpoint, *, https: bool
-) -> Response:
-    """Adds security headers to a response, and checks what comes in.
-
-    Requests that change something must come from our own pages, as far as the browser says, and
-    declare at most `MAX_BODY` bytes; the server reads no more than declared.
-    """
-    begun = time.perf_counter()
-    response = _refusal(request) or await call_next(request)
-    response.headers.update(_HEADERS)
-    if https or request.url.scheme == "https":
-        response.headers["Strict-Transport-Security"] = "max-age=31536000"
-    response.headers.setdefault("Cache-Control", "no-store")
-    spent = (time.perf_counter() - begun) * 1000
-    response.headers["Server-Timing"] = f"app;dur={spent:.2f}"
-    return response
-
-
-def _refusal(request: Request) -> Response | None:
-    if request.method in ("GET", "HEAD", "OPTIONS"):
-        return None
-    if not _from_our_pages(request.headers):
-        return PlainTextResponse("This request does not come from one of our pages.", 403)
-    length = request.headers.get("content-length")
-    if length is None or not length.isdecimal():
-        return PlainTextResponse("The request must declare its length.", 411)
-    if int(length) > MAX_BODY:
-        return PlainTextResponse("The request is too large.", 413)
-    return None
-
-
-def _from_our_pages(headers: Headers) -> bool:
-    """Checks what browsers say about a request; other programs say nothing (CSRF tokens remain)."""
-    site = headers.get("sec-fetch-site")
-    if site is not None and site not in ("same-origin", "none"):
-        return False
-    origin = headers.get("origin")
-    if origin is None or site is not None:
-        return True
-    return urlsplit(origin).netloc == headers.get("host")
 
 
 def create_app(
@@ -124,7 +63,7 @@ def create_app(
     for kind in (HTTPException, RequestValidationError, FlamesError, Exception):
         app.add_exception_handler(kind, _failed)
     # Around everything, the application's own failures included.
-    return BaseHTTPMiddleware(app, partial(_guarded, https=app.state.https))
+    return Guard(app, https=app.state.https)
 
 
 def _static(request: Request, name: str) -> Response:
@@ -192,32 +131,14 @@ def serve(
     project: Project, options: ServeOptions, *, ready: Callable[[str], None] | None = None
 ) -> None:
     """Serves a project until interrupted; calls `ready` with the address once it listens."""
-    host, url = options.host, options.public_url
+    host, url, tls = options.host, options.public_url, tls_context(options)
     app = create_app(
-        project, public_url=url, https=options.certificate is not None, settle=options.settle,
+        project, public_url=url, https=tls is not None, settle=options.settle,
         min_seconds=options.min_seconds,
     )  # fmt: skip
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        sock = socket.create_server((host, options.port), family=family, backlog=2048)
-    except OSError as error:
-        raise UsageError(f"cannot listen on {host}:{options.port}: {error.strerror}") from None
-    config = uvicorn.Config(
-        app,
-        log_level="warning",
-        access_log=False,  # paths hold personal links
-        server_header=False,
-        date_header=False,
-        proxy_headers=options.proxies is not None,
-        forwarded_allow_ips=options.proxies or "",
-        ssl_certfile=options.certificate,
-        ssl_keyfile=options.key,
-        timeout_keep_alive=75,  # people read for a while between two answers
-        timeout_graceful_shutdown=5,
-    )
-    scheme = "https" if options.certificate is not None else "http"
+    scheme = "http" if tls is None else "https"
     shown_host = f"[{host}]" if ":" in host else host
-    with sock:
+    with listen(options) as sock:
         if ready is not None:
             ready(url or f"{scheme}://{shown_host}:{sock.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[sock])
+        build_server(app, proxies=options.proxies, tls=tls).run(sockets=[sock])
