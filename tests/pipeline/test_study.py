@@ -126,6 +126,20 @@ def test_one_budget_covers_models_sessions_and_what_has_left(
     assert asked(server) == 54
 
 
+def test_what_judges_ask_counts_for_the_budget_even_without_a_verdict(
+    chat_server: Server, tmp_path: Path
+) -> None:
+    server, judge, out = chat_server(), chat_server(), tmp_path / "out"
+    text = f'models = ["a@{server.url}"]\nprompts = {{set = "quick", limit = 6}}\n'
+    text += f'scorers = ["lexical", "judge:j@{judge.url}"]\n[budget]\nmax_requests = 9\n'
+    for _ in range(3):
+        done = flames.study(written(tmp_path, text), out=out)
+        assert set(done.problems) == {"judge:j@zh-v3"}
+        assert "budget of 9 requests is spent" in done.problems["judge:j@zh-v3"]
+        assert [result.scorer for result in done.results] == ["lexical@2"]
+        assert (asked(server), asked(judge)) == (6, 3)
+
+
 def test_money_is_one_budget_too_and_needs_prices(chat_server: Server, tmp_path: Path) -> None:
     server, out = chat_server(), tmp_path / "out"
     head = f'models = ["a@{server.url}", "b@{server.url}"]\nprompts = "quick"\n'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from flames.errors import OutsideError
@@ -81,7 +81,10 @@ def estimate_cost(
 
 
 class Budget:
-    """One budget of several meters; `requests` and `cost` are what was used apart from them."""
+    """One budget of several meters; `requests` and `cost` are what was used apart from them.
+
+    `sent` is called before each request of the meters.
+    """
 
     def __init__(
         self, max_requests: int | None = None, max_cost: float | None = None, name: str = "budget"
@@ -92,6 +95,7 @@ class Budget:
         self.requests = 0
         self.cost = 0.0
         self.meters: list[Meter] = []
+        self.sent: Callable[[], None] = lambda: None
 
     def check(self, held: float) -> None:
         """Raises `BudgetSpent` where one more request of that cost would exceed it."""
@@ -149,6 +153,8 @@ class Meter:
             held = self.prices.cost(tokens_of_messages(messages), self.expected_answer())
         for budget in () if sent else self.budgets:
             budget.check(held)
+        for budget in self.budgets:
+            budget.sent()
         self.requests += 1
         self.held += held
         return held

@@ -87,7 +87,7 @@ class Outlook:
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """A whole study, ready to be run."""
+    """A whole study, ready to be run; `judging` counts the requests of its scorers."""
 
     name: str
     file: Path
@@ -96,6 +96,7 @@ class StudyPlan:
     runs: tuple[StudyRun, ...]
     scorers: tuple[Scorer, ...]
     budget: Budget
+    judging: Budget
     taxonomy: Taxonomy
     accept_changes: bool = False
 
@@ -150,10 +151,20 @@ def plan_study(options: StudyOptions, **reach: Any) -> StudyPlan:
         except UsageError as error:
             raise UsageError(f"{path}: model {entry.model}: {error}") from None
     _check_names(path, "models", [run.model for run in runs[:: len(sets)]])
-    scorers = _scorers(study, budget, taxonomy, path)
+    judging = Budget()
+    scorers = _scorers(study, (budget, judging), taxonomy, path)
     _check_currency(path, budget, runs)
     return StudyPlan(
-        name, path, folder, study, tuple(runs), scorers, budget, taxonomy, options.accept_changes
+        name=name,
+        file=path,
+        folder=folder,
+        study=study,
+        runs=tuple(runs),
+        scorers=scorers,
+        budget=budget,
+        judging=judging,
+        taxonomy=taxonomy,
+        accept_changes=options.accept_changes,
     )
 
 
@@ -254,14 +265,15 @@ def _of(options: type, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _scorers(
-    study: StudyFile, budget: Budget, taxonomy: Taxonomy, path: Path
+    study: StudyFile, budgets: tuple[Budget, Budget], taxonomy: Taxonomy, path: Path
 ) -> tuple[Scorer, ...]:
     scorers: list[Scorer] = []
+    budget = budgets[0]
     for entry in study.scorers:
         meters = len(budget.meters)
         given = None if study.taxonomy is None else taxonomy
         try:
-            scorer = load_with(entry.scorer, entry.options, given, budgets=(budget,))
+            scorer = load_with(entry.scorer, entry.options, given, budgets=budgets)
         except FlamesError as error:
             raise UsageError(f"{path}: scorer {entry.scorer}: {error}") from None
         if any(scorer.info.id == other.info.id for other in scorers):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,12 +26,12 @@ from flames.errors import OutsideError, UsageError, notify
 from flames.metrics.result import Result
 from flames.metrics.source import Source
 from flames.models.base import Message
-from flames.pipeline.study_plan import StudyOptions, StudyPlan, plan_study
+from flames.pipeline.study_plan import RUNS, StudyOptions, StudyPlan, plan_study
 from flames.records import Frozen
 from flames.reports.documents import Report
 from flames.scorers.scoring import is_unreached, score_run
 from flames.storage.atomic import locked, write_atomic
-from flames.storage.journal import read_journal, read_lines
+from flames.storage.journal import Journal, read_journal, read_lines
 from flames.storage.record_files import ReadOptions
 from flames.storage.run_dir import RunDir, is_run, open_run
 from flames.storage.text_files import read_json_file
@@ -39,6 +39,9 @@ from flames.taxonomy import Language
 
 STATE = "study.json"
 """The file that makes a folder a study."""
+
+JUDGING = "judging.log"
+"""The file with a dot for each request of a scorer, written before it is sent."""
 
 
 class KnownRun(Frozen, extra="allow"):
@@ -159,7 +162,9 @@ def run_study(plan: StudyPlan, lang: Language, watch: Watch | None = None) -> St
         }
         with watch(list(rows.values())) as progress:
             asked, problems = _ask(plan, runs, rows, progress)
-            problems |= _score(plan, runs, rows, progress)
+            with closing(Journal[None, None](plan.folder / JUDGING)) as log:
+                plan.judging.sent = lambda: log.write(b".")
+                problems |= _score(plan, runs, rows, progress)
         for name, lane in plan.lanes.items():
             own = [each for each in asked if each.run.path in {run.folder for run in lane}]
             if errors := sum(each.state.counts.get("error", 0) for each in own):
@@ -177,8 +182,10 @@ def _make(folder: Path) -> None:
         names = sorted(each.name for each in folder.iterdir() if not each.name.startswith("."))
     except OSError as error:
         raise UsageError(f"{folder}: cannot be used for a study: {error.strerror}") from None
-    if names and STATE not in names:
-        raise UsageError(f"{folder}: is no study and not empty ({names[0]}); choose another --out")
+    foreign = [each for each in names if each not in (RUNS, JUDGING) and each[:7] != "report."]
+    if foreign and STATE not in names:
+        what = f"is no study and not empty ({foreign[0]})"
+        raise UsageError(f"{folder}: {what}; choose another --out")
 
 
 def read_state(plan: StudyPlan) -> StudyState:
@@ -224,19 +231,27 @@ def _count_spent(plan: StudyPlan, state: StudyState) -> None:
     if budget.max_requests is None and budget.max_cost is None:
         return
     now = {run.folder for run in plan.runs}
+    judged, cost = 0, 0.0
     for known in state.runs:
         folder = plan.folder / known.path
         if not is_run(folder):
             continue
         run = open_run(folder)
         for spent in _judged(run):
-            budget.requests += int(spent.get("requests") or 0)
-            budget.cost += float(spent.get("cost") or 0.0)
+            judged += int(spent.get("requests") or 0)
+            cost += float(spent.get("cost") or 0.0)
         if folder not in now:
             meter = _meter_of(run, known)
-            log = folder / "requests.log"
-            budget.requests += max(meter.requests, log.stat().st_size if log.exists() else 0)
+            budget.requests += max(meter.requests, _size(folder / "requests.log"))
             budget.cost += meter.cost or 0.0
+    asked = max(judged, _size(plan.folder / JUDGING))
+    budget.requests += asked
+    # what no verdict tells of (a kill, a failed judge) costs what the others did
+    budget.cost += cost * asked / judged if judged else 0.0
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _judged(run: RunDir) -> Iterator[Mapping[str, Any]]:
