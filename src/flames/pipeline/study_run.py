@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from flames.analysis.beside import beside_of
 from flames.analysis.inputs import measure_sources
 from flames.analysis.loading import load_sources
 from flames.collect.ask import Asked, Asking, AskState, count_response, prepare
@@ -171,7 +172,7 @@ def run_study(plan: StudyPlan, lang: Language, watch: Watch | None = None) -> St
                 planned = sum(each.state.planned for each in own)
                 problems.setdefault(name, f"{errors} of {planned} responses ended in an error")
         sources = _sources(plan, runs)
-        results = measure_sources(sources, plan.taxonomy) if sources else []
+        results = _named(plan, measure_sources(sources, plan.taxonomy, plan.study.seed))
         reports = _report(plan, sources, results, lang)
     return StudyOutcome(plan.folder, asked, sources, results, reports, problems, left)
 
@@ -354,12 +355,22 @@ def _sources(plan: StudyPlan, runs: Mapping[Path, RunDir]) -> list[Source]:
     return sources
 
 
+def _named(plan: StudyPlan, results: list[Result]) -> list[Result]:
+    """Names results by model and prompt set, where there are several sets."""
+    if len(plan.study.prompts) == 1:
+        return results
+    names = [f"{result.model} · {result.prompt_set.name}" for result in results]
+    pairs = zip(results, names, strict=True)
+    return [result.model_copy(update={"name": name}) for result, name in pairs]
+
+
 def _report(
     plan: StudyPlan, sources: list[Source], results: list[Result], lang: Language
 ) -> list[Path]:
     if not results:
         return []
-    found = Report(results, sources, plan.taxonomy, lang)
+    beside = beside_of(sources, results, [], plan.taxonomy, plan.study.seed)
+    found = Report(results, sources, plan.taxonomy, lang, beside=beside)
     return [
         write_atomic(plan.folder / f"report.{form}", found.render(form))
         for form in ("html", "md", "json")
