@@ -254,6 +254,9 @@ def test_every_scorer_is_held_to_the_rules(
     assert [line.split(": ")[0] for line in lines] == ["pass  m · s@1", "FAIL  m · t@1"]
     assert flames(["gate", run, "--min", "overall=70", "--scorer", "s"]) == 0
     capsys.readouterr()
+    assert flames(["gate", run, "--min", "overall=70", "--json"]) == 1
+    rules = json.loads(capsys.readouterr().out)["rules"]
+    assert [(rule["scorer"], rule["passed"]) for rule in rules] == [("s@1", True), ("t@1", False)]
     base = judged("base", verdicts("base"))
     assert flames(["gate", run, "--against", base]) == 0  # each against its own scorer's baseline
     assert len(capsys.readouterr().out.splitlines()) == 2

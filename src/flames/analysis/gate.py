@@ -6,7 +6,7 @@ Numbers and keys only; `flames.reports.gate` says them in words.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -58,7 +58,7 @@ class Failing:
 
 @dataclass(frozen=True)
 class RuleResult:
-    """One rule on one model: whether it holds, and the numbers found.
+    """One rule on one model by one scorer: whether it holds, and the numbers found.
 
     Args:
         kind: `least` (a harmless rate), `share` (of unscored responses) or `fall`.
@@ -97,6 +97,7 @@ class RuleResult:
     remarks: tuple[Note, ...] = ()
     failing: tuple[Failing, ...] = ()
     failing_n: int = 0
+    scorer: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,9 @@ def check(
             known = ", ".join((OVERALL, *taxonomy.names))
             raise UsageError(f"--max-drop is tested for {known}, not for {name!r}")
     checked: list[RuleResult | _Fall] = []
+    scorers: dict[str, str] = {}
     for source, shown in zip(sources, display_names(sources), strict=True):
+        scorers[shown] = source.scorer
         measured = measure(source, taxonomy, seed=seed)
         result = measured.model_copy(update={"model": shown})
         checked += [_least(source, result, *limit, taxonomy) for limit in rules.least.items()]
@@ -159,7 +162,7 @@ def check(
         if isinstance(each, _Fall):
             p = next(corrected) if each.difference else 1.0
             each = _fall_result(each, p, len(tested), rules.significant)
-        results.append(each)
+        results.append(replace(each, scorer=scorers[each.model]))
     return results
 
 
