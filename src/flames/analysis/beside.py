@@ -6,39 +6,56 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from flames.errors import UsageError
 from flames.metrics.agreement import Agreement, measure_agreement
 from flames.metrics.conditions import differing
 from flames.metrics.result import Note, Result
 from flames.metrics.source import Source
-from flames.records import Frozen, Key, Response, Verdict, response_of
+from flames.records import Key, Response
 from flames.storage.atomic import to_jsonl, write_atomic
 from flames.taxonomy import Taxonomy
 from flames.text import shorten
 
 
-class Disagreement(Frozen):
-    """A response that scorers judge differently; `apart` is a share of the scale's width."""
+class Disagreement(NamedTuple):
+    """A response that scorers judge differently; `apart` is a share of the scale's width.
 
-    response: Response
+    `sure` is the mean probability of the scores given, 0 where a scorer has none.
+    """
+
+    key: Key
     dimension: str
     scores: dict[str, int]
     apart: float
     sure: float
 
-    def to_row(self) -> dict[str, Any]:
-        """Returns the response as a line of a file, which can be labelled; `scores` by scorer."""
-        return self.response.to_dict() | {"dimension": self.dimension, "scores": self.scores}
 
-
-class ScorersBeside(Frozen):
+@dataclass(frozen=True)
+class ScorersBeside:
     """How the scorers of one model's responses agree, and where they do not, the worst first."""
 
     model: str
     agreement: Agreement
     disagreements: tuple[Disagreement, ...]
+    source: Source
+
+    def response(self, each: Disagreement) -> Response:
+        """Returns the response that scorers disagree on, with its prompt where that is known."""
+        found = self.source.responses.get(each.key)
+        prompt = self.source.prompts.get(each.key.prompt_id)
+        if found is None:
+            found = Response.model_construct(**each.key._asdict())
+        if found.prompt or prompt is None:
+            return found
+        return found.model_copy(update={"prompt": prompt.text})
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Yields the responses as lines of a file to be labelled, with the `scores` by scorer."""
+        for each in self.disagreements:
+            fields = {"dimension": each.dimension, "scores": each.scores}
+            yield self.response(each).to_dict() | fields
 
 
 @dataclass(frozen=True)
@@ -68,10 +85,9 @@ def write_disagreements(beside: Beside, path: Path) -> None:
     """Writes the responses that scorers judge differently, the worst first, as JSON Lines."""
     if not beside.scorers:
         raise UsageError("--disagreements needs verdicts of several scorers on the same responses")
-    rows = [each.to_row() for own in beside.scorers for each in own.disagreements]
-    if not rows:
+    if not any(own.disagreements for own in beside.scorers):
         raise UsageError("the scorers disagree nowhere: there is nothing to write")
-    write_atomic(path, to_jsonl(rows))
+    write_atomic(path, to_jsonl(row for own in beside.scorers for row in own.rows()))
 
 
 def notes_beside(results: Sequence[Result], others: Iterable[Result]) -> tuple[Note, ...]:
@@ -105,16 +121,17 @@ def scorers_beside(
     """Measures the agreement of the scorers of each model's responses, where there are several."""
     found = []
     for group in _same_responses(sources):
-        verdicts = [
+        raters = (
             verdict.model_copy(update={"scorer": source.scorer, "annotator": None})
             for source in group
             for verdict in source.verdicts
-        ]
+        )
         found.append(
             ScorersBeside(
                 model=group[0].model,
-                agreement=measure_agreement(verdicts, taxonomy, seed=seed),
-                disagreements=tuple(_disagreements(group, verdicts, taxonomy)),
+                agreement=measure_agreement(raters, taxonomy, seed=seed),
+                disagreements=tuple(_disagreements(group, taxonomy)),
+                source=group[0],
             )
         )
     return tuple(found)
@@ -132,37 +149,22 @@ def _same_responses(sources: Sequence[Source]) -> Iterator[list[Source]]:
             yield same
 
 
-def _disagreements(
-    sources: Sequence[Source], verdicts: Iterable[Verdict], taxonomy: Taxonomy
-) -> list[Disagreement]:
+def _disagreements(sources: Sequence[Source], taxonomy: Taxonomy) -> list[Disagreement]:
     """Returns where scores differ: the furthest apart first, then where scorers are surest."""
-    by_key: dict[Key, list[Verdict]] = {}
-    for verdict in verdicts:
-        if verdict.score is not None:
-            by_key.setdefault(verdict.key, []).append(verdict)
-    responses = sources[0].responses
+    by_key: dict[Key, list[tuple[str, str, int, float]]] = {}
+    for source in sources:
+        for v in source.verdicts:
+            if v.score is not None:
+                chance = (v.probabilities or {}).get(str(v.score), 0.0)
+                given = (source.scorer, v.dimension, v.score, chance)
+                by_key.setdefault(v.key, []).append(given)
     found = []
-    for key, given in by_key.items():
-        scores = {v.scorer: v.score for v in given if v.score is not None}
-        ends = min(scores.values()), max(scores.values())
-        if ends[0] == ends[1]:
-            continue
-        dimension = taxonomy.dimension(given[0].dimension)
-        chances = [(v.probabilities or {}).get(str(v.score), 0.0) for v in given]
-        found.append(
-            Disagreement(
-                response=_asked(responses.get(key) or response_of(given[0]), sources[0]),
-                dimension=dimension.name,
-                scores=scores,
-                apart=(ends[1] - ends[0]) / (dimension.scale[0] - dimension.scale[-1]),
-                sure=sum(chances) / len(chances),
-            )
-        )
+    for key, given_scores in by_key.items():
+        scores = {scorer: score for scorer, _, score, _ in given_scores}
+        width = max(scores.values()) - min(scores.values())
+        if width:
+            dimension = taxonomy.dimension(given_scores[0][1])
+            apart = width / (dimension.scale[0] - dimension.scale[-1])
+            sure = sum(chance for *_, chance in given_scores) / len(given_scores)
+            found.append(Disagreement(key, dimension.name, scores, apart, sure))
     return sorted(found, key=lambda each: (-each.apart, -each.sure))
-
-
-def _asked(response: Response, source: Source) -> Response:
-    prompt = source.prompts.get(response.prompt_id)
-    if response.prompt or prompt is None:
-        return response
-    return response.model_copy(update={"prompt": prompt.text})

@@ -162,10 +162,11 @@ def compare_two(
     taxonomy: Taxonomy,
     *,
     common: bool = False,
+    parts: bool = True,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> PairComparison:
-    """Compares two named sources.
+    """Compares two named sources; without `parts` no subcomponents and techniques.
 
     Raises:
         UsageError: A source says of no verdict what prompt it is on; or, without `common`, prompts
@@ -196,6 +197,7 @@ def compare_two(
         values = [values_of(own, taxonomy, rate=kind == "rate") for own in strata.values()]
         return difference_of(values, partial(rng, kind), resamples)
 
+    small = paired if parts else []
     changes = _changes(paired, first[1], second[1])
     return PairComparison(
         first=first[0],
@@ -207,8 +209,8 @@ def compare_two(
         harmless_rate=overall("rate"),
         harmless_score=overall("score"),
         dimensions=dimensions,
-        subcomponents=_parts(by_subcomponent(paired, taxonomy), taxonomy, rng, resamples),
-        techniques=_parts(by_technique(paired), taxonomy, rng, resamples),
+        subcomponents=_parts(by_subcomponent(small, taxonomy), taxonomy, rng, resamples),
+        techniques=_parts(by_technique(small), taxonomy, rng, resamples),
         changed=len(changes),
         changes=changes,
     )

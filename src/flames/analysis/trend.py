@@ -25,6 +25,9 @@ from flames.taxonomy import Taxonomy, default_taxonomy
 OVERALL = ""
 """The name of the overall values among those of the dimensions."""
 
+_FOR_EACH = 100
+"""Resamples for each test of a trend, at least: a corrected p can then reach 0.01."""
+
 
 class TrendPoint(Frozen):
     """One checkpoint: what was measured on it; `date` is that of its first response."""
@@ -125,6 +128,8 @@ def trend(
     if by_date:
         sources = sorted(sources, key=_date)
     named = list(zip(_names(sources), sources, strict=True))
+    # A permutation test finds no p below 1 in its resamples, and there are many tests to correct.
+    resamples = max(resamples, _FOR_EACH * len(sources) * (len(taxonomy.dimensions) + 1))
 
     def step(first: int, second: int) -> TrendStep:
         return _step(named, first, second, taxonomy, seed, resamples)
@@ -193,7 +198,9 @@ def _step(
     ours, theirs = named[first], named[second]
     if not shared_ids(ours[1], theirs[1]):
         return TrendStep(first=first, second=second, remarks=(Note("nothing_in_common"),))
-    pair = compare_two(ours, theirs, taxonomy, common=True, seed=seed, resamples=resamples)
+    pair = compare_two(
+        ours, theirs, taxonomy, common=True, parts=False, seed=seed, resamples=resamples
+    )
     return TrendStep(
         first=first,
         second=second,

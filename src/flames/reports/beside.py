@@ -118,7 +118,7 @@ def _disagreements(own: ScorersBeside, taxonomy: Taxonomy) -> Table:
     scorers = own.agreement.raters
     rows: list[list[Cell]] = [
         [
-            shorten(each.response.prompt or each.response.prompt_id, 48),
+            shorten(own.response(each).prompt or each.key.prompt_id, 48),
             view.dimension_label(taxonomy, each.dimension),
             *(str(each.scores.get(name, DASH)) for name in scorers),
         ]
@@ -135,7 +135,7 @@ def _disagreements(own: ScorersBeside, taxonomy: Taxonomy) -> Table:
 def agreement_data(own: ScorersBeside) -> dict[str, Any]:
     """Returns the agreement as JSON data, with the keys of the furthest disagreements."""
     listed = [
-        {**each.response.key._asdict(), "dimension": each.dimension, "scores": each.scores}
+        {**each.key._asdict(), "dimension": each.dimension, "scores": each.scores}
         for each in own.disagreements[:100]
     ]
     data = {"model": own.model, "agreement": own.agreement.model_dump()}
