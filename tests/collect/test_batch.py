@@ -146,6 +146,7 @@ def test_a_batch_is_sent_left_and_collected(batches: Callable[..., Batches]) -> 
         assert (response.extra["batch"], response.attempts) == ("batch_1", 1)
         assert response.sampling == {"max_tokens": 50}
     assert run.run.manifest.sessions[-1].batches == ("batch_1",)
+    assert [session.requests for session in run.run.manifest.sessions] == [12, 0, 0]
 
 
 def test_errors_are_sent_again_by_the_next_session_only(batches: Callable[..., Batches]) -> None:
@@ -299,7 +300,9 @@ def test_an_endpoint_that_lists_nothing_is_not_paid_again(batches: Callable[...,
 def test_a_refusal_to_create_a_batch_frees_its_requests(batches: Callable[..., Batches]) -> None:
     run = batches()
     run.server.control(rejected=[403, "You may not"])
-    assert isinstance(run.session().stopped, EndpointUnusable)
+    refused = run.session()
+    assert isinstance(refused.stopped, EndpointUnusable)
+    assert refused.state.requests == 0
     assert in_batches(run.run) == {}
     run.server.control()
     assert run.session(wait=True).failure() is None

@@ -84,6 +84,7 @@ class BatchAsking(Asking):
         self._calls = PatientCalls(self._client, self.collector, enduring=options.wait)
         self._written: dict[str, set[Key]] = {}
         self._touched: dict[str, None] = {}
+        self._shown: dict[str, str] = {}
         self._problems: list[str] = []
 
     def __enter__(self) -> Self:
@@ -94,6 +95,7 @@ class BatchAsking(Asking):
             self.log = batch_log(self.run)
             stack.enter_context(self.log.writing())
             self._keys = custom_ids(self.run)
+            self._sent_before = frozenset(self.held)
             self._stack = stack.pop_all()
         return self
 
@@ -119,7 +121,16 @@ class BatchAsking(Asking):
             if spent is not None:
                 raise spent
         finally:
+            for key in [key for key in self.costs if key not in self.held]:
+                self._let_go(key)  # it was never sent
             await self.plan.model.aclose()
+
+    def _let_go(self, key: Key) -> None:
+        """Takes a request back that nobody answers; what earlier sessions sent stays counted."""
+        self.held.pop(key, None)
+        meter = self.collector.meter
+        meter.settle(self.costs.pop(key, 0.0), (), None)
+        meter.requests -= key not in self._sent_before
 
     def _raise_problems(self) -> None:
         if self._problems:
@@ -276,7 +287,8 @@ class BatchAsking(Asking):
                 ) from None
             if state.over:
                 await self._gather(batch, state)
-            elif not self.options.wait:
+            elif self._shown.get(batch.id) != state.status:
+                self._shown[batch.id] = state.status
                 done = f"{state.done} of {len(batch.ids)} answered"
                 self.options.say(f"batch {state.id}: {state.status}, {done}")
 
@@ -333,14 +345,15 @@ class BatchAsking(Asking):
         if again or self._journal.entries.get(key, "error") != "error":
             return ""
         prompt = self.plan.prompts.by_id[key.prompt_id]
-        made = day(outcome.body.get("created")).get("created") if outcome else None
+        made = day(outcome.body.get("created")).get("created", "") if outcome else ""
+        made = made.replace("+00:00", "Z")
         response = response_to(
             prompt,
             key,
             reply,
             attempts=1,
             sampling=dict(batch.sampling) or None,
-            created=made.replace("+00:00", "Z") if made else now(),
+            created=made if self.run.manifest.created <= made <= now() else now(),
             **{BY_BATCH: name},
         )
         self._keep(response)
@@ -355,6 +368,5 @@ class BatchAsking(Asking):
         """Notes that nothing more comes of a batch."""
         self.log.note(batch, "over", status=status)
         for given in batch.ids:
-            if (key := self._keys.get(given)) is not None:
-                self.held.pop(key, None)
-                self.collector.meter.settle(self.costs.pop(key, 0.0), (), None)
+            if (key := self._keys.get(given)) in self.costs:
+                self._let_go(key)

@@ -73,8 +73,9 @@ def completion_window(given: str | None, terms: BatchTerms) -> str:
     hours = int(found[1]) * (24 if found[2] == "d" else 1) if found else 0
     low, high = terms.hours
     if not low <= hours <= high:
-        takes = "24h" if terms.hours == (24, 24) else f"{low}h to {high}h"
-        raise wrong_value("--window", f"{takes} here", given)
+        takes = "24h here" if terms.hours == (24, 24) else f"{low}h to {high}h here"
+        takes = "a time like 36h or 3d" if terms is _ANY_ADDRESS else takes
+        raise wrong_value("--window", takes, given)
     return given or "24h"
 
 
