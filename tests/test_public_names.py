@@ -9,7 +9,7 @@ import pytest
 import flames
 
 NAMES = """
-    AskSettings CallableModel CertificateReport CertifyOptions ChatModel CompareOptions
+    AskSettings BatchOptions CallableModel CertificateReport CertifyOptions ChatModel CompareOptions
     ComparisonReport FlamesError GateOptions
     GateOutcome InputError MeasureOptions ModelOptions OutsideError Prompt PromptSet Report
     ReportOptions Response RunDir RunOutcome Sampling ScoreOptions Scorer Source StudyOutcome

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from flames.analysis.inputs import MeasureOptions
     from flames.analysis.loading import load_sources
     from flames.collect.ask import ask
-    from flames.collect.settings import AskSettings
+    from flames.collect.settings import AskSettings, BatchOptions
     from flames.errors import FlamesError, InputError, OutsideError, UsageError
     from flames.metrics.result import to_frame
     from flames.metrics.source import Source
@@ -61,7 +61,7 @@ _PLACES = {
     "analysis.inputs": "MeasureOptions",
     "analysis.loading": "load_sources",
     "collect.ask": "ask",
-    "collect.settings": "AskSettings",
+    "collect.settings": "AskSettings BatchOptions",
     "errors": "FlamesError InputError OutsideError UsageError",
     "metrics.result": "to_frame",
     "metrics.source": "Source",
@@ -86,6 +86,7 @@ _MODULES = {name: module for module, names in _PLACES.items() for name in names.
 
 __all__ = [
     "AskSettings",
+    "BatchOptions",
     "CallableModel",
     "CertificateReport",
     "CertifyOptions",
