@@ -24,6 +24,7 @@ from flames.annotation import (
 from flames.annotation.database import metadata
 from flames.annotation.options import DecisionOptions, SheetOptions, VoidOptions
 from flames.annotation.tasks import Task
+from flames.errors import FlamesError
 
 LATER = "2027-01-01T00:00:00.000000Z"
 
@@ -297,6 +298,40 @@ def test_a_damaged_page_of_the_file_is_one_line(copy: Path, flames: Any) -> None
         assert code in (0, 1, 2, 3), err
         for beside in copy.glob("labels.db-*"):
             beside.unlink()
+
+
+@pytest.mark.parametrize("value", ["x'ff00fe'", "'zzz'", "-1", "1e300", "'{'", "x''"])
+def test_whatever_a_column_holds_there_is_no_traceback(copy: Path, value: str) -> None:
+    """SQLite keeps any kind of value in any column."""
+    import shutil
+
+    said: list[str] = []
+    clean = copy.with_name("clean")
+    shutil.copytree(copy, clean)
+    for table in metadata.sorted_tables:
+        if table.name in ("sessions", "failures"):
+            continue
+        for column in table.columns:
+            shutil.copy(clean / "labels.db", copy / "labels.db")
+            engine = sa.create_engine(f"sqlite:///{copy / 'labels.db'}")
+            middle = (
+                f"SELECT rowid FROM {table.name} ORDER BY rowid LIMIT 1 "
+                f"OFFSET (SELECT count(*) / 2 FROM {table.name})"
+            )
+            changed = f"UPDATE {table.name} SET {column.name} = {value} WHERE rowid = ({middle})"
+            try:
+                with engine.begin() as connection:
+                    connection.exec_driver_sql(changed)
+            except sa.exc.IntegrityError:
+                continue
+            finally:
+                engine.dispose()
+            try:
+                with open_project(copy) as project:
+                    assert verify(project).problems, (table.name, column.name)
+            except FlamesError as error:
+                said.append(str(error))
+    assert all(len(each.splitlines()) == 1 for each in said)
 
 
 def test_people_of_an_older_version_are_sealed_by_the_upgrade(copy: Path, flames: Any) -> None:

@@ -21,7 +21,7 @@ from flames.annotation import (
     work,
     write_sheet,
 )
-from flames.annotation.options import DecisionOptions, VoidOptions
+from flames.annotation.options import DecisionOptions, SheetOptions, VoidOptions
 from flames.errors import FlamesError, InputError, UsageError
 
 
@@ -226,6 +226,19 @@ def test_who_misses_controls_gets_no_more_items(make_project: Any, tmp_path: Any
     people.admit(project, "Bob", False)
     people.admit(project, "Bob", True)
     assert work.current(project, me) is None
+    assert verify(project).problems == ()
+
+
+def test_a_sheet_with_wrong_controls_holds_its_person(make_project: Any, tmp_path: Any) -> None:
+    controls = write(tmp_path / "controls.jsonl", known(8))
+    project = make_project(responses(12), controls=(controls,), control_rate=0.5, pass_controls=0.8)
+    sheet = write_sheet(project, "Ann", SheetOptions(items=14))
+    file = tmp_path / "ann.csv"
+    file.write_text(sheet.text.replace(",Ann,,,", ",Ann,1,,"), "utf-8")
+    assert import_labels(project, file).new == 14
+    assert person(project, "Ann").held == "controls"
+    assert person(project, "Ann").controls.n >= 5
+    assert work.current(project, person_id(project, "Ann")) is None
     assert verify(project).problems == ()
 
 

@@ -41,6 +41,7 @@ from flames.annotation.label_studio_exports import (
 )
 from flames.annotation.labels_out import AGGREGATED
 from flames.annotation.ledger import Item, read_items, read_ledger
+from flames.annotation.marks import check_controls
 from flames.annotation.matching import ItemIndex
 from flames.annotation.people import (
     Person,
@@ -342,6 +343,9 @@ def _store(project: Project, path: Path, kind: str, rows: list[_Row], blank: int
         counts = Counter(
             _import_row(connection, project, persons[row.annotator], row, path.name) for row in rows
         )
+        for name, person in known.items():
+            if person is not None and person.active:
+                check_controls(connection, project, persons[name])
         full = items_table.c.taken > items_table.c.quota  # NULL, so false, without a quota
         over = connection.scalars(select(items_table.c.id).where(full))
         beyond = len({row.item.id for row in rows}.intersection(over))

@@ -2,7 +2,7 @@
 
 The mark of the training round is checked when it ends; what is skipped or flagged in it is not
 right. The mark of the controls is checked after each one that has a score, from the fifth on (or
-the last, if there are fewer), over those since the last release.
+the last, if there are fewer), over those since the last release; of a sheet, when it comes back.
 """
 
 from __future__ import annotations
@@ -44,15 +44,11 @@ def missed_mark(
     found = _tally(connection, person, row.kind)
     scored, right = found.scored + (what == "label"), found.right + (score == row.gold)
     if row.kind == "training":
-        complete, n = found.answered + 1 >= found.all, found.all
-    else:
-        complete = what == "label" and scored >= min(FEWEST_CONTROLS, found.all)
-        n = scored
-    if not complete or right >= mark * n - 1e-9:  # 0.7 of 10 is 7, whatever floats make of it
-        return None
-    name = "training" if row.kind == "training" else "controls"
-    data = {"mark": name, "right": right, "n": n, "least": mark}
-    return NewEvent("held", person.id, None, data)
+        ended = found.answered + 1 >= found.all
+        missed = ended and _below(mark, found.all, right)
+        return _held(person, "training", mark, right, found.all) if missed else None
+    missed = what == "label" and _missed(mark, found.all, scored, right)
+    return _held(person, "controls", mark, right, scored) if missed else None
 
 
 def _tally(connection: Connection, person: Row[Any], kind: str) -> _Tally:
@@ -74,6 +70,32 @@ def _tally(connection: Connection, person: Row[Any], kind: str) -> _Tally:
         .where(assignments.c.person == person.id, assignments.c.kind == kind)
     )  # fmt: skip
     return _Tally(*connection.execute(query).one())
+
+
+def check_controls(connection: Connection, project: Project, person: int) -> None:
+    """Holds a person whose stored answers miss the mark of the controls: after an import."""
+    mark, who = project.settings.pass_controls, lock_person(connection, person)
+    if mark is None or who.held is not None:
+        return
+    found = _tally(connection, who, "control")
+    if _missed(mark, found.all, found.scored, found.right):
+        event = _held(who, "controls", mark, found.right, found.scored)
+        append_events(connection, [event], project.now())
+        hold(connection, event)
+
+
+def _missed(mark: float, controls: int, scored: int, right: int) -> bool:
+    enough = scored >= min(FEWEST_CONTROLS, controls) and scored > 0
+    return enough and _below(mark, scored, right)
+
+
+def _below(mark: float, n: int, right: int) -> bool:
+    return right < mark * n - 1e-9  # 0.7 of 10 is 7, whatever floats make of it
+
+
+def _held(person: Row[Any], name: str, mark: float, right: int, n: int) -> NewEvent:
+    data = {"mark": name, "right": right, "n": n, "least": mark}
+    return NewEvent("held", person.id, None, data)
 
 
 def hold(connection: Connection, event: NewEvent) -> None:

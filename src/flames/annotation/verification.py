@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Integer, func, select
 
 from flames.annotation.create import taxonomy_digest
 from flames.annotation.database import (
@@ -15,6 +15,7 @@ from flames.annotation.database import (
     chain,
     events,
     items,
+    metadata,
     people,
     settings,
 )
@@ -50,18 +51,22 @@ def verify(project: Project) -> Verification:
     problems: list[str] = []
     drawn: dict[int, Item] = {}
     ledger = Ledger()
+    log: list[Event] = []
     with project.database.read() as connection:
-        log = _check_chain(connection, problems)
-        _check_settings(connection, project, log, problems)
-        try:
-            drawn = read_items(connection)
-        except (ValueError, TypeError) as error:  # pydantic's, and JSON's
-            problems.append(f"an item cannot be read: {shorten(str(error))}")
-        else:
-            derived = Derived(drawn)
-            ledger = _replay(drawn, project, log, derived, problems)
-            problems += ledger.faults
-            problems += _table_problems(connection, ledger, derived)
+        if project.database.sqlite:
+            problems += _foreign_values(connection)
+        if not problems:
+            log = _check_chain(connection, problems)
+            _check_settings(connection, project, log, problems)
+            try:
+                drawn = read_items(connection)
+            except (ValueError, TypeError) as error:  # pydantic's, and JSON's
+                problems.append(f"an item cannot be read: {shorten(str(error))}")
+            else:
+                derived = Derived(drawn)
+                ledger = _replay(drawn, project, log, derived, problems)
+                problems += ledger.faults
+                problems += _table_problems(connection, ledger, derived)
     if len(problems) > _MOST:
         problems = [*problems[:_MOST], f"and {len(problems) - _MOST} more"]
     head = log[-1] if log else Event(0, "", "", None, None, {}, GENESIS)
@@ -74,6 +79,17 @@ def verify(project: Project) -> Verification:
         decisions=len(ledger.decisions),
         problems=tuple(problems),
     )
+
+
+def _foreign_values(connection: Connection) -> Iterator[str]:
+    """Yields columns that hold what is not of their type, which SQLite allows anybody else."""
+    for table in metadata.sorted_tables:
+        for column in table.columns:
+            kind = "integer" if isinstance(column.type, Integer) else "text"
+            foreign = func.typeof(column).not_in((kind, "null"))
+            found = connection.execute(select(func.count()).where(foreign)).scalar_one()
+            if found:
+                yield f"{table.name}: {found} values of {column.name} are not {kind}"
 
 
 def _check_chain(connection: Connection, problems: list[str]) -> list[Event]:
