@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from typing import Any
 
 import pytest
-from annotating import Clock, known, label, responses, write
+from annotating import Clock, Visitor, known, label, responses, served, write
 
 from flames.annotation import (
     Project,
@@ -87,11 +86,8 @@ def test_disagreements_come_widest_first(project: Project) -> None:
     assert {ledger.people[answer.person].name for answer in found[0].answers} == {"Ann", "Bob"}
 
 
-def test_the_dashboard_follows_the_events(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lead, "_PATIENCE_SECONDS", math.inf)
-    watch = Watch(project)
+def test_the_dashboard_follows_the_events(project: Project) -> None:
+    watch = Watch(project, 60.0)
     ledger, items, disputed = watch.ledger()
     first = watch.insight(ledger, items)
     assert disputed == 12
@@ -104,31 +100,62 @@ def test_the_dashboard_follows_the_events(
     assert "Dan" not in {person.name for person in ledger.people.values()}
     with project.database.read() as connection:
         assert again == read_ledger(project, connection)
-    assert watch.insight(again, items).seq == again.head.seq
+    found = watch.insight(again, items)
+    assert found is not None
+    assert found.seq == again.head.seq
 
 
 def test_a_slow_computation_keeps_nobody_waiting(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lead, "_PATIENCE_SECONDS", 0.0)  # the first one was too slow already
-    go, done = threading.Event(), threading.Event()
-    watch = Watch(project)
+    go = threading.Event()
+    watch = Watch(project, 60.0)
     first = watch.insight(*watch.ledger()[:2])
+    watch.patience = 0.0
     with project.database.write() as connection:
         people.add_person(connection, project, "Dan", "annotator")
     ledger, items, _ = watch.ledger()
 
     def slow(*args: Any, **options: Any) -> Insight:
         assert go.wait(60)
-        try:
-            return insight(*args, **options)
-        finally:
-            done.set()
+        return insight(*args, **options)
 
     monkeypatch.setattr(lead, "insight", slow)
     assert watch.insight(ledger, items) is first
     assert watch.insight(ledger, items) is first
     go.set()
-    assert done.wait(60)
-    with watch._computing:  # held until the result is there
-        assert watch.insight(ledger, items).seq == ledger.head.seq
+    watch.patience = 60.0
+    found = watch.insight(ledger, items)
+    assert found is not None
+    assert found.seq == ledger.head.seq
+
+
+def test_the_first_page_does_not_wait_for_agreement(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+
+    def slow(*args: Any, **options: Any) -> Insight:
+        assert go.wait(60)
+        return insight(*args, **options)
+
+    monkeypatch.setattr(lead, "insight", slow)
+    token = project.links["lead"]  # type: ignore[attr-defined]
+    with served(project, patience=0.0) as base, Visitor(base, token) as visitor:
+        assert visitor.get("/lead") == 200
+        assert 'http-equiv="refresh"' in visitor.page
+        assert "lead.computing" not in visitor.page
+        go.set()
+        while 'http-equiv="refresh"' in visitor.page:
+            assert visitor.get("/lead") == 200
+    assert "Ann · Bob" in visitor.page
+
+
+def test_a_computation_that_fails_says_so(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lead, "insight", lambda *_, **__: 1 / 0)
+    watch = Watch(project, 60.0)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            watch.insight(*watch.ledger()[:2])

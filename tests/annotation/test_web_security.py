@@ -24,6 +24,11 @@ from flames.errors import UsageError
 from flames.reports.words import say
 from flames.taxonomy import default_taxonomy
 
+
+def is_session(cookie: str) -> bool:
+    return "flames_session" in cookie
+
+
 PAGES = {
     "annotator": ["/work", "/guide"],
     "adjudicator": ["/adjudicate"],
@@ -163,22 +168,23 @@ def test_other_sites_cannot_post(enter: Any, project: Project, headers: dict[str
 
 
 def test_a_session_cannot_be_fixed_beforehand(project: Any, base: str) -> None:
+    name = f"flames_session_{project.key}"
     with httpx.Client(base_url=base) as victim:
-        victim.cookies.set("flames_session", "chosen-by-the-attacker")
+        victim.cookies.set(name, "chosen-by-the-attacker")
         assert victim.get("/work").headers["location"] == "/signin"
         page = victim.get(f"/join/{project.links['Ann']}")
         form = re.findall(r'name="form" value="([^"]+)"', page.text)[0]
         answer = victim.post(f"/join/{project.links['Ann']}", data={"form": form})
-        fresh = re.findall(r"flames_session=([^;]+)", answer.headers["set-cookie"])[0]
+        fresh = re.findall(name + r"=([^;]+)", answer.headers["set-cookie"])[0]
         assert fresh != "chosen-by-the-attacker"
-    stolen = httpx.get(f"{base}/work", cookies={"flames_session": "chosen-by-the-attacker"})
+    stolen = httpx.get(f"{base}/work", cookies={name: "chosen-by-the-attacker"})
     assert stolen.headers["location"] == "/signin"
     # Signing in again in the same browser ends the session before.
     with Visitor(base, project.links["Ann"]) as again:
-        old = again.http.cookies["flames_session"]
+        old = again.http.cookies[name]
         again.enter(project.links["Bob"])
-        assert again.http.cookies["flames_session"] != old
-    assert httpx.get(f"{base}/work", cookies={"flames_session": old}).status_code == 303
+        assert again.http.cookies[name] != old
+    assert httpx.get(f"{base}/work", cookies={name: old}).status_code == 303
 
 
 def test_cookies_are_closed_to_scripts_and_other_sites(project: Any, base: str) -> None:
@@ -195,7 +201,7 @@ def test_cookies_are_closed_to_scripts_and_other_sites(project: Any, base: str) 
         assert "secure" not in cookie
     with served(project, public_url="https://labels.example.org") as address:
         answer = httpx.get(f"{address}/join/{project.links['Ann']}")
-        assert answer.headers["set-cookie"].startswith("__Host-flames_form=")
+        assert answer.headers["set-cookie"].startswith(f"__Host-flames_form_{project.key}=")
         assert "Secure" in answer.headers["set-cookie"]
         assert "max-age" in answer.headers["strict-transport-security"]
 
@@ -203,7 +209,7 @@ def test_cookies_are_closed_to_scripts_and_other_sites(project: Any, base: str) 
 def test_following_a_link_alone_signs_nobody_in(project: Any, base: str) -> None:
     with httpx.Client(base_url=base) as visitor:
         visitor.get(f"/join/{project.links['Ann']}")
-        assert "flames_session" not in visitor.cookies
+        assert not list(filter(is_session, visitor.cookies))
         assert visitor.post(f"/join/{project.links['Ann']}", data={"form": "x"}).status_code == 403
 
 
@@ -238,7 +244,7 @@ def test_links_stop_working(project: Any, base: str, enter: Any) -> None:
         stored += str(connection.exec_driver_sql("SELECT * FROM events").all())
         stored += str(connection.exec_driver_sql("SELECT * FROM sessions").all())
     assert fresh not in stored
-    assert lead.http.cookies["flames_session"] not in stored
+    assert lead.http.cookies[f"flames_session_{project.key}"] not in stored
 
 
 def sign_in(base: str, name: str, password: str) -> int:
@@ -301,9 +307,10 @@ def test_sessions_end(enter: Any, clock: Clock, base: str) -> None:
     assert ann.http.get("/work").headers["location"] == "/signin"
     bob = enter("Bob")
     bob.get("/account")
-    cookie = bob.http.cookies["flames_session"]
+    [name] = filter(is_session, bob.http.cookies)
+    cookie = bob.http.cookies[name]
     bob.post("/signout")
-    assert httpx.get(f"{base}/work", cookies={"flames_session": cookie}).status_code == 303
+    assert httpx.get(f"{base}/work", cookies={name: cookie}).status_code == 303
 
 
 def test_every_answer_carries_the_policy(base: str, enter: Any) -> None:
@@ -390,7 +397,20 @@ def test_a_database_that_went_away_is_told_and_comes_back(postgres_url: str, tmp
     created.project.close()
 
 
-@pytest.mark.parametrize("url", ["labels.example.org", "ftp://x", "https://", "https://x/path"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "labels.example.org",
+        "ftp://x",
+        "https://",
+        "https://x/../y",
+        "https://x/a b",
+        "https://x//y",
+        "https://x/?q",
+        "https://u@x",
+        "http://[",
+    ],
+)
 def test_public_addresses_are_checked(url: str) -> None:
     from flames.annotation.options import checked_url
 

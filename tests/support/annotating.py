@@ -126,12 +126,15 @@ def person_id(project: Project, name: str) -> int:
 
 
 @contextmanager
-def served(project: Project, limits: Any = None, **options: Any) -> Iterator[str]:
+def served(
+    project: Project, limits: Any = None, *, patience: float = 60.0, **options: Any
+) -> Iterator[str]:
     """The application on a free loopback port, in a thread; items settle only if it is asked."""
     from flames.annotation.web.app import create_app
     from flames.annotation.web.server import build_server
 
-    app = create_app(project, **{"settle": 0.0, **options})
+    app: Any = create_app(project, **{"settle": 0.0, **options})
+    app.app.state.watch.patience = patience
     server = build_server(app, limits=limits)
     sock = socket.create_server(("127.0.0.1", 0), backlog=2048)
     run = partial(server.run, sockets=[sock])

@@ -13,6 +13,7 @@ from flames.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from flames.annotation import adjudication, marks, people, web
+    from flames.annotation.backups import backup
     from flames.annotation.create import create_project
     from flames.annotation.formats import write_sheet
     from flames.annotation.insight import project_agreement, project_status
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _MODULES = ("adjudication", "marks", "people", "web")
 _NAMES = {
+    "backups": "backup",
     "create": "create_project",
     "formats": "write_sheet",
     "insight": "project_agreement project_status",
@@ -44,6 +46,7 @@ __all__ = [
     "Project",
     "ProjectPlan",
     "adjudication",
+    "backup",
     "create_project",
     "export",
     "import_labels",

@@ -62,6 +62,8 @@ people = sa.Table(
     sa.Column("password_hash", sa.Text),
     sa.Column("held", sa.String(8)),  # which pass mark was missed; nothing new until the release
     sa.Column("cleared", sa.Integer, nullable=False, server_default="0"),  # last release's event
+    sa.Column("link_until", TIME),
+    sa.Column("link_once", sa.Integer, nullable=False, server_default="0"),
 )
 
 sessions = sa.Table(

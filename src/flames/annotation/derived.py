@@ -70,7 +70,7 @@ class Derived:
     def _on_person(self, event: Event, data: Mapping[str, Any]) -> None:
         number = int(event.person or 0)
         unknown = {"lang": None, "link_hash": None, "password_hash": None, "held": None,
-                   "cleared": 0}  # fmt: skip
+                   "cleared": 0, "link_until": None, "link_once": 0}  # fmt: skip
         row = self.people.setdefault(number, unknown)
         row |= {"name": data["name"], "name_key": person_key(data["name"]), "role": data["role"],
                 "active": int(data["active"])}  # fmt: skip
@@ -78,6 +78,8 @@ class Derived:
         for name, column in (("link", "link_hash"), ("password", "password_hash")):
             if name in data or (old and data["changed"] == name):
                 row[column] = sealed(data, name)
+        if "link" in data:
+            row |= {"link_until": data.get("until"), "link_once": int("once" in data)}
         if "lang" in data:
             row["lang"] = data["lang"]
         if "queue" in data:

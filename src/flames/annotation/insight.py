@@ -222,9 +222,19 @@ def _share(part: int, whole: int) -> Estimate | None:
 
 
 def insight(
-    ledger: Ledger, items: Mapping[int, Item], taxonomy: Taxonomy, *, resamples: int, seed: int = 0
+    ledger: Ledger,
+    items: Mapping[int, Item],
+    taxonomy: Taxonomy,
+    *,
+    resamples: int,
+    seed: int = 0,
+    everywhere: bool = True,
 ) -> Insight:
-    """Computes agreement overall and by dimension, pair, person, subcomponent and time."""
+    """Computes agreement overall and by dimension, pair, person, subcomponent and time.
+
+    Each pair and person is also measured within each dimension and subcomponent if `everywhere`:
+    of 50 people there are 1,225 pairs.
+    """
     verdicts = labels(ledger, items)
     parts: dict[str, list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
@@ -233,9 +243,13 @@ def insight(
     order = [part.name for d in taxonomy.dimensions for part in d.subcomponents]
     fewer = min(resamples, 500)
     return Insight(
-        agreement=measure_agreement(verdicts, taxonomy, seed=seed, resamples=resamples),
+        agreement=measure_agreement(
+            verdicts, taxonomy, seed=seed, resamples=resamples, everywhere=everywhere
+        ),
         subcomponents={
-            name: measure_agreement(parts[name], taxonomy, seed=seed, resamples=fewer).overall
+            name: measure_agreement(
+                parts[name], taxonomy, seed=seed, resamples=fewer, people=everywhere
+            ).overall
             for name in sorted(parts, key=lambda n: order.index(n) if n in order else len(order))
         },
         over_time=tuple(_over_time(ledger, items, taxonomy, seed, fewer)),
@@ -262,7 +276,9 @@ def _over_time(
     for start in sorted(answered)[-24:]:
         part = {(given.person, given.item): given for given in completed.get(start, [])}
         verdicts = labels(Ledger(people=ledger.people, answers=part), items)
-        group = measure_agreement(verdicts, taxonomy, seed=seed, resamples=resamples).overall
+        group = measure_agreement(
+            verdicts, taxonomy, seed=seed, resamples=resamples, people=False
+        ).overall
         agreement = group if group.pairable else None
         yield Bucket(start=start, answers=answered[start], agreement=agreement)
 

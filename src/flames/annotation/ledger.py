@@ -123,6 +123,10 @@ class Ledger:
     def _on_imported(self, event: Event) -> None:
         """The labels follow as events of their own."""
 
+    def _on_signed_in(self, event: Event) -> None:
+        known = event.person in self.people
+        self._check(known, event, f"there is no person {event.person}")
+
     def _on_person(self, event: Event) -> None:
         assert event.person is not None
         data, known = event.data, self.people.get(event.person, Participant("", "", False))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -169,6 +170,13 @@ class LinkOptions(CheckedOptions):
         str | None,
         Opt(f"Public address of the server; by default init's, else {DEFAULT_URL}.", metavar="URL"),
     ] = None
+    days: Annotated[
+        float | None,
+        Opt("Days until the link stops working; never by default.", metavar="N", min=0.01),
+    ] = None
+    once: Annotated[
+        bool, Opt("The link works once: another browser or device needs a new one.")
+    ] = False
 
 
 @dataclass(frozen=True)
@@ -230,11 +238,18 @@ def _is_local(host: str) -> bool:
 
 
 def checked_url(url: str) -> str:
-    """Returns a server's public address without a slash at its end."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
-        raise wrong_value("--url", "an address like https://labels.example.org", url)
-    return f"{parts.scheme}://{parts.netloc}"
+    """Returns a server's public address, perhaps with a path, without a slash at its end."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    path = parts.path.rstrip("/")
+    plain = re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*", path)
+    rest = parts.query or parts.fragment or parts.username or parts.password
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain or rest:
+        what = "an address like https://labels.example.org or https://example.org/label"
+        raise wrong_value("--url", what, url)
+    return f"{parts.scheme}://{parts.netloc}{path}"
 
 
 @dataclass(frozen=True)

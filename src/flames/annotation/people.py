@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError
 
 from flames.annotation.database import assignments, failures, items, people, sessions
 from flames.annotation.events import NewEvent, append_events, seconds_later
-from flames.annotation.options import ROLES, InviteOptions, Role
+from flames.annotation.options import ROLES, InviteOptions, LinkOptions, Role
 from flames.annotation.project import Project
 from flames.annotation.seals import seal, stored_queue
 from flames.errors import InputError, UsageError
@@ -84,14 +84,14 @@ def invite(project: Project, name: str, options: InviteOptions) -> str:
     """Adds a person and returns their personal link."""
     with project.database.write() as connection:
         person = add_person(connection, project, name, options.role)
-        return project.link(new_link(connection, project, person), options.url)
+        return project.link(new_link(connection, project, person, options), options.url)
 
 
-def renew_link(project: Project, name: str, url: str | None = None) -> str:
+def renew_link(project: Project, name: str, options: LinkOptions) -> str:
     """Returns a new personal link; the old one stops working."""
     with project.database.write() as connection:
-        token = new_link(connection, project, get_person(connection, name))
-        return project.link(token, url)
+        token = new_link(connection, project, get_person(connection, name), options)
+        return project.link(token, options.url)
 
 
 def give_password(project: Project, name: str, password: str) -> Person:
@@ -195,13 +195,26 @@ def set_language(connection: Connection, project: Project, person: Person, lang:
     _change(connection, project, person, {"lang": lang}, told, sign_out=False)
 
 
-def new_link(connection: Connection, project: Project, person: Person) -> str:
+def new_link(
+    connection: Connection, project: Project, person: Person, options: LinkOptions | None = None
+) -> str:
     """Returns the token of a new link, which is not stored; old link and sessions end."""
-    token = secrets.token_urlsafe(32)
-    values = {"link_hash": _digest(token)}
-    told = {"changed": "link", "link": str(seal(values["link_hash"]))}
+    options, token = options or LinkOptions(), secrets.token_urlsafe(32)
+    days = options.days
+    until = None if days is None else seconds_later(project.now(), 86_400 * days)
+    link_hash = _digest(token)
+    values = {"link_hash": link_hash, "link_until": until, "link_once": int(options.once)}
+    told: dict[str, Any] = {"changed": "link", "link": seal(link_hash)}
+    told |= {"until": until} if until else {}
+    told |= {"once": True} if options.once else {}
     _change(connection, project, person, values, told)
     return token
+
+
+def _end_link(connection: Connection, project: Project, person: Person) -> None:
+    values = {"link_hash": None, "link_until": None, "link_once": 0}
+    told = {"changed": "link", "link": None}
+    _change(connection, project, person, values, told, sign_out=False)
 
 
 def set_password(connection: Connection, project: Project, person: Person, password: str) -> None:
@@ -218,7 +231,7 @@ def _change(
     project: Project,
     person: Person,
     values: dict[str, Any],
-    told: dict[str, str],
+    told: dict[str, Any],
     *,
     sign_out: bool = True,
 ) -> None:
@@ -230,7 +243,7 @@ def _change(
 
 
 def _append_event(
-    connection: Connection, project: Project, person: Person, told: dict[str, str]
+    connection: Connection, project: Project, person: Person, told: dict[str, Any]
 ) -> None:
     data = {"name": person.name, "role": person.role, "active": person.active, **told}
     append_events(connection, [NewEvent("person", person.id, None, data)], project.now())
@@ -245,11 +258,48 @@ def _digest(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 
-def person_of_link(connection: Connection, token: str) -> Person | None:
-    """Returns the owner of a personal link; None if it was replaced or its owner is kept out."""
+def person_of_link(connection: Connection, project: Project, token: str) -> Person | None:
+    """Returns the owner of a personal link; None if it ended or its owner is kept out."""
     theirs = (people.c.link_hash == _digest(token), people.c.active == 1)
     row = connection.execute(select(people).where(*theirs)).one_or_none()
-    return None if row is None else _person(row)
+    if row is None or (row.link_until is not None and row.link_until <= project.now()):
+        return None
+    return _person(row)
+
+
+def enter_by_link(project: Project, token: str) -> tuple[Person, str] | None:
+    """Signs in by a personal link; one that works once ends, so that nobody else enters by it."""
+    with project.database.write() as connection:
+        person = person_of_link(connection, project, token)
+        if person is None:
+            return None
+        lock_person(connection, person.id)
+        mine = people.c.id == person.id
+        row = connection.execute(select(people).where(mine)).one()
+        if row.link_hash != _digest(token):
+            return None  # it was used at the same moment
+        if row.link_once:
+            _end_link(connection, project, person)
+        return person, _sign_in(connection, project, person, "link")
+
+
+def enter_by_password(
+    project: Project, address: str, name: str, password: str
+) -> tuple[Person, str] | None:
+    """Signs in by password, unless that failed too often (TooManyTriesError)."""
+    attempt = admit_try(project, address, name)
+    person = check_password(project, name, password)
+    if person is None:
+        return None
+    forgive(project, attempt)
+    with project.database.write() as connection:
+        return person, _sign_in(connection, project, person, "password")
+
+
+def _sign_in(connection: Connection, project: Project, person: Person, by: str) -> str:
+    token = open_session(connection, project, person)
+    append_events(connection, [NewEvent("signed_in", person.id, None, {"by": by})], project.now())
+    return token
 
 
 def check_password(project: Project, name: str, password: str) -> Person | None:
@@ -266,15 +316,17 @@ def check_password(project: Project, name: str, password: str) -> Person | None:
     return None if row is None else _person(row)
 
 
-def admit_try(project: Project, address: str, name: str | None = None) -> list[int]:
-    """Counts an attempt to sign in, before it is checked; returns rows for `forgive`.
+def admit_try(project: Project, address: str, name: str) -> list[int]:
+    """Counts an attempt to sign in by password, before it is checked; returns rows for `forgive`.
 
     Each attempt is stored first and counted then, so that none made at the same moment escapes.
-    `name` is None for a personal link. Raises TooManyTriesError after too many recent attempts.
+    Raises TooManyTriesError after too many recent attempts. Personal links need no such limit:
+    nobody guesses 256 bits, and others at the same address must not lock their owners out.
     """
-    limits = {_digest(f"address {address}"): _TRIES_PER_ADDRESS}
-    if name is not None:
-        limits[_digest(f"name {person_key(name.strip()[:200])}")] = _TRIES_PER_NAME
+    limits = {
+        _digest(f"address {address}"): _TRIES_PER_ADDRESS,
+        _digest(f"name {person_key(name.strip()[:200])}"): _TRIES_PER_NAME,
+    }
     now = project.now()
     with project.database.write() as connection:
         begin, end = (seconds_later(now, span) for span in (-_WINDOW_SECONDS, _WINDOW_SECONDS))

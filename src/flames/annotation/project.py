@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -84,6 +85,13 @@ class Project(AbstractContextManager["Project"]):
             raise InputError(message + "Run it again", path=self.path)
         return found
 
+    @cached_property
+    def key(self) -> str:
+        """A short name that no other project has."""
+        told = self.settings
+        whole = f"{told.created} {told.seed} {told.items_sha256}"
+        return hashlib.sha256(whole.encode()).hexdigest()[:8]
+
     @property
     def taxonomy(self) -> Taxonomy:
         """The taxonomy that the annotators apply."""
@@ -91,7 +99,7 @@ class Project(AbstractContextManager["Project"]):
 
     def link(self, token: str, url: str | None = None) -> str:
         """Returns a personal link; `url` overrides the project's public address."""
-        stored = _project_file(self.path).get("url") or DEFAULT_URL
+        stored = read_project_file(self.path).get("url") or DEFAULT_URL
         base = stored if url is None else checked_url(url)
         return f"{base}/join/{token}"
 
@@ -124,7 +132,7 @@ def open_project(
     `FLAMES_ANNOTATE_DATABASE` overrides the database named in the folder.
     """
     folder = Path(path)
-    database = Database(_database_url(folder, _project_file(folder)["database"]))
+    database = Database(_database_url(folder, read_project_file(folder)["database"]))
     if database.sqlite and not Path(str(database.url.database)).exists():
         raise InputError(f"its database {DATABASE_FILE} is missing", path=folder)
     project = Project(folder, database, clock)
@@ -144,7 +152,8 @@ def closed_on_failure(database: Database) -> Iterator[None]:
         raise
 
 
-def _project_file(folder: Path) -> dict[str, Any]:
+def read_project_file(folder: Path) -> dict[str, Any]:
+    """Returns what the folder says of its project: at least the `database`."""
     file = folder / PROJECT_FILE
     try:
         data: dict[str, Any] = json.loads(file.read_text("utf-8"))
@@ -177,7 +186,7 @@ def prepare_database(folder: Path, url: str | None, public_url: str | None) -> D
         raise UsageError(f"{folder} is a file; a project is a folder")
     target = _database_url(folder, DATABASE_FILE) if chosen is None else parse_url(chosen)
     if (folder / PROJECT_FILE).exists():
-        named = _project_file(folder)["database"]
+        named = read_project_file(folder)["database"]
         _refuse_second(Database(_database_url(folder, named)), folder).close()
     content = {"version": 1, "database": DATABASE_FILE}
     if chosen is not None:

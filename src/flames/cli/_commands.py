@@ -72,6 +72,7 @@ COMMANDS: dict[str, Any] = {
         "import": "annotate:import_labels",
         "export": "annotate:export",
         "verify": "annotate:verify",
+        "backup": "annotate:backup",
         "user": {
             "add": "annotate:add_person",
             "list": "annotate:list_people",

@@ -217,6 +217,25 @@ def verify(project: ProjectArgument, output: JsonOptions) -> None:
         raise CheckFailed(f"{project}: the store is not sound: {len(result.problems)} problems")
 
 
+def backup(
+    project: ProjectArgument,
+    output: JsonOptions,
+    out: Annotated[Path, typer.Option("--out", metavar="FOLDER", help="New folder for the copy.")],
+) -> None:
+    """Copy a project while it is served, and check the copy."""
+    with annotation.open_project(project) as opened:
+        result = annotation.backup(opened, out)
+    if output.json:
+        typer.echo(result.model_dump_json())
+    else:
+        say(
+            f"{out}: {result.events} events, {result.labels} labels, {result.decisions} decisions; "
+            f"last event {result.last}, hash {result.hash}"
+        )
+    if result.problems:
+        raise CheckFailed(f"{out}: the store is not sound: {len(result.problems)} problems")
+
+
 def void(
     project: ProjectArgument, name: NameArgument, choice: VoidOptions, output: JsonOptions
 ) -> None:
@@ -253,7 +272,7 @@ def list_people(project: ProjectArgument, language: LangOptions, output: JsonOpt
 def renew_link(project: ProjectArgument, name: NameArgument, options: LinkOptions) -> None:
     """Print a new personal link; the old one stops working."""
     with annotation.open_project(project) as opened:
-        typer.echo(annotation.people.renew_link(opened, name, options.url))
+        typer.echo(annotation.people.renew_link(opened, name, options))
 
 
 def set_password(project: ProjectArgument, name: NameArgument) -> None:

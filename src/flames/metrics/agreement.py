@@ -134,8 +134,13 @@ def measure_agreement(
     *,
     seed: int = 0,
     resamples: int = 2_000,
+    people: bool = True,
+    everywhere: bool = True,
 ) -> Agreement:
-    """Measures the agreement of all raters, overall and per dimension."""
+    """Measures the agreement of all raters, overall and per dimension.
+
+    Single raters and pairs are measured only if `people`, and per dimension if `everywhere`, too.
+    """
     tables = ratings_of(verdicts, taxonomy or default_taxonomy())
     raters = next((table.raters for table in tables.values()), ())
     categories = {category for table in tables.values() for category in table.categories}
@@ -147,8 +152,11 @@ def measure_agreement(
     )
     return Agreement(
         raters=raters,
-        overall=_group(pooled, "", seed, resamples),
-        dimensions={name: _group(t, name, seed, resamples) for name, t in tables.items()},
+        overall=_group(pooled, "", seed, resamples, people),
+        dimensions={
+            name: _group(table, name, seed, resamples, people and everywhere)
+            for name, table in tables.items()
+        },
         seed=seed,
         resamples=resamples,
     )
@@ -168,7 +176,7 @@ def _pseudo_pairs(k: int) -> tuple[Array, Array]:
     return rows, np.array([PRIOR / k] * k + [PRIOR / 2] * 2)
 
 
-def _group(ratings: Ratings, name: str, seed: int, resamples: int) -> GroupAgreement:
+def _group(ratings: Ratings, name: str, seed: int, resamples: int, people: bool) -> GroupAgreement:
     codes, k = ratings.codes(), len(ratings.categories)
     pairable = (codes >= 0).sum(1) > 1
     result = GroupAgreement(
@@ -197,7 +205,7 @@ def _group(ratings: Ratings, name: str, seed: int, resamples: int) -> GroupAgree
     # Alpha looks at the number of ratings, which a draw must not change: below one it would
     # leave its range.
     matrices = matrices * (total.sum() / matrices.sum((1, 2)))[:, None, None]
-    columns = range(len(ratings.raters))
+    columns = range(len(ratings.raters) if people else 0)
     raters = (_rater(ratings, codes, i, name, seed, resamples) for i in columns)
     pairs = (
         _pair(ratings, codes, a, b, name, seed, resamples) for a, b in combinations(columns, 2)

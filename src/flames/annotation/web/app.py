@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from functools import cache
 from importlib import resources
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -49,8 +50,11 @@ def create_app(
     """
     if public_url is not None:
         public_url = checked_url(public_url)
-    app = FastAPI(title="Flames", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Flames", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False
+    )
     app.state.project = project
+    app.state.root = urlsplit(public_url or "").path
     app.state.public_url = public_url
     app.state.https = https or (public_url or "").startswith("https://")
     app.state.settle = settle
@@ -63,7 +67,7 @@ def create_app(
     for kind in (HTTPException, RequestValidationError, FlamesError, Exception):
         app.add_exception_handler(kind, _failed)
     # Around everything, the application's own failures included.
-    return Guard(app, https=app.state.https)
+    return Guard(app, https=app.state.https, root=app.state.root)
 
 
 def _static(request: Request, name: str) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -32,11 +32,15 @@ class Guard:
     Requests that change something must come from our own pages, as far as the browser says. A body
     is read before the application sees the request, and no more of it than `MAX_BODY` bytes,
     whatever length it declares: so nothing of it is ever written to the disk.
+
+    Behind the path `root` of a proxy, the application sees paths without it, whether the proxy has
+    taken it off or not, and redirects get it back.
     """
 
-    def __init__(self, app: ASGIApp, *, https: bool) -> None:
+    def __init__(self, app: ASGIApp, *, https: bool, root: str = "") -> None:
         self.app = app
         self.https = https
+        self.root = root
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""
@@ -44,12 +48,19 @@ class Guard:
             await self.app(scope, receive, send)
             return
         begun = time.perf_counter()
+        path = scope["path"]
+        if self.root and f"{path}/".startswith(f"{self.root}/"):
+            scope = {**scope, "path": path.removeprefix(self.root) or "/"}
         request = Request(scope)
 
         async def send_safely(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(_HEADERS)
+                if request.url.path.startswith("/join/"):  # a page's address is a secret
+                    headers["Referrer-Policy"] = "no-referrer"
+                if headers.get("location", "").startswith("/"):
+                    headers["location"] = self.root + headers["location"]
                 if self.https or request.url.scheme == "https":
                     headers["Strict-Transport-Security"] = "max-age=31536000"
                 headers.setdefault("Cache-Control", "no-store")
@@ -72,7 +83,7 @@ class Guard:
 def _refusal(request: Request) -> Response | None:
     if request.method in ("GET", "HEAD", "OPTIONS"):
         return None
-    if not _from_our_pages(request.headers):
+    if not _from_our_pages(request):
         return PlainTextResponse("This request does not come from one of our pages.", 403)
     length = request.headers.get("content-length")
     if length is None or not length.isdecimal() or "transfer-encoding" in request.headers:
@@ -86,14 +97,17 @@ def _too_large() -> Response:
     return PlainTextResponse("The request is too large.", 413)
 
 
-def _from_our_pages(headers: Headers) -> bool:
+def _from_our_pages(request: Request) -> bool:
     """Checks what browsers say about a request; other programs say nothing (CSRF tokens remain)."""
+    headers = request.headers
     site = headers.get("sec-fetch-site")
     if site is not None and site not in ("same-origin", "none"):
         return False
     origin = headers.get("origin")
     if origin is None or site is not None:
         return True
+    if origin == "null":  # what pages without a referrer say
+        return request.url.path.startswith("/join/")
     return urlsplit(origin).netloc == headers.get("host")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
+from concurrent.futures import Future
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
@@ -17,7 +17,7 @@ from flames.annotation.insight import Insight, disagreements, insight, status
 from flames.annotation.label_studio import label_studio_config
 from flames.annotation.labels_out import export
 from flames.annotation.ledger import Item, Ledger, read_items
-from flames.annotation.options import FORMATS, LABELS, ROLES, InviteOptions
+from flames.annotation.options import FORMATS, LABELS, ROLES, InviteOptions, LinkOptions
 from flames.annotation.project import Project
 from flames.annotation.tables import part_labels
 from flames.annotation.tasks import part_of, rubric
@@ -32,7 +32,7 @@ _Sender = Annotated[Visit, Depends(checked("lead"))]
 
 _PAGE = 50
 _RESAMPLES = 500
-_PATIENCE_SECONDS = 1.0
+_PATIENCE_SECONDS = 0.3
 _FILES = {
     "jsonl": ("jsonl", "application/x-ndjson"),
     "csv": ("csv", "text/csv"),
@@ -43,17 +43,19 @@ _FILES = {
 class Watch:
     """The data of the dashboard, kept between requests: each event is read only once.
 
-    Agreement is computed on the spot while that is quick, and in the background once it was not.
+    Agreement is computed in the background: with many people it takes longer than anybody should
+    wait for a page, who gets the last one, or none the first time, after `patience` seconds.
     """
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, patience: float = _PATIENCE_SECONDS) -> None:
         self.project = project
+        self.patience = patience
         self._ledger = Ledger()
         self._items: dict[int, Item] = {}
         self._reading = threading.Lock()
         self._insight: Insight | None = None
-        self._took = 0.0
-        self._computing = threading.Lock()
+        self._computing: Future[Insight] | None = None
+        self._starting = threading.Lock()
 
     def ledger(self) -> tuple[Ledger, dict[int, Item], int]:
         """Returns the present state, all items, and how many wait for an adjudicator."""
@@ -63,22 +65,33 @@ class Watch:
             self._ledger.apply(read_events(connection, after=self._ledger.head.seq))
             return self._ledger.copy(), self._items, adjudication.count_open(connection)
 
-    def insight(self, ledger: Ledger, items: dict[int, Item]) -> Insight:
+    def insight(self, ledger: Ledger, items: dict[int, Item]) -> Insight | None:
         """Returns agreement, as fresh as possible without making the reader wait."""
-        have = self._insight
-        if have is None or self._took < _PATIENCE_SECONDS:
-            return self._compute(ledger, items)
-        if have.seq != ledger.head.seq and not self._computing.locked():
-            threading.Thread(target=self._compute, args=(ledger, items), daemon=True).start()
-        return have
-
-    def _compute(self, ledger: Ledger, items: dict[int, Item]) -> Insight:
-        with self._computing:
-            if self._insight is None or self._insight.seq < ledger.head.seq:
-                begun = time.monotonic()
-                self._insight = insight(ledger, items, self.project.taxonomy, resamples=_RESAMPLES)
-                self._took = time.monotonic() - begun
+        with self._starting:
+            have = self._insight
+            if have is not None and have.seq >= ledger.head.seq:
+                return have
+            future = self._computing
+            if future is None or future.done():
+                future = self._computing = Future()
+                threading.Thread(
+                    target=self._compute, args=(future, ledger, items), daemon=True
+                ).start()
+        try:
+            return future.result(self.patience)
+        except TimeoutError:
             return self._insight
+
+    def _compute(self, future: Future[Insight], ledger: Ledger, items: dict[int, Item]) -> None:
+        try:
+            found = insight(
+                ledger, items, self.project.taxonomy, resamples=_RESAMPLES, everywhere=False
+            )
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            self._insight = found
+            future.set_result(found)
 
 
 @router.get("/lead")
@@ -91,7 +104,7 @@ def dashboard(visit: _Reader) -> Response:
     taxonomy = watch.project.taxonomy
     return visit.page(
         "lead.html", state=state, insight=found, taxonomy=taxonomy,
-        raters={rater.rater: rater for rater in found.agreement.overall.raters},
+        raters={r.rater: r for r in found.agreement.overall.raters} if found else {},
         part_labels=part_labels(taxonomy),
         whats=LABELS,
     )  # fmt: skip
@@ -160,7 +173,7 @@ def change_people(
     wanted: Any = role  # InviteOptions checks it
     try:
         if do == "add":
-            link = people.invite(project, name, InviteOptions(base, wanted))
+            link = people.invite(project, name, InviteOptions(base, role=wanted))
         elif people.person_key(name.strip()) == people.person_key(visit.session.person.name):
             raise UsageError("leads cannot lock themselves out")
         elif do == "release":
@@ -171,7 +184,7 @@ def change_people(
                 found = people.get_person(connection, name)
             return _people_page(visit, asked=do, asked_of=found.name)
         elif do == "link":
-            link = people.renew_link(project, name, base)
+            link = people.renew_link(project, name, LinkOptions(base))
         else:
             if do in ("stop", "resume"):
                 people.admit(project, name, do == "resume")

@@ -66,6 +66,7 @@ def render(
         csrf=session.csrf if session else None,
         unsaved=unsaved,
         notice=notice if notice in strings else None,
+        root=request.app.state.root,
         path=request.url.path,
         settle=round(request.app.state.settle * 1000),
         project=request.app.state.project.settings,

@@ -38,8 +38,19 @@ def _secure(request: Request) -> bool:
 
 
 def _cookie_name(request: Request, name: str = "session") -> str:
-    """Names a cookie: over HTTPS such that no other site or subdomain can set it."""
-    return f"__Host-flames_{name}" if _secure(request) else f"flames_{name}"
+    """Names a cookie of the project: over HTTPS such that no other site can set it.
+
+    Cookies do not tell ports apart; with a name of its own, two projects on a host do not sign each
+    other out. A cookie for a path cannot also be bound to its host (`__Host-`).
+    """
+    named = f"flames_{name}_{project_of(request).key}"
+    if not _secure(request):
+        return named
+    return f"__Secure-{named}" if request.app.state.root else f"__Host-{named}"
+
+
+def _cookie_path(request: Request) -> str:
+    return request.app.state.root or "/"
 
 
 def _session_token(request: Request) -> str | None:
@@ -124,19 +135,24 @@ def form_page(request: Request, template: str, status: int = 200, **context: Any
     context = {"error": None, "name": "", **context}
     response = render(request, template, status_code=status, form_token=token, **context)
     response.set_cookie(
-        name, token, max_age=3600, path="/", secure=_secure(request), httponly=True,
-        samesite="strict",
+        name, token, max_age=3600, path=_cookie_path(request), secure=_secure(request),
+        httponly=True, samesite="strict",
     )  # fmt: skip
     return response
+
+
+def _forget(request: Request, response: Response, name: str) -> None:
+    path, secure = _cookie_path(request), _secure(request)
+    response.delete_cookie(_cookie_name(request, name), path=path, secure=secure)
 
 
 def _keep_session(request: Request, response: Response, token: str) -> Response:
     """Gives the browser its session, and takes away the token of the form that opened it."""
     response.set_cookie(
-        _cookie_name(request), token, max_age=people.SESSION_SECONDS, path="/",
+        _cookie_name(request), token, max_age=people.SESSION_SECONDS, path=_cookie_path(request),
         secure=_secure(request), httponly=True, samesite="lax",
     )  # fmt: skip
-    response.delete_cookie(_cookie_name(request, "form"), path="/", secure=_secure(request))
+    _forget(request, response, "form")
     return response
 
 
@@ -159,14 +175,17 @@ def signin(
     request: Request, name: FormField = "", password: FormField = "", form: FormField = ""
 ) -> Response:
     """Signs in by name and password."""
-    check = partial(people.check_password, name=name, password=password[:1000])
+    address = request.client.host if request.client else "unknown"
+    check = partial(people.enter_by_password, address=address, name=name, password=password[:1000])
     return _try_to_enter(request, form, check, (401, "signin.wrong"), name)
 
 
 @router.get("/join/{token}")
 def join_page(request: Request, token: str) -> Response:
     """Asks whether to sign in; following a link alone changes nothing."""
-    owner = _owner(project_of(request), token)
+    project = project_of(request)
+    with project.database.read() as connection:
+        owner = people.person_of_link(connection, project, token)
     if owner is None:
         return form_page(request, "signin.html", 404, error="signin.bad_link")
     return form_page(request, "join.html", token=token, owner=owner)
@@ -175,41 +194,33 @@ def join_page(request: Request, token: str) -> Response:
 @router.post("/join/{token}")
 def join(request: Request, token: str, form: FormField = "") -> Response:
     """Signs in by personal link."""
-    return _try_to_enter(request, form, partial(_owner, token=token), (404, "signin.bad_link"))
-
-
-def _owner(project: Project, token: str) -> Person | None:
-    with project.database.read() as connection:
-        return people.person_of_link(connection, token)
+    check = partial(people.enter_by_link, token=token)
+    return _try_to_enter(request, form, check, (404, "signin.bad_link"))
 
 
 def _try_to_enter(
     request: Request,
     form_token: str,
-    check: Callable[[Project], Person | None],
+    enter: Callable[[Project], tuple[Person, str] | None],
     refused: tuple[int, str],
-    name: str | None = None,
+    name: str = "",
 ) -> Response:
-    """Signs in whom `check` returns, with a new session whatever cookie the browser brought."""
+    """Signs in by `enter`, with a new session whatever cookie the browser brought."""
     wanted = request.cookies.get(_cookie_name(request, "form"))
     if not wanted or not _same(form_token, wanted):
         raise HTTPException(403, "forbidden.form")
-    project = project_of(request)
-    address = request.client.host if request.client else "unknown"
-    shown = {"name": (name or "")[:80]}
+    project, shown = project_of(request), {"name": name[:80]}
     try:
-        attempt = people.admit_try(project, address, name)
+        entered = enter(project)
     except TooManyTriesError:
         return form_page(request, "signin.html", 429, error="signin.too_many", **shown)
-    person = check(project)
-    if person is None:
+    if entered is None:
         status, error = refused
         return form_page(request, "signin.html", status, error=error, **shown)
-    people.forgive(project, attempt)
-    with project.database.write() as connection:
-        if old := _session_token(request):
+    if old := _session_token(request):
+        with project.database.write() as connection:
             people.close_session(connection, old)
-        token = people.open_session(connection, project, person)
+    person, token = entered
     first = "/guide" if person.role == "annotator" else HOME[person.role]
     return _keep_session(request, RedirectResponse(first, 303), token)
 
@@ -222,7 +233,7 @@ def signout(visit: _Sender) -> Response:
         with visit.project.database.write() as connection:
             people.close_session(connection, token)
     response = RedirectResponse("/signin", 303)
-    response.delete_cookie(_cookie_name(request), path="/", secure=_secure(request))
+    _forget(request, response, "session")
     return response
 
 

@@ -1,0 +1,165 @@
+"""The files for proxies: real ones in front of two server processes, under a path."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from annotating import Visitor, server_process
+
+from flames.annotation import open_project, verify
+
+DEPLOY = Path(__file__).parents[2] / "examples" / "deploy"
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+CADDY = shutil.which("caddy")
+
+
+def free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as sock:
+        port: int = sock.getsockname()[1]
+    return port
+
+
+def listens(port: int) -> bool:
+    with closing(socket.socket()) as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def running(command: list[str], port: int, **options: Any) -> Iterator[None]:
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
+    try:
+        for _ in range(3000):
+            if listens(port):
+                break
+            try:
+                process.wait(0.02)
+            except subprocess.TimeoutExpired:
+                continue
+            assert process.stderr is not None
+            pytest.fail(process.stderr.read())
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def nginx(folder: Path, port: int, backends: list[str], certificate: Path) -> list[str]:
+    """The shipped file with the test's ports, certificate and log."""
+    text = (DEPLOY / "nginx.conf").read_text("utf-8")
+    for number, backend in zip((8400, 8401), backends, strict=True):
+        assert f"127.0.0.1:{number}" in text
+        text = text.replace(f"127.0.0.1:{number}", backend)
+    text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;")
+    text = text.replace("/etc/ssl/example.org.pem", str(certificate / "cert.pem"))
+    text = text.replace("/etc/ssl/example.org.key", str(certificate / "key.pem"))
+    paths = "".join(
+        f"{kind}_temp_path {folder}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"daemon off; pid {folder}/pid; worker_processes 1; user root;\n"
+        f"error_log {folder}/error.log;\nevents {{}}\n"
+        f"http {{\naccess_log {folder}/access.log;\n{paths}{text}\n}}\n"
+    )
+    return [str(NGINX), "-e", f"{folder}/error.log", "-c", str(config)]
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+         "/CN=127.0.0.1", "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return tmp_path
+
+
+@pytest.mark.skipif(NGINX is None, reason="needs nginx")
+def test_nginx_before_two_processes(tmp_path: Path, make_local: Any, certificate: Path) -> None:
+    project = make_local()
+    links = project.links
+    port = free_port()
+    url = f"https://127.0.0.1:{port}/label"
+    options = ("--url", url, "--proxies", "127.0.0.1")
+    folder = tmp_path / "nginx"
+    folder.mkdir()
+    with (
+        behind(tmp_path / "project", options) as one,
+        behind(tmp_path / "project", options) as two,
+        running(nginx(folder, port, [one, two], certificate), port),
+    ):
+        with Visitor(url, links["Ann"]) as ann, Visitor(url, links["lead"]) as lead:
+            for _ in range(6):
+                ann.get("/work")
+                assert ann.post("/work", do="3") == 200
+            assert lead.get("/lead") == 200
+            assert lead.get("/lead/export?what=all") == 200
+            assert lead.page.count("\n") == 6
+            for asset in re.findall(r'(?:href|src)="(/[^"]+\.(?:css|js|svg))"', ann.page):
+                assert ann.http.get(f"https://127.0.0.1:{port}{asset}").status_code == 200
+            cookies = [c for c in ann.http.cookies.jar if "session" in c.name]
+            assert [(c.path, c.secure) for c in cookies] == [("/label", True)]
+            large = ann.http.post("/work", content=b"x" * 300_000)
+            assert large.status_code == 413
+        bare = httpx.get(f"https://127.0.0.1:{port}/label", verify=False)
+        assert bare.status_code == 301
+    logged = "".join(f.read_text() for f in folder.glob("*.log"))
+    assert "/label/work" in logged
+    for token in links.values():
+        assert token not in logged
+    with open_project(tmp_path / "project") as after:
+        assert verify(after).labels == 6
+        assert verify(after).problems == ()
+
+
+@contextmanager
+def behind(folder: Path, options: tuple[str, ...]) -> Iterator[str]:
+    """A process that is to stand behind a proxy: its address on this machine."""
+    port = free_port()
+    with server_process(folder, *options, "--port", str(port)):
+        yield f"127.0.0.1:{port}"
+
+
+@pytest.mark.skipif(CADDY is None, reason="needs caddy")
+def test_caddy_before_two_processes(tmp_path: Path, make_local: Any) -> None:
+    links = make_local().links
+    port = free_port()
+    url = f"http://127.0.0.1:{port}/label"
+    options = ("--url", url, "--proxies", "127.0.0.1")
+    with (
+        behind(tmp_path / "project", options) as one,
+        behind(tmp_path / "project", options) as two,
+    ):
+        text = (DEPLOY / "Caddyfile").read_text("utf-8")
+        text = text.replace("127.0.0.1:8400", one).replace("127.0.0.1:8401", two)
+        text = text.replace("example.org {", f"http://127.0.0.1:{port} {{")
+        text = text.replace("{\n\tservers", "{\n\tadmin off\n\tservers", 1)
+        file = tmp_path / "Caddyfile"
+        file.write_text(text)
+        command = [str(CADDY), "run", "--config", str(file)]
+        with running(command, port), Visitor(url, links["Ann"]) as ann:
+            for _ in range(4):
+                ann.get("/work")
+                assert ann.post("/work", do="3") == 200
+            assert ann.http.post("/work", content=b"x" * 300_000).status_code == 413
+    with open_project(tmp_path / "project") as after:
+        assert verify(after).labels == 4
+
+
+def test_the_unit_starts_the_command_that_there_is(flames: Any) -> None:
+    unit = (DEPLOY / "flames-annotate@.service").read_text("utf-8")
+    [words] = re.findall(r"^ExecStart=\S+/flames (.+)$", unit, re.MULTILINE)
+    given = words.replace("%i", "0").split()
+    code, _, err = flames(*given)  # all is well but the project, which is not here
+    assert code == 2
+    assert "is not an annotation project" in err
