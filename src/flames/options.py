@@ -19,7 +19,17 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from functools import cache
 from keyword import iskeyword
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from flames.errors import UsageError
 from flames.text import utf8_safe
@@ -242,10 +252,15 @@ def range_of(low: float | None, high: float | None) -> str:
     return "" if high is None else f"at most {high:g}"
 
 
+class LocaleLanguage(str):
+    """A language that nobody chose; pages that are made in it follow their reader's browser."""
+
+
 def default_language() -> Literal["zh", "en"]:
     """Returns the language of the user's locale: Chinese where it is Chinese, else English."""
     names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    return "zh" if next(filter(None, names), "").lower().startswith("zh") else "en"
+    found = "zh" if next(filter(None, names), "").lower().startswith("zh") else "en"
+    return cast("Literal['zh', 'en']", LocaleLanguage(found))
 
 
 def text_or_file(given: str, option: str) -> str:

@@ -17,9 +17,10 @@ from flames.analysis.gate_rules import BLOCKED, Rules
 from flames.analysis.limits import OVERALL
 from flames.analysis.source import display_names
 from flames.errors import UsageError
+from flames.metrics.grouping import subcomponent_names
 from flames.metrics.intervals import BY_PROMPT, design_effect, wilson
 from flames.metrics.paired import holm
-from flames.metrics.rates import measure, subcomponent_names
+from flames.metrics.rates import measure
 from flames.metrics.result import Estimate, Group, Note, Overall, Result
 from flames.metrics.source import Source
 from flames.records import Verdict

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from flames.analysis.comparison import Difference
+from flames.metrics.grouping import subcomponent_names
 from flames.metrics.intervals import Array, bootstrap_estimate, mean_of
 from flames.metrics.paired import (
     Pairs,
@@ -19,7 +20,6 @@ from flames.metrics.paired import (
     mcnemar_exact,
     sign_flip_test,
 )
-from flames.metrics.rates import subcomponent_names
 from flames.metrics.source import Source
 from flames.records import Verdict
 from flames.taxonomy import Taxonomy

@@ -14,7 +14,7 @@ from typer.core import TyperArgument
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
-from flames.options import Declared, declared
+from flames.options import Declared, LocaleLanguage, declared
 
 _COMMA = re.compile("[,，、]")
 
@@ -98,7 +98,8 @@ def _parameter(option: Declared) -> inspect.Parameter:
         kind = str  # choices are checked by the class, so that Python and the commands say the same
     default = option.default
     flag = kind is bool and default is False
-    plain = flag or (isinstance(default, str | int | float) and not option.opt.parse)
+    chosen = isinstance(default, str | int | float) and not isinstance(default, LocaleLanguage)
+    plain = flag or (chosen and not option.opt.parse)
     hidden = plain or option.required  # typer shows a plain default itself
     shown = option.opt.help if hidden else option.opt.help + _default_text(default)
     if option.range:

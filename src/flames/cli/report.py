@@ -94,7 +94,8 @@ def _finish(
     found: Report | ComparisonReport | TrendReport | CertificateReport, form: Any, out: Path | None
 ) -> None:
     if form is not None and out is None:
-        typer.echo(found.render(form), nl=False)
+        for part in found.parts(form) if isinstance(found, Report) else [found.render(form)]:
+            typer.echo(part, nl=False)
     for path in found.written:
         say(str(path))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any, Literal, overload
 
@@ -27,6 +28,8 @@ _FIELDS: tuple[Field, ...] = (
     "unscored", "annotator", "expected", "stance", "stance_by",
 )  # fmt: skip
 _NOTHING = -(2**62)
+_WITHOUT = (None, None, None)
+_ORDER = tuple(Verdict.model_fields)
 _NAN = float("nan")
 _DIGITS, _SCORES = 3, 128  # what scores of scales look like, and how many there may be
 
@@ -117,6 +120,12 @@ class Columns:
         wanted = [known[text] for text in texts if text in known]
         return np.isin(self.codes(name), wanted)
 
+    def rescored(self, scores: Rows) -> Columns:
+        """Returns the same rows with other scores."""
+        other = copy(self)
+        other.scores = array("q", scores.tobytes())
+        return other
+
     def taken(self, rows: Rows) -> Columns:
         """Returns some of the rows, in the given order; texts keep their numbers."""
         other = Columns()
@@ -148,7 +157,7 @@ class StoredVerdicts(Sequence[Verdict]):
         """Adds a verdict."""
         self.columns.append(verdict)
         rest = (verdict.rationale, verdict.probabilities, verdict.extra or None)
-        self._places.append(self._spill.add(rest) if any(rest) else _NOTHING)
+        self._places.append(_NOTHING if rest == _WITHOUT else self._spill.add(rest))
 
     def __len__(self) -> int:
         return len(self._places)
@@ -172,9 +181,7 @@ class StoredVerdicts(Sequence[Verdict]):
     def rest(self, row: int) -> tuple[str | None, dict[str, float] | None, dict[str, Any]]:
         """Returns what a verdict has outside the columns: rationale, probabilities, the unknown."""
         place = self._places[row]
-        rationale, probabilities, extra = (
-            (None, None, None) if place == _NOTHING else self._spill.get(place)
-        )
+        rationale, probabilities, extra = _WITHOUT if place == _NOTHING else self._spill.get(place)
         return rationale, probabilities, extra or {}
 
     def _made(self, row: int) -> Verdict:
@@ -186,7 +193,7 @@ class StoredVerdicts(Sequence[Verdict]):
         fields["sample"] = columns.samples[row]
         fields["score"] = None if score == NO_SCORE else score
         fields["rationale"], fields["probabilities"], extra = self.rest(row)
-        return Verdict.rebuilt(fields, extra)
+        return Verdict.rebuilt({name: fields[name] for name in _ORDER}, extra)
 
     def taken(self, rows: Rows) -> StoredVerdicts:
         """Returns some of the verdicts, in the given order."""

@@ -23,6 +23,7 @@ from flames.metrics.expected import (
     mean_expected,
 )
 from flames.metrics.failures import errors_of
+from flames.metrics.grouping import rows_by_dimension, rows_by_part, rows_by_technique
 from flames.metrics.intervals import (
     BY_PROMPT,
     METHOD,
@@ -34,7 +35,15 @@ from flames.metrics.intervals import (
     stream,
     wilson,
 )
-from flames.metrics.result import Bounds, Coverage, Estimate, Group, Overall, Result
+from flames.metrics.result import (
+    BlockedReadings,
+    Bounds,
+    Coverage,
+    Estimate,
+    Group,
+    Overall,
+    Result,
+)
 from flames.metrics.source import Source
 from flames.metrics.unread import unread_notes
 from flames.records import SCORABLE, Status, Verdict
@@ -96,13 +105,6 @@ def _named_groups(
     return groups
 
 
-def subcomponent_names(taxonomy: Taxonomy) -> dict[tuple[str, str], str]:
-    """Returns what results call a subcomponent; with its dimension where two share a name."""
-    pairs = [(d.name, part.name) for d in taxonomy.dimensions for part in d.subcomponents]
-    times = Counter(part for _, part in pairs)
-    return {(d, part): part if times[part] == 1 else f"{d} · {part}" for d, part in pairs}
-
-
 def measure(
     source: Source,
     taxonomy: Taxonomy | None = None,
@@ -132,7 +134,7 @@ def measure(
     rngs = _streams_of_expected(seed, by_dimension)
     expected = mean_expected([group.expected for group in tallies], resamples, rngs)
     overall = _overall(tallies, draws, expected, coverage(columns))
-    parts, techniques = _rows_by_part(columns, taxonomy), _rows_by_technique(columns)
+    parts, techniques = rows_by_part(columns, taxonomy), rows_by_technique(columns)
     return Result(
         model=source.model,
         scorer=source.scorer,
@@ -149,45 +151,13 @@ def measure(
         conditions=source.conditions,
         errors=errors_of(source),
         overall=overall,
+        blocked=_blocked(columns, by_dimension, taxonomy, *how),
         dimensions=dimensions,
         subcomponents=_named_groups(parts, columns, taxonomy, "subcomponent", *how),
         techniques=_named_groups(techniques, columns, taxonomy, "technique", *how),
         seed=seed,
         resamples=resamples,
     )
-
-
-def rows_by_dimension(columns: Columns, taxonomy: Taxonomy) -> dict[str, Rows]:
-    """Returns the rows of every dimension, in the taxonomy's order; none for some, perhaps."""
-    codes = columns.codes("dimension")
-    names = [taxonomy.dimension(text or "").name for text in columns.texts("dimension")]
-    wanted = {name: [code for code, own in enumerate(names) if own == name] for name in names}
-    return {name: np.flatnonzero(np.isin(codes, wanted.get(name, []))) for name in taxonomy.names}
-
-
-def _rows_by_part(columns: Columns, taxonomy: Taxonomy) -> dict[str, Rows]:
-    """Returns the rows of every subcomponent that there is, those of the taxonomy first."""
-    known = subcomponent_names(taxonomy)
-    dimensions, parts = columns.texts("dimension"), columns.texts("subcomponent")
-    pairs = columns.codes("dimension").astype(np.int64) * len(parts) + columns.codes("subcomponent")
-    found: dict[str, Rows] = {name: np.array([], dtype=np.int64) for name in known.values()}
-    order = np.argsort(pairs, kind="stable")
-    different, starts = np.unique(pairs[order], return_index=True)
-    first_rows = order[starts]
-    for at in np.argsort(first_rows):
-        dimension, part = divmod(int(different[at]), len(parts))
-        if text := parts[part]:
-            own = taxonomy.dimension(dimensions[dimension] or "").name
-            name = known.get((own, text), text)
-            rows = np.split(order, starts[1:])[at]
-            found[name] = np.sort(np.concatenate([found.get(name, rows[:0]), rows]))
-    return {name: rows for name, rows in found.items() if len(rows)}
-
-
-def _rows_by_technique(columns: Columns) -> dict[str, Rows]:
-    codes = columns.codes("technique")
-    found = {text: code for code, text in enumerate(columns.texts("technique")) if text}
-    return {name: np.flatnonzero(codes == found[name]) for name in sorted(found)}
 
 
 def measure_overall(
@@ -243,6 +213,36 @@ def _overall(
         with_probabilities=sum(group.expected.n for group in tallies),
         coverage=counted,
     )
+
+
+def _blocked(
+    columns: Columns, by_dimension: Mapping[str, Rows], taxonomy: Taxonomy, *how: int
+) -> BlockedReadings | None:
+    """Returns what the overall rate would be if blocked responses had a score; None without any."""
+    seed, resamples = how
+    blocked = columns.score_column() == NO_SCORE
+    blocked &= columns.rows_with("status", ["blocked"]) | columns.rows_with("unscored", ["blocked"])
+    if not blocked.any():
+        return None
+
+    def if_all(place: int) -> Estimate | None:
+        scores = columns.score_column().copy()
+        for name, rows in by_dimension.items():
+            scores[rows[blocked[rows]]] = taxonomy.dimension(name).scale[place]
+        other = columns.rescored(scores)
+        groups = {name: tally(other, rows, taxonomy) for name, rows in by_dimension.items()}
+        if not all(group.scored for group in groups.values()):
+            return None
+        draws = mean_of(
+            group.draw(resamples, stream(seed, "dimension", name)) for name, group in groups.items()
+        )
+        value, repeated = (
+            mean(g.rate for g in groups.values()),
+            any(group.repeated for group in groups.values()),
+        )
+        return _from_draws(value, draws[:, 0], repeated=repeated)
+
+    return BlockedReadings(n=int(blocked.sum()), if_harmless=if_all(0), if_harmful=if_all(-1))
 
 
 def coverage(columns: Columns) -> Coverage:

@@ -164,6 +164,17 @@ class Group(Frozen):
     unscored: dict[str, int] = Field(default_factory=dict)
 
 
+class BlockedReadings(Frozen):
+    """How many responses were blocked, and the overall rate if all were harmless, or harmful.
+
+    Blocked responses have no score; these are two answers to what hides behind them.
+    """
+
+    n: int
+    if_harmless: Estimate | None = None
+    if_harmful: Estimate | None = None
+
+
 class Overall(Frozen):
     """Macro means over all dimensions of the taxonomy; None where one has no scored response."""
 
@@ -260,6 +271,7 @@ class Result(Frozen):
     conditions: Conditions | None = None
     errors: dict[str, int] = Field(default_factory=dict)
     overall: Overall
+    blocked: BlockedReadings | None = None
     dimensions: dict[str, Group]
     subcomponents: dict[str, Group]
     techniques: dict[str, Group] = Field(default_factory=dict)

@@ -34,7 +34,11 @@ class CarriedResponses(Mapping[Key, Response]):
         row = self._verdicts.row_of(key)
         if row is None:
             raise KeyError(key)
-        verdict = self._verdicts[row]
+        return self.carried_by(self._verdicts[row])
+
+    @staticmethod
+    def carried_by(verdict: Verdict) -> Response:
+        """Returns what the line of a verdict carries of its response."""
         fields = {name: verdict.extra[name] for name in _OF_RESPONSE if name in verdict.extra}
         return response_of(verdict, **fields)
 
@@ -128,6 +132,20 @@ class Source:
     def joinable(self) -> bool:
         """Whether the verdicts say what prompt they are on, not only their line in the file."""
         return not any(LINE_ID.fullmatch(verdict.prompt_id) for verdict in self.verdicts[:1])
+
+    def response_to(self, verdict: Verdict) -> Response | None:
+        """Returns the response that one of the verdicts is on, as far as it is known."""
+        if isinstance(self.responses, CarriedResponses):
+            return self.responses.carried_by(verdict)  # need not be looked for
+        return self.responses.get(verdict.key)
+
+    def prompt_text(self, verdict: Verdict) -> str | None:
+        """Returns the text of the prompt that one of the verdicts is on, where it is known."""
+        text = verdict.extra.get("prompt")
+        if isinstance(self.prompts, CarriedPrompts) and isinstance(text, str) and text.strip():
+            return text
+        known = self.prompts.get(verdict.prompt_id)
+        return known.text if known else None
 
     def to_frame(self) -> DataFrame:
         """Returns the verdicts as a pandas DataFrame, one row each."""

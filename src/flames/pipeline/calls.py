@@ -261,7 +261,7 @@ def report(
         write_disagreements(beside, options.disagreements)
     found = Report(results, sources, taxonomy, options.lang, corrections, beside)
     if options.format is not None and options.out is not None:
-        return replace(found, written=[write_atomic(options.out, found.render(options.format))])
+        return replace(found, written=[write_atomic(options.out, found.parts(options.format))])
     if options.format is None and len(paths) == 1 and is_run(paths[0]):
         run = open_run(Path(paths[0]))
         made = write_reports(run, sources, results, options.lang, taxonomy, corrections, beside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,7 +18,7 @@ from flames.metrics.source import Source
 from flames.options import LangOptions, Opt, SeedOptions, declared, listed
 from flames.reports import comparison as pages
 from flames.reports import comparison_page
-from flames.reports.html import render_html
+from flames.reports.html import html_parts
 from flames.reports.report import render_csv, render_json, render_markdown
 from flames.taxonomy import Language, Taxonomy
 
@@ -108,14 +109,20 @@ class Report:
 
     def render(self, form: Form) -> str:
         """Returns the report as Markdown, HTML, JSON or CSV."""
-        if form == "json":
-            return render_json(self.results, self.corrections, self.beside)
-        if form == "csv":
-            return render_csv(self.results)
+        return "".join(self.parts(form))
+
+    def parts(self, form: Form) -> Iterator[str]:
+        """Yields the report piece by piece; a page of many responses is never whole in memory."""
         given = (self.taxonomy, self.lang, self.corrections, self.beside)
-        if form == "md":
-            return render_markdown(self.results, *given)
-        return render_html(self.results, self.sources, *given)
+        match form:
+            case "json":
+                yield render_json(self.results, self.corrections, self.beside)
+            case "csv":
+                yield render_csv(self.results)
+            case "md":
+                yield render_markdown(self.results, *given)
+            case "html":
+                yield from html_parts(self.results, self.sources, *given)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from flames.leaderboard.attack import attack_table
 from flames.leaderboard.entries import LeaderboardEntry, read_entry
 from flames.leaderboard.lists import BoardList, ListRow, board_lists
 from flames.leaderboard.published import RELEASES
-from flames.metrics.rates import RESAMPLES, subcomponent_names
+from flames.metrics.grouping import subcomponent_names
+from flames.metrics.rates import RESAMPLES
 from flames.metrics.result import ROW_COLUMNS, Note
 from flames.options import Opt
 from flames.reports.charts import radar

@@ -19,13 +19,15 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
 from flames import __version__
+from flames.options import LocaleLanguage
 from flames.reports.tables import Cell, Number, Share, Stack, Strong, cell_text
 from flames.reports.words import LANGUAGES, load_strings
 from flames.taxonomy import Language, Text
@@ -44,32 +46,45 @@ def script_json(data: Any) -> Markup:
     return Markup(_IN_SCRIPT.sub(lambda found: f"\\u{ord(found[0]):04x}", text))  # noqa: S704
 
 
-def render_page(
+def render_page(template: str, *, title: Text, data: Any = None, **how: Any) -> str:
+    """Renders a page as `page_parts` does; scripts get `data` as `flames.data`."""
+    return "".join(page_parts(template, title=title, data=lambda: data, **how))
+
+
+def page_parts(
     template: str,
     *,
     title: Text,
+    data: Callable[[], Any],
+    blocks: Iterable[str] = (),
     lang: Language = "zh",
-    data: Any = None,
     styles: Sequence[str] = (),
     scripts: Sequence[str] = (),
     remember: bool = False,
     **context: Any,
-) -> str:
-    """Renders a page that extends `base.html.jinja`; scripts get `data` as `flames.data`.
+) -> Iterator[str]:
+    """Yields a page that extends `base.html.jinja`, piece by piece; only one is in memory.
 
-    With `remember`, a reader's choice of language holds for later pages of the site.
+    In a language that nobody chose (see `LocaleLanguage`) the page follows its reader's browser.
+
+    Args:
+        data: Makes what scripts get as `flames.data`; called once all `blocks` are written.
+        blocks: Texts in base64, each an element `script.block` before the data.
+        remember: A reader's choice of language holds for later pages of the site.
     """
     env = environment("flames.reports")
     words = load_strings()
     style = _joined(env, ("base.css", *styles))
     script = _joined(env, ("base.js", *scripts))
     spoken = {key[3:]: [text.zh, text.en] for key, text in words.items() if key.startswith("js.")}
+    blocks_mark, data_mark = (secrets.token_hex(16) for _ in range(2))
     html = env.get_template(template).render(
         **_helpers(lang),
         **context,
         title=title,
         lang=lang,
         html_lang=_HTML_LANG[lang],
+        follow=isinstance(lang, LocaleLanguage),
         remember=remember,
         version=__version__,
         style=Markup(style),  # noqa: S704  (files of the package)
@@ -79,9 +94,18 @@ def render_page(
             "img-src data:; base-uri 'none'; form-action 'none'"
         ),
         words_json=script_json(spoken),
-        data_json=script_json(data),
+        blocks_here=blocks_mark,
+        data_json=data_mark,
     )
-    return utf8_safe(html.replace("\x00", "\N{REPLACEMENT CHARACTER}"))
+    html = utf8_safe(html.replace("\x00", "\N{REPLACEMENT CHARACTER}"))
+    head, rest = html.split(blocks_mark)
+    middle, tail = rest.split(data_mark)
+    yield head
+    for block in blocks:
+        yield f'<script type="text/plain" class="block">{block}</script>\n'
+    yield middle
+    yield script_json(data())
+    yield tail
 
 
 @cache

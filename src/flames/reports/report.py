@@ -15,7 +15,7 @@ from flames.metrics.source import Source
 from flames.records import dump_json
 from flames.reports import view
 from flames.reports.beside import NOTHING, agreement_data, beside_blocks, overview
-from flames.reports.html import render_html
+from flames.reports.html import html_parts
 from flames.reports.nothing import nothing_of
 from flames.reports.refusals import refusal_blocks
 from flames.reports.tables import (
@@ -32,6 +32,7 @@ from flames.reports.tables import (
     print_document,
 )
 from flames.reports.words import join, reasons, say
+from flames.reports.worst import worst_blocks, worst_lines
 from flames.storage.atomic import to_csv, write_atomic
 from flames.storage.run_dir import ReportFormat, RunDir
 from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy
@@ -53,8 +54,8 @@ def write_reports(
 ) -> list[Path]:
     """Writes a run's report as HTML, Markdown and JSON, each whole or not at all."""
     taxonomy = taxonomy or default_taxonomy()
-    texts: dict[ReportFormat, str] = {
-        "html": render_html(results, sources, taxonomy, lang, corrections, beside),
+    texts: dict[ReportFormat, str | Iterator[str]] = {
+        "html": html_parts(results, sources, taxonomy, lang, corrections, beside),
         "md": render_markdown(results, taxonomy, lang, corrections, beside),
         "json": render_json(results, corrections, beside),
     }
@@ -152,6 +153,7 @@ def _terminal(result: Result, taxonomy: Taxonomy, narrow: bool, told: str) -> It
         yield line(view.note_line(note, taxonomy), kind="note")
     if result.partial:
         yield line(view.partial_line(result, taxonomy), kind="note")
+    yield from worst_blocks(result, taxonomy)
     groups, techniques = view.dimension_rows(result, taxonomy), view.technique_rows(result)
     table = _values([*groups, *techniques], taxonomy, "")
     rows = [
@@ -237,6 +239,7 @@ def _markdown(result: Result, taxonomy: Taxonomy) -> Iterator[Block]:
     for note in () if nothing else result.notes:
         yield line(view.note_line(note, taxonomy), kind="note")
     rows = [] if nothing else view.dimension_rows(result, taxonomy)
+    yield from () if nothing else worst_lines(result, taxonomy)
     if rows:
         yield _values(rows, taxonomy, say("dimensions"), expected=True)
     if rows and result.techniques:

@@ -19,7 +19,7 @@ from flames.storage.locks import lock
 from flames.text import for_cell
 
 
-def write_atomic(path: str | os.PathLike[str], data: str | bytes | Iterable[bytes]) -> Path:
+def write_atomic(path: str | os.PathLike[str], data: str | bytes | Iterable[bytes | str]) -> Path:
     """Writes a whole file, with its parents, by renaming a complete and flushed neighbour.
 
     Large data may come in parts, of which only one is in memory at a time.
@@ -27,7 +27,8 @@ def write_atomic(path: str | os.PathLike[str], data: str | bytes | Iterable[byte
     target = Path(path)
     real = Path(os.path.realpath(path))  # a link stays a link
     raw = data.encode("utf-8") if isinstance(data, str) else data
-    parts = [raw] if isinstance(raw, bytes) else raw
+    several = [raw] if isinstance(raw, bytes) else raw
+    parts = (part.encode("utf-8") if isinstance(part, str) else part for part in several)
     temporary: str | None = None
     try:
         if real.exists() and not real.is_file() and not real.is_dir():

@@ -18,6 +18,7 @@ def _lost_number(name: str) -> Unusable:
     return Unusable(f"{name} is not a JSON number; write null where there is no value")
 
 
+_ENDS = ("\n", "\r\n", "")
 DECODER = json.JSONDecoder(parse_constant=_lost_number)
 """Takes NaN and Infinity as `Unusable`."""
 
@@ -32,6 +33,9 @@ def json_object(value: Any, path: str, line: int) -> tuple[int, dict[str, Any]]:
 def json_lines(path: str, encoding: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields the objects of JSON Lines; NaN and Infinity become `Unusable`."""
     for number, text in _lines(path, encoding):
+        if (value := _object(text)) is not None:
+            yield number, value
+            continue
         text = text.removeprefix("\ufeff")  # files that were put together
         if text.startswith("["):
             message = "must be a JSON object, not list; a file that holds one array is named .json"
@@ -45,6 +49,17 @@ def json_lines(path: str, encoding: str | None) -> Iterator[tuple[int, dict[str,
                 message = f"{error.message}; the file ends here, was it cut off?"
                 raise InputError(message, path=path, line=number) from None
             yield json_object(value, path, number)
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    """Returns the object of a line that holds nothing else; None for any other, to be looked at."""
+    if text[:1] != "{":
+        return None
+    try:
+        value, end = DECODER.raw_decode(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if text[end:] in _ENDS else None
 
 
 def _lines(path: str, encoding: str | None) -> Iterator[tuple[int, str]]:

@@ -18,7 +18,7 @@ from flames.records import (
     Record,
     Stance,
 )
-from flames.storage.unusable import usable
+from flames.storage.unusable import usable_value
 from flames.taxonomy import Dimension, Taxonomy
 from flames.text import has_visible_text, shorten, with_point
 from flames.thinking import Tags, split_thinking
@@ -27,7 +27,8 @@ _TEXTS = frozenset(
     "dimension subcomponent technique prompt prompt_id id model response scorer source "
     "annotator rationale unscored stance_by".split()
 )
-_AS_THEY_ARE = frozenset({"response", "prompt"})
+_STRIPPED = _TEXTS - {"response", "prompt"}
+_NUMBERS = frozenset({int, float, bool})
 _CHOICES = {"expected": get_args(Expected), "stance": get_args(Stance)}
 _ALSO_READ = frozenset({"prompt", "response", "finish_reason"})  # whatever the record
 
@@ -50,22 +51,29 @@ def _read_of(model: type[Record]) -> frozenset[str]:
 def cleaned(fields: dict[str, Any], model: type[Record]) -> dict[str, Any]:
     """Returns the fields that are there, known texts checked and numbers among them as text."""
     kept = {}
-    for name, value in usable(fields, _read_of(model)).items():
-        if value is None:
+    for name, value in fields.items():
+        kind = type(value)
+        if kind is not str:
+            if kind not in _NUMBERS and value is not None:
+                value = usable_value(value, name, _read_of(model))
+            if value is None:
+                continue
+            if name in _TEXTS:
+                value = _as_text(value, name)
+        if name in _STRIPPED and not (value := value.strip()):
             continue
         if name in _CHOICES and value not in _CHOICES[name]:
             name = f"input_{name}"  # somebody's own column of that name
-        if name in _TEXTS:
-            if not isinstance(value, str):
-                if isinstance(value, bool) or not isinstance(value, int | float):
-                    raise InputError(f"must be text, not {type(value).__name__}", field=name)
-                value = str(value)
-            if name not in _AS_THEY_ARE:
-                value = value.strip()
-                if not value:
-                    continue
         kept[name] = value
     return kept
+
+
+def _as_text(value: Any, name: str) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"must be text, not {type(value).__name__}", field=name)
+    return str(value)
 
 
 def whole(fields: dict[str, Any], name: str) -> int | None:

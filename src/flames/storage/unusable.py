@@ -26,16 +26,18 @@ def usable(fields: Mapping[str, Any], read: Container[str]) -> dict[str, Any]:
     Raises:
         InputError: A field in `read` is, or holds, an unusable value.
     """
-    kept = None
-    for name, value in fields.items():
-        if isinstance(value, _HOLDING) and _holds_any(value):
-            if name in read:
-                found: list[Unusable] = []
-                _left(value, found)
-                raise InputError(found[0].why, field=name)
-            kept = dict(fields) if kept is None else kept
-            kept[name] = _left(value, [])
-    return dict(fields) if kept is None else kept
+    return {name: usable_value(value, name, read) for name, value in fields.items()}
+
+
+def usable_value(value: Any, name: str, read: Container[str]) -> Any:
+    """Returns the value of a field as `usable` does."""
+    if not isinstance(value, _HOLDING) or not _holds_any(value):
+        return value
+    found: list[Unusable] = []
+    left = _left(value, found)
+    if name in read:
+        raise InputError(found[0].why, field=name)
+    return left
 
 
 def _holds_any(value: Any) -> bool:

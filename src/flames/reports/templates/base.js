@@ -71,8 +71,11 @@ window.flames = (() => {
       setLanguage(button.dataset.setLang);
     });
   root.classList.add("js");
+  // A page made in nobody's chosen language follows the reader's browser.
+  const spoken = () => !("follow" in root.dataset) ? null : (navigator.languages || [])
+    .map((name) => name.toLowerCase().split("-")[0]).find((name) => name in HTML_LANG);
   const before = chosen();
-  setLanguage(before === "zh" || before === "en" ? before : root.dataset.lang);
+  setLanguage(before in HTML_LANG ? before : spoken() || root.dataset.lang);
 
   return {
     data, pair, say, both, el, visible,

@@ -1,0 +1,122 @@
+"""What reports of many verdicts cost: peak memory, seconds, and how fast their page opens.
+
+    python benchmarks/reporting.py                     # 200,000 and 1,000,000 verdicts
+    python benchmarks/reporting.py --rows 200000 --keep DIR
+
+Every verdict is on a prompt of its own and carries prompt, response, rationale and probabilities,
+about 900 bytes a line. Each report is made by a process of its own, as a user would; the page is
+opened in headless Chromium where playwright and a browser are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPORTS = {"json": "--json", "md": "--format md", "html": "--format html"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, action="append")
+    parser.add_argument("--keep", type=Path, help="a folder in which the files stay")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = given.keep or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        for rows in given.rows or (200_000, 1_000_000):
+            source = folder / f"verdicts-{rows}.jsonl"
+            if not source.exists():
+                write(source, rows)
+            print(f"{rows:,} verdicts, {source.stat().st_size / 1e6:,.0f} MB")
+            for form, words in REPORTS.items():
+                out = folder / f"report-{rows}.{form}"
+                command = ["report", str(source), *words.split(), "--out", str(out)]
+                megabytes, wall, cpu = run([sys.executable, "-m", "flames", *command])
+                size = out.stat().st_size / 1e6
+                print(f"  {form:5} {megabytes:6,.0f} MB peak {wall:6.1f} s ({cpu:.1f} s CPU) "
+                      f"{size:8.2f} MB written")  # fmt: skip
+                if form == "html":
+                    opened(out)
+
+
+def write(path: Path, rows: int) -> None:
+    """Verdicts on bundled prompts, each asked many times in other words, with silver responses."""
+    from flames.prompts.sets import load_prompts
+    from flames.scorers.labels import labels_path
+    from flames.taxonomy import default_taxonomy
+
+    prompts, taxonomy = load_prompts("open").prompts, default_taxonomy()
+    lines = labels_path("labels:silver").read_text("utf-8").splitlines()
+    texts = [json.loads(line)["response"] for line in lines]
+    rng = random.Random(0)
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(rows):
+            prompt = prompts[number % len(prompts)]
+            again = number // len(prompts)
+            scale = taxonomy.dimension(prompt.dimension).scale
+            score, sure = rng.choice(scale), round(rng.uniform(0.5, 1), 3)
+            rest = (1 - sure) / (len(scale) - 1)
+            row = {
+                "prompt_id": f"{prompt.id}-{again}",
+                "model": "model",
+                "dimension": prompt.dimension,
+                "subcomponent": prompt.subcomponent,
+                "prompt": f"{prompt.text}（第 {again} 种问法）",
+                "response": f"{texts[number * 7 % len(texts)]}（{number}）",
+                "status": "ok",
+                "scorer": "judge:example@1",
+                "score": score,
+                "probabilities": {str(each): sure if each == score else rest for each in scale},
+                "rationale": f"回复是否指出了前提的问题：见其第 {number % 9} 句。",
+            }
+            if number % 97 == 0:
+                row |= {"status": "blocked", "response": None, "score": None}
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def run(command: list[str]) -> tuple[float, float, float]:
+    """Peak memory in MB, seconds on the clock and of CPU time of a command."""
+    start = time.perf_counter()
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")
+    return used.ru_maxrss / 1024, wall, used.ru_utime + used.ru_stime
+
+
+def opened(page: Path) -> None:
+    """How long Chromium takes until the first responses of a page are there."""
+    try:
+        from playwright.sync_api import Error, sync_playwright
+    except ImportError:
+        print("        (playwright is not there: the page was not opened)")
+        return
+    with sync_playwright() as playwright:
+        try:
+            found = os.environ.get("CHROMIUM") or None
+            browser = playwright.chromium.launch(executable_path=found)
+        except Error as error:
+            print(f"        (no Chromium: {str(error).splitlines()[0]}; CHROMIUM=PATH names one)")
+            return
+        tab = browser.new_page()
+        start = time.perf_counter()
+        tab.goto(page.resolve().as_uri())
+        loaded = time.perf_counter() - start
+        tab.locator(".items .item-card").first.wait_for()
+        print(f"        page loaded in {loaded:.2f} s, responses there after "
+              f"{time.perf_counter() - start:.2f} s")  # fmt: skip
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Which verdicts belong to a dimension, a subcomponent or a technique: rows of columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from flames.metrics.columns import Columns, Rows
+from flames.taxonomy import Taxonomy
+
+
+def subcomponent_names(taxonomy: Taxonomy) -> dict[tuple[str, str], str]:
+    """Returns what results call a subcomponent; with its dimension where two share a name."""
+    pairs = [(d.name, part.name) for d in taxonomy.dimensions for part in d.subcomponents]
+    times = Counter(part for _, part in pairs)
+    return {(d, part): part if times[part] == 1 else f"{d} · {part}" for d, part in pairs}
+
+
+def rows_by_dimension(columns: Columns, taxonomy: Taxonomy) -> dict[str, Rows]:
+    """Returns the rows of every dimension, in the taxonomy's order; none for some, perhaps."""
+    codes = columns.codes("dimension")
+    names = [taxonomy.dimension(text or "").name for text in columns.texts("dimension")]
+    wanted = {name: [code for code, own in enumerate(names) if own == name] for name in names}
+    return {name: np.flatnonzero(np.isin(codes, wanted.get(name, []))) for name in taxonomy.names}
+
+
+def rows_by_part(columns: Columns, taxonomy: Taxonomy) -> dict[str, Rows]:
+    """Returns the rows of every subcomponent that there is, those of the taxonomy first."""
+    known = subcomponent_names(taxonomy)
+    dimensions, parts = columns.texts("dimension"), columns.texts("subcomponent")
+    pairs = columns.codes("dimension").astype(np.int64) * len(parts) + columns.codes("subcomponent")
+    found: dict[str, Rows] = {name: np.array([], dtype=np.int64) for name in known.values()}
+    order = np.argsort(pairs, kind="stable")
+    different, starts = np.unique(pairs[order], return_index=True)
+    first_rows = order[starts]
+    for at in np.argsort(first_rows):
+        dimension, part = divmod(int(different[at]), len(parts))
+        if text := parts[part]:
+            own = taxonomy.dimension(dimensions[dimension] or "").name
+            name = known.get((own, text), text)
+            rows = np.split(order, starts[1:])[at]
+            found[name] = np.sort(np.concatenate([found.get(name, rows[:0]), rows]))
+    return {name: rows for name, rows in found.items() if len(rows)}
+
+
+def rows_by_technique(columns: Columns) -> dict[str, Rows]:
+    """Returns the rows of every technique, by name."""
+    codes = columns.codes("technique")
+    found = {text: code for code, text in enumerate(columns.texts("technique")) if text}
+    return {name: np.flatnonzero(codes == found[name]) for name in sorted(found)}
