@@ -57,7 +57,12 @@ def seeded_order(seed: int) -> Callable[[str], str]:
 
 def prompt_id(text: str) -> str:
     """Returns the id of a prompt without one: 12 hex digits of SHA-256 over its stripped text."""
-    return text_sha256(text.strip())[:12]
+    return prompt_digest(text).hex()
+
+
+def prompt_digest(text: str) -> bytes:
+    """Returns that id as bytes."""
+    return hashlib.sha256(text.strip().encode("utf-8", "surrogatepass")).digest()[:6]
 
 
 def ids_sha256(prompts: Mapping[str, str | None]) -> str:

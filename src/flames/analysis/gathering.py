@@ -24,7 +24,7 @@ from flames.records import (
     Response,
     Verdict,
     own_id,
-    prompt_id,
+    prompt_digest,
     sorted_sha256,
 )
 from flames.scorers.registry import NOTES, notes_of
@@ -102,7 +102,7 @@ class Gathering:
         row = len(self.verdicts)
         self.verdicts.append(verdict)
         extra = verdict.extra
-        prompt = self.verdicts.columns.coded["prompt_id"].codes[row]
+        prompt = self.verdicts.columns.prompts.codes[row]
         if prompt == len(self._rows):
             self._rows.append(CarriedPrompts.NO_TEXT)
             self._text_ids += bytes(_DIGEST)
@@ -127,7 +127,7 @@ class Gathering:
         elif isinstance(text, str) and text.strip():
             self._rows[prompt] = row
             at = _DIGEST * prompt
-            self._text_ids[at : at + _DIGEST] = bytes.fromhex(prompt_id(text))
+            self._text_ids[at : at + _DIGEST] = prompt_digest(text)
 
     def source(self, scorer: str, path: Path, taxonomy: Taxonomy) -> Source:
         """Returns the source; `scorer` may say more than the verdicts."""
@@ -159,9 +159,9 @@ class Gathering:
     def _prompt_set(
         self, prompts: CarriedPrompts, stem: str, taxonomy: Taxonomy
     ) -> tuple[PromptSetInfo, tuple[Note, ...]]:
-        ids = self.verdicts.columns.coded["prompt_id"].code_of
+        ids = self.verdicts.columns.prompts.code_of
         n, digest = len(ids), sorted_sha256(self._ids())
-        known = identify({text for text in ids if text}, taxonomy)
+        known = identify(ids.keys(), taxonomy)
         if known is None or reworded_ids(prompts, known.by_id):
             return PromptSetInfo(name=stem, sha256=digest, n=n, of="ids", ids_sha256=digest), ()
         whole = n == len(known.prompts)
@@ -170,9 +170,8 @@ class Gathering:
         return known.info.model_copy(update=update), () if whole else (note,)
 
     def _ids(self) -> Iterator[str]:
-        texts = self.verdicts.columns.texts("prompt_id")
+        texts = self.verdicts.columns.prompts.values
         for prompt, (row, known) in enumerate(zip(self._rows, texts, strict=True)):
-            assert known is not None
             at = _DIGEST * prompt
             if row == CarriedPrompts.KNOWN:
                 yield own_id(known, self._known[known].text)

@@ -6,7 +6,8 @@ from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
-from typing import Any, Literal, overload
+from operator import itemgetter
+from typing import Any, Generic, Literal, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +18,18 @@ from flames.storage.spill import Spill
 NO_SCORE = -(2**62)
 """What stands in the column of scores where there is none."""
 
+_T = TypeVar("_T")
 Codes = NDArray[np.int32]
 Rows = NDArray[np.int64]
 Field = Literal[
     "prompt_id", "model", "dimension", "subcomponent", "technique", "status", "scorer",
     "unscored", "annotator", "expected", "stance", "stance_by",
 ]  # fmt: skip
-_FIELDS: tuple[Field, ...] = (
-    "prompt_id", "model", "dimension", "subcomponent", "technique", "status", "scorer",
+_KIND: tuple[Field, ...] = (
+    "model", "dimension", "subcomponent", "technique", "status", "scorer",
     "unscored", "annotator", "expected", "stance", "stance_by",
 )  # fmt: skip
+_kind_of = itemgetter(*_KIND)
 _NOTHING = -(2**62)
 _WITHOUT = (None, None, None)
 _ORDER = tuple(Verdict.model_fields)
@@ -34,31 +37,42 @@ _NAN = float("nan")
 _DIGITS, _SCORES = 3, 128  # what scores of scales look like, and how many there may be
 
 
-class Coded:
-    """A column of texts: each text once, and a number per row, in the order they first came."""
+class Coded(Generic[_T]):
+    """A column of values: each value once, and a number per row, in the order they first came."""
 
     def __init__(self) -> None:
         self.codes = array("i")
-        self.code_of: dict[str | None, int] = {}
-        self.texts: list[str | None] = []
+        self.code_of: dict[_T, int] = {}
+        self.values: list[_T] = []
 
-    def new(self, text: str | None) -> int:
-        """Returns the number of a text that was not there yet."""
-        code = self.code_of[text] = len(self.texts)
-        self.texts.append(text)
-        return code
+    def append(self, value: _T) -> None:
+        """Adds a row."""
+        code = self.code_of.get(value)
+        if code is None:
+            code = self.code_of[value] = len(self.values)
+            self.values.append(value)
+        self.codes.append(code)
+
+    def taken(self, rows: Rows) -> Coded[_T]:
+        """Returns some of the rows, in the given order; values keep their numbers."""
+        other = copy(self)
+        other.codes = _picked(self.codes, rows)
+        return other
 
 
 class Columns:
-    """The fields of verdicts that figures are computed from, a column each."""
+    """The fields of verdicts that figures are computed from, a column each.
+
+    What few different values there are of (dimension, status, …) stands in `kinds`, all together.
+    """
 
     def __init__(self) -> None:
-        self.coded: dict[Field, Coded] = {name: Coded() for name in _FIELDS}
+        self.prompts: Coded[str] = Coded()
+        self.kinds: Coded[tuple[str | None, ...]] = Coded()
         self.samples = array("q")
         self.scores = array("q")
         self.given = array("b")  # whether there are probabilities
         self.chances: dict[str, array[float]] = {}  # by score; NaN without, 0 where it is not named
-        self._adders = [(n, c.code_of, c.codes.append, c.new) for n, c in self.coded.items()]
 
     @classmethod
     def of(cls, verdicts: Iterable[Verdict]) -> Columns:
@@ -73,9 +87,8 @@ class Columns:
     def append(self, verdict: Verdict) -> None:
         """Adds a row."""
         fields = vars(verdict)
-        for name, code_of, add, new in self._adders:
-            code = code_of.get(text := fields[name])
-            add(new(text) if code is None else code)
+        self.prompts.append(fields["prompt_id"])
+        self.kinds.append(_kind_of(fields))
         score = fields["score"]
         self.samples.append(fields["sample"])
         self.scores.append(NO_SCORE if score is None else score)
@@ -98,11 +111,18 @@ class Columns:
 
     def codes(self, name: Field) -> Codes:
         """Returns a column of texts as their numbers."""
-        return np.asarray(self.coded[name].codes, dtype=np.int32)
+        if name == "prompt_id":
+            return np.asarray(self.prompts.codes, dtype=np.int32)
+        place, code_of = _KIND.index(name), {text: n for n, text in enumerate(self.texts(name))}
+        known = np.array([code_of[kind[place]] for kind in self.kinds.values], dtype=np.int32)
+        return np.asarray(known[np.asarray(self.kinds.codes, dtype=np.int32)])
 
-    def texts(self, name: Field) -> list[str | None]:
+    def texts(self, name: Field) -> Sequence[str | None]:
         """Returns the different texts of a column by their numbers."""
-        return self.coded[name].texts
+        if name == "prompt_id":
+            return self.prompts.values
+        place = _KIND.index(name)
+        return list(dict.fromkeys(kind[place] for kind in self.kinds.values))
 
     def chance_of(self, score: int) -> NDArray[np.float64]:
         """Returns the probabilities of a score; NaN where a row has none at all."""
@@ -116,9 +136,9 @@ class Columns:
 
     def rows_with(self, name: Field, texts: Iterable[str | None]) -> NDArray[np.bool_]:
         """Tells for each row whether its text is one of these."""
-        known = self.coded[name].code_of
-        wanted = [known[text] for text in texts if text in known]
-        return np.isin(self.codes(name), wanted)
+        wanted = set(texts)
+        known = [code for code, text in enumerate(self.texts(name)) if text in wanted]
+        return np.isin(self.codes(name), known)
 
     def rescored(self, scores: Rows) -> Columns:
         """Returns the same rows with other scores."""
@@ -129,10 +149,7 @@ class Columns:
     def taken(self, rows: Rows) -> Columns:
         """Returns some of the rows, in the given order; texts keep their numbers."""
         other = Columns()
-        for name, coded in self.coded.items():
-            new = other.coded[name]
-            new.code_of, new.texts = coded.code_of, coded.texts
-            new.codes = _picked(coded.codes, rows)
+        other.prompts, other.kinds = self.prompts.taken(rows), self.kinds.taken(rows)
         for column in ("samples", "scores", "given"):
             setattr(other, column, _picked(getattr(self, column), rows))
         other.chances = {score: _picked(column, rows) for score, column in self.chances.items()}
@@ -186,9 +203,9 @@ class StoredVerdicts(Sequence[Verdict]):
 
     def _made(self, row: int) -> Verdict:
         columns = self.columns
-        fields: dict[str, Any] = {
-            name: coded.texts[coded.codes[row]] for name, coded in columns.coded.items()
-        }
+        kind = columns.kinds.values[columns.kinds.codes[row]]
+        fields: dict[str, Any] = dict(zip(_KIND, kind, strict=True))
+        fields["prompt_id"] = columns.prompts.values[columns.prompts.codes[row]]
         score = columns.scores[row]
         fields["sample"] = columns.samples[row]
         fields["score"] = None if score == NO_SCORE else score
@@ -205,16 +222,17 @@ class StoredVerdicts(Sequence[Verdict]):
 
     def row_of(self, key: Key) -> int | None:
         """Returns the row of a key, None if there is none."""
-        coded = self.columns.coded
-        prompt = coded["prompt_id"].code_of.get(key.prompt_id)
-        model = coded["model"].code_of.get(key.model)
-        if prompt is None or model is None:
+        prompt = self.columns.prompts.code_of.get(key.prompt_id)
+        if prompt is None:
             return None
         order, prompts, samples = self._by_key
         start, end = np.searchsorted(prompts, [prompt, prompt + 1])
         first, last = start + np.searchsorted(samples[start:end], [key.sample, key.sample + 1])
-        models = coded["model"].codes
-        return next((row for row in order[first:last].tolist() if models[row] == model), None)
+        kinds, place = self.columns.kinds, _KIND.index("model")
+        rows = order[first:last].tolist()
+        return next(
+            (row for row in rows if kinds.values[kinds.codes[row]][place] == key.model), None
+        )
 
     @cached_property
     def _by_key(self) -> tuple[Rows, Codes, Rows]:

@@ -61,7 +61,7 @@ class CarriedPrompts(Mapping[str, Prompt]):
         self, verdicts: StoredVerdicts, rows: Sequence[int], known: Mapping[str, Prompt]
     ) -> None:
         self._verdicts, self._rows, self._known = verdicts, rows, known
-        self._ids = verdicts.columns.coded["prompt_id"]
+        self._ids = verdicts.columns.prompts
 
     def __getitem__(self, prompt_id: str) -> Prompt:
         row = self._rows[self._ids.code_of[prompt_id]]
@@ -78,8 +78,8 @@ class CarriedPrompts(Mapping[str, Prompt]):
         )
 
     def __iter__(self) -> Iterator[str]:
-        pairs = zip(self._ids.texts, self._rows, strict=True)
-        return (text for text, row in pairs if row != self.NO_TEXT and text is not None)
+        pairs = zip(self._ids.values, self._rows, strict=True)
+        return (text for text, row in pairs if row != self.NO_TEXT)
 
     def __len__(self) -> int:
         return sum(row != self.NO_TEXT for row in self._rows)

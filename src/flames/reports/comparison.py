@@ -14,7 +14,7 @@ from flames.analysis.comparison import (
     PartComparison,
     Side,
 )
-from flames.metrics.rates import subcomponent_names
+from flames.metrics.grouping import subcomponent_names
 from flames.metrics.result import Note
 from flames.reports.tables import (
     Block,
