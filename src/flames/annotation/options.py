@@ -187,6 +187,13 @@ class InviteOptions(LinkOptions):
 
 
 @dataclass(frozen=True)
+class TokenOptions(CheckedOptions):
+    """How long a program may act as a person."""
+
+    days: Annotated[float, Opt("Days until the token ends.", metavar="N", min=0.01, max=3650)] = 90
+
+
+@dataclass(frozen=True)
 class ServeOptions(CheckedOptions):
     """Where the labelling pages are served."""
 

@@ -296,8 +296,11 @@ def enter_by_password(
         return person, _sign_in(connection, project, person, "password")
 
 
-def _sign_in(connection: Connection, project: Project, person: Person, by: str) -> str:
-    token = open_session(connection, project, person)
+def _sign_in(
+    connection: Connection, project: Project, person: Person, by: str,
+    seconds: float = SESSION_SECONDS,
+) -> str:  # fmt: skip
+    token = open_session(connection, project, person, seconds)
     append_events(connection, [NewEvent("signed_in", person.id, None, {"by": by})], project.now())
     return token
 
@@ -352,11 +355,22 @@ def forgive(project: Project, rows: list[int]) -> None:
         connection.execute(delete(failures).where(failures.c.id.in_(rows)))
 
 
-def open_session(connection: Connection, project: Project, person: Person) -> str:
+def give_token(project: Project, name: str, days: float) -> str:
+    """Returns a token by which a program acts as a person; it ends as their sessions do."""
+    with project.database.write() as connection:
+        person = get_person(connection, name)
+        if not person.active:
+            raise UsageError(f"{person.name} is kept out; let them in first")
+        return _sign_in(connection, project, person, "token", 86_400 * days)
+
+
+def open_session(
+    connection: Connection, project: Project, person: Person, seconds: float = SESSION_SECONDS
+) -> str:
     """Signs a browser in and returns a new secret for its cookie."""
     token, now = secrets.token_urlsafe(32), project.now()
     values = {"token_hash": _digest(token), "person": person.id, "csrf": secrets.token_urlsafe(32),
-              "expires": seconds_later(now, SESSION_SECONDS)}  # fmt: skip
+              "expires": seconds_later(now, seconds)}  # fmt: skip
     connection.execute(delete(sessions).where(sessions.c.expires < now))
     connection.execute(insert(sessions).values(values))
     return token

@@ -77,6 +77,7 @@ COMMANDS: dict[str, Any] = {
             "add": "annotate:add_person",
             "list": "annotate:list_people",
             "link": "annotate:renew_link",
+            "token": "annotate:give_token",
             "password": "annotate:set_password",
             "stop": "annotate:stop",
             "resume": "annotate:resume",

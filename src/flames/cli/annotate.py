@@ -21,6 +21,7 @@ from flames.annotation.options import (
     ProjectPlan,
     ServeOptions,
     SheetOptions,
+    TokenOptions,
     VoidOptions,
 )
 from flames.annotation.tables import agreement_tables, case_table, people_table, status_tables
@@ -273,6 +274,12 @@ def renew_link(project: ProjectArgument, name: NameArgument, options: LinkOption
     """Print a new personal link; the old one stops working."""
     with annotation.open_project(project) as opened:
         typer.echo(annotation.people.renew_link(opened, name, options))
+
+
+def give_token(project: ProjectArgument, name: NameArgument, options: TokenOptions) -> None:
+    """Print a token by which a program acts as a person, under the same rules."""
+    with annotation.open_project(project) as opened:
+        typer.echo(annotation.people.give_token(opened, name, options.days))
 
 
 def set_password(project: ProjectArgument, name: NameArgument) -> None:

@@ -20,6 +20,7 @@ from flames.annotation.options import SETTLE_SECONDS, ServeOptions, checked_url
 from flames.annotation.project import Project
 from flames.annotation.tasks import MAX_RATIONALE
 from flames.annotation.web import labelling, lead, session
+from flames.annotation.web.api import build_api
 from flames.annotation.web.guard import Guard
 from flames.annotation.web.render import render
 from flames.annotation.web.server import build_server, listen, tls_context
@@ -62,6 +63,7 @@ def create_app(
     app.state.watch = lead.Watch(project)
     for router in (session.router, labelling.router, lead.router):
         app.include_router(router)
+    app.mount("/api", build_api(app.state))
     app.add_api_route("/static/{name}", _static, methods=["GET"])
     app.add_api_route("/health", lambda: PlainTextResponse("ok\n"), methods=["GET"])
     for kind in (HTTPException, RequestValidationError, FlamesError, Exception):
