@@ -58,6 +58,7 @@ class Batches:
         self.server, self.out, self.texts = server, folder / "run", texts
         self.prompts = write_prompts(folder, texts)
         self.said: list[str] = []
+        self.settle_s = 0.0
 
     def session(
         self,
@@ -70,7 +71,7 @@ class Batches:
         accept_changes: bool = False,
     ) -> Asked:
         options = BatchOptions(
-            batch=batch, wait=wait, settle_s=0.0, poll_s=0.01, say=self.said.append
+            batch=batch, wait=wait, settle_s=self.settle_s, poll_s=0.01, say=self.said.append
         )
         plan = make_plan(
             "m",
@@ -287,12 +288,21 @@ def test_a_batch_of_unknown_fate_is_looked_for_before_another_is_made(
     assert len(run.server.state()["batches"]) == 1
 
 
+def test_a_batch_that_is_listed_late_is_waited_for(batches: Callable[..., Batches]) -> None:
+    run = batches()
+    run.server.control(create=["lose"], late=1)
+    run.settle_s = 0.2
+    assert run.session(wait=True).failure() is None
+    assert run.server.paid == dict.fromkeys(run.texts, 1)
+    assert any(line.startswith("looks again in 0 s whether the batch of") for line in run.said)
+
+
 def test_an_endpoint_that_lists_nothing_is_not_paid_again(batches: Callable[..., Batches]) -> None:
     run = batches()
     run.server.control(create=["lose"], no_list=True)
     stopped = str(run.session(wait=True).stopped)
     assert "was created is not known, as the endpoint lists none" in stopped
-    assert "delete the last line of" in stopped
+    assert "delete the lines of that file with `creating`" in stopped
     run.session(wait=True)
     assert run.server.paid == dict.fromkeys(run.texts, 1)
 
@@ -534,3 +544,5 @@ def test_a_kill_at_any_step_loses_doubles_and_pays_nothing_twice(
         assert batch_log(run.run).open == []
         assert list(run.statuses().values()) == ["ok", "error", "ok"], steps
     assert steps > 25
+    names = [file["filename"] for file in server.state()["files"].values()]
+    assert len(names) == len(set(names))  # none was uploaded twice

@@ -16,6 +16,7 @@ prompt at the moment when their batch is created. `PUT /control` sets what is to
     content    how downloads are cut, the first one first: cut, half, line, whole
     no_bytes   the length of files is not told
     no_list    nothing is listed
+    late       how many lists of batches are empty
     create     what happens to requests to create a batch, the first one first: lose, drop, 500, 429
     rewrite    other contents of files that are there
     rejected   the answer to a request to create a batch, as HTTP status and message
@@ -270,6 +271,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send({"error": {"message": "no such path"}}, 404)
             return
         names = list(self.state.data[kind])[::-1]
+        if kind == "batches" and (late := self.state.control("late", 0)):
+            self.state.data["control"]["late"] = late - 1
+            names = []
         if after := query.get("after"):
             names = names[names.index(after[0]) + 1 :]
         page = names[: min(int(query["limit"][0]), 2)]  # a short page, so that all are asked for

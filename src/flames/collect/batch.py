@@ -207,7 +207,7 @@ class BatchAsking(Asking):
             return None
         try:
             return await self._calls.patiently(lambda: self._client.find_upload(batch.name, size))
-        except (RequestRejected, EndpointUnusable):
+        except OutsideError:
             return None
 
     async def _create(self, batch: Batch) -> None:
@@ -256,18 +256,21 @@ class BatchAsking(Asking):
 
         A request that was cut off may still arrive, so it has some time to do so.
         """
-        left = batch.at + self.options.settle_s - time.time()
-        if left > 0:
-            self.options.say(f"looks in {left:.0f} s whether the batch of {batch.name} was created")
-            await asyncio.sleep(left)
-        file = batch.file or ""
+        file, settle_s = batch.file or "", self.options.settle_s
+        left = min(settle_s, batch.at + settle_s - time.time())
         try:
-            return await self._calls.patiently(lambda: self._client.find(file, batch.name))
+            found = await self._calls.patiently(lambda: self._client.find(file, batch.name))
+            if found is None and left > 0:
+                what = f"whether the batch of {batch.name} was created"
+                self.options.say(f"looks again in {left:.0f} s {what}")
+                await asyncio.sleep(left)
+                found = await self._calls.patiently(lambda: self._client.find(file, batch.name))
+            return found
         except (RequestRejected, EndpointUnusable) as error:
             raise OutsideError(
                 f"whether a batch of the file {file} ({batch.name}) was created is not known, as "
-                f"the endpoint lists none ({error}); if its web pages show none, delete the last "
-                f"line of {self.log.path}"
+                f"the endpoint lists none ({error}); if its web pages show none, delete the lines "
+                f"of that file with `creating` in {self.log.path}"
             ) from None
 
     # Collecting

@@ -79,7 +79,10 @@ class PatientCalls:
             target: The open file that receives it, and that stays open with the results.
             results: Receive what it holds.
         """
-        size = await self.patiently(lambda: self._client.size(file))
+        try:
+            size = await self.patiently(lambda: self._client.size(file))
+        except OutsideError:  # it can be done without
+            size = None
         before = b""
 
         async def fetch() -> None:
