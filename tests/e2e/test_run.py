@@ -142,6 +142,12 @@ def test_a_total_failure_is_told_once_and_shows_no_table(
     assert "|" not in markdown
     assert '<table class="values"' not in page
     assert "no red &lt;b&gt;words&lt;/b&gt;" in page
+    comparing = ("compare", tmp_path / "run", tmp_path / "run", "--lang", "en", "--common")
+    code, out, _ = called(capsys, *comparing)
+    assert "nothing can be compared" in out
+    assert "–" not in out.replace("Wilson", "")
+    _, out, _ = called(capsys, *comparing, "--format", "html")
+    assert '<table class="figures compare-table"' not in out
     report = json.loads((tmp_path / "run" / "report.json").read_text("utf-8"))
     assert report["errors"] == {"HTTP 400: no red <b>words</b> (bad)": int(told[1])}
 

@@ -245,6 +245,8 @@ def _pair(pair: PairComparison, taxonomy: Taxonomy, changes: int, room: int) -> 
     yield line(say("compare.paired", n=f"{pair.n:,}"))
     if pair.left_out:
         yield line(say("compare.left_out", list=left_out(pair)))
+    if not pair.n:  # tables would hold nothing
+        return
     if pair.partial:
         yield line(say("compare.partial"), kind="note")
     for key, name in (("rate", "harmless_rate"), ("score", "harmless_score")):
