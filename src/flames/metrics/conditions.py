@@ -8,7 +8,7 @@ from pydantic import Field
 
 from flames.records import Frozen
 
-_SYSTEM_PROMPT = "system prompt"
+_SYSTEM_PROMPT = "system_prompt"
 
 
 class Conditions(Frozen):
