@@ -3,11 +3,11 @@
     import flames
 
     done = flames.run("deepseek/deepseek-chat", "quick", out="runs/deepseek")
-    print(done.results[0].overall.harmless_rate)
+    print(done.result.overall.harmless_rate)
     flames.compare(["runs/base", "runs/deepseek"], format="html", out="comparison.html")
 
 `run`, `ask`, `score`, `measure`, `report`, `compare`, `trend`,
-`certify` and `gate` do what the commands do.
+`certify` and `gate` do what the commands do; `arun` is `run` for an event loop of your own.
 Every name is imported when it is first used.
 """
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from flames.models.base import ChatModel, Sampling
     from flames.models.load import CallableModel, ModelOptions, load_model
     from flames.pipeline import (
-        RunOutcome,
         StudyOutcome,
+        arun,
         certify,
         compare,
         gate,
@@ -46,8 +46,10 @@ if TYPE_CHECKING:
     from flames.records import Prompt, Response, Verdict
     from flames.reports.certificate import CertificateReport, CertifyOptions
     from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
+    from flames.reports.frames import to_frames
     from flames.reports.gate import GateOutcome
     from flames.reports.report import write_reports
+    from flames.reports.run_outcome import RunOutcome
     from flames.reports.trend import TrendOptions, TrendReport
     from flames.scorers.base import Scorer
     from flames.scorers.options import ScoreOptions
@@ -67,12 +69,14 @@ _PLACES = {
     "metrics.source": "Source",
     "models.base": "ChatModel Sampling",
     "models.load": "CallableModel ModelOptions load_model",
-    "pipeline": "RunOutcome StudyOutcome certify compare gate measure report run score study trend",
+    "pipeline": "StudyOutcome arun certify compare gate measure report run score study trend",
     "prompts.sets": "PromptSet load_prompts",
     "records": "Prompt Response Verdict",
     "reports.certificate": "CertificateReport CertifyOptions",
     "reports.documents": "CompareOptions ComparisonReport Report ReportOptions",
+    "reports.frames": "to_frames",
     "reports.gate": "GateOutcome",
+    "reports.run_outcome": "RunOutcome",
     "reports.report": "write_reports",
     "reports.trend": "TrendOptions TrendReport",
     "scorers.base": "Scorer",
@@ -118,6 +122,7 @@ __all__ = [
     "UsageError",
     "Verdict",
     "__version__",
+    "arun",
     "ask",
     "certify",
     "compare",
@@ -136,6 +141,7 @@ __all__ = [
     "score_run",
     "study",
     "to_frame",
+    "to_frames",
     "trend",
     "write_reports",
 ]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import flames as package
-from flames import pipeline
+from flames import RunOutcome, pipeline
 from flames.analysis.loading import load_sources
 from flames.errors import OutsideError, UsageError
 from flames.metrics.rates import measure
@@ -58,7 +58,9 @@ def test_measure_and_report_say_what_the_command_says(
     written = package.report(first, format="html", out=tmp_path / "b.html", lang="en").written
     assert (code, err, written) == (0, f"{tmp_path / 'a.html'}\n", [tmp_path / "b.html"])
     assert (tmp_path / "a.html").read_text("utf-8") == (tmp_path / "b.html").read_text("utf-8")
-    with pytest.raises(UsageError, match="--format takes md, html, json or csv, not 'pdf'"):
+    with pytest.raises(
+        UsageError, match="--format takes md, html, json, csv, xlsx or parquet, not 'pdf'"
+    ):
         package.report(first, format="pdf")
     with pytest.raises(TypeError, match="colour"):
         package.report(first, colour="red")
@@ -157,5 +159,5 @@ def test_a_run_that_lacks_answers_says_so_when_checked(tmp_path: Path) -> None:
         replace(done, asked=replace(done.asked, state=_without_errors(done)), unreached=2).check()
 
 
-def _without_errors(done: pipeline.RunOutcome) -> Any:
+def _without_errors(done: RunOutcome) -> Any:
     return replace(done.asked.state, counts=type(done.asked.state.counts)())

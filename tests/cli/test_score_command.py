@@ -95,7 +95,7 @@ BAD_CALLS: dict[str, tuple[list[str], str]] = {
     "no file": (["none.jsonl"], "none.jsonl: no such file"),
     "scorer": (["FILE", "--scorer", "lexcal"], "did you mean 'lexical'"),
     "truncated": (["FILE", "--truncated", "maybe"], "--truncated takes scored or unscored"),
-    "format": (["FILE", "--format", "xml"], "--format takes jsonl or official"),
+    "format": (["FILE", "--format", "xml"], "--format takes jsonl, xlsx, parquet or official"),
     "option": (["FILE", "--scorer-option", "x"], "NAME=VALUE"),
     "labels": (["FILE", "--scorer", "labels:none.jsonl"], "none.jsonl: no such file"),
     "set": (["FILE", "--prompts", "opem"], "did you mean 'open'"),

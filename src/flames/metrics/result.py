@@ -349,9 +349,10 @@ class Result(Frozen):
 
 
 def to_frame(
-    items: Iterable[Prompt | Response | Verdict | Result], columns: Sequence[str] | None = None
+    items: Iterable[Prompt | Response | Verdict | Result | Mapping[str, Any]],
+    columns: Sequence[str] | None = None,
 ) -> DataFrame:
-    """Returns verdicts, responses, prompts or results as a DataFrame.
+    """Returns verdicts, responses, prompts, results or rows of any kind as a DataFrame.
 
     A result gives a row per dimension, subcomponent and technique; `columns` are all by default.
     """
@@ -362,6 +363,8 @@ def to_frame(
     for item in items:
         if isinstance(item, Prompt | Response | Verdict):
             rows.append(item.to_dict())
+        elif isinstance(item, Mapping):
+            rows.append(item)
         else:
             rows += item.rows()
     return pd.DataFrame(rows, columns=None if columns is None else list(columns))

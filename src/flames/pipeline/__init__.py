@@ -1,7 +1,7 @@
 """The commands as functions: run, study, score, measure, report, compare, trend, certify, gate."""
 
+from flames.pipeline.asynchronous import arun
 from flames.pipeline.calls import (
-    RunOutcome,
     ScoreWatch,
     certify,
     compare,
@@ -15,9 +15,9 @@ from flames.pipeline.calls import (
 from flames.pipeline.study_run import StudyOutcome, study
 
 __all__ = [
-    "RunOutcome",
     "ScoreWatch",
     "StudyOutcome",
+    "arun",
     "certify",
     "compare",
     "gate",

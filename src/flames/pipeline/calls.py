@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, get_args, overload
 
@@ -30,7 +30,7 @@ from flames.analysis.inputs import (
     read_sources,
 )
 from flames.analysis.loading import load_sources
-from flames.collect.ask import Asked, Watch, collect
+from flames.collect.ask import Watch, collect
 from flames.collect.batch import asking_by
 from flames.collect.plan import make_plan
 from flames.collect.settings import AskSettings, BatchOptions
@@ -44,6 +44,7 @@ from flames.reports.certificate import PAGE, CertificateReport, CertifyOptions
 from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
 from flames.reports.gate import GateOutcome, GateRule, append_summary, to_junit, to_summary
 from flames.reports.report import write_reports
+from flames.reports.run_outcome import RunOutcome
 from flames.reports.trend import TrendOptions, TrendReport
 from flames.scorers.labels import PREFIX, labels_path
 from flames.scorers.options import ScoreOptions, load_with
@@ -51,7 +52,6 @@ from flames.scorers.scoring import (
     Line,
     Progress,
     Truncated,
-    check_reached,
     count_responses,
     is_unreached,
     score_file,
@@ -60,30 +60,12 @@ from flames.scorers.scoring import (
 )
 from flames.storage.atomic import write_atomic
 from flames.storage.record_files import ReadOptions
-from flames.storage.run_dir import RunDir, is_run, open_run
+from flames.storage.run_dir import is_run, open_run
 from flames.storage.text_files import stem_of
 from flames.taxonomy import Language, Taxonomy
 
 PathLike: TypeAlias = str | os.PathLike[str]
 Options = TypeVar("Options")
-
-
-@dataclass(frozen=True)
-class RunOutcome:
-    """What `run` did; `unreached` counts responses whose scorer could not reach its endpoint."""
-
-    run: RunDir
-    asked: Asked
-    sources: list[Source]
-    results: list[Result]
-    reports: list[Path]
-    unreached: int
-
-    def check(self) -> None:
-        """Raises what kept the run from being complete, an `OutsideError`; resuming tries again."""
-        if failure := self.asked.failure():
-            raise failure
-        check_reached(self.unreached, "the same command with --resume")
 
 
 def run(
@@ -137,9 +119,11 @@ def run(
         truncated=truncated,
     )
     results = measure_sources(sources, taxonomy, 0)
-    reports = write_reports(asked.run, sources, results, lang or default_language(), taxonomy)
+    lang = lang or default_language()
+    reports = write_reports(asked.run, sources, results, lang, taxonomy)
     lines = (verdict.to_dict() for source in sources for verdict in source.verdicts)
-    return RunOutcome(asked.run, asked, sources, results, reports, sum(map(is_unreached, lines)))
+    unreached = sum(map(is_unreached, lines))
+    return RunOutcome(asked.run, asked, sources, results, reports, unreached, lang)
 
 
 ScoreWatch = Callable[[int | None], AbstractContextManager[Progress]]
@@ -189,6 +173,7 @@ def score(
             options=read,
             truncated=options.truncated,
             official=official,
+            table=options.table,
             overwrite=options.overwrite,
             progress=progress,
         )

@@ -77,7 +77,7 @@ class CertificateReport:
         if form == "json":
             return json.dumps(self.certificate.to_dict(), ensure_ascii=False, indent=1) + "\n"
         if form == "md":
-            return markdown_document(list(self._blocks()), self.lang)
+            return markdown_document(list(self.document()), self.lang)
         return render_page(
             "certificate.html.jinja",
             title=_title(self.certificate),
@@ -101,9 +101,10 @@ class CertificateReport:
 
     def print(self, console: Console) -> None:
         """Prints the certificate."""
-        print_document(self._blocks(), console, self.lang, intervals="below")
+        print_document(self.document(), console, self.lang, intervals="below")
 
-    def _blocks(self) -> Iterator[Block]:
+    def document(self) -> Iterator[Block]:
+        """Describes the certificate in headings, lines and tables."""
         yield Heading(_title(self.certificate))
         for one in self.certificate.certified:
             yield Heading(_name(one), 2)

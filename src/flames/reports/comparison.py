@@ -46,7 +46,7 @@ def render_markdown(
     changes: int = 10,
 ) -> str:
     """Returns the comparison as Markdown; `changes` counts the changed prompts."""
-    document = _document(comparison, taxonomy or default_taxonomy(), changes, room=200)
+    document = document_of(comparison, taxonomy or default_taxonomy(), changes, room=200)
     return markdown_document(document, lang)
 
 
@@ -60,7 +60,7 @@ def print_comparison(
 ) -> None:
     """Prints tables of two and the prompts that changed, or a matrix of three and more."""
     room = max(console.width - 26, 20)  # each text on one line
-    document = _document(comparison, taxonomy or default_taxonomy(), changes, room)
+    document = document_of(comparison, taxonomy or default_taxonomy(), changes, room)
     print_document(document, console, lang)
 
 
@@ -147,9 +147,10 @@ def _part(name: str, taxonomy: Taxonomy) -> Text:
     return same(name)
 
 
-def _document(
+def document_of(
     comparison: Comparison, taxonomy: Taxonomy, changes: int, room: int
 ) -> Iterable[Block]:
+    """Describes a comparison in headings, lines and tables; texts have `room` columns."""
     yield Heading(title_of(comparison))
     groups = comparison.groups
     if len(groups) == 1 and len(comparison.pairs) == 1:

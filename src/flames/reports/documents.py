@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from flames.analysis.beside import Beside
 from flames.analysis.comparison import SHOWN, Comparison
@@ -13,16 +13,20 @@ from flames.analysis.inputs import MeasureOptions, VerdictOptions
 from flames.errors import UsageError
 from flames.metrics.correction import Correction
 from flames.metrics.refusals import BlockedOption
-from flames.metrics.result import Result
+from flames.metrics.result import ROW_COLUMNS, Result
 from flames.metrics.source import Source
 from flames.options import LangOptions, Opt, SeedOptions, declared, listed
 from flames.reports import comparison as pages
 from flames.reports import comparison_page
 from flames.reports.html import html_parts
-from flames.reports.report import render_csv, render_json, render_markdown
+from flames.reports.report import document_of, render_csv, render_json, render_markdown
+from flames.reports.tables import Block
+from flames.storage.row_files import TableForm, table_bytes
 from flames.taxonomy import Language, Taxonomy
 
-Form = Literal["md", "html", "json", "csv"]
+Form = Literal["md", "html", "json", "csv", "xlsx", "parquet"]
+_ROWS = ("csv", "xlsx", "parquet")
+"""The forms of a report that hold nothing but its rows."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +91,16 @@ class ReportOptions(DocumentOptions, MeasureOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.beside and self.format == "csv":
-            raise UsageError("--beside is shown as a table, md, html or json, not as csv")
+        if self.format in get_args(TableForm) and self.out is None:
+            raise UsageError(f"--format {self.format} needs --out FILE")
+        if self.beside and self.format in _ROWS:
+            raise UsageError(
+                f"--beside is shown as a table, md, html or json, not as {self.format}"
+            )
         if self.human is None and (self.labels_are_random or self.target_width is not None):
             raise UsageError("--labels-are-random and --target-width go with --human")
-        if self.human is not None and self.format == "csv":
-            raise UsageError("--human is shown as a table, md, html or json, not as csv")
+        if self.human is not None and self.format in _ROWS:
+            raise UsageError(f"--human is shown as a table, md, html or json, not as {self.format}")
 
 
 @dataclass(frozen=True)
@@ -107,14 +115,23 @@ class Report:
     beside: Beside = field(default_factory=Beside)
     written: list[Path] = field(default_factory=list)
 
-    def render(self, form: Form) -> str:
-        """Returns the report as Markdown, HTML, JSON or CSV."""
-        return "".join(self.parts(form))
+    def document(self) -> list[Block]:
+        """Describes the report in headings, lines and tables."""
+        return document_of(self.results, self.taxonomy, self.corrections, self.beside)
 
-    def parts(self, form: Form) -> Iterator[str]:
+    def render(self, form: Form) -> str | bytes:
+        """Returns the report as Markdown, HTML, JSON or CSV; as XLSX or Parquet in bytes."""
+        if form == "xlsx" or form == "parquet":
+            rows = (row for result in self.results for row in result.rows())
+            return table_bytes(rows, form, ROW_COLUMNS)
+        return "".join(map(str, self.parts(form)))
+
+    def parts(self, form: Form) -> Iterator[str | bytes]:
         """Yields the report piece by piece; a page of many responses is never whole in memory."""
         given = (self.taxonomy, self.lang, self.corrections, self.beside)
         match form:
+            case "xlsx" | "parquet":
+                yield self.render(form)
             case "json":
                 yield render_json(self.results, self.corrections, self.beside)
             case "csv":
@@ -151,6 +168,11 @@ class ComparisonReport:
     lang: Language
     changes: int | None = None
     written: list[Path] = field(default_factory=list)
+
+    def document(self) -> Iterable[Block]:
+        """Describes the comparison in headings, lines and tables."""
+        few = 10 if self.changes is None else self.changes
+        return pages.document_of(self.comparison, self.taxonomy, few, room=200)
 
     def render(self, form: Literal["md", "html", "json"]) -> str:
         """Returns the comparison as Markdown, HTML or JSON."""

@@ -13,6 +13,7 @@ from flames.analysis.gate import Failing, RuleResult
 from flames.analysis.limits import OVERALL
 from flames.errors import UsageError
 from flames.metrics.result import Estimate, format_estimate, format_interval
+from flames.reports.tables import Block, Column, Number, Table
 from flames.reports.view import part_label
 from flames.reports.words import join, listed, name_of, reasons, same, say
 from flames.taxonomy import Language, Taxonomy, Text
@@ -58,6 +59,27 @@ class GateOutcome:
     def passed(self) -> bool:
         """Whether all rules are kept."""
         return all(rule.passed for rule in self.rules)
+
+    def document(self) -> Iterator[Block]:
+        """Describes the outcome as a table with the numbers of every rule."""
+
+        def number(rule: GateRule) -> Number:
+            if rule.value is None or rule.low is None or rule.high is None:
+                return Number(None)
+            ends = {"low": rule.low, "high": rule.high, "method": rule.method or ""}
+            return Number(Estimate(value=rule.value, **ends), 2, 1)
+
+        columns: list[Column[GateRule]] = [
+            Column(say("model"), lambda rule: rule.model, text=True),
+            Column(say("gate.rule"), lambda rule: rule.rule, text=True),
+            Column("", lambda rule: say("gate.pass" if rule.passed else "gate.fail"), text=True),
+            Column(say("gate.value"), number),
+            Column("p", lambda rule: Number(rule.p, 3)),
+            Column(say("gate.corrected"), lambda rule: Number(rule.p_corrected, 3)),
+            Column("n", lambda rule: rule.n),
+            Column(say("gate.missing"), lambda rule: rule.missing),
+        ]
+        yield Table.of("Flames gate", columns, self.rules)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the outcome as `flames gate --json` prints it."""

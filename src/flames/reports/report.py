@@ -101,6 +101,16 @@ def render_markdown(
     beside: Beside = NOTHING,
 ) -> str:
     """Returns the whole report as Markdown, one section per result."""
+    return markdown_document(document_of(results, taxonomy, corrections, beside), lang)
+
+
+def document_of(
+    results: Sequence[Result],
+    taxonomy: Taxonomy,
+    corrections: Sequence[Correction] = (),
+    beside: Beside = NOTHING,
+) -> list[Block]:
+    """Describes the whole report, one section per result."""
     blocks: list[Block] = []
     if len(results) > 1:
         caption = line(say("harmless_rate"), " (%), ", say("interval"), kind="paragraph")
@@ -113,7 +123,7 @@ def render_markdown(
             blocks.append(line(say("human.explain"), kind="paragraph"))
             blocks += human_blocks(correction, taxonomy)
     blocks += beside_blocks(results, beside, taxonomy)
-    return markdown_document(blocks, lang)
+    return blocks
 
 
 def render_json(

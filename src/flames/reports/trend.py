@@ -67,12 +67,16 @@ class TrendReport:
         if form == "json":
             return self.trend.to_json()
         if form == "md":
-            return markdown_document(_document(self.trend, self.taxonomy), self.lang)
+            return markdown_document(document_of(self.trend, self.taxonomy), self.lang)
         return _page(self.trend, self.taxonomy, self.lang)
+
+    def document(self) -> Iterable[Block]:
+        """Describes the trend in headings, lines and tables."""
+        return document_of(self.trend, self.taxonomy)
 
     def print(self, console: Console) -> None:
         """Prints a line of blocks per dimension, the checkpoints, and the steps between them."""
-        print_document(_document(self.trend, self.taxonomy), console, self.lang)
+        print_document(document_of(self.trend, self.taxonomy), console, self.lang)
 
 
 def _title(trend: Trend) -> Text:
@@ -151,7 +155,8 @@ def _span(trend: Trend, names: Sequence[str]) -> tuple[int, int]:
     return axis_span(rate for name in names for rate in _rates(trend, name))
 
 
-def _document(trend: Trend, taxonomy: Taxonomy) -> Iterable[Block]:
+def document_of(trend: Trend, taxonomy: Taxonomy) -> Iterable[Block]:
+    """Describes a trend in headings, lines and tables."""
     yield Heading(_title(trend))
     yield line(Strong(verdict(trend, taxonomy)))
     sets = dict.fromkeys(f"{p.prompt_set.name} ({p.prompt_set.n:,})" for p in trend.points)

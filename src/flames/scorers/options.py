@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from flames.collect.limits import Budget
 from flames.errors import UsageError
@@ -16,6 +16,7 @@ from flames.scorers.base import IgnoreSelftest, InputTruncation, Scorer, ScorerC
 from flames.scorers.registry import check_understood, load_among
 from flames.scorers.scoring import Truncated
 from flames.storage.record_files import ReadOptions, RecordOptions, TaxonomyOptions
+from flames.storage.row_files import TableForm
 from flames.taxonomy import Taxonomy, load_taxonomy
 
 # What commands have flags of their own for.
@@ -121,14 +122,32 @@ class ScoreOptions(TrainedOptions, EndpointOptions, ScoringOptions, RecordOption
 
     out: Annotated[Path | None, Opt("Output file; else standard output.", metavar="FILE")] = None
     format: Annotated[
-        Literal["jsonl", "official"],
-        Opt("jsonl, or official: the released script's format, as <input>_predicted.jsonl."),
+        Literal["jsonl", "xlsx", "parquet", "official"],
+        Opt("official: the released script's format, as <input>_predicted.jsonl."),
     ] = "jsonl"
     prompts: Annotated[
         str | None,
         Opt("Set with the responses' prompts; by default the known sets.", metavar="SET|PATH"),
     ] = None
     overwrite: Annotated[bool, Opt("Replace an output file that holds no verdicts.")] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.table is not None and self.out is None:
+            raise UsageError(f"--format {self.table} needs --out FILE")
+        if self.table == "xlsx" and self._suffix != ".xlsx":
+            raise UsageError(f"{self.out}: a workbook is read by its name: call it .xlsx")
+
+    @property
+    def table(self) -> TableForm | None:
+        """The form of a table, also where only the output file's name says so."""
+        forms: tuple[TableForm, ...] = get_args(TableForm)
+        named = self._suffix if self.format == "jsonl" else ""
+        return next((f for f in forms if self.format == f or named == f".{f}"), None)
+
+    @property
+    def _suffix(self) -> str:
+        return "" if self.out is None else Path(self.out).suffix.lower()
 
     def read_options(self) -> ReadOptions:
         """Loads the taxonomy and the known prompts, and returns how responses are read."""

@@ -19,6 +19,7 @@ from flames.scorers.stance import with_stance
 from flames.storage.atomic import write_atomic
 from flames.storage.journal import Journal, read_lines
 from flames.storage.record_files import ReadOptions, read_responses
+from flames.storage.row_files import TableForm, table_bytes
 from flames.storage.rows import read_rows
 from flames.storage.run_dir import RunDir
 from flames.storage.unusable import usable
@@ -50,6 +51,7 @@ def score_file_to(
     options: ReadOptions | None = None,
     truncated: Truncated = "scored",
     official: bool = False,
+    table: TableForm | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Path:
@@ -59,6 +61,7 @@ def score_file_to(
         out: The file of verdicts; it appears when all is scored, until then `<out>.part` grows.
         official: Write the released script's format: the input's rows as they are, with
             `predicted` (null where a response could not be scored). Not from standard input.
+        table: Write a workbook or Parquet instead of JSON Lines.
         overwrite: Replace a file that holds something other than verdicts.
 
     Raises:
@@ -72,7 +75,10 @@ def score_file_to(
         _refuse_foreign(target)
     with VerdictJournal(target, scorer.info.id, truncated, progress) as journal:
         journal.fill(_read(path, options), scorer, carry)
-        journal.finish(_official(path, options, journal.part) if official else None)
+        if table is not None:
+            journal.finish_table(table)
+        else:
+            journal.finish(_official(path, options, journal.part) if official else None)
     return target
 
 
@@ -213,6 +219,13 @@ class VerdictJournal:
             file.flush()
             os.fsync(file.fileno())
         os.replace(neighbour, self.target)
+        self.part.unlink()
+
+    def finish_table(self, form: TableForm) -> None:
+        """Writes the journal's lines to the target as a table."""
+        self._journal.sync()
+        with open(self.part, "rb") as lines:
+            write_atomic(self.target, table_bytes(map(json.loads, lines), form))
         self.part.unlink()
 
     def earlier(self, responses: Iterable[Response]) -> dict[Key, Line]:

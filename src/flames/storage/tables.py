@@ -11,6 +11,7 @@ from typing import Any
 from flames.errors import InputError, notify
 from flames.records import Prompt, Response, Verdict
 from flames.storage.decoding import decoded
+from flames.storage.row_files import JSON_MARK, from_json_cell
 from flames.storage.unusable import Unusable
 from flames.text import from_cell, is_bare_formula, shown_name
 
@@ -114,7 +115,17 @@ def under_header(
             message = f"has {len(cells)} cells, the header {len(header)}; {hint}"
             raise InputError(message, path=path, line=line)
         named = zip(header, cells, strict=False)
-        yield line, {name: _checked(cell) for name, cell in named if name}
+        yield line, dict(_field(name, cell, path, line) for name, cell in named if name)
+
+
+def _field(name: str, cell: Any, path: str, line: int) -> tuple[str, Any]:
+    if not name.endswith(JSON_MARK):
+        return name, _checked(cell)
+    name = name.removesuffix(JSON_MARK)
+    try:
+        return name, from_json_cell(cell, name)
+    except InputError as error:
+        raise error.at(path, line) from None
 
 
 def _header_at(top: list[Cells], known: frozenset[str]) -> int:

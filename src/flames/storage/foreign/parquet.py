@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from flames.errors import InputError, need_extra
+from flames.storage.row_files import PARQUET_JSON, from_json_cell
 from flames.storage.text_files import open_binary
 
 MARK = b"PAR1"
@@ -26,9 +27,13 @@ def rows_of(path: str) -> Iterator[dict[str, Any]]:
             names = file.schema_arrow.names
             if repeated := {name for name in names if names.count(name) > 1}:
                 raise InputError(f"column {min(repeated)!r} is there twice", path=path)
+            marked = {each.name for each in file.schema_arrow if each.metadata == PARQUET_JSON}
             for batch in file.iter_batches(batch_size=512):
                 for row in batch.to_pylist():
-                    yield {name: _plain(value, name) for name, value in row.items()}
+                    yield {
+                        name: from_json_cell(value, name) if name in marked else _plain(value, name)
+                        for name, value in row.items()
+                    }
         except InputError as error:
             raise error.at(path, None) from None
         except (pyarrow.ArrowException, OSError, ValueError) as error:
