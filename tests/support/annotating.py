@@ -127,7 +127,13 @@ def person_id(project: Project, name: str) -> int:
 
 @contextmanager
 def served(
-    project: Project, limits: Any = None, *, patience: float = 60.0, **options: Any
+    project: Project,
+    limits: Any = None,
+    *,
+    patience: float = 60.0,
+    proxies: str | None = None,
+    sso_header: str | None = None,
+    **options: Any,
 ) -> Iterator[str]:
     """The application on a free loopback port, in a thread; items settle only if it is asked."""
     from flames.annotation.web.app import create_app
@@ -135,7 +141,7 @@ def served(
 
     app: Any = create_app(project, **{"settle": 0.0, **options})
     app.app.state.watch.patience = patience
-    server = build_server(app, limits=limits)
+    server = build_server(app, limits=limits, proxies=proxies, sso_header=sso_header)
     sock = socket.create_server(("127.0.0.1", 0), backlog=2048)
     run = partial(server.run, sockets=[sock])
     thread = threading.Thread(target=run, daemon=True)

@@ -7,7 +7,7 @@ to an event or a time never changes.
 
     project        what was drawn from which files, with checksums and settings
     person         a person was added, or their name, role or access changed
-    signed_in      a person signed in (`by` link or password), or got a token
+    signed_in      a person signed in (`by` link, password or proxy), or got a token
     leased         an item was assigned to a person for a time (`offline`: in a sheet)
     returned       it came back unanswered (`expired`, `released`)
     labelled       a score (with rationale), a skip or a flag; `source` names an imported file

@@ -206,6 +206,14 @@ class ServeOptions(CheckedOptions):
     proxies: Annotated[
         str | None, Opt("Proxies whose X-Forwarded headers are trusted.", metavar="ADDRESS,…")
     ] = None
+    sso_header: Annotated[
+        str | None,
+        Opt(
+            "Sign in whom this header of the --proxies names (they must overwrite what clients "
+            "send); off by default.",
+            metavar="HEADER",
+        ),
+    ] = None
     certificate: Annotated[str | None, Opt("TLS certificate (PEM).", metavar="FILE")] = None
     key: Annotated[str | None, Opt("Private key of the certificate.", metavar="FILE")] = None
     min_seconds: Annotated[
@@ -227,6 +235,19 @@ class ServeOptions(CheckedOptions):
             max=10,
         ),
     ] = SETTLE_SECONDS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sso_header is None:
+            return
+        if not re.fullmatch(r"[A-Za-z0-9-]+", self.sso_header):
+            raise wrong_value("--sso-header", "the name of a header", self.sso_header)
+        for part in (self.proxies or "").split(","):
+            try:
+                ipaddress.ip_network(part.strip())
+            except ValueError:
+                message = "--sso-header needs --proxies, the addresses of the proxies that set it"
+                raise UsageError(message) from None
 
     @property
     def exposed(self) -> bool:

@@ -147,4 +147,5 @@ def serve(
     with listen(options) as sock:
         if ready is not None:
             ready(url or f"{scheme}://{shown_host}:{sock.getsockname()[1]}")
-        build_server(app, proxies=options.proxies, tls=tls).run(sockets=[sock])
+        server = build_server(app, proxies=options.proxies, sso_header=options.sso_header, tls=tls)
+        server.run(sockets=[sock])

@@ -15,14 +15,16 @@ import socket
 import ssl
 from collections import Counter, defaultdict
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from flames.annotation.options import ServeOptions
+from flames.annotation.web.single_sign_on import SingleSignOn
 from flames.errors import UsageError
 
 _ACCEPT = 64  # connections accepted at a time, before the limits are applied to them
@@ -277,10 +279,15 @@ def build_server(
     app: ASGIApp,
     *,
     proxies: str | None = None,
+    sso_header: str | None = None,
     tls: ssl.SSLContext | None = None,
     limits: Limits | None = None,
 ) -> uvicorn.Server:
     """Builds the server of an application; `run(sockets=[…])` serves until interrupted."""
+    if proxies is not None:
+        app = cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", app), proxies))
+        if sso_header is not None:
+            app = SingleSignOn(app, sso_header, proxies)
     limits = limits or Limits()
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     limits = limits._replace(total=max(64, min(limits.total, files - _SPARE_FILES)))
@@ -296,8 +303,7 @@ def build_server(
         access_log=False,  # paths hold personal links
         server_header=False,
         date_header=False,
-        proxy_headers=proxies is not None,
-        forwarded_allow_ips=proxies or "",
+        proxy_headers=False,  # they are read above
         backlog=_ACCEPT,
         timeout_keep_alive=int(limits.idle),
         timeout_graceful_shutdown=5,

@@ -18,6 +18,7 @@ from flames.annotation.options import ROLES, Role
 from flames.annotation.people import LoginSession, Person, TooManyTriesError
 from flames.annotation.project import Project
 from flames.annotation.web.render import render
+from flames.annotation.web.single_sign_on import signed_on
 from flames.errors import UsageError
 from flames.taxonomy import Language
 
@@ -63,7 +64,12 @@ def maybe_session(request: Request) -> LoginSession | None:
     if token is None:
         return None
     with project_of(request).database.look() as connection:
-        return people.find_session(connection, project_of(request), token)
+        session = people.find_session(connection, project_of(request), token)
+    name = signed_on(request)
+    if session is None or name is None:
+        return session
+    same = people.person_key(session.person.name) == people.person_key(name.strip())
+    return session if same else None  # somebody else sits at the browser now
 
 
 class Visit(NamedTuple):
@@ -167,7 +173,13 @@ def signin_page(request: Request, session: _Maybe) -> Response:
     """Shows the form for name and password."""
     if session is not None:
         return RedirectResponse(HOME[session.person.role], 303)
-    return form_page(request, "signin.html")
+    name = signed_on(request)
+    if name is None:
+        return form_page(request, "signin.html")
+    entered = people.enter_by_proxy(project_of(request), name)
+    if entered is None:
+        return form_page(request, "signin.html", 403, error="signin.unknown")
+    return _welcome(request, *entered)
 
 
 @router.post("/signin")
@@ -217,10 +229,13 @@ def _try_to_enter(
     if entered is None:
         status, error = refused
         return form_page(request, "signin.html", status, error=error, **shown)
+    return _welcome(request, *entered)
+
+
+def _welcome(request: Request, person: Person, token: str) -> Response:
     if old := _session_token(request):
-        with project.database.write() as connection:
+        with project_of(request).database.write() as connection:
             people.close_session(connection, old)
-    person, token = entered
     first = "/guide" if person.role == "annotator" else HOME[person.role]
     return _keep_session(request, RedirectResponse(first, 303), token)
 
