@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from flames.annotation.project import Project, open_project
     from flames.annotation.verification import verify
     from flames.annotation.voiding import void
+    from flames.annotation.webhook import tell_finished
 
 _MODULES = ("adjudication", "marks", "people", "web")
 _NAMES = {
@@ -38,6 +39,7 @@ _NAMES = {
     "project": "Project open_project",
     "verification": "verify",
     "voiding": "void",
+    "webhook": "tell_finished",
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 _EXTRA = {"alembic", "argon2", "fastapi", "psycopg", "python_multipart", "sqlalchemy", "uvicorn"}
@@ -56,6 +58,7 @@ __all__ = [
     "people",
     "project_agreement",
     "project_status",
+    "tell_finished",
     "verify",
     "void",
     "web",

@@ -194,6 +194,26 @@ class TokenOptions(CheckedOptions):
 
 
 @dataclass(frozen=True)
+class WebhookOptions(CheckedOptions):
+    """Who is told of finished items, and how often it is looked for them."""
+
+    url: Annotated[str, Opt("Address that takes the messages by POST.", metavar="URL")]
+    interval: Annotated[
+        float, Opt("Seconds between two looks.", metavar="SECONDS", min=0.1, max=86_400)
+    ] = 5
+    once: Annotated[bool, Opt("Tell what is new, and end.")] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            parts = urlsplit(self.url)
+        except ValueError:
+            parts = urlsplit("")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise wrong_value("--url", "an address like https://example.org/labels", self.url)
+
+
+@dataclass(frozen=True)
 class ServeOptions(CheckedOptions):
     """Where the labelling pages are served."""
 

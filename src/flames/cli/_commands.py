@@ -73,6 +73,7 @@ COMMANDS: dict[str, Any] = {
         "export": "annotate:export",
         "verify": "annotate:verify",
         "backup": "annotate:backup",
+        "webhook": "annotate:webhook",
         "user": {
             "add": "annotate:add_person",
             "list": "annotate:list_people",

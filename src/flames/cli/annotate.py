@@ -23,6 +23,7 @@ from flames.annotation.options import (
     SheetOptions,
     TokenOptions,
     VoidOptions,
+    WebhookOptions,
 )
 from flames.annotation.tables import agreement_tables, case_table, people_table, status_tables
 from flames.cli._console import JsonOptions, present, say
@@ -235,6 +236,16 @@ def backup(
         )
     if result.problems:
         raise CheckFailed(f"{out}: the store is not sound: {len(result.problems)} problems")
+
+
+def webhook(project: ProjectArgument, options: WebhookOptions) -> None:
+    """Tell another program of each finished item, until interrupted."""
+    with annotation.open_project(project) as opened:
+        annotation.tell_finished(
+            opened, options,
+            told=lambda sent: say(f"{sent} messages"),
+            failed=lambda error: say(f"{error}; trying again"),
+        )  # fmt: skip
 
 
 def void(
