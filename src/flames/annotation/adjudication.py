@@ -153,6 +153,11 @@ def decide(
         _settle(connection, project, row, score, reason)
 
 
+def waits(connection: sa.Connection, item: int) -> bool:
+    """Tells whether an item waits for a decision."""
+    return connection.execute(disputed().where(items.c.id == item)).first() is not None
+
+
 def decide_item(project: Project, decision: DecisionOptions) -> None:
     """Settles an item by its reference, for an adjudicator or lead by name."""
     ref, reason = str(decision.item), clean_text(decision.reason or "")

@@ -26,6 +26,7 @@ STATES: dict[Answer, str] = {"label": "labelled", "skip": "skipped", "flag": "fl
 VOIDED = "voided"  # the state of an answer that a lead took out
 UNSCORED: dict[str, Answer] = {"flagged": "flag", "skipped": "skip"}
 MAX_RATIONALE = 4000
+UNJUDGEABLE = "none"  # in a form, the decision that an item cannot be judged
 
 
 class Task(NamedTuple):

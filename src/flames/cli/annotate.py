@@ -239,7 +239,7 @@ def backup(
 
 
 def webhook(project: ProjectArgument, options: WebhookOptions) -> None:
-    """Tell another program of each finished item, until interrupted."""
+    """Send each finished item to another program, until interrupted."""
     with annotation.open_project(project) as opened:
         annotation.tell_finished(
             opened, options,

@@ -12,6 +12,7 @@ from flames.annotation import adjudication, people, work
 from flames.annotation.adjudication import Case
 from flames.annotation.tasks import (
     MAX_RATIONALE,
+    UNJUDGEABLE,
     Answer,
     GoneError,
     Pace,
@@ -28,8 +29,6 @@ _Annotator = Annotated[Visit, Depends(only("annotator"))]
 _AnnotatorForm = Annotated[Visit, Depends(checked("annotator"))]
 _Adjudicator = Annotated[Visit, Depends(only("adjudicator", "lead"))]
 _AdjudicatorForm = Annotated[Visit, Depends(checked("adjudicator", "lead"))]
-
-UNJUDGEABLE = "none"
 
 
 @router.get("/guide")

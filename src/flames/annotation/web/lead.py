@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import Future
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends
 from starlette.exceptions import HTTPException
@@ -17,10 +18,17 @@ from flames.annotation.insight import Insight, disagreements, insight, status
 from flames.annotation.label_studio import label_studio_config
 from flames.annotation.labels_out import export
 from flames.annotation.ledger import Item, Ledger, read_items
-from flames.annotation.options import FORMATS, LABELS, ROLES, InviteOptions, LinkOptions
+from flames.annotation.options import (
+    FORMATS,
+    LABELS,
+    ROLES,
+    DecisionOptions,
+    InviteOptions,
+    LinkOptions,
+)
 from flames.annotation.project import Project
 from flames.annotation.tables import part_labels
-from flames.annotation.tasks import part_of, rubric
+from flames.annotation.tasks import MAX_RATIONALE, UNJUDGEABLE, part_of, rubric
 from flames.annotation.web.render import language
 from flames.annotation.web.session import FormField, Visit, checked, only
 from flames.errors import UsageError
@@ -111,16 +119,28 @@ def dashboard(visit: _Reader) -> Response:
 
 
 @router.get("/lead/disagreements")
-def disagreements_page(visit: _Reader, page: int = 1) -> Response:
-    """Shows the items on which people disagree."""
+def disagreements_page(
+    visit: _Reader, page: int = 1, dimension: str = "", state: str = "", person: str = ""
+) -> Response:
+    """Shows the items on which people disagree: all, or of a dimension, a state and a person."""
     watch: Watch = visit.request.app.state.watch
     ledger, items, _ = watch.ledger()
-    found = disagreements(ledger, items)
+    every = disagreements(ledger, items)
+    found = [
+        each
+        for each in every
+        if dimension in ("", each.item.dimension)
+        and state in ("", "open" if each.decision is None else "decided")
+        and person in ("", *(ledger.people[given.person].name for given in each.answers))
+    ]
+    chosen = {"dimension": dimension, "state": state, "person": person}
     pages = max(1, -(-len(found) // _PAGE))
     page = min(max(page, 1), pages)
     return visit.page(
         "disagreements.html", total=len(found), page=page, pages=pages,
         rows=found[(page - 1) * _PAGE : page * _PAGE], people=ledger.people,
+        any=bool(every), chosen=chosen, query=urlencode({k: v for k, v in chosen.items() if v}),
+        raters=sorted({ledger.people[given.person].name for d in every for given in d.answers}),
         dimensions={d.name: d for d in visit.project.taxonomy.dimensions},
     )  # fmt: skip
 
@@ -128,6 +148,10 @@ def disagreements_page(visit: _Reader, page: int = 1) -> Response:
 @router.get("/lead/item/{ref}")
 def item_page(visit: _Reader, ref: str) -> Response:
     """Shows one item with all answers to it, with names."""
+    return _item_page(visit, ref)
+
+
+def _item_page(visit: Visit, ref: str, **context: Any) -> Response:
     watch: Watch = visit.request.app.state.watch
     ledger, items, _ = watch.ledger()
     item = next((each for each in items.values() if each.ref == ref), None)
@@ -136,12 +160,30 @@ def item_page(visit: _Reader, ref: str) -> Response:
     taxonomy = visit.project.taxonomy
     dimension = taxonomy.dimension(item.dimension)
     part = part_of(dimension, item.subcomponent)
+    with visit.project.database.look() as connection:
+        waits = adjudication.waits(connection, item.id)
+    context = {"problem": None, "score": "", "reason": "", **context}
     return visit.page(
-        "item.html", item=item, dimension=dimension, part=part,
+        "item.html", waits=waits, unjudgeable=UNJUDGEABLE, max_rationale=MAX_RATIONALE,
+        **context, item=item, dimension=dimension, part=part,
         answers=answers_by_item(ledger).get(item.id, []), people=ledger.people,
         decision=ledger.decisions.get(item.id),
         rubric=list(rubric(taxonomy, dimension, part)),
     )  # fmt: skip
+
+
+@router.post("/lead/item/{ref}")
+def decide_item(
+    visit: _Sender, ref: str, score: FormField = "", reason: FormField = ""
+) -> Response:
+    """Decides an item from its page."""
+    me = visit.session.person.name
+    try:
+        adjudication.decide_item(visit.project, DecisionOptions(me, ref, score, reason))
+    except UsageError:
+        shown = {"score": score[:10], "reason": reason[:MAX_RATIONALE]}
+        return _item_page(visit, ref, status_code=422, problem="item.refused", **shown)
+    return RedirectResponse(f"/lead/item/{ref}", 303)
 
 
 @router.get("/lead/people")
