@@ -270,6 +270,8 @@ def test_targets_are_smoothed_weighted_and_as_soft_as_the_annotators(tmp_path: P
     assert made[0]["labels"].tolist() == pytest.approx([0.8 * 2 / 3, 0.1, 0.2])
     assert sum(float(item["labels"].sum()) for item in made.items) == pytest.approx(4, abs=0.5)
     assert {item["dimension"] for item in made.items} == {1}
+    halved = Rows(rows[:2], encoder, shares=np.array([0.5, 1], np.float32))
+    assert [float(item["labels"].sum()) for item in halved.items] == [0.5, 1]
 
 
 def test_the_order_of_training_rows_depends_on_seed_and_epoch_alone() -> None:

@@ -69,7 +69,7 @@ class ExportOptions(SeedOptions):
         int,
         Opt("Most responses of --labels to compare on; fp32 needs no more than 128.",
             metavar="N", min=1),
-    ] = 320  # fmt: skip
+    ] = 192  # fmt: skip
     min_agreement: Annotated[
         float,
         Opt(
@@ -277,7 +277,7 @@ def _compare(
         if precision in options.precisions
         and (precision != "bf16" or (backend == "openvino" and processor().bf16))
     ]
-    encoded = model.encoder.encode(_pairs(rows))
+    rows, encoded = _alike_together(rows, model.encoder.encode(_pairs(rows)))
     total, done = len(rows) + sum(min(len(rows), most) for _, _, most in ways), 0
 
     def computed(compute: Callable[[Sequence[Encoded]], Logits], part: Sequence[Encoded]) -> Logits:
@@ -306,6 +306,16 @@ def _compare(
             )
         )
     return tuple(checks)
+
+
+def _alike_together(
+    rows: Sequence[Labelled], encoded: Sequence[Encoded]
+) -> tuple[list[Labelled], list[Encoded]]:
+    """Sorts by length those that fp32 is compared on, and the others, to need little padding."""
+    order = sorted(
+        range(len(rows)), key=lambda place: (place >= _EXACT_ROWS, len(encoded[place].ids))
+    )
+    return [rows[place] for place in order], [encoded[place] for place in order]
 
 
 def _labels(logits: Logits, rows: Sequence[Labelled], settings: ScorerSettings) -> list[int]:
