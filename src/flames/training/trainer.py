@@ -39,6 +39,8 @@ def train_from_files(
     """
     if int(os.environ.get("RANK", "0")):
         report = progress = _ignore
+    if not options.frozen:
+        _need_torch()
     if options.backbone == "local":
         options = replace(options, backbone=str(local_file(report)))
     read = reading.read_options()
@@ -63,6 +65,10 @@ def train_from_files(
         except CheckFailed as error:
             report(str(error))
     return result
+
+
+def _need_torch() -> None:
+    need_extra("train", "training a scorer", "torch", "transformers", "accelerate")
 
 
 def _ignore(*args: Any) -> None:
@@ -91,7 +97,7 @@ def train(
         return train_frozen(split, options, out, taxonomy, resume=resume, progress=progress)
     if split.each:
         raise UsageError("--split each trains one scorer after the other; add --frozen")
-    need_extra("train", "training a scorer", "torch", "transformers", "accelerate")
+    _need_torch()
     from flames.training.gradient import train_by_gradient
 
     return train_by_gradient(split, options, out, taxonomy, resume=resume, progress=progress)
