@@ -15,15 +15,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import ValidationError
-
 from flames.errors import InputError, OutsideError, UsageError
 from flames.records import Key, Prompt, PromptSetInfo, Response, Status, text_sha256
 from flames.storage.atomic import locked, write_atomic
 from flames.storage.checksums import file_sha256
 from flames.storage.journal import Journal, JournalLine, read_journal, response_reader
 from flames.storage.manifest import Manifest
-from flames.storage.run_responses import Plan, RunResponses
+from flames.storage.run_responses import Plan, RunPrompts, RunResponses
 from flames.storage.text_files import parse_json, read_json_file
 from flames.taxonomy import Taxonomy, load_taxonomy
 
@@ -92,20 +90,18 @@ class RunDir:
 
     def prompts(self) -> dict[str, Prompt]:
         """Returns the prompts as asked, by id, in their order."""
+        return dict(self._stored_prompts())
+
+    def _stored_prompts(self) -> RunPrompts:
         path = self.path / PROMPTS
         if file_sha256(path) != self.manifest.prompts_sha256:
             message = "was changed since the run began; restore it, or start another run"
             raise InputError(message, path=path)
-        try:
-            with path.open(encoding="utf-8") as file:
-                rows = [parse_json(line, str(path), n) for n, line in enumerate(file, start=1)]
-            return {prompt.id: prompt for prompt in map(Prompt.model_validate, rows)}
-        except (ValidationError, UnicodeDecodeError) as error:
-            raise InputError(f"is no file of prompts: {error}", path=path) from None
+        return RunPrompts(path)
 
     def plan(self) -> Plan:
         """Returns what the run asks."""
-        return Plan(self.prompts(), self.model, self.samples)
+        return Plan(self._stored_prompts(), self.model, self.samples)
 
     def planned(self) -> Iterator[tuple[Prompt, int]]:
         """Yields every prompt with every sample, in the order of asking."""

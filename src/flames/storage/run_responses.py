@@ -1,4 +1,4 @@
-"""The responses of a run, each read from its journal when it is asked for."""
+"""The prompts and responses of a run, each read from its file when it is asked for."""
 
 from __future__ import annotations
 
@@ -9,8 +9,48 @@ from array import array
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from flames.errors import InputError
 from flames.records import Key, Prompt, Response
 from flames.storage.journal import read_journal
+from flames.storage.text_files import parse_json
+
+
+class RunPrompts(Mapping[str, Prompt]):
+    """The prompts of a run by id, in their order, each read when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._places: dict[str, int] = {}
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._file)
+        self._path, self._ends, offset = path, array("q", [0]), 0
+        with path.open("rb") as file:
+            for number, raw in enumerate(file):
+                offset += len(raw)
+                self._ends.append(offset)
+                self._places[self._read(raw, number).id] = number
+
+    def _read(self, raw: bytes, number: int) -> Prompt:
+        try:
+            row = parse_json(raw.decode("utf-8"), str(self._path), number + 1)
+            return Prompt.model_validate(row)
+        except (ValidationError, UnicodeDecodeError) as error:
+            raise InputError(f"is no file of prompts: {error}", path=self._path) from None
+
+    def __getitem__(self, prompt_id: str) -> Prompt:
+        number = self._places[prompt_id]
+        start, end = self._ends[number], self._ends[number + 1]
+        return self._read(os.pread(self._file, end - start, start), number)
+
+    def __contains__(self, prompt_id: object) -> bool:
+        return prompt_id in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 class Plan(Collection[Key]):
