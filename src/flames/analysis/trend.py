@@ -19,6 +19,7 @@ from flames.metrics.rates import RESAMPLES, measure
 from flames.metrics.result import Group, Note, Overall
 from flames.metrics.source import Source
 from flames.records import Frozen, PromptSetInfo, dump_json
+from flames.storage.run_dir import is_run, open_run
 from flames.storage.text_files import stem_of
 from flames.taxonomy import Taxonomy, default_taxonomy
 
@@ -154,8 +155,15 @@ def trend(
     )
 
 
+def _started(source: Source) -> str | None:
+    """Returns when the first response was made, of a run at least when it began."""
+    if source.conditions is not None and source.conditions.started is not None:
+        return source.conditions.started
+    return open_run(source.origin).manifest.created if is_run(source.origin) else None
+
+
 def _date(source: Source) -> str:
-    started = source.conditions.started if source.conditions else None
+    started = _started(source)
     if started is None:
         raise UsageError(
             f"{source.origin}: no response says when it was made; give the runs in their order, "
@@ -178,7 +186,7 @@ def _point(name: str, source: Source, taxonomy: Taxonomy, seed: int, resamples: 
         name=name,
         model=source.model,
         origin=str(source.origin),
-        date=source.conditions.started if source.conditions else None,
+        date=_started(source),
         prompt_set=source.prompt_set,
         conditions=source.conditions,
         notes=result.notes,
