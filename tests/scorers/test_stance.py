@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
+from importlib import resources
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -107,3 +110,17 @@ def test_a_guard_says_it_in_a_line_of_its_own() -> None:
     found = parse_qwen3guard("Safety: Safe\nCategories: None\nRefusal: Yes")
     assert found is not None
     assert found.refusal is True
+
+
+def test_the_rules_are_right_on_what_two_readers_agree_about() -> None:
+    def rows(name: str) -> list[dict[str, Any]]:
+        text = resources.files("flames").joinpath("data", name).read_text("utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+    texts = {(row["prompt_id"], row["model"]): row["response"] for row in rows("natural.jsonl")}
+    labels = rows("stance.jsonl")
+    agreed = [row for row in labels if len(set(row["votes"].values())) == 1]
+    assert [row["stance"] for row in agreed] == [row["votes"]["reader_1"] for row in agreed]
+    right = [stance_of(texts[r["prompt_id"], r["model"]]) == r["stance"] for r in agreed]
+    assert len(labels) == 436
+    assert sum(right) / len(right) >= 0.95
