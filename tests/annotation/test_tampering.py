@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from annotating import Clock, known, label, person_id, responses, write
+from annotating import AS_THE_FIRST_VERSION, Clock, known, label, person_id, responses, write
 
 from flames.annotation import (
     Project,
@@ -33,7 +33,7 @@ VALUES = {
     "people": {
         "name": "'Eve'", "name_key": "'eve'", "role": "'lead'", "active": "1 - active",
         "lang": "'zh'", "link_hash": "'forged'", "password_hash": "'forged'", "held": "'controls'",
-        "cleared": "cleared + 1",
+        "cleared": "cleared + 1", "link_until": f"'{LATER}'", "link_once": "1",
     },
     "assignments": {
         "person": "(SELECT id FROM people WHERE name = 'Cat')", "kind": "'control'",
@@ -335,10 +335,7 @@ def test_whatever_a_column_holds_there_is_no_traceback(copy: Path, value: str) -
 
 
 def test_people_of_an_older_version_are_sealed_by_the_upgrade(copy: Path, flames: Any) -> None:
-    for statement in (
-        "ALTER TABLE people DROP COLUMN held", "ALTER TABLE people DROP COLUMN cleared",
-        "UPDATE alembic_version SET version_num = '0001'",
-    ):  # fmt: skip
+    for statement in AS_THE_FIRST_VERSION:
         engine = sa.create_engine(f"sqlite:///{copy / 'labels.db'}")
         with engine.begin() as connection:
             connection.exec_driver_sql(statement)

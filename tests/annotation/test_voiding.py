@@ -6,7 +6,17 @@ import json
 from typing import Any
 
 import pytest
-from annotating import Clock, Visitor, known, label, person_id, responses, served, write
+from annotating import (
+    AS_THE_FIRST_VERSION,
+    Clock,
+    Visitor,
+    known,
+    label,
+    person_id,
+    responses,
+    served,
+    write,
+)
 
 from flames.annotation import (
     Project,
@@ -319,9 +329,8 @@ def test_a_project_of_the_version_before_is_upgraded(
     label(project, "Ann")
     folder = project.path
     with project.database.write() as connection:  # as 0001 left it
-        connection.execute(text("ALTER TABLE people DROP COLUMN held"))
-        connection.execute(text("ALTER TABLE people DROP COLUMN cleared"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        for statement in AS_THE_FIRST_VERSION:
+            connection.execute(text(statement))
     project.close()
     with open_project(folder) as again:
         assert verify(again).problems == ()

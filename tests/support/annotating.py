@@ -28,6 +28,16 @@ if TYPE_CHECKING:
     from flames.annotation import Project
 
 
+# What later migrations added to what the first one made.
+AS_THE_FIRST_VERSION = (
+    *(
+        f"ALTER TABLE people DROP COLUMN {name}"
+        for name in ("held", "cleared", "link_until", "link_once")
+    ),
+    "UPDATE alembic_version SET version_num = '0001'",
+)
+
+
 class Clock:
     """A clock that only tests move."""
 
