@@ -68,9 +68,16 @@ def test_what_comes_before_the_table() -> None:
     known = settings_of("openai/gpt-4.1")
     assert known.prices == Prices(2, 8, "USD")
     assert "2026-05-07" in (known.price_source or "")
+    halved = known.in_batches()
+    assert halved.prices == Prices(1, 4, "USD")
+    assert (halved.price_source or "").endswith(", × 0.5 in batches")
+    assert halved.in_batches() == halved
+    unknown = settings_of("deepseek/deepseek-flash")
+    assert unknown.in_batches() == unknown  # no price of batches is documented
     by_hand = settings_of("openai/gpt-4.1", price_in=1.0, price_out=2.0)
     assert by_hand.prices == Prices(1, 2, "")
     assert by_hand.price_source is None
+    assert by_hand.in_batches() == by_hand
     user_file().parent.mkdir(parents=True)
     user_file().write_text(
         '[mine]\nmodel = "openai/gpt-4.1"\nprice_in = 5\nprice_out = 6\ncurrency = "CNY"\n'

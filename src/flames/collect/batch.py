@@ -75,7 +75,9 @@ class BatchAsking(Asking):
         terms: BatchTerms,
         options: BatchOptions,
     ) -> None:
-        super().__init__(plan, run, settings)
+        settings = settings or AskSettings().under(getattr(plan.model, "terms", {}))
+        self._price_known = settings.batch_factor is not None
+        super().__init__(plan, run, settings.in_batches())
         assert isinstance(plan.model, OpenAIModel)
         self.terms, self.options = terms, options
         self.window = completion_window(options.window, terms)
@@ -159,7 +161,7 @@ class BatchAsking(Asking):
                 spent = error
                 break
             taken[by_key[key]] = request
-        if taken and self.collector.settings.prices is not None:
+        if taken and self.collector.settings.prices is not None and not self._price_known:
             self.options.say(
                 "costs count the prices as given: batches often take the half, so give theirs"
             )

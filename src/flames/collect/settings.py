@@ -19,6 +19,7 @@ class AskSettings(CheckedOptions):
         backoff_s: Seconds before the first retry of a failed request; each further one doubles.
         currency: Of the prices and of `max_cost`, where it is known.
         price_source: Where the prices stand, if they were not given by hand.
+        batch_factor: The share of the prices that a batch costs, where that is known.
     """
 
     concurrency: Annotated[
@@ -61,6 +62,7 @@ class AskSettings(CheckedOptions):
     backoff_s: float = 0.5
     currency: str | None = None
     price_source: str | None = None
+    batch_factor: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,7 +72,7 @@ class AskSettings(CheckedOptions):
     def under(self, terms: Mapping[str, Any]) -> AskSettings:
         """Returns these settings, what is not set completed by a model's terms."""
         if self.price_in is not None:  # prices go together, with their currency
-            of_price = {"price_in", "price_out", "currency", "price_source"}
+            of_price = {"price_in", "price_out", "currency", "price_source", "batch_factor"}
             terms = {name: n for name, n in terms.items() if name not in of_price}
         own = {name for name in vars(self) if getattr(self, name) is None}
         given: dict[str, Any] = {name: n for name, n in terms.items() if name in own}
@@ -81,6 +83,18 @@ class AskSettings(CheckedOptions):
                 "--price-out (flames models prices lists the known ones)"
             )
         return settings
+
+    def in_batches(self) -> AskSettings:
+        """Returns these settings at the prices of a batch, where they are known."""
+        if self.batch_factor is None or self.price_in is None or self.price_out is None:
+            return self
+        return replace(
+            self,
+            price_in=self.price_in * self.batch_factor,
+            price_out=self.price_out * self.batch_factor,
+            price_source=f"{self.price_source}, × {self.batch_factor:g} in batches",
+            batch_factor=None,
+        )
 
     @property
     def prices(self) -> Prices | None:

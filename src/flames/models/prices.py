@@ -53,6 +53,7 @@ class Price(Frozen, extra="forbid", populate_by_name=True, protected_namespaces=
             "price_out": self.price_out,
             "currency": self.currency,
             "price_source": f"{self.date}, {self.source}" + (f", {self.note}" if self.note else ""),
+            **({} if self.batch is None else {"batch_factor": self.batch}),
         }
 
     def to_dict(self) -> dict[str, Any]:
