@@ -51,5 +51,7 @@ def seal_people(connection: Connection, now: str) -> None:
                 "changed": "sealed", "link": seal(row.link_hash),
                 "password": seal(row.password_hash),
                 "queue": stored_queue(connection, row.id)}  # fmt: skip
+        data |= {"until": row.link_until} if row.link_until else {}
+        data |= {"once": True} if row.link_once else {}
         new.append(NewEvent("person", row.id, None, data))
     append_events(connection, new, now)
