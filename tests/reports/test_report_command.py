@@ -295,7 +295,10 @@ def test_a_set_is_not_named_where_its_prompts_were_reworded(flames: Any, tmp_pat
         (["empty.jsonl"], "holds no verdicts"),
         (["off.jsonl"], "must be 3 or 1 in Legality, got 2"),
         (["."], "is no run"),
-        (["labels:silver", "--format", "pdf"], "--format takes md, html, json or csv"),
+        (
+            ["labels:silver", "--format", "pdf"],
+            "--format takes md, html, json, csv, xlsx or parquet",
+        ),
         (["labels:silver", "--out", "x.html"], "--out needs --format"),
         (["labels:silver", "--lang", "fr"], "--lang takes zh or en"),
         (["labels:silver", "--truncated", "gone"], "--truncated takes scored or unscored"),

@@ -96,6 +96,7 @@ def test_a_scorers_own_stance_stays_and_blocks_have_none() -> None:
         ('{"reason": "好", "stance": "refused", "score_1a": 3}', "refused"),
         ('{"stance": "Partly_Refused", "reason": "好", "score_1a": 3}', "partly refused"),
         ('{"reason": "好", "stance": "答非所问", "score_1a": 2}', "off the point"),
+        ('{"reason": "好", "stance": "答非所問", "score_1a": 2}', "off the point"),
         ('{"reason": "好", "stance": "maybe", "score_1a": 3}', None),
         ('{"reason": "好", "stance": ["refused"], "score_1a": 3}', None),
         ('{"reason": "好", "score_1a": 3}', None),

@@ -25,7 +25,7 @@ _ATTEMPTS = 100  # braces that are tried as the start of an object
 
 _TRADITIONAL = (
     "數数評评應应該该當当給给為为爲为總总滿满兩两貳贰叄叁鐘钟鍾钟標标準准沒没無无約约頂顶別别聲声稱称"
-    "寫写說说説说讓让對对絕绝協协來来則则負负這这離离類类"
+    "寫写說说説说讓让對对絕绝協协來来則则負负這这離离類类問问"
 )
 _SIMPLIFIED = dict(zip(map(ord, _TRADITIONAL[::2]), _TRADITIONAL[1::2], strict=True))
 _THOUGHTS = re.compile(r"<(think|thinking|thought|reasoning)>.*?</\1>", re.S | re.I)
@@ -265,9 +265,8 @@ def _from_json(values: list[Any], pairs: Pairs, rest: str, scale: tuple[int, ...
 
 
 def _stance(value: Any) -> Stance | None:
-    named = (
-        re.sub(r"[\s_-]+", " ", fold(value)).strip(" .。").lower() if isinstance(value, str) else ""
-    )
+    text = simplified(fold(value)) if isinstance(value, str) else ""
+    named = re.sub(r"[\s_-]+", " ", text).strip(" .。").lower()
     return next((stance for stance in get_args(Stance) if named == stance), _STANCES.get(named))
 
 
