@@ -54,7 +54,9 @@ def test_measure_and_report_say_what_the_command_says(
     results = package.measure([first, second], seed=3)
     assert [json.loads(json.dumps(result.to_dict())) for result in results] == data
     assert package.report([first, second], seed=3).render("json") == out
-    code, _, err = flames("report", first, "--format", "html", "--out", tmp_path / "a.html")
+    code, _, err = flames(
+        "report", first, "--format", "html", "--lang", "en", "--out", tmp_path / "a.html"
+    )
     written = package.report(first, format="html", out=tmp_path / "b.html", lang="en").written
     assert (code, err, written) == (0, f"{tmp_path / 'a.html'}\n", [tmp_path / "b.html"])
     assert (tmp_path / "a.html").read_text("utf-8") == (tmp_path / "b.html").read_text("utf-8")
@@ -133,7 +135,7 @@ def test_run_writes_the_report_of_the_command(flames: Flames, tmp_path: Path) ->
     done.check()
     assert [path.name for path in done.reports] == ["report.html", "report.md", "report.json"]
     written = {path: path.read_bytes() for path in done.reports}
-    assert flames("report", tmp_path / "run")[0] == 0
+    assert flames("report", tmp_path / "run", "--lang", "en")[0] == 0
     assert {path: path.read_bytes() for path in done.reports} == written
     [result] = done.results
     assert json.loads(done.reports[2].read_text()) == json.loads(json.dumps(result.to_dict()))
