@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from flames.cli._console import JsonOptions, echo, present, tables, tell
-from flames.cli._console import say as tell_path
 from flames.errors import UsageError
 from flames.options import LangOptions, SeedOptions
 from flames.prompts.check import PromptCheck, check_prompts, count_parts, count_prompts
@@ -20,7 +19,7 @@ from flames.reports.words import listed, name_of, say
 from flames.storage.atomic import write_atomic
 from flames.storage.record_files import FileOptions
 from flames.taxonomy import Taxonomy, load_taxonomy
-from flames.text import shorten
+from flames.text import for_terminal, shorten
 
 SetArgument = Annotated[
     str, typer.Argument(metavar="SET|PATH", help="Prompt set by name, or a file of prompts.")
@@ -172,7 +171,7 @@ def diff(
         typer.echo(found.render(options.format), nl=False)
     else:
         write_atomic(options.out, found.render(options.format))
-        tell_path(str(options.out))
+        typer.echo(for_terminal(str(options.out)), err=True)
 
 
 def fetch(
