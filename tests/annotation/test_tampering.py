@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from annotating import AS_THE_FIRST_VERSION, Clock, known, label, person_id, responses, write
 
 from flames.annotation import (
@@ -25,6 +24,8 @@ from flames.annotation.database import metadata
 from flames.annotation.options import DecisionOptions, SheetOptions, VoidOptions
 from flames.annotation.tasks import Task
 from flames.errors import FlamesError
+
+sa: Any = pytest.importorskip("sqlalchemy", reason="needs the extra `annotate`")
 
 LATER = "2027-01-01T00:00:00.000000Z"
 
