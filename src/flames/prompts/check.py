@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
-import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, NamedTuple
 
 from flames.errors import InputError
+from flames.prompts.likeness import like_pairs
 from flames.prompts.sets import PromptSet
 from flames.records import Prompt
 from flames.storage.record_files import ReadOptions, read_prompts
 from flames.taxonomy import Taxonomy, default_taxonomy
-
-_GRAM = 3
-_COMMON = 200  # grams of more prompts than this ("怎么办") do not make two prompts candidates
 
 
 class NearDuplicate(NamedTuple):
@@ -122,26 +118,8 @@ def check_prompts(
 
 def near_duplicates(prompts: Sequence[Prompt], threshold: float = 0.8) -> list[NearDuplicate]:
     """Returns the pairs whose 3-grams overlap by at least `threshold`, most alike first."""
-    grams = [grams_of(prompt.text) for prompt in prompts]
-    holders: dict[str, list[int]] = defaultdict(list)
-    for index, these in enumerate(grams):
-        for gram in these:
-            holders[gram].append(index)
-    found: list[NearDuplicate] = []
-    for index, these in enumerate(grams):
-        shared: Counter[int] = Counter()
-        for gram in these:
-            if len(holders[gram]) <= _COMMON:
-                shared.update(other for other in holders[gram] if other < index)
-        for other in shared:
-            both = len(these & grams[other])
-            similarity = both / (len(these) + len(grams[other]) - both)
-            if similarity >= threshold:
-                found.append(NearDuplicate(prompts[other].id, prompts[index].id, similarity))
+    found = [
+        NearDuplicate(prompts[first].id, prompts[second].id, similarity)
+        for first, second, similarity in like_pairs([p.text for p in prompts], threshold)
+    ]
     return sorted(found, key=lambda pair: (-pair.similarity, pair))
-
-
-def grams_of(text: str) -> frozenset[str]:
-    """Returns the 3-grams of a text without marks and spaces, in small letters."""
-    plain = re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text).casefold()) or text
-    return frozenset(plain[i : i + _GRAM] for i in range(max(1, len(plain) - _GRAM + 1)))

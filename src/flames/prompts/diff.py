@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flames.prompts.check import grams_of
+from flames.prompts.likeness import grams_of, jaccard, like_pairs
 from flames.prompts.sets import PromptSet
 from flames.records import Prompt, PromptSetInfo
 from flames.text import normalize_text
@@ -16,7 +16,6 @@ LABELS = ("dimension", "subcomponent", "technique", "expected")
 """The fields of a prompt that say what it is for."""
 
 _SIMILAR = 0.35  # share of 3-grams from which a text is another wording
-_COMMON = 500  # grams of more prompts than this do not make two prompts candidates
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def diff_prompts(old: PromptSet, new: PromptSet) -> PromptDiff:
     for name in [name for name in rest_new if name in rest_old]:
         one, other = rest_old[name], rest_new[name]
         # numbers are given anew in many a file: one id is one prompt only where texts are alike
-        if (similarity := _jaccard(grams_of(one.text), grams_of(other.text))) >= _SIMILAR:
+        if (similarity := jaccard(grams_of(one.text), grams_of(other.text))) >= _SIMILAR:
             pair(one, other, similarity)
     by_text: dict[str, list[Prompt]] = defaultdict(list)
     for prompt in rest_old.values():
@@ -150,25 +149,12 @@ def diff_prompts(old: PromptSet, new: PromptSet) -> PromptDiff:
 
 def _alike(old: Sequence[Prompt], new: Sequence[Prompt]) -> Iterator[tuple[float, Prompt, Prompt]]:
     """Yields pairs that may be one prompt in two wordings, most alike first."""
-    grams = [grams_of(prompt.text) for prompt in old]
-    holders: Mapping[str, list[int]] = defaultdict(list)
-    for index, these in enumerate(grams):
-        for gram in these:
-            holders[gram].append(index)
+    texts = [prompt.text for prompt in (*old, *new)]
     candidates: list[tuple[float, tuple[str, str], Prompt, Prompt]] = []
-    for prompt in new:
-        own = grams_of(prompt.text)
-        shared: Counter[int] = Counter()
-        for gram in own:
-            if len(places := holders.get(gram, ())) <= _COMMON:
-                shared.update(places)
-        for index in shared:
-            if (similarity := _jaccard(own, grams[index])) >= _SIMILAR:
-                ends = (min(old[index].id, prompt.id), max(old[index].id, prompt.id))
-                candidates.append((-similarity, ends, old[index], prompt))
+    for first, second, similarity in like_pairs(texts, _SIMILAR, among=len(old)):
+        if second >= len(old):
+            one, other = old[first], new[second - len(old)]
+            ends = (min(one.id, other.id), max(one.id, other.id))
+            candidates.append((-similarity, ends, one, other))
     for less, _, one, other in sorted(candidates, key=lambda each: each[:2]):
         yield -less, one, other
-
-
-def _jaccard(first: frozenset[str], second: frozenset[str]) -> float:
-    return len(first & second) / len(first | second)

@@ -1,0 +1,78 @@
+"""How alike prompts are: shares of 3-grams, and pairs of a large set that are nearly the same."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+GRAM = 3
+_COMMON = 200  # grams of more prompts than this ("怎么办") do not make two prompts candidates
+_AT_ONCE = 2048  # rows that are compared with all others at a time
+
+
+class Pair(NamedTuple):
+    """Two texts by their places, and the Jaccard index of their 3-grams."""
+
+    first: int
+    second: int
+    similarity: float
+
+
+def grams_of(text: str, size: int = GRAM) -> frozenset[str]:
+    """Returns the n-grams of a text without marks and spaces, in small letters."""
+    plain = re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text).casefold()) or text
+    return frozenset(plain[i : i + size] for i in range(max(1, len(plain) - size + 1)))
+
+
+def jaccard(first: frozenset[str], second: frozenset[str]) -> float:
+    """Returns the share of grams that both have among those that either has."""
+    return len(first & second) / len(first | second)
+
+
+def like_pairs(
+    texts: Sequence[str], threshold: float, *, among: int | None = None
+) -> Iterator[Pair]:
+    """Yields the pairs of texts whose 3-grams overlap by at least `threshold`.
+
+    Pairs that only share grams of more than 200 texts are not found.
+
+    Args:
+        among: Only pairs with one of so many first texts; of all of them by default.
+    """
+    grams = [grams_of(text) for text in texts]
+    sizes = np.array([len(these) for these in grams], dtype=np.int64)
+    matrix = _incidence(grams, sizes)
+    common = sizes - np.diff(matrix.indptr)
+    rows = len(texts) if among is None else among
+    other = matrix.T.tocsr()
+    for start in range(0, rows, _AT_ONCE):
+        found = (matrix[start : min(start + _AT_ONCE, rows)] @ other).tocoo()
+        one, two = found.row.astype(np.int64) + start, found.col.astype(np.int64)
+        # what two texts share is at most what they share of rare grams, and all their common ones
+        most = found.data + np.minimum(common[one], common[two])
+        kept = (one < two) & (most * (1 + threshold) >= threshold * (sizes[one] + sizes[two]))
+        for first, second in zip(one[kept].tolist(), two[kept].tolist(), strict=True):
+            if (similarity := jaccard(grams[first], grams[second])) >= threshold:
+                yield Pair(first, second, similarity)
+
+
+def _incidence(grams: Sequence[frozenset[str]], sizes: NDArray[np.int64]) -> csr_array:
+    """Returns which text holds which gram, without the common ones, shape (texts, grams)."""
+    number: dict[str, int] = {}
+    codes = np.fromiter(
+        (number.setdefault(gram, len(number)) for gram in chain.from_iterable(grams)),
+        dtype=np.int64,
+        count=int(sizes.sum()),
+    )
+    rare = np.bincount(codes, minlength=len(number)) <= _COMMON
+    rows = np.repeat(np.arange(len(grams)), sizes)
+    kept = rare[codes]
+    ones = np.ones(int(kept.sum()), dtype=np.int32)
+    return csr_array((ones, (rows[kept], codes[kept])), shape=(len(grams), max(1, len(number))))
