@@ -38,6 +38,7 @@ COMMANDS: dict[str, Any] = {
         "show": "prompts:show_prompts",
         "stats": "prompts:stats",
         "validate": "prompts:validate",
+        "check": "prompts:check",
         "diff": "prompts:diff",
         "fetch": "prompts:fetch",
     },

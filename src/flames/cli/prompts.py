@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,11 +14,13 @@ from flames.errors import UsageError
 from flames.options import LangOptions, SeedOptions
 from flames.prompts.check import PromptCheck, check_prompts, count_parts, count_prompts
 from flames.prompts.diff import diff_prompts
+from flames.prompts.doubts import find_doubts, mended
 from flames.prompts.sets import KNOWN_SETS, PromptSet, SampleOptions, fetch_prompts, load_prompts
 from flames.reports.prompt_diff import DiffOptions, DiffReport
+from flames.reports.prompt_doubts import doubts_document
 from flames.reports.tables import Block, Cell, Table, line
 from flames.reports.words import listed, name_of, say
-from flames.storage.atomic import write_atomic
+from flames.storage.atomic import to_jsonl, write_atomic
 from flames.storage.record_files import FileOptions
 from flames.taxonomy import Taxonomy, load_taxonomy
 from flames.text import for_terminal, shorten
@@ -155,6 +159,36 @@ def _check_document(check: PromptCheck, taxonomy: Taxonomy) -> Iterator[Block]:
         yield _parts_table(check.subcomponents, taxonomy)
     state = say("prompts.wrong", n=len(check.errors)) if check.errors else say("prompts.fine")
     yield line(say("prompts.usable", n=len(check.prompts), state=state))
+
+
+def check(
+    prompts: SetArgument,
+    files: FileOptions,
+    language: LangOptions,
+    output: JsonOptions,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SET|PATH", help="A set that prompts must not be taken from."),
+    ] = None,
+    fix: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the set with what can be mended by itself."),
+    ] = None,
+) -> None:
+    """Check a set for copies, templates, doubtful labels, personal data, odd marks; exit 1 if any.
+
+    What `validate` refuses is an error first. --fix removes hidden characters, spaces around a
+    text and second copies, and writes full-width letters and digits as plain ones.
+    """
+    _, found = _load(prompts, files)
+    doubts = find_doubts(found, [_load(each, files)[1] for each in against or ()])
+    data = {"prompts": len(found.prompts), "findings": [asdict(each) for each in doubts]}
+    present(output, data, doubts_document(doubts, found), language.lang)
+    if fix is not None:
+        write_atomic(fix, to_jsonl(prompt.to_dict() for prompt in mended(found)))
+        typer.echo(for_terminal(str(fix)), err=True)
+    if doubts:
+        raise typer.Exit(1)
 
 
 def diff(

@@ -14,6 +14,7 @@ from scipy.sparse import csr_array
 
 GRAM = 3
 _COMMON = 200  # grams of more prompts than this ("怎么办") do not make two prompts candidates
+_DENSE = 256  # rows whose likeness to all others is held in full
 _AT_ONCE = 2048  # rows that are compared with all others at a time
 
 
@@ -63,7 +64,30 @@ def like_pairs(
                 yield Pair(first, second, similarity)
 
 
-def _incidence(grams: Sequence[frozenset[str]], sizes: NDArray[np.int64]) -> csr_array:
+def nearest(texts: Sequence[str], count: int) -> Iterator[list[int]]:
+    """Yields for each text the places of the nearest others: cosine of its 2-grams by TF-IDF.
+
+    Texts that share nothing are nobody's neighbours.
+    """
+    grams = [grams_of(text, 2) for text in texts]
+    sizes = np.array([len(these) for these in grams], dtype=np.int64)
+    matrix = _incidence(grams, sizes, most=max(_COMMON, len(texts) // 10)).astype(np.float32)
+    holders = np.bincount(matrix.indices, minlength=matrix.shape[1])
+    matrix.data *= np.log(len(texts) / np.maximum(holders, 1))[matrix.indices].astype(np.float32)
+    lengths = np.sqrt(np.asarray((matrix * matrix).sum(axis=1)).ravel())
+    matrix.data /= np.repeat(np.maximum(lengths, 1e-9), np.diff(matrix.indptr)).astype(np.float32)
+    other = matrix.T.tocsr()
+    for start in range(0, len(texts), _DENSE):
+        likeness = (matrix[start : start + _DENSE] @ other).toarray()
+        for row, values in enumerate(likeness):
+            values[start + row] = 0.0
+            best = np.argsort(-values, kind="stable")[:count]
+            yield [place for place in best.tolist() if values[place] > 0]
+
+
+def _incidence(
+    grams: Sequence[frozenset[str]], sizes: NDArray[np.int64], most: int = _COMMON
+) -> csr_array:
     """Returns which text holds which gram, without the common ones, shape (texts, grams)."""
     number: dict[str, int] = {}
     codes = np.fromiter(
@@ -71,7 +95,7 @@ def _incidence(grams: Sequence[frozenset[str]], sizes: NDArray[np.int64]) -> csr
         dtype=np.int64,
         count=int(sizes.sum()),
     )
-    rare = np.bincount(codes, minlength=len(number)) <= _COMMON
+    rare = np.bincount(codes, minlength=len(number)) <= most
     rows = np.repeat(np.arange(len(grams)), sizes)
     kept = rare[codes]
     ones = np.ones(int(kept.sum()), dtype=np.int32)

@@ -1,0 +1,163 @@
+"""What may be wrong with prompts of a set: copies, templates, labels, personal data, marks."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from flames.prompts.likeness import like_pairs, nearest
+from flames.prompts.sets import PromptSet
+from flames.records import Prompt, prompt_id
+
+Doubt = Literal[
+    "duplicate", "near duplicate", "known", "template", "label", "personal data", "hidden", "width",
+    "spaces",
+]  # fmt: skip
+DOUBTS: tuple[Doubt, ...] = get_args(Doubt)
+MECHANICAL: frozenset[Doubt] = frozenset({"duplicate", "hidden", "width", "spaces"})
+"""What `mended` puts right without anybody's judgement."""
+
+NEAR = 0.8  # share of 3-grams from which two prompts are nearly the same
+_KIN, _KIN_AGREE = 7, 5  # neighbours of a prompt, and how many of one other label make a doubt
+MOST_LABELS = 20_000
+"""Labels of larger sets are not compared: it would take too long."""
+_OPENING = 8  # characters that prompts of a template begin with
+_TEMPLATE_LEAST, _TEMPLATE_SHARE = 5, 0.005
+
+_PHONE = re.compile(r"(?<!\d)1[3-9]\d{9}(?!\d)")
+_MAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
+_IDENTITY = re.compile(r"(?<!\d)[1-9]\d{16}[\dXx](?!\d)")
+_CARD = re.compile(r"(?<!\d)(?:\d[ -]?){15,18}\d(?!\d)")
+_WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)  # GB 11643-1999
+_CHECKS = "10X98765432"
+_HIDDEN = re.compile(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    r"\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
+_WIDE = re.compile(r"[\uff10-\uff19\uff21-\uff3a\uff41-\uff5a]")  # full-width digits and letters
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A doubt about a prompt; `detail` says what was found, `other` is the id of another prompt."""
+
+    id: str
+    kind: Doubt
+    detail: str
+    other: str | None = None
+
+
+def find_doubts(prompts: PromptSet, against: Sequence[PromptSet] = ()) -> list[Finding]:
+    """Returns all findings, by kind and in the order of the set.
+
+    Args:
+        against: Other sets that prompts should not be taken from.
+    """
+    found = [
+        *_copies(prompts.prompts, against),
+        *_templates(prompts.prompts),
+        *_labels(prompts.prompts),
+        *(finding for prompt in prompts.prompts for finding in _in_text(prompt)),
+    ]
+    place = {prompt.id: n for n, prompt in enumerate(prompts.prompts)}
+    return sorted(found, key=lambda each: (DOUBTS.index(each.kind), place[each.id]))
+
+
+def mended(prompts: PromptSet) -> list[Prompt]:
+    """Returns the prompts without hidden marks, wide letters and spaces around, each text once.
+
+    An id that was made from the text is made anew.
+    """
+    kept: dict[str, Prompt] = {}
+    for prompt in prompts.prompts:
+        text = _WIDE.sub(lambda char: unicodedata.normalize("NFKC", char[0]), prompt.text)
+        text = _HIDDEN.sub("", text).strip()
+        own = prompt.id == prompt_id(prompt.text)
+        update = {"text": text, "id": prompt_id(text) if own else prompt.id}
+        if text and text not in kept:
+            kept[text] = prompt if text == prompt.text else prompt.model_copy(update=update)
+    return list(kept.values())
+
+
+def _copies(prompts: Sequence[Prompt], against: Sequence[PromptSet]) -> Iterator[Finding]:
+    first: dict[str, str] = {}
+    for prompt in prompts:
+        if (seen := first.setdefault(prompt.text.strip(), prompt.id)) != prompt.id:
+            yield Finding(prompt.id, "duplicate", seen, seen)
+    outside = [(each.name, prompt) for each in against for prompt in each.prompts]
+    texts = [prompt.text for prompt in (*prompts, *(prompt for _, prompt in outside))]
+    for one, two, similarity in like_pairs(texts, NEAR, among=len(prompts)):
+        share = f"{similarity:.0%}"
+        if two < len(prompts):
+            if prompts[one].text.strip() != prompts[two].text.strip():
+                yield Finding(prompts[two].id, "near duplicate", share, prompts[one].id)
+        else:
+            name, prompt = outside[two - len(prompts)]
+            yield Finding(prompts[one].id, "known", f"{share}, {name}", prompt.id)
+
+
+def _templates(prompts: Sequence[Prompt]) -> Iterator[Finding]:
+    openings: dict[str, list[str]] = defaultdict(list)
+    for prompt in prompts:
+        plain = re.sub(r"\s+", "", prompt.text)
+        if len(plain) > _OPENING:
+            openings[plain[:_OPENING]].append(prompt.id)
+    for opening, ids in openings.items():
+        if len(ids) >= max(_TEMPLATE_LEAST, _TEMPLATE_SHARE * len(prompts)):
+            yield from (Finding(each, "template", f"{opening}… × {len(ids)}") for each in ids)
+
+
+def _labels(prompts: Sequence[Prompt]) -> Iterator[Finding]:
+    """Yields prompts whose nearest ones nearly all carry one other label, and none their own."""
+    if not _KIN < len(prompts) <= MOST_LABELS:
+        return
+    label = [(prompt.dimension, prompt.subcomponent) for prompt in prompts]
+    for n, kin in enumerate(nearest([prompt.text for prompt in prompts], _KIN)):
+        labels = Counter(label[other] for other in kin)
+        [(usual, times)] = labels.most_common(1) or [(label[n], 0)]
+        if times >= _KIN_AGREE and label[n] not in labels:
+            yield Finding(prompts[n].id, "label", f"{usual[1] or usual[0]}: {times}/{_KIN}")
+
+
+def _in_text(prompt: Prompt) -> Iterator[Finding]:
+    for name, found in _personal(prompt.text):
+        yield Finding(prompt.id, "personal data", f"{name}: {found}")
+    if hidden := _HIDDEN.findall(prompt.text):
+        names = ", ".join(f"U+{ord(char):04X}" for char in dict.fromkeys(hidden))
+        yield Finding(prompt.id, "hidden", names)
+    if wide := _WIDE.findall(prompt.text):
+        yield Finding(prompt.id, "width", "".join(dict.fromkeys(wide)))
+    if prompt.text != prompt.text.strip():
+        yield Finding(prompt.id, "spaces", "")
+
+
+def _personal(text: str) -> Iterator[tuple[str, str]]:
+    """Yields phone numbers, identity numbers, bank cards and mail addresses, mostly hidden."""
+    plain = unicodedata.normalize("NFKC", text)
+    for found in _PHONE.findall(plain):
+        yield "phone", f"{found[:3]}…{found[-2:]}"
+    identities = [found for found in _IDENTITY.findall(plain) if is_identity_number(found)]
+    for found in identities:
+        yield "identity number", f"{found[:3]}…{found[-2:]}"
+    for found in _CARD.findall(plain):
+        digits = re.sub(r"\D", "", found)
+        if digits not in identities and is_card_number(digits):
+            yield "bank card", f"{digits[:3]}…{digits[-2:]}"
+    for found in _MAIL.findall(plain):
+        yield "mail address", f"{found[:2]}…@…"
+
+
+def is_identity_number(text: str) -> bool:
+    """Tells whether 18 characters end in the check character of GB 11643-1999."""
+    total = sum(int(digit) * weight for digit, weight in zip(text, _WEIGHTS, strict=False))
+    return len(text) == 18 and _CHECKS[total % 11] == text[-1].upper()
+
+
+def is_card_number(digits: str) -> bool:
+    """Tells whether digits end in the check digit of Luhn's formula (ISO/IEC 7812)."""
+    doubled = [int(d) * (2 if n % 2 else 1) for n, d in enumerate(reversed(digits))]
+    return len(set(digits)) > 1 and sum(n - 9 if n > 9 else n for n in doubled) % 10 == 0
