@@ -6,11 +6,13 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 GRAM = 3
 _COMMON = 200  # grams of more prompts than this ("怎么办") do not make two prompts candidates
@@ -89,6 +91,8 @@ def _incidence(
     grams: Sequence[frozenset[str]], sizes: NDArray[np.int64], most: int = _COMMON
 ) -> csr_array:
     """Returns which text holds which gram, without the common ones, shape (texts, grams)."""
+    from scipy.sparse import csr_array  # only here: it takes longer to import than all the rest
+
     number: dict[str, int] = {}
     codes = np.fromiter(
         (number.setdefault(gram, len(number)) for gram in chain.from_iterable(grams)),
