@@ -151,7 +151,9 @@ def test_caddy_before_two_processes(tmp_path: Path, make_local: Any) -> None:
             for _ in range(4):
                 ann.get("/work")
                 assert ann.post("/work", do="3") == 200
-            assert ann.http.post("/work", content=b"x" * 300_000).status_code == 413
+            # Caddy itself ends the body, and says 502 where it had begun to pass it on
+            assert ann.http.post("/work", content=b"x" * 300_000).status_code in (413, 502)
+            assert ann.get("/work") == 200
     with open_project(tmp_path / "project") as after:
         assert verify(after).labels == 4
 
