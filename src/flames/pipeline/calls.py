@@ -41,7 +41,13 @@ from flames.metrics.result import Result
 from flames.metrics.source import Source
 from flames.options import check_choice, default_language
 from flames.reports.certificate import PAGE, CertificateReport, CertifyOptions
-from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
+from flames.reports.documents import (
+    CompareOptions,
+    ComparisonReport,
+    DocumentOptions,
+    Report,
+    ReportOptions,
+)
 from flames.reports.gate import GateOutcome, GateRule, append_summary, to_junit, to_summary
 from flames.reports.report import write_reports
 from flames.reports.run_outcome import RunOutcome
@@ -66,6 +72,7 @@ from flames.taxonomy import Language, Taxonomy
 
 PathLike: TypeAlias = str | os.PathLike[str]
 Options = TypeVar("Options")
+Document = TypeVar("Document", ComparisonReport, TrendReport, CertificateReport)
 
 
 def run(
@@ -262,9 +269,7 @@ def compare(
     sources, read = read_sources(_listed(paths), options)
     comparison = comparing.compare(sources, read.taxonomy, common=options.common, seed=options.seed)
     found = ComparisonReport(comparison, read.taxonomy, options.lang, options.changes)
-    if options.format is None or options.out is None:
-        return found
-    return replace(found, written=[write_atomic(options.out, found.render(options.format))])
+    return _written(found, options)
 
 
 def trend(
@@ -274,10 +279,7 @@ def trend(
     options = _options(TrendOptions, options, changes)
     sources, read = read_sources(_listed(paths), options)
     made = trending.trend(sources, read.taxonomy, by_date=options.by_date, seed=options.seed)
-    found = TrendReport(made, read.taxonomy, options.lang)
-    if options.format is None or options.out is None:
-        return found
-    return replace(found, written=[write_atomic(options.out, found.render(options.format))])
+    return _written(TrendReport(made, read.taxonomy, options.lang), options)
 
 
 def certify(
@@ -300,12 +302,10 @@ def certify(
         seed=options.seed,
     )
     found = CertificateReport(certificate, read.taxonomy, options.lang)
-    if options.format is not None and options.out is not None:
-        return replace(found, written=[write_atomic(options.out, found.render(options.format))])
     if options.format is None and len(paths) == 1 and is_run(paths[0]):
         page = open_run(Path(paths[0])).path / PAGE
         return replace(found, written=[write_atomic(page, found.render("html"))])
-    return found
+    return _written(found, options)
 
 
 def gate(path: PathLike, options: GateOptions | None = None, **changes: Any) -> GateOutcome:
@@ -328,6 +328,14 @@ def gate(path: PathLike, options: GateOptions | None = None, **changes: Any) -> 
     if options.summary is not None:
         append_summary(options.summary, to_summary(rules, options.lang))
     return GateOutcome(rules, options.lang, None if file is None else file.path)
+
+
+def _written(found: Document, options: DocumentOptions) -> Document:
+    """Returns a document, written into the file that the options name, if they name one."""
+    if options.format is None or options.out is None:
+        return found
+    text = found.render(options.format)  # type: ignore[arg-type]
+    return replace(found, written=[write_atomic(options.out, text)])
 
 
 def _listed(paths: PathLike | Sequence[PathLike]) -> Sequence[PathLike]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from flames.options import Opt
@@ -51,7 +50,6 @@ class DiffReport:
     diff: PromptDiff
     taxonomy: Taxonomy
     lang: Language
-    written: list[Path] = field(default_factory=list)
 
     def render(self, form: _Form) -> str:
         """Returns the difference as Markdown, HTML or JSON."""

@@ -26,8 +26,8 @@ def doubts_document(found: Sequence[Finding], prompts: PromptSet) -> Iterator[Bl
             yield Table.of_cells(name_of("doubt", kind), header, rows, text=4)
     if len(prompts.prompts) > MOST_LABELS:
         yield line(say("doubts.no_labels", n=MOST_LABELS), kind="soft")
-    if mechanical := [kind for kind in DOUBTS if kind in MECHANICAL]:
-        kinds = [name_of("doubt", kind) for kind in mechanical if kind in {f.kind for f in found}]
-        if kinds:
-            yield line(say("doubts.mend", kinds=listed(kinds)))
+    there = {each.kind for each in found} & MECHANICAL
+    if there:
+        kinds = [name_of("doubt", kind) for kind in DOUBTS if kind in there]
+        yield line(say("doubts.mend", kinds=listed(kinds)))
     yield line(say("doubts.counts", n=len(found), prompts=len({each.id for each in found})))
