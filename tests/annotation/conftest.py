@@ -13,6 +13,8 @@ from postgres_server import NoServerError, throw_away_server
 if TYPE_CHECKING:
     from annotating import Clock
 
+    from flames.annotation import Project
+
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
@@ -72,6 +74,27 @@ def make_local(tmp_path: Path, clock: Clock) -> Iterator[Any]:
 
     with projects(tmp_path, clock) as make:
         yield make
+
+
+@pytest.fixture
+def project(tmp_path: Path, make_local: Any) -> Project:
+    """Twelve responses of one model, with controls among them."""
+    from annotating import known, responses, write
+
+    controls = write(tmp_path / "controls.jsonl", known(4, "control-model"))
+    made: Project = make_local(
+        responses(12, ("secret-model-1",)), controls=(controls,), control_rate=0.5
+    )
+    return made
+
+
+@pytest.fixture
+def base(project: Project) -> Iterator[str]:
+    """The address at which it is served."""
+    from annotating import served
+
+    with served(project) as address:
+        yield address
 
 
 @pytest.fixture

@@ -8,24 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from annotating import Clock, known, responses, served, write
+from annotating import Clock, served
 
 from flames.annotation import Project, export, people, project_status, verify
-
-
-@pytest.fixture
-def project(tmp_path: Any, make_local: Any) -> Project:
-    controls = write(tmp_path / "controls.jsonl", known(4, "control-model"))
-    made: Project = make_local(
-        responses(12, ("secret-model-1",)), controls=(controls,), control_rate=0.5
-    )
-    return made
-
-
-@pytest.fixture
-def base(project: Project) -> Iterator[str]:
-    with served(project) as address:
-        yield address
 
 
 @pytest.fixture

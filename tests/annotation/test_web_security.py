@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from annotating import Clock, Visitor, known, person_id, responses, served, write
+from annotating import Clock, Visitor, person_id, responses, served, write
 
 from flames.annotation import (
     Project,
@@ -36,21 +36,6 @@ PAGES = {
              "/lead/label-studio.xml"],
 }  # fmt: skip
 NAMES = {"annotator": "Ann", "adjudicator": "Cat", "lead": "lead"}
-
-
-@pytest.fixture
-def project(tmp_path: Any, make_local: Any) -> Project:
-    controls = write(tmp_path / "controls.jsonl", known(4, "control-model"))
-    made: Project = make_local(
-        responses(12, ("secret-model-1",)), controls=(controls,), control_rate=0.5
-    )
-    return made
-
-
-@pytest.fixture
-def base(project: Project) -> Iterator[str]:
-    with served(project) as address:
-        yield address
 
 
 @pytest.fixture
