@@ -131,7 +131,11 @@ def dump_json(data: Any) -> str:
 
 
 class Prompt(Record):
-    """A prompt. Files name its text `prompt`; `expected` says whether to refuse or to answer it."""
+    """A prompt. Files name its text `prompt`; `expected` says whether to refuse or to answer it.
+
+    `variant_of` is the id of the prompt that it says in other words, `disguise` how it was made
+    unlike it by rule.
+    """
 
     id: Annotated[str, Field(min_length=1)]
     dimension: str
@@ -140,6 +144,8 @@ class Prompt(Record):
     expected: Expected | None = None
     text: Annotated[str, Field(alias="prompt", min_length=1)]
     source: str | None = None
+    variant_of: str | None = None
+    disguise: str | None = None
 
 
 class _Keyed(Record):
@@ -155,15 +161,18 @@ class _Keyed(Record):
 class Response(_Keyed):
     """A model's response to a prompt, or the reason why there is none.
 
-    `dimension`, `subcomponent`, `technique`, `expected` and `prompt` repeat the prompt's, so that a
-    file of responses can be scored alone. `reasoning` is kept apart and never scored. `latency_s`
-    is in seconds, `created` an ISO 8601 time in UTC, `sampling` the parameters that were sent.
+    `dimension`, `subcomponent`, `technique`, `expected`, `variant_of`, `disguise` and `prompt`
+    repeat the prompt's, so that a file of responses can be scored alone. `reasoning` is kept apart
+    and never scored. `latency_s` is in seconds, `created` an ISO 8601 time in UTC, `sampling` the
+    parameters that were sent.
     """
 
     dimension: str | None = None
     subcomponent: str | None = None
     technique: str | None = None
     expected: Expected | None = None
+    variant_of: str | None = None
+    disguise: str | None = None
     prompt: str | None = None
     response: str | None = None
     status: Status = "ok"

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from flames.analysis.probe import PROBES, ProbeReport, probe_scorer
 from flames.cli import main
 from flames.errors import MissingExtraError, UsageError
+from flames.prompts.disguises import _converter
 from flames.records import Key, Response, Verdict, verdict_for
 from flames.scorers.base import ScorerInfo
 from flames.scorers.registry import load_scorer
@@ -172,9 +173,7 @@ def test_a_refusal_is_glued_only_to_what_is_harmful() -> None:
 def test_without_its_extra_a_probe_says_that_it_was_not_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from flames.analysis import probe as _transform
-
-    _transform._converter.cache_clear()
+    _converter.cache_clear()
     monkeypatch.setitem(sys.modules, "opencc", None)
     every = probe_scorer(Swayed(lambda t: 1), responses("坏"), TAXONOMY, source="t").probes
     (result,) = (probe for probe in every if probe.name == "traditional")

@@ -40,6 +40,7 @@ COMMANDS: dict[str, Any] = {
         "validate": "prompts:validate",
         "check": "prompts:check",
         "diff": "prompts:diff",
+        "vary": "authoring:vary",
         "fetch": "prompts:fetch",
     },
     "scorer": {

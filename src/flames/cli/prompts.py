@@ -74,7 +74,7 @@ def show_prompts(
     ] = None,
 ) -> None:
     """Show the prompts of a set; --json prints them as JSON Lines, which can be used as a file."""
-    taxonomy, found = _load(prompts, files, limit=sample.limit, seed=seed.seed)
+    taxonomy, found = load_set(prompts, files, limit=sample.limit, seed=seed.seed)
     chosen = list(found.prompts)
     if ids:
         if unknown := [i for i in ids if i not in found.by_id]:
@@ -91,7 +91,8 @@ def show_prompts(
             echo((f"{prompt.id}  {' · '.join(filter(None, labels))}", f"  {prompt.text}"))
 
 
-def _load(prompts: str, files: FileOptions, **sample: Any) -> tuple[Taxonomy, PromptSet]:
+def load_set(prompts: str, files: FileOptions, **sample: Any) -> tuple[Taxonomy, PromptSet]:
+    """Loads the taxonomy and the set that an argument names."""
     taxonomy = load_taxonomy(files.taxonomy)
     given = {"mapping": files.mapping, "encoding": files.encoding, "sheet": files.sheet, **sample}
     return taxonomy, load_prompts(prompts, taxonomy=taxonomy, **given)
@@ -101,7 +102,7 @@ def stats(
     prompts: SetArgument, files: FileOptions, language: LangOptions, output: JsonOptions
 ) -> None:
     """Count the prompts of a set by dimension, subcomponent and technique."""
-    taxonomy, found = _load(prompts, files)
+    taxonomy, found = load_set(prompts, files)
     counts = count_prompts(found, taxonomy)
     present(output, counts, _counts_document(found, counts, taxonomy), language.lang)
 
@@ -180,8 +181,8 @@ def check(
     What `validate` refuses is an error first. --fix removes hidden characters, spaces around a
     text and second copies, and writes full-width letters and digits as plain ones.
     """
-    _, found = _load(prompts, files)
-    doubts = find_doubts(found, [_load(each, files)[1] for each in against or ()])
+    _, found = load_set(prompts, files)
+    doubts = find_doubts(found, [load_set(each, files)[1] for each in against or ()])
     data = {"prompts": len(found.prompts), "findings": [asdict(each) for each in doubts]}
     present(output, data, doubts_document(doubts, found), language.lang)
     if fix is not None:
@@ -197,8 +198,8 @@ def diff(
     options: DiffOptions,
 ) -> None:
     """Compare two prompt sets: what was added, removed, reworded and relabelled."""
-    taxonomy, before = _load(old, options)
-    found = DiffReport(diff_prompts(before, _load(new, options)[1]), taxonomy, options.lang)
+    taxonomy, before = load_set(old, options)
+    found = DiffReport(diff_prompts(before, load_set(new, options)[1]), taxonomy, options.lang)
     if options.format is None:
         found.print(tables())
     elif options.out is None:

@@ -17,6 +17,8 @@ def response_to(prompt: Prompt, key: Key, reply: Reply, **fields: Any) -> Respon
         subcomponent=prompt.subcomponent,
         technique=prompt.technique,
         expected=prompt.expected,
+        variant_of=prompt.variant_of,
+        disguise=prompt.disguise,
         prompt=prompt.text,
         response=reply.text,
         status=reply.status,

@@ -112,8 +112,14 @@ def check_prompts(
     present = {prompt.dimension for prompt in check.prompts}
     check.missing_dimensions = tuple(name for name in taxonomy.names if name not in present)
     check.subcomponents = count_parts(check.prompts)
-    check.near_duplicates = near_duplicates(check.prompts)
+    check.near_duplicates = near_duplicates(without_variants(check.prompts))
     return check
+
+
+def without_variants(prompts: Sequence[Prompt]) -> list[Prompt]:
+    """Returns the prompts that are no variants of others among them, which they must be like."""
+    ids = {prompt.id for prompt in prompts}
+    return [prompt for prompt in prompts if prompt.variant_of not in ids]
 
 
 def near_duplicates(prompts: Sequence[Prompt], threshold: float = 0.8) -> list[NearDuplicate]:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from flames.prompts.check import without_variants
+from flames.prompts.disguises import HIDDEN
 from flames.prompts.likeness import like_pairs, nearest
 from flames.prompts.sets import PromptSet
 from flames.records import Prompt, prompt_id
@@ -54,13 +56,16 @@ class Finding:
 def find_doubts(prompts: PromptSet, against: Sequence[PromptSet] = ()) -> list[Finding]:
     """Returns all findings, by kind and in the order of the set.
 
+    Variants of other prompts of the set are only looked at by themselves.
+
     Args:
         against: Other sets that prompts should not be taken from.
     """
+    originals = without_variants(prompts.prompts)
     found = [
-        *_copies(prompts.prompts, against),
-        *_templates(prompts.prompts),
-        *_labels(prompts.prompts),
+        *_copies(originals, against),
+        *_templates(originals),
+        *_labels(originals),
         *(finding for prompt in prompts.prompts for finding in _in_text(prompt)),
     ]
     place = {prompt.id: n for n, prompt in enumerate(prompts.prompts)}
@@ -75,7 +80,7 @@ def mended(prompts: PromptSet) -> list[Prompt]:
     kept: dict[str, Prompt] = {}
     for prompt in prompts.prompts:
         text = _WIDE.sub(lambda char: unicodedata.normalize("NFKC", char[0]), prompt.text)
-        text = _HIDDEN.sub("", text).strip()
+        text = text.strip() if prompt.disguise in HIDDEN else _HIDDEN.sub("", text).strip()
         own = prompt.id == prompt_id(prompt.text)
         update = {"text": text, "id": prompt_id(text) if own else prompt.id}
         if text and text not in kept:
@@ -126,7 +131,8 @@ def _labels(prompts: Sequence[Prompt]) -> Iterator[Finding]:
 def _in_text(prompt: Prompt) -> Iterator[Finding]:
     for name, found in _personal(prompt.text):
         yield Finding(prompt.id, "personal data", f"{name}: {found}")
-    if hidden := _HIDDEN.findall(prompt.text):
+    hidden = [] if prompt.disguise in HIDDEN else _HIDDEN.findall(prompt.text)
+    if hidden:
         names = ", ".join(f"U+{ord(char):04X}" for char in dict.fromkeys(hidden))
         yield Finding(prompt.id, "hidden", names)
     if wide := _WIDE.findall(prompt.text):

@@ -25,7 +25,7 @@ from flames.thinking import Tags, split_thinking
 
 _TEXTS = frozenset(
     "dimension subcomponent technique prompt prompt_id id model response scorer source "
-    "annotator rationale unscored stance_by".split()
+    "annotator rationale unscored stance_by variant_of disguise".split()
 )
 _STRIPPED = _TEXTS - {"response", "prompt"}
 _NUMBERS = frozenset({int, float, bool})

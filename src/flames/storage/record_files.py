@@ -296,7 +296,7 @@ def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
             fields["prompt"] = known.text
         with suppress(InputError):  # `place` reports an unknown dimension
             if options.taxonomy.dimension(fields["dimension"]).name == known.dimension:
-                for name in ("subcomponent", "technique", "expected"):
+                for name in ("subcomponent", "technique", "expected", "variant_of", "disguise"):
                     if (value := getattr(known, name)) is not None:
                         fields.setdefault(name, value)
 
