@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from flames.text import for_terminal, has_visible_text, texts_differ, utf8_safe
 from flames.thinking import split_thinking
+from flames.turns import HISTORY, Conversation, Turn
 
 Status = Literal["ok", "truncated", "truncated in thought", "empty", "blocked", "error"]
 """How asking ended. Only `ok` and `truncated` responses hold something to score."""
@@ -55,28 +56,38 @@ def seeded_order(seed: int) -> Callable[[str], str]:
     return lambda text: text_sha256(f"{seed}:{text}")
 
 
-def prompt_id(text: str) -> str:
-    """Returns the id of a prompt without one: 12 hex digits of SHA-256 over its stripped text."""
-    return prompt_digest(text).hex()
+def prompt_id(text: str, system: object = None, history: object = None) -> str:
+    """Returns the id of a prompt without one: 12 hex digits of SHA-256 over its stripped text.
+
+    With a system text or earlier turns it is that over the line of JSON
+    `[system, [[role, content], …], prompt]` with its line break, all texts stripped.
+    """
+    return prompt_digest(text, system, history).hex()
 
 
-def prompt_digest(text: str) -> bytes:
+def prompt_digest(text: str, system: object = None, history: object = None) -> bytes:
     """Returns that id as bytes."""
-    return hashlib.sha256(text.strip().encode("utf-8", "surrogatepass")).digest()[:6]
+    whole, asked = text.strip(), Conversation.of(text, system, history)
+    if asked.context:
+        turns = [[role, content.strip()] for role, content in asked.history or ()]
+        parts = [(asked.system or "").strip(), turns, whole]
+        whole = json.dumps(parts, ensure_ascii=False) + "\n"
+    return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).digest()[:6]
 
 
-def ids_sha256(prompts: Mapping[str, str | None]) -> str:
+def ids_sha256(prompts: Iterable[Prompt]) -> str:
     """Returns the SHA-256 of the sorted prompt ids, one per line: equal for equal prompts.
 
-    A prompt with a known text counts with the id of its text, so that two files that both number
-    their prompts "1", "2", … are not the same set.
+    A prompt counts with the id that what is asked gives, so that two files that both number their
+    prompts "1", "2", … are not the same set.
     """
-    return sorted_sha256(own_id(known, text) for known, text in prompts.items())
+    return sorted_sha256(map(own_id, prompts))
 
 
-def own_id(known: str, text: str | None) -> str:
-    """Returns the id that a prompt's text gives, or the known one where there is no text."""
-    return prompt_id(text) if text and text.strip() else known
+def own_id(prompt: Prompt) -> str:
+    """Returns the id that a prompt has by what it asks, whatever it is called."""
+    text = prompt.text
+    return prompt_id(text, prompt.system, prompt.history) if text.strip() else prompt.id
 
 
 def sorted_sha256(ids: Iterable[str]) -> str:
@@ -130,11 +141,16 @@ def dump_json(data: Any) -> str:
     return (text if plain else json.dumps(data, allow_nan=False, indent=2)) + "\n"
 
 
+History = Annotated[tuple[Turn, ...], Field(strict=False)]
+
+
 class Prompt(Record):
     """A prompt. Files name its text `prompt`; `expected` says whether to refuse or to answer it.
 
     `variant_of` is the id of the prompt that it says in other words, `disguise` how it was made
     unlike it by rule.
+    A prompt of several turns has the earlier ones in `history`; `system` is a system text of its
+    own, which goes before that of a run.
     """
 
     id: Annotated[str, Field(min_length=1)]
@@ -143,9 +159,16 @@ class Prompt(Record):
     technique: str | None = None
     expected: Expected | None = None
     text: Annotated[str, Field(alias="prompt", min_length=1)]
+    history: History | None = None
+    system: str | None = None
     source: str | None = None
     variant_of: str | None = None
     disguise: str | None = None
+
+    @property
+    def asked(self) -> Conversation:
+        """What is asked: the text, and what comes before it."""
+        return Conversation.of(self.text, self.system or "", self.history or ())
 
 
 class _Keyed(Record):
@@ -161,10 +184,10 @@ class _Keyed(Record):
 class Response(_Keyed):
     """A model's response to a prompt, or the reason why there is none.
 
-    `dimension`, `subcomponent`, `technique`, `expected`, `variant_of`, `disguise` and `prompt`
-    repeat the prompt's, so that a file of responses can be scored alone. `reasoning` is kept apart
-    and never scored. `latency_s` is in seconds, `created` an ISO 8601 time in UTC, `sampling` the
-    parameters that were sent.
+    `dimension`, `subcomponent`, `technique`, `expected`, `variant_of`, `disguise`, `prompt`,
+    `history` and `system` repeat the prompt's, so that a file of responses can be scored alone.
+    `reasoning` is kept apart and never scored. `latency_s` is in seconds, `created` an ISO 8601
+    time in UTC, `sampling` the parameters that were sent.
     """
 
     dimension: str | None = None
@@ -174,6 +197,8 @@ class Response(_Keyed):
     variant_of: str | None = None
     disguise: str | None = None
     prompt: str | None = None
+    history: History | None = None
+    system: str | None = None
     response: str | None = None
     status: Status = "ok"
     finish_reason: str | None = None
@@ -189,6 +214,11 @@ class Response(_Keyed):
     def scorable(self) -> bool:
         """Whether there is text to score."""
         return self.status in SCORABLE and has_visible_text(self.response)
+
+    @property
+    def asked(self) -> Conversation:
+        """What was asked, as far as the response says it."""
+        return Conversation.of(self.prompt, self.system, self.history)
 
 
 class Verdict(_Keyed):
@@ -283,13 +313,24 @@ def response_of(verdict: Verdict, *, status: Status | None = None, **fields: Any
     return Response.model_construct(**_shared(verdict), status=status, **fields)
 
 
-def is_on_other_text(verdict: Verdict, prompt: str | None, response: str | None) -> bool:
-    """Tells whether a verdict carries another prompt or response than the given texts.
+def asked_in(verdict: Verdict) -> Conversation:
+    """Returns what was asked, as far as the line of a verdict carries it."""
+    return Conversation.of(*map(verdict.extra.get, ("prompt", "system", "history")))
 
-    Texts that either side lacks, and reasoning before an answer, make no difference.
+
+def turns_in(verdict: Verdict) -> tuple[Turn, ...] | None:
+    """Returns the earlier turns that the line of a verdict carries."""
+    turns = verdict.extra.get(HISTORY)
+    return tuple(Turn.model_validate(turn) for turn in turns) if turns else None
+
+
+def is_on_other_text(verdict: Verdict, asked: Conversation | None, response: str | None) -> bool:
+    """Tells whether a verdict carries another prompt or response than what was asked and answered.
+
+    What either side lacks, and reasoning before an answer, makes no difference.
     """
-    asked, answered = (verdict.extra.get(name) for name in ("prompt", "response"))
-    return texts_differ(asked if isinstance(asked, str) else None, prompt) or texts_differ(
+    answered = verdict.extra.get("response")
+    return (asked is not None and asked_in(verdict).differs(asked)) or texts_differ(
         split_thinking(answered).answer if isinstance(answered, str) else None,
         split_thinking(response or "").answer,
     )

@@ -78,7 +78,7 @@ def test_what_a_row_says_is_kept(tmp_path: Path, tool: str) -> None:
     model = {"Inspect": "openai/gpt-4o", "promptfoo": "openai:gpt-4o", "batch": "gpt-4o-mini"}
     assert first.model == model.get(tool, "a")
     if tool == "batch":
-        assert (first.reasoning, first.extra["system"]) == ("想", "短")
+        assert (first.reasoning, first.extra["system_prompt"]) == ("想", "短")
         assert first.created == "2024-08-28T15:14:49+00:00"
     if tool == "promptfoo":
         assert first.usage == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}

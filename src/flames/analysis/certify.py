@@ -139,7 +139,7 @@ def _labelled(source: Source, labels: Iterable[Verdict], path: Path) -> Labelled
     for label in labels:
         verdict = judged.get(label.key)
         prompt, response = source.prompts.get(label.prompt_id), source.responses.get(label.key)
-        texts = prompt.text if prompt else None, response.response if response else None
+        texts = prompt.asked if prompt else None, response.response if response else None
         if verdict is None or label.score is None or is_on_other_text(label, *texts):
             continue
         given.setdefault(label.key, []).append(label)

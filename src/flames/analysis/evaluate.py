@@ -198,7 +198,7 @@ def _joined(labelled: LabelledSet, verdicts: Iterable[Verdict]) -> dict[Key, Ver
     nothing = {"score": None, "unscored": OTHER_TEXT, "probabilities": None}
     for row in labelled.rows:
         verdict = joined.get(row.key)
-        if verdict and is_on_other_text(verdict, row.response.prompt, row.response.response):
+        if verdict and is_on_other_text(verdict, row.response.asked, row.response.response):
             joined[row.key] = verdict.model_copy(update=nothing)
     return joined
 

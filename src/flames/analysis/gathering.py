@@ -23,6 +23,7 @@ from flames.records import (
     PromptSetInfo,
     Response,
     Verdict,
+    asked_in,
     own_id,
     prompt_digest,
     sorted_sha256,
@@ -30,7 +31,7 @@ from flames.records import (
 from flames.scorers.registry import NOTES, notes_of
 from flames.storage.text_files import stem_of
 from flames.taxonomy import Taxonomy
-from flames.text import shorten, texts_differ
+from flames.text import shorten
 from flames.thinking import split_thinking
 
 _DIGEST = 6  # bytes of an id that is made from a text
@@ -107,7 +108,7 @@ class Gathering:
             self._rows.append(CarriedPrompts.NO_TEXT)
             self._text_ids += bytes(_DIGEST)
         if self._rows[prompt] == CarriedPrompts.NO_TEXT:
-            self._take_prompt(prompt, row, verdict, extra.get("prompt"))
+            self._take_prompt(prompt, row, verdict)
         self._endings.add(verdict)
         if not extra:
             return
@@ -118,16 +119,16 @@ class Gathering:
             text = str(response)
             self._unsplit += split_thinking(text).answer != text
 
-    def _take_prompt(self, prompt: int, row: int, verdict: Verdict, text: object) -> None:
-        same = self._known.get(verdict.prompt_id)
-        if same is not None and not texts_differ(
-            text if isinstance(text, str) else None, same.text
-        ):
+    def _take_prompt(self, prompt: int, row: int, verdict: Verdict) -> None:
+        same, asked = self._known.get(verdict.prompt_id), asked_in(verdict)
+        if same is not None and not asked.differs(same.asked):
             self._rows[prompt] = CarriedPrompts.KNOWN
-        elif isinstance(text, str) and text.strip():
+        elif asked.text is not None and asked.text.strip():
             self._rows[prompt] = row
             at = _DIGEST * prompt
-            self._text_ids[at : at + _DIGEST] = prompt_digest(text)
+            extra = verdict.extra
+            context = extra.get("system"), extra.get("history")
+            self._text_ids[at : at + _DIGEST] = prompt_digest(asked.text, *context)
 
     def source(self, scorer: str, path: Path, taxonomy: Taxonomy) -> Source:
         """Returns the source; `scorer` may say more than the verdicts."""
@@ -174,7 +175,7 @@ class Gathering:
         for prompt, (row, known) in enumerate(zip(self._rows, texts, strict=True)):
             at = _DIGEST * prompt
             if row == CarriedPrompts.KNOWN:
-                yield own_id(known, self._known[known].text)
+                yield own_id(self._known[known])
             elif row == CarriedPrompts.NO_TEXT:
                 yield known
             else:

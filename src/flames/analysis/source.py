@@ -11,7 +11,7 @@ from flames.metrics.result import Note
 from flames.metrics.source import ChosenResponses, Source
 from flames.prompts.sets import PromptSet
 from flames.records import Key, Prompt, Verdict, unasked_verdict
-from flames.text import normalize_text, shorten, texts_differ
+from flames.text import normalize_text, shorten
 
 
 def scorer_matches(scorer_id: str, wanted: str) -> bool:
@@ -40,7 +40,7 @@ def reworded_ids(first: Mapping[str, Prompt], second: Mapping[str, Prompt]) -> l
     return [
         known
         for known, prompt in first.items()
-        if known in second and texts_differ(prompt.text, second[known].text)
+        if known in second and prompt.asked.differs(second[known].asked)
     ]
 
 
@@ -50,8 +50,8 @@ def reworded_notes(sources: Sequence[Source]) -> list[tuple[Note, ...]]:
     apart: set[str] = set()
     for source in sources if len(sources) > 1 else ():
         for known, prompt in source.prompts.items():
-            text = normalize_text(prompt.text)
-            if text and texts.setdefault(known, hash(text)) != hash(text):
+            text = normalize_text(prompt.text), prompt.asked.context
+            if text[0] and texts.setdefault(known, hash(text)) != hash(text):
                 apart.add(known)
     found = ([known for known in source.prompts if known in apart] for source in sources)
     return [(Note("reworded", n=len(i), example=shorten(i[0])),) if i else () for i in found]

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from flames import __version__
+from flames.errors import UsageError, notify
 from flames.models.addresses import public_spec
-from flames.models.base import ChatModel, Message, Sampling
+from flames.models.base import ChatModel, Message, Sampling, messages_of
 from flames.models.load import CallableModel, ModelOptions, load_model
 from flames.options import Opt, SeedOptions, text_or_file
 from flames.prompts.sets import PromptSet, SampleOptions, load_prompts
@@ -53,9 +54,8 @@ class Plan:
         )
 
     def messages(self, prompt: Prompt) -> tuple[Message, ...]:
-        """Returns the messages for a prompt."""
-        asked = Message("user", prompt.text)
-        return (Message("system", self.system), asked) if self.system else (asked,)
+        """Returns the messages for a prompt; its own system text goes before the run's."""
+        return messages_of(prompt.asked, self.system)
 
     def default_folder(self) -> Path:
         """Returns `runs/<date>-<model>`."""
@@ -101,6 +101,23 @@ class AskOptions(FileOptions, SampleOptions, SeedOptions):
     ] = None
 
 
+def _check_single(model: CallableModel, prompts: PromptSet) -> None:
+    long = [prompt.id for prompt in prompts.prompts if prompt.asked.context]
+    if long:
+        raise UsageError(
+            f"{model.name} takes a prompt's text alone, and {len(long)} prompts of the set "
+            f"{prompts.name} have earlier turns or a system text ({long[0]}): give it the "
+            "messages, with CallableModel(function, messages=True)"
+        )
+
+
+def _tell_own_system(prompts: PromptSet, system: str | None) -> None:
+    own = sum(bool(prompt.system) for prompt in prompts.prompts)
+    if system and own:
+        what = f"{own} of {len(prompts.prompts)} prompts have a system text of their own"
+        notify(f"{what}, which is sent in the place of --system", prompts.path)
+
+
 def make_plan(
     model: str | ChatModel | Callable[[str], Any],
     prompts: str | os.PathLike[str] | PromptSet = "open",
@@ -130,6 +147,9 @@ def make_plan(
     else:
         asked = model if isinstance(model, ChatModel) else CallableModel(model)
         spec = asked.name
+        if isinstance(asked, CallableModel) and not asked.messages:
+            _check_single(asked, prompts)
+    _tell_own_system(prompts, system)
     return Plan(
         model=asked,
         prompts=prompts,

@@ -20,6 +20,8 @@ def response_to(prompt: Prompt, key: Key, reply: Reply, **fields: Any) -> Respon
         variant_of=prompt.variant_of,
         disguise=prompt.disguise,
         prompt=prompt.text,
+        history=prompt.history,
+        system=prompt.system,
         response=reply.text,
         status=reply.status,
         finish_reason=reply.finish_reason,

@@ -73,7 +73,7 @@ def usable_labels(
         probability = 1.0 if random_sample else probability_of(label)
         verdict = judged.get(label.key)
         prompt, response = source.prompts.get(label.prompt_id), source.responses.get(label.key)
-        texts = prompt.text if prompt else None, response.response if response else None
+        texts = prompt.asked if prompt else None, response.response if response else None
         if verdict is None or is_on_other_text(label, *texts):
             other += 1
         elif label.score is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flames.metrics.columns import StoredVerdicts
 from flames.metrics.conditions import Conditions
 from flames.metrics.result import Note, html_table, to_frame
-from flames.records import Key, Prompt, PromptSetInfo, Response, Verdict, response_of
+from flames.records import Key, Prompt, PromptSetInfo, Response, Verdict, response_of, turns_in
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -20,7 +20,7 @@ LINE_ID = re.compile(r"line-\d+")
 """The ids that readers give to rows that have nothing to be known by."""
 
 _OF_RESPONSE = (
-    "prompt response finish_reason error reasoning usage latency_s attempts sampling created"
+    "prompt system response finish_reason error reasoning usage latency_s attempts sampling created"
 ).split()
 
 
@@ -40,7 +40,7 @@ class CarriedResponses(Mapping[Key, Response]):
     def carried_by(verdict: Verdict) -> Response:
         """Returns what the line of a verdict carries of its response."""
         fields = {name: verdict.extra[name] for name in _OF_RESPONSE if name in verdict.extra}
-        return response_of(verdict, **fields)
+        return response_of(verdict, **fields, history=turns_in(verdict))
 
     def __iter__(self) -> Iterator[Key]:
         return (verdict.key for verdict in self._verdicts)
@@ -74,6 +74,8 @@ class CarriedPrompts(Mapping[str, Prompt]):
         return Prompt.model_construct(  # shown, not asked: it may hold lone surrogates
             id=prompt_id,
             text=verdict.extra["prompt"],
+            system=verdict.extra.get("system"),
+            history=turns_in(verdict),
             **{name: getattr(verdict, name) for name in named},
         )
 

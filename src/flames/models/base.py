@@ -19,6 +19,7 @@ from flames.errors import InputError, ModelError, UsageError
 from flames.options import CheckedOptions, Opt, check_choice, text_or_file
 from flames.records import Status
 from flames.storage.text_files import parse_json
+from flames.turns import Conversation, Role
 
 _MOST_TOKENS = 10**12  # a larger number is no count
 _OWN_FIELDS = frozenset({"model", "messages", "prompt", "stream", "n"})
@@ -28,8 +29,16 @@ _OWN_FIELDS = frozenset({"model", "messages", "prompt", "stream", "n"})
 class Message:
     """One turn of a conversation."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Literal["system"] | Role
     content: str
+
+
+def messages_of(asked: Conversation, system: str | None = None) -> tuple[Message, ...]:
+    """Returns the messages that ask a prompt; a system text of its own goes before `system`."""
+    first = asked.system or system
+    turns = *(asked.history or ()), ("user", asked.text or "")
+    messages = tuple(Message(role, content) for role, content in turns)
+    return (Message("system", first), *messages) if first else messages
 
 
 def parse_body(given: str) -> dict[str, Any]:

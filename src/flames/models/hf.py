@@ -11,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from jinja2 import TemplateError
+
 from flames.errors import InputError, UsageError, need_extra
 from flames.finish_reasons import status_of
 from flames.models.base import (
@@ -89,9 +91,12 @@ class TransformersModel:
             tokenizer, model = self._loaded
             if self.frame is None:
                 turns = [{"role": m.role, "content": m.content} for m in messages]
-                inputs = tokenizer.apply_chat_template(
-                    turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
-                )
+                try:
+                    inputs = tokenizer.apply_chat_template(
+                        turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+                    )
+                except TemplateError as error:  # some take no system text, or no such order
+                    raise RequestRejected(f"its chat template: {error}") from None
             else:
                 inputs = tokenizer(self.frame.text(messages), return_tensors="pt")
             if sampling.seed is not None:

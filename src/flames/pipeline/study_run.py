@@ -26,7 +26,7 @@ from flames.collect.together import Lane, Paces, ask_together
 from flames.errors import OutsideError, UsageError, notify
 from flames.metrics.result import Result
 from flames.metrics.source import Source
-from flames.models.base import Message
+from flames.models.base import messages_of
 from flames.pipeline.study_plan import RUNS, StudyOptions, StudyPlan, plan_study
 from flames.records import Frozen
 from flames.reports.documents import Report
@@ -37,6 +37,7 @@ from flames.storage.record_files import ReadOptions
 from flames.storage.run_dir import RunDir, is_run, open_run
 from flames.storage.text_files import read_json_file
 from flames.taxonomy import Language
+from flames.turns import Conversation
 
 STATE = "study.json"
 """The file that makes a folder a study."""
@@ -267,11 +268,10 @@ def _meter_of(run: RunDir, known: KnownRun) -> Meter:
     priced = known.price_in is not None and known.price_out is not None
     meter = Meter(Prices(known.price_in or 0, known.price_out or 0) if priced else None)
     prompts, system = run.prompts(), run.manifest.system_prompt
-    before = (Message("system", system),) if system else ()
     for _, response in read_journal(run.responses_path):
         prompt = prompts.get(response.prompt_id)
-        asked = Message("user", prompt.text if prompt else "")
-        count_response(meter, response, (*before, asked))
+        asked = prompt.asked if prompt else Conversation(None)
+        count_response(meter, response, messages_of(asked, system))
     return meter
 
 

@@ -113,7 +113,7 @@ class PromptSet:
     @cached_property
     def ids_sha256(self) -> str:
         """Checksum of the prompts' ids; see `flames.records.ids_sha256`."""
-        return ids_sha256({prompt.id: prompt.text for prompt in self.prompts})
+        return ids_sha256(self.prompts)
 
     @property
     def info(self) -> PromptSetInfo:

@@ -13,7 +13,16 @@ from flames.errors import InputError, UsageError
 from flames.metrics.result import Note
 from flames.options import Opt, listed
 from flames.prompts.sets import known_prompts, load_prompts
-from flames.records import Key, Response, Status, Verdict, is_on_other_text, response_of
+from flames.records import (
+    Key,
+    Response,
+    Status,
+    Verdict,
+    asked_in,
+    is_on_other_text,
+    response_of,
+    turns_in,
+)
 from flames.scorers.base import ScorerInfo, majority
 from flames.scorers.card import kind_of
 from flames.scorers.labels import BUNDLED, BundledLabels, label_file, read_labels
@@ -235,7 +244,7 @@ def _advice(reason: str, verdict: Verdict) -> str:
 
 def _merged(given: list[tuple[Verdict, str]], source: str) -> Labelled:
     first, where = given[0]
-    asked, text = _text(first, "prompt") or None, _text(first, "response")
+    asked, text = asked_in(first), _text(first, "response")
     votes: dict[str, int] = {}
     for verdict, place in given:
         if verdict.dimension != first.dimension or is_on_other_text(verdict, asked, text):
@@ -246,7 +255,8 @@ def _merged(given: list[tuple[Verdict, str]], source: str) -> Labelled:
             )
         add_votes(votes, verdict, place)
     status: Status = "truncated" if first.status == "truncated" else "ok"
-    response = response_of(first, status=status, prompt=asked, response=text)
+    carried = {"prompt": asked.text or None, "system": asked.system, "history": turns_in(first)}
+    response = response_of(first, status=status, response=text, **carried)
     score = majority_of(verdict for verdict, _ in given)
     return Labelled(response, score, votes, where, source)
 

@@ -90,8 +90,9 @@ def read_labels(path: Path, options: ReadOptions) -> Iterator[Verdict]:
     own = replace(options, model=run.model, mapping={}, encoding=None)
     for verdict in read_verdicts(path, own):
         response = responses.get(verdict.key)
-        texts = {"prompt": response.prompt, "response": response.response} if response else {}
-        yield verdict.model_copy(update=texts)
+        names = ("prompt", "system", "history", "response")
+        given = response.to_dict() if response else {}
+        yield verdict.model_copy(update={n: given[n] for n in names if n in given})
 
 
 class LabelScorer:
@@ -113,7 +114,7 @@ class LabelScorer:
     def _verdict(self, response: Response) -> Verdict:
         dimension = response.dimension or ""
         votes = self._labels.get(response.key, [])
-        same = [v for v in votes if not is_on_other_text(v, response.prompt, response.response)]
+        same = [v for v in votes if not is_on_other_text(v, response.asked, response.response)]
         about = [vote for vote in same if vote.dimension == dimension]
         scores = [vote.score for vote in about if vote.score is not None]
         score, reason = majority(scores), "labels disagree"

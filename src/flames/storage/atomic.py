@@ -60,16 +60,25 @@ def to_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def to_csv(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
-    """Returns rows as CSV with a header; cells that look like formulas are neutralised."""
+    """Returns rows as CSV with a header; cells that look like formulas are neutralised.
+
+    Lists and objects are cells of JSON.
+    """
     names = list(columns)
     text, one = io.StringIO(newline=""), io.StringIO(newline="")
     writer = csv.writer(one)  # whose line end, CRLF, is what it puts cells with CR in quotes for
     for row in chain([dict(zip(names, names, strict=True))], rows):
-        writer.writerow([for_cell("" if row.get(name) is None else row[name]) for name in names])
+        writer.writerow([for_cell(_plain(row.get(name))) for name in names])
         text.write(one.getvalue().removesuffix("\r\n") + "\n")
         one.seek(0)
         one.truncate()
     return text.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple | dict):
+        return dump_line(value)
+    return "" if value is None else value
 
 
 @contextlib.contextmanager

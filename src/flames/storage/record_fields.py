@@ -15,6 +15,7 @@ from flames.records import (
     THOUGHT_ALOUD,
     UNKNOWN_ENDING,
     Expected,
+    Prompt,
     Record,
     Stance,
 )
@@ -22,15 +23,17 @@ from flames.storage.unusable import usable_value
 from flames.taxonomy import Dimension, Taxonomy
 from flames.text import has_visible_text, shorten, with_point
 from flames.thinking import Tags, split_thinking
+from flames.turns import HISTORY, is_chat, read_chat, read_history
 
 _TEXTS = frozenset(
     "dimension subcomponent technique prompt prompt_id id model response scorer source "
-    "annotator rationale unscored stance_by variant_of disguise".split()
+    "annotator rationale unscored stance_by variant_of disguise system".split()
 )
-_STRIPPED = _TEXTS - {"response", "prompt"}
+_STRIPPED = _TEXTS - {"response", "prompt", "system"}
 _NUMBERS = frozenset({int, float, bool})
 _CHOICES = {"expected": get_args(Expected), "stance": get_args(Stance)}
-_ALSO_READ = frozenset({"prompt", "response", "finish_reason"})  # whatever the record
+_ALSO_READ = frozenset("prompt response finish_reason history system".split())  # by any record
+_CHATS = frozenset({"prompt", "messages"})  # what may hold a whole list of messages
 
 
 def plain_error(error: ValidationError) -> InputError:
@@ -51,6 +54,8 @@ def _read_of(model: type[Record]) -> frozenset[str]:
 def cleaned(fields: dict[str, Any], model: type[Record]) -> dict[str, Any]:
     """Returns the fields that are there, known texts checked and numbers among them as text."""
     kept = {}
+    if HISTORY in fields or not isinstance(fields.get("prompt", ""), str) or "messages" in fields:
+        fields = with_turns(fields, model)
     for name, value in fields.items():
         kind = type(value)
         if kind is not str:
@@ -62,10 +67,37 @@ def cleaned(fields: dict[str, Any], model: type[Record]) -> dict[str, Any]:
                 value = _as_text(value, name)
         if name in _STRIPPED and not (value := value.strip()):
             continue
+        if name == "system" and not value.strip():
+            continue
         if name in _CHOICES and value not in _CHOICES[name]:
             name = f"input_{name}"  # somebody's own column of that name
         kept[name] = value
     return kept
+
+
+def with_turns(fields: dict[str, Any], model: type[Record]) -> dict[str, Any]:
+    """Returns the fields with their earlier turns as lists, one shape for all shapes of files.
+
+    A list of messages in the place of a prompt's text, or in `messages` where a row of prompts has
+    none, becomes `prompt`, `history` and `system`.
+    """
+    fields = dict(fields)
+    whole = "messages" if fields.get("prompt") in (None, "") else "prompt"
+    given = fields.get(whole)
+    if is_chat(given) if whole == "prompt" else given is not None and issubclass(model, Prompt):
+        read = read_chat(usable_value(given, whole, _CHATS), whole)
+        del fields[whole]
+        for name, value in zip(("prompt", "system", HISTORY), read, strict=True):
+            if value and fields.get(name) not in (None, "", [], ()):
+                what = f"stands beside a list of messages in `{whole}` that has it too"
+                raise InputError(f"{what}; leave one of them out", field=name)
+            if value:
+                fields[name] = value
+    if fields.get(HISTORY) is not None:
+        given = usable_value(fields[HISTORY], HISTORY, _ALSO_READ)
+        turns = [] if isinstance(given, str) and not given.strip() else read_history(given)
+        fields[HISTORY] = turns or None
+    return fields
 
 
 def _as_text(value: Any, name: str) -> str:

@@ -32,8 +32,9 @@ from flames.storage.repeats import Samples, check_one_text
 from flames.storage.rows import Row, read_rows
 from flames.storage.text_files import stem_of
 from flames.taxonomy import Taxonomy, default_taxonomy, load_taxonomy
-from flames.text import normalize_text, shorten, texts_differ, with_point
+from flames.text import normalize_text, shorten, with_point
 from flames.thinking import Tags, ThinkTags, read_tags
+from flames.turns import Conversation
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ class RecordOptions(FileOptions):
 
 def read_requests(
     path: str | os.PathLike[str], encoding: str | None = None
-) -> dict[str, dict[str, str]]:
-    """Reads the input of an OpenAI batch: by `custom_id`, the fields `prompt` and `system`."""
+) -> dict[str, dict[str, Any]]:
+    """Reads the input of an OpenAI batch: by `custom_id`, `prompt`, `history` and `system`."""
     try:
         return requests_by_id(read_rows(path, encoding=encoding, as_is=True))
     except InputError as error:
@@ -120,7 +121,7 @@ class ReadOptions:
         think_tags: Further tags of reasoning before an answer.
         numbered: Take rows that repeat prompt and model without a `sample` as further samples, as
             rows of other tools always are.
-        requests: What the ids of another tool's rows asked: the fields `prompt` and `system`.
+        requests: What the ids of another tool's rows asked: `prompt`, `history` and `system`.
     """
 
     taxonomy: Taxonomy = field(default_factory=default_taxonomy)
@@ -133,16 +134,25 @@ class ReadOptions:
     placed: bool = False
     numbered: bool = False
     think_tags: tuple[Tags, ...] = ()
-    requests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    requests: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @cached_property
-    def by_text(self) -> dict[str, str | None]:
-        """The ids of known prompts by their texts; None for a text that several ids have."""
-        found: dict[str, str | None] = {}
+    def by_text(self) -> dict[str, tuple[str, ...]]:
+        """The ids of known prompts by their texts."""
+        found: dict[str, tuple[str, ...]] = {}
         for prompt in self.prompts.values():
             text = normalize_text(prompt.text)
-            found[text] = None if text in found else prompt.id
+            found[text] = (*found.get(text, ()), prompt.id)
         return found
+
+    def known_id(self, *tries: Conversation) -> str | None:
+        """Returns the id of the one known prompt that asks the same, by the first try that fits."""
+        for asked in tries:
+            ids = self.by_text.get(normalize_text(asked.text), ())
+            same = [each for each in ids if not asked.differs(self.prompts[each].asked)]
+            if len(same) == 1:
+                return same[0]
+        return None
 
     def named(self, path: str | os.PathLike[str]) -> ReadOptions:
         """Returns the options for a file, its stem being the default model."""
@@ -259,7 +269,7 @@ def _prompt(raw: dict[str, Any], line: int, options: ReadOptions) -> Prompt:
     if not isinstance(text, str) or not text.strip():
         hint = "" if "prompt" in raw else f" ({columns_there(raw, 'prompt')})"
         raise InputError(f"must hold the prompt's text{hint}", field="prompt")
-    fields.setdefault("id", prompt_id(text))
+    fields.setdefault("id", prompt_id(text, fields.get("system"), fields.get("history")))
     place(fields, options.taxonomy, required=True)
     return Prompt.model_validate(fields)
 
@@ -268,14 +278,20 @@ def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
     given = fields.get("id") if READ_AS in fields else None
     if given is not None and (request := options.requests.get(given)):
         fields.update({**request, **fields})
-    text = fields.get("prompt")
+    sent = fields.get("system")
+    if READ_AS in fields and sent is not None:  # maybe of the run, no part of the prompt
+        fields["system_prompt"] = fields.pop("system")
+    text, history = fields.get("prompt"), fields.get("history")
+    asked = Conversation.of(text, fields.get("system"), history)
     if "prompt_id" not in fields:
         known = options.prompts.get(given) if given is not None else None
-        if known is not None and not texts_differ(text, known.text):
+        if known is not None and not asked.differs(known.asked):
             fields["prompt_id"] = known.id
         elif text is not None and text.strip():
-            own = prompt_id(text)
-            same = None if own in options.prompts else options.by_text.get(normalize_text(text))
+            own = prompt_id(text, *asked[1:])
+            plain = asked._replace(system=asked.system or "", history=asked.history or ())
+            tries = plain._replace(system=sent or ""), plain, asked
+            same = None if own in options.prompts else options.known_id(*tries)
             fields["prompt_id"] = same or own
         elif given is not None:
             raise InputError(
@@ -290,10 +306,14 @@ def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
     fields.setdefault("model", options.model)
     fields["sample"] = whole(fields, "sample") or 0
     known = options.prompts.get(fields["prompt_id"])
-    if known is not None and not texts_differ(text, known.text):
+    if known is not None and not asked.differs(known.asked):
         fields.setdefault("dimension", known.dimension)
         if not (text or "").strip():
             fields["prompt"] = known.text
+        if history is None and known.history:
+            fields["history"] = [turn.model_dump() for turn in known.history]
+        if known.system:
+            fields.setdefault("system", known.system)
         with suppress(InputError):  # `place` reports an unknown dimension
             if options.taxonomy.dimension(fields["dimension"]).name == known.dimension:
                 for name in ("subcomponent", "technique", "expected", "variant_of", "disguise"):

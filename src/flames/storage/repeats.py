@@ -6,7 +6,7 @@ from collections.abc import Callable
 from hashlib import blake2b
 
 from flames.errors import InputError
-from flames.records import AnyRecord, Prompt, Response
+from flames.records import AnyRecord, Prompt, Response, asked_in
 from flames.text import normalize_text, shorten
 
 _HASH = (1 << 62) - 1
@@ -14,13 +14,13 @@ _LINE_BITS = 40
 
 
 def check_one_text(record: AnyRecord, line: int, texts: dict[str, int]) -> None:
-    """Refuses a second text under one prompt id; `texts` has hash and line, put into one number."""
+    """Refuses a second prompt under one id; `texts` has hash and line, put into one number."""
     if isinstance(record, Prompt):
         return
-    text = record.prompt if isinstance(record, Response) else record.extra.get("prompt")
-    if not isinstance(text, str) or not (text := normalize_text(text)):
+    asked = record.asked if isinstance(record, Response) else asked_in(record)
+    if not (text := normalize_text(asked.text)):
         return
-    digest = hash(text) & _HASH
+    digest = hash((text, asked.context) if asked.context else text) & _HASH
     known = texts.setdefault(record.prompt_id, digest << _LINE_BITS | line)
     if known >> _LINE_BITS != digest:
         earlier = known & ~(-1 << _LINE_BITS)

@@ -17,7 +17,7 @@ from flames.storage.manifest import Manifest, differences
 from flames.storage.run_batches import in_batches
 from flames.storage.run_dir import RunDir, open_run
 from flames.storage.run_start import create_run
-from flames.text import normalize_text, shorten
+from flames.text import shorten
 
 _MAY_DIFFER = {"prompts", "repeats"}
 
@@ -70,8 +70,7 @@ def _prompts(runs: Sequence[RunDir]) -> list[Prompt]:
     for run in runs:
         for prompt in run.prompts().values():
             known = found.setdefault(prompt.id, prompt)
-            same = (normalize_text(known.text), known.dimension)
-            if same != (normalize_text(prompt.text), prompt.dimension):
+            if known.asked.differs(prompt.asked) or known.dimension != prompt.dimension:
                 what = f"the prompt {shorten(prompt.id)!r} has another text or dimension"
                 raise UsageError(f"{run.path}: {what} than in {runs[0].path}")
     return list(found.values())
@@ -101,7 +100,7 @@ def _prompt_set(runs: Sequence[RunDir], prompts: Sequence[Prompt]) -> PromptSetI
     infos = [run.prompt_set for run in runs]
     if all(info == infos[0] for info in infos):
         return infos[0]
-    digest = ids_sha256({prompt.id: prompt.text for prompt in prompts})
+    digest = ids_sha256(prompts)
     name = "+".join(dict.fromkeys(info.name for info in infos))
     return PromptSetInfo(name=name, sha256=digest, n=len(prompts), of="ids", ids_sha256=digest)
 

@@ -130,6 +130,7 @@ class RunResponses(Mapping[Key, Response]):
 def _joined(fields: dict[str, object], prompt: Prompt) -> Response:
     fields["dimension"] = prompt.dimension
     fields["prompt"] = prompt.text
-    named = {name: getattr(prompt, name) for name in ("subcomponent", "technique", "expected")}
+    names = ("subcomponent", "technique", "expected", "history", "system")
+    named = {name: getattr(prompt, name) for name in names}
     fields.update({name: value for name, value in named.items() if value is not None})
     return Response.model_validate(fields)

@@ -83,8 +83,8 @@ def prompts_gone(run: RunDir, prompts: Sequence[Prompt]) -> int:
     """Counts the prompts of a run that are not asked now, or not with the same text."""
     if file_sha256(run.path / PROMPTS) == text_sha256(to_jsonl(p.to_dict() for p in prompts)):
         return 0  # also where a kill came between this file and the manifest
-    asked = {prompt.id: prompt.text for prompt in prompts}
-    return sum(asked.get(known) != prompt.text for known, prompt in run.prompts().items())
+    asked = {prompt.id: prompt.asked for prompt in prompts}
+    return sum(asked.get(known) != prompt.asked for known, prompt in run.prompts().items())
 
 
 def run_grows(run: RunDir, manifest: Manifest, prompts: Sequence[Prompt]) -> bool:

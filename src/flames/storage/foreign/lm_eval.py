@@ -20,6 +20,7 @@ from flames.storage.foreign.shape import (
     text_at,
 )
 from flames.storage.text_files import parse_json, read_text
+from flames.turns import HISTORY
 
 _ANSWERS = "resps"
 _FILTERED = "filtered_resps"
@@ -44,8 +45,11 @@ def _reader(path: str) -> Reader:
             doc = row.get("doc")
             text = text_at(doc, "prompt")
             prompt = asked(request[0] if request else None)
-            if text:
+            if text:  # any turns before it are the harness's examples
                 prompt["prompt"] = text
+                prompt.pop(HISTORY, None)
+                if history := inner(doc, HISTORY):
+                    prompt[HISTORY] = history
             for answer in answers:
                 yield {**shared, **prompt, "response": answer}
 

@@ -122,9 +122,9 @@ def _no_answers(path: str) -> Reader:
     )
 
 
-def requests_by_id(rows: Iterable[tuple[int, Fields]]) -> dict[str, dict[str, str]]:
-    """Returns what a batch input asked, by `custom_id`: the fields `prompt` and `system`."""
-    found: dict[str, dict[str, str]] = {}
+def requests_by_id(rows: Iterable[tuple[int, Fields]]) -> dict[str, dict[str, Any]]:
+    """Returns what a batch input asked, by `custom_id`: `prompt`, `history` and `system`."""
+    found: dict[str, dict[str, Any]] = {}
     for line, row in rows:
         if not is_request(row):
             message = "is no request of a batch: `custom_id` and `body` are missing"

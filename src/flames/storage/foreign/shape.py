@@ -13,6 +13,7 @@ from flames.errors import InputError
 from flames.finish_reasons import ending_of
 from flames.text import shorten
 from flames.thinking import split_parts
+from flames.turns import follows, role_of
 
 Fields = Mapping[str, Any]
 Reader = Callable[[Fields], Iterable[dict[str, Any]]]
@@ -62,13 +63,11 @@ def must_be(value: Any, kind: type, field: str, what: str) -> Any:
     return value
 
 
-_ROLES = {"human": "user", "bot": "assistant", "ai": "assistant", "developer": "system"}
+def asked(messages: Any) -> dict[str, Any]:
+    """Returns the fields `prompt`, `history` and `system` of a request: a text, or messages.
 
-
-def asked(messages: Any) -> dict[str, str]:
-    """Returns the fields `prompt` and `system` of a request: a text, or a list of messages.
-
-    A conversation of one turn is that turn's text; a longer one is written out with its roles.
+    Turns that no history can hold (a tool's, or two of one role) are written out with their roles
+    in the prompt.
     """
     if isinstance(messages, str):
         chat = _chat_in(messages)
@@ -79,15 +78,17 @@ def asked(messages: Any) -> dict[str, str]:
     turns: list[tuple[str, str]] = []
     for message in messages if isinstance(messages, list) else ():
         given = "user" if isinstance(message, str) else inner(message, "role")
-        role = given.strip().casefold() if isinstance(given, str) else "user"
-        role = _ROLES.get(role, role)
+        role = role_of(given) or "user"
         body = message if isinstance(message, str) else inner(message, "content")
         text, _ = split_parts(_marked(inner(message, "prompt") if body is None else body))
         if text:
             (system.append(text) if role == "system" else turns.append((role, text)))
-    fields = {"system": "\n".join(system)} if system else {}
-    if len(turns) == 1 and turns[0][0] == "user":
-        return {"prompt": turns[0][1], **fields}
+    fields: dict[str, Any] = {"system": "\n".join(system)} if system else {}
+    *before, last = turns or [("", "")]
+    roles = [role for role, _ in before]
+    if last[0] == "user" and set(roles) <= {"user", "assistant"} and (not roles or follows(roles)):
+        history = [{"role": role, "content": text} for role, text in before]
+        return {"prompt": last[1], **({"history": history} if history else {}), **fields}
     if turns:
         fields["prompt"] = "\n\n".join(f"{role}: {text}" for role, text in turns)
     return fields
