@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol
 
 from flames.collect.pace import Ending, Pace, PaceClosed
 from flames.collect.rate import LearnedRate
 
 
+class Turns(Protocol):
+    """Whatever gives requests their turns: a pace, here or in another process."""
+
+    rate: LearnedRate
+
+    async def acquire(self, tokens: float = 0.0, **how: Any) -> float:
+        """Waits for a turn."""
+
+    def end(self, since: float, ending: Ending, **how: Any) -> None:
+        """Frees a place."""
+
+    def waits(self) -> float:
+        """Returns the seconds until the next turn, as far as time decides."""
+
+
 class PaceShare:
     """One collector's share of a pace: closing it ends the waiting of this one only."""
 
-    def __init__(self, pace: Pace) -> None:
+    def __init__(self, pace: Pace | Turns) -> None:
         self._pace = pace
         self._waiting: set[asyncio.Task[float]] = set()
         self._closed: set[asyncio.Task[float]] = set()

@@ -52,11 +52,14 @@ from flames.reports.gate import GateOutcome, GateRule, append_summary, to_junit,
 from flames.reports.report import write_reports
 from flames.reports.run_outcome import RunOutcome
 from flames.reports.trend import TrendOptions, TrendReport
+from flames.scorers.base import Scorer
 from flames.scorers.labels import PREFIX, labels_path
 from flames.scorers.options import ScoreOptions, load_with
+from flames.scorers.ray_pool import Recipe, ray_pool
 from flames.scorers.scoring import (
     Line,
     Progress,
+    ScorerPool,
     Truncated,
     count_responses,
     is_unreached,
@@ -67,8 +70,9 @@ from flames.scorers.scoring import (
 from flames.storage.atomic import write_atomic
 from flames.storage.record_files import ReadOptions
 from flames.storage.run_dir import is_run, open_run
+from flames.storage.shards import ResponseFiles, Shards, is_file, opened_files
 from flames.storage.text_files import stem_of
-from flames.taxonomy import Language, Taxonomy
+from flames.taxonomy import Language, Taxonomy, load_taxonomy
 
 PathLike: TypeAlias = str | os.PathLike[str]
 Options = TypeVar("Options")
@@ -157,42 +161,62 @@ def score(
     target = os.fspath(target)
     if target.startswith(PREFIX):
         target = str(labels_path(target))
-    if target != "-" and Path(target).is_dir():
+    if is_run(target):
         return _score_run(target, options, watch)
     official = options.format == "official"
     if official and target == "-":
         raise UsageError("--format official needs a file, not standard input")
     read = options.read_options()
-    # Read to its end first: a broken last line is reported before anything is scored or paid for.
-    total = count_responses(target, read) if Path(target).is_file() else None
-    scorer = load_with(options.scorer, options.given(), options.taxonomy)
+    if options.out is None and not official and options.engine == "local" and is_file(target):
+        total = _counted(target, read)
+        here = load_with(options.scorer, options.given(), options.taxonomy)
+        lines = score_file(target, here, options=read, truncated=options.truncated)
+        return _scored_lines(watch, total, lines)
     out = options.out
     if out is None and not official:
-        return _scored_lines(watch, total, score_file(
-            target, scorer, options=read, truncated=options.truncated
-        ))  # fmt: skip
-    out = out or Path(target).with_name(f"{stem_of(target)}_predicted.jsonl")
-    with watch(total) as progress:
-        score_file_to(
-            target,
-            out,
-            scorer,
-            options=read,
-            truncated=options.truncated,
-            official=official,
-            table=options.table,
-            overwrite=options.overwrite,
-            progress=progress,
-        )
+        raise UsageError("shards, remote files and --engine ray need --out FILE")
+    with opened_files(target) as source:
+        out = out or Path(target).with_name(f"{stem_of(target)}_predicted.jsonl")
+        total = _counted(source, read)
+        with _scorer(options, options.taxonomy) as scorer, watch(total) as progress:
+            score_file_to(
+                source,
+                out,
+                scorer,
+                options=read,
+                truncated=options.truncated,
+                official=official,
+                table=options.table,
+                overwrite=options.overwrite,
+                progress=progress,
+            )
     return out
+
+
+def _counted(source: ResponseFiles, read: ReadOptions) -> int | None:
+    """Reads files to their end: a broken last line is reported before anything is paid for."""
+    if isinstance(source, Shards) or os.path.isfile(source):
+        return count_responses(source, read)
+    return None
+
+
+def _scorer(
+    options: ScoreOptions, taxonomy: Path | Taxonomy | None
+) -> AbstractContextManager[Scorer | ScorerPool]:
+    """Loads the scorer, in this process or in workers."""
+    if options.engine == "local":
+        return nullcontext(load_with(options.scorer, options.given(), taxonomy))
+    loaded = taxonomy if isinstance(taxonomy, Taxonomy) else load_taxonomy(taxonomy)
+    # an explicit taxonomy narrows the known prompts, so Flames' own is left unsaid
+    recipe = Recipe(options.scorer, options.given(), None if taxonomy is None else loaded)
+    return ray_pool(recipe, options)
 
 
 def _score_run(target: str, options: ScoreOptions, watch: ScoreWatch) -> Path:
     if options.out is not None or options.format != "jsonl":
         raise UsageError("a run is scored into itself; --out and --format are for files")
     run = open_run(Path(target))
-    scorer = load_with(options.scorer, options.given(), options.taxonomy or run.taxonomy)
-    with watch(None) as progress:
+    with _scorer(options, options.taxonomy or run.taxonomy) as scorer, watch(None) as progress:
         return score_run(run, scorer, truncated=options.truncated, progress=progress)
 
 

@@ -137,7 +137,11 @@ class ModelAsker:
         self.model = model
         sampling = read_sampling(context, defaults)
         self.collector = Collector(
-            model, sampling=sampling, settings=settings, budgets=context.budgets
+            model,
+            sampling=sampling,
+            settings=settings,
+            pace=None if context.pace is None else context.pace(model, settings),
+            budgets=context.budgets,
         )
         self.forms: tuple[AnswerForm, ...] = (plain,)
         self.prices = self.collector.settings.prices

@@ -10,8 +10,11 @@ from itertools import islice
 from typing import Annotated, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from flames.collect.limits import Budget
+from flames.collect.pace_share import PaceShare
+from flames.collect.settings import AskSettings
 from flames.errors import UsageError
 from flames.metrics.result import Note
+from flames.models.base import ChatModel
 from flames.options import Opt, read_options
 from flames.records import Prompt, Response, Verdict, verdict_for
 from flames.taxonomy import Taxonomy, default_taxonomy
@@ -91,13 +94,15 @@ Options = TypeVar("Options")
 class ScorerContext:
     """What a scorer is made from: taxonomy, known prompts by id, options by name (`votes`, …).
 
-    `budgets` are those that its requests count for beside its own.
+    `budgets` are those that its requests count for beside its own, `pace` gives a model that others
+    ask as well its share of their pace.
     """
 
     taxonomy: Taxonomy = field(default_factory=default_taxonomy)
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
     budgets: tuple[Budget, ...] = ()
+    pace: Callable[[ChatModel, AskSettings], PaceShare] | None = None
 
     def of_part(self, name: str, names: Collection[str]) -> ScorerContext:
         """Returns the context of one of several models: `option@NAME` goes before `option`."""
@@ -114,7 +119,7 @@ class ScorerContext:
         return read_options(options, self.options, "the scorer option {}")
 
 
-def batches(responses: Iterable[Response], scorer: Scorer) -> Iterator[list[Response]]:
+def batches(responses: Iterable[Response], scorer: object) -> Iterator[list[Response]]:
     """Yields responses in batches of the scorer's own size, its `window`."""
     size = getattr(scorer, "window", 256)
     stream = iter(responses)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from flames.collect.limits import Budget
+from flames.collect.pace_share import PaceShare
+from flames.collect.settings import AskSettings
 from flames.errors import UsageError
+from flames.models.base import ChatModel
 from flames.options import CheckedOptions, Opt
 from flames.prompts.sets import known_prompts, load_prompts
 from flames.scorers.base import IgnoreSelftest, InputTruncation, Scorer, ScorerContext
@@ -117,7 +120,40 @@ class TrainedOptions(ScorerOptions):
 
 
 @dataclass(frozen=True)
-class ScoreOptions(TrainedOptions, EndpointOptions, ScoringOptions, RecordOptions):
+class EngineOptions(CheckedOptions):
+    """Where the scorer runs: in this process, or in workers of a Ray cluster."""
+
+    engine: Annotated[
+        Literal["local", "ray"], Opt("Score in this process, or in workers of a Ray cluster.")
+    ] = "local"
+    address: Annotated[
+        str | None,
+        Opt("Ray cluster to use (auto, HOST:PORT); else one of this machine.", metavar="ADDRESS"),
+    ] = None
+    workers: Annotated[
+        int | None,
+        Opt("Number of workers; by default as many as fit.", metavar="N", min=1),
+    ] = None
+    worker_cpus: Annotated[int, Opt("CPU cores per worker.", metavar="N", min=1)] = 1
+    worker_gpus: Annotated[
+        float, Opt("GPUs per worker; 0.5 puts two on one.", metavar="N", min=0)
+    ] = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        plain = EngineOptions.__dataclass_fields__
+        for name in ("address", "workers", "worker_cpus", "worker_gpus"):
+            if self.engine == "local" and getattr(self, name) != plain[name].default:
+                raise UsageError(f"--{name.replace('_', '-')} goes with --engine ray")
+        if self.address is not None and self.address.startswith("ray://"):
+            raise UsageError(
+                "--address ray://… is a client's address; run the command on a node of the "
+                "cluster (ray job submit … -- flames score …) with --address auto"
+            )
+
+
+@dataclass(frozen=True)
+class ScoreOptions(TrainedOptions, EndpointOptions, ScoringOptions, EngineOptions, RecordOptions):
     """What scores responses, how they are read and where the verdicts go."""
 
     out: Annotated[Path | None, Opt("Output file; else standard output.", metavar="FILE")] = None
@@ -165,15 +201,18 @@ def load_with(
     *,
     beside: Iterable[str] = (),
     budgets: tuple[Budget, ...] = (),
+    pace: Callable[[ChatModel, AskSettings], PaceShare] | None = None,
 ) -> Scorer:
     """Loads the scorer behind `--scorer`; of its options, None counts as not given.
 
     `beside` are other scorers that get the same options; an option that none of them understands
-    is refused. `budgets` are those that its requests count for.
+    is refused. `budgets` are those that its requests count for, `pace` is the one they keep.
     """
     loaded = taxonomy if isinstance(taxonomy, Taxonomy) else load_taxonomy(taxonomy)
     given = {name: value for name, value in (options or {}).items() if value is not None}
     check_understood((spec, *beside), given)
     prompts = known_prompts(None if taxonomy is None else loaded)
-    context = ScorerContext(taxonomy=loaded, prompts=prompts, options=given, budgets=budgets)
+    context = ScorerContext(
+        taxonomy=loaded, prompts=prompts, options=given, budgets=budgets, pace=pace
+    )
     return load_among(spec, context)

@@ -5,29 +5,31 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from flames.errors import InputError, OutsideError, UsageError
 from flames.records import SCORABLE, Key, Response, Verdict, carry, dump_line
-from flames.scorers.base import Scorer, batches, score_stream
+from flames.scorers.base import Scorer, ScorerInfo, batches, score_stream
 from flames.scorers.registry import NOTES, scorer_notes
 from flames.scorers.stance import with_stance
 from flames.storage.atomic import write_atomic
 from flames.storage.journal import Journal, read_lines
-from flames.storage.record_files import ReadOptions, read_responses
+from flames.storage.record_files import ReadOptions
 from flames.storage.row_files import TableForm, table_bytes
 from flames.storage.rows import read_rows
 from flames.storage.run_dir import RunDir
+from flames.storage.shards import ResponseFiles, files_of, read_files, shown_name
 from flames.storage.unusable import usable
 
 
 def score_file(
-    path: str | os.PathLike[str],
-    scorer: Scorer,
+    path: ResponseFiles,
+    scorer: Scorer | ScorerPool,
     *,
     options: ReadOptions | None = None,
     truncated: Truncated = "scored",
@@ -35,18 +37,17 @@ def score_file(
     """Scores a file of responses, yielding its lines in order, each with its verdict in it.
 
     Args:
-        path: JSON Lines, CSV, TSV or XLSX; `-` is JSON Lines on standard input.
+        path: JSON Lines, CSV, TSV or XLSX, or shards; `-` is JSON Lines on standard input.
         options: How rows are read; `prompts` gives the dimension to those that name none.
     """
-    for batch in batches(_read(path, options), scorer):
-        for response, verdict in _scored(batch, scorer, truncated):
-            yield carry(response, verdict)
+    for pairs in _pairs(batches(_read(path, options), scorer), scorer, truncated):
+        yield from (carry(response, verdict) for response, verdict in pairs)
 
 
 def score_file_to(
-    path: str | os.PathLike[str],
+    path: ResponseFiles,
     out: str | os.PathLike[str],
-    scorer: Scorer,
+    scorer: Scorer | ScorerPool,
     *,
     options: ReadOptions | None = None,
     truncated: Truncated = "scored",
@@ -69,7 +70,7 @@ def score_file_to(
             responses or another scorer stands beside it.
     """
     target = Path(out)
-    if os.fspath(path) != "-" and target.exists() and target.samefile(path):
+    if target.exists() and any(target.samefile(each) for each in files_of(path)):
         raise UsageError(f"{target}: is the input itself; choose another --out")
     if not overwrite:
         _refuse_foreign(target)
@@ -84,7 +85,7 @@ def score_file_to(
 
 def score_run(
     run: RunDir,
-    scorer: Scorer,
+    scorer: Scorer | ScorerPool,
     *,
     truncated: Truncated = "scored",
     progress: Progress | None = None,
@@ -120,14 +121,14 @@ def check_reached(lost: int, again: str) -> None:
         )
 
 
-def count_responses(path: str | os.PathLike[str], options: ReadOptions | None = None) -> int:
+def count_responses(path: ResponseFiles, options: ReadOptions | None = None) -> int:
     """Counts the responses of a file, and checks that all can be scored."""
     return sum(1 for _ in _read(path, options))
 
 
-def _read(path: str | os.PathLike[str], options: ReadOptions | None) -> Iterator[Response]:
-    responses = read_responses(path, replace(options or ReadOptions(), placed=True))
-    return _some(responses, os.fspath(path))
+def _read(path: ResponseFiles, options: ReadOptions | None) -> Iterator[Response]:
+    responses = read_files(path, replace(options or ReadOptions(), placed=True))
+    return _some(responses, shown_name(path))
 
 
 def _some(responses: Iterator[Response], path: str | Path) -> Iterator[Response]:
@@ -138,11 +139,9 @@ def _some(responses: Iterator[Response], path: str | Path) -> Iterator[Response]
     yield from responses
 
 
-def _official(
-    path: str | os.PathLike[str], options: ReadOptions | None, part: Path
-) -> Iterator[Line]:
+def _official(path: ResponseFiles, options: ReadOptions | None, part: Path) -> Iterator[Line]:
     options = options or ReadOptions()
-    rows = (usable(fields, ()) for _, fields in options.rows(path))
+    rows = (usable(fields, ()) for each in files_of(path) for _, fields in options.rows(each))
     with open(part, "rb") as lines:
         for row, line in zip(rows, map(json.loads, lines), strict=True):
             for name in ("dimension", "prompt", "response"):
@@ -164,9 +163,29 @@ Truncated = Literal["scored", "unscored"]
 Line = dict[str, Any]
 Progress = Callable[[Mapping[str, Any]], None]
 """Called with each verdict line once it is on disk, those found in the journal included."""
+Pairs = list[tuple[Response, Verdict]]
 
 
-def _scored(
+@runtime_checkable
+class ScorerPool(Protocol):
+    """A scorer in other processes, which scores many windows at once; `window` is their size."""
+
+    info: ScorerInfo
+    window: int
+
+    def pairs(self, windows: Iterable[list[Response]], truncated: Truncated) -> Iterator[Pairs]:
+        """Yields each window's responses with their verdicts, in order."""
+
+
+def _pairs(
+    windows: Iterable[list[Response]], scorer: Scorer | ScorerPool, truncated: Truncated
+) -> Iterator[Pairs]:
+    if isinstance(scorer, ScorerPool):
+        return scorer.pairs(windows, truncated)
+    return (list(scored(window, scorer, truncated)) for window in windows)
+
+
+def scored(
     batch: list[Response], scorer: Scorer, truncated: Truncated
 ) -> Iterator[tuple[Response, Verdict]]:
     """Yields each response with its verdict, which carries the notes that its id does not imply."""
@@ -247,20 +266,29 @@ class VerdictJournal:
     def fill(
         self,
         responses: Iterator[Response],
-        scorer: Scorer,
+        scorer: Scorer | ScorerPool,
         to_line: Callable[[Response, Verdict], Line],
         kept: Mapping[Key, Line] | None = None,
     ) -> None:
         """Appends one line per response, in order, after those that are there."""
         self._resume(responses)
-        for batch in batches(responses, scorer):
-            old = {r.key: kept[r.key] for r in batch if kept and self._holds(r, kept.get(r.key))}
-            new = [response for response in batch if response.key not in old]
-            lines = {r.key: to_line(r, v) for r, v in _scored(new, scorer, self._truncated)}
-            lines.update(old)
-            ordered = [lines[response.key] for response in batch]
-            self._journal.append(*map(dump_line, ordered))
-            for line in ordered:
+        # Of a window that has kept lines: its keys in order, and those lines.
+        begun: deque[tuple[list[Key], dict[Key, Line]] | None] = deque()
+
+        def windows() -> Iterator[list[Response]]:
+            for batch in batches(responses, scorer):
+                known = (r for r in batch if kept and self._holds(r, kept.get(r.key)))
+                old = {r.key: kept[r.key] for r in known} if kept else {}
+                begun.append(([r.key for r in batch], old) if old else None)
+                yield [response for response in batch if response.key not in old]
+
+        for pairs in _pairs(windows(), scorer, self._truncated):
+            lines = {r.key: to_line(r, v) for r, v in pairs}
+            if (known := begun.popleft()) is not None:
+                keys, old = known
+                lines = {key: old[key] if key in old else lines[key] for key in keys}
+            self._journal.append(*map(dump_line, lines.values()))
+            for line in lines.values():
                 self._progress(line)
 
     def _resume(self, responses: Iterator[Response]) -> None:

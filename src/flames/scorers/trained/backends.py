@@ -64,6 +64,8 @@ class Processor:
 def processor() -> Processor:
     """Returns this machine's processor; without features if there is no `/proc/cpuinfo`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if (given := os.environ.get("OMP_NUM_THREADS", "")).isdecimal() and int(given):
+        cores = min(cores or 1, int(given))  # as Slurm and Ray say how many are ours
     try:
         text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
     except OSError:
