@@ -41,6 +41,7 @@ COMMANDS: dict[str, Any] = {
         "check": "prompts:check",
         "diff": "prompts:diff",
         "vary": "authoring:vary",
+        "difficulty": "difficulty:difficulty",
         "fetch": "prompts:fetch",
     },
     "scorer": {
