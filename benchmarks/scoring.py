@@ -2,6 +2,7 @@
 own limit.
 
     python benchmarks/scoring.py                          # speed, random weights of base size
+    python benchmarks/scoring.py --profile                # and what OpenVINO spends its time on
     python benchmarks/scoring.py --trained FOLDER         # and fidelity, on a scorer really trained
 
 The baseline is the released script's loop in our own words: fp32, batches of 16 in file order, each
@@ -10,7 +11,9 @@ with the fused attention of today's torch stands beside it. The model is BERT of
 layers, 768 wide); the pairs are responses of the silver set with the bundled open prompts. Every
 way of computing is a process of its own, takes its turn in each round, and is timed end to end:
 text in, verdicts out. On a shared machine read the column of processor time: pairs a second if no
-one else used the cores. A precision's limit is what plain matrix products reach on all cores.
+one else used the cores. A precision's limit is what plain matrix products of torch's oneDNN reach
+on all cores at that time: before and after each turn, since a processor that shares its matrix unit
+with others multiplies at very different speeds from one second to the next.
 """
 
 from __future__ import annotations
@@ -47,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=2, help="the pairs are dealt out to them")
+    parser.add_argument("--profile", action="store_true", help="OpenVINO's time by operation")
     parser.add_argument("--trained", type=Path, help="a trained scorer, for fidelity")
     parser.add_argument("--only", help="ways whose names hold this, beside the baseline")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -57,6 +61,8 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as place:
         speed(Path(place), given.pairs, given.rounds, given.only)
+        if given.profile:
+            profile(Path(place))
         if given.trained:
             fidelity(given.trained, Path(place))
 
@@ -256,25 +262,30 @@ def speed(place: Path, count: int, rounds: int, only: str | None) -> None:
     for worker in workers.values():
         worker.score(rows[:4])
     told: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    peaks: dict[str, float] = {}
+    limits = Limits()
     parts = np.array_split(np.arange(len(rows)), rounds)
     for part in parts:
-        measure_peaks(peaks)
         for name, worker in workers.items():
-            told[name].append(worker.score([rows[i] for i in part]))
+            before = limits.measure(precision_of(name))
+            found = worker.score([rows[i] for i in part])
+            told[name].append({**found, "limit": (before + limits.measure(precision_of(name))) / 2})
     for worker in workers.values():
         worker.stop()
-    reached = (f"{n} {v:.0f} GOP/s, {v / work_a_pair:.1f} pairs/s" for n, v in peaks.items())
-    print("limits: " + "; ".join(reached))
-    table(told, parts, cpu.cores, work_a_pair, peaks)
+    for name, seen in limits.seen.items():
+        low, middle, high = np.quantile(seen, (0, 0.5, 1))
+        print(
+            f"limit {name}: {middle:.0f} GOP/s ({low:.0f} to {high:.0f} in {len(seen)} looks), "
+            f"{middle / work_a_pair:.1f} pairs/s, by {limits.how[name]}"
+        )
+    table(told, parts, cpu.cores, work_a_pair)
+
+
+def precision_of(way: str) -> str:
+    return next((p for p in ("int8", "bf16") if p in way), "fp32")
 
 
 def table(
-    told: dict[str, list[dict[str, Any]]],
-    parts: list[Any],
-    cores: int,
-    work_a_pair: float,
-    peaks: dict[str, float],
+    told: dict[str, list[dict[str, Any]]], parts: list[Any], cores: int, work_a_pair: float
 ) -> None:
     wanted = [score for each in told[LOOP] for score in each["scores"]]
     print(
@@ -292,12 +303,11 @@ def table(
         same = np.mean(
             [a == b for a, b in zip(wanted, (s for f in found for s in f["scores"]), strict=True)]
         )
-        precision = next((p for p in ("int8", "bf16") if p in name), "fp32")
-        share = np.median(by_cpu) * work_a_pair / peaks[precision]
+        shares = [s * work_a_pair / f["limit"] for s, f in zip(by_cpu, found, strict=True)]
         print(
             f"{name:28} {np.median(by_wall):8.2f} {wall:7.2f} {fused:8.2f} "
-            f"{np.median(by_cpu):11.2f} {cpu:7.2f} {100 * same:10.1f} {100 * share:6.0f} "
-            f"{max(f['memory'] for f in found):6.0f}"
+            f"{np.median(by_cpu):11.2f} {cpu:7.2f} {100 * same:10.1f} "
+            f"{100 * np.median(shares):6.0f} {max(f['memory'] for f in found):6.0f}"
         )
 
 
@@ -314,28 +324,91 @@ def flops(tokens: int, layers: int = 12, width: int = 768) -> float:
     return layers * (2.0 * 12 * width * width * tokens + 4.0 * width * tokens * tokens)
 
 
-def measure_peaks(peaks: dict[str, float]) -> None:
-    """What torch's own matrix products reach here on a core, times the cores, in 10⁹ a second."""
+class Limits:
+    """What torch's own matrix products reach here on a core, times the cores, in 10⁹ a second.
+
+    The products are those of the first half of a layer's feed-forward part. oneDNN says which
+    instructions it chose.
+    """
+
+    def __init__(self, rows: int = 1024, inner: int = 768, columns: int = 3072) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        a, b = torch.randn(rows, inner), torch.randn(columns, inner)
+        half = a.bfloat16(), b.bfloat16()
+        bytes_in = torch.randint(0, 255, (rows, inner), dtype=torch.uint8)
+        packed = torch.ops.onednn.qlinear_prepack((b * 40).to(torch.int8), [rows, inner])
+        scale, zero = torch.full((columns,), 0.01), torch.zeros(columns, dtype=torch.int32)
+        whole = (bytes_in, 0.1, 128, packed, scale, zero, None, 1.0, 0, torch.bfloat16)
+        self.ways = {
+            "fp32": lambda: torch.nn.functional.linear(a, b),
+            "bf16": lambda: torch.nn.functional.linear(*half),
+            "int8": lambda: torch.ops.onednn.qlinear_pointwise(*whole, "none", [], ""),
+        }
+        self.work = 2e-9 * rows * inner * columns * len(os.sched_getaffinity(0))
+        self.seen: dict[str, list[float]] = {}
+        self.how: dict[str, str] = {}
+
+    def measure(self, precision: str, seconds: float = 0.25) -> float:
+        multiply = self.ways[precision]
+        if precision not in self.how:
+            self.how[precision] = instructions(multiply)
+        count, start = 0, time.process_time()
+        while (spent := time.process_time() - start) < seconds:
+            multiply()
+            count += 1
+        self.seen.setdefault(precision, []).append(self.work * count / spent)
+        return self.seen[precision][-1]
+
+
+def instructions(multiply: Any) -> str:
+    """The implementation that oneDNN says it used, such as `brg_matmul:avx10_1_512_amx`."""
     import torch
 
-    torch.set_num_threads(1)
-    rows, inner, columns = 2048, 768, 3072
-    a, b = torch.randn(rows, inner), torch.randn(columns, inner)
-    half = a.bfloat16(), b.bfloat16()
-    whole = (a * 40).to(torch.int8), (b * 40).to(torch.int8).t()
-    ways = {
-        "fp32": lambda: torch.nn.functional.linear(a, b),
-        "bf16": lambda: torch.nn.functional.linear(*half),
-        "int8": lambda: torch._int_mm(*whole),
-    }
-    cores = len(os.sched_getaffinity(0))
-    for name, multiply in ways.items():
-        multiply()
-        for _ in range(10):
-            start = time.process_time()
+    with tempfile.TemporaryFile() as log, torch.backends.mkldnn.verbose(1):
+        sys.stdout.flush()
+        kept = os.dup(1)
+        os.dup2(log.fileno(), 1)
+        try:
             multiply()
-            spent = time.process_time() - start
-            peaks[name] = max(peaks.get(name, 0.0), cores * 2e-9 * rows * inner * columns / spent)
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+        log.seek(0)
+        lines = log.read().decode(errors="replace").splitlines()
+    used = [line.split(",") for line in lines if ",exec," in line]
+    return next((f[6] for f in used if len(f) > 6 and "matmul" in f[5]), "other code than oneDNN's")
+
+
+def profile(place: Path, rows: int = 6, tokens: int = 170, rounds: int = 5) -> None:
+    """What OpenVINO spends its time on, on one core, by operation and by its implementation."""
+    import openvino
+
+    from flames.scorers.trained.backends import processor
+
+    fed = {
+        "input_ids": np.random.default_rng(0).integers(5, 1000, (rows, tokens)),
+        "attention_mask": np.ones((rows, tokens), np.int64),
+    }
+    for precision, file in (("bf16", "model.onnx"), ("int8", "model.int8.onnx")):
+        hint = "bf16" if processor().bf16 else "f32"
+        config = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "PERF_COUNT": True}
+        core = openvino.Core()
+        model = core.read_model(str(place / "exported" / file))
+        config["INFERENCE_PRECISION_HINT"] = hint
+        request = core.compile_model(model, "CPU", config).create_infer_request()
+        for _ in range(rounds):
+            request.infer(fed)
+        times: dict[tuple[str, str], list[float]] = {}
+        for each in request.get_profiling_info():
+            milliseconds = each.real_time.total_seconds() * 1000
+            times.setdefault((each.node_type, each.exec_type), []).append(milliseconds)
+        whole = sum(map(sum, times.values()))
+        print(f"openvino {precision}, {rows} rows of {tokens} tokens on a core, {whole:.0f} ms:")
+        for (kind, how), each in sorted(times.items(), key=lambda item: -sum(item[1]))[:6]:
+            share = 100 * sum(each) / whole
+            print(f"  {share:5.1f} %  {sum(each):7.1f} ms  {len(each):3d} x {kind}, {how}")
 
 
 def fidelity(trained: Path, place: Path) -> None:
