@@ -12,10 +12,10 @@ NAMES = """
     AskSettings BatchOptions CallableModel CertificateReport CertifyOptions ChatModel
     CompareOptions ComparisonReport FlamesError GateOptions GateOutcome InputError
     MeasureOptions ModelOptions OutsideError Prompt PromptSet Report ReportOptions Response
-    RunDir RunOutcome Sampling ScoreOptions Scorer Source StudyOutcome Taxonomy TrendOptions
-    TrendReport UsageError Verdict __version__ arun ask certify compare gate load_model
-    load_prompts load_scorer load_sources load_taxonomy measure open_run report run score
-    score_file score_run study to_frame to_frames trend write_reports
+    RunDir RunOutcome Sampling ScoreOptions Scorer ScorerContext ScorerInfo Source StudyOutcome
+    Taxonomy TrendOptions TrendReport UsageError Verdict __version__ arun ask certify compare
+    gate load_model load_prompts load_scorer load_sources load_taxonomy measure open_run report run
+    score score_file score_run study to_frame to_frames trend write_reports
 """.split()
 
 

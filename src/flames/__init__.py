@@ -29,29 +29,23 @@ if TYPE_CHECKING:
     from flames.metrics.source import Source
     from flames.models.base import ChatModel, Sampling
     from flames.models.load import CallableModel, ModelOptions, load_model
-    from flames.pipeline import (
-        StudyOutcome,
-        arun,
-        certify,
-        compare,
-        gate,
-        measure,
-        report,
-        run,
-        score,
-        study,
-        trend,
-    )
+    from flames.pipeline.asynchronous import arun
+    from flames.pipeline.comparing import certify, compare, trend
+    from flames.pipeline.gating import gate
+    from flames.pipeline.runs import run, score
+    from flames.pipeline.study_run import StudyOutcome, study
+    from flames.pipeline.verdicts import measure, report
     from flames.prompts.sets import PromptSet, load_prompts
     from flames.records import Prompt, Response, Verdict
     from flames.reports.certificate import CertificateReport, CertifyOptions
-    from flames.reports.documents import CompareOptions, ComparisonReport, Report, ReportOptions
+    from flames.reports.comparison_document import CompareOptions, ComparisonReport
+    from flames.reports.documents import Report, ReportOptions
     from flames.reports.frames import to_frames
     from flames.reports.gate import GateOutcome
     from flames.reports.report import write_reports
     from flames.reports.run_outcome import RunOutcome
     from flames.reports.trend import TrendOptions, TrendReport
-    from flames.scorers.base import Scorer
+    from flames.scorers.base import Scorer, ScorerContext, ScorerInfo
     from flames.scorers.options import ScoreOptions
     from flames.scorers.registry import load_scorer
     from flames.scorers.scoring import score_file, score_run
@@ -69,17 +63,23 @@ _PLACES = {
     "metrics.source": "Source",
     "models.base": "ChatModel Sampling",
     "models.load": "CallableModel ModelOptions load_model",
-    "pipeline": "StudyOutcome arun certify compare gate measure report run score study trend",
+    "pipeline.runs": "run score",
+    "pipeline.asynchronous": "arun",
+    "pipeline.comparing": "certify compare trend",
+    "pipeline.gating": "gate",
+    "pipeline.study_run": "StudyOutcome study",
+    "pipeline.verdicts": "measure report",
     "prompts.sets": "PromptSet load_prompts",
     "records": "Prompt Response Verdict",
     "reports.certificate": "CertificateReport CertifyOptions",
-    "reports.documents": "CompareOptions ComparisonReport Report ReportOptions",
+    "reports.comparison_document": "CompareOptions ComparisonReport",
+    "reports.documents": "Report ReportOptions",
     "reports.frames": "to_frames",
     "reports.gate": "GateOutcome",
     "reports.run_outcome": "RunOutcome",
     "reports.report": "write_reports",
     "reports.trend": "TrendOptions TrendReport",
-    "scorers.base": "Scorer",
+    "scorers.base": "Scorer ScorerContext ScorerInfo",
     "scorers.options": "ScoreOptions",
     "scorers.registry": "load_scorer",
     "scorers.scoring": "score_file score_run",
@@ -114,6 +114,8 @@ __all__ = [
     "Sampling",
     "ScoreOptions",
     "Scorer",
+    "ScorerContext",
+    "ScorerInfo",
     "Source",
     "StudyOutcome",
     "Taxonomy",

@@ -15,7 +15,7 @@ import math
 import os
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from functools import cache
 from keyword import iskeyword
 from pathlib import Path
@@ -285,3 +285,11 @@ def listed(values: Iterable[Any], last: str = "or") -> str:
     """Joins values for a sentence: `a, b or c`."""
     *head, tail = [str(value) for value in values]
     return f"{', '.join(head)} {last} {tail}" if head else tail
+
+
+Options = TypeVar("Options")
+
+
+def changed(kind: type[Options], given: Options | None, changes: Mapping[str, Any]) -> Options:
+    """Returns options with some of them changed; all others are as given, or the default."""
+    return kind(**changes) if given is None else replace(given, **changes)  # type: ignore[type-var]

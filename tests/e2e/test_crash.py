@@ -11,7 +11,7 @@ import pytest
 
 PLUGIN = """
 import os
-from flames.scorers import ScorerInfo
+from flames import ScorerInfo
 
 class Broken:
     info = ScorerInfo(id="broken@1", title="", taxonomy="flames@1")

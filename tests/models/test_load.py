@@ -110,7 +110,7 @@ def test_sampling_fills_what_is_left_open() -> None:
 
 def test_a_package_brings_a_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "echo_models.py").write_text(
-        "from flames.models import CallableModel\n"
+        "from flames import CallableModel\n"
         "def load(name, options):\n"
         "    return CallableModel(lambda prompt: prompt + name, name=name)\n"
     )

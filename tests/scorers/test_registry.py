@@ -176,7 +176,7 @@ def test_a_scorer_that_breaks_the_agreement_is_told(
 
 def test_listing_scorers_loads_none() -> None:
     code = (
-        "import sys; from flames.scorers import known_scorers; known_scorers();"
+        "import sys; from flames.scorers.registry import known_scorers; known_scorers();"
         "print(*(n for n in ('torch', 'scipy', 'flames.scorers.lexical') if n in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

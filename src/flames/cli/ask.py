@@ -10,7 +10,6 @@ from functools import partial
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from flames import pipeline
 from flames.cli._console import (
     JsonOptions,
     QuietOptions,
@@ -29,6 +28,7 @@ from flames.metrics.failures import MOST_REASONS
 from flames.models.base import Sampling
 from flames.models.load import ModelOptions
 from flames.options import LangOptions
+from flames.pipeline import runs
 from flames.records import IN_THOUGHT
 from flames.reports.report import print_summary, render_json
 from flames.scorers.options import ScoringOptions
@@ -62,7 +62,7 @@ def run(
     If it is killed at any moment, --resume continues it and asks nothing twice.
     """
     with locking.applied(say):
-        done = pipeline.run(
+        done = runs.run(
             **vars(asking),
             options=replace(reach, say=say),  # prints its licence, for example
             sampling=sampling,

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from flames import pipeline
 from flames.cli._console import QuietOptions, progress_bar, say
+from flames.pipeline import runs
 from flames.records import THOUGHT_ALOUD, dump_line
 from flames.scorers import scoring
 from flames.scorers.options import ScoreOptions
@@ -35,7 +35,7 @@ def score(
 ) -> None:
     """Score responses from a file, a pipe or a run; continue if it was killed."""
     with locking.applied(say):
-        done = pipeline.score(target, options, watch=partial(_watch, quiet=quiet.quiet))
+        done = runs.score(target, options, watch=partial(_watch, quiet=quiet.quiet))
     if not isinstance(done, Path):
         for line in done:
             typer.echo(dump_line(line))

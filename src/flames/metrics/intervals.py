@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterable, Sequence
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,9 +37,7 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     """
     if not n > 0 or not 0 <= successes <= n:
         raise ValueError("successes must lie in [0, n], and n above 0")
-    from scipy.special import ndtri  # only here: it takes longer to import than all the rest
-
-    z = float(ndtri(0.975))
+    z = NormalDist().inv_cdf(0.975)
     share = successes / n
     centre = share + z * z / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -64,8 +63,6 @@ def effective_size(
         spread: The variance of a single observation; for shares by default.
         most: The number of observations, by default the sum of `sizes`.
     """
-    from scipy.special import stdtrit  # only here: it takes longer to import than all the rest
-
     total = float(sizes.sum())
     most = total if most is None else most
     least = total * total / float((sizes * sizes).sum())
@@ -73,6 +70,8 @@ def effective_size(
     spread = mean * (1 - mean) if spread is None else spread
     if clusters < 2 or least >= most or spread <= 0:
         return least
+    from scipy.special import stdtrit  # only here: it takes longer to import than all the rest
+
     residual = totals - mean * sizes
     variance = clusters / (clusters - 1) * float((residual * residual).sum()) / (total * total)
     size = most if variance <= 0 else spread / variance

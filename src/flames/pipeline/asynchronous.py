@@ -10,7 +10,7 @@ from typing import Any
 
 from flames.collect.ask import Asking, AskState, Progress, Watch
 from flames.errors import FlamesError
-from flames.pipeline.calls import run
+from flames.pipeline.runs import run
 from flames.reports.run_outcome import RunOutcome
 
 

@@ -1,23 +1,20 @@
-"""Reports and comparisons: their options, and the documents that are rendered in any form."""
+"""Reports: their options, and the document that is rendered in any form."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from flames.analysis.beside import Beside
-from flames.analysis.comparison import SHOWN, Comparison
-from flames.analysis.inputs import MeasureOptions, VerdictOptions
+from flames.analysis.inputs import MeasureOptions
 from flames.errors import UsageError
 from flames.metrics.correction import Correction
 from flames.metrics.refusals import BlockedOption
 from flames.metrics.result import ROW_COLUMNS, Result
 from flames.metrics.source import Source
-from flames.options import LangOptions, Opt, SeedOptions, declared, listed
-from flames.reports import comparison as pages
-from flames.reports import comparison_page
+from flames.options import LangOptions, Opt, declared, listed
 from flames.reports.html import html_parts
 from flames.reports.report import document_of, render_csv, render_json, render_markdown
 from flames.reports.tables import Block
@@ -140,48 +137,3 @@ class Report:
                 yield render_markdown(self.results, *given)
             case "html":
                 yield from html_parts(self.results, self.sources, *given)
-
-
-@dataclass(frozen=True)
-class CompareOptions(DocumentOptions, SeedOptions, VerdictOptions):
-    """What a comparison shows, in which form, and where it goes."""
-
-    format: Annotated[
-        Literal["md", "html", "json"] | None,
-        Opt("Form of the comparison; a table on the terminal unless given."),
-    ] = None
-    common: Annotated[
-        bool, Opt("Where prompt sets or scorers differ, compare on the prompts in common.")
-    ] = False
-    changes: Annotated[
-        int | None,
-        Opt("Changed prompts in all pairs; 10, or 500 in JSON and HTML.", metavar="N", min=0),
-    ] = None
-
-
-@dataclass(frozen=True)
-class ComparisonReport:
-    """A comparison, ready to be rendered."""
-
-    comparison: Comparison
-    taxonomy: Taxonomy
-    lang: Language
-    changes: int | None = None
-    written: list[Path] = field(default_factory=list)
-
-    def document(self) -> Iterable[Block]:
-        """Describes the comparison in headings, lines and tables."""
-        few = 10 if self.changes is None else self.changes
-        return pages.document_of(self.comparison, self.taxonomy, few, room=200)
-
-    def render(self, form: Literal["md", "html", "json"]) -> str:
-        """Returns the comparison as Markdown, HTML or JSON."""
-        many = SHOWN if self.changes is None else self.changes
-        if form == "json":
-            return self.comparison.to_json(changes=many)
-        if form == "html":
-            return comparison_page.render_html(
-                self.comparison, self.lang, self.taxonomy, changes=many
-            )
-        few = 10 if self.changes is None else self.changes
-        return pages.render_markdown(self.comparison, self.lang, self.taxonomy, changes=few)
