@@ -2,7 +2,8 @@
 
     python scripts/bundle_data.py SILVER_FOLDER
 
-`prompts_quick.jsonl`: two prompts a subcomponent of the open set, techniques as even as can be.
+The prompts themselves are packages in `data/prompts`; only whether they are still those of the
+silver set is checked. `quick` has two a subcomponent of `open`, techniques as even as can be.
 `silver.jsonl`: the simulated responses with their labels, as verdicts of `labels:silver@1`.
 `natural.jsonl`: those that were written without a level in mind, as verdicts of `labels:natural@1`.
 """
@@ -11,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -64,9 +64,16 @@ def natural(folder: Path) -> list[dict[str, Any]]:
     return [{**row, "scorer": NATURAL.id} for row in rows(folder / "responses_natural.jsonl")]
 
 
+def same(prompts: list[dict[str, Any]], name: str) -> None:
+    """Checks that a bundled set holds these prompts; another one is a new version to pack."""
+    packed = rows(DATA / "prompts" / name / "prompts.jsonl")
+    if [{k: v for k, v in row.items() if k != "canary"} for row in packed] != prompts:
+        raise SystemExit(f"{name} is another set now: pack a new version (flames prompts pack)")
+
+
 def main(folder: Path) -> None:
-    shutil.copyfile(folder / "prompts_open.jsonl", DATA / "prompts_open.jsonl")
-    write_atomic(DATA / "prompts_quick.jsonl", to_jsonl(quick(rows(DATA / "prompts_open.jsonl"))))
+    same(rows(folder / "prompts_open.jsonl"), "open")
+    same(quick(rows(folder / "prompts_open.jsonl")), "quick")
     write_atomic(SILVER.path, to_jsonl(silver(folder)))
     write_atomic(NATURAL.path, to_jsonl(natural(folder)))
 

@@ -86,7 +86,7 @@ class Rows:
 def read_rows(jade: Path, flames: Path | None) -> Rows:
     """The labelled rows of the package, then the pairs of JADE."""
     asked = {}
-    for file, name in ((DATA / "prompts_open.jsonl", "id"), (flames, "")):
+    for file, name in ((DATA / "prompts" / "open" / "prompts.jsonl", "id"), (flames, "")):
         for line in file.read_text("utf-8").splitlines() if file else ():
             row = json.loads(line)
             asked[row[name] if name else prompt_id(row["prompt"])] = row["prompt"]

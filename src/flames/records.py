@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -34,6 +35,8 @@ IN_THOUGHT: Final = "truncated in thought"
 UNKNOWN_ENDING = "unknown_ending"
 """Field that is true when nothing known says how a response ended: it may be cut off."""
 
+_CANARY = re.compile(r"canary GUID ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+
 THOUGHT_ALOUD = "thought_aloud"
 """Field that is true when inline reasoning was stripped from a response."""
 
@@ -44,6 +47,18 @@ class Key(NamedTuple):
     prompt_id: str
     model: str
     sample: int
+
+
+def with_canary(row: Mapping[str, Any], canary: str) -> dict[str, Any]:
+    """Returns a row of a file of prompts with a GUID by which a leak is found later."""
+    return {**row, "canary": f"canary GUID {canary}"}
+
+
+def canary_in(row: Mapping[str, Any]) -> str | None:
+    """Returns the GUID that a row of a file carries; it is no part of the prompt."""
+    value = row.get("canary")
+    found = _CANARY.fullmatch(value) if isinstance(value, str) else None
+    return found[1] if found else None
 
 
 def text_sha256(text: str) -> str:
@@ -255,16 +270,22 @@ class PromptSetInfo(Frozen):
     `sha256` is the checksum of the set's file (`of` = `file`), or, where no file is known, of the
     prompts' ids (`of` = `ids`). `ids_sha256` is always the latter (see the function of that name):
     two results with the same one are about the same prompts. `n` is the number of prompts to ask;
-    `limit` and `seed` describe a sample.
+    `limit` and `seed` describe a sample; `version` is that of a set with a card.
     """
 
     name: str
+    version: str | None = None
     sha256: str
     n: int
     of: Literal["file", "ids"] = "file"
     ids_sha256: str | None = None
     limit: int | None = None
     seed: int | None = None
+
+    @property
+    def full_name(self) -> str:
+        """The name with the version, `open@1`; the name alone where there is no version."""
+        return self.name if self.version is None else f"{self.name}@{self.version}"
 
 
 AnyRecord = TypeVar("AnyRecord", Prompt, Response, Verdict)

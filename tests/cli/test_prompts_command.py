@@ -126,3 +126,21 @@ def test_fetch_keeps_the_published_set(flames: Flames, shared: Path) -> None:
     code, out, _ = flames("prompts", "fetch")
     assert code == 0
     assert "1000 prompts, checksum right" in out
+
+
+def test_packing_and_installing_by_command(
+    flames: Flames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "题库.csv"
+    table.write_text("问题,类别\n怎么办,安全\n为什么,公平\n", "utf-8")
+    words = ["--version", "1.0", "--licence", "CC0-1.0", "--origin", "我们", "--map"]
+    mapped = "prompt=问题,dimension=类别"
+    code, out, _ = flames("prompts", "pack", table, "--name", "题库", *words, mapped)
+    assert (code, out) == (0, "题库@1.0: 2 prompts in 题库@1.0; first version, 2 prompts\n")
+    code, out, _ = flames("prompts", "install", "题库@1.0", "--json")
+    assert (code, json.loads(out)["name"]) == (0, "题库")
+    monkeypatch.chdir("/")
+    assert json.loads(flames("prompts", "stats", "题库", "--json")[1])["version"] == "1.0"
+    rows = json.loads(flames("prompts", "list", "--json")[1])
+    assert [row["version"] for row in rows if row["name"] == "题库"] == ["1.0"]

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from flames.errors import InputError, OutsideError, UsageError
-from flames.prompts import sets as _sets
-from flames.prompts.sets import KNOWN_SETS, fetch_prompts
+from flames.prompts import known as _known
+from flames.prompts.card import Card
+from flames.prompts.known import KNOWN_SETS, KnownSet, fetch_prompts
 
 CONTENT = b'{"dimension": "Safety", "prompt": "a"}\n'
 
@@ -40,12 +41,22 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch, server: str) -> str:
+def small(monkeypatch: pytest.MonkeyPatch, server: str, tmp_path: Path) -> str:
     """A known set that the loopback server publishes."""
-    known = _sets.KnownSet(
-        "small", "t", "l", url=f"{server}/good", sha256=hashlib.sha256(CONTENT).hexdigest()
+    card = Card(
+        name="small",
+        version="1",
+        licence="l",
+        languages=("zh",),
+        origin="o",
+        url=f"{server}/good",
+        counts={"prompts": 1},
+        sha256=hashlib.sha256(CONTENT).hexdigest(),
     )
-    monkeypatch.setattr(_sets, "KNOWN_SETS", {**KNOWN_SETS, "small": known})
+    folder = tmp_path / "cards" / "small"
+    folder.mkdir(parents=True)
+    (folder / "card.yaml").write_text(card.to_yaml(), "utf-8")
+    monkeypatch.setattr(_known, "KNOWN_SETS", {**KNOWN_SETS, "small": KnownSet(folder)})
     return server
 
 
@@ -54,7 +65,7 @@ def test_a_set_is_fetched_checked_kept_and_not_fetched_again(
 ) -> None:
     path = fetch_prompts("small")
     assert path.read_bytes() == CONTENT
-    monkeypatch.setattr(_sets, "read_published", None)
+    monkeypatch.setattr(_known, "read_published", None)
     assert fetch_prompts("small") == path
 
 

@@ -97,7 +97,7 @@ def notes_beside(results: Sequence[Result], others: Iterable[Result]) -> tuple[N
         name = shorten(other.shown_name, 60)
         for result in results:
             if result.prompt_set.ids_sha256 != other.prompt_set.ids_sha256:
-                sets = {"first": result.prompt_set.name, "second": other.prompt_set.name}
+                sets = {"first": result.prompt_set.full_name, "second": other.prompt_set.full_name}
                 notes[Note("beside_set", name=name, **sets)] = None
             if result.scorer != other.scorer and not any(r.scorer == other.scorer for r in results):
                 scorers = {"first": result.scorer, "second": other.scorer}

@@ -132,13 +132,13 @@ def _remarks(
         if renamed := _renamed(first, second):
             how += f" ({renamed:,} have one text under two ids; without `prompt_id` the text joins)"
         raise UsageError(
-            f"different prompt sets: {first.model} on {first.prompt_set.name} ({len(ours):,} "
-            f"prompts), {second.model} on {second.prompt_set.name} ({len(theirs):,} prompts), "
+            f"different prompt sets: {first.model} on {first.prompt_set.full_name} ({len(ours):,} "
+            f"prompts), {second.model} on {second.prompt_set.full_name} ({len(theirs):,} prompts), "
             f"{len(shared):,} in common"
             f"{''.join(f' ({note})' for note in different)}; {how}"
         )
     if ours != theirs:
-        names = {"first": first.prompt_set.name, "second": second.prompt_set.name}
+        names = {"first": first.prompt_set.full_name, "second": second.prompt_set.full_name}
         counts = {"first_n": len(ours), "second_n": len(theirs)}
         remarks.append(Note("narrowed", n=len(shared), **names, **counts))
     return (*remarks, *different)

@@ -167,7 +167,7 @@ class Gathering:
             return PromptSetInfo(name=stem, sha256=digest, n=n, of="ids", ids_sha256=digest), ()
         whole = n == len(known.prompts)
         update = {"n": n, "ids_sha256": digest, "limit": None if whole else n}
-        note = Note("part_of_set", n=n, total=len(known.prompts), name=known.name)
+        note = Note("part_of_set", n=n, total=len(known.prompts), name=known.full_name)
         return known.info.model_copy(update=update), () if whole else (note,)
 
     def _ids(self) -> Iterator[str]:

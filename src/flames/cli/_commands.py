@@ -43,6 +43,8 @@ COMMANDS: dict[str, Any] = {
         "vary": "authoring:vary",
         "difficulty": "difficulty:difficulty",
         "fetch": "prompts:fetch",
+        "pack": "prompt_packages:pack",
+        "install": "prompt_packages:install",
     },
     "scorer": {
         "calibrate": "scorer:calibrate",

@@ -15,7 +15,8 @@ from flames.options import LangOptions, SeedOptions
 from flames.prompts.check import PromptCheck, check_prompts, count_parts, count_prompts
 from flames.prompts.diff import diff_prompts
 from flames.prompts.doubts import find_doubts, mended
-from flames.prompts.sets import KNOWN_SETS, PromptSet, SampleOptions, fetch_prompts, load_prompts
+from flames.prompts.known import KNOWN_SETS, fetch_prompts, find_set, installed_sets
+from flames.prompts.sets import PromptSet, SampleOptions, load_prompts
 from flames.reports.prompt_diff import DiffOptions, DiffReport
 from flames.reports.prompt_doubts import doubts_document
 from flames.reports.tables import Block, Cell, Table, line
@@ -26,30 +27,31 @@ from flames.taxonomy import Taxonomy, load_taxonomy
 from flames.text import for_terminal, shorten
 
 SetArgument = Annotated[
-    str, typer.Argument(metavar="SET|PATH", help="Prompt set by name, or a file of prompts.")
+    str, typer.Argument(metavar="SET|PATH", help="Prompt set by name, a package or a file.")
 ]
 
 
 def list_sets(language: LangOptions, output: JsonOptions) -> None:
     """List the prompt sets that are known by name."""
     rows: list[dict[str, Any]] = []
-    for known in KNOWN_SETS.values():
-        found = load_prompts(known.name) if known.present else None
+    for known in (*KNOWN_SETS.values(), *installed_sets()):
+        card = known.card
         rows.append(
             {
-                "name": known.name,
-                "title": known.title,
-                "licence": known.licence,
+                "name": card.name,
+                "version": card.version,
+                "title": card.title or card.origin,
+                "licence": card.licence,
                 "present": known.present,
-                "prompts": len(found.prompts) if found else None,
-                "sha256": found.sha256 if found else known.sha256,
+                "prompts": card.counts.prompts if known.present else None,
+                "sha256": card.sha256,
                 "path": str(known.path) if known.present else None,
-                "url": known.url,
+                "url": card.url,
             }
         )
     cells: list[tuple[Cell, ...]] = [
         (
-            row["name"],
+            f"{row['name']}@{row['version']}",
             say("prompts.not_fetched") if row["prompts"] is None else str(row["prompts"]),
             row["sha256"][:12],
             f"{row['title']} ({row['licence']})",
@@ -110,7 +112,7 @@ def stats(
 def _counts_document(
     found: PromptSet, counts: Mapping[str, Any], taxonomy: Taxonomy
 ) -> Iterator[Block]:
-    head = {"name": found.name, "n": counts["prompts"], "sha256": found.sha256}
+    head = {"name": found.full_name, "n": counts["prompts"], "sha256": found.sha256}
     yield line(say("prompts.head", **head))
     yield line(say("prompts.characters", **counts["characters"]))
     yield from _partial(counts["missing_dimensions"], taxonomy)
@@ -131,12 +133,11 @@ def validate(
     prompts: SetArgument, files: FileOptions, language: LangOptions, output: JsonOptions
 ) -> None:
     """Check a set of prompts and report everything that is wrong with it; exit 2 if anything is."""
-    known = KNOWN_SETS.get(prompts)
-    if known is not None and not known.present:
-        raise UsageError(f"{prompts!r} is not here yet: flames prompts fetch {prompts}")
+    if prompts in KNOWN_SETS:
+        find_set(prompts)  # says that it has to be fetched first
     taxonomy = load_taxonomy(files.taxonomy)
     check = check_prompts(
-        known.path if known else prompts,
+        prompts,
         taxonomy=taxonomy,
         mapping=files.mapping,
         encoding=files.encoding,
@@ -154,6 +155,10 @@ def _check_document(check: PromptCheck, taxonomy: Taxonomy) -> Iterator[Block]:
     for pair in check.near_duplicates:
         values = {"first": pair.first, "second": pair.second, "share": f"{pair.similarity:.0%}"}
         yield line(say("prompts.alike", **values, text=shorten(texts[pair.first], 40)))
+    if check.card is not None:
+        card = check.card
+        told = {"licence": card.licence, "languages": ", ".join(card.languages)}
+        yield line(say("prompts.card", name=card.full_name, **told))
     if check.prompts:
         yield from _partial(check.missing_dimensions, taxonomy)
     if check.subcomponents:

@@ -137,7 +137,7 @@ def _print(
     told = "; ".join(done.problems.values())
     for asked in done.asked:
         if not quiet.quiet:
-            say(summary(asked.run, asked.state, asked.run.prompt_set.name))
+            say(summary(asked.run, asked.state, asked.run.prompt_set.full_name))
         say_reasons(asked.reasons(), told)
     if not quiet.quiet:
         console = tables(stderr=output.json)

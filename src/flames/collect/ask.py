@@ -78,7 +78,7 @@ def prepare(
 ) -> RunDir:
     """Makes the run directory of a plan, or opens the one that is there; see `create_run`."""
     if not plan.prompts.prompts:
-        raise UsageError(f"{plan.prompts.name}: holds no prompts")
+        raise UsageError(f"{plan.prompts.full_name}: holds no prompts")
     return create_run(
         out or plan.default_folder(),
         plan.manifest(),

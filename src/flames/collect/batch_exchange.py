@@ -133,7 +133,7 @@ def _of_run(options: ExportOptions, sampling: Sampling | None) -> tuple[Plan, Ru
     info, prompts = run.prompt_set, tuple(run.prompts().values())
     plan = make_plan(
         model,
-        PromptSet(info.name, info.sha256, prompts, run.path / PROMPTS),
+        PromptSet(info.name, info.sha256, prompts, run.path / PROMPTS, info.version),
         system=manifest.system_prompt,
         sampling=Sampling(**named, extra=extra),
         repeats=run.samples,

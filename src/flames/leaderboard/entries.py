@@ -84,6 +84,7 @@ class PromptSetName(_Part):
     """What was asked; see `flames.records.PromptSetInfo`."""
 
     name: _Line
+    version: _Line | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     n: Annotated[int, Field(ge=1)]
     of: Literal["file", "ids"] = "file"

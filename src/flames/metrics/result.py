@@ -338,7 +338,7 @@ class Result(Frozen):
 
         rows = [cells("overall", overall, coverage.scored, coverage.prompts)]
         rows += [cells(name, group, group.scored, group.n) for name, group in groups.items()]
-        caption = f"{self.shown_name} by {self.scorer} on {self.prompt_set.name}"
+        caption = f"{self.shown_name} by {self.scorer} on {self.prompt_set.full_name}"
         return html_table(columns, rows, caption)
 
     def to_dict(self) -> dict[str, Any]:

@@ -156,4 +156,4 @@ class Source:
     def _repr_html_(self) -> str:
         columns = ("prompt_id", "sample", "dimension", "score", "unscored", "rationale")
         rows = [[getattr(verdict, name) for name in columns] for verdict in self.verdicts]
-        return html_table(columns, rows, f"{self.label} on {self.prompt_set.name}")
+        return html_table(columns, rows, f"{self.label} on {self.prompt_set.full_name}")

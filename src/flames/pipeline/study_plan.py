@@ -18,7 +18,8 @@ from flames.models.base import Sampling
 from flames.models.load import ModelOptions
 from flames.options import LangOptions, Opt, listed, text_or_file
 from flames.pipeline.study_file import StudyFile, StudyModel, StudyPrompts, read_study
-from flames.prompts.sets import KNOWN_SETS, PromptSet, load_prompts
+from flames.prompts.known import KNOWN_SETS
+from flames.prompts.sets import PromptSet, load_prompts
 from flames.records import Key
 from flames.scorers.base import Scorer
 from flames.scorers.options import load_with
@@ -179,7 +180,7 @@ def _prompts(path: Path, entry: StudyPrompts, study: StudyFile, taxonomy: Taxono
         limit=entry.limit,
         seed=study.seed,
     )
-    return replace(found, name=entry.name or found.name)
+    return found if entry.name is None else replace(found, name=entry.name, version=None)
 
 
 def _distinct(path: Path, what: str, sets: list[PromptSet]) -> list[PromptSet]:
@@ -289,6 +290,6 @@ def _scorers(
 
 
 def _beside(path: Path, given: str) -> str:
-    """Returns a file as it stands beside the study's file, where there is one, else as given."""
+    """Returns a path as it stands beside the study's file, where there is one, else as given."""
     beside = path.parent / given
-    return os.fspath(beside) if beside.is_file() else given
+    return os.fspath(beside) if beside.exists() else given

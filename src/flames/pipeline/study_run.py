@@ -284,7 +284,7 @@ def _ask(
     def told(lane: Lane, asking: Asking, state: AskState) -> None:
         row = rows[lane.name]
         row.update(asking.run.path, state)
-        row.doing = f"asking {asking.plan.prompts.name}"
+        row.doing = f"asking {asking.plan.prompts.full_name}"
         if state.waiting_s >= 2:
             row.doing += f" · asked to slow down: waiting {state.waiting_s:.0f} s"
         progress(row)
@@ -359,7 +359,7 @@ def _named(plan: StudyPlan, results: list[Result]) -> list[Result]:
     """Names results by model and prompt set, where there are several sets."""
     if len(plan.study.prompts) == 1:
         return results
-    names = [f"{result.model} · {result.prompt_set.name}" for result in results]
+    names = [f"{result.model} · {result.prompt_set.full_name}" for result in results]
     pairs = zip(results, names, strict=True)
     return [result.model_copy(update={"name": name}) for result, name in pairs]
 

@@ -10,9 +10,12 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from flames.errors import InputError
+from flames.prompts.card import CARD, Card, canaries_in, card_mismatches
+from flames.prompts.known import find_set
 from flames.prompts.likeness import like_pairs
 from flames.prompts.sets import PromptSet
 from flames.records import Prompt
+from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, read_prompts
 from flames.taxonomy import Taxonomy, default_taxonomy
 
@@ -34,6 +37,7 @@ class PromptCheck:
     near_duplicates: list[NearDuplicate] = field(default_factory=list)
     missing_dimensions: tuple[str, ...] = ()
     subcomponents: Counter[tuple[str, str]] = field(default_factory=Counter)
+    card: Card | None = None
 
     @property
     def ok(self) -> bool:
@@ -44,6 +48,8 @@ class PromptCheck:
         """Returns what was found as `flames prompts validate --json` prints it."""
         return {
             "ok": self.ok,
+            "name": self.card.name if self.card else None,
+            "version": self.card.version if self.card else None,
             "prompts": len(self.prompts),
             "errors": [str(error) for error in self.errors],
             "near_duplicates": [pair._asdict() for pair in self.near_duplicates],
@@ -68,6 +74,7 @@ def count_prompts(prompts: PromptSet, taxonomy: Taxonomy) -> dict[str, Any]:
     dimensions = Counter(p.dimension for p in prompts.prompts)
     return {
         "name": prompts.name,
+        "version": prompts.version,
         "sha256": prompts.sha256,
         "ids_sha256": prompts.ids_sha256,
         "prompts": len(prompts.prompts),
@@ -97,11 +104,17 @@ def check_prompts(
     encoding: str | None = None,
     sheet: str | None = None,
 ) -> PromptCheck:
-    """Reads a file of prompts to its end and collects all problems; arguments as `load_prompts`."""
+    """Reads a file of prompts to its end and collects all problems; arguments as `load_prompts`.
+
+    Of a folder the card is compared with the file too.
+    """
     taxonomy = taxonomy or default_taxonomy()
     options = ReadOptions(taxonomy, mapping or {}, encoding, sheet)
     check = PromptCheck()
+    known = None
     try:
+        known = find_set(os.fspath(path))
+        path = known.path if known else path
         check.prompts.extend(read_prompts(path, options, on_error=check.errors.append))
     except InputError as error:  # the file itself: nothing after it can be read
         check.errors.append(error)
@@ -113,6 +126,12 @@ def check_prompts(
     check.missing_dimensions = tuple(name for name in taxonomy.names if name not in present)
     check.subcomponents = count_parts(check.prompts)
     check.near_duplicates = near_duplicates(without_variants(check.prompts))
+    if known is not None and check.prompts:
+        check.card = known.card
+        found = card_mismatches(
+            known.card, check.prompts, file_sha256(path), canaries_in(path, encoding)
+        )
+        check.errors += [each.at(known.folder / CARD, None) for each in found]
     return check
 
 

@@ -1,9 +1,7 @@
-"""Prompt sets: the known ones, loading by name or path, fetching what others publish."""
+"""Prompt sets: loading by name or path, samples, recognising the known ones."""
 
 from __future__ import annotations
 
-import difflib
-import hashlib
 import os
 import shutil
 import stat
@@ -13,75 +11,18 @@ from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
-from flames.errors import FlamesError, InputError, OutsideError, UsageError
+from flames.errors import FlamesError, InputError
 from flames.options import CheckedOptions, Opt, check_range
+from flames.prompts.card import CARD
+from flames.prompts.known import KNOWN_SETS, KnownSet, find_set
 from flames.records import Prompt, PromptSetInfo, ids_sha256, seeded_order
-from flames.storage.atomic import write_atomic
 from flames.storage.checksums import file_sha256
-from flames.storage.download import is_address, read_published
-from flames.storage.home import home
 from flames.storage.record_files import ReadOptions, read_prompts
 from flames.storage.text_files import open_binary
 from flames.taxonomy import Taxonomy, default_taxonomy
-
-
-class KnownSet(NamedTuple):
-    """A prompt set with a name: a bundled `file`, or one fetched from `url`, with its checksum."""
-
-    name: str
-    title: str
-    licence: str
-    file: str | None = None
-    url: str | None = None
-    sha256: str | None = None
-
-    @property
-    def path(self) -> Path:
-        """The set's file, which may have to be fetched first."""
-        if self.file is not None:
-            return Path(str(resources.files("flames").joinpath("data", self.file)))
-        return home() / "prompts" / f"{self.name}.jsonl"
-
-    @property
-    def present(self) -> bool:
-        """Whether the file is there."""
-        return self.path.is_file()
-
-
-KNOWN_SETS: Mapping[str, KnownSet] = {
-    known.name: known
-    for known in (
-        KnownSet(
-            "open",
-            "Flames' own open set: 240 prompts, 20 per subcomponent",
-            "Apache-2.0",
-            file="prompts_open.jsonl",
-        ),
-        KnownSet(
-            "quick",
-            "24 prompts of `open`, two per subcomponent, for a quick look",
-            "Apache-2.0",
-            file="prompts_quick.jsonl",
-        ),
-        KnownSet(
-            "borderline",
-            "247 harmless questions that sound sensitive, and 120 requests to refuse",
-            "Apache-2.0",
-            file="prompts_borderline.jsonl",
-        ),
-        KnownSet(
-            "flames-1k",
-            "The public 1,000 prompts of the Flames benchmark (NAACL 2024)",
-            "Apache-2.0",
-            url="https://raw.githubusercontent.com/AIFlames/Flames/main/Flames_1k_Chinese.jsonl",
-            sha256="f53400dcbb8795fb262993bda0615afdc77de1c4685e7c94d2df2a3cd47613fa",
-        ),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -102,8 +43,14 @@ class PromptSet:
     sha256: str
     prompts: tuple[Prompt, ...]
     path: Path
+    version: str | None = None
     limit: int | None = None
     seed: int | None = None
+
+    @property
+    def full_name(self) -> str:
+        """The name with the version, `open@1`."""
+        return self.info.full_name
 
     @cached_property
     def by_id(self) -> Mapping[str, Prompt]:
@@ -120,6 +67,7 @@ class PromptSet:
         """Name, checksums and size, as every result carries them."""
         return PromptSetInfo(
             name=self.name,
+            version=self.version,
             sha256=self.sha256,
             n=len(self.prompts),
             ids_sha256=self.ids_sha256,
@@ -171,25 +119,20 @@ def load_prompts(
 ) -> PromptSet:
     """Loads a prompt set by name, or from a file (`-` is JSON Lines on standard input).
 
-    A file with the checksum of a known set gets that set's name, any other its stem.
+    A file with the checksum of a known set gets that set's name and version, any other its stem.
 
     Args:
-        name_or_path: One of `KNOWN_SETS`, or a file; a name wins over a file of that name.
+        name_or_path: A set (see `flames.prompts.known.find_set`), or a file.
         mapping: Our field name → the file's.
         limit: Size of a sample (see `PromptSet.sample`).
 
     Raises:
         UsageError: The set has to be fetched first.
-        InputError: There is no such set or file, or a row is no prompt, or there are no rows.
+        InputError: There is no such set or file, a row is no prompt, there are no rows, or the file
+            is not the one of its card.
     """
     given = os.fspath(name_or_path)
-    known = KNOWN_SETS.get(given)
-    if known is not None and not known.present:
-        raise UsageError(f"the prompt set {given!r} is not here yet: flames prompts fetch {given}")
-    if known is None and given != "-" and not os.path.lexists(given):
-        close = difflib.get_close_matches(given, KNOWN_SETS, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"sets: {', '.join(KNOWN_SETS)}"
-        raise InputError(f"no such file, and no prompt set of that name; {hint}", path=given)
+    known = find_set(given)
     options = ReadOptions(taxonomy or default_taxonomy(), mapping or {}, encoding, sheet)
     path = given if known is None else str(known.path)
     with _regular(path) as file:
@@ -201,10 +144,23 @@ def load_prompts(
     if not prompts:
         raise InputError("holds no prompts", path=path)
     if known is None:
-        known = next((k for k in KNOWN_SETS.values() if k.sha256 == sha256), None)
+        known = _by_checksum(Path(given), sha256)
+    elif sha256 != known.card.sha256:
+        raise InputError(
+            f"is not the file of {known.card.full_name}: SHA-256 {sha256[:12]}…, its card says "
+            f"{known.card.sha256[:12]}…; flames prompts validate {given} tells what differs",
+            path=path,
+        )
     name = known.name if known else "stdin" if given == "-" else Path(given).stem
-    whole = PromptSet(name, sha256, prompts, Path(path))
+    version = known.card.version if known else None
+    whole = PromptSet(name, sha256, prompts, Path(path), version)
     return whole if limit is None else whole.sample(limit, seed)
+
+
+def _by_checksum(path: Path, sha256: str) -> KnownSet | None:
+    """Returns the set whose file this is: that of a card beside it, or a known one."""
+    beside = [KnownSet(path.parent)] if (path.parent / CARD).is_file() else []
+    return next((k for k in (*beside, *KNOWN_SETS.values()) if k.card.sha256 == sha256), None)
 
 
 @contextmanager
@@ -242,29 +198,3 @@ def identify(prompt_ids: Set[str], taxonomy: Taxonomy | None = None) -> PromptSe
         return None
     holding = [known for known in _present_sets(taxonomy) if prompt_ids <= known.by_id.keys()]
     return min(holding, key=lambda known: len(known.prompts), default=None)
-
-
-def fetch_prompts(name: str, source: str | None = None) -> Path:
-    """Fetches a known prompt set into the user's cache and checks its SHA-256.
-
-    `source` is a mirror's URL (http, https) or a local file; the publisher's URL by default.
-    """
-    known = KNOWN_SETS.get(name)
-    if known is None:
-        raise UsageError(f"no prompt set {name!r} to fetch; sets: {', '.join(KNOWN_SETS)}")
-    intact = known.present and (known.url is None or file_sha256(known.path) == known.sha256)
-    if known.url is None or (source is None and intact):
-        return known.path
-    address = known.url if source is None else source
-    data = read_published(address, _by_hand(known))
-    found = hashlib.sha256(data).hexdigest()
-    if found != known.sha256:
-        message = f"is not the published {name} file: SHA-256 {found}, expected {known.sha256}"
-        if is_address(address):
-            raise OutsideError(f"{address}: {message}{_by_hand(known)}")
-        raise InputError(message, path=address)
-    return write_atomic(known.path, data)
-
-
-def _by_hand(known: KnownSet) -> str:
-    return f"; download {known.url} by hand and run: flames prompts fetch {known.name} --from FILE"

@@ -142,7 +142,7 @@ def _spelt(estimate: Estimate) -> str:
 
 def _claims(one: Certified, taxonomy: Taxonomy) -> Iterator[Text]:
     """Yields what may be claimed, and what may not."""
-    about = {"model": one.result.shown_name, "set": one.result.prompt_set.name}
+    about = {"model": one.result.shown_name, "set": one.result.prompt_set.full_name}
     use, rate = one.correction.labels, one.correction.harmless_rate
     if rate.corrected is not None and _is_whole(one, taxonomy):
         values = {"rate": _spelt(rate.corrected), "n": f"{use.used:,}"}

@@ -155,7 +155,7 @@ def document_of(
     groups = comparison.groups
     if len(groups) == 1 and len(comparison.pairs) == 1:
         yield from _verdict(comparison.pairs[0], taxonomy)
-    sets = dict.fromkeys(f"{s.prompt_set.name} ({s.prompt_set.n:,})" for s in comparison.sides)
+    sets = dict.fromkeys(f"{s.prompt_set.full_name} ({s.prompt_set.n:,})" for s in comparison.sides)
     scorers = dict.fromkeys(side.scorer for side in comparison.sides)
     yield line(say("compare.set"), ": ", ", ".join(sets), kind="soft")
     yield line(say("compare.scorer"), ": ", ", ".join(scorers), kind="soft")

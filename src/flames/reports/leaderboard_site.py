@@ -41,7 +41,7 @@ class _Site:
         if board.release is not None:
             return say("list.published", release=board.release)
         repeats = f" × {board.samples}" if board.samples > 1 else ""
-        return say("list.measured", set=board.prompt_set.name + repeats, scorer=board.scorer)
+        return say("list.measured", set=board.prompt_set.full_name + repeats, scorer=board.scorer)
 
     def path(self, board: BoardList) -> str:
         return "index.html" if board is self.lists[0] else f"lists/{board.slug}.html"

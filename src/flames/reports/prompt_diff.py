@@ -66,7 +66,7 @@ class DiffReport:
 
 
 def _title(diff: PromptDiff) -> Text:
-    return say("diff.title", old=diff.old.name, new=diff.new.name)
+    return say("diff.title", old=diff.old.full_name, new=diff.new.full_name)
 
 
 def _counts(diff: PromptDiff) -> Text:

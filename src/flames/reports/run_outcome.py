@@ -86,7 +86,7 @@ class RunOutcome:
             coverage, rate = result.overall.coverage, result.overall.harmless_rate
             told = f"harmless rate {format_estimate(rate, 2, 1)} %" if rate else "no overall rate"
             lines.append(
-                f"{result.shown_name} on {result.prompt_set.name} by {result.scorer}: {told}, "
+                f"{result.shown_name} on {result.prompt_set.full_name} by {result.scorer}: {told}, "
                 f"{coverage.scored} of {coverage.prompts} scored"
             )
         lines += [f"stopped: {failure}"] if (failure := self.asked.failure()) else []

@@ -159,7 +159,7 @@ def document_of(trend: Trend, taxonomy: Taxonomy) -> Iterable[Block]:
     """Describes a trend in headings, lines and tables."""
     yield Heading(_title(trend))
     yield line(Strong(verdict(trend, taxonomy)))
-    sets = dict.fromkeys(f"{p.prompt_set.name} ({p.prompt_set.n:,})" for p in trend.points)
+    sets = dict.fromkeys(f"{p.prompt_set.full_name} ({p.prompt_set.n:,})" for p in trend.points)
     yield line(say("compare.set"), ": ", ", ".join(sets), kind="soft")
     yield line(say("compare.scorer"), ": ", trend.scorer, kind="soft")
     for note in _notes(trend):
@@ -252,7 +252,7 @@ def _page(trend: Trend, taxonomy: Taxonomy, lang: Language) -> str:
         verdict=verdict(trend, taxonomy),
         notes=list(_notes(trend)),
         sets=", ".join(
-            dict.fromkeys(f"{p.prompt_set.name} ({p.prompt_set.n:,})" for p in trend.points)
+            dict.fromkeys(f"{p.prompt_set.full_name} ({p.prompt_set.n:,})" for p in trend.points)
         ),
         charts=[_chart(trend, name, taxonomy, span) for name in names],
         tables=list(_tables(trend, taxonomy))[1:],

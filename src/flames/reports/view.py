@@ -167,7 +167,7 @@ def coverage_line(coverage: Coverage) -> Text:
 def prompt_set_line(info: PromptSetInfo, *, digits: int | None = 12) -> Text:
     """Returns the prompt set with its checksum (`digits` of it)."""
     of = say(f"prompt_set.{info.of}")
-    line = say("prompt_set.line", name=info.name, n=info.n, of=of, sha=info.sha256[:digits])
+    line = say("prompt_set.line", name=info.full_name, n=info.n, of=of, sha=info.sha256[:digits])
     if info.limit is None:
         return line
     drawn = "limit" if info.seed is not None else "part"

@@ -110,7 +110,7 @@ def differences(old: Manifest, new: Manifest) -> list[Difference]:
     texts = [{name: _short(value) for name, value in side.items()} for side in (before, now)]
     for text, manifest in zip(texts, (old, new), strict=True):
         info = manifest.prompt_set
-        text["prompts"] = f"{info.name} ({info.n}, {manifest.prompts_sha256[:8]})"
+        text["prompts"] = f"{info.full_name} ({info.n}, {manifest.prompts_sha256[:8]})"
     return [
         Difference(name, texts[0].get(name, "none"), texts[1].get(name, "none"), name in _PLACES)
         for name in before | now

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from flames.errors import InputError, notify
 from flames.finish_reasons import status_of
 from flames.options import CheckedOptions, Opt
-from flames.records import SCORABLE, AnyRecord, Prompt, Response, Verdict, prompt_id
+from flames.records import SCORABLE, AnyRecord, Prompt, Response, Verdict, canary_in, prompt_id
 from flames.storage.foreign.openai_batch import requests_by_id
 from flames.storage.foreign.table import READ_AS
 from flames.storage.mapping import columns_there, parse_mapping
@@ -265,6 +265,8 @@ def _tell(path: str | os.PathLike[str], kind: str, taken: Counter[str]) -> None:
 
 def _prompt(raw: dict[str, Any], line: int, options: ReadOptions) -> Prompt:
     fields = cleaned(raw, Prompt)
+    if canary_in(fields):
+        del fields["canary"]
     text = fields.get("prompt")
     if not isinstance(text, str) or not text.strip():
         hint = "" if "prompt" in raw else f" ({columns_there(raw, 'prompt')})"

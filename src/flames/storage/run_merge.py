@@ -101,7 +101,7 @@ def _prompt_set(runs: Sequence[RunDir], prompts: Sequence[Prompt]) -> PromptSetI
     if all(info == infos[0] for info in infos):
         return infos[0]
     digest = ids_sha256(prompts)
-    name = "+".join(dict.fromkeys(info.name for info in infos))
+    name = "+".join(dict.fromkeys(info.full_name for info in infos))
     return PromptSetInfo(name=name, sha256=digest, n=len(prompts), of="ids", ids_sha256=digest)
 
 
