@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from flames.collect.ask import ask
     from flames.collect.settings import AskSettings, BatchOptions
     from flames.errors import FlamesError, InputError, OutsideError, UsageError
-    from flames.metrics.result import to_frame
     from flames.metrics.source import Source
+    from flames.metrics.tabular import to_frame
     from flames.models.base import ChatModel, Sampling
     from flames.models.load import CallableModel, ModelOptions, load_model
     from flames.pipeline.asynchronous import arun

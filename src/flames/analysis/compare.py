@@ -29,6 +29,7 @@ from flames.analysis.pairing import (
     prompt_ids,
     values_of,
 )
+from flames.analysis.robustness import compare_robustness
 from flames.analysis.source import display_names, reworded_ids
 from flames.errors import UsageError
 from flames.metrics.conditions import differing
@@ -211,6 +212,7 @@ def compare_two(
         dimensions=dimensions,
         subcomponents=_parts(by_subcomponent(small, taxonomy), taxonomy, rng, resamples),
         techniques=_parts(by_technique(small), taxonomy, rng, resamples),
+        robustness=compare_robustness(first[1], second[1], taxonomy, rng, resamples),
         changed=len(changes),
         changes=changes,
     )

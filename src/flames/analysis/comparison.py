@@ -79,12 +79,35 @@ class Change(Frozen):
     fall: float
 
 
+class RobustnessChange(Frozen):
+    """Per cent of pairs of an original and a variant that turn from harmless to not harmless.
+
+    Of `n` pairs by `originals`, on both sides; means over originals. A difference below 0 means
+    that the second one is more robust.
+    """
+
+    n: int
+    originals: int
+    first: float
+    second: float
+    difference: Estimate
+    p: float
+    test: str
+    p_holm: float | None = None
+
+    @property
+    def significant(self) -> bool:
+        """Whether the test, corrected where it is one of several, rejects at 5 %."""
+        return (self.p if self.p_holm is None else self.p_holm) < 0.05
+
+
 class PairComparison(Frozen):
     """Two sides of a comparison.
 
     Dimensions, subcomponents and techniques are three families of tests: the p values of each are
     corrected by themselves. Overall values are None where a dimension has no pair (`partial`).
-    `changed` counts the changed prompts, of which `changes` may hold only the first.
+    `changed` counts the changed prompts, of which `changes` may hold only the first. `robustness`
+    is by disguise or technique, that of all variants under an empty name.
     """
 
     first: str
@@ -98,6 +121,7 @@ class PairComparison(Frozen):
     dimensions: dict[str, DimensionComparison]
     subcomponents: dict[str, PartComparison] = Field(default_factory=dict)
     techniques: dict[str, PartComparison] = Field(default_factory=dict)
+    robustness: dict[str, RobustnessChange] = Field(default_factory=dict)
     changed: int = 0
     changes: tuple[Change, ...] = ()
 

@@ -13,7 +13,7 @@ from flames.analysis.conditions import ConditionsSeen
 from flames.analysis.source import reworded_ids
 from flames.metrics.columns import StoredVerdicts
 from flames.metrics.result import Note
-from flames.metrics.source import CarriedPrompts, CarriedResponses, Source
+from flames.metrics.source import CarriedPrompts, CarriedResponses, Source, Variant
 from flames.prompts.sets import identify
 from flames.records import (
     IN_THOUGHT,
@@ -97,6 +97,7 @@ class Gathering:
         self._thought = self._unsplit = 0
         self._endings = EndingsSeen()
         self._conditions = ConditionsSeen()
+        self._variants: dict[str, Variant] = {}
 
     def add(self, verdict: Verdict) -> None:
         """Adds a verdict."""
@@ -115,6 +116,9 @@ class Gathering:
         self._conditions.add(verdict)
         self._noted.add(verdict)
         self._thought += extra.get(THOUGHT_ALOUD) is True
+        if isinstance(original := extra.get("variant_of"), str):
+            kind = str(extra.get("disguise") or verdict.technique or "")
+            self._variants[verdict.prompt_id] = Variant(original, kind)
         if verdict.score is not None and (response := extra.get("response")):
             text = str(response)
             self._unsplit += split_thinking(text).answer != text
@@ -148,6 +152,7 @@ class Gathering:
             origin=path,
             samples=int(np.bincount(columns.codes("prompt_id")).max()),
             conditions=self._conditions.found(),
+            variants=self._variants,
         )
 
     def _notes(self) -> Iterator[Note]:

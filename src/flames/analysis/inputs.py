@@ -14,9 +14,10 @@ from flames.analysis.source import display_names, fill_unasked, reworded_notes
 from flames.errors import InputError
 from flames.metrics.columns import Columns
 from flames.metrics.correction import Correction, correct
-from flames.metrics.rates import measure
+from flames.metrics.rates import RESAMPLES, measure
 from flames.metrics.refusals import measure_refusals
-from flames.metrics.result import Blocked, Result
+from flames.metrics.result import Blocked, Note, Result
+from flames.metrics.robustness import measure_robustness
 from flames.metrics.source import Source
 from flames.options import Opt, SeedOptions
 from flames.prompts.sets import load_prompts
@@ -102,6 +103,10 @@ def measure_sources(
         own: dict[str, Any] = {"notes": result.notes + more, "name": None}
         if name != source.model:
             own["name"] = name
+        robustness = measure_robustness(source, taxonomy, seed=seed, resamples=RESAMPLES)
+        if robustness is not None:
+            own["notes"] += (Note("variants", n=len(source.variants)),)
+        own["robustness"] = robustness
         own["refusals"] = measure_refusals(_with_stances(source), taxonomy, blocked)
         results.append(result.model_copy(update=own))
     return results

@@ -18,7 +18,7 @@ from flames.analysis.source import scorer_matches
 from flames.errors import InputError, UsageError
 from flames.metrics.columns import StoredVerdicts
 from flames.metrics.correction_labels import probability_of
-from flames.metrics.source import Source
+from flames.metrics.source import Source, variants_of
 from flames.prompts.sets import known_prompts
 from flames.records import SCORABLE, Key, Prompt, Response, Verdict, unasked_verdict, verdict_for
 from flames.scorers.labels import PREFIX, label_file, labels_path, read_labels
@@ -144,7 +144,7 @@ def from_run(
     if not files:
         what = "no verdicts yet" if scorer is None else f"no verdicts of the scorer {scorer!r}"
         raise UsageError(f"{run.path}: {what}; flames score {run.path} gives them")
-    conditions = conditions_of_run(run, seen)
+    conditions, variants = conditions_of_run(run, seen), variants_of(plan.prompts.values())
     options = replace(options, model=run.model, mapping={}, encoding=None, anonymous=False)
     sources = []
     for scorer_id, file in files.items():
@@ -163,6 +163,7 @@ def from_run(
                 origin=run.path,
                 samples=run.samples,
                 conditions=conditions,
+                variants=variants,
             )
         )
     return sources

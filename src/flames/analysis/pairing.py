@@ -10,23 +10,17 @@ import numpy as np
 
 from flames.analysis.comparison import Difference
 from flames.metrics.grouping import subcomponent_names
-from flames.metrics.intervals import Array, bootstrap_estimate, mean_of
+from flames.metrics.intervals import Array
 from flames.metrics.paired import (
     Pairs,
     detectable,
-    difference_draws,
     fall_test,
     holm,
-    mcnemar_exact,
-    sign_flip_test,
+    tested_difference,
 )
 from flames.metrics.source import Source
 from flames.records import Verdict
 from flames.taxonomy import Taxonomy
-
-INTERVAL = "paired bootstrap by prompt"
-MCNEMAR = "McNemar, exact"
-SIGN_FLIP = "sign-flip permutation by prompt"
 
 
 @dataclass(frozen=True)
@@ -127,26 +121,10 @@ def values_of(pairs: Sequence[Paired], taxonomy: Taxonomy, *, rate: bool) -> Pai
 def difference_of(
     strata: Sequence[Pairs], rng: Callable[..., np.random.Generator], resamples: int
 ) -> Difference:
-    """Tests the mean difference: McNemar on one stratum of binary pairs, sign flips on others."""
-    draws = [difference_draws(own, resamples, rng("draw", i)) for i, own in enumerate(strata)]
-    first, second = (
-        float(np.mean([values.mean() for values in side]))
-        for side in ([own.first for own in strata], [own.second for own in strata])
-    )
-    gap = bootstrap_estimate(100 * (second - first), 100 * mean_of(draws), INTERVAL)
+    """Tests the mean difference, also whether it is a fall."""
     differences = [own.differences for own in strata]
-    if len(strata) == 1 and np.isin([strata[0].first, strata[0].second], (0, 1)).all():
-        test = MCNEMAR
-        p = mcnemar_exact(int((differences[0] > 0).sum()), int((differences[0] < 0).sum()))
-    else:
-        test = SIGN_FLIP
-        p = sign_flip_test(differences, resamples, rng("flip"))
     return Difference(
-        first=100 * first,
-        second=100 * second,
-        difference=gap,
-        p=p,
-        test=test,
+        **tested_difference(strata, rng, resamples)._asdict(),
         p_fall=fall_test(differences, resamples, rng("fall")),
         detectable=100 * detectable(strata),
     )

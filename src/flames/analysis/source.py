@@ -8,7 +8,7 @@ from dataclasses import replace
 from flames.errors import InputError
 from flames.metrics.columns import StoredVerdicts
 from flames.metrics.result import Note
-from flames.metrics.source import ChosenResponses, Source
+from flames.metrics.source import ChosenResponses, Source, variants_of
 from flames.prompts.sets import PromptSet
 from flames.records import Key, Prompt, Verdict, unasked_verdict
 from flames.text import normalize_text, shorten
@@ -92,4 +92,5 @@ def fill_unasked(source: Source, prompts: PromptSet) -> Source:
         verdicts=StoredVerdicts(verdicts()),
         responses=ChosenResponses(source.responses, given.keys()),
         notes=(*source.notes, note) if outside else source.notes,
+        variants=variants_of(prompts.prompts),
     )

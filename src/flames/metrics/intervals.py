@@ -180,3 +180,20 @@ def mean_of(draws: Iterable[Array]) -> Array:
     """Returns the unweighted mean over strata, draw by draw."""
     parts = list(draws)
     return np.asarray(sum(parts[1:], start=parts[0]) / len(parts))
+
+
+def share_by_prompt(found: Sequence[tuple[str, bool]]) -> Estimate | None:
+    """Returns a share in per cent with Wilson's interval, at the effective sample size.
+
+    `found` are hits and misses, each with the prompt that it belongs to.
+    """
+    if not found:
+        return None
+    rows = np.array([[hit, 1.0] for _, hit in found])
+    sums = sum_by_prompt(rows, [prompt for prompt, _ in found])
+    repeated = len(sums) < len(found)
+    size = effective_size(sums[:, 0], sums[:, 1]) if repeated else float(len(found))
+    share = float(rows[:, 0].mean())
+    low, high = wilson(share * size, size)
+    method = f"wilson, {BY_PROMPT}" if repeated else "wilson"
+    return Estimate(value=100 * share, low=100 * low, high=100 * high, method=method)

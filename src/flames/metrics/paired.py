@@ -7,20 +7,32 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 
-from flames.metrics.intervals import Array, draw_counted, effective_size
+from flames.metrics.intervals import (
+    Array,
+    bootstrap_estimate,
+    draw_counted,
+    effective_size,
+    mean_of,
+)
+from flames.metrics.result import Estimate
 
 PRIOR = 1 / 2
 """Weight of the two pseudo-prompts that differ all the way, one either way.
 
 Where few pairs differ, the intervals need heavier ones than those of a single model.
 """
+
+INTERVAL = "paired bootstrap by prompt"
+MCNEMAR = "McNemar, exact"
+SIGN_FLIP = "sign-flip permutation by prompt"
 
 POWER = 0.8
 """With what probability a test shows the minimum detectable difference."""
@@ -157,6 +169,34 @@ def difference_draws(pairs: Pairs, resamples: int, rng: np.random.Generator) -> 
     ends = np.array([[pairs.widest, 1.0], [-pairs.widest, 1.0]])
     totals = draw_counted(rows, shares * pairs.size, ends, resamples, rng, PRIOR)
     return np.asarray(totals[:, 0] / totals[:, 1])
+
+
+class Tested(NamedTuple):
+    """Two means over strata in per cent, their difference in points, and its test."""
+
+    first: float
+    second: float
+    difference: Estimate
+    p: float
+    test: str
+
+
+def tested_difference(
+    strata: Sequence[Pairs], rng: Callable[..., np.random.Generator], resamples: int
+) -> Tested:
+    """Tests the mean difference: McNemar on one stratum of binary pairs, sign flips on others."""
+    draws = [difference_draws(own, resamples, rng("draw", i)) for i, own in enumerate(strata)]
+    first, second = (
+        float(np.mean([values.mean() for values in side]))
+        for side in ([own.first for own in strata], [own.second for own in strata])
+    )
+    gap = bootstrap_estimate(100 * (second - first), 100 * mean_of(draws), INTERVAL)
+    differences = [own.differences for own in strata]
+    if len(strata) == 1 and np.isin([strata[0].first, strata[0].second], (0, 1)).all():
+        p = mcnemar_exact(int((differences[0] > 0).sum()), int((differences[0] < 0).sum()))
+        return Tested(100 * first, 100 * second, gap, p, MCNEMAR)
+    p = sign_flip_test(differences, resamples, rng("flip"))
+    return Tested(100 * first, 100 * second, gap, p, SIGN_FLIP)
 
 
 def detectable(strata: Sequence[Pairs], alpha: float = 0.05) -> float:

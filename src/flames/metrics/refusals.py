@@ -6,10 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Annotated, get_args
 
-import numpy as np
-
-from flames.metrics.intervals import BY_PROMPT, effective_size, sum_by_prompt, wilson
-from flames.metrics.result import Blocked, Estimate, RefusalResult, Refusals
+from flames.metrics.intervals import share_by_prompt
+from flames.metrics.result import Blocked, RefusalResult, Refusals
 from flames.options import Opt
 from flames.records import Expected, Stance, Verdict
 from flames.taxonomy import Taxonomy
@@ -76,21 +74,7 @@ def _refusals(verdicts: list[Verdict], taxonomy: Taxonomy, blocked: Blocked) -> 
         stances={name: stances[name] for name in get_args(Stance) if stances[name]},
         blocked=held,
         unread=dict(sorted(unread.items())),
-        refused=_share([(prompt, whole) for prompt, whole, _ in refused]),
-        partly=_share([(prompt, part) for prompt, _, part in refused]),
-        harmful=_share(harmful),
+        refused=share_by_prompt([(prompt, whole) for prompt, whole, _ in refused]),
+        partly=share_by_prompt([(prompt, part) for prompt, _, part in refused]),
+        harmful=share_by_prompt(harmful),
     )
-
-
-def _share(found: list[tuple[str, bool]]) -> Estimate | None:
-    """Returns a share in per cent with Wilson's interval, at the effective sample size."""
-    if not found:
-        return None
-    rows = np.array([[hit, 1.0] for _, hit in found])
-    sums = sum_by_prompt(rows, [prompt for prompt, _ in found])
-    repeated = len(sums) < len(found)
-    size = effective_size(sums[:, 0], sums[:, 1]) if repeated else float(len(found))
-    share = float(rows[:, 0].mean())
-    low, high = wilson(share * size, size)
-    method = f"wilson, {BY_PROMPT}" if repeated else "wilson"
-    return Estimate(value=100 * share, low=100 * low, high=100 * high, method=method)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from html import escape
 from importlib import resources
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from flames.errors import need_extra
 from flames.metrics.conditions import Conditions
-from flames.records import Expected, Frozen, Prompt, PromptSetInfo, Response, Verdict
+from flames.metrics.tabular import html_table, to_frame
+from flames.records import Expected, Frozen, PromptSetInfo
 from flames.taxonomy import Text
-from flames.text import for_terminal
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -252,6 +250,37 @@ class RefusalResult(Frozen):
     parts: dict[Expected, dict[str, Refusals]] = Field(default_factory=dict)
 
 
+class Flips(Frozen):
+    """What became of harmless and harmful where prompts were said in other words.
+
+    Of `n` pairs of an original and a variant, by as many `originals`, both are scored in `scored`;
+    `unscored` counts the others by reason. `lost` is the share of the scored ones that turn from
+    harmless to not harmless, `gained` the other way. `before` and `after` are the harmless rates of
+    originals and variants, the mean over originals, with their `difference` in points, tested by
+    `test`; `p_holm` is corrected over all kinds of variants.
+    """
+
+    n: int
+    scored: int
+    originals: int
+    unscored: dict[str, int] = Field(default_factory=dict)
+    lost: Estimate | None = None
+    gained: Estimate | None = None
+    before: float | None = None
+    after: float | None = None
+    difference: Estimate | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    test: str | None = None
+
+
+class Robustness(Frozen):
+    """Whether values hold in other words: all pairs, and those of each disguise or technique."""
+
+    overall: Flips
+    kinds: dict[str, Flips]
+
+
 class Result(Frozen):
     """Everything measured on one model with one scorer; `name` tells namesakes apart.
 
@@ -276,6 +305,7 @@ class Result(Frozen):
     subcomponents: dict[str, Group]
     techniques: dict[str, Group] = Field(default_factory=dict)
     refusals: RefusalResult | None = None
+    robustness: Robustness | None = None
     seed: int = 0
     resamples: int = 0
 
@@ -342,44 +372,7 @@ class Result(Frozen):
         return html_table(columns, rows, caption)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the JSON report; `name`, `errors` and `refusals` only where there are any."""
+        """Returns the JSON report, what is rare (`name`, `errors`, …) only where there is any."""
         data = self.model_dump(by_alias=True)
-        rare = ("name", "errors", "refusals")
+        rare = ("name", "errors", "refusals", "robustness")
         return {k: v for k, v in data.items() if v or k not in rare}
-
-
-def to_frame(
-    items: Iterable[Prompt | Response | Verdict | Result | Mapping[str, Any]],
-    columns: Sequence[str] | None = None,
-) -> DataFrame:
-    """Returns verdicts, responses, prompts, results or rows of any kind as a DataFrame.
-
-    A result gives a row per dimension, subcomponent and technique; `columns` are all by default.
-    """
-    need_extra("table", "a DataFrame", "pandas")
-    import pandas as pd
-
-    rows: list[Mapping[str, Any]] = []
-    for item in items:
-        if isinstance(item, Prompt | Response | Verdict):
-            rows.append(item.to_dict())
-        elif isinstance(item, Mapping):
-            rows.append(item)
-        else:
-            rows += item.rows()
-    return pd.DataFrame(rows, columns=None if columns is None else list(columns))
-
-
-def html_table(columns: Sequence[str], rows: Sequence[Sequence[object]], caption: str) -> str:
-    """Returns rows as an HTML table for a notebook: escaped, the first 20 rows."""
-
-    def cells(tag: str, values: Iterable[object]) -> str:
-        texts = ("" if v is None else escape(for_terminal(str(v), one_line=False)) for v in values)
-        return "<tr>" + "".join(f"<{tag}>{text}</{tag}>" for text in texts) + "</tr>"
-
-    body = "".join(cells("td", row) for row in rows[:20])
-    more = f" (first 20 of {len(rows):,} rows)" if len(rows) > 20 else ""
-    return (
-        f"<table><caption>{escape(for_terminal(caption + more))}</caption>"
-        f"<thead>{cells('th', columns)}</thead><tbody>{body}</tbody></table>"
-    )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flames.metrics.columns import StoredVerdicts
 from flames.metrics.conditions import Conditions
-from flames.metrics.result import Note, html_table, to_frame
+from flames.metrics.result import Note
+from flames.metrics.tabular import html_table, to_frame
 from flames.records import Key, Prompt, PromptSetInfo, Response, Verdict, response_of, turns_in
 
 if TYPE_CHECKING:
@@ -22,6 +23,22 @@ LINE_ID = re.compile(r"line-\d+")
 _OF_RESPONSE = (
     "prompt system response finish_reason error reasoning usage latency_s attempts sampling created"
 ).split()
+
+
+class Variant(NamedTuple):
+    """Which prompt another one says in other words, and how: a disguise, or a technique."""
+
+    original: str
+    kind: str
+
+
+def variants_of(prompts: Iterable[Prompt]) -> dict[str, Variant]:
+    """Returns those of the prompts that are variants, by id."""
+    return {
+        each.id: Variant(each.variant_of, each.disguise or each.technique or "")
+        for each in prompts
+        if each.variant_of is not None
+    }
 
 
 class CarriedResponses(Mapping[Key, Response]):
@@ -124,6 +141,7 @@ class Source:
     origin: Path
     samples: int = 1
     conditions: Conditions | None = None
+    variants: Mapping[str, Variant] = field(default_factory=dict)
 
     @property
     def label(self) -> str:

@@ -16,6 +16,7 @@ from flames.analysis.comparison import (
 )
 from flames.metrics.grouping import subcomponent_names
 from flames.metrics.result import Note
+from flames.reports.robustness import change_table
 from flames.reports.tables import (
     Block,
     Cell,
@@ -255,6 +256,8 @@ def _pair(pair: PairComparison, taxonomy: Taxonomy, changes: int, room: int) -> 
     for key in ("subcomponents", "techniques"):
         if rows := part_rows(pair, taxonomy, key):
             yield part_table(rows, key)
+    if pair.robustness:
+        yield change_table(pair.robustness, pair.first, pair.second)
     names = {"first": pair.first, "second": pair.second}
     yield line(say("compare.methods", **names, tests=tests_of(pair)), kind="soft")
     if changes and pair.changes:

@@ -20,6 +20,7 @@ from flames.reports.comparison import (
     verdict_of,
 )
 from flames.reports.page import render_page
+from flames.reports.robustness import change_table
 from flames.reports.tables import Number
 from flames.reports.view import part_label
 from flames.reports.word_diff import word_diff
@@ -54,6 +55,7 @@ def render_html(
         parts=lambda pair: parts_of(pair, taxonomy),
         scorers=by_scorer(comparison, taxonomy) if len(comparison.groups) > 1 else None,
         part_rows=lambda pair, key: part_rows(pair, taxonomy, key),
+        robustness=lambda pair: change_table(pair.robustness, pair.first, pair.second),
         number=Number,
         p_value=p_value,
         left_out=left_out,

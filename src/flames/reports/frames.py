@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from flames.errors import UsageError
-from flames.metrics.result import Estimate, to_frame
+from flames.metrics.result import Estimate
+from flames.metrics.tabular import to_frame
 from flames.reports.tables import Block, Cell, Heading, Number, Share, Table, cell_text, in_language
 from flames.taxonomy import Language
 

@@ -20,6 +20,7 @@ from flames.reports.charts import radar
 from flames.reports.nothing import measured, nothing_of
 from flames.reports.page import page_parts
 from flames.reports.refusals import refusal_lines, refusal_table
+from flames.reports.robustness import robustness_lines, robustness_table
 from flames.reports.tables import Number
 from flames.reports.words import name_of, say
 from flames.reports.worst import blocked_line, clearest_failures, worst_parts
@@ -134,6 +135,8 @@ def section_of(
         "conditions": view.conditions_line(result),
         "refusals": result.refusals and refusal_table(result.refusals, taxonomy),
         "refusal_lines": list(refusal_lines(result.refusals)) if result.refusals else [],
+        "robustness": result.robustness and robustness_table(result.robustness),
+        "robustness_lines": list(robustness_lines(result.robustness)) if result.robustness else [],
         "human": view.human_rows(correction, taxonomy) if correction else [],
         "labels": view.label_lines(correction, taxonomy) if correction else [],
     }

@@ -18,6 +18,7 @@ from flames.reports.beside import NOTHING, agreement_data, beside_blocks, overvi
 from flames.reports.html import html_parts
 from flames.reports.nothing import nothing_of
 from flames.reports.refusals import refusal_blocks
+from flames.reports.robustness import robustness_blocks
 from flames.reports.tables import (
     Block,
     Column,
@@ -183,6 +184,8 @@ def _terminal(result: Result, taxonomy: Taxonomy, narrow: bool, told: str) -> It
     yield from _expected(result, groups)
     if result.refusals is not None:
         yield from refusal_blocks(result.refusals, taxonomy, parts=False)
+    if result.robustness is not None:
+        yield from robustness_blocks(result.robustness)
     if narrow:
         yield line(say("narrow", columns=_WIDTH), kind="soft")
     yield from _coverage(overall)
@@ -257,6 +260,9 @@ def _markdown(result: Result, taxonomy: Taxonomy) -> Iterator[Block]:
     if result.refusals is not None:
         yield Heading(say("refusals"), 2)
         yield from refusal_blocks(result.refusals, taxonomy)
+    if result.robustness is not None:
+        yield Heading(say("robustness"), 2)
+        yield from robustness_blocks(result.robustness)
     yield Heading(say("method"), 2)
     if not nothing:
         yield line(say("methods", methods=view.method_line(result)))

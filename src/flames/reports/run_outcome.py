@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, get_args
 
 from flames.collect.ask import Asked
 from flames.errors import UsageError
-from flames.metrics.result import Result, format_estimate, to_frame
+from flames.metrics.result import Result, format_estimate
 from flames.metrics.source import Source
+from flames.metrics.tabular import to_frame
 from flames.options import default_language, listed
 from flames.records import Response, Verdict
 from flames.reports.documents import Form, Report
