@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import behind_nginx
 import pytest
 from command import run
 from postgres_server import NoServerError, throw_away_server
@@ -51,11 +52,23 @@ def database_url(request: pytest.FixtureRequest) -> str | None:
     return url
 
 
-@pytest.fixture
-def clock() -> Clock:
-    from annotating import Clock
+@pytest.fixture(autouse=True)
+def behind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Puts the server of a test with a browser behind nginx, with FLAMES_TEST_BEHIND=nginx."""
+    wanted = behind_nginx.WANTED and request.node.get_closest_marker("chromium") is not None
+    if wanted:
+        from annotating import BEHIND
 
-    return Clock()
+        monkeypatch.setitem(BEHIND, "nginx", True)
+    return wanted
+
+
+@pytest.fixture
+def clock(tmp_path: Path, behind: bool) -> Clock:
+    from annotating import new_clock
+
+    made: Clock = new_clock(tmp_path)
+    return made
 
 
 @pytest.fixture

@@ -13,8 +13,9 @@ import pytest
 from annotating import known, responses, server_process, write
 
 from flames.annotation import Project, open_project, work
+from flames.annotation.access import check_password
 from flames.annotation.create import known_items
-from flames.annotation.people import check_password, get_person
+from flames.annotation.people import get_person
 from flames.storage.record_files import ReadOptions
 
 Flames = Any

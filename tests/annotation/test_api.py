@@ -10,7 +10,9 @@ import httpx
 import pytest
 from annotating import Clock, served
 
-from flames.annotation import Project, export, people, project_status, verify
+from flames.annotation import Project, access, export, people, project_status, verify
+from flames.annotation.options import LinkOptions
+from flames.errors import UsageError
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def program(project: Project, base: str) -> Iterator[Any]:
     clients: list[httpx.Client] = []
 
     def of(name: str, days: float = 1) -> httpx.Client:
-        token = people.give_token(project, name, days)
+        token = access.give_token(project, name, days)
         headers = {"authorization": f"Bearer {token}"}
         clients.append(httpx.Client(base_url=f"{base}/api", headers=headers, timeout=60))
         return clients[-1]
@@ -82,7 +84,7 @@ def test_the_same_rules(program: Any, project: Project) -> None:
 
 
 def test_an_item_that_was_only_just_shown(project: Project) -> None:
-    token = people.give_token(project, "Ann", 1)
+    token = access.give_token(project, "Ann", 1)
     headers = {"authorization": f"Bearer {token}"}
     with served(project, settle=60) as base, httpx.Client(headers=headers) as ann:
         item = ann.get(f"{base}/api/work").json()["item"]
@@ -111,7 +113,7 @@ def test_leads_see_everything(program: Any, project: Project) -> None:
     assert lead.get("/status").json()["labels"] == len(given)
     assert lead.get("/labels").text == export(project).text
     seq = lead.get("/labels").headers["x-flames-event"]
-    people.give_password(project, "Bob", "a good passphrase")
+    access.give_password(project, "Bob", "a good passphrase")
     assert lead.get("/labels", params={"until": seq}).status_code == 200
     assert lead.get("/labels", params={"until": "99999"}).status_code == 422
     assert lead.get("/labels", params={"what": "nothing"}).status_code == 422
@@ -139,19 +141,19 @@ def test_without_a_token_that_counts(
             assert answer.status_code == 401
             assert answer.headers["www-authenticate"] == "Bearer"
     ann, bob, lead = program("Ann", days=2), program("Bob"), program("lead")
-    people.renew_link(project, "Bob", people.LinkOptions())
+    access.renew_link(project, "Bob", LinkOptions())
     assert bob.get("/me").status_code == 401
     people.admit(project, "Ann", False)
     assert ann.get("/me").status_code == 401
     clock.pass_(days=1)
     assert lead.get("/me").status_code == 401
     said = "Ann is kept out"
-    with pytest.raises(people.UsageError, match=said):
-        people.give_token(project, "Ann", 1)
+    with pytest.raises(UsageError, match=said):
+        access.give_token(project, "Ann", 1)
 
 
 def test_a_browser_session_does_not_open_it(project: Any, base: str) -> None:
-    entered = people.enter_by_link(project, project.links["lead"])
+    entered = access.enter_by_link(project, project.links["lead"])
     assert entered is not None
     cookies = {f"flames_session_{project.key}": entered[1]}
     assert httpx.get(f"{base}/lead", cookies=cookies).status_code == 200
@@ -162,7 +164,9 @@ def test_it_describes_itself(base: str) -> None:
     told = httpx.get(f"{base}/api/openapi.json").json()
     assert told["servers"] == [{"url": "/api"}]
     paths = {"/me", "/work", "/work/undo", "/status", "/items", "/items/{ref}", "/labels",
-             "/people", "/decisions/open"}  # fmt: skip
+             "/people", "/decisions/open", "/guideline", "/guideline/read", "/rules", "/batches",
+             "/batches/{name}", "/people/{name}/quota", "/comments",
+             "/comments/{number}"}  # fmt: skip
     assert set(told["paths"]) == paths
     for path in told["paths"].values():
         for operation in path.values():
@@ -172,7 +176,7 @@ def test_it_describes_itself(base: str) -> None:
 
 
 def test_under_a_path(project: Project) -> None:
-    token = people.give_token(project, "Ann", 1)
+    token = access.give_token(project, "Ann", 1)
     with served(project, public_url="https://example.org/label") as base:
         headers = {"authorization": f"Bearer {token}"}
         assert httpx.get(f"{base}/label/api/me", headers=headers).json()["name"] == "Ann"
@@ -191,3 +195,47 @@ def test_a_token_from_the_command_line(
         stored = str(connection.exec_driver_sql("SELECT * FROM sessions").all())
         stored += str(connection.exec_driver_sql("SELECT * FROM events").all())
     assert out.strip() not in stored
+
+
+def test_leads_decide_by_program(program: Any, project: Project) -> None:
+    lead, ann = program("lead"), program("Ann")
+    assert ann.get("/guideline").status_code == 404
+    made = lead.put("/guideline", json={"zh": "# 一", "after": 0})
+    assert (made.status_code, made.json()["version"]) == (200, 1)
+    assert lead.put("/guideline", json={"zh": "# 二", "after": 0}).status_code == 422
+    state = ann.get("/work").json()
+    assert (state["item"], state["unread"], state["guideline"]) == (None, True, 1)
+    assert ann.post("/guideline/read", json={"version": 2}).status_code == 422
+    assert ann.post("/guideline/read", json={"version": 1}).status_code == 204
+    item = ann.get("/work").json()["item"]
+    assert item["suggestion"] is None
+
+    assert lead.patch("/rules", json={"flag_reason": True}).json()["flag_reason"] is True
+    flag = {"ticket": item["ticket"], "answer": "flag"}
+    assert ann.post("/work", json=flag).status_code == 422
+    assert ann.post("/work", json={**flag, "rationale": "why"}).status_code == 200
+    assert lead.patch("/rules", json={"suggestions": None}).status_code == 422
+
+    batch = lead.put("/batches/one", json={"people": ["Ann", "Bob"], "count": 2})
+    assert batch.json()["items"] == 2
+    assert lead.put("/batches/two", json={"people": ["Ann"], "count": 1}).status_code == 422
+    assert [each["name"] for each in lead.get("/batches").json()] == ["one"]
+    assert lead.delete("/batches/one").status_code == 204
+    assert lead.put("/people/Ann/quota", json={"labels": 1}).status_code == 204
+    assert ann.get("/work").json()["item"] is not None  # in hand before the quota
+    assert lead.put("/people/Ann/quota", json={"labels": -1}).status_code == 422
+
+    said = ann.post("/comments", json={"item": item["item"], "text": "?"})
+    assert said.status_code == 201
+    answer = {"item": item["item"], "text": "!", "to": "Ann"}
+    assert lead.post("/comments", json=answer).status_code == 201
+    assert len(ann.get("/comments").json()) == 2
+    assert program("Bob").get("/comments").json() == []
+    assert program("Cat").get("/comments").status_code == 403
+    assert ann.delete(f"/comments/{said.json()['number']}").status_code == 204
+    for method, path in (("put", "/guideline"), ("get", "/rules"), ("get", "/batches")):
+        assert ann.request(method, path, json={} if method == "put" else None).status_code == 403
+    texts = [export(project, what).text for what in ("all", "known")]
+    rows = [json.loads(line) for text in texts for line in text.splitlines()]
+    assert {row["guideline"] for row in rows} == {1}
+    assert verify(project).problems == ()

@@ -4,74 +4,20 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from annotating import Visitor, server_process
+from behind_nginx import DEPLOY, NGINX, free_port, nginx, running
 
 from flames.annotation import open_project, verify
 
-DEPLOY = Path(__file__).parents[2] / "examples" / "deploy"
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 CADDY = shutil.which("caddy")
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as sock:
-        port: int = sock.getsockname()[1]
-    return port
-
-
-def listens(port: int) -> bool:
-    with closing(socket.socket()) as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
-
-
-@contextmanager
-def running(command: list[str], port: int, **options: Any) -> Iterator[None]:
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options)
-    try:
-        for _ in range(3000):
-            if listens(port):
-                break
-            try:
-                process.wait(0.02)
-            except subprocess.TimeoutExpired:
-                continue
-            assert process.stderr is not None
-            pytest.fail(process.stderr.read())
-        yield
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
-
-
-def nginx(folder: Path, port: int, backends: list[str], certificate: Path) -> list[str]:
-    """The shipped file with the test's ports, certificate and log."""
-    text = (DEPLOY / "nginx.conf").read_text("utf-8")
-    for number, backend in zip((8400, 8401), backends, strict=True):
-        assert f"127.0.0.1:{number}" in text
-        text = text.replace(f"127.0.0.1:{number}", backend)
-    text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;")
-    text = text.replace("/etc/ssl/example.org.pem", str(certificate / "cert.pem"))
-    text = text.replace("/etc/ssl/example.org.key", str(certificate / "key.pem"))
-    paths = "".join(
-        f"{kind}_temp_path {folder}/{kind};\n"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    config = folder / "nginx.conf"
-    config.write_text(
-        f"daemon off; pid {folder}/pid; worker_processes 1; user root;\n"
-        f"error_log {folder}/error.log;\nevents {{}}\n"
-        f"http {{\naccess_log {folder}/access.log;\n{paths}{text}\n}}\n"
-    )
-    return [str(NGINX), "-e", f"{folder}/error.log", "-c", str(config)]
 
 
 @pytest.fixture

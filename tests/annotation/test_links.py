@@ -9,7 +9,7 @@ import httpx
 import pytest
 from annotating import Clock, Visitor, served
 
-from flames.annotation import Project, export, people, verify
+from flames.annotation import Project, access, export, verify
 from flames.annotation.events import read_events
 from flames.annotation.options import InviteOptions, LinkOptions
 from flames.errors import UsageError
@@ -26,7 +26,7 @@ def signed_in(project: Project) -> list[tuple[int | None, dict[str, Any]]]:
 
 def test_a_link_ends_with_its_days(make_project: Any, clock: Clock) -> None:
     project = make_project()
-    token = token_of(people.invite(project, "Eve", InviteOptions(days=2)))
+    token = token_of(access.invite(project, "Eve", InviteOptions(days=2)))
     with served(project) as base:
         with Visitor(base, token) as eve:
             assert eve.get("/work") == 200
@@ -34,7 +34,7 @@ def test_a_link_ends_with_its_days(make_project: Any, clock: Clock) -> None:
             assert eve.get("/work") == 200
             assert eve.field("ticket")  # she stays signed in
         assert httpx.get(f"{base}/join/{token}").status_code == 404
-        fresh = token_of(people.renew_link(project, "Eve", LinkOptions()))
+        fresh = token_of(access.renew_link(project, "Eve", LinkOptions()))
         clock.pass_(days=400)
         assert httpx.get(f"{base}/join/{fresh}").status_code == 200
     assert verify(project).problems == ()
@@ -42,7 +42,7 @@ def test_a_link_ends_with_its_days(make_project: Any, clock: Clock) -> None:
 
 def test_a_link_that_works_once(make_project: Any) -> None:
     project = make_project()
-    token = token_of(people.renew_link(project, "Ann", LinkOptions(once=True)))
+    token = token_of(access.renew_link(project, "Ann", LinkOptions(once=True)))
     with served(project) as base:
         for _ in range(3):  # looking at it is not using it
             assert httpx.get(f"{base}/join/{token}").status_code == 200
@@ -50,7 +50,7 @@ def test_a_link_that_works_once(make_project: Any) -> None:
             assert ann.get("/work") == 200
             assert ann.field("ticket")
             assert httpx.get(f"{base}/join/{token}").status_code == 404
-            assert people.enter_by_link(project, token) is None
+            assert access.enter_by_link(project, token) is None
     assert verify(project).problems == ()
 
 
@@ -69,8 +69,8 @@ def test_failed_tries_lock_no_link_out(make_local: Any) -> None:
     with served(project) as base:
         for number in range(101):
             try:
-                people.admit_try(project, "127.0.0.1", f"name {number}")
-            except people.TooManyTriesError:
+                access.admit_try(project, "127.0.0.1", f"name {number}")
+            except access.TooManyTriesError:
                 break
         else:
             pytest.fail("the address is not slowed down")
@@ -87,7 +87,7 @@ def test_failed_tries_lock_no_link_out(make_local: Any) -> None:
 
 def test_sign_ins_are_events(make_project: Any) -> None:
     project = make_project()
-    people.give_password(project, "Bob", "a good passphrase")
+    access.give_password(project, "Bob", "a good passphrase")
     with served(project) as base:
         with Visitor(base, project.links["Ann"]):
             pass
@@ -129,8 +129,8 @@ def test_links_from_the_command_line(make_local: Any, flames: Any, tmp_path: Any
     folder = tmp_path / "project"
     code, out, _ = flames("annotate", "user", "link", folder, "Ann", "--once", "--days", 3)
     assert code == 0
-    assert people.enter_by_link(project, token_of(out.strip())) is not None
-    assert people.enter_by_link(project, token_of(out.strip())) is None
+    assert access.enter_by_link(project, token_of(out.strip())) is not None
+    assert access.enter_by_link(project, token_of(out.strip())) is None
     code, out, _ = flames("annotate", "user", "add", folder, "Eve", "--days", "0.5")
     assert code == 0
     code, _, err = flames("annotate", "user", "link", folder, "Ann", "--days", 0)

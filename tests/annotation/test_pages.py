@@ -11,6 +11,7 @@ from pages import overflow, serious
 
 from flames.annotation import (
     Project,
+    access,
     people,
     project_status,
     verify,
@@ -257,7 +258,7 @@ def test_somebody_who_is_signed_out_keeps_what_they_wrote(
     def new_link(name: str) -> str:
         with project.database.write() as connection:
             person = people.get_person(connection, name)
-            return people.new_link(connection, project, person)
+            return access.new_link(connection, project, person)
 
     with served(project) as base:
         enter(page, base, links["Ann"])
@@ -291,7 +292,7 @@ def test_screen_readers_and_contrast(make: Any, browser: Any, scheme: str) -> No
         label(project, name, score, rationale="because")
     with project.database.write() as connection:
         new = people.add_person(connection, project, "Dan", "annotator")
-        links["Dan"] = people.new_link(connection, project, new)
+        links["Dan"] = access.new_link(connection, project, new)
     context = browser.new_context(color_scheme=scheme, locale="en-GB", reduced_motion="reduce")
     page = context.new_page()
     pages = {

@@ -11,6 +11,7 @@ from annotating import AS_THE_FIRST_VERSION, Clock, known, label, person_id, res
 
 from flames.annotation import (
     Project,
+    access,
     adjudication,
     marks,
     open_project,
@@ -21,9 +22,11 @@ from flames.annotation import (
     write_sheet,
 )
 from flames.annotation.database import metadata
-from flames.annotation.options import DecisionOptions, SheetOptions, VoidOptions
+from flames.annotation.lead_options import AddOptions, BatchOptions, VoidOptions
+from flames.annotation.options import DecisionOptions, SheetOptions
 from flames.annotation.tasks import Task
 from flames.errors import FlamesError
+from flames.storage.record_files import ReadOptions
 
 sa: Any = pytest.importorskip("sqlalchemy", reason="needs the extra `annotate`")
 
@@ -35,6 +38,7 @@ VALUES = {
         "name": "'Eve'", "name_key": "'eve'", "role": "'lead'", "active": "1 - active",
         "lang": "'zh'", "link_hash": "'forged'", "password_hash": "'forged'", "held": "'controls'",
         "cleared": "cleared + 1", "link_until": f"'{LATER}'", "link_once": "1",
+        "quota": "quota + 1", "guideline": "guideline + 1",
     },
     "assignments": {
         "person": "(SELECT id FROM people WHERE name = 'Cat')", "kind": "'control'",
@@ -52,7 +56,17 @@ VALUES = {
         "subcomponent": "'forged'", "response": "replace(response, 'alpha', 'gamma')",
         "gold": "2", "explanation": "'forged'", "stratum": "'forged'",
         "stratum_drawn": "stratum_drawn + 1", "stratum_size": "stratum_size + 1",
-        "quota": "quota + 1", "taken": "taken + 1",
+        "quota": "quota + 1", "taken": "taken + 1", "probability": "0.5", "added": "added + 1",
+        "batch": "'forged'", "suggestion": "suggestion - 1",
+    },
+    "guidelines": {
+        "version": "version + 10", "zh": "'forged'", "en": "'forged'", "person": "person + 1",
+        "at": f"'{LATER}'",
+    },
+    "batches": {"name": "'forged'", "person": "(SELECT id FROM people WHERE name = 'Bob')"},
+    "comments": {
+        "seq": "seq + 50", "item": "item + 1", "person": "person + 1", "addressee": "person",
+        "text": "'forged'", "at": f"'{LATER}'",
     },
     "events": {
         "at": f"'{LATER}'", "kind": "'forged'", "person": "person + 1", "item": "item + 1",
@@ -71,6 +85,9 @@ ROWS = {
                    "AND person = (SELECT id FROM people WHERE name = 'Ann') LIMIT 1)",
     "adjudications": "state = 'settled'",
     "items": "id = 1",
+    "guidelines": "version = 1",
+    "batches": "person = (SELECT id FROM people WHERE name = 'Eva')",
+    "comments": "seq = (SELECT min(seq) FROM comments)",
     "events": "seq = (SELECT max(seq) FROM events WHERE kind = 'labelled')",
     "chain": "id = 1",
     "settings": "name = 'project'",
@@ -117,6 +134,17 @@ OTHERS = [
     "UPDATE events SET data = '{}' WHERE kind = 'labelled'",
     "UPDATE items SET response = '{' WHERE id = 1",
     "UPDATE items SET taken = 0 WHERE taken > 0",
+    "UPDATE items SET batch = NULL WHERE batch IS NOT NULL",
+    "UPDATE items SET added = 0 WHERE added > 0",
+    "UPDATE items SET suggestion = NULL WHERE suggestion = 1",
+    "UPDATE items SET response = replace(response, 'alpha', 'beta') WHERE added > 0",
+    "DELETE FROM assignments WHERE item = (SELECT max(id) FROM items) AND state = 'waiting'",
+    "DELETE FROM guidelines WHERE version = 2",
+    "DELETE FROM comments",
+    "DELETE FROM batches",
+    "INSERT INTO batches (name, person) VALUES ('one', 2)",
+    "DELETE FROM settings WHERE name = 'rules'",
+    "UPDATE settings SET value = replace(value, 'true', 'false') WHERE name = 'rules'",
 ]
 
 STATEMENTS = [
@@ -173,13 +201,41 @@ def _live(project: Project) -> None:
     assert len(open_cases) > 1
     adjudication.decide_item(project, DecisionOptions("Cat", open_cases[0].ref, "3", "because"))
     assert adjudication.current_case(project, cat) is not None
-    people.give_password(project, "Ann", "a good passphrase")
+    _lead(project)
+    access.give_password(project, "Ann", "a good passphrase")
     with project.database.write() as connection:
         person = people.get_person(connection, "Ann")
         people.set_language(connection, project, person, "en")
     task = work.current(project, ann)
     if task is None:
         work.undo(project, ann)
+
+
+def _lead(project: Project) -> None:
+    """Everything that a lead can decide on the way."""
+    from flames.annotation import add_items, batches, comments, rules, suggestions
+
+    folder = project.path.parent
+    people.set_quota(project, "Ann", 30)
+    for text in ("first", "second"):
+        rules.publish_guideline(project, f"# {text}", text)
+    rules.read_guideline(project, person_id(project, "Ann"), 1)
+    more = [{**row, "prompt_id": f"more-{row['prompt_id']}"} for row in responses(3, ("alpha",))]
+    add_items(project, AddOptions(sources=(str(write(folder / "more.jsonl", more)),)))
+    rows = [*responses(12), *known(8), *more]
+    scores = [{**row, "score": 1 + 2 * (n % 2)} for n, row in enumerate(rows)]
+    file = write(folder / "scores.jsonl", [{**row, "scorer": "S"} for row in scores])
+    suggestions.show_suggestions(project, file, ReadOptions())
+    rules.set_flag_reason(project, True)
+    batches.assign_batch(project, "one", BatchOptions(people=("Eva", "Zoe"), count=2))
+    with project.database.read() as connection:
+        mine = connection.exec_driver_sql(
+            "SELECT ref FROM items JOIN assignments ON item = id "
+            f"WHERE state = 'labelled' AND person = {person_id(project, 'Ann')}"
+        )
+        ref = mine.scalars().first()
+    comments.comment(project, "Ann", ref, "why?")
+    comments.comment(project, "lead", ref, "because", "Ann")
 
 
 @pytest.fixture
@@ -223,7 +279,7 @@ def test_no_column_is_left_out() -> None:
 def test_what_was_done_by_the_rules_is_sound(copy: Path, flames: Any) -> None:
     code, out, err = flames("annotate", "verify", copy)
     assert (code, err) == (0, "")
-    assert re.search(r"\d+ events, 34 items", out), out
+    assert re.search(r"\d+ events, 37 items", out), out
 
 
 def test_the_seals_tell_nothing(store: Path) -> None:

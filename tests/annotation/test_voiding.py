@@ -31,7 +31,8 @@ from flames.annotation import (
     work,
     write_sheet,
 )
-from flames.annotation.options import DecisionOptions, SheetOptions, VoidOptions
+from flames.annotation.lead_options import VoidOptions
+from flames.annotation.options import DecisionOptions, SheetOptions
 from flames.errors import FlamesError, InputError, UsageError
 
 

@@ -14,6 +14,7 @@ from annotating import Clock, Visitor, person_id, responses, served, write
 from flames.annotation import (
     Project,
     ProjectPlan,
+    access,
     create_project,
     people,
     project_status,
@@ -257,7 +258,7 @@ def test_passwords(project: Project, base: str, enter: Any, clock: Clock) -> Non
 def test_guessing_is_slowed_down(project: Project, base: str, clock: Clock) -> None:
     with project.database.write() as connection:
         ann = people.get_person(connection, "Ann")
-        people.set_password(connection, project, ann, "a good passphrase")
+        access.set_password(connection, project, ann, "a good passphrase")
     statuses = [sign_in(base, "Ann", f"guess number {n}") for n in range(10)]
     assert statuses == [401] * 8 + [429] * 2
     assert sign_in(base, "ANN", "a good passphrase") == 429
@@ -268,21 +269,21 @@ def test_guessing_is_slowed_down(project: Project, base: str, clock: Clock) -> N
 
 def test_tries_from_one_address_are_counted_over_all_names(project: Project) -> None:
     for number in range(100):
-        people.admit_try(project, "203.0.113.7", f"name {number}")
-    with pytest.raises(people.TooManyTriesError):
-        people.admit_try(project, "203.0.113.7", "another")
-    noted = people.admit_try(project, "203.0.113.8", "another")
-    people.forgive(project, noted)
+        access.admit_try(project, "203.0.113.7", f"name {number}")
+    with pytest.raises(access.TooManyTriesError):
+        access.admit_try(project, "203.0.113.7", "another")
+    noted = access.admit_try(project, "203.0.113.8", "another")
+    access.forgive(project, noted)
 
 
 def test_a_clock_that_was_set_ahead_locks_nobody_out(project: Project, clock: Clock) -> None:
     clock.pass_(days=400)
     for _ in range(8):
-        people.admit_try(project, "203.0.113.7", "Ann")
-    with pytest.raises(people.TooManyTriesError):
-        people.admit_try(project, "203.0.113.7", "Ann")
+        access.admit_try(project, "203.0.113.7", "Ann")
+    with pytest.raises(access.TooManyTriesError):
+        access.admit_try(project, "203.0.113.7", "Ann")
     clock.pass_(days=-400)
-    people.admit_try(project, "203.0.113.7", "Ann")
+    access.admit_try(project, "203.0.113.7", "Ann")
 
 
 def test_sessions_end(enter: Any, clock: Clock, base: str) -> None:

@@ -15,7 +15,8 @@ import pytest
 from annotating import label, responses
 
 from flames.annotation import export, tell_finished, void
-from flames.annotation.options import VoidOptions, WebhookOptions
+from flames.annotation.lead_options import VoidOptions
+from flames.annotation.options import WebhookOptions
 from flames.errors import OutsideError
 
 

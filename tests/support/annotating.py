@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from behind_nginx import SharedClock, free_port, nginx, running, two_processes
 
 from flames.storage.atomic import to_jsonl
 from flames.taxonomy import default_taxonomy
@@ -27,13 +29,20 @@ for _part in ("sqlalchemy alembic argon2 fastapi uvicorn psycopg python_multipar
 if TYPE_CHECKING:
     from flames.annotation import Project
 
+BEHIND = {"nginx": False}  # whether this test's server stands behind nginx (see conftest.py)
+
 
 # What later migrations added to what the first one made.
 AS_THE_FIRST_VERSION = (
     *(
         f"ALTER TABLE people DROP COLUMN {name}"
-        for name in ("held", "cleared", "link_until", "link_once")
+        for name in ("held", "cleared", "link_until", "link_once", "quota", "guideline")
     ),
+    *(
+        f"ALTER TABLE items DROP COLUMN {name}"
+        for name in ("probability", "added", "batch", "suggestion")
+    ),
+    *(f"DROP TABLE {name}" for name in ("guidelines", "batches", "comments")),
     "UPDATE alembic_version SET version_num = '0001'",
 )
 
@@ -135,6 +144,15 @@ def person_id(project: Project, name: str) -> int:
         return people.get_person(connection, name).id
 
 
+def new_clock(folder: Path) -> Any:
+    """A clock for a test: in a file of the folder if server processes are to share it."""
+    if not BEHIND["nginx"]:
+        return Clock()
+    clock = SharedClock(folder / "clock")
+    clock.now = Clock().now
+    return clock
+
+
 @contextmanager
 def served(
     project: Project,
@@ -149,6 +167,12 @@ def served(
     from flames.annotation.web.app import create_app
     from flames.annotation.web.server import build_server
 
+    if BEHIND["nginx"]:
+        clock: Any = project.clock
+        told = {"settle": 0.0, "patience": patience, **options}
+        with two_processes(project.path, clock.path, **told) as address:
+            yield address
+        return
     app: Any = create_app(project, **{"settle": 0.0, **options})
     app.app.state.watch.patience = patience
     server = build_server(app, limits=limits, proxies=proxies, sso_header=sso_header)
@@ -210,7 +234,29 @@ class Visitor:
 
 @contextmanager
 def server_process(folder: Path, *options: str, **env: str) -> Iterator[tuple[Any, str]]:
-    """`flames annotate serve` as a process of its own, and its address; items settle at once."""
+    """`flames annotate serve` as a process of its own, and its address; items settle at once.
+
+    Behind nginx there are two of them, and the address is that of both.
+    """
+    if not BEHIND["nginx"]:
+        with _one_process(folder, *options, **env) as found:
+            yield found
+        return
+    port, ports = free_port(), [free_port(), free_port()]
+    url = f"http://127.0.0.1:{port}/label"
+    more = ("--url", url, "--proxies", "127.0.0.1", *options)
+    with ExitStack() as stack:
+        own = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for each in ports:
+            started = _one_process(folder, *more, "--port", str(each), **env)
+            process, _ = stack.enter_context(started)
+        command = nginx(own, port, [f"127.0.0.1:{each}" for each in ports], None)
+        stack.enter_context(running(command, port))
+        yield process, url
+
+
+@contextmanager
+def _one_process(folder: Path, *options: str, **env: str) -> Iterator[tuple[Any, str]]:
     command = [sys.executable, "-m", "flames", "annotate", "serve", str(folder), "--port", "0",
                "--settle", "0"]  # fmt: skip
     process = subprocess.Popen(

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 from flames.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from flames.annotation import adjudication, marks, people, web
+    from flames.annotation import (
+        access,
+        adjudication,
+        batches,
+        comments,
+        marks,
+        people,
+        rules,
+        suggestions,
+        web,
+    )
+    from flames.annotation.additions import add_items
     from flames.annotation.backups import backup
     from flames.annotation.create import create_project
     from flames.annotation.formats import write_sheet
@@ -26,8 +37,12 @@ if TYPE_CHECKING:
     from flames.annotation.voiding import void
     from flames.annotation.webhook import tell_finished
 
-_MODULES = ("adjudication", "marks", "people", "web")
+_MODULES = (
+    *("access", "adjudication", "batches", "comments", "marks", "people", "rules"),
+    *("suggestions", "web"),
+)
 _NAMES = {
+    "additions": "add_items",
     "backups": "backup",
     "create": "create_project",
     "formats": "write_sheet",
@@ -42,13 +57,26 @@ _NAMES = {
     "webhook": "tell_finished",
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
-_EXTRA = {"alembic", "argon2", "fastapi", "psycopg", "python_multipart", "sqlalchemy", "uvicorn"}
+_EXTRA = {
+    "alembic",
+    "argon2",
+    "fastapi",
+    "markdown_it",
+    "psycopg",
+    "python_multipart",
+    "sqlalchemy",
+    "uvicorn",
+}
 
 __all__ = [
     "Project",
     "ProjectPlan",
+    "access",
+    "add_items",
     "adjudication",
     "backup",
+    "batches",
+    "comments",
     "create_project",
     "export",
     "import_labels",
@@ -58,6 +86,8 @@ __all__ = [
     "people",
     "project_agreement",
     "project_status",
+    "rules",
+    "suggestions",
     "tell_finished",
     "verify",
     "void",

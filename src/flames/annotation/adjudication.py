@@ -17,7 +17,7 @@ from flames.annotation.events import NewEvent, append_events, seconds_between
 from flames.annotation.options import DecisionOptions
 from flames.annotation.people import get_person, lock_person
 from flames.annotation.project import Project
-from flames.annotation.queue import held_by, lease_values
+from flames.annotation.queue import held_by, lease_values, open_to
 from flames.annotation.seals import lease_data
 from flames.annotation.tasks import (
     ANY_PACE,
@@ -87,8 +87,9 @@ def disputed() -> sa.Select[Any]:
     )
     queued = sa.select(assignments.c.item).join(people, people.c.id == assignments.c.person)
     can_label = queued.where(
-        assignments.c.item == items.c.id, assignments.c.state == "waiting", people.c.active == 1
-    ).exists()
+        assignments.c.item == items.c.id, assignments.c.state == "waiting", people.c.active == 1,
+        open_to(people.c.id),
+    ).exists()  # fmt: skip
     decided = sa.select(adjudications.c.item).where(adjudications.c.state == "settled")
     settled = decided.where(adjudications.c.item == items.c.id).exists()
     differ = sa.or_(stats.c.scores > 1, stats.c.flags > 0)

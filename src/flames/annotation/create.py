@@ -16,12 +16,14 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from sqlalchemy import insert
 
+from flames.annotation.access import new_link
+from flames.annotation.choosing import choose_responses, doubts, judge_all
 from flames.annotation.database import items
 from flames.annotation.database import settings as settings_table
 from flames.annotation.events import NewEvent, append_events, start_chain, utc_now
 from flames.annotation.ledger import Item, items_digest
 from flames.annotation.options import ProjectPlan
-from flames.annotation.people import add_person, new_link
+from flames.annotation.people import add_person
 from flames.annotation.project import (
     Project,
     ProjectSettings,
@@ -59,18 +61,21 @@ def create_project(
     responses, sources = population(plan.sources, options)
 
     def stratum(response: Response) -> str:
-        values = ((name, getattr(response, name)) for name in plan.stratify)
-        return ", ".join(f"{n}={'none' if value is None else value}" for n, value in values)
+        return stratum_of(response, plan.stratify)
 
-    drawn = draw(responses, stratum, plan.sample, plan.seed)
+    if plan.choose == "random":
+        drawn = draw(responses, stratum, plan.sample, plan.seed)
+    else:
+        drawn = _chosen(plan, responses, stratum, options)
     used = {each.item.key for each in drawn}
     given = list(known_items(plan.controls, options))
     controls = {known.response.key: known for known in given if known.response.key not in used}
     dimensions = {each.item.dimension for each in drawn}
     training = training_items(plan.training, options, plan.lang)
     rows = [
-        _row("work", each.item, quota=plan.per_item, stratum=each.stratum,
-             stratum_drawn=each.drawn, stratum_size=each.size)
+        item_row("work", each.item, quota=plan.per_item, stratum=each.stratum,
+             stratum_drawn=each.drawn, stratum_size=each.size,
+             probability=each.probability)
         for each in drawn
     ]  # fmt: skip
     rows += [_known_row("control", known) for known in controls.values()]
@@ -87,6 +92,8 @@ def create_project(
         name=plan.name or path.resolve().name,
         created=project.now(),
         control_rate=plan.control_rate if controls else 0.0,
+        choose=None if plan.choose == "random" else plan.choose,
+        chosen_by=", ".join(plan.scorers) or None,
         taxonomy=taxonomy,
         sources=tuple(sources),
         population=len(responses),
@@ -98,13 +105,38 @@ def create_project(
     return Created(project, links, len(given) - len(controls))
 
 
-def _row(kind: str, response: Response, **values: Any) -> dict[str, Any]:
+def _chosen(
+    plan: ProjectPlan,
+    responses: Sequence[Response],
+    stratum: Callable[[Response], str],
+    options: ReadOptions,
+) -> list[Drawn[Response]]:
+    """Draws by the doubts of scorers; each item carries the chance that it had."""
+    judged = judge_all(responses, plan.scorers, options)
+    weights = doubts(plan.choose, responses, judged)
+
+    def shares(sizes: Sequence[int]) -> list[int]:
+        return allocate(sizes, plan.sample or sum(sizes))
+
+    chosen = choose_responses(responses, weights, stratum, shares, plan.seed)
+    return [Drawn(c.response, c.stratum, c.drawn, c.size, c.probability) for c in chosen]
+
+
+def stratum_of(response: Response, fields: Sequence[str]) -> str:
+    """Returns the name of a response's stratum by some of its fields."""
+    values = ((name, getattr(response, name)) for name in fields)
+    return ", ".join(f"{n}={'none' if value is None else value}" for n, value in values)
+
+
+def item_row(kind: str, response: Response, **values: Any) -> dict[str, Any]:
+    """Returns the row of a new item."""
     return dict.fromkeys(Item._fields) | {
         "kind": kind,
         "dimension": response.dimension,
         "subcomponent": response.subcomponent,
         "response": json.dumps(response.to_dict(), sort_keys=True),
         "taken": 0,
+        "added": 0,
         **values,
     }
 
@@ -112,7 +144,7 @@ def _row(kind: str, response: Response, **values: Any) -> dict[str, Any]:
 def _known_row(kind: str, known: Known) -> dict[str, Any]:
     text = known.explanation
     explanation = None if text is None else text.model_dump_json()
-    return _row(kind, known.response, gold=known.score, explanation=explanation)
+    return item_row(kind, known.response, gold=known.score, explanation=explanation)
 
 
 def _store(project: Project, rows: list[dict[str, Any]], plan: ProjectPlan) -> dict[str, str]:
@@ -178,6 +210,7 @@ class Drawn(NamedTuple, Generic[_Item]):
     stratum: str
     drawn: int
     size: int
+    probability: float | None = None
 
 
 def allocate(sizes: Sequence[int], total: int) -> list[int]:

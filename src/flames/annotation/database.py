@@ -1,8 +1,8 @@
 """The tables, and the database that holds them: SQLite in a file, or PostgreSQL by URL.
 
-`events` is the source of truth. `assignments`, `adjudications`, `items.taken` and `people` are
-written in the same transaction as their events; `verify` derives them again and compares every
-column. Items never change otherwise; `sessions` and `failures` serve signing in and need no backup.
+`events` is the source of truth. All other tables are written in the same transaction as their
+events; `verify` derives them again and compares every column. Of items only places taken, batch and
+suggestion change; `sessions` and `failures` serve signing in and need no backup.
 Times are text in UTC with microseconds (`2026-11-22T02:45:21.000000Z`), which sorts by time.
 
 SQLite runs in WAL mode with `synchronous=FULL`: neither a killed process nor a power cut loses an
@@ -64,6 +64,8 @@ people = sa.Table(
     sa.Column("cleared", sa.Integer, nullable=False, server_default="0"),  # last release's event
     sa.Column("link_until", TIME),
     sa.Column("link_once", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("quota", sa.Integer),  # labels that they are to give at most
+    sa.Column("guideline", sa.Integer, nullable=False, server_default="0"),  # version read last
 )
 
 sessions = sa.Table(
@@ -100,6 +102,10 @@ items = sa.Table(
     sa.Column("stratum_size", sa.Integer),
     sa.Column("quota", sa.Integer),
     sa.Column("taken", sa.Integer, nullable=False, default=0),
+    sa.Column("probability", sa.Double),  # of being drawn, where it is not the stratum's
+    sa.Column("added", sa.Integer, nullable=False, server_default="0"),  # event that brought it
+    sa.Column("batch", sa.Text),
+    sa.Column("suggestion", sa.Integer),  # a scorer's score, while annotators are shown it
     sa.CheckConstraint("kind IN ('work', 'control', 'training')", name="kind"),
     sa.CheckConstraint("taken >= 0", name="taken"),
 )
@@ -166,6 +172,34 @@ chain = sa.Table(
     sa.Column("seq", sa.Integer, nullable=False),
     sa.Column("at", TIME, nullable=False),
     sa.Column("hash", sa.String(64), nullable=False),
+)
+
+guidelines = sa.Table(
+    "guidelines",
+    metadata,
+    sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("zh", sa.Text, nullable=False),
+    sa.Column("en", sa.Text, nullable=False),
+    sa.Column("person", sa.ForeignKey("people.id"), nullable=False),
+    sa.Column("at", TIME, nullable=False),
+)
+
+batches = sa.Table(
+    "batches",
+    metadata,
+    sa.Column("name", sa.String(80), primary_key=True),
+    sa.Column("person", sa.ForeignKey("people.id"), primary_key=True),
+)
+
+comments = sa.Table(
+    "comments",
+    metadata,
+    sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("item", sa.ForeignKey("items.id"), nullable=False, index=True),
+    sa.Column("person", sa.ForeignKey("people.id"), nullable=False),
+    sa.Column("addressee", sa.ForeignKey("people.id")),
+    sa.Column("text", sa.Text, nullable=False),
+    sa.Column("at", TIME, nullable=False),
 )
 
 _WRITE = "flames_write"

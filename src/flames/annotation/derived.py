@@ -6,6 +6,7 @@ of which events hold a seal are given as `Sealed`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -41,6 +42,11 @@ def matches(stored: Any, expected: Any) -> bool:
     return type(stored) is type(expected) and bool(stored == expected)
 
 
+def rules_text(rules: Mapping[str, Any]) -> str:
+    """Returns the rules of leads as they are stored."""
+    return json.dumps(rules, sort_keys=True)
+
+
 def fresh_assignment(item: Item) -> Row:
     """Returns an assignment that nobody has touched; its queue's seal covers the position."""
     return {
@@ -60,6 +66,15 @@ class Derived:
     assignments: dict[tuple[int, int], Row] = field(default_factory=dict)
     adjudications: dict[int, Row] = field(default_factory=dict)
     queues: dict[int, Any] = field(default_factory=dict)
+    guidelines: dict[int, Row] = field(default_factory=dict)
+    comments: dict[int, Row] = field(default_factory=dict)
+    batches: dict[tuple[str, int], Row] = field(default_factory=dict)
+    rules: str | None = None
+    _touched: dict[int, Row] = field(default_factory=dict)
+
+    def item(self, number: int) -> Row:
+        """Returns what may change in an item, but for the places taken."""
+        return self._touched.setdefault(number, {"added": 0, "batch": None, "suggestion": None})
 
     def apply(self, event: Event) -> None:
         """Changes the rows as an event says; kinds that change no row change nothing."""
@@ -70,7 +85,8 @@ class Derived:
     def _on_person(self, event: Event, data: Mapping[str, Any]) -> None:
         number = int(event.person or 0)
         unknown = {"lang": None, "link_hash": None, "password_hash": None, "held": None,
-                   "cleared": 0, "link_until": None, "link_once": 0}  # fmt: skip
+                   "cleared": 0, "link_until": None, "link_once": 0, "quota": None,
+                   "guideline": 0}  # fmt: skip
         row = self.people.setdefault(number, unknown)
         row |= {"name": data["name"], "name_key": person_key(data["name"]), "role": data["role"],
                 "active": int(data["active"])}  # fmt: skip
@@ -80,8 +96,7 @@ class Derived:
                 row[column] = sealed(data, name)
         if "link" in data:
             row |= {"link_until": data.get("until"), "link_once": int("once" in data)}
-        if "lang" in data:
-            row["lang"] = data["lang"]
+        row |= {name: data[name] for name in ("lang", "quota") if name in data}
         if "queue" in data:
             self.queues[number] = data["queue"]
         elif data["active"] and data["role"] == "annotator":
@@ -92,6 +107,44 @@ class Derived:
 
     def _on_released(self, event: Event, _: Mapping[str, Any]) -> None:
         self.people[int(event.person or 0)] |= {"held": None, "cleared": event.seq}
+
+    def _on_guideline(self, event: Event, data: Mapping[str, Any]) -> None:
+        row = {"zh": data["zh"], "en": data["en"], "person": event.person, "at": event.at}
+        self.guidelines[data["version"]] = row
+
+    def _on_read_guideline(self, event: Event, data: Mapping[str, Any]) -> None:
+        self.people[int(event.person or 0)]["guideline"] = data["version"]
+
+    def _on_rules(self, _: Event, data: Mapping[str, Any]) -> None:
+        self.rules = rules_text(data["rules"])
+
+    def _on_suggested(self, _: Event, data: Mapping[str, Any]) -> None:
+        for number in self.items:
+            self.item(number)["suggestion"] = data["scores"].get(str(number))
+        self.rules = rules_text(data["rules"])
+
+    def _on_batch(self, _: Event, data: Mapping[str, Any]) -> None:
+        name, numbers = data["name"], set(data["items"])
+        for number in self.items:
+            row = self.item(number)
+            if row["batch"] == name or number in numbers:
+                row["batch"] = name if number in numbers else None
+        self.batches = {key: row for key, row in self.batches.items() if key[0] != name}
+        self.batches |= {(name, person): {} for person in data["people"]}
+
+    def _on_added(self, event: Event, data: Mapping[str, Any]) -> None:
+        for number in range(data["first"], data["last"] + 1):
+            self.item(number)["added"] = event.seq
+        self.queues |= {int(person): queue for person, queue in data["queues"].items()}
+
+    def _on_commented(self, event: Event, data: Mapping[str, Any]) -> None:
+        self.comments[event.seq] = {
+            "item": event.item, "person": event.person, "addressee": data["to"],
+            "text": data["text"], "at": event.at,
+        }  # fmt: skip
+
+    def _on_comment_withdrawn(self, _: Event, data: Mapping[str, Any]) -> None:
+        self.comments.pop(data["seq"], None)
 
     def _row(self, event: Event) -> Row:
         key = int(event.person or 0), int(event.item or 0)

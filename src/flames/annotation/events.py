@@ -17,6 +17,11 @@ to an event or a time never changes.
     restored       a lead brought it back
     held           a person missed a pass mark and gets no more items
     released       a lead lets them go on
+    guideline      a lead published a version of the guideline; `read_guideline`: a person read it
+    rules          a lead changed what flags need; `suggested`: which scorer's scores are shown
+    batch          a lead gave items to some people, or to everybody again
+    added          items were added later, at the end of the queues
+    commented      a person wrote about an item; `comment_withdrawn`: took that back
     adjudicating, adjudication_returned, adjudicated, adjudication_undone   the same for decisions
 """
 
@@ -113,6 +118,11 @@ def append_events(connection: Connection, new: Sequence[NewEvent], at: str) -> i
         connection.execute(insert(events), rows)
         connection.execute(update(chain).values(seq=seq, at=at, hash=previous))
     return int(last.seq) + 1
+
+
+def event_time(connection: Connection, seq: int) -> str:
+    """Returns the time of an event, which is not before the one of the event before it."""
+    return str(connection.execute(select(events.c.at).where(events.c.seq == seq)).scalar_one())
 
 
 def last_event(connection: Connection) -> ChainHead:

@@ -130,7 +130,7 @@ def project_agreement(project: Project, options: AgreementOptions | None = None)
     options = options or AgreementOptions()
     with project.database.read() as connection:
         ledger = read_ledger(project, connection, options.until)
-        items = read_items(connection)
+        items = read_items(connection, ledger.head.seq)
     return insight(ledger, items, project.taxonomy, resamples=options.resamples, seed=options.seed)
 
 
@@ -150,8 +150,11 @@ def status(project: Project, ledger: Ledger, items: Mapping[int, Item], disputed
         row["places"] += item.quota or 0
         row["filled"] += len(answers.get(item.id, []))
     decided = len(ledger.decisions)
+    counted = project.settings.model_dump(include=_SETTINGS)
+    for name in ("population", "without_text"):
+        counted[name] += sum(getattr(addition, name) for addition in ledger.additions)
     return Status(
-        **project.settings.model_dump(include=_SETTINGS),
+        **counted,
         **ledger.head._asdict(),
         items=len(work),
         places=sum(row["places"] for row in by_dimension.values()),

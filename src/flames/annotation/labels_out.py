@@ -40,7 +40,7 @@ def export(
     """Exports labels up to an event's number or a time; `label-studio` ignores `what`."""
     with project.database.read() as connection:
         ledger = read_ledger(project, connection, until)
-        items = read_items(connection)
+        items = read_items(connection, ledger.head.seq)
     if form == "label-studio":
         given = list(_answers(ledger, items, {"work"}))
         work = [item for item in items.values() if item.kind == "work"]
@@ -101,6 +101,9 @@ def _verdict(given: GivenLabel, item: Item, ledger: Ledger) -> Verdict:
         "changes": given.changes or None,
         "source": given.source,
         "under_floor": given.under_floor,
+        "guideline": given.guideline,
+        "suggested": given.suggested,
+        "suggested_by": given.suggested_by,
     }
     return verdict_for(
         item.response,
@@ -120,6 +123,8 @@ def _aggregated(
 ) -> Verdict:
     scored = sum(each.score is not None for each in given)
     extra: dict[str, Any] = {"n_labels": scored, "n_flags": len(given) - scored}
+    if beside := sum(each.suggested is not None for each in given):
+        extra["n_suggested"] = beside
     if label.adjudicator is not None:
         extra["adjudicator"] = ledger.people[label.adjudicator].name
     return verdict_for(

@@ -35,10 +35,14 @@ class Item(NamedTuple):
     stratum_drawn: int | None
     stratum_size: int | None
     quota: int | None
+    probability: float | None = None
+    added: int = 0
 
     @property
     def inclusion_probability(self) -> float | None:
-        """The probability that the item was drawn: n_h / N_h of its stratum."""
+        """The probability that the item was drawn: its own, else n_h / N_h of its stratum."""
+        if self.probability is not None:
+            return self.probability
         if self.stratum_drawn is None or self.stratum_size is None:
             return None
         return self.stratum_drawn / self.stratum_size
@@ -59,6 +63,22 @@ class GivenLabel(NamedTuple):
     labelled_at: str | None
     changes: int
     under_floor: float | None = None
+    guideline: int | None = None
+    suggested: int | None = None
+    suggested_by: str | None = None
+
+
+class Addition(NamedTuple):
+    """Items that were added later: numbers from `first` to `last`, by the event `seq`.
+
+    `population` counts the responses that were not in the population before.
+    """
+
+    seq: int
+    first: int
+    last: int
+    population: int
+    without_text: int
 
 
 class Decision(NamedTuple):
@@ -91,6 +111,8 @@ class Ledger:
 
     `answers`, `voided` ones and `leases` (whether offline) are by (person, item), `decisions` and
     `deciding` (who holds it) by item; `faults` is what cannot have happened in a sound store.
+    `guideline` is the present version, `suggesting` the scorer whose scores annotators are shown;
+    `comments` that stand are by their events, with (person, item).
     """
 
     head: ChainHead = field(default=ChainHead(0, "", GENESIS))
@@ -101,6 +123,10 @@ class Ledger:
     decisions: dict[int, Decision] = field(default_factory=dict)
     deciding: dict[int, int] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    additions: list[Addition] = field(default_factory=list)
+    guideline: int = 0
+    suggesting: str | None = None
+    comments: dict[int, tuple[int, int]] = field(default_factory=dict)
     _changes: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def apply(self, events: Iterable[Event]) -> Ledger:
@@ -182,8 +208,10 @@ class Ledger:
         self.answers[key] = GivenLabel(
             *key, STATES[data["answer"]], data["score"], data["rationale"], event.at, event.seq,
             data.get("seconds"), data.get("source"), data.get("labelled_at"), self._changes[key],
-            data.get("under_floor"),
+            data.get("under_floor"), data.get("guideline"), data.get("suggested"),
+            self.suggesting if "suggested" in data else None,
         )  # fmt: skip
+        self._check((data.get("guideline") or 0) <= self.guideline, event, "no such guideline")
 
     def _on_undone(self, event: Event) -> None:
         key = self._key(event)
@@ -234,6 +262,45 @@ class Ledger:
         self._check(standing, event, f"not the decision on item {item}")
         self.deciding[item] = person
 
+    def _lead(self, event: Event) -> None:
+        person = self._person(event)
+        self._check(person.role == "lead", event, f"person {event.person} is not a lead")
+
+    def _on_guideline(self, event: Event) -> None:
+        self._lead(event)
+        follows = event.data["version"] == self.guideline + 1
+        self._check(follows, event, f"version {event.data['version']} cannot come now")
+        self.guideline = event.data["version"]
+
+    def _on_read_guideline(self, event: Event) -> None:
+        self._person(event)
+        there = 0 < event.data["version"] <= self.guideline
+        self._check(there, event, f"there is no version {event.data['version']}")
+
+    def _on_rules(self, event: Event) -> None:
+        self._lead(event)
+
+    def _on_suggested(self, event: Event) -> None:
+        self._lead(event)
+        self.suggesting = event.data["scorer"]
+
+    def _on_batch(self, event: Event) -> None:
+        self._lead(event)
+        known = all(number in self.people for number in event.data["people"])
+        self._check(known, event, "a person of the batch is not here")
+
+    def _on_added(self, event: Event) -> None:
+        self._lead(event)
+        names = ("first", "last", "population", "without_text")
+        self.additions.append(Addition(event.seq, *(event.data[name] for name in names)))
+
+    def _on_commented(self, event: Event) -> None:
+        self.comments[event.seq] = self._key(event)
+
+    def _on_comment_withdrawn(self, event: Event) -> None:
+        mine = self.comments.pop(event.data["seq"], None)
+        self._check(mine is not None, event, f"there is no comment {event.data['seq']}")
+
     def copy(self) -> Ledger:
         """Returns the same state, which later events do not change."""
         return Ledger(*map(copy, vars(self).values()))
@@ -244,21 +311,38 @@ class Ledger:
         return Counter([*answered, *(item for _, item in self.leases)])
 
 
+_DRAWN = Item._fields[: Item._fields.index("probability")]
+
+
 def read_ledger(project: Project, connection: Connection, until: str | int | None = None) -> Ledger:
     """Returns the state after the last event up to a time or a number; now if None."""
     last = last_event_until(connection, until, project.now())
     return Ledger().apply(read_events(connection, upto=last.seq))
 
 
-def read_items(connection: Connection) -> dict[int, Item]:
-    """Returns all items by id, in order."""
+def read_items(connection: Connection, until: int | None = None) -> dict[int, Item]:
+    """Returns all items by id, in order; only those that the event `until` could know.
+
+    Where more was drawn from a stratum later, all its items have had the chance of both draws.
+    """
     found: dict[int, Item] = {}
-    for row in connection.execute(select(items).order_by(items.c.id)):
+    known = select(items).order_by(items.c.id)
+    if until is not None:
+        known = known.where(items.c.added <= until)
+    for row in connection.execute(known):
         values = {name: row._mapping[name] for name in Item._fields}
         values["response"] = Response.model_validate(json.loads(row.response))
         if row.explanation is not None:
             values["explanation"] = Text.model_validate_json(row.explanation)
         found[row.id] = Item(**values)
+    latest: dict[str | None, Item] = {}
+    for item in found.values():
+        if item.added >= latest.setdefault(item.stratum, item).added:
+            latest[item.stratum] = item
+    for number, item in found.items():
+        last = latest[item.stratum]
+        if item.stratum is not None and last.added != item.added:
+            found[number] = item._replace(stratum_drawn=last.stratum_drawn)
     return found
 
 
@@ -266,5 +350,8 @@ def items_digest(rows: Iterable[Any]) -> str:
     """Returns a checksum of everything that never changes in the items, in the order of ids."""
     digest = hashlib.sha256()
     for row in rows:
-        digest.update(json.dumps([row[name] for name in Item._fields]).encode() + b"\n")
+        values = [row[name] for name in _DRAWN]
+        if row["probability"] is not None:  # not in the digests of older versions
+            values.append(row["probability"])
+        digest.update(json.dumps(values).encode() + b"\n")
     return digest.hexdigest()

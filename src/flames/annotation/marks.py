@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, case, func, select, update
 
 from flames.annotation.database import assignments, items, people
 from flames.annotation.events import NewEvent, append_events
-from flames.annotation.people import Person, get_person, lock_person
+from flames.annotation.people import Person, get_lead, get_person, lock_person
 from flames.annotation.project import Project
 from flames.annotation.tasks import Answer
 from flames.errors import UsageError
@@ -117,17 +117,3 @@ def release(project: Project, name: str, lead: str | None = None) -> Person:
         let_go = update(people).where(people.c.id == person.id).values(held=None, cleared=seq)
         connection.execute(let_go)
     return person._replace(held=None)
-
-
-def get_lead(connection: Connection, name: str | None) -> Person:
-    """Returns the lead of that name; without a name, the only one that there is."""
-    if name is not None:
-        found = get_person(connection, name)
-        if found.role != "lead" or not found.active:
-            raise UsageError(f"{found.name} is not a lead here, who alone may decide this")
-        return found
-    leads = (people.c.role == "lead", people.c.active == 1)
-    names = list(connection.scalars(select(people.c.name).where(*leads).order_by(people.c.id)))
-    if len(names) != 1:
-        raise UsageError(f"say which lead decides with --as: {', '.join(names) or 'there is none'}")
-    return get_person(connection, names[0])

@@ -23,6 +23,7 @@ from flames.taxonomy import Language
 
 Role = Literal["annotator", "adjudicator", "lead"]
 Labels = Literal["all", "adjudicated", "majority", "dawid-skene", "known"]
+Choice = Literal["random", "uncertain", "disagreeing"]
 Format = Literal["jsonl", "csv", "label-studio"]
 
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -58,6 +59,18 @@ class ProjectPlan(CheckedOptions):
             commas=True,
         ),
     ] = ("dimension",)
+    choose: Annotated[
+        Choice,
+        Opt("Draw at random, or more often where a scorer is unsure or scorers differ."),
+    ] = "random"
+    scorers: Annotated[
+        tuple[str, ...],
+        Opt(
+            "Scorer for --choose, or a file of its verdicts; may be repeated.",
+            flag="--scorer",
+            metavar="SCORER|FILE",
+        ),
+    ] = ()
     annotators: Annotated[
         tuple[str, ...], Opt("How many annotators, or their names.", metavar="N|NAMES", commas=True)
     ] = ("2",)
@@ -139,6 +152,12 @@ class ProjectPlan(CheckedOptions):
             raise UsageError("a project needs runs or files of responses: --from RUN|FILE")
         for name in self.stratify:
             check_choice("--stratify", name, STRATA)
+        needed = {"random": 0, "uncertain": 1, "disagreeing": 2}[self.choose]
+        if len(self.scorers) < needed or (self.scorers and not needed):
+            counts = "one scorer, disagreeing two or more; random takes none"
+            raise UsageError(f"--choose uncertain needs {counts}: --scorer SCORER")
+        if needed and self.sample is None:
+            raise UsageError(f"--choose {self.choose} needs the number to draw: --sample N")
         if self.pass_controls is not None and not self.controls:
             raise UsageError("--pass-controls needs items with known answers: --controls FILE")
         if self.pass_training is not None and self.training and set(self.training) == {"none"}:
@@ -346,44 +365,6 @@ class DecisionOptions:
     def number(self) -> int | None:
         """The score; None if the item cannot be judged."""
         return None if self.score in (None, "none") else int(self.score)
-
-
-@dataclass(frozen=True)
-class LeadOptions(CheckedOptions):
-    """Which lead decides."""
-
-    person: Annotated[
-        str | None,
-        Opt("Lead who decides; by default the only one.", flag="--as", metavar="NAME"),
-    ] = None
-
-
-@dataclass(frozen=True)
-class VoidOptions(LeadOptions):
-    """Which labels of a person a lead takes out, or brings back; all of them unless narrowed."""
-
-    reason: Annotated[str | None, Opt("Why; required.", metavar="TEXT")] = None
-    items: Annotated[
-        tuple[str, ...],
-        Opt("Only labels on these items, as exports name them.", flag="--item", metavar="ITEM,…",
-            commas=True),
-    ] = ()  # fmt: skip
-    since: Annotated[
-        str | None, Opt("Only labels from an event (its number) or a time (UTC) on.",
-                        metavar="EVENT|TIME")
-    ] = None  # fmt: skip
-    until: Annotated[
-        str | None, Opt("Only labels up to an event or a time.", metavar="EVENT|TIME")
-    ] = None
-    under_floor: Annotated[
-        bool, Opt("Only labels that are marked as given sooner than --min-seconds.")
-    ] = False
-    undo: Annotated[bool, Opt("Bring voided labels back instead.")] = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not (self.reason or "").strip():
-            raise UsageError("voiding labels and bringing them back needs a reason: --reason TEXT")
 
 
 @dataclass(frozen=True)

@@ -1,45 +1,31 @@
-"""Annotators, adjudicators and leads, and how they sign in.
-
-Personal links hold 256 random bits, of which the database keeps a SHA-256; passwords are stored
-as argon2id hashes. Neither ever appears in an event, which only seals the stored hash.
-"""
+"""Annotators, adjudicators and leads: who takes part, and with which queue."""
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-import threading
 import unicodedata
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from flames.annotation.database import assignments, failures, items, people, sessions
-from flames.annotation.events import NewEvent, append_events, seconds_later
-from flames.annotation.options import ROLES, InviteOptions, LinkOptions, Role
+from flames.annotation.database import assignments, items, people, sessions
+from flames.annotation.events import NewEvent, append_events
+from flames.annotation.options import ROLES, Role
 from flames.annotation.project import Project
-from flames.annotation.seals import seal, stored_queue
+from flames.annotation.seals import stored_queue
 from flames.errors import InputError, UsageError
 from flames.options import check_choice
 from flames.taxonomy import Language
 from flames.text import for_terminal, has_visible_text, shorten
 
-SESSION_SECONDS = 14 * 24 * 3600
-MIN_PASSWORD = 10
-_WINDOW_SECONDS = 15 * 60
-_TRIES_PER_NAME = 8
-_TRIES_PER_ADDRESS = 100
-_HASHER = PasswordHasher()
-_FEW_AT_A_TIME = threading.BoundedSemaphore(4)  # a password check takes 64 MiB
-
 
 class Person(NamedTuple):
-    """A participant; `held` names the pass mark that they missed."""
+    """A participant.
+
+    `held` names the pass mark that they missed, `quota` how many labels they are to give at most,
+    `guideline` the version that they read last.
+    """
 
     id: int
     name: str
@@ -49,17 +35,8 @@ class Person(NamedTuple):
     has_link: bool
     has_password: bool
     held: str | None = None
-
-
-class LoginSession(NamedTuple):
-    """A signed-in browser."""
-
-    person: Person
-    csrf: str
-
-
-class TooManyTriesError(UsageError):
-    """Signing in failed too often and is blocked for a while."""
+    quota: int | None = None
+    guideline: int = 0
 
 
 def add_person(
@@ -74,31 +51,9 @@ def add_person(
     except IntegrityError:
         message = f"there is already a {shorten(name)!r}; choose another name"
         raise UsageError(message) from None
-    person = _person(row)
-    given = _fill_queue(connection, project, person) if active else {}
+    person = read_person(row)
+    given = fill_queue(connection, project, person) if active else {}
     _append_event(connection, project, person, given)
-    return person
-
-
-def invite(project: Project, name: str, options: InviteOptions) -> str:
-    """Adds a person and returns their personal link."""
-    with project.database.write() as connection:
-        person = add_person(connection, project, name, options.role)
-        return project.link(new_link(connection, project, person, options), options.url)
-
-
-def renew_link(project: Project, name: str, options: LinkOptions) -> str:
-    """Returns a new personal link; the old one stops working."""
-    with project.database.write() as connection:
-        token = new_link(connection, project, get_person(connection, name), options)
-        return project.link(token, options.url)
-
-
-def give_password(project: Project, name: str, password: str) -> Person:
-    """Sets the password of the person of that name."""
-    with project.database.write() as connection:
-        person = get_person(connection, name)
-        set_password(connection, project, person, password)
     return person
 
 
@@ -107,9 +62,9 @@ def admit(project: Project, name: str, active: bool) -> Person:
     with project.database.write() as connection:
         person = get_person(connection, name)._replace(active=active)
         lock_person(connection, person.id)
-        given = _fill_queue(connection, project, person) if active else {}
+        given = fill_queue(connection, project, person) if active else {}
         values = {"active": int(active)}
-        _change(connection, project, person, values, given, sign_out=not active)
+        change_person(connection, project, person, values, given, sign_out=not active)
     return person
 
 
@@ -117,7 +72,7 @@ def list_people(project: Project) -> list[Person]:
     """Returns all people, in the order in which they were added."""
     with project.database.read() as connection:
         rows = connection.execute(select(people).order_by(people.c.id))
-        return [_person(row) for row in rows]
+        return [read_person(row) for row in rows]
 
 
 def checked_name(name: str) -> str:
@@ -133,8 +88,11 @@ def person_key(name: str) -> str:
     return unicodedata.normalize("NFKC", name).casefold()
 
 
-def _fill_queue(connection: Connection, project: Project, person: Person) -> dict[str, str]:
-    """Gives an annotator the items that they do not have; returns what the event says of it."""
+def fill_queue(connection: Connection, project: Project, person: Person) -> dict[str, str]:
+    """Gives an annotator the items that they do not have, at the end of their queue.
+
+    Returns what the event says of it.
+    """
     if person.role != "annotator":
         return {}
     have = select(assignments.c.item).where(assignments.c.person == person.id)
@@ -142,20 +100,25 @@ def _fill_queue(connection: Connection, project: Project, person: Person) -> dic
         select(items.c.id, items.c.kind).where(items.c.id.not_in(have)).order_by(items.c.id)
     ).all()
     order = np.random.default_rng([project.settings.seed, person.id]).permutation(len(rows))
+    mine = select(func.max(assignments.c.position)).where(assignments.c.person == person.id)
+    last = connection.execute(mine).scalar_one()
+    start = 0 if last is None else last + 1
+    waiting = {"person": person.id, "state": "waiting"}
     new = [
-            {"person": person.id, "item": row.id, "kind": row.kind, "position": int(position),
-             "state": "waiting"}
-            for row, position in zip(rows, order, strict=True)
-        ]  # fmt: skip
+        {**waiting, "item": row.id, "kind": row.kind, "position": start + int(position)}
+        for row, position in zip(rows, order, strict=True)
+    ]
     if new:
         connection.execute(insert(assignments), new)
     return {"queue": stored_queue(connection, person.id)}
 
 
-def _person(row: Any) -> Person:
+def read_person(row: Any) -> Person:
+    """Reads a person from their row."""
     return Person(
         row.id, row.name, row.role, bool(row.active), row.lang,
         row.link_hash is not None, row.password_hash is not None, row.held,
+        row.quota, row.guideline,
     )  # fmt: skip
 
 
@@ -163,7 +126,7 @@ def find_person(connection: Connection, name: str) -> Person | None:
     """Returns the person of that name, ignoring case, or None."""
     row = connection.execute(select(people).where(people.c.name_key == person_key(name.strip())))
     found = row.one_or_none()
-    return None if found is None else _person(found)
+    return None if found is None else read_person(found)
 
 
 def get_person(connection: Connection, name: str) -> Person:
@@ -178,7 +141,7 @@ def get_person(connection: Connection, name: str) -> Person:
 
 def lock_person(connection: Connection, person: int) -> Row[Any]:
     """Allows one transaction per person at a time: two tabs cannot get two items."""
-    columns: list[Any] = [people.c.id, people.c.held, people.c.cleared]
+    columns: list[Any] = [people.c.id, people.c.held, people.c.cleared, people.c.quota]
     locked = select(*columns).where(people.c.id == person).with_for_update(key_share=True)
     return connection.execute(locked).one()
 
@@ -189,43 +152,41 @@ def is_held(connection: Connection, person: int) -> bool:
     return connection.execute(query).scalar_one() is not None
 
 
+def set_quota(project: Project, name: str, quota: int | None, lead: str | None = None) -> Person:
+    """Limits how many labels a person is to give; None takes the limit away."""
+    if quota is not None and not 0 <= quota < 10**9:
+        raise UsageError(f"a quota is a number of labels from 0 on, not {quota}")
+    with project.database.write() as connection:
+        by, person = get_lead(connection, lead), get_person(connection, name)
+        if person.role != "annotator":
+            raise UsageError(f"{person.name} does not label; a quota is for annotators")
+        lock_person(connection, person.id)
+        told = {"changed": "quota", "quota": quota, "by": by.id}
+        change_person(connection, project, person, {"quota": quota}, told, sign_out=False)
+    return person._replace(quota=quota)
+
+
+def get_lead(connection: Connection, name: str | None) -> Person:
+    """Returns the lead of that name; without a name, the only one that there is."""
+    if name is not None:
+        found = get_person(connection, name)
+        if found.role != "lead" or not found.active:
+            raise UsageError(f"{found.name} is not a lead here, who alone may decide this")
+        return found
+    leads = (people.c.role == "lead", people.c.active == 1)
+    names = list(connection.scalars(select(people.c.name).where(*leads).order_by(people.c.id)))
+    if len(names) != 1:
+        raise UsageError(f"say which lead decides with --as: {', '.join(names) or 'there is none'}")
+    return get_person(connection, names[0])
+
+
 def set_language(connection: Connection, project: Project, person: Person, lang: Language) -> None:
     """Stores the language in which a person sees the pages."""
     told: dict[str, str] = {"changed": "lang", "lang": lang}
-    _change(connection, project, person, {"lang": lang}, told, sign_out=False)
+    change_person(connection, project, person, {"lang": lang}, told, sign_out=False)
 
 
-def new_link(
-    connection: Connection, project: Project, person: Person, options: LinkOptions | None = None
-) -> str:
-    """Returns the token of a new link, which is not stored; old link and sessions end."""
-    options, token = options or LinkOptions(), secrets.token_urlsafe(32)
-    until = options.days and seconds_later(project.now(), 86_400 * options.days)
-    link_hash = _digest(token)
-    values = {"link_hash": link_hash, "link_until": until, "link_once": int(options.once)}
-    told: dict[str, Any] = {"changed": "link", "link": seal(link_hash)}
-    told |= {"until": until} if until else {}
-    told |= {"once": True} if options.once else {}
-    _change(connection, project, person, values, told)
-    return token
-
-
-def _end_link(connection: Connection, project: Project, person: Person) -> None:
-    values = {"link_hash": None, "link_until": None, "link_once": 0}
-    told = {"changed": "link", "link": None}
-    _change(connection, project, person, values, told, sign_out=False)
-
-
-def set_password(connection: Connection, project: Project, person: Person, password: str) -> None:
-    """Sets a password; open sessions end."""
-    if not MIN_PASSWORD <= len(password) <= 1000:
-        raise UsageError(f"a password has at least {MIN_PASSWORD} characters")
-    values = {"password_hash": _HASHER.hash(password)}
-    told = {"changed": "password", "password": str(seal(values["password_hash"]))}
-    _change(connection, project, person, values, told)
-
-
-def _change(
+def change_person(
     connection: Connection,
     project: Project,
     person: Person,
@@ -246,155 +207,3 @@ def _append_event(
 ) -> None:
     data = {"name": person.name, "role": person.role, "active": person.active, **told}
     append_events(connection, [NewEvent("person", person.id, None, data)], project.now())
-
-
-@cache
-def _decoy() -> str:
-    return _HASHER.hash(secrets.token_urlsafe(16))
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
-
-
-def person_of_link(connection: Connection, project: Project, token: str) -> Person | None:
-    """Returns the owner of a personal link; None if it ended or its owner is kept out."""
-    theirs = (people.c.link_hash == _digest(token), people.c.active == 1)
-    row = connection.execute(select(people).where(*theirs)).one_or_none()
-    if row is None or (row.link_until is not None and row.link_until <= project.now()):
-        return None
-    return _person(row)
-
-
-def enter_by_link(project: Project, token: str) -> tuple[Person, str] | None:
-    """Signs in by a personal link; one that works once ends, so that nobody else enters by it."""
-    with project.database.write() as connection:
-        person = person_of_link(connection, project, token)
-        if person is None:
-            return None
-        lock_person(connection, person.id)
-        row = connection.execute(select(people).where(people.c.id == person.id)).one()
-        if row.link_hash != _digest(token):
-            return None  # it was used at the same moment
-        if row.link_once:
-            _end_link(connection, project, person)
-        return person, _sign_in(connection, project, person, "link")
-
-
-def enter_by_password(
-    project: Project, address: str, name: str, password: str
-) -> tuple[Person, str] | None:
-    """Signs in by password, unless that failed too often (TooManyTriesError)."""
-    attempt = admit_try(project, address, name)
-    person = check_password(project, name, password)
-    if person is None:
-        return None
-    forgive(project, attempt)
-    with project.database.write() as connection:
-        return person, _sign_in(connection, project, person, "password")
-
-
-def enter_by_proxy(project: Project, name: str) -> tuple[Person, str] | None:
-    """Signs in whom a trusted proxy names; None if nobody of that name may enter."""
-    with project.database.write() as connection:
-        person = find_person(connection, name)
-        if person is None or not person.active:
-            return None
-        return person, _sign_in(connection, project, person, "proxy")
-
-
-def _sign_in(
-    connection: Connection, project: Project, person: Person, by: str,
-    seconds: float = SESSION_SECONDS,
-) -> str:  # fmt: skip
-    token = open_session(connection, project, person, seconds)
-    append_events(connection, [NewEvent("signed_in", person.id, None, {"by": by})], project.now())
-    return token
-
-
-def check_password(project: Project, name: str, password: str) -> Person | None:
-    """Returns the person if the password is theirs. Takes as long for names that do not exist."""
-    named = people.c.name_key == person_key(name.strip()[:200])
-    may_enter = (people.c.active == 1, people.c.password_hash.is_not(None))
-    with project.database.read() as connection:
-        row = connection.execute(select(people).where(named, *may_enter)).one_or_none()
-    try:
-        with _FEW_AT_A_TIME:
-            _HASHER.verify(_decoy() if row is None else row.password_hash, password)
-    except (VerificationError, InvalidHashError):
-        return None
-    return None if row is None else _person(row)
-
-
-def admit_try(project: Project, address: str, name: str) -> list[int]:
-    """Counts an attempt to sign in by password, before it is checked; returns rows for `forgive`.
-
-    Each attempt is stored first and counted then, so that none made at the same moment escapes.
-    Raises TooManyTriesError after too many recent attempts. Personal links need no such limit:
-    nobody guesses 256 bits, and others at the same address must not lock their owners out.
-    """
-    limits = {
-        _digest(f"address {address}"): _TRIES_PER_ADDRESS,
-        _digest(f"name {person_key(name.strip()[:200])}"): _TRIES_PER_NAME,
-    }
-    now = project.now()
-    with project.database.write() as connection:
-        begin, end = (seconds_later(now, span) for span in (-_WINDOW_SECONDS, _WINDOW_SECONDS))
-        connection.execute(delete(failures).where(~failures.c.at.between(begin, end)))
-        query = insert(failures).returning(failures.c.id)
-        rows = list(connection.scalars(query, [{"scope": s, "at": now} for s in limits]))
-    with project.database.read() as connection:
-        counted = connection.execute(
-            select(failures.c.scope, func.count())
-            .where(failures.c.scope.in_(limits))
-            .group_by(failures.c.scope)
-        )
-        closed = any(count > limits[scope] for scope, count in counted)
-    if closed:
-        forgive(project, rows)
-        raise TooManyTriesError("too many attempts to sign in; try again in a quarter of an hour")
-    return rows
-
-
-def forgive(project: Project, rows: list[int]) -> None:
-    """Takes an attempt off the count."""
-    with project.database.write() as connection:
-        connection.execute(delete(failures).where(failures.c.id.in_(rows)))
-
-
-def give_token(project: Project, name: str, days: float) -> str:
-    """Returns a token by which a program acts as a person; it ends as their sessions do."""
-    with project.database.write() as connection:
-        person = get_person(connection, name)
-        if not person.active:
-            raise UsageError(f"{person.name} is kept out; let them in first")
-        return _sign_in(connection, project, person, "token", 86_400 * days)
-
-
-def open_session(
-    connection: Connection, project: Project, person: Person, seconds: float = SESSION_SECONDS
-) -> str:
-    """Signs a browser in and returns a new secret for its cookie."""
-    token, now = secrets.token_urlsafe(32), project.now()
-    values = {"token_hash": _digest(token), "person": person.id, "csrf": secrets.token_urlsafe(32),
-              "expires": seconds_later(now, seconds)}  # fmt: skip
-    connection.execute(delete(sessions).where(sessions.c.expires < now))
-    connection.execute(insert(sessions).values(values))
-    return token
-
-
-def find_session(connection: Connection, project: Project, token: str) -> LoginSession | None:
-    """Returns the session of a cookie; None if it is unknown, expired, or its owner is kept out."""
-    row = connection.execute(
-        select(people, sessions.c.csrf, sessions.c.expires)
-        .join(sessions, sessions.c.person == people.c.id)
-        .where(sessions.c.token_hash == _digest(token))
-    ).one_or_none()
-    if row is None or not row.active or row.expires <= project.now():
-        return None
-    return LoginSession(_person(row), row.csrf)
-
-
-def close_session(connection: Connection, token: str) -> None:
-    """Signs a browser out."""
-    connection.execute(delete(sessions).where(sessions.c.token_hash == _digest(token)))

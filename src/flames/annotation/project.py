@@ -27,6 +27,7 @@ from flames.taxonomy import Language, Taxonomy
 
 PROJECT_FILE = "project.json"
 DATABASE_FILE = "labels.db"
+RULES = "rules"  # the name of the leads' rules among the settings
 DATABASE_VARIABLE = "FLAMES_ANNOTATE_DATABASE"
 
 
@@ -54,6 +55,8 @@ class ProjectSettings(Frozen):
     min_seconds: float = 0.0
     pass_training: float | None = None
     pass_controls: float | None = None
+    choose: str | None = None
+    chosen_by: str | None = None
     lang: Language
     taxonomy: Taxonomy
     sources: tuple[SourceFile, ...]

@@ -12,9 +12,21 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, and_, exists, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    Table,
+    and_,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
-from flames.annotation.database import assignments, items
+from flames.annotation.database import assignments, batches, items
 from flames.annotation.events import NewEvent, append_events, seconds_later
 from flames.annotation.project import Project
 from flames.annotation.seals import lease_data
@@ -102,15 +114,18 @@ def lease_item(
 
 
 def choose(
-    connection: Connection, project: Project, person: int, *, training: bool = True
+    connection: Connection, project: Project, who: Row[Any], *, training: bool = True
 ) -> Row[Any] | None:
-    """Locks the next item in the person's queue, training first; None if no free one is left."""
+    """Locks the next item in the person's queue, training first; None if no free one is left.
+
+    `who` is the person as `lock_person` returns them.
+    """
+    person = who.id
     if training:
         row = connection.execute(candidates(person, "training")).first()
         if row is not None:
             return row
-    free = candidates(person, "work").with_for_update(of=items, key_share=True, skip_locked=True)
-    row = connection.execute(free).first()
+    row = free_work(connection, who, lock=True)
     if row is None:
         return None  # a control at the end would stand out, and serve nobody
     if size := _block_size(project):
@@ -120,11 +135,44 @@ def choose(
     return row
 
 
-def candidates(person: int, kind: Kind) -> Select[Any]:
+def free_work(connection: Connection, who: Row[Any], *, lock: bool) -> Row[Any] | None:
+    """Returns the first free work item in the person's queue, those of their batches first.
+
+    None if there is none, or they have given as many labels as they are to give.
+    """
+    if who.quota is not None and _given(connection, who.id) >= who.quota:
+        return None
+    mine = list(connection.scalars(select(batches.c.name).where(batches.c.person == who.id)))
+    parts = [items.c.batch.in_(mine)] if mine else []
+    for part in (*parts, items.c.batch.is_(None)):
+        query = candidates(who.id, "work", part)
+        if lock:
+            query = query.with_for_update(of=items, key_share=True, skip_locked=True)
+        row = connection.execute(query).first()
+        if row is not None:
+            return row
+    return None
+
+
+def _given(connection: Connection, person: int) -> int:
+    """Counts the labels and flags that a person gave or is about to give."""
+    states = ("labelled", "flagged", "leased", "offline")
+    mine = (assignments.c.person == person, assignments.c.kind == "work")
+    query = select(func.count()).where(*mine, assignments.c.state.in_(states))
+    return int(connection.execute(query).scalar_one())
+
+
+def open_to(person: Any) -> ColumnElement[bool]:
+    """Tells in SQL whether an item's batch lets this person have it."""
+    theirs = exists().where(batches.c.name == items.c.batch, batches.c.person == person)
+    return or_(items.c.batch.is_(None), theirs)
+
+
+def candidates(person: int, kind: Kind, *where: Any) -> Select[Any]:
     """Selects the first item of a kind in the person's queue that they may have."""
     mine = (assignments.c.person == person, assignments.c.state == "waiting")
     free = [items.c.taken < items.c.quota] if kind == "work" else []
-    query = task_query(*mine, assignments.c.kind == kind, *free)
+    query = task_query(*mine, assignments.c.kind == kind, *free, *where)
     return query.order_by(assignments.c.position).limit(1)
 
 

@@ -12,6 +12,8 @@ from flames.text import shorten
 
 if TYPE_CHECKING:  # these need the extra `annotate`, which `flames annotate --help` does not
     from flames.annotation.adjudication import Case
+    from flames.annotation.batches import Batch
+    from flames.annotation.comments import Comment
     from flames.annotation.insight import Insight, PersonStatus, Status
     from flames.annotation.people import Person
     from flames.metrics.agreement import GroupAgreement
@@ -68,6 +70,8 @@ def people_table(people: Sequence[Person]) -> Table:
         Column(say("people.name"), lambda p: p.name, text=True),
         Column(say("people.role"), lambda p: _role(p), text=True),
         Column(say("people.access"), ways, text=True),
+        Column(say("people.quota"), lambda p: p.quota),
+        Column(say("people.guideline"), lambda p: p.guideline or None),
     ]
     return Table.of(say("people.title"), columns, people)
 
@@ -132,3 +136,26 @@ def case_table(cases: Sequence[Case]) -> Table:
         ),
     ]
     return Table.of(say("adjudicate.waiting", n=len(cases)), columns, cases)
+
+
+def batch_table(found: Sequence[Batch]) -> Table:
+    """Builds the table of batches and who gets them."""
+    columns: list[Column[Batch]] = [
+        Column(say("plan.batch"), lambda batch: batch.name, text=True),
+        Column(say("plan.items"), lambda batch: batch.items),
+        Column(say("plan.missing"), lambda batch: batch.missing),
+        Column(say("plan.people"), lambda batch: ", ".join(batch.people), text=True),
+    ]
+    return Table.of(say("plan.batches"), columns, found)
+
+
+def comment_table(found: Sequence[Comment]) -> Table:
+    """Builds the table of comments on items."""
+    columns: list[Column[Comment]] = [
+        Column("n", lambda each: each.number),
+        Column(say("adjudicate.item"), lambda each: each.item, text=True),
+        Column(say("lead.person"), lambda each: each.by, text=True),
+        Column(say("comments.to"), lambda each: each.to, text=True),
+        Column(say("comments.text"), lambda each: shorten(each.text, 60), text=True),
+    ]
+    return Table.of(say("comments.title"), columns, found)

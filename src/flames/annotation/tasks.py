@@ -39,6 +39,7 @@ class Task(NamedTuple):
     subcomponent: Subcomponent | None
     response: Response
     rationale: str
+    suggestion: int | None = None
 
 
 class GoneError(UsageError):
@@ -47,6 +48,26 @@ class GoneError(UsageError):
     def __init__(self, why: str) -> None:
         self.why = why
         super().__init__(f"{why}: {say(f'notice.{why}').en}")
+
+
+class ReasonMissingError(UsageError):
+    """Nothing was recorded: in this project a flag says why."""
+
+    def __init__(self) -> None:
+        super().__init__("a flag needs a reason here: say in the rationale what is wrong")
+
+
+class Shown(NamedTuple):
+    """What the page showed with an item: the guideline's version and a scorer's score.
+
+    None stands for what is shown now; a `suggestion` of 0 for none.
+    """
+
+    guideline: int | None = None
+    suggestion: int | None = None
+
+
+UNKNOWN = Shown()
 
 
 class TooSoonError(UsageError):
@@ -126,7 +147,7 @@ def task_query(*where: Any) -> Select[Any]:
     """Selects assignments with what is shown of their items."""
     shown = (items.c.ref, items.c.dimension, items.c.subcomponent, items.c.response)
     source = assignments.join(items, items.c.id == assignments.c.item)
-    columns = (assignments, *shown, items.c.gold, items.c.explanation)
+    columns = (assignments, *shown, items.c.gold, items.c.explanation, items.c.suggestion)
     return select(*columns).select_from(source).where(*where)
 
 
@@ -142,4 +163,6 @@ def item_parts(
 def task_of(project: Project, row: Row[Any], ticket: str | None = None) -> Task:
     """Builds the task of an assignment's row; `ticket` is that of a new lease."""
     parts = item_parts(project.taxonomy, row)
-    return Task(ticket or row.ticket, row.ref, row.kind, *parts, row.rationale or "")
+    return Task(
+        ticket or row.ticket, row.ref, row.kind, *parts, row.rationale or "", row.suggestion
+    )

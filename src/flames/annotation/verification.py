@@ -6,14 +6,17 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Integer, func, select
+from sqlalchemy import Connection, Double, Integer, Table, func, select
 
 from flames.annotation.create import taxonomy_digest
 from flames.annotation.database import (
     adjudications,
     assignments,
+    batches,
     chain,
+    comments,
     events,
+    guidelines,
     items,
     metadata,
     people,
@@ -22,7 +25,7 @@ from flames.annotation.database import (
 from flames.annotation.derived import UNTOLD, Derived, Row, fresh_assignment, matches
 from flames.annotation.events import GENESIS, Event, NewEvent, event_hash
 from flames.annotation.ledger import Item, Ledger, items_digest, read_items
-from flames.annotation.project import Project, ProjectSettings
+from flames.annotation.project import RULES, Project, ProjectSettings
 from flames.annotation.seals import stored_queue
 from flames.records import Frozen
 from flames.text import shorten
@@ -85,7 +88,8 @@ def _foreign_values(connection: Connection) -> Iterator[str]:
     """Yields columns that hold what is not of their type, which SQLite allows anybody else."""
     for table in metadata.sorted_tables:
         for column in table.columns:
-            kind = "integer" if isinstance(column.type, Integer) else "text"
+            number = "real" if isinstance(column.type, Double) else "integer"
+            kind = number if isinstance(column.type, Double | Integer) else "text"
             foreign = func.typeof(column).not_in((kind, "null"))
             found = connection.execute(select(func.count()).where(foreign)).scalar_one()
             if found:
@@ -124,15 +128,22 @@ def _check_chain(connection: Connection, problems: list[str]) -> list[Event]:
 def _check_settings(
     connection: Connection, project: Project, log: list[Event], problems: list[str]
 ) -> None:
-    names = connection.scalars(select(settings.c.name).where(settings.c.name != "project"))
+    own = settings.c.name.not_in(("project", RULES))
+    names = connection.scalars(select(settings.c.name).where(own))
     problems += [f"setting {shorten(name)!r}: no event made it" for name in names]
     if not log or log[0].kind != "project":
         problems.append("the first event does not create the project")
         return
     created = log[0].data
     rows = connection.execute(select(items).order_by(items.c.id)).mappings().all()
-    if items_digest(rows) != created.get("items_sha256"):
-        problems.append("the items are not those that were drawn")
+    additions = [event.data for event in log if event.kind == "added"]
+    parts: list[list[Any]] = [[] for _ in range(len(additions) + 1)]
+    for row in rows:
+        added = (n for n, a in enumerate(additions, start=1) if _within(row["id"], a))
+        parts[next(added, 0)].append(row)
+    for part, told in zip(parts, [created, *additions], strict=True):
+        if items_digest(part) != told.get("items_sha256"):
+            problems.append("the items are not those that were drawn")
     if taxonomy_digest(project.settings.taxonomy) != created.get("taxonomy_sha256"):
         problems.append("the taxonomy is not the one that the project was created with")
     stored = project.settings.model_dump(mode="json", exclude={"taxonomy"})
@@ -210,9 +221,45 @@ def _table_problems(connection: Connection, ledger: Ledger, derived: Derived) ->
     yield from _queue_problems(connection, derived)
 
     counted = ledger.taken()
-    for row in connection.execute(select(items.c.id, items.c.taken).order_by(items.c.id)):
+    for row in connection.execute(select(items).order_by(items.c.id)):
         if row.taken != counted[row.id]:
             yield _said(f"places taken of item {row.id}", row.taken, counted[row.id])
+        for name, should in derived.item(row.id).items():
+            if not matches(row._mapping[name], should):
+                yield _said(f"item {row.id}: {name}", row._mapping[name], should)
+    yield from _decided_by_leads(connection, derived)
+
+
+def _decided_by_leads(connection: Connection, derived: Derived) -> Iterator[str]:
+    """Compares the tables of what leads decide on the way."""
+    told: list[tuple[Table, dict[Any, Row], str]] = [
+        (guidelines, dict(derived.guidelines), "guideline"),
+        (comments, dict(derived.comments), "comment"),
+        (batches, dict(derived.batches), "batch"),
+    ]
+    for table, expected, name in told:
+        keys = [column.name for column in table.primary_key]
+        given: dict[Any, Row] = {}
+        for row in connection.execute(select(table)):
+            key = tuple(row._mapping[each] for each in keys)
+            given[key if len(key) > 1 else key[0]] = _columns(row, *keys)
+        named = {key: f"{name} {_key(key)}" for key in given.keys() | expected.keys()}
+        yield from _differences(given, expected, named)
+    query = select(settings.c.value).where(settings.c.name == RULES)
+    stored = connection.execute(query).scalar_one_or_none()
+    if stored != derived.rules:
+        yield _said("the leads' rules", stored, derived.rules)
+
+
+def _key(key: Any) -> str:
+    return " of person ".join(map(str, key)) if isinstance(key, tuple) else str(key)
+
+
+def _within(number: int, addition: Mapping[str, Any]) -> bool:
+    try:
+        return bool(addition["first"] <= number <= addition["last"])
+    except (KeyError, TypeError):
+        return False
 
 
 def _columns(row: Any, *keys: str) -> Row:

@@ -16,11 +16,10 @@ from sqlalchemy import Connection, Row, Select, exists, func, select
 from flames.annotation.adjudication import return_cases
 from flames.annotation.database import adjudications, assignments, events, items, people
 from flames.annotation.events import NewEvent, append_events, in_span
-from flames.annotation.marks import get_lead
-from flames.annotation.options import VoidOptions
-from flames.annotation.people import Person, get_person, lock_person
+from flames.annotation.lead_options import VoidOptions
+from flames.annotation.people import Person, get_lead, get_person, lock_person
 from flames.annotation.project import Project
-from flames.annotation.queue import change_assignment, change_taken, lock_items
+from flames.annotation.queue import change_assignment, change_taken, lock_items, open_to
 from flames.annotation.tasks import STATES, VOIDED, clean_text
 from flames.errors import InputError, UsageError
 from flames.records import Frozen
@@ -119,5 +118,5 @@ def _somebody() -> Any:
         select(assignments.c.item)
         .join(people, people.c.id == assignments.c.person)
         .where(assignments.c.item == items.c.id, people.c.active == 1)
-        .where(assignments.c.state.in_(("waiting", "leased", "offline")))
+        .where(assignments.c.state.in_(("waiting", "leased", "offline")), open_to(people.c.id))
     )

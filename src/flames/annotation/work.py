@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Row, case, func, select
+from sqlalchemy import Connection, Row, and_, case, func, select
 
 from flames.annotation.database import adjudications, assignments, items, people
 from flames.annotation.events import NewEvent, append_events, seconds_between
@@ -14,29 +14,35 @@ from flames.annotation.people import lock_person
 from flames.annotation.project import Project
 from flames.annotation.queue import (
     Counts,
-    candidates,
     change_assignment,
     change_taken,
     choose,
     controls_ahead,
     count_served,
     count_states,
+    free_work,
     held_by,
     lease_item,
     lease_values,
     lock_items,
+    open_to,
     retake_place,
     return_leases,
     sweep,
 )
+from flames.annotation.rules import read_rules, seen
 from flames.annotation.seals import lease_data
 from flames.annotation.tasks import (
     ANY_PACE,
     STATES,
+    UNKNOWN,
+    VOIDED,
     Answer,
     GoneError,
     Kind,
     Pace,
+    ReasonMissingError,
+    Shown,
     Task,
     check_score,
     clean_text,
@@ -68,7 +74,8 @@ class Answered(NamedTuple):
 class Progress(NamedTuple):
     """A person's progress: answers given, and answers given plus those still to give.
 
-    Of the work, those are the person's share: the labels wanted, divided by the active annotators.
+    Of the work, those are the person's share: their quota, or the labels wanted, divided by the
+    active annotators.
     Who has done their share gets more while there is some, and the total grows with it.
     """
 
@@ -97,10 +104,10 @@ def current(project: Project, person: int) -> Task | None:
                 return task_of(project, row)
             if who.held is not None:
                 return None
-            row = choose(connection, project, person)
+            row = choose(connection, project, who)
             if row is not None:
                 return lease_item(connection, project, row)[0]
-            locked = connection.execute(candidates(person, "work")).first()
+            locked = free_work(connection, who, lock=False)
             if locked is None:
                 return None
         # All items that are left are locked by other transactions. Waiting for one of them while
@@ -118,6 +125,7 @@ def answer(
     score: int | None = None,
     rationale: str = "",
     pace: Pace = ANY_PACE,
+    shown: Shown = UNKNOWN,
 ) -> Answered:
     """Stores an answer to a leased item, and leases the next one in the same transaction.
 
@@ -147,16 +155,19 @@ def answer(
                 return Answered(row.kind, None)
             raise GoneError("answered")
         pace.check(row.since, project.now())
+        if what == "flag" and not rationale and read_rules(connection).flag_reason:
+            raise ReasonMissingError
         if row.state == "waiting":
             retake_place(connection, row.item)
         missed = missed_mark(connection, project, who, row, what, score)
         free = who.held is None and missed is None
         # After a skip the item itself is locked: the next one waits for its own transaction.
         at_once = free and row.state == "leased" and what != "skip" and row.kind != "training"
-        following = choose(connection, project, person, training=False) if at_once else None
+        following = choose(connection, project, who, training=False) if at_once else None
         task = record_answer(
             connection, project, row, what, score, rationale, following=following,
             floor=pace.floor, after=[] if missed is None else [missed],
+            **seen(connection, row, shown),
         )  # fmt: skip
         if missed is not None:
             hold(connection, missed)
@@ -247,10 +258,11 @@ def lease_offline(project: Project, person: int, count: int, days: float) -> int
     """Leases items for a person's sheet for some days: at most `count`; returns how many."""
     sweep(project)
     with project.database.write() as connection:
-        if lock_person(connection, person).held is not None:
+        who = lock_person(connection, person)
+        if who.held is not None:
             raise UsageError("this person is held; `flames annotate user release` lets them go on")
         for leased in range(count):
-            row = choose(connection, project, person, training=False)
+            row = choose(connection, project, who, training=False)
             if row is None:
                 return leased
             lease_item(connection, project, row, offline=days * 86_400)
@@ -290,7 +302,8 @@ def _training(counts: Counts) -> tuple[int, int]:
 def progress(project: Project, person: int) -> Progress:
     """Returns a person's progress. It grows by one per answer, whatever the kind of the item."""
     right = func.sum(case((assignments.c.score == items.c.gold, 1), else_=0))
-    free = func.sum(case((items.c.taken < items.c.quota, 1), else_=0))
+    open_ = and_(items.c.taken < items.c.quota, open_to(person))
+    free = func.sum(case((open_, 1), else_=0))
     by = (assignments.c.kind, assignments.c.state)
     query = (
         select(*by, func.count(), right, free)
@@ -299,19 +312,22 @@ def progress(project: Project, person: int) -> Progress:
         .group_by(*by)
     )
     active = select(func.count()).where(people.c.active == 1, people.c.role == "annotator")
-    wanted = select(func.coalesce(func.sum(items.c.quota), 0), active.scalar_subquery())
+    limit = select(people.c.quota).where(people.c.id == person).scalar_subquery()
+    wanted = select(func.coalesce(func.sum(items.c.quota), 0), active.scalar_subquery(), limit)
     with project.database.look() as connection:
         rows = connection.execute(query).all()
-        places, annotators = connection.execute(wanted).one()
+        places, annotators, quota = connection.execute(wanted).one()
     counts: Counts = {(row[0], row[1]): row[2] for row in rows}
     known = sum(row[3] for row in rows if row[0] == "training")
     training, left = _training(counts)
     if left:
         return Progress("training", training - left, training, known, training - left)
     served = count_served(counts)
-    mine = sum(n for (kind, state), n in counts.items() if kind == "work" and state != "waiting")
+    states = ("waiting",) if quota is None else ("waiting", "skipped", VOIDED)
+    mine = sum(n for (kind, state), n in counts.items() if kind == "work" and state not in states)
     free = sum(row[4] for row in rows if row[:2] == ("work", "waiting"))
-    work = min(free, max(-(-places // max(annotators, 1)) - mine, 0))
+    share = -(-places // max(annotators, 1)) if quota is None else quota
+    work = min(free, max(share - mine, 0))
     in_hand = sum(counts.get((kind, "leased"), 0) for kind in ("work", "control"))
     controls = controls_ahead(project, person, served, work, counts.get(("control", "waiting"), 0))
     return Progress("work", served - in_hand, served + work + controls, known, training)

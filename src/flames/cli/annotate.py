@@ -11,18 +11,17 @@ import typer
 from rich.cells import cell_len
 
 from flames import annotation
+from flames.annotation.lead_options import LeadOptions, VoidOptions
 from flames.annotation.options import (
     AgreementOptions,
     DecisionOptions,
     InviteOptions,
     LabelExportOptions,
-    LeadOptions,
     LinkOptions,
     ProjectPlan,
     ServeOptions,
     SheetOptions,
     TokenOptions,
-    VoidOptions,
     WebhookOptions,
 )
 from flames.annotation.tables import agreement_tables, case_table, people_table, status_tables
@@ -270,7 +269,7 @@ def void(
 def add_person(project: ProjectArgument, name: NameArgument, options: InviteOptions) -> None:
     """Add a person and print their personal link."""
     with annotation.open_project(project) as opened:
-        typer.echo(annotation.people.invite(opened, name, options))
+        typer.echo(annotation.access.invite(opened, name, options))
 
 
 def list_people(project: ProjectArgument, language: LangOptions, output: JsonOptions) -> None:
@@ -284,13 +283,13 @@ def list_people(project: ProjectArgument, language: LangOptions, output: JsonOpt
 def renew_link(project: ProjectArgument, name: NameArgument, options: LinkOptions) -> None:
     """Print a new personal link; the old one stops working."""
     with annotation.open_project(project) as opened:
-        typer.echo(annotation.people.renew_link(opened, name, options))
+        typer.echo(annotation.access.renew_link(opened, name, options))
 
 
 def give_token(project: ProjectArgument, name: NameArgument, options: TokenOptions) -> None:
     """Print a token by which a program acts as a person, under the same rules."""
     with annotation.open_project(project) as opened:
-        typer.echo(annotation.people.give_token(opened, name, options.days))
+        typer.echo(annotation.access.give_token(opened, name, options.days))
 
 
 def set_password(project: ProjectArgument, name: NameArgument) -> None:
@@ -300,7 +299,7 @@ def set_password(project: ProjectArgument, name: NameArgument) -> None:
     else:
         text = sys.stdin.readline().rstrip("\r\n")
     with annotation.open_project(project) as opened:
-        person = annotation.people.give_password(opened, name, text)
+        person = annotation.access.give_password(opened, name, text)
     say(f"{person.name} has a password now")
 
 

@@ -5,31 +5,30 @@ Described in OpenAPI at `/api/openapi.json`, from this module.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from flames.annotation import adjudication, people, work
+from flames.annotation import access, adjudication, people, rules, work
 from flames.annotation.aggregate import answers_by_item
 from flames.annotation.insight import Status, status
 from flames.annotation.labels_out import export
 from flames.annotation.ledger import Item, Ledger
 from flames.annotation.options import Format, InviteOptions, Labels, Role
 from flames.annotation.people import Person
-from flames.annotation.tasks import Answer, GoneError, Pace, Task, TooSoonError, rubric
-from flames.annotation.web.session import Visit, project_of
+from flames.annotation.tasks import Answer, GoneError, Pace, Shown, Task, TooSoonError, rubric
+from flames.annotation.web import lead_api
+from flames.annotation.web.callers import AnnotatorCall, AnyoneCall, LeadCall
+from flames.annotation.web.session import Visit
 from flames.errors import FlamesError, OutsideError
 from flames.records import Frozen
 
 router = APIRouter()
 
-_bearer = HTTPBearer(auto_error=False, description="From `flames annotate user token`.")
 _MOST = 500
 _TYPES = {"jsonl": "application/x-ndjson", "csv": "text/csv", "label-studio": "application/json"}
 
@@ -52,7 +51,10 @@ class Rule(Frozen):
 
 
 class OpenItem(Frozen):
-    """An item in an annotator's hands: the `ticket` answers it. The model is hidden."""
+    """An item in an annotator's hands: the `ticket` answers it. The model is hidden.
+
+    `suggestion` is a scorer's score, where the lead has it shown.
+    """
 
     ticket: str
     item: str
@@ -62,23 +64,33 @@ class OpenItem(Frozen):
     response: str | None
     rubric: tuple[Rule, ...]
     rationale: str
+    suggestion: int | None
 
 
 class Work(Frozen):
-    """The next item, None if there is none, and how far its annotator is."""
+    """The next item, None if there is none, and how far its annotator is.
+
+    There is none either while the present `guideline` is `unread`.
+    """
 
     item: OpenItem | None
     done: int
     held: bool
+    guideline: int
+    unread: bool
 
 
 class GivenAnswer(Frozen):
-    """An answer to an item; only a `label` has a score."""
+    """An answer to an item; only a `label` has a score.
+
+    `guideline` is the version that was followed, the present one by default.
+    """
 
     ticket: str
     answer: Answer = "label"
     score: int | None = None
     rationale: str = ""
+    guideline: int | None = None
 
 
 class Label(Frozen):
@@ -89,6 +101,8 @@ class Label(Frozen):
     score: int | None
     rationale: str | None
     at: str
+    guideline: int | None
+    suggested: int | None
 
 
 class LeadItem(Frozen):
@@ -128,73 +142,56 @@ class Invited(Frozen):
     link: str
 
 
-def _visit(
-    request: Request,
-    given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> Visit:
-    if given is not None:
-        project = project_of(request)
-        with project.database.look() as connection:
-            session = people.find_session(connection, project, given.credentials)
-        if session is not None:
-            return Visit(request, session)
-    raise HTTPException(401, "a token is needed: Authorization: Bearer TOKEN")
-
-
-def _only(*roles: Role) -> Callable[[Visit], Visit]:
-    def check(visit: Annotated[Visit, Depends(_visit)]) -> Visit:
-        if visit.session.person.role not in roles:
-            raise HTTPException(403, f"only for: {', '.join(roles)}")
-        return visit
-
-    return check
-
-
-_Anyone = Annotated[Visit, Depends(_visit)]
-_Annotator = Annotated[Visit, Depends(_only("annotator"))]
-_Lead = Annotated[Visit, Depends(_only("lead"))]
-
-
 def _person(person: Person) -> Me:
     return Me(name=person.name, role=person.role, active=person.active, held=person.held)
 
 
 @router.get("/me")
-def me(visit: _Anyone) -> Me:
+def me(visit: AnyoneCall) -> Me:
     """Returns whose token it is."""
     return _person(visit.session.person)
 
 
 @router.get("/work")
-def get_work(visit: _Annotator) -> Work:
+def get_work(visit: AnnotatorCall) -> Work:
     """Returns the annotator's current item, or the next one, which is then theirs for a while."""
-    return _work(visit, work.current(visit.project, visit.me))
+    return _work(visit)
 
 
 @router.post("/work")
-def post_work(visit: _Annotator, given: GivenAnswer) -> Work:
+def post_work(visit: AnnotatorCall, given: GivenAnswer) -> Work:
     """Stores an answer and returns the next item; the same answer twice counts once."""
     state = visit.request.app.state
     answered = work.answer(
         visit.project, visit.me, given.ticket, given.answer, score=given.score,
         rationale=given.rationale, pace=Pace(state.settle, None, state.min_seconds),
+        shown=Shown(given.guideline),
     )  # fmt: skip
-    return _work(visit, answered.following or work.current(visit.project, visit.me))
+    return _work(visit, answered.following)
 
 
 @router.post("/work/undo")
-def undo_work(visit: _Annotator) -> Work:
+def undo_work(visit: AnnotatorCall) -> Work:
     """Takes back the last answer and returns its item."""
     state = visit.request.app.state
     work.undo(visit.project, visit.me, Pace(state.settle, None, state.min_seconds))
-    return _work(visit, work.current(visit.project, visit.me))
+    return _work(visit)
 
 
-def _work(visit: Visit, task: Task | None) -> Work:
-    with visit.project.database.look() as connection:
+def _work(visit: Visit, task: Task | None = None) -> Work:
+    with visit.project.database.read() as connection:
         held = people.is_held(connection, visit.me)
-    done = work.progress(visit.project, visit.me).done
-    return Work(item=None if task is None else _open_item(visit, task), done=done, held=held)
+        version = rules.guideline_version(connection)
+    unread = version > visit.session.person.guideline
+    if not unread:
+        task = task or work.current(visit.project, visit.me)
+    return Work(
+        item=None if task is None or unread else _open_item(visit, task),
+        done=work.progress(visit.project, visit.me).done,
+        held=held,
+        guideline=version,
+        unread=unread,
+    )
 
 
 def _open_item(visit: Visit, task: Task) -> OpenItem:
@@ -214,11 +211,12 @@ def _open_item(visit: Visit, task: Task) -> OpenItem:
             for row in rows
         ),
         rationale=task.rationale,
+        suggestion=task.suggestion,
     )  # fmt: skip
 
 
 @router.get("/status")
-def get_status(visit: _Lead) -> Status:
+def get_status(visit: LeadCall) -> Status:
     """Returns progress, and how each person is doing."""
     ledger, items, disputed = visit.request.app.state.watch.ledger()
     return status(visit.project, ledger, items, disputed)
@@ -226,7 +224,7 @@ def get_status(visit: _Lead) -> Status:
 
 @router.get("/items")
 def get_items(
-    visit: _Lead,
+    visit: LeadCall,
     kind: Literal["work", "control", "training"] = "work",
     start: int = 0,
     count: int = 100,
@@ -241,7 +239,7 @@ def get_items(
 
 
 @router.get("/items/{ref}")
-def get_item(visit: _Lead, ref: str) -> LeadItem:
+def get_item(visit: LeadCall, ref: str) -> LeadItem:
     """Returns one item with all answers to it."""
     ledger, items, _ = visit.request.app.state.watch.ledger()
     item = next((each for each in items.values() if each.ref == ref), None)
@@ -265,6 +263,7 @@ def _lead_item(item: Item, ledger: Ledger, answers: dict[int, Any]) -> LeadItem:
             Label(
                 annotator=ledger.people[given.person].name, answer=given.answer,
                 score=given.score, rationale=given.rationale, at=given.labelled_at or given.at,
+                guideline=given.guideline, suggested=given.suggested,
             )
             for given in answers.get(item.id, [])
         ),
@@ -275,7 +274,7 @@ def _lead_item(item: Item, ledger: Ledger, answers: dict[int, Any]) -> LeadItem:
 
 @router.get("/labels", response_class=Response)
 def get_labels(
-    visit: _Lead, what: Labels = "all", form: Format = "jsonl", until: str | None = None
+    visit: LeadCall, what: Labels = "all", form: Format = "jsonl", until: str | None = None
 ) -> Response:
     """Returns labels as a file, as `flames annotate export` does."""
     made = export(visit.project, what, form, until)
@@ -284,21 +283,21 @@ def get_labels(
 
 
 @router.get("/people")
-def get_people(visit: _Lead) -> list[Me]:
+def get_people(visit: LeadCall) -> list[Me]:
     """Returns everybody who takes part."""
     return [_person(person) for person in people.list_people(visit.project)]
 
 
 @router.post("/people", status_code=201)
-def post_people(visit: _Lead, given: NewPerson) -> Invited:
+def post_people(visit: LeadCall, given: NewPerson) -> Invited:
     """Adds a person and returns their personal link."""
     url = visit.request.app.state.public_url
-    link = people.invite(visit.project, given.name, InviteOptions(url, role=given.role))
+    link = access.invite(visit.project, given.name, InviteOptions(url, role=given.role))
     return Invited(name=given.name, link=link)
 
 
 @router.get("/decisions/open")
-def get_open(visit: _Lead) -> list[dict[str, Any]]:
+def get_open(visit: LeadCall) -> list[dict[str, Any]]:
     """Returns the items that wait for an adjudicator."""
     return [case.to_dict() for case in adjudication.open_cases(visit.project)]
 
@@ -311,6 +310,7 @@ def build_api(state: Any) -> FastAPI:
     )  # fmt: skip
     api.state = state
     api.include_router(router)
+    api.include_router(lead_api.router)
     for kind in (HTTPException, RequestValidationError, FlamesError):
         api.add_exception_handler(kind, _failed)
     return api

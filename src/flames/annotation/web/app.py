@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from flames.annotation.options import SETTLE_SECONDS, ServeOptions, checked_url
 from flames.annotation.project import Project
 from flames.annotation.tasks import MAX_RATIONALE
-from flames.annotation.web import labelling, lead, session
+from flames.annotation.web import labelling, lead, leading, session
 from flames.annotation.web.api import build_api
 from flames.annotation.web.guard import Guard
 from flames.annotation.web.render import render
@@ -61,7 +61,7 @@ def create_app(
     app.state.settle = settle
     app.state.min_seconds = min_seconds
     app.state.watch = lead.Watch(project)
-    for router in (session.router, labelling.router, lead.router):
+    for router in (session.router, labelling.router, lead.router, leading.router):
         app.include_router(router)
     app.mount("/api", build_api(app.state))
     app.add_api_route("/static/{name}", _static, methods=["GET"])

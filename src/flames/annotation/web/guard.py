@@ -85,7 +85,8 @@ def _refusal(request: Request) -> Response | None:
         return None
     if not _from_our_pages(request):
         return PlainTextResponse("This request does not come from one of our pages.", 403)
-    length = request.headers.get("content-length")
+    bare = request.method == "DELETE" and "transfer-encoding" not in request.headers
+    length = request.headers.get("content-length", "0" if bare else None)
     if length is None or not length.isdecimal() or "transfer-encoding" in request.headers:
         return PlainTextResponse("The request must declare its length.", 411)
     if len(length) > 9 or int(length) > MAX_BODY:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from starlette.responses import RedirectResponse, Response
 
-from flames.annotation import adjudication, people, work
+from flames.annotation import adjudication, people, rules, work
 from flames.annotation.adjudication import Case
 from flames.annotation.tasks import (
     MAX_RATIONALE,
@@ -16,10 +17,13 @@ from flames.annotation.tasks import (
     Answer,
     GoneError,
     Pace,
+    ReasonMissingError,
+    Shown,
     Task,
     TooSoonError,
     rubric,
 )
+from flames.annotation.web.render import language
 from flames.annotation.web.session import FormField, Visit, checked, only
 from flames.errors import UsageError
 
@@ -33,14 +37,45 @@ _AdjudicatorForm = Annotated[Visit, Depends(checked("adjudicator", "lead"))]
 
 @router.get("/guide")
 def guide(visit: _Annotator) -> Response:
-    """Shows how to judge, and which keys to press."""
-    progress = work.progress(visit.project, visit.me)
-    return _page(visit, "guide.html", progress=progress, taxonomy=visit.project.taxonomy)
+    """Shows how to judge, the project's own guideline, and which keys to press."""
+    progress, person = work.progress(visit.project, visit.me), visit.session.person
+    versions = rules.read_guidelines(visit.project)
+    now = versions[0] if versions else None
+    before = next((each for each in versions if each.version == person.guideline), None)
+    unread = now is not None and now.version > person.guideline
+    lang = language(visit.request, visit.session)
+    changes = _changes(before.text(lang), now.text(lang)) if unread and before and now else []
+    return _page(
+        visit, "guide.html", progress=progress, taxonomy=visit.project.taxonomy, guideline=now,
+        unread=unread, changes=changes,
+    )  # fmt: skip
+
+
+def _changes(before: str, now: str) -> list[tuple[str, str]]:
+    """Returns the lines that are gone and new, each with `-` or `+`."""
+    lines = difflib.unified_diff(before.splitlines(), now.splitlines(), n=0, lineterm="")
+    return [(line[0], line[1:]) for line in list(lines)[2:] if line[0] in "+-" and line[1:].strip()]
+
+
+@router.post("/guide")
+def have_read(visit: _AnnotatorForm, version: FormField = "") -> Response:
+    """Notes that the reader has read the guideline, and goes on to the items."""
+    if version.isdecimal() and len(version) < 9:
+        rules.read_guideline(visit.project, visit.me, int(version))
+    return RedirectResponse("/work", 303)
+
+
+def _unread(visit: Visit) -> bool:
+    """Tells whether there is a version of the guideline that the annotator has not read."""
+    with visit.project.database.look() as connection:
+        return rules.guideline_version(connection) > visit.session.person.guideline
 
 
 @router.get("/work")
 def work_page(visit: _Annotator) -> Response:
-    """Shows the current item, or the next one."""
+    """Shows the current item, or the next one; a new version of the guideline comes first."""
+    if _unread(visit):
+        return RedirectResponse("/guide", 303)
     return _work_page(visit, work.current(visit.project, visit.me))
 
 
@@ -63,7 +98,12 @@ def _work_page(visit: Visit, task: Task | None, **context: Any) -> Response:
         with visit.project.database.look() as connection:
             held = people.is_held(connection, visit.me)
         return _page(visit, "waiting.html" if held else "done.html", **context)
-    context = {"rationale": task.rationale, **context}
+    with visit.project.database.look() as connection:
+        version = rules.guideline_version(connection)
+    if task.suggestion is not None:
+        with visit.project.database.look() as connection:
+            context["rules"] = rules.read_rules(connection)
+    context = {"rationale": task.rationale, "version": version, **context}
     return _page(visit, "work.html", task, task=task, **context)
 
 
@@ -84,6 +124,8 @@ def answer(
     ticket: FormField = "",
     rationale: FormField = "",
     waited: FormField = "",
+    guideline: FormField = "",
+    suggested: FormField = "",
 ) -> Response:
     """Takes an answer: a score, `skip`, `flag`, or `undo` for the previous one."""
     project, me, pace = visit.project, visit.me, _pace(visit, waited)
@@ -94,8 +136,9 @@ def answer(
         what: Answer = "skip" if do == "skip" else "flag" if do == "flag" else "label"
         score = _parse_score(do) if what == "label" else None
         answered = work.answer(
-            project, me, ticket, what, score=score, rationale=rationale, pace=pace
-        )
+            project, me, ticket, what, score=score, rationale=rationale, pace=pace,
+            shown=Shown(_maybe_number(guideline), _maybe_number(suggested)),
+        )  # fmt: skip
     except UsageError as error:
         text = "" if do == "undo" else rationale
         shown = {"problem": "work.refused", "rationale": text[:MAX_RATIONALE]}
@@ -138,6 +181,10 @@ def _pace(visit: Visit, waited: str) -> Pace:
     return Pace(state.settle, seconds, state.min_seconds)
 
 
+def _maybe_number(text: str) -> int | None:
+    return int(text) if text.isdecimal() and len(text) < 9 else None
+
+
 def _parse_score(text: str) -> int:
     if text.isdecimal() and len(text) < 3:
         return int(text)
@@ -159,6 +206,8 @@ def _refuse(visit: Visit, error: UsageError, ticket: str, text: str, **shown: st
         return _go_on(visit, notice=getattr(error, "why", "gone"), unsaved=text)
     if isinstance(error, TooSoonError):
         shown["problem"] = "work.too_soon"
+    if isinstance(error, ReasonMissingError):
+        shown["problem"] = "work.flag_reason"
     return page(visit, item, status_code=422, **shown)
 
 
@@ -169,6 +218,8 @@ def _go_on(
     unsaved, path = unsaved.strip()[:MAX_RATIONALE], visit.request.url.path
     if not (visit.request.headers.get("x-flames-page") == "1" or unsaved):
         return RedirectResponse(f"{path}?notice={notice}" if notice else path, 303)
+    if path == "/work" and not unsaved and _unread(visit):
+        return RedirectResponse("/guide", 303)
     find, page = _DESKS[path]
     item = task or find(visit.project, visit.me)
     return page(visit, item, notice=notice, unsaved=unsaved)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from flames.annotation import adjudication, marks, people
+from flames.annotation import access, adjudication, comments, marks, people
 from flames.annotation.aggregate import answers_by_item
 from flames.annotation.events import read_events
 from flames.annotation.insight import Insight, disagreements, insight, status
@@ -68,9 +68,10 @@ class Watch:
     def ledger(self) -> tuple[Ledger, dict[int, Item], int]:
         """Returns the present state, all items, and how many wait for an adjudicator."""
         with self._reading, self.project.database.read() as connection:
-            if not self._items:
-                self._items = read_items(connection)
+            known = len(self._ledger.additions)
             self._ledger.apply(read_events(connection, after=self._ledger.head.seq))
+            if not self._items or len(self._ledger.additions) > known:
+                self._items = read_items(connection)
             return self._ledger.copy(), self._items, adjudication.count_open(connection)
 
     def insight(self, ledger: Ledger, items: dict[int, Item]) -> Insight | None:
@@ -162,9 +163,10 @@ def _item_page(visit: Visit, ref: str, **context: Any) -> Response:
     part = part_of(dimension, item.subcomponent)
     with visit.project.database.look() as connection:
         waits = adjudication.waits(connection, item.id)
+    notes = comments.read_comments(visit.project, visit.session.person, ref)
     context = {"problem": None, "score": "", "reason": "", **context}
     return visit.page(
-        "item.html", waits=waits, unjudgeable=UNJUDGEABLE, max_rationale=MAX_RATIONALE,
+        "item.html", waits=waits, notes=notes, unjudgeable=UNJUDGEABLE, max_rationale=MAX_RATIONALE,
         **context, item=item, dimension=dimension, part=part,
         answers=answers_by_item(ledger).get(item.id, []), people=ledger.people,
         decision=ledger.decisions.get(item.id),
@@ -215,7 +217,7 @@ def change_people(
     wanted: Any = role  # InviteOptions checks it
     try:
         if do == "add":
-            link = people.invite(project, name, InviteOptions(base, role=wanted))
+            link = access.invite(project, name, InviteOptions(base, role=wanted))
         elif people.person_key(name.strip()) == people.person_key(visit.session.person.name):
             raise UsageError("leads cannot lock themselves out")
         elif do == "release":
@@ -226,7 +228,7 @@ def change_people(
                 found = people.get_person(connection, name)
             return _people_page(visit, asked=do, asked_of=found.name)
         elif do == "link":
-            link = people.renew_link(project, name, LinkOptions(base))
+            link = access.renew_link(project, name, LinkOptions(base))
         else:
             if do in ("stop", "resume"):
                 people.admit(project, name, do == "resume")

@@ -12,8 +12,9 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from flames.annotation.people import LoginSession
+from flames.annotation.access import LoginSession
 from flames.annotation.web.hidden import mark_hidden_characters
+from flames.annotation.web.markdown import render_markdown
 from flames.reports.page import environment, safe_value
 from flames.reports.words import load_strings
 from flames.taxonomy import Language
@@ -62,6 +63,7 @@ def render(
         lang=lang,
         html_lang="zh-Hans" if lang == "zh" else "en",
         say=lambda text: text(lang),
+        markdown=lambda text: render_markdown(text, t),
         person=session.person if session else None,
         csrf=session.csrf if session else None,
         unsaved=unsaved,
@@ -70,6 +72,6 @@ def render(
         path=request.url.path,
         settle=round(request.app.state.settle * 1000),
         project=request.app.state.project.settings,
-        **context,
+        **{"comments": 0, **context},
     )  # fmt: skip
     return HTMLResponse(utf8_safe(html), status_code)

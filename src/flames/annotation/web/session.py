@@ -13,9 +13,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from flames.annotation import people
+from flames.annotation import access, comments, people
+from flames.annotation.access import LoginSession, TooManyTriesError
 from flames.annotation.options import ROLES, Role
-from flames.annotation.people import LoginSession, Person, TooManyTriesError
+from flames.annotation.people import Person
 from flames.annotation.project import Project
 from flames.annotation.web.render import render
 from flames.annotation.web.single_sign_on import signed_on
@@ -64,7 +65,7 @@ def maybe_session(request: Request) -> LoginSession | None:
     if token is None:
         return None
     with project_of(request).database.look() as connection:
-        session = people.find_session(connection, project_of(request), token)
+        session = access.find_session(connection, project_of(request), token)
     name = signed_on(request)
     if session is None or name is None:
         return session
@@ -90,6 +91,9 @@ class Visit(NamedTuple):
 
     def page(self, template: str, **context: Any) -> Response:
         """Renders a template for this reader."""
+        if self.session.person.role == "annotator":
+            with self.project.database.look() as connection:
+                context["comments"] = comments.count_comments(connection, self.me)
         return render(self.request, template, session=self.session, **context)
 
 
@@ -155,7 +159,7 @@ def _forget(request: Request, response: Response, name: str) -> None:
 def _keep_session(request: Request, response: Response, token: str) -> Response:
     """Gives the browser its session, and takes away the token of the form that opened it."""
     response.set_cookie(
-        _cookie_name(request), token, max_age=people.SESSION_SECONDS, path=_cookie_path(request),
+        _cookie_name(request), token, max_age=access.SESSION_SECONDS, path=_cookie_path(request),
         secure=_secure(request), httponly=True, samesite="lax",
     )  # fmt: skip
     _forget(request, response, "form")
@@ -176,7 +180,7 @@ def signin_page(request: Request, session: _Maybe) -> Response:
     name = signed_on(request)
     if name is None:
         return form_page(request, "signin.html")
-    entered = people.enter_by_proxy(project_of(request), name)
+    entered = access.enter_by_proxy(project_of(request), name)
     if entered is None:
         return form_page(request, "signin.html", 403, error="signin.unknown")
     return _welcome(request, *entered)
@@ -188,7 +192,7 @@ def signin(
 ) -> Response:
     """Signs in by name and password."""
     address = request.client.host if request.client else "unknown"
-    check = partial(people.enter_by_password, address=address, name=name, password=password[:1000])
+    check = partial(access.enter_by_password, address=address, name=name, password=password[:1000])
     return _try_to_enter(request, form, check, (401, "signin.wrong"), name)
 
 
@@ -197,7 +201,7 @@ def join_page(request: Request, token: str) -> Response:
     """Asks whether to sign in; following a link alone changes nothing."""
     project = project_of(request)
     with project.database.read() as connection:
-        owner = people.person_of_link(connection, project, token)
+        owner = access.person_of_link(connection, project, token)
     if owner is None:
         return form_page(request, "signin.html", 404, error="signin.bad_link")
     return form_page(request, "join.html", token=token, owner=owner)
@@ -206,7 +210,7 @@ def join_page(request: Request, token: str) -> Response:
 @router.post("/join/{token}")
 def join(request: Request, token: str, form: FormField = "") -> Response:
     """Signs in by personal link."""
-    check = partial(people.enter_by_link, token=token)
+    check = partial(access.enter_by_link, token=token)
     return _try_to_enter(request, form, check, (404, "signin.bad_link"))
 
 
@@ -235,7 +239,7 @@ def _try_to_enter(
 def _welcome(request: Request, person: Person, token: str) -> Response:
     if old := _session_token(request):
         with project_of(request).database.write() as connection:
-            people.close_session(connection, old)
+            access.close_session(connection, old)
     first = "/guide" if person.role == "annotator" else HOME[person.role]
     return _keep_session(request, RedirectResponse(first, 303), token)
 
@@ -246,7 +250,7 @@ def signout(visit: _Sender) -> Response:
     request = visit.request
     if token := _session_token(request):
         with visit.project.database.write() as connection:
-            people.close_session(connection, token)
+            access.close_session(connection, token)
     response = RedirectResponse("/signin", 303)
     _forget(request, response, "session")
     return response
@@ -265,7 +269,7 @@ def choose_language(visit: _Sender, lang: FormField = "zh", back: FormField = "/
 @router.get("/account")
 def account(visit: _Reader) -> Response:
     """Shows language and password."""
-    return visit.page("account.html", error=None, least=people.MIN_PASSWORD)
+    return visit.page("account.html", error=None, least=access.MIN_PASSWORD)
 
 
 @router.post("/account/password")
@@ -274,9 +278,9 @@ def change_password(visit: _Sender, password: FormField = "") -> Response:
     project, person = visit.project, visit.session.person
     try:
         with project.database.write() as connection:
-            people.set_password(connection, project, person, password)
-            token = people.open_session(connection, project, person)
+            access.set_password(connection, project, person, password)
+            token = access.open_session(connection, project, person)
     except UsageError:
-        refused = {"error": "account.short", "least": people.MIN_PASSWORD}
+        refused = {"error": "account.short", "least": access.MIN_PASSWORD}
         return visit.page("account.html", status_code=400, **refused)
     return _keep_session(visit.request, RedirectResponse("/account?notice=password", 303), token)
