@@ -1,7 +1,7 @@
 """What the 95 % intervals cover and how often the tests err, by simulation.
 
 Responses are drawn from the published rates and sizes (release 2023-12-11), and from rates near
-0 and 100 %. Run: python benchmarks/coverage.py [--runs N]
+0 and 100 %. Run: python benchmarks/coverage.py [--runs N] [--labels]
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtr
 
+from flames.annotation.choosing import chances, draw_by_chance
 from flames.leaderboard.published import published_counts
 from flames.metrics.correction import _part, _Stratum
 from flames.metrics.expected import Expected
@@ -330,6 +331,9 @@ def gates(runs: int, rng: np.random.Generator) -> None:
     errors.table("Gate, --max-drop … --significant, by rules: fails where nothing fell, %")
 
 
+EVEN, UNEVEN, CHOSEN = "even", "uneven", "chosen"
+"""Labels on a simple random sample, by uneven chances, and by `annotate init --choose`."""
+
 Labels = tuple[float, float]
 MANY: tuple[Labels, ...] = ((0.2, 0.774), (0.4, 0.774), (0.4, 0.9), (0.7, 0.95))
 FEW: tuple[Labels, ...] = ((10, 0.774), (10, 0.9), (15, 0.95))
@@ -337,7 +341,7 @@ FEW: tuple[Labels, ...] = ((10, 0.774), (10, 0.9), (15, 0.95))
 
 
 def powered(
-    runs: int, rng: np.random.Generator, weighted: bool, settings: tuple[Labels, ...] = MANY
+    runs: int, rng: np.random.Generator, inclusion: str, settings: tuple[Labels, ...] = MANY
 ) -> None:
     """Labels on a random part of the published sizes, scorers of 77 to 95 % accuracy.
 
@@ -350,7 +354,7 @@ def powered(
             for _ in range(runs):
                 draws, truths, values = [], [], []
                 for name, share in shares.items():
-                    stratum = labelled_part(name, share, part, accuracy, weighted, rng)
+                    stratum = labelled_part(name, share, part, accuracy, inclusion, rng)
                     if stratum.needed:
                         left_out += 1
                         continue
@@ -368,7 +372,8 @@ def powered(
                 mean, truth = float(np.mean(values)), float(np.mean(truths))
                 tally.add("overall rate", holds(mean_of(draws), mean, truth))
             tally.close()
-    how = "uneven inclusion" if weighted else "a simple random sample"
+    names = {EVEN: "a simple random sample", UNEVEN: "uneven inclusion", CHOSEN: "--choose"}
+    how = names[inclusion]
     how += ", ten or fifteen a dimension" if settings == FEW else ""
     tally.table(f"Prediction-powered, labels by {how}: coverage of 95 % intervals, %")
     print(f"dimensions without a corrected value, for too few labels: {left_out}")
@@ -379,17 +384,21 @@ def labelled_part(
     share: NDArray[np.float64],
     part: float,
     accuracy: float,
-    weighted: bool,
+    inclusion: str,
     rng: np.random.Generator,
 ) -> _Stratum:
     n, w = SIZES[name], worth(name)
     table = np.column_stack([np.arange(len(w)) == 0, w]).astype(float)
     human = rng.choice(len(w), n, p=share)
-    wrong = rng.random(n) > accuracy
+    doubt = rng.beta(2, 2 * accuracy / (1 - accuracy), n)  # how unsure the scorer is, rightly so
+    wrong = rng.random(n) < (doubt if inclusion == CHOSEN else 1 - accuracy)
     scorer = np.where(wrong, (human + rng.integers(1, len(w), n)) % len(w), human)
     number = round(part * n) if part < 1 else int(part)
     chance = np.full(n, number / n)
-    if weighted:
+    if inclusion == CHOSEN:
+        chance = chances(np.sqrt(doubt), number)
+        labelled = np.isin(np.arange(n), draw_by_chance(chance, rng))
+    elif inclusion == UNEVEN:
         chance = np.clip(np.where(scorer == 0, 0.7, 1.3) * part, 0, 1)
         labelled = rng.random(n) < chance
     else:
@@ -427,13 +436,23 @@ def sizes_of_mcnemar() -> None:
         print(f"n = {n}: {line}")
 
 
+def corrected(runs: int, rng: np.random.Generator) -> None:
+    for inclusion in (EVEN, UNEVEN, CHOSEN):
+        powered(runs, rng, inclusion)
+    powered(2 * runs, rng, EVEN, settings=FEW)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=40, help="simulated tables a setting")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--labels", action="store_true", help="only values corrected with labels")
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
     runs = options.runs
+    if options.labels:
+        corrected(runs, rng)
+        return
     single(published(), runs, rng, "One model, published rates: coverage of 95 % intervals, %")
     near = (0.002, 0.005, 0.01, 0.02, 0.05, 0.95, 0.98, 0.99, 0.995, 0.998)
     single(extremes(near), 2 * runs, rng, "One model, rates 0.2-5 and 95-99.8 %: coverage, %")
@@ -441,9 +460,7 @@ def main() -> None:
     expected(runs, rng)
     paired(2 * runs, rng)
     gates(2 * runs, rng)
-    powered(runs, rng, weighted=False)
-    powered(runs, rng, weighted=True)
-    powered(2 * runs, rng, weighted=False, settings=FEW)
+    corrected(runs, rng)
     sizes_of_mcnemar()
 
 

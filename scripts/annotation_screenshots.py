@@ -58,8 +58,7 @@ def make_project(folder: Path, clock: Clock) -> tuple[Project, dict[str, str]]:
     )  # fmt: skip
     created = create_project(folder / "project", plan, clock=clock)
     project = created.project
-    with project.database.read() as connection:
-        ids = {person.name: person.id for person in people.all_people(connection)}
+    ids = {person.name: person.id for person in people.list_people(project)}
     rng = random.Random(4)
     accuracy = dict(zip(NAMES, (0.93, 0.9, 0.86, 0.78), strict=True))
     for name in NAMES:

@@ -83,8 +83,8 @@ class Rows:
         return np.flatnonzero(self.labels.dimensions != "")
 
 
-def read_rows(jade: Path, flames: Path | None) -> Rows:
-    """The labelled rows of the package, then the pairs of JADE."""
+def read_rows(jade: Path | None, flames: Path | None) -> Rows:
+    """The labelled rows of the package, then the pairs of JADE, if given."""
     asked = {}
     for file, name in ((DATA / "prompts" / "open" / "prompts.jsonl", "id"), (flames, "")):
         for line in file.read_text("utf-8").splitlines() if file else ():
@@ -94,7 +94,8 @@ def read_rows(jade: Path, flames: Path | None) -> Rows:
     for name in SETS:
         lines = (DATA / f"{name}.jsonl").read_text("utf-8").splitlines()
         rows += [{**json.loads(line), "set": name} for line in lines]
-    table = csv.DictReader(io.StringIO(jade.read_bytes().decode("gb18030")))
+    text = jade.read_bytes().decode("gb18030") if jade else ""
+    table = csv.DictReader(io.StringIO(text))
     for pair in table:
         for column, score in JADE.items():
             if answer := pair[column]:

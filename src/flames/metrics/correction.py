@@ -305,7 +305,8 @@ def _part(stratum: _Stratum, resamples: int, rng: np.random.Generator) -> list[_
     value = np.array([fit.value for fit in fits])
     tuning = np.array([fit.tuning for fit in fits])
     alone = np.average(stratum.human, axis=0, weights=stratum.weights)
-    spread = np.average((stratum.human - alone) ** 2, axis=0, weights=stratum.weights)
+    shares = stratum.weights / stratum.weights.sum()
+    spread = shares**2 @ (stratum.human - alone) ** 2 / (shares @ shares)
     wanted = np.array([math.sqrt(fit.residual / (size - 1) + fit.floor) for fit in fits])
     corrected = tuning * (everything - scorer) + human
     corrected = _stretched(corrected, value, few * wanted)

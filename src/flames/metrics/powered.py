@@ -17,8 +17,9 @@ from flames.metrics.intervals import Array
 class Powered:
     """A prediction-powered mean from labels of effective number `size` among `total` responses.
 
-    `tuning` is λ. `residual / size` is the part of the variance that shrinks with the labels,
-    `floor` the part that only more responses would shrink.
+    `tuning` is λ. `residual / size` is the part of the variance that shrinks with the labels (that
+    of a mean with these weights: labels that were likely to be drawn where they matter make it
+    small), `floor` the part that only more responses would shrink.
     """
 
     value: float
@@ -52,12 +53,13 @@ def powered_mean(human: Array, scorer: Array, everything: Array, weights: Array)
         covariance = float(share @ ((human - own) * (scorer - predicted)))
         tuning = min(max(covariance / spread, 0.0), most)
     residuals = human - own - tuning * (scorer - predicted)
+    size = 1 / float((share * share).sum())
     return Powered(
         value=tuning * float(everything.mean()) + own - tuning * predicted,
         tuning=tuning,
-        size=1 / float((share * share).sum()),
+        size=size,
         total=total,
-        residual=float(share @ (residuals * residuals)),
+        residual=size * float(share**2 @ residuals**2),
         floor=tuning * tuning * spread / total,
     )
 
