@@ -45,6 +45,7 @@ COMMANDS: dict[str, Any] = {
         "fetch": "prompts:fetch",
         "pack": "prompt_packages:pack",
         "install": "prompt_packages:install",
+        "import": "prompts_import:import_set",
     },
     "scorer": {
         "calibrate": "scorer:calibrate",

@@ -27,35 +27,30 @@ from flames.storage.atomic import to_jsonl, write_atomic
 from flames.storage.checksums import file_sha256
 from flames.storage.download import is_address, read_published
 from flames.storage.home import home
+from flames.storage.published import Published
 from flames.storage.record_files import ReadOptions
 from flames.taxonomy import Taxonomy
 
 Line = dict[str, Any]
 _FIELDS = ("prompt_id", "model", "prompt", "response", "dimension", "subcomponent", "score")
 Files = Mapping[str, bytes]
-_ENDINGS = (".jsonl", ".json", ".csv")
 _CHINESE = re.compile("[\u4e00-\u9fff]")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExternalSet:
+class ExternalSet(Published):
     """A labelled set of others.
 
     Args:
         labelled_by: Who gave the labels, as a key of `external.by.` in the strings.
-        files: The paths in the repository that it is made of.
         convert: Makes our lines of the files' contents by path.
         sha256: Of the converted set.
         learnt_from: File → SHA-256, as scorers that were trained on the set name them.
     """
 
-    name: str
     title: str
     licence: str
     labelled_by: str
-    repository: str
-    commit: str
-    files: tuple[str, ...]
     convert: Callable[[Files], Iterator[Line]]
     sha256: str
     learnt_from: Mapping[str, str] = field(default_factory=dict)
@@ -71,10 +66,6 @@ class ExternalSet:
         about = {name: getattr(self, name) for name in ("name", "licence", "repository")}
         return Note(f"external.{self.labelled_by}", **about, commit=self.commit[:7])
 
-    def address(self, path: str) -> str:
-        """Returns where a file of the set is published."""
-        return f"https://raw.githubusercontent.com/{self.repository}/{self.commit}/{path}"
-
 
 def fetch_external(name: str, source: str | None = None) -> Path:
     """Fetches a known external set, converts it and checks the checksum.
@@ -86,7 +77,7 @@ def fetch_external(name: str, source: str | None = None) -> Path:
     if source is None and known.path.is_file() and file_sha256(known.path) == known.sha256:
         return known.path
     places = _places(known, source)
-    contents = {path: read_published(place, _by_hand(known)) for path, place in places.items()}
+    contents = {path: read_published(place, known.by_hand) for path, place in places.items()}
     shown = source or known.address("")
     try:
         data = _converted(known, contents)
@@ -98,7 +89,7 @@ def fetch_external(name: str, source: str | None = None) -> Path:
     if found != known.sha256:
         message = f"is not the published {name}: SHA-256 {found} as read, expected {known.sha256}"
         if source is None or is_address(source):
-            raise OutsideError(f"{shown}: {message}{_by_hand(known)}")
+            raise OutsideError(f"{shown}: {message}{known.by_hand}")
         raise InputError(message, path=source)
     return write_atomic(known.path, data)
 
@@ -123,12 +114,8 @@ def external_set(name: str) -> ExternalSet:
 
 def _places(known: ExternalSet, source: str | None) -> dict[str, str]:
     """Returns where each file of a set is read from; a converted copy stands for all of them."""
-    if source is None:
-        return {path: known.address(path) for path in known.files}
-    if not os.path.isdir(source):
-        if is_address(source) and not source.endswith(_ENDINGS):
-            return {path: f"{source.rstrip('/')}/{path}" for path in known.files}
-        return {known.files[0] if len(known.files) == 1 else source: source}
+    if source is None or not os.path.isdir(source):
+        return known.places(source)
     folder = Path(source)
     found = {path: folder / path for path in known.files if (folder / path).is_file()}
     found |= {path: folder / Path(path).name for path in known.files if path not in found}
@@ -141,12 +128,6 @@ def _places(known: ExternalSet, source: str | None) -> dict[str, str]:
             f"has no {Path(missing[0]).name}, of which {known.name} is made", path=source
         )
     return {path: str(place) for path, place in found.items()}
-
-
-def _by_hand(known: ExternalSet) -> str:
-    first = known.address(known.files[0])
-    what = first if len(known.files) == 1 else f"the {len(known.files)} files such as {first}"
-    return f"; download {what} by hand and add --from PATH"
 
 
 def _converted(known: ExternalSet, contents: Files) -> bytes:

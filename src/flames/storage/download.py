@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 from http.client import HTTPException
 
-from flames.errors import OutsideError
+from flames.errors import InputError, OutsideError
 from flames.storage.text_files import open_binary
 
 _TIMEOUT_S = 30
@@ -26,12 +26,17 @@ def read_published(address: str, by_hand: str) -> bytes:
     """
     if not is_address(address):
         with open_binary(address) as file:
-            return file.read(_LIMIT_BYTES)
+            data = file.read(_LIMIT_BYTES + 1)
+        if len(data) > _LIMIT_BYTES:
+            raise InputError(f"is larger than {_LIMIT_BYTES >> 20} MiB", path=address)
+        return data
     try:
         request = urllib.request.Request(address, headers={"User-Agent": "flames-bench"})  # noqa: S310
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
-            data: bytes = answer.read(_LIMIT_BYTES)
-            return data
+            found: bytes = answer.read(_LIMIT_BYTES + 1)
+        if len(found) > _LIMIT_BYTES:
+            raise OutsideError(f"{address} has more than {_LIMIT_BYTES >> 20} MiB{by_hand}")
+        return found
     except urllib.error.HTTPError as error:
         reason = f"answers HTTP {error.code}"
         error.close()

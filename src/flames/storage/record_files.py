@@ -47,7 +47,20 @@ class TaxonomyOptions(CheckedOptions):
 
 
 @dataclass(frozen=True)
-class FileOptions(TaxonomyOptions):
+class TextOptions(TaxonomyOptions):
+    """How text files and spreadsheets are opened."""
+
+    encoding: Annotated[
+        str | None, Opt("Encoding of text files; UTF-8 unless given.", metavar="NAME")
+    ] = None
+    sheet: Annotated[
+        str | None,
+        Opt("Sheet of spreadsheets, by name or number; the first unless given.", metavar="NAME|N"),
+    ] = None
+
+
+@dataclass(frozen=True)
+class FileOptions(TextOptions):
     """How the user wants files to be read; `RecordOptions` for files with records of models."""
 
     mapping: Annotated[
@@ -59,13 +72,6 @@ class FileOptions(TaxonomyOptions):
             parse=parse_mapping,
         ),
     ] = field(default_factory=dict)
-    encoding: Annotated[
-        str | None, Opt("Encoding of text files; UTF-8 unless given.", metavar="NAME")
-    ] = None
-    sheet: Annotated[
-        str | None,
-        Opt("Sheet of spreadsheets, by name or number; the first unless given.", metavar="NAME|N"),
-    ] = None
 
     def read_options(self) -> ReadOptions:
         """Loads the taxonomy and returns how files are read."""

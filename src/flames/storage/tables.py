@@ -103,8 +103,10 @@ def under_header(
     line, header = top[start][0], [shown_name(str(cell)) for cell in top[start][1]]
     if not any(map(is_bare_formula, header)):
         header = list(map(from_cell, header))
-    while not header[-1]:
+    while header and not header[-1]:
         header.pop()
+    if not header:
+        raise InputError("has no names of columns", path=path, line=line)
     if repeated := {name for name in header if name and header.count(name) > 1}:
         raise InputError(f"column {min(repeated)!r} is there twice", path=path, line=line)
     for line, cells in _without_guard(chain(top[start + 1 :], rows)):
