@@ -40,6 +40,7 @@ COMMANDS: dict[str, Any] = {
         "validate": "prompts:validate",
         "check": "prompts:check",
         "diff": "prompts:diff",
+        "try": "authoring:try_",
         "vary": "authoring:vary",
         "difficulty": "difficulty:difficulty",
         "fetch": "prompts:fetch",

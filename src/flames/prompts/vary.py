@@ -11,7 +11,7 @@ from typing import Annotated, Any, get_args
 from flames.options import Opt, SeedOptions, check_choice
 from flames.prompts.disguises import DISGUISES, Disguise, disguise_text, need_packages
 from flames.prompts.sets import PromptSet
-from flames.records import Prompt, prompt_id
+from flames.records import Prompt, own_id
 from flames.storage.atomic import to_jsonl, write_atomic
 
 
@@ -70,7 +70,7 @@ def vary_prompts(
         MissingExtraError: A disguise needs the extra `probes`.
     """
     need_packages(disguises)
-    texts = {prompt.text.strip() for prompt in prompts.prompts}
+    ids = {own_id(prompt) for prompt in prompts.prompts}
     there = {(prompt.variant_of, prompt.disguise) for prompt in prompts.prompts}
     originals = sum(prompt.variant_of is None for prompt in prompts.prompts)
     varied = Varied([], originals, disguises)
@@ -78,20 +78,22 @@ def vary_prompts(
         varied.prompts.append(prompt)
         for disguise in disguises if prompt.variant_of is None else ():
             text = disguise_text(prompt.text, disguise, seed)
-            if text is None:
+            variant = None if text is None else _variant(prompt, text, disguise)
+            if variant is None:
                 varied.unchanged[disguise] += 1
-            elif (prompt.id, disguise) in there or text.strip() in texts:
+            elif (prompt.id, disguise) in there or variant.id in ids:
                 varied.known[disguise] += 1
             else:
-                texts.add(text.strip())
+                ids.add(variant.id)
                 varied.written[disguise] += 1
-                varied.prompts.append(_variant(prompt, text, disguise))
+                varied.prompts.append(variant)
     return varied
 
 
 def _variant(prompt: Prompt, text: str, disguise: Disguise) -> Prompt:
-    update = {"id": prompt_id(text), "text": text, "variant_of": prompt.id, "disguise": disguise}
-    return prompt.model_copy(update=update)
+    update = {"text": text, "variant_of": prompt.id, "disguise": disguise}
+    variant = prompt.model_copy(update=update)
+    return variant.model_copy(update={"id": own_id(variant)})
 
 
 def write_varied(prompts: PromptSet, options: VaryOptions) -> Varied:
