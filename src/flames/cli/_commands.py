@@ -42,6 +42,7 @@ COMMANDS: dict[str, Any] = {
         "diff": "prompts:diff",
         "try": "authoring:try_",
         "vary": "authoring:vary",
+        "accept": "authoring:accept",
         "difficulty": "difficulty:difficulty",
         "fetch": "prompts:fetch",
         "pack": "prompt_packages:pack",

@@ -25,12 +25,12 @@ def check_addition(path: Path, prompt: Prompt, taxonomy: Taxonomy) -> None:
     A prompt may be nearly the same as the one that it is a variant of.
     """
     if os.fspath(path) in KNOWN_SETS:
-        raise UsageError(f"--add {path}: is a set of Flames' own; name a file of yours")
+        raise UsageError(f"{path}: is a set of Flames' own; name a file of yours")
     if path.is_dir() or path.suffix != ".jsonl":
-        raise UsageError(f"--add {path}: prompts are added to a file of JSON Lines, SET.jsonl")
+        raise UsageError(f"{path}: prompts are added to a file of JSON Lines, SET.jsonl")
     if (path.parent / CARD).exists():
         raise UsageError(
-            f"--add {path}: is part of a package, which never changes; add to a file of its own, "
+            f"{path}: is part of a package, which never changes; add to a file of its own, "
             "and pack the next version from that"
         )
     there: list[Prompt] = []

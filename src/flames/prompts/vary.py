@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
+from flames.errors import UsageError
 from flames.options import Opt, SeedOptions, check_choice
 from flames.prompts.disguises import DISGUISES, Disguise, disguise_text, need_packages
 from flames.prompts.sets import PromptSet
@@ -17,7 +18,7 @@ from flames.storage.atomic import to_jsonl, write_atomic
 
 @dataclass(frozen=True, kw_only=True)
 class VaryOptions(SeedOptions):
-    """Which disguises prompts are put into, and where the set with them goes."""
+    """Which disguises prompts are put into, or which model rewrites them, and where that goes."""
 
     out: Annotated[Path, Opt("Where to write, as JSON Lines.", metavar="FILE")]
     disguises: Annotated[
@@ -25,8 +26,25 @@ class VaryOptions(SeedOptions):
         Opt(f"Only these of {', '.join(DISGUISES)}.", metavar="A,B,…", commas=True),
     ] = None
 
+    model: Annotated[
+        str | None,
+        Opt(
+            "Let this model propose rewrites, for prompts accept; nothing is added to a set.",
+            flag="--with",
+            metavar="MODEL",
+        ),
+    ] = None
+    techniques: Annotated[
+        tuple[str, ...] | None,
+        Opt("With --with: only these techniques, like role_play.", metavar="A,B,…", commas=True),
+    ] = None
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.model is None and self.techniques is not None:
+            raise UsageError("--techniques goes with --with MODEL")
+        if self.model is not None and self.disguises is not None:
+            raise UsageError("--disguises are made by rule, without --with MODEL")
         for name in self.disguises or ():
             check_choice("--disguises", name, get_args(Disguise))
 
