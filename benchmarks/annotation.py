@@ -1,12 +1,13 @@
 """Measures how long annotators wait for their next item: whole teams on one server over loopback.
 
-    python benchmarks/annotation.py [SECONDS]
+    python benchmarks/annotation.py [SECONDS] [sqlite|postgresql]
 
 For 10 annotators on SQLite and 50 on PostgreSQL (both durable: a commit waits for the disk) it
 prints percentiles of the time from sending an answer to having the next page, and of the server's
 share of it (`Server-Timing`). Each annotator answers, gets the next page, and thinks for a second
-on average, ten times faster than people do. The last run has no thinking time and shows where the
-server saturates. The clients run on the same machine.
+on average, ten times faster than people do. The last run of each database is 50 people without
+thinking time and shows where the server saturates; after it the server is started anew, and the
+lead's first page timed. The clients run on the same machine.
 """
 
 from __future__ import annotations
@@ -107,6 +108,43 @@ async def annotate(
     client.writer.close()
 
 
+def serve(project: Path) -> tuple[subprocess.Popen[str], str]:
+    command = [sys.executable, "-m", "flames", "annotate", "serve", str(project)]
+    server = subprocess.Popen(
+        [*command, "--port", "0", "--settle", "0"], stderr=subprocess.PIPE, text=True
+    )
+    assert server.stderr is not None
+    return server, server.stderr.readline().strip().rpartition(" ")[2]
+
+
+def stop(server: subprocess.Popen[str]) -> None:
+    server.terminate()
+    assert server.stderr is not None
+    if trouble := server.stderr.read():
+        print(trouble[-2000:], file=sys.stderr)
+    server.wait()
+
+
+def first_page(project: Path, token: str) -> float:
+    """Seconds of the first `/lead` after a start."""
+
+    async def lead() -> float:
+        client = Client(base)
+        await client.open()
+        page = await client.ask("GET", f"/join/{token}")
+        begun = time.perf_counter()
+        await client.ask("POST", f"/join/{token}", fields(page))  # ends on /lead
+        spent = time.perf_counter() - begun
+        client.writer.close()
+        return spent
+
+    server, base = serve(project)
+    try:
+        return asyncio.run(lead())
+    finally:
+        stop(server)
+
+
 def percentile(values: list[float], share: float) -> float:
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
@@ -129,13 +167,7 @@ def run(name: str, url: str | None, people: int, think: float, seconds: float) -
         created = create_project(Path(folder) / "project", plan)
         items = created.project.settings.population
         created.project.close()
-        server = subprocess.Popen(
-            [sys.executable, "-m", "flames", "annotate", "serve", str(Path(folder) / "project"),
-             "--port", "0", "--settle", "0"],
-            stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert server.stderr is not None
-        base = server.stderr.readline().strip().rpartition(" ")[2]
+        server, base = serve(Path(folder) / "project")
         waits: list[float] = []
         served: list[float] = []
 
@@ -151,11 +183,8 @@ def run(name: str, url: str | None, people: int, think: float, seconds: float) -
             asyncio.run(all_of_them())
         finally:
             spent = time.monotonic() - begun
-            server.terminate()
-            trouble = server.stderr.read()
-            server.wait()
-        if trouble:
-            print(trouble[-2000:], file=sys.stderr)
+            stop(server)
+        first = first_page(Path(folder) / "project", created.links["lead"]) if not think else None
         with open_project(Path(folder) / "project") as project:
             sound = verify(project)
         result = "sound" if not sound.problems else f"NOT SOUND: {sound.problems}"
@@ -167,12 +196,19 @@ def run(name: str, url: str | None, people: int, think: float, seconds: float) -
         f"p95 {percentile(served, 0.95):6.1f} ms; {len(waits)} answers, {result}",
         flush=True,
     )
+    if first is not None:
+        print(f"{'':11} the lead's first page after a start: {first:.2f} s", flush=True)
 
 
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 15.0
     print(f"{os.cpu_count()} processors, load before {os.getloadavg()[0]:.1f}")
-    run("SQLite", None, 10, 1.0, seconds)
+    which = sys.argv[2:] or ["sqlite", "postgresql"]
+    if "sqlite" in which:
+        run("SQLite", None, 10, 1.0, seconds)
+        run("SQLite", None, 50, 0.0, seconds)
+    if "postgresql" not in which:
+        return
     with throw_away_server(durable=True) as address:
         for number, think in enumerate((1.0, 0.0)):
             with psycopg.connect(address.format(name="postgres"), autocommit=True) as connection:

@@ -28,6 +28,7 @@ from flames.annotation import (
 from flames.annotation.lead_options import AddOptions, BatchOptions
 from flames.annotation.tasks import ReasonMissingError, Shown
 from flames.errors import InputError, UsageError
+from flames.reports.page import environment
 from flames.storage.record_files import ReadOptions
 
 
@@ -369,3 +370,14 @@ def test_comments_go_both_ways_on_the_pages(project: Project, base: str) -> None
         assert bob.post("/comments", item=task.ref, text="x") == 422
     with Visitor(base, links["Cat"]) as cat:
         assert cat.get("/comments") == 403
+
+
+def test_pages_do_not_compile_their_templates_again(project: Project, base: str) -> None:
+    with Visitor(base, project.links["lead"]) as lead:  # type: ignore[attr-defined]
+        for language in ("zh", "en"):
+            lead.http.headers["accept-language"] = language
+            lead.get("/lead/plan")
+        before = environment.cache_info()
+        for path in ("/lead/plan", "/lead/people", "/lead/guideline", "/lead"):
+            assert lead.get(path) == 200
+    assert environment.cache_info().currsize == before.currsize

@@ -16,7 +16,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import Connection, delete, func, insert, select
 
-from flames.annotation.database import failures, people, sessions
+from flames.annotation.comments import count_comments
+from flames.annotation.database import failures, guidelines, people, sessions
 from flames.annotation.events import NewEvent, append_events, seconds_later
 from flames.annotation.options import InviteOptions, LinkOptions
 from flames.annotation.people import (
@@ -43,10 +44,12 @@ _FEW_AT_A_TIME = threading.BoundedSemaphore(4)  # a password check takes 64 MiB
 
 
 class LoginSession(NamedTuple):
-    """A signed-in browser."""
+    """A signed-in browser; `guideline` is the newest version, `comments` how many they may read."""
 
     person: Person
     csrf: str
+    guideline: int = 0
+    comments: int = 0
 
 
 class TooManyTriesError(UsageError):
@@ -242,14 +245,18 @@ def open_session(
 
 def find_session(connection: Connection, project: Project, token: str) -> LoginSession | None:
     """Returns the session of a cookie; None if it is unknown, expired, or its owner is kept out."""
+    newest = select(func.coalesce(func.max(guidelines.c.version), 0)).scalar_subquery()
     row = connection.execute(
-        select(people, sessions.c.csrf, sessions.c.expires)
+        select(
+            people, sessions.c.csrf, sessions.c.expires, newest.label("newest"),
+            count_comments(people.c.id).label("comments"),
+        )
         .join(sessions, sessions.c.person == people.c.id)
         .where(sessions.c.token_hash == _digest(token))
-    ).one_or_none()
+    ).one_or_none()  # fmt: skip
     if row is None or not row.active or row.expires <= project.now():
         return None
-    return LoginSession(read_person(row), row.csrf)
+    return LoginSession(read_person(row), row.csrf, row.newest, row.comments)
 
 
 def close_session(connection: Connection, token: str) -> None:

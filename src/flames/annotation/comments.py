@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, or_, select
+from sqlalchemy import Connection, ScalarSelect, delete, func, insert, or_, select
 
 from flames.annotation.database import assignments, comments, items, people
 from flames.annotation.events import NewEvent, append_events, event_time
@@ -123,11 +123,11 @@ def _prompt(row: Any) -> str | None:
     return prompt
 
 
-def count_comments(connection: Connection, reader: int) -> int:
-    """Counts the comments that an annotator may read."""
+def count_comments(reader: Any) -> ScalarSelect[int]:
+    """Counts in SQL the comments that an annotator may read."""
     query = select(func.count()).select_from(comments).where(_readable(reader))
-    return int(connection.execute(query).scalar_one())
+    return query.correlate(people).scalar_subquery()
 
 
-def _readable(reader: int) -> Any:
+def _readable(reader: Any) -> Any:
     return or_(comments.c.person == reader, comments.c.addressee == reader)

@@ -6,10 +6,10 @@ import unicodedata
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from flames.annotation.database import assignments, items, people, sessions
+from flames.annotation.database import assignments, batches, items, people, sessions
 from flames.annotation.events import NewEvent, append_events
 from flames.annotation.options import ROLES, Role
 from flames.annotation.project import Project
@@ -141,7 +141,10 @@ def get_person(connection: Connection, name: str) -> Person:
 
 def lock_person(connection: Connection, person: int) -> Row[Any]:
     """Allows one transaction per person at a time: two tabs cannot get two items."""
-    columns: list[Any] = [people.c.id, people.c.held, people.c.cleared, people.c.quota]
+    batched = exists().where(batches.c.person == people.c.id).label("batched")
+    columns: list[Any] = [
+        people.c.id, people.c.held, people.c.cleared, people.c.quota, batched,
+    ]  # fmt: skip
     locked = select(*columns).where(people.c.id == person).with_for_update(key_share=True)
     return connection.execute(locked).one()
 

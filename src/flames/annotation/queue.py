@@ -142,8 +142,8 @@ def free_work(connection: Connection, who: Row[Any], *, lock: bool) -> Row[Any] 
     """
     if who.quota is not None and _given(connection, who.id) >= who.quota:
         return None
-    mine = list(connection.scalars(select(batches.c.name).where(batches.c.person == who.id)))
-    parts = [items.c.batch.in_(mine)] if mine else []
+    mine = select(batches.c.name).where(batches.c.person == who.id)
+    parts = [items.c.batch.in_(mine)] if who.batched else []
     for part in (*parts, items.c.batch.is_(None)):
         query = candidates(who.id, "work", part)
         if lock:

@@ -145,10 +145,10 @@ def read_guideline(project: Project, person: int, version: int) -> None:
 def seen(connection: Connection, row: Row[Any], shown: Shown) -> dict[str, int]:
     """Returns what a label says of the guideline and of a scorer's score on its page."""
     told: dict[str, int] = {}
-    now = guideline_version(connection)
-    version = now if shown.guideline is None else min(shown.guideline, now)
-    if version > 0:
-        told["guideline"] = version
+    if shown.guideline != 0:
+        now = guideline_version(connection)
+        version = now if shown.guideline is None else min(shown.guideline, now)
+        told |= {"guideline": version} if version else {}
     suggestion = row.suggestion if shown.suggestion is None else shown.suggestion
     if suggestion:
         told["suggested"] = suggestion

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from flames.annotation import access, adjudication, people, rules, work
+from flames.annotation import access, adjudication, people, work
 from flames.annotation.aggregate import answers_by_item
 from flames.annotation.insight import Status, status
 from flames.annotation.labels_out import export
@@ -179,17 +179,16 @@ def undo_work(visit: AnnotatorCall) -> Work:
 
 
 def _work(visit: Visit, task: Task | None = None) -> Work:
-    with visit.project.database.read() as connection:
+    with visit.project.database.look() as connection:
         held = people.is_held(connection, visit.me)
-        version = rules.guideline_version(connection)
-    unread = version > visit.session.person.guideline
+    unread = visit.session.guideline > visit.session.person.guideline
     if not unread:
         task = task or work.current(visit.project, visit.me)
     return Work(
         item=None if task is None or unread else _open_item(visit, task),
         done=work.progress(visit.project, visit.me).done,
         held=held,
-        guideline=version,
+        guideline=visit.session.guideline,
         unread=unread,
     )
 

@@ -67,8 +67,7 @@ def have_read(visit: _AnnotatorForm, version: FormField = "") -> Response:
 
 def _unread(visit: Visit) -> bool:
     """Tells whether there is a version of the guideline that the annotator has not read."""
-    with visit.project.database.look() as connection:
-        return rules.guideline_version(connection) > visit.session.person.guideline
+    return visit.session.guideline > visit.session.person.guideline
 
 
 @router.get("/work")
@@ -98,12 +97,10 @@ def _work_page(visit: Visit, task: Task | None, **context: Any) -> Response:
         with visit.project.database.look() as connection:
             held = people.is_held(connection, visit.me)
         return _page(visit, "waiting.html" if held else "done.html", **context)
-    with visit.project.database.look() as connection:
-        version = rules.guideline_version(connection)
     if task.suggestion is not None:
         with visit.project.database.look() as connection:
             context["rules"] = rules.read_rules(connection)
-    context = {"rationale": task.rationale, "version": version, **context}
+    context = {"rationale": task.rationale, "version": visit.session.guideline, **context}
     return _page(visit, "work.html", task, task=task, **context)
 
 

@@ -5,15 +5,16 @@ Untrusted text is escaped; `hidden` shows characters that hide or reorder text b
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
+from jinja2 import Environment
 from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from flames.annotation.access import LoginSession
-from flames.annotation.web.hidden import mark_hidden_characters
+from flames.annotation.web.hidden import Translate, mark_hidden_characters
 from flames.annotation.web.markdown import render_markdown
 from flames.reports.page import environment, safe_value
 from flames.reports.words import load_strings
@@ -35,6 +36,18 @@ def language(request: Request, session: LoginSession | None) -> Language:
     return lang
 
 
+@cache
+def _environment(lang: Language) -> tuple[Environment, Translate]:
+    """Returns the templates with the strings of a language; made once, as compiling takes long."""
+    strings = load_strings()
+
+    def t(key: str, /, **values: Any) -> Markup:
+        safe = {name: safe_value(value) for name, value in values.items()}
+        return Markup(escape(strings[key](lang)).format(**safe))  # noqa: S704  (escaped)
+
+    return environment("flames.annotation.web", visible=partial(mark_hidden_characters, t=t)), t
+
+
 def render(
     request: Request,
     template: str,
@@ -51,13 +64,8 @@ def render(
     form; `unsaved` is the text of a form that could not be accepted, for the reader to copy.
     """
     lang, strings = language(request, session), load_strings()
-
-    def t(key: str, /, **values: Any) -> Markup:
-        safe = {name: safe_value(value) for name, value in values.items()}
-        return Markup(escape(strings[key](lang)).format(**safe))  # noqa: S704  (escaped)
-
     notice = f"notice.{notice or request.query_params.get('notice')}"
-    env = environment("flames.annotation.web", visible=partial(mark_hidden_characters, t=t))
+    env, t = _environment(lang)
     html = env.get_template(f"{template}.jinja").render(
         t=t,
         lang=lang,
@@ -72,6 +80,7 @@ def render(
         path=request.url.path,
         settle=round(request.app.state.settle * 1000),
         project=request.app.state.project.settings,
-        **{"comments": 0, **context},
+        comments=session.comments if session else 0,
+        **context,
     )  # fmt: skip
     return HTMLResponse(utf8_safe(html), status_code)

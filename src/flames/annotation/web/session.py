@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from flames.annotation import access, comments, people
+from flames.annotation import access, people
 from flames.annotation.access import LoginSession, TooManyTriesError
 from flames.annotation.options import ROLES, Role
 from flames.annotation.people import Person
@@ -91,9 +91,6 @@ class Visit(NamedTuple):
 
     def page(self, template: str, **context: Any) -> Response:
         """Renders a template for this reader."""
-        if self.session.person.role == "annotator":
-            with self.project.database.look() as connection:
-                context["comments"] = comments.count_comments(connection, self.me)
         return render(self.request, template, session=self.session, **context)
 
 
