@@ -12,7 +12,7 @@ from flames.reports.words import join, listed, load_strings, name_of, p_text, sa
 from flames.taxonomy import Text
 from flames.text import shorten
 
-_WIDTH = 84
+_WIDTH = 130
 
 
 def robustness_blocks(found: Robustness) -> Iterator[Block]:
@@ -35,7 +35,7 @@ def robustness_table(found: Robustness) -> Table:
             say("compare.difference"),
             lambda row: Number(row[1].difference, sign=True, strong=_sure(row[1])),
         ),
-        Column("p", lambda row: _p(row[1].p, row[1].p_holm), wide=True),
+        Column("p", lambda row: _p(row[1].p, row[1].p_holm)),
         Column(say("robustness.pairs"), lambda row: Share(row[1].scored, row[1].n)),
     ]
     return Table.of(
