@@ -41,6 +41,10 @@ THOUGHT_ALOUD = "thought_aloud"
 """Field that is true when inline reasoning was stripped from a response."""
 
 
+NOT_READ = "not_read"
+"""Field of a verdict: what its scorer did not read of a prompt, `history` and `system`."""
+
+
 class Key(NamedTuple):
     """The key of a response."""
 

@@ -40,7 +40,7 @@ class Turn(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     role: Role
-    content: Annotated[str, Field(min_length=1)]
+    content: Annotated[str, Field(strict=True)]  # which takes lone surrogates
 
 
 class Chat(NamedTuple):
@@ -74,6 +74,18 @@ class Conversation(NamedTuple):
             return ""
         turns = [[role, normalize_text(content)] for role, content in self.history or ()]
         return json.dumps([normalize_text(self.system), turns], ensure_ascii=False)
+
+    @property
+    def before(self) -> tuple[tuple[str, str], ...]:
+        """Role and text of all that comes before the last turn, a system text first."""
+        first = (("system", self.system),) if self.system else ()
+        return *first, *(self.history or ())
+
+    @property
+    def whole(self) -> str:
+        """One text to read and to compare: that of the last turn, after the earlier ones' lines."""
+        lines = [f"[{role}] {text.strip()}" for role, text in self.before]
+        return "\n".join([*lines, self.text or ""])
 
     def differs(self, other: Conversation) -> bool:
         """Tells whether the two differ in a part that is known of both."""

@@ -283,6 +283,7 @@ def _changes(pairs: Sequence[Paired], first: Source, second: Source) -> tuple[Ch
                 subcomponent=verdict.subcomponent,
                 technique=verdict.technique,
                 prompt=prompt.text if prompt else None,
+                before=prompt.asked.before if prompt else (),
                 scores=(scores[0], scores[1]),
                 responses=(_texts(first, pair.first), _texts(second, pair.second)),
                 rationales=(_reasons(pair.first), _reasons(pair.second)),

@@ -65,7 +65,8 @@ class DimensionComparison(PartComparison):
 class Change(Frozen):
     """A prompt with different scores on the two sides (one per sample), with the responses.
 
-    `rationales` are the scorer's reasons, an empty text where it gave none.
+    `before` has role and text of what comes before the prompt. `rationales` are the scorer's
+    reasons, an empty text where it gave none.
     """
 
     prompt_id: str
@@ -73,6 +74,7 @@ class Change(Frozen):
     subcomponent: str | None = None
     technique: str | None = None
     prompt: str | None = None
+    before: tuple[tuple[str, str], ...] = ()
     scores: tuple[tuple[int, ...], tuple[int, ...]]
     responses: tuple[tuple[str, ...], tuple[str, ...]]
     rationales: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())

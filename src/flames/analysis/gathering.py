@@ -17,6 +17,7 @@ from flames.metrics.source import CarriedPrompts, CarriedResponses, Source, Vari
 from flames.prompts.sets import identify
 from flames.records import (
     IN_THOUGHT,
+    NOT_READ,
     THOUGHT_ALOUD,
     UNKNOWN_ENDING,
     Prompt,
@@ -71,18 +72,26 @@ class NotesSeen:
 
     def __init__(self) -> None:
         self._noted: list[Verdict] = []
+        self._not_read: dict[str, set[str]] = {"history": set(), "system": set()}
 
     def add(self, verdict: Verdict) -> None:
         """Takes one into account."""
+        missed = verdict.extra.get(NOT_READ)
+        if isinstance(missed, list) and missed:
+            part = "history" if "history" in missed else "system"
+            self._not_read[part].add(verdict.prompt_id)
         notes = verdict.extra.get(NOTES)
         if not notes or len(self._noted) == _NOTED:
             return
         if all(notes != other.extra[NOTES] for other in self._noted):
             self._noted.append(verdict)
 
-    def notes(self, scorer: str) -> tuple[Note, ...]:
-        """Returns the notes on a scorer, and those that its verdicts carry."""
-        return notes_of(self._noted, scorer)
+    def notes(self, scorer: str, prompts: int) -> tuple[Note, ...]:
+        """Returns the notes on a scorer, and those that its verdicts on so many prompts carry."""
+        missed = {part: len(ids) for part, ids in self._not_read.items() if ids}
+        codes = {"history": "last_turn", "system": "system_unread"}
+        own = [Note(codes[p], scorer=scorer, n=n, total=prompts) for p, n in missed.items()]
+        return *notes_of(self._noted, scorer), *own
 
 
 class Gathering:
@@ -148,7 +157,7 @@ class Gathering:
             prompts=prompts,
             verdicts=self.verdicts,
             responses=CarriedResponses(self.verdicts),
-            notes=(*self._noted.notes(scorer), *part, *self._notes()),
+            notes=(*self._noted.notes(scorer, prompt_set.n), *part, *self._notes()),
             origin=path,
             samples=int(np.bincount(columns.codes("prompt_id")).max()),
             conditions=self._conditions.found(),

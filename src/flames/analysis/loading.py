@@ -159,7 +159,7 @@ def from_run(
                 prompts=plan.prompts,
                 verdicts=verdicts,
                 responses=responses,
-                notes=(*noted.notes(scorer_id), *endings.notes()),
+                notes=(*noted.notes(scorer_id, len(plan.prompts)), *endings.notes()),
                 origin=run.path,
                 samples=run.samples,
                 conditions=conditions,

@@ -61,6 +61,7 @@ class Case(NamedTuple):
             "dimension": self.dimension.name,
             "subcomponent": self.subcomponent.name if self.subcomponent else None,
             "prompt": self.response.prompt,
+            "before": list(map(list, self.response.asked.before)),
             "response": self.response.response,
             "opinions": [opinion._asdict() for opinion in self.opinions],
         }

@@ -33,7 +33,7 @@ from flames.annotation.project import (
 )
 from flames.errors import InputError, UsageError
 from flames.prompts.sets import known_prompts
-from flames.records import Key, Response, Verdict, response_of
+from flames.records import Key, Response, Verdict, response_of, turns_in
 from flames.scorers.labels import BUNDLED, PREFIX, labels_path
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, read_responses, read_verdicts
@@ -273,7 +273,11 @@ def known_items(paths: Sequence[str | Path], options: ReadOptions) -> Iterator[K
                 raise InputError(f"{where}: an item with a known answer needs its score", path=path)
             if not (answer.strip() and isinstance(prompt, str)):
                 raise InputError(f"{where}: needs `prompt` and `response`", path=path)
-            response = response_of(verdict, prompt=prompt, response=answer)
+            before: dict[str, Any] = {
+                "system": verdict.extra.get("system"),
+                "history": turns_in(verdict),
+            }
+            response = response_of(verdict, prompt=prompt, response=answer, **before)
             yield Known(response, verdict.score, _explanation(verdict, path))
 
 

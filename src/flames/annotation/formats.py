@@ -13,12 +13,16 @@ from flames.annotation.tasks import Answer, Task
 from flames.annotation.work import lease_offline, offline_tasks
 from flames.errors import InputError, UsageError
 from flames.records import Response
+from flames.reports.words import say
 from flames.storage.atomic import to_csv
 from flames.storage.record_fields import whole
 from flames.storage.unusable import usable
 from flames.taxonomy import Dimension, Language, Subcomponent, Taxonomy
 
 MARK = "item"  # the column by which a sheet is recognised
+BEFORE = "earlier_turns"
+"""The column with what came before a prompt, to be read; there where an item has any."""
+
 WHOSE = "token"  # the column that says whose sheet it is, whatever `annotator` says
 
 
@@ -58,8 +62,9 @@ def write_sheet(project: Project, name: str, options: SheetOptions | None = None
     whose = {"annotator": person.name, WHOSE: sheet_token(project, person.id)}
     rows = [_sheet_row(task, project.taxonomy, lang) | whose for task in tasks]
     scores = sorted({s for d in project.taxonomy.dimensions for s in d.scale}, reverse=True)
+    before = [BEFORE] * any(row[BEFORE] for row in rows)
     columns = [MARK, "annotator", "score", "flag", "rationale", "dimension", "subcomponent",
-               "prompt", "response", *(f"rubric_{score}" for score in scores),
+               *before, "prompt", "response", *(f"rubric_{score}" for score in scores),
                "rulings", WHOSE]  # fmt: skip
     return Sheet(person.name, "\ufeff" + to_csv(rows, columns), len(rows), new)
 
@@ -91,10 +96,12 @@ def shown_texts(
     ref: str, dimension: Dimension, part: Subcomponent | None, response: Response, lang: Language
 ) -> dict[str, Any]:
     """Returns what annotators see of an item in a file."""
+    turns = (f"{say(f'work.role.{role}')(lang)}: {text}" for role, text in response.asked.before)
     return {
         MARK: ref,
         "dimension": dimension.label(lang),
         "subcomponent": part.label(lang) if part is not None else "",
+        BEFORE: "\n\n".join(turns),
         "prompt": response.prompt,
         "response": response.response,
     }

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 from xml.sax.saxutils import quoteattr
 
-from flames.annotation.formats import rulings, shown_texts
+from flames.annotation.formats import BEFORE, rulings, shown_texts
 from flames.annotation.ledger import GivenLabel, Item, Ledger
 from flames.annotation.project import Project
 from flames.annotation.tasks import part_of
@@ -23,9 +23,11 @@ def label_studio_config(lang: Language) -> str:
 
     A score is required unless the item is flagged or skipped, which hides the scores.
     """
-    names = ("prompt", "response", "rubric", "score", "rationale", "flag", "required")
+    names = ("before", "prompt", "response", "rubric", "score", "rationale", "flag", "required")
     words = {name: quoteattr(say(f"label_studio.{name}")(lang)) for name in names}
     return f"""<View>
+  <Header value={words["before"]}/>
+  <Text name="before" value="${BEFORE}"/>
   <Header value={words["prompt"]}/>
   <Text name="prompt" value="$prompt"/>
   <Header value={words["response"]}/>

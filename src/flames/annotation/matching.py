@@ -37,6 +37,8 @@ class ItemIndex:
                 dimension=item.dimension,
                 subcomponent=item.subcomponent,
                 text=item.response.prompt or "-",
+                history=item.response.history,
+                system=item.response.system,
             )
             for key, item in self.by_key.items()
         }

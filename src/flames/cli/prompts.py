@@ -90,7 +90,9 @@ def show_prompts(
             typer.echo(prompt.to_line())
         else:
             labels = (prompt.dimension, prompt.subcomponent, prompt.technique)
-            echo((f"{prompt.id}  {' · '.join(filter(None, labels))}", f"  {prompt.text}"))
+            before = [f"  [{role}] {text}" for role, text in prompt.asked.before]
+            head = f"{prompt.id}  {' · '.join(filter(None, labels))}"
+            echo((head, *before, f"  {prompt.text}"))
 
 
 def load_set(prompts: str, files: FileOptions, **sample: Any) -> tuple[Taxonomy, PromptSet]:
@@ -115,6 +117,8 @@ def _counts_document(
     head = {"name": found.full_name, "n": counts["prompts"], "sha256": found.sha256}
     yield line(say("prompts.head", **head))
     yield line(say("prompts.characters", **counts["characters"]))
+    if any(counts["turns"].values()):
+        yield line(say("prompts.turns", **counts["turns"]))
     yield from _partial(counts["missing_dimensions"], taxonomy)
     yield _parts_table(count_parts(found.prompts), taxonomy)
     if counts["techniques"]:

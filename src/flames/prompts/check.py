@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from flames.errors import InputError
 from flames.prompts.card import CARD, Card, canaries_in, card_mismatches
 from flames.prompts.known import find_set
-from flames.prompts.likeness import like_pairs
+from flames.prompts.likeness import grams_of, jaccard, like_pairs
 from flames.prompts.sets import PromptSet
 from flames.records import Prompt
 from flames.storage.checksums import file_sha256
@@ -72,6 +72,7 @@ def count_prompts(prompts: PromptSet, taxonomy: Taxonomy) -> dict[str, Any]:
     missing = prompts.missing(taxonomy)
     parts = count_parts(prompts.prompts)
     dimensions = Counter(p.dimension for p in prompts.prompts)
+    asked = [prompt.asked for prompt in prompts.prompts]
     return {
         "name": prompts.name,
         "version": prompts.version,
@@ -88,6 +89,10 @@ def count_prompts(prompts: PromptSet, taxonomy: Taxonomy) -> dict[str, Any]:
             for name, n in dimensions.items()
         },
         "techniques": dict(Counter(p.technique for p in prompts.prompts if p.technique)),
+        "turns": {
+            "with_history": sum(bool(each.history) for each in asked),
+            "with_system": sum(bool(each.system) for each in asked),
+        },
         "characters": {
             "shortest": min(lengths),
             "median": median(lengths),
@@ -141,10 +146,17 @@ def without_variants(prompts: Sequence[Prompt]) -> list[Prompt]:
     return [prompt for prompt in prompts if prompt.variant_of not in ids]
 
 
+def likeness(one: Prompt, other: Prompt, similarity: float) -> float:
+    """Returns how alike two prompts are by their last turns, and less if earlier ones differ."""
+    before = one.asked.context, other.asked.context
+    return min(similarity, jaccard(*map(grams_of, before))) if any(before) else similarity
+
+
 def near_duplicates(prompts: Sequence[Prompt], threshold: float = 0.8) -> list[NearDuplicate]:
     """Returns the pairs whose 3-grams overlap by at least `threshold`, most alike first."""
     found = [
-        NearDuplicate(prompts[first].id, prompts[second].id, similarity)
+        NearDuplicate(prompts[first].id, prompts[second].id, whole)
         for first, second, similarity in like_pairs([p.text for p in prompts], threshold)
+        if (whole := likeness(prompts[first], prompts[second], similarity)) >= threshold
     ]
     return sorted(found, key=lambda pair: (-pair.similarity, pair))

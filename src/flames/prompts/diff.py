@@ -31,8 +31,8 @@ class PromptPair:
 
     @property
     def reworded(self) -> bool:
-        """Whether the text is another one, spaces and width of characters aside."""
-        return normalize_text(self.old.text) != normalize_text(self.new.text)
+        """Whether the text or what comes before it is another one, spaces around it aside."""
+        return self.old.asked.differs(self.new.asked)
 
     @property
     def renamed(self) -> bool:
@@ -93,8 +93,8 @@ class PromptDiff:
                 {
                     "old_id": pair.old.id,
                     "new_id": pair.new.id,
-                    "old": pair.old.text,
-                    "new": pair.new.text,
+                    "old": pair.old.asked.whole,
+                    "new": pair.new.asked.whole,
                     "similarity": round(pair.similarity, 4),
                 }
                 for pair in self.reworded
@@ -129,11 +129,11 @@ def diff_prompts(old: PromptSet, new: PromptSet) -> PromptDiff:
         # numbers are given anew in many a file: one id is one prompt only where texts are alike
         if (similarity := jaccard(grams_of(one.text), grams_of(other.text))) >= _SIMILAR:
             pair(one, other, similarity)
-    by_text: dict[str, list[Prompt]] = defaultdict(list)
+    by_text: dict[tuple[str, str], list[Prompt]] = defaultdict(list)
     for prompt in rest_old.values():
-        by_text[normalize_text(prompt.text)].append(prompt)
+        by_text[normalize_text(prompt.text), prompt.asked.context].append(prompt)
     for prompt in list(rest_new.values()):
-        if same := by_text[normalize_text(prompt.text)]:
+        if same := by_text[normalize_text(prompt.text), prompt.asked.context]:
             pair(same.pop(0), prompt, 1.0)
     for similarity, one, other in _alike(list(rest_old.values()), list(rest_new.values())):
         if one.id in rest_old and other.id in rest_new:

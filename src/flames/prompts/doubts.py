@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from flames.prompts.check import without_variants
+from flames.prompts.check import likeness, without_variants
 from flames.prompts.disguises import HIDDEN
 from flames.prompts.likeness import like_pairs, nearest
 from flames.prompts.sets import PromptSet
-from flames.records import Prompt, prompt_id
+from flames.records import Prompt, own_id, prompt_id
 
 Doubt = Literal[
     "duplicate", "near duplicate", "known", "template", "label", "personal data", "hidden", "width",
@@ -77,28 +77,33 @@ def mended(prompts: PromptSet) -> list[Prompt]:
 
     An id that was made from the text is made anew.
     """
-    kept: dict[str, Prompt] = {}
+    kept: dict[tuple[str, str], Prompt] = {}
     for prompt in prompts.prompts:
         text = _WIDE.sub(lambda char: unicodedata.normalize("NFKC", char[0]), prompt.text)
         text = text.strip() if prompt.disguise in HIDDEN else _HIDDEN.sub("", text).strip()
-        own = prompt.id == prompt_id(prompt.text)
-        update = {"text": text, "id": prompt_id(text) if own else prompt.id}
-        if text and text not in kept:
-            kept[text] = prompt if text == prompt.text else prompt.model_copy(update=update)
+        made = prompt_id(text, prompt.system, prompt.history)
+        update = {"text": text, "id": made if prompt.id == own_id(prompt) else prompt.id}
+        key = text, prompt.asked.context
+        if text and key not in kept:
+            kept[key] = prompt if text == prompt.text else prompt.model_copy(update=update)
     return list(kept.values())
 
 
 def _copies(prompts: Sequence[Prompt], against: Sequence[PromptSet]) -> Iterator[Finding]:
     first: dict[str, str] = {}
     for prompt in prompts:
-        if (seen := first.setdefault(prompt.text.strip(), prompt.id)) != prompt.id:
+        if (seen := first.setdefault(own_id(prompt), prompt.id)) != prompt.id:
             yield Finding(prompt.id, "duplicate", seen, seen)
     outside = [(each.name, prompt) for each in against for prompt in each.prompts]
-    texts = [prompt.text for prompt in (*prompts, *(prompt for _, prompt in outside))]
+    every = [*prompts, *(prompt for _, prompt in outside)]
+    texts = [prompt.text for prompt in every]
     for one, two, similarity in like_pairs(texts, NEAR, among=len(prompts)):
+        similarity = likeness(every[one], every[two], similarity)
         share = f"{similarity:.0%}"
+        if similarity < NEAR:
+            continue
         if two < len(prompts):
-            if prompts[one].text.strip() != prompts[two].text.strip():
+            if own_id(prompts[one]) != own_id(prompts[two]):
                 yield Finding(prompts[two].id, "near duplicate", share, prompts[one].id)
         else:
             name, prompt = outside[two - len(prompts)]
@@ -129,7 +134,7 @@ def _labels(prompts: Sequence[Prompt]) -> Iterator[Finding]:
 
 
 def _in_text(prompt: Prompt) -> Iterator[Finding]:
-    for name, found in _personal(prompt.text):
+    for name, found in _personal(prompt.asked.whole):
         yield Finding(prompt.id, "personal data", f"{name}: {found}")
     hidden = [] if prompt.disguise in HIDDEN else _HIDDEN.findall(prompt.text)
     if hidden:

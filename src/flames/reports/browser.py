@@ -133,9 +133,10 @@ class Browser:
         if text is None:
             texts = (other.prompts.get(verdict.prompt_id) for other in self._sources)
             text = next((each.text for each in texts if each is not None), None)
+        before = self._before(source, verdict, response)
         row: dict[str, Any] = {
             "m": _index(self._models, name),
-            "p": (verdict.prompt_id, text),
+            "p": (verdict.prompt_id, text, before) if before else (verdict.prompt_id, text),
             "d": _index(self._places, (verdict.dimension, verdict.subcomponent or "")),
             "s": verdict.sample,
             "st": verdict.status or (response.status if response else None),
@@ -145,6 +146,15 @@ class Browser:
             row["t"] = verdict.technique
             _index(self._techniques, verdict.technique)
         return row | _texts(response)
+
+    def _before(
+        self, source: Source, verdict: Verdict, response: Response | None
+    ) -> tuple[tuple[str, str], ...]:
+        """Returns role and text of what came before the prompt."""
+        if response is not None:
+            return response.asked.before
+        known = source.prompts.get(verdict.prompt_id)
+        return known.asked.before if known else ()
 
     def _judged(self, verdict: Verdict, scorer: str) -> dict[str, Any]:
         said: dict[str, Any] = {"k": _index(self._scorers, scorer)}
@@ -177,7 +187,7 @@ class Browser:
 
 def _with_prompts(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Puts each prompt, which several rows may have, once beside the rows."""
-    prompts: dict[tuple[str, str | None], int] = {}
+    prompts: dict[tuple[Any, ...], int] = {}
     for row in rows:
         row["p"] = _index(prompts, row["p"])
     return {"prompts": [list(prompt) for prompt in prompts], "rows": rows}

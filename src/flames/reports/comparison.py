@@ -374,6 +374,8 @@ def _changes(pair: PairComparison, taxonomy: Taxonomy, most: int, room: int) -> 
         names += [part_label(taxonomy, dimension, part)] if part else []
         scores = "→".join(",".join(map(str, side)) for side in change.scores)
         yield line(Strong(join(f"{scores}  ", listed(names, "dot"))))
+        for role, text in change.before:
+            yield line("  ", say(f"js.role.{role}"), ": ", shorten(text, room), kind="soft")
         prompt = change.prompt or say("compare.no_prompt", id=change.prompt_id)
         yield line("  ? ", shorten(prompt, room) if isinstance(prompt, str) else prompt)
         sides = zip((pair.first, pair.second), change.responses, change.rationales, strict=True)

@@ -96,7 +96,7 @@ def _change(pair: int, change: Change) -> dict[str, Any]:
     row = {
         "p": pair, "i": change.prompt_id, "d": change.dimension, "s": change.subcomponent,
         "t": change.technique, "q": change.prompt, "x": change.scores, "f": round(change.fall, 6),
-        "a": _texts(change),
+        "a": _texts(change), "b": change.before or None,
     }  # fmt: skip
     return {name: value for name, value in row.items() if value not in (None, "")}
 

@@ -100,7 +100,7 @@ def _document(diff: PromptDiff, taxonomy: Taxonomy, *, whole: bool) -> Iterator[
     for key in ("added", "removed"):
         if prompts := getattr(diff, key):
             rows: list[tuple[Cell, ...]] = [
-                (p.id, _place(p, taxonomy), p.text if whole else shorten(p.text, 60))
+                (p.id, _place(p, taxonomy), p.asked.whole if whole else shorten(p.asked.whole, 60))
                 for p in prompts
             ]
             header = ("ID", say("dimension"), say("scorers.prompt"))
@@ -121,7 +121,10 @@ def _document(diff: PromptDiff, taxonomy: Taxonomy, *, whole: bool) -> Iterator[
         ]
         yield Table.of_cells(say("diff.relabelled"), names, changes, text=4)
     if diff.renamed:
-        texts = (pair.new.text if whole else shorten(pair.new.text, 60) for pair in diff.renamed)
+        texts = (
+            pair.new.asked.whole if whole else shorten(pair.new.asked.whole, 60)
+            for pair in diff.renamed
+        )
         moved = [(t, pair.old.id, pair.new.id) for t, pair in zip(texts, diff.renamed, strict=True)]
         titles = (say("scorers.prompt"), say("diff.old"), say("diff.new"))
         yield Table.of_cells(say("diff.renamed"), titles, moved, text=3)
@@ -135,20 +138,25 @@ def _sides(name: str, pair: PromptPair, taxonomy: Taxonomy) -> tuple[Text, Text]
 def _texts(pair: PromptPair, *, whole: bool) -> tuple[str, str]:
     """Returns both texts; on a terminal only what is around the first change."""
     if whole:
-        return pair.old.text, pair.new.text
+        return pair.old.asked.whole, pair.new.asked.whole
     same = 0
-    for one, other in zip(pair.old.text, pair.new.text, strict=False):
+    for one, other in zip(pair.old.asked.whole, pair.new.asked.whole, strict=False):
         if one != other:
             break
         same += 1
     start = max(0, same - _BESIDE // 4)
     lead = "…" if start else ""
-    return tuple(lead + shorten(t[start:], _BESIDE) for t in (pair.old.text, pair.new.text))  # type: ignore[return-value]
+    return tuple(
+        lead + shorten(t[start:], _BESIDE) for t in (pair.old.asked.whole, pair.new.asked.whole)
+    )  # type: ignore[return-value]
 
 
 def _page(diff: PromptDiff, taxonomy: Taxonomy, lang: Language) -> str:
     def marked(pair: PromptPair) -> tuple[list[str], list[str]]:
-        return word_diff(pair.old.text, pair.new.text) or (["", pair.old.text], ["", pair.new.text])
+        return word_diff(pair.old.asked.whole, pair.new.asked.whole) or (
+            ["", pair.old.asked.whole],
+            ["", pair.new.asked.whole],
+        )
 
     rows: list[dict[str, Any]] = []
     for pair in diff.reworded:

@@ -16,8 +16,11 @@ from flames.errors import UsageError
 from flames.metrics.result import Note
 from flames.models.base import ChatModel
 from flames.options import Opt, read_options
-from flames.records import Prompt, Response, Verdict, verdict_for
+from flames.records import NOT_READ, Prompt, Response, Verdict, verdict_for
 from flames.taxonomy import Taxonomy, default_taxonomy
+
+BEFORE_PROMPT = frozenset({"history", "system"})
+"""The fields of a prompt that hold what comes before its last turn."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class ScorerInfo:
     """The description of a scorer, as `flames scorer info` and the reports show it.
 
     `id` is `name@version`, `learnt` the labels that it or a part of it was trained on, where known;
-    `probabilities` is False if its verdicts never have any.
+    `probabilities` is False if its verdicts never have any. `reads` names what it reads of what
+    comes before a prompt (`BEFORE_PROMPT`); a scorer that reads the last turn alone has none.
     """
 
     id: str
@@ -44,6 +48,7 @@ class ScorerInfo:
     details: Mapping[str, Any] = field(default_factory=dict)
     learnt: tuple[TrainingLabels, ...] = ()
     probabilities: bool = True
+    reads: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "notes", tuple(map(Note.read, self.notes)))
@@ -134,7 +139,7 @@ def score_stream(
 
     Responses without text never reach the scorer: they are unscored, with their status as the
     reason. A scorer that does not give one verdict per response, in order and in its name, is a
-    UsageError.
+    UsageError. Verdicts say what the scorer did not read (`not_read`).
     """
     for batch in batches(responses, scorer):
         reasons: list[str | None] = []
@@ -142,7 +147,15 @@ def score_stream(
             able = response.scorable and (truncated or response.status != "truncated")
             status = "empty" if response.status == "ok" else response.status
             reasons.append(None if able else status)
-        yield from score_where(batch, reasons, scorer.info.id, partial(_checked, scorer))
+        verdicts = score_where(batch, reasons, scorer.info.id, partial(_checked, scorer))
+        yield from map(partial(_told, scorer.info.reads), batch, verdicts)
+
+
+def _told(reads: frozenset[str], response: Response, verdict: Verdict) -> Verdict:
+    missed = [n for n in sorted(BEFORE_PROMPT - reads) if getattr(response, n)]
+    if not missed or verdict.score is None:
+        return verdict
+    return verdict.model_copy(update={NOT_READ: missed})
 
 
 def score_where(

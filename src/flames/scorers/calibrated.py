@@ -51,6 +51,7 @@ class CalibratedScorer:
                 ),
             },
             learnt=(*info.learnt, own),
+            reads=info.reads,
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:

@@ -164,7 +164,8 @@ def _combined_info(scorers: Sequence[Scorer], **fields: Any) -> ScorerInfo:
     infos = [scorer.info for scorer in scorers]
     notes = tuple(dict.fromkeys(note for info in infos for note in info.notes))
     learnt = tuple(dict.fromkeys(labels for info in infos for labels in info.learnt))
-    return ScorerInfo(notes=notes, learnt=learnt, **fields)
+    reads = frozenset.intersection(*(info.reads for info in infos))
+    return ScorerInfo(notes=notes, learnt=learnt, reads=reads, **fields)
 
 
 def _usage(given: Sequence[Verdict]) -> dict[str, Any]:

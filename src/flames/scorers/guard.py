@@ -74,6 +74,7 @@ class GuardScorer:
                 "journal": str(asker.journal_path or "none"),
             },
             probabilities=False,
+            reads=frozenset({"history"} if adapter.asked == "chat" else ()),
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
@@ -99,12 +100,13 @@ class GuardScorer:
 
     def _messages(self, response: Response) -> tuple[Message, ...]:
         prompt, answer = utf8_safe(response.prompt or ""), utf8_safe(response.response or "")
+        before = tuple(Message(r, utf8_safe(t)) for r, t in response.asked.history or ())
         if self._template is not None:
             texts = {"prompt": prompt, "response": answer}
             return (Message("user", filled(self._template[0], texts)),)
         if self._adapter.asked == "moderation":
             return (Message("assistant", answer),)
-        return (Message("user", prompt), Message("assistant", answer))
+        return (*before, Message("user", prompt), Message("assistant", answer))
 
     def _judged(self, response: Response, reply: ModelAnswer) -> Verdict:
         extra: dict[str, Any] = {

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from flames.errors import InputError, UsageError
 from flames.records import Key, Response, Verdict, is_on_other_text, verdict_for
-from flames.scorers.base import ScorerContext, ScorerInfo, majority
+from flames.scorers.base import BEFORE_PROMPT, ScorerContext, ScorerInfo, majority
 from flames.scorers.registry import scorer_notes
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, read_verdicts
@@ -169,5 +169,6 @@ def load(argument: str, context: ScorerContext) -> LabelScorer:
         notes=scorer_notes(bundled.id) if bundled else (),
         details=details,
         probabilities=False,
+        reads=BEFORE_PROMPT,
     )
     return LabelScorer(info, labels)

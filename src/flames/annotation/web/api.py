@@ -26,6 +26,7 @@ from flames.annotation.web.callers import AnnotatorCall, AnyoneCall, LeadCall
 from flames.annotation.web.session import Visit
 from flames.errors import FlamesError, OutsideError
 from flames.records import Frozen
+from flames.turns import Turn
 
 router = APIRouter()
 
@@ -60,6 +61,8 @@ class OpenItem(Frozen):
     item: str
     dimension: str
     subcomponent: str | None
+    history: tuple[Turn, ...] | None
+    system: str | None
     prompt: str | None
     response: str | None
     rubric: tuple[Rule, ...]
@@ -113,6 +116,8 @@ class LeadItem(Frozen):
     dimension: str
     subcomponent: str | None
     model: str
+    history: tuple[Turn, ...] | None
+    system: str | None
     prompt: str | None
     response: str | None
     inclusion_probability: float | None
@@ -200,6 +205,8 @@ def _open_item(visit: Visit, task: Task) -> OpenItem:
         item=task.ref,
         dimension=task.dimension.name,
         subcomponent=None if task.subcomponent is None else task.subcomponent.name,
+        history=task.response.history,
+        system=task.response.system,
         prompt=task.response.prompt,
         response=task.response.response,
         rubric=tuple(
@@ -255,6 +262,8 @@ def _lead_item(item: Item, ledger: Ledger, answers: dict[int, Any]) -> LeadItem:
         dimension=item.dimension,
         subcomponent=item.subcomponent,
         model=item.response.model,
+        history=item.response.history,
+        system=item.response.system,
         prompt=item.response.prompt,
         response=item.response.response,
         inclusion_probability=item.inclusion_probability,

@@ -37,10 +37,16 @@ window.flames.cards = (() => {
   // Filled at once: a search in the page finds what is folded, and opens it.
   const folded = (summary, words) => el("details", {}, el("summary", {}, both(summary)), text(words, LONG));
 
+  // What came before a prompt: a system text, then the turns of both sides.
+  const earlier = (before, most, all) => !before ? "" : el("details", { class: "before" },
+    el("summary", {}, both("before", { n: before.length })),
+    before.flatMap(([role, words]) => [
+      el("p", { class: "role" }, both(`role.${role}`)), ...text(words, most, all)]));
+
   const placeOf = ([dimension, , part]) =>
     [...both(data.dimensions[dimension].label), ...(part ? [" · ", ...both(part)] : [])];
 
-  function card(row, [id, prompt]) {
+  function card(row, [id, prompt, before]) {
     const place = data.places[row.d];
     const scored = row.v.find((said) => "x" in said);
     const judged = row.v.map((said) => [
@@ -54,6 +60,7 @@ window.flames.cards = (() => {
         row.t ? el("span", {}, both(data.techniques[row.t])) : "",
         row.s ? el("span", {}, both("sample", { n: row.s + 1 })) : "",
         el("span", { class: "id" }, visible(id))),
+      earlier(before, LONG),
       el("h3", {}, both("prompt")),
       el("div", { class: "prompt" },
         prompt ? text(prompt, LONG) : el("p", { class: "text" }, both("no_prompt"))),
@@ -68,13 +75,14 @@ window.flames.cards = (() => {
   /** A failure: shortened, its rationale unfolded, with the address of all like it. */
   function failure(row, href) {
     const place = data.places[row.d];
-    const [id, prompt] = row.p;
+    const [id, prompt, before] = row.p;
     const [said] = row.v;
     const short = (words) => text(words, SHORT, "show_whole");
     return el("article", { class: `failure ${tone(said.x, place)}` },
       el("p", { class: "meta" }, chip(said, place), el("b", {}, placeOf(place)),
         row.t ? el("span", {}, both(data.techniques[row.t])) : "",
         el("span", { class: "id" }, visible(id))),
+      earlier(before, SHORT, "show_whole"),
       prompt ? [el("h3", {}, both("prompt")), el("div", { class: "prompt" }, short(prompt))] : "",
       el("h3", {}, both("response")),
       el("div", { class: "said" }, row.r ? short(row.r) : el("p", { class: "text soft" }, both("no_text"))),

@@ -15,7 +15,7 @@
 
   const whole = (said) => said[0].filter((piece) => piece !== null).join("");
   const haystack = (row) => (row.hay ??=
-    [row.q, row.i, ...row.a.flat().map(whole)].join("\n").toLowerCase());
+    [row.q, row.i, ...(row.b || []).map((turn) => turn[1]), ...row.a.flat().map(whole)].join("\n").toLowerCase());
   const label = (row) => data.dimensions[row.d].label;
   const partOf = (row) => data.parts.find((part) => part[0] === row.d && part[1] === row.s);
   const tone = (score, row) => {
@@ -141,6 +141,9 @@
         el("span", {}, both(label(row)), part ? [" · ", both(part[2])] : ""),
         row.t ? el("span", {}, both(data.techniques[row.t])) : "",
         el("span", { class: "id" }, visible(row.i))),
+      row.b ? el("details", {}, el("summary", {}, both("before", { n: row.b.length })),
+        row.b.map(([role, words]) =>
+          el("p", { class: "text", dir: "auto" }, el("b", {}, both(`role.${role}`)), "\n", visible(words)))) : "",
       row.q ? el("p", { class: "text asked", dir: "auto" }, visible(row.q)) : el("p", { class: "asked" }, both("no_prompt")),
       el("div", { class: "compare-sides" }, answer(row, 0), answer(row, 1)));
   }

@@ -22,7 +22,8 @@
   const lowest = (i) => Math.min(...scores(i), Infinity);
   const highest = (i) => Math.max(...scores(i), -Infinity);
   const has = ([row, prompt], words) => {
-    const hay = [prompt[1], row.r, prompt[0]].join("\n").toLowerCase();
+    const before = (prompt[2] || []).map((turn) => turn[1]);
+    const hay = [prompt[1], row.r, prompt[0], ...before].join("\n").toLowerCase();
     return words.every((word) => hay.includes(word));
   };
 

@@ -18,6 +18,7 @@ from flames.errors import InputError
 from flames.models.base import Message
 from flames.records import Response
 from flames.scorers.judge.answers import fold
+from flames.scorers.judge.turns import whole_prompt, with_turns
 from flames.storage.text_files import read_text
 from flames.taxonomy import Dimension, Language, Taxonomy
 from flames.text import utf8_safe
@@ -63,14 +64,13 @@ class JudgePrompt:
             "rubric": rubric(taxonomy, dimension, response.subcomponent, lang),
             "scale": _scale(dimension),
             "score_key": score_key(response),
-            "fence": fence(prompt, answer),
+            "fence": fence(utf8_safe(whole_prompt(response)), answer),
             "prompt": prompt,
             "response": answer,
         }
-        return [
-            Message("system", filled(self.system, values)),
-            Message("user", filled(self.user, values)),
-        ]
+        system, user = filled(self.system, values), filled(self.user, values)
+        system, user = with_turns(system, user, response, lang, values["fence"])
+        return [Message("system", system), Message("user", user)]
 
     def filled_reminder(self, dimension: Dimension, key: str) -> str:
         """Returns the reminder after an answer that could not be used."""
@@ -93,7 +93,7 @@ def fence(prompt: str, response: str, digits: int = 24) -> str:
 
 def score_key(response: Response) -> str:
     """Returns the JSON key that the judge is asked to give its score under, `score_7f3a`."""
-    return "score_" + fence(response.prompt or "", response.response or "", 4)
+    return "score_" + fence(whole_prompt(response), response.response or "", 4)
 
 
 def rubric(

@@ -23,10 +23,19 @@ from flames.scorers.asking import (
     changed_parameters,
     total_usage,
 )
-from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, majority, score_where
+from flames.scorers.base import (
+    BEFORE_PROMPT,
+    Scorer,
+    ScorerContext,
+    ScorerInfo,
+    majority,
+    score_where,
+)
 from flames.scorers.judge.answers import Answer, parse_answer
 from flames.scorers.judge.forms import answer_forms
 from flames.scorers.judge.prompt import load_judge_prompt, score_key
+from flames.scorers.judge.turns import BUILT_IN as TURNS_PROMPT
+from flames.scorers.judge.turns import texts_before, whole_prompt
 from flames.scorers.registry import scorer_notes
 from flames.taxonomy import Dimension, Language, Taxonomy
 
@@ -93,6 +102,7 @@ class JudgeScorer:
                 "journal": str(asker.journal_path or "none"),
             },
             probabilities=self._votes > 1,
+            reads=BEFORE_PROMPT,
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
@@ -130,7 +140,7 @@ class JudgeScorer:
             reply.text,
             self._dimension(response).scale,
             score_key(response),
-            material=f"{response.prompt}\n{response.response}",
+            material=f"{whole_prompt(response)}\n{response.response}",
             truncated=reply.status == "truncated",
         )
         return Vote(answer, answer.unscored, (reply,))
@@ -147,6 +157,8 @@ class JudgeScorer:
             "judging": answer_usage(replies, self._asker.prices),
             **changed_parameters(replies),
         }
+        if texts_before(response):
+            extra["turns_prompt"] = TURNS_PROMPT[self._prompt.lang]
         if example.note and score is None:
             extra["note"] = example.note
         if score is not None:
@@ -219,6 +231,7 @@ class PanelScorer:
             taxonomy=taxonomy.id,
             notes=judges[0].info.notes,
             details={"rule": rule, "judges": [dict(judge.info.details) for judge in judges]},
+            reads=BEFORE_PROMPT,
         )
 
     def score(self, responses: Sequence[Response]) -> list[Verdict]:
