@@ -20,7 +20,7 @@ from flames.cli._console import (
 )
 from flames.collect import ask as collecting
 from flames.collect.ask import Asking, AskState
-from flames.collect.batch import asking_by
+from flames.collect.batch import asked_model, asking_by
 from flames.collect.limits import format_money
 from flames.collect.plan import AskOptions, make_plan
 from flames.collect.settings import AskSettings, BatchOptions
@@ -100,6 +100,7 @@ def ask(
     If it is killed at any moment, --resume continues it and asks nothing twice.
     """
     planned = {n: v for n, v in vars(asking).items() if n not in _STARTING}
+    planned["model"] = asked_model(asking.model, batches, reach)
     plan = make_plan(**planned, options=replace(reach, say=say), sampling=sampling)
     with locking.applied(say):
         asked = collecting.collect(

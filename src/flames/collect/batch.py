@@ -17,6 +17,7 @@ from flames.collect.batch_files import RequestFile, request_files
 from flames.collect.batch_results import BatchResults
 from flames.collect.engine import Request
 from flames.collect.limits import BudgetSpent
+from flames.collect.offline import OfflineAsking
 from flames.collect.plan import Plan, now
 from flames.collect.responses import response_to
 from flames.collect.settings import AskSettings, BatchOptions
@@ -35,8 +36,10 @@ from flames.models.batches import (
     reply_to,
     terms_of,
 )
+from flames.models.load import ModelOptions
 from flames.models.openai_client import OpenAIModel
 from flames.models.providers import BatchTerms
+from flames.models.vllm import vllm_model
 from flames.records import Key, Response
 from flames.storage.foreign.openai_batch import Outcome
 from flames.storage.foreign.shape import day
@@ -47,16 +50,25 @@ _LONGEST_POLL = 60.0  # seconds between two looks at a batch
 
 
 def asking_by(plan: Plan, options: BatchOptions) -> Callable[..., Asking]:
-    """Returns what asks a plan: requests of their own, or batches.
+    """Returns what asks a plan: requests of their own, batches, or vLLM offline.
 
     Raises:
         UsageError: The model has no batch interface.
     """
+    if options.engine == "vllm":
+        return OfflineAsking
     if not options.batch:
         return Asking
     terms = terms_of(plan.model)
     completion_window(options.window, terms)
     return partial(BatchAsking, terms=terms, options=options)
+
+
+def asked_model(model: Any, options: BatchOptions, reach: ModelOptions | None) -> Any:
+    """Returns the model for `make_plan`: what was given, or that of vLLM for a folder."""
+    if options.engine == "vllm":
+        return vllm_model(str(model), reach or ModelOptions(), options.engine_options)
+    return model
 
 
 class BatchAsking(Asking):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
 
 from flames.collect.limits import Prices
 from flames.errors import UsageError
@@ -104,9 +104,20 @@ class AskSettings(CheckedOptions):
         return Prices(self.price_in, self.price_out, self.currency or "")
 
 
+def parse_engine_options(pairs: Iterable[str]) -> dict[str, str]:
+    """Reads `["max-model-len=8192", "enforce-eager"]` as options of an engine's command line."""
+    options = {}
+    for pair in pairs:
+        name, _, value = pair.strip().lstrip("-").partition("=")
+        if not name:
+            raise UsageError(f"--engine-option takes NAME=VALUE, not {pair!r}")
+        options[name.replace("_", "-")] = value
+    return options
+
+
 @dataclass(frozen=True)
 class BatchOptions(CheckedOptions):
-    """Whether a run is asked by batches of its provider, and how they are waited for.
+    """Whether a run is asked in batches, of its provider or offline, and how.
 
     Args:
         settle_s: Seconds that a request which was cut off may still take to arrive.
@@ -123,6 +134,20 @@ class BatchOptions(CheckedOptions):
         str | None,
         Opt("With --batch: how long the provider may take; 24h unless given.", metavar="TIME"),
     ] = None
+    engine: Annotated[
+        Literal["requests", "vllm"],
+        Opt("Ask request by request, or hf:PATH offline with vLLM's batch runner."),
+    ] = "requests"
+    engine_options: Annotated[
+        Mapping[str, str],
+        Opt(
+            "An option of vLLM's command line, like tensor-parallel-size=4; may be repeated.",
+            flag="--engine-option",
+            metavar="NAME=VALUE",
+            parse=parse_engine_options,
+            repeat=True,
+        ),
+    ] = field(default_factory=dict)
     settle_s: float = 30.0
     poll_s: float = 5.0
     say: Callable[[str], None] = lambda line: None
@@ -131,3 +156,7 @@ class BatchOptions(CheckedOptions):
         super().__post_init__()
         if (self.wait or self.window is not None) and not self.batch:
             raise UsageError("--wait and --window go with --batch")
+        if self.engine == "vllm" and self.batch:
+            raise UsageError("--batch is for batches of a provider: leave it out for --engine vllm")
+        if self.engine_options and self.engine != "vllm":
+            raise UsageError("--engine-option goes with --engine vllm")

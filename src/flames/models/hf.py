@@ -53,11 +53,8 @@ class TransformersModel:
 
     def describe(self) -> dict[str, Any]:
         """Describes it for a manifest: folder name, checksum of the weights, frame."""
-        digest = hashlib.sha256()
-        for file in sorted(self.path.glob("*.safetensors")):
-            digest.update(f"{file.name} {file_sha256(file)}\n".encode())
         described = {"provider": "transformers", "folder": self.path.name}
-        described["sha256"] = digest.hexdigest()
+        described["sha256"] = weights_sha256(self.path)
         return {**described, "frame": self.frame.name} if self.frame else described
 
     async def ask(self, messages: Sequence[Message], sampling: Sampling) -> Reply:
@@ -158,8 +155,8 @@ def _stop_at(stops: tuple[str, ...], tokenizer: Any, asked: int) -> Callable[...
     return ended
 
 
-def hf_model(path: str, options: ModelOptions) -> ChatModel:
-    """Loads a folder written by transformers' `save_pretrained`, or a cloned model repository."""
+def checked_folder(path: str) -> Path:
+    """Returns the folder behind `hf:PATH`, if it holds a transformers model."""
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise InputError("no such folder; hf: takes the folder of a downloaded model", path=folder)
@@ -167,6 +164,20 @@ def hf_model(path: str, options: ModelOptions) -> ChatModel:
         raise InputError("holds no config.json, so no transformers model", path=folder)
     if not any(folder.glob("*.safetensors")):
         raise InputError("holds no weights as safetensors", path=folder)
+    return folder
+
+
+def weights_sha256(folder: Path) -> str:
+    """Returns a checksum of the names and the content of a model's weights."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*.safetensors")):
+        digest.update(f"{file.name} {file_sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def hf_model(path: str, options: ModelOptions) -> ChatModel:
+    """Loads a folder written by transformers' `save_pretrained`, or a cloned model repository."""
+    folder = checked_folder(path)
     need_extra("hf", "running a transformers model", "transformers", "torch")
     return TransformersModel(
         folder,

@@ -13,7 +13,7 @@ from flames.analysis.inputs import (
 )
 from flames.analysis.loading import load_sources
 from flames.collect.ask import Watch, collect
-from flames.collect.batch import asking_by
+from flames.collect.batch import asked_model, asking_by
 from flames.collect.plan import make_plan
 from flames.collect.settings import AskSettings, BatchOptions
 from flames.errors import UsageError
@@ -72,6 +72,8 @@ def run(
         lang: Language of the report; the locale's by default.
     """
     check_choice("--truncated", truncated, get_args(Truncated))
+    batches = batches or BatchOptions()
+    model = asked_model(model, batches, planned.get("options"))
     plan = make_plan(model, prompts, **planned)
     loaded = load_with(scorer, scorer_options, plan.taxonomy)
     asked = collect(
@@ -81,7 +83,7 @@ def run(
         accept_changes=accept_changes,
         settings=settings,
         watch=watch,
-        asking_by=asking_by(plan, batches or BatchOptions()),
+        asking_by=asking_by(plan, batches),
     )
     if asked.state.in_batches:
         return RunOutcome(asked.run, asked, [], [], [], 0)
