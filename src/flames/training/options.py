@@ -52,6 +52,9 @@ class TrainFiles:
     labels: LabelFiles
     out: Annotated[Path, Opt("Folder of the new scorer.", metavar="DIR")]
     resume: Annotated[bool, Opt("Continue the unfinished training in --out.")] = False
+    dry_run: Annotated[
+        bool, Opt("Check everything and print what would run: processes, batches, memory.")
+    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from flames.scorers.base import ScorerContext
 from flames.scorers.labelled import LabelOptions, read_labelled
 from flames.scorers.registry import load_scorer
 from flames.taxonomy import Taxonomy
+from flames.training.dry_run import dry_run
 from flames.training.frozen import train_frozen
 from flames.training.leaks import without_leaks
 from flames.training.options import Progress, TrainFiles, TrainOptions
@@ -55,6 +56,10 @@ def train_from_files(
     if not quiet:
         sizes = ", ".join(f"{name} {len(part.rows):,}" for name, part in parts.parts().items())
         report(f"rows: {sizes}{f'; {dropped:,} leaking rows dropped' if dropped else ''}")
+    if files.dry_run:
+        for line in dry_run(parts, options):
+            report(line)
+        return None
     result = train(parts, options, files.out, read.taxonomy, resume=files.resume, progress=progress)
     for spec, reason in ({} if result is None else result.skipped).items():
         report(f"not compared with {spec}: {reason}")

@@ -1,0 +1,86 @@
+"""What a training would do, without weights; and the script that tries a GPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny_labels
+from command import run
+
+pytest.importorskip("torch", reason="needs the extra train")
+pytest.importorskip("transformers", reason="needs the extra train")
+
+SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "gpu_check.sh"
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[object]:
+    """A training on the configuration alone of a backbone of 0.5B's shape."""
+    config = {
+        "model_type": "qwen3", "vocab_size": 151936, "hidden_size": 896, "num_hidden_layers": 24,
+        "num_attention_heads": 14, "num_key_value_heads": 2, "intermediate_size": 4864,
+        "head_dim": 64, "max_position_embeddings": 512,
+    }  # fmt: skip
+    (tmp_path / "backbone").mkdir()
+    (tmp_path / "backbone" / "config.json").write_text(json.dumps(config))
+    labels = tiny_labels.write(tmp_path / "l.jsonl", tiny_labels.rows())
+    return ["scorer", "train", "--labels", labels, "--backbone", tmp_path / "backbone",
+            "--test-models", "blue", "--val-models", "green", "--out", tmp_path / "out",
+            "--dry-run", "--epochs", "2"]  # fmt: skip
+
+
+def test_eight_processes_are_planned_and_nothing_is_written(
+    words: list[object], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    assert run(*words, "--fsdp", "--bf16", "--batch-size", "1", "--accumulate", "2") == 0
+    told = capsys.readouterr().err
+    assert "processes: 8" in told
+    assert "a step: 16 rows (1 × 2 × 8)" in told
+    assert "steps: 4 at most, for 30 rows and 2 epochs" in told
+    layer = 896 * (2 * 896 + 2 * 128 + 3 * 4864) + 2 * 896 + 2 * 64
+    parameters = 151936 * 896 + 24 * layer + 896
+    assert f"qwen3, 24 layers, {parameters:,} parameters, {parameters:,} trained" in told
+    assert f"{parameters * 16 / 8 / 2**30:.2f} GiB for weights, gradients and AdamW" in told
+    assert "sharded over the processes (FSDP); computed in bfloat16" in told
+    assert not Path(str(words[words.index("--out") + 1])).exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--fsdp",), "start it with torchrun"),
+        (("--train-layers", "25"), "the backbone has 24 layers"),
+        (("--frozen",), "--dry-run is for gradient steps"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(
+    words: list[object], more: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*words, *more) == 2
+    assert message in capsys.readouterr().err
+
+
+def check(*more: str) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run([SCRIPT, *more], capture_output=True, text=True, env=env)
+
+
+def test_the_check_of_a_gpu_refuses_without_one() -> None:
+    done = check()
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("--cpu checks a tiny model without one")
+
+
+def test_the_check_of_a_gpu_runs_a_tiny_model_without_one() -> None:
+    for module in ("onnx", "onnxscript", "onnxruntime", "accelerate"):
+        pytest.importorskip(module, reason="needs the extras train and cpu")
+    done = check("--cpu")
+    assert done.returncode == 0, done.stderr
+    ran = [line.split(":")[1].strip() for line in done.stdout.splitlines()[1:-1]]
+    assert ran == ["flames scorer train", "flames score", "flames scorer export"]
