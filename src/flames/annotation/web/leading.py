@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Form
 from starlette.responses import RedirectResponse, Response
 
-from flames.annotation import batches, comments, people, rules, suggestions
+from flames.annotation import batches, comments, people, rules, suggestions, work
 from flames.annotation.lead_options import BatchOptions
 from flames.annotation.rules import MAX_GUIDELINE
 from flames.annotation.web.session import FormField, Visit, checked, only
@@ -119,6 +119,9 @@ def comments_page(visit: _Talker, item: str = "") -> Response:
 
 def _comments_page(visit: Visit, item: str = "", **context: Any) -> Response:
     person = visit.session.person
+    if item == "current":  # the page of an item does not name it
+        task = work.current(visit.project, visit.me) if person.role == "annotator" else None
+        item = task.ref if task else ""
     found = comments.read_comments(visit.project, person)
     threads: dict[str, list[comments.Comment]] = {}
     for each in found:
