@@ -190,6 +190,12 @@ class Prompt(Record):
         return Conversation.of(self.text, self.system or "", self.history or ())
 
 
+def of_choice(prompt: Prompt) -> dict[str, Any]:
+    """Returns the fields of a multiple-choice question that its responses repeat; else none."""
+    names = ("options", "answer", "source_class") if "options" in prompt.extra else ()
+    return {name: prompt.extra[name] for name in names if name in prompt.extra}
+
+
 class _Keyed(Record):
     prompt_id: Annotated[str, Field(min_length=1)]
     model: Annotated[str, Field(min_length=1)]

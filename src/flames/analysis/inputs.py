@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from flames.analysis.loading import load_labels, load_sources, mappings_of, taxonomy_of
 from flames.analysis.source import display_names, fill_unasked, reworded_notes
 from flames.errors import InputError
+from flames.metrics.choices import CHOICE_SCORER, measure_choices
 from flames.metrics.columns import Columns
 from flames.metrics.correction import Correction, correct
 from flames.metrics.rates import RESAMPLES, measure
@@ -108,8 +109,18 @@ def measure_sources(
             own["notes"] += (Note("variants", n=len(source.variants)),)
         own["robustness"] = robustness
         own["refusals"] = measure_refusals(_with_stances(source), taxonomy, blocked)
+        if source.scorer.startswith(CHOICE_SCORER):
+            own["choices"] = measure_choices(_with_classes(source))
         results.append(result.model_copy(update=own))
     return results
+
+
+def _with_classes(source: Source) -> Iterator[tuple[Verdict, str | None]]:
+    """Yields the verdicts with the classes of their questions, where the responses tell."""
+    for verdict in source.verdicts:
+        response = source.response_to(verdict)
+        named = None if response is None else response.extra.get("source_class")
+        yield verdict, named if isinstance(named, str) else None
 
 
 def _with_stances(source: Source) -> Iterator[Verdict]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from flames.models.base import Reply
-from flames.records import UNKNOWN_ENDING, Key, Prompt, Response
+from flames.records import UNKNOWN_ENDING, Key, Prompt, Response, of_choice
 
 
 def response_to(prompt: Prompt, key: Key, reply: Reply, **fields: Any) -> Response:
     """Returns the record of a reply to a prompt; `fields` tell how it was obtained."""
     fields |= {} if reply.ending_known else {UNKNOWN_ENDING: True}
+    fields |= of_choice(prompt)
     return Response(
         **key._asdict(),
         dimension=prompt.dimension,

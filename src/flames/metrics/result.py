@@ -281,6 +281,24 @@ class Robustness(Frozen):
     kinds: dict[str, Flips]
 
 
+class ChoiceGroup(Frozen):
+    """Answers to questions, in per cent of those read: `chance` by guess, or by one letter."""
+
+    n: int
+    read: int
+    right: int
+    unread: dict[str, int] = Field(default_factory=dict)
+    accuracy: Estimate | None = None
+    chance: float | None = None
+    same_letter: float | None = None
+
+
+class ChoiceResult(ChoiceGroup):
+    """All multiple-choice questions, and those of each class of the source."""
+
+    classes: dict[str, ChoiceGroup] = Field(default_factory=dict)
+
+
 class Result(Frozen):
     """Everything measured on one model with one scorer; `name` tells namesakes apart.
 
@@ -306,6 +324,7 @@ class Result(Frozen):
     techniques: dict[str, Group] = Field(default_factory=dict)
     refusals: RefusalResult | None = None
     robustness: Robustness | None = None
+    choices: ChoiceResult | None = None
     seed: int = 0
     resamples: int = 0
 
@@ -374,5 +393,5 @@ class Result(Frozen):
     def to_dict(self) -> dict[str, Any]:
         """Returns the JSON report, what is rare (`name`, `errors`, …) only where there is any."""
         data = self.model_dump(by_alias=True)
-        rare = ("name", "errors", "refusals", "robustness")
+        rare = ("name", "errors", "refusals", "robustness", "choices")
         return {k: v for k, v in data.items() if v or k not in rare}

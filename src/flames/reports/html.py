@@ -17,6 +17,7 @@ from flames.reports import view
 from flames.reports.beside import NOTHING, scorer_blocks
 from flames.reports.browser import Browser
 from flames.reports.charts import radar
+from flames.reports.choices import choice_lines, choice_table
 from flames.reports.nothing import measured, nothing_of
 from flames.reports.page import page_parts
 from flames.reports.refusals import refusal_lines, refusal_table
@@ -133,6 +134,8 @@ def section_of(
         "published_n": others[0][1].prompt_set.n if others else 0,
         "methods": say("about.intervals_value", methods=view.method_line(result)),
         "conditions": view.conditions_line(result),
+        "choices": result.choices and choice_table(result.choices),
+        "choice_lines": list(choice_lines(result.choices)) if result.choices else [],
         "refusals": result.refusals and refusal_table(result.refusals, taxonomy),
         "refusal_lines": list(refusal_lines(result.refusals)) if result.refusals else [],
         "robustness": result.robustness and robustness_table(result.robustness),

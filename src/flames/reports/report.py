@@ -15,6 +15,7 @@ from flames.metrics.source import Source
 from flames.records import dump_json
 from flames.reports import view
 from flames.reports.beside import NOTHING, agreement_data, beside_blocks, overview
+from flames.reports.choices import choice_blocks
 from flames.reports.html import html_parts
 from flames.reports.nothing import nothing_of
 from flames.reports.refusals import refusal_blocks
@@ -157,8 +158,10 @@ def _terminal(result: Result, taxonomy: Taxonomy, narrow: bool, told: str) -> It
     yield line(say("scorer"), ": ", result.scorer, kind="soft")
     if conditions := view.conditions_line(result):
         yield line(say("conditions"), ": ", conditions, kind="soft")
+    if result.choices is not None:
+        yield from choice_blocks(result.choices)
     if nothing := nothing_of(result):
-        yield from nothing.blocks(told)
+        yield from () if result.choices else nothing.blocks(told)
         return
     for note in result.notes:
         yield line(view.note_line(note, taxonomy), kind="note")
@@ -223,7 +226,9 @@ def _value(estimate: Estimate | None) -> float | None:
 def _markdown(result: Result, taxonomy: Taxonomy) -> Iterator[Block]:
     overall, nothing = result.overall, nothing_of(result)
     yield Heading(say("title", model=result.shown_name))
-    if nothing:
+    if result.choices is not None:
+        yield from choice_blocks(result.choices)
+    elif nothing:
         yield from nothing.blocks()
     if overall.harmless_rate is not None:
         for key, digits, unit in (

@@ -126,6 +126,11 @@ _OURS = (
         parts="flames.scorers.calibrated:parts",
     ),
     ScorerEntry(
+        "choice",
+        "flames.scorers.choice:load",
+        "The letter of an answer to a multiple-choice question; accuracy, not harm",
+    ),
+    ScorerEntry(
         "labels",
         "flames.scorers.labels:load",
         "Verdicts of people or of other systems, joined by id; also labels:silver, labels:natural",

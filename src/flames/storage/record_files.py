@@ -16,7 +16,16 @@ from pydantic import ValidationError
 from flames.errors import InputError, notify
 from flames.finish_reasons import status_of
 from flames.options import CheckedOptions, Opt
-from flames.records import SCORABLE, AnyRecord, Prompt, Response, Verdict, canary_in, prompt_id
+from flames.records import (
+    SCORABLE,
+    AnyRecord,
+    Prompt,
+    Response,
+    Verdict,
+    canary_in,
+    of_choice,
+    prompt_id,
+)
 from flames.storage.foreign.openai_batch import requests_by_id
 from flames.storage.foreign.table import READ_AS
 from flames.storage.mapping import columns_there, parse_mapping
@@ -322,6 +331,8 @@ def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
             fields["history"] = [turn.model_dump() for turn in known.history]
         if known.system:
             fields.setdefault("system", known.system)
+        for name, value in of_choice(known).items():
+            fields.setdefault(name, value)
         with suppress(InputError):  # `place` reports an unknown dimension
             if options.taxonomy.dimension(fields["dimension"]).name == known.dimension:
                 for name in ("subcomponent", "technique", "expected", "variant_of", "disguise"):
