@@ -48,6 +48,7 @@ COMMANDS: dict[str, Any] = {
         "pack": "prompt_packages:pack",
         "install": "prompt_packages:install",
         "import": "prompts_import:import_set",
+        "contamination": "prompt_packages:contamination",
     },
     "scorer": {
         "calibrate": "scorer:calibrate",

@@ -1,4 +1,4 @@
-"""`flames prompts pack` and `install`: prompt sets as packages with a version."""
+"""`flames prompts pack`, `install`, `contamination`: packages with a version, and their leaks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
-from flames.cli._console import JsonOptions, tell
+from flames.cli._console import JsonOptions, present, tell
+from flames.options import LangOptions
+from flames.prompts.contamination import ContaminationOptions, find_contamination
 from flames.prompts.pack import PackOptions, install_package, pack_prompts
 from flames.prompts.sets import load_prompts
+from flames.reports.contamination import contamination_document
 from flames.storage.record_files import FileOptions
 from flames.taxonomy import load_taxonomy
 
@@ -46,3 +49,25 @@ def install(
     card = known.card
     data = {"name": card.name, "version": card.version, "path": str(known.folder)}
     tell(output, data, [f"{card.full_name}: {card.counts.prompts} prompts, kept in {known.folder}"])
+
+
+def contamination(
+    prompts: Annotated[
+        str, typer.Argument(metavar="SET|PATH", help="Prompt set by name, a package or a file.")
+    ],
+    corpora: Annotated[
+        list[str], typer.Argument(metavar="CORPUS", help="Files or folders of training text.")
+    ],
+    options: ContaminationOptions,
+    language: LangOptions,
+    output: JsonOptions,
+) -> None:
+    """Find the prompts of a set in training corpora; exit 1 if any prompt or canary is there.
+
+    Reads JSON Lines, JSON, Parquet (extra `table`), plain text and .gz of any size, and folders.
+    """
+    found_set = load_prompts(prompts)
+    found = find_contamination(found_set, corpora, options)
+    present(output, found.to_dict(), contamination_document(found, found_set), language.lang)
+    if not found.clean:
+        raise typer.Exit(1)
