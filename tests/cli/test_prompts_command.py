@@ -144,3 +144,14 @@ def test_packing_and_installing_by_command(
     assert json.loads(flames("prompts", "stats", "题库", "--json")[1])["version"] == "1.0"
     rows = json.loads(flames("prompts", "list", "--json")[1])
     assert [row["version"] for row in rows if row["name"] == "题库"] == ["1.0"]
+
+
+def test_stats_write_a_page_with_a_bar_for_each_label(flames: Flames, tmp_path: Path) -> None:
+    rows = [{"dimension": "Safety", "technique": "<b>x</b>", "prompt": "怎么办"}]
+    file = tmp_path / "a.jsonl"
+    file.write_text(to_jsonl(rows), "utf-8")
+    code, _, err = flames("prompts", "stats", file, "--out", tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text("utf-8")
+    assert (code, err.strip()) == (0, str(tmp_path / "a.html"))
+    assert "<b>x</b>" not in page
+    assert page.count("<rect") == 3, "one dimension, one technique, one length"

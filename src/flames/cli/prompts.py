@@ -19,6 +19,7 @@ from flames.prompts.known import KNOWN_SETS, fetch_prompts, find_set, installed_
 from flames.prompts.sets import PromptSet, SampleOptions, load_prompts
 from flames.reports.prompt_diff import DiffOptions, DiffReport
 from flames.reports.prompt_doubts import doubts_document
+from flames.reports.prompt_stats import diversity_words, stats_page
 from flames.reports.tables import Block, Cell, Table, line
 from flames.reports.words import listed, name_of, say
 from flames.storage.atomic import to_jsonl, write_atomic
@@ -103,12 +104,21 @@ def load_set(prompts: str, files: FileOptions, **sample: Any) -> tuple[Taxonomy,
 
 
 def stats(
-    prompts: SetArgument, files: FileOptions, language: LangOptions, output: JsonOptions
+    prompts: SetArgument,
+    files: FileOptions,
+    language: LangOptions,
+    output: JsonOptions,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page with charts too (HTML).")
+    ] = None,
 ) -> None:
     """Count the prompts of a set by dimension, subcomponent and technique."""
     taxonomy, found = load_set(prompts, files)
     counts = count_prompts(found, taxonomy)
     present(output, counts, _counts_document(found, counts, taxonomy), language.lang)
+    if out is not None:
+        write_atomic(out, stats_page(found, counts, taxonomy, language.lang))
+        typer.echo(for_terminal(str(out)), err=True)
 
 
 def _counts_document(
@@ -119,6 +129,7 @@ def _counts_document(
     yield line(say("prompts.characters", **counts["characters"]))
     if any(counts["turns"].values()):
         yield line(say("prompts.turns", **counts["turns"]))
+    yield from map(line, diversity_words(counts["diversity"]))
     yield from _partial(counts["missing_dimensions"], taxonomy)
     yield _parts_table(count_parts(found.prompts), taxonomy)
     if counts["techniques"]:

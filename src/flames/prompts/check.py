@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, NamedTuple
 
 from flames.errors import InputError
 from flames.prompts.card import CARD, Card, canaries_in, card_mismatches
+from flames.prompts.diversity import diversity
 from flames.prompts.known import find_set
 from flames.prompts.likeness import grams_of, jaccard, like_pairs
 from flames.prompts.sets import PromptSet
@@ -67,7 +68,7 @@ def count_parts(prompts: Iterable[Prompt]) -> Counter[tuple[str, str]]:
 
 
 def count_prompts(prompts: PromptSet, taxonomy: Taxonomy) -> dict[str, Any]:
-    """Counts the prompts of a set by dimension, subcomponent, technique and length."""
+    """Counts the prompts of a set by label and length, and measures how varied they are."""
     lengths = [len(prompt.text) for prompt in prompts.prompts]
     missing = prompts.missing(taxonomy)
     parts = count_parts(prompts.prompts)
@@ -98,6 +99,7 @@ def count_prompts(prompts: PromptSet, taxonomy: Taxonomy) -> dict[str, Any]:
             "median": median(lengths),
             "longest": max(lengths),
         },
+        "diversity": asdict(diversity([prompt.text for prompt in prompts.prompts])),
     }
 
 

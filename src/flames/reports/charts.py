@@ -208,3 +208,34 @@ def sparkline(values: Sequence[float | None], span: tuple[int, int]) -> str:
         place = min(max(int(share * len(_BLOCKS)), 0), len(_BLOCKS) - 1)
         marks.append("·" if value is None else _BLOCKS[place])
     return "".join(marks)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A count as a bar with its label before it."""
+
+    label: Text
+    count: int
+    y: float
+    length: float
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Counts below each other; the bars begin at `start`."""
+
+    bars: tuple[Bar, ...]
+    height: float
+    start: float = 250.0
+    width: float = 700.0
+
+
+def bars(counts: Sequence[tuple[Text | str, int]]) -> Bars:
+    """Lays out counts as bars, the largest one over the whole length."""
+    most = max((count for _, count in counts), default=0) or 1
+    laid = []
+    for place, (label, count) in enumerate(counts):
+        both = label if isinstance(label, Text) else Text(zh=label, en=label)
+        shown = Text(zh=shorten(for_terminal(both.zh), 30), en=shorten(for_terminal(both.en), 30))
+        laid.append(Bar(shown, count, 28.0 * place, round(380 * count / most, 1)))
+    return Bars(tuple(laid), 28.0 * len(laid))
