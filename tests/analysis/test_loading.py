@@ -124,7 +124,7 @@ def test_a_known_set_is_named_and_a_part_of_one_says_so(tmp_path: Path) -> None:
     [source] = load_sources(write(tmp_path / "part.jsonl", rows[:200]))
     assert (source.prompt_set.name, source.prompt_set.n) == ("open", 200)
     assert source.prompt_set.ids_sha256 != whole.info.ids_sha256
-    assert source.notes == (Note("part_of_set", n=200, total=240, name="open"),)
+    assert source.notes == (Note("part_of_set", n=200, total=240, name="open@1"),)
 
 
 def test_sets_that_number_other_prompts_alike_are_not_one(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_study_asks_scores_and_reports_and_costs_only_what_is_new(
     assert run("study", file, "--out", out, "--lang", "en") == 0
     assert asked(server) == 48
     said = capsys.readouterr()
-    assert "a on quick: 24 ok; 24 requests" in said.err
+    assert "a on quick@1: 24 ok; 24 requests" in said.err
     assert str(out / "report.html") in said.out
     results = json.loads((out / "report.json").read_text("utf-8"))["results"]
     assert [each["model"] for each in results] == ["a", "b"]

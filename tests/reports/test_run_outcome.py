@@ -33,7 +33,7 @@ def test_what_a_run_holds(done: flames.RunOutcome) -> None:
     told = repr(done).splitlines()
     rate = done.result.overall.harmless_rate
     assert rate is not None
-    assert told[0].startswith(f"careful on quick by {done.result.scorer}: harmless rate ")
+    assert told[0].startswith(f"careful on quick@1 by {done.result.scorer}: harmless rate ")
     assert f"{rate.value:.2f} [" in told[0]
     assert told[0].endswith("24 of 24 scored")
     assert told[1] == str(done.run.path)
