@@ -11,6 +11,7 @@ import typer
 from rich.cells import cell_len
 
 from flames import annotation
+from flames.analysis.loading import taxonomy_of
 from flames.annotation.lead_options import LeadOptions, VoidOptions
 from flames.annotation.options import (
     AgreementOptions,
@@ -46,7 +47,9 @@ def init(
     project: ProjectArgument, plan: ProjectPlan, files: RecordOptions, output: JsonOptions
 ) -> None:
     """Draw responses for labelling and make a personal link for each person."""
-    created = annotation.create_project(project, replace(plan, options=files.read_options()))
+    sources = [str(source) for source in plan.sources]
+    options = replace(files.read_options(), taxonomy=taxonomy_of(sources, files.taxonomy))
+    created = annotation.create_project(project, replace(plan, options=options))
     with created.project as opened:
         settings, links = opened.settings, {n: opened.link(t) for n, t in created.links.items()}
     drawn = settings.sample or settings.population
