@@ -18,8 +18,8 @@ PACKAGE = Path(flames.__file__).parent
 
 # From top to bottom. A room may import the rooms that stand after it in this list, and no other.
 TOWER = """
-    cli annotation training pipeline reports leaderboard analysis scorers collect prompts models
-    metrics storage taxonomy finish_reasons records turns thinking options text errors
+    cli annotation training pipeline filing reports leaderboard analysis scorers collect prompts
+    models metrics storage taxonomy finish_reasons records turns thinking options text errors
 """.split()
 
 # Not rooms: the package's own list of public names, and `python -m flames`.

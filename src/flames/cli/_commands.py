@@ -63,6 +63,7 @@ COMMANDS: dict[str, Any] = {
         "spent": "scorer:spent",
         "train": "training:train",
     },
+    "filing": {"check": "filing:check", "draw": "filing:draw", "report": "filing:report"},
     "leaderboard": {
         "show": "leaderboard:show_published",
         "audit": "leaderboard:audit",
