@@ -29,8 +29,8 @@ VERBS_TOO = {"counts", "labels", "likes", "names", "notes", "pairs", "rules", "s
 # What a command does, as its help begins.
 COMMAND_VERBS = set(
     """
-    accept add adjudicate annotate answer ask audit build calibrate certify check compare copy
-    correct count create decide describe diff draw evaluate export fetch find gate give import
+    accept add adjudicate annotate answer ask audit build calibrate certify check choose compare
+    copy correct count create decide describe diff draw evaluate export fetch find gate give import
     install invite join label limit list load make measure merge move open print probe publish
     put read record register release remove report reset resolve resume run save score send
     serve set show start stop submit sum switch test train try undo validate verify void write

@@ -44,6 +44,7 @@ COMMANDS: dict[str, Any] = {
         "vary": "authoring:vary",
         "accept": "authoring:accept",
         "difficulty": "difficulty:difficulty",
+        "select": "difficulty:select",
         "fetch": "prompts:fetch",
         "pack": "prompt_packages:pack",
         "install": "prompt_packages:install",

@@ -1,4 +1,4 @@
-"""`flames prompts difficulty`: what runs say about the prompts of a set."""
+"""`flames prompts difficulty`, `select`: what runs say about the prompts of a set."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import typer
 
 from flames.analysis.difficulty import Answers, gather_answers, measure_difficulty
 from flames.analysis.inputs import VerdictOptions, read_each
-from flames.cli._console import say, tables
+from flames.analysis.selection import SelectOptions, chosen_rows, select_prompts
+from flames.cli._console import JsonOptions, present, say, tables
 from flames.cli.prompts import SetArgument
 from flames.errors import UsageError
 from flames.prompts.sets import load_prompts
 from flames.reports.difficulty import DifficultyOptions, DifficultyReport
-from flames.storage.atomic import write_atomic
+from flames.reports.selection import selection_document
+from flames.storage.atomic import to_jsonl, write_atomic
 from flames.taxonomy import Taxonomy
 
 
@@ -33,6 +35,22 @@ def difficulty(prompts: SetArgument, options: DifficultyOptions) -> None:
         typer.echo(report.render(options.format), nl=False)
     else:
         say(str(write_atomic(options.out, report.render(options.format))))
+
+
+def select(prompts: SetArgument, options: SelectOptions, output: JsonOptions) -> None:
+    """Choose a smaller set that keeps the ranking of models, judged on models held out.
+
+    The balance over subcomponents is that of a sample with --limit. What is lost in rank
+    correlation and interval width stands beside what balanced random samples lose.
+    """
+    if options.n is None or options.out is None:
+        raise UsageError("say how many prompts, and where they go: --n N --out FILE")
+    if options.out.exists():
+        raise UsageError(f"{options.out} is there already; choose another --out")
+    answers, taxonomy = _answers(prompts, options.runs, options)
+    found = select_prompts(answers, options.n, taxonomy.id, keep=options.keep, seed=options.seed)
+    say(str(write_atomic(options.out, to_jsonl(chosen_rows(answers, found)))))
+    present(output, found.to_json().rstrip(), selection_document(found), options.lang)
 
 
 def _answers(

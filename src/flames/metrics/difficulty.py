@@ -93,7 +93,11 @@ class _Part(NamedTuple):
 
 
 def fit_difficulty(
-    passed: Array, parts: NDArray[np.int64], *, slopes: bool = False
+    passed: Array,
+    parts: NDArray[np.int64],
+    *,
+    slopes: bool = False,
+    known_spread: float | None = None,
 ) -> DifficultyFit:
     """Fits the model to the shares of passing responses.
 
@@ -101,9 +105,13 @@ def fit_difficulty(
         passed: Shape (models, prompts); NaN where a model has no scored response to a prompt.
         parts: The number of each prompt's part, from 0, shape (prompts,).
         slopes: Whether prompts may separate models more or less sharply (2PL).
+        known_spread: The spread of difficulties within parts, where it need not be estimated.
     """
     groups = list(_split(passed, parts))
-    states, chances = _profiled(lambda spread, near: _fit(groups, spread, 0.0, near), _FIRST, 2)
+    if known_spread is None:
+        states, chances = _profiled(lambda spread, near: _fit(groups, spread, 0.0, near), _FIRST, 2)
+    else:
+        states, chances = [_fit(groups, known_spread, 0.0, None)], np.ones(1)
     spread = _mixed(np.array([state.spread for state in states]), chances)
     slope_spread = None
     if slopes:
