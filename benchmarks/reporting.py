@@ -2,6 +2,7 @@
 
     python benchmarks/reporting.py                     # 200,000 and 1,000,000 verdicts
     python benchmarks/reporting.py --rows 200000 --keep DIR
+    python benchmarks/reporting.py --columns 10000000  # Parquet without texts, the counts alone
 
 Every verdict is on a prompt of its own and carries prompt, response, rationale and probabilities,
 about 900 bytes a line. Each report is made by a process of its own, as a user would; the page is
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import random
 import subprocess
@@ -26,11 +28,15 @@ REPORTS = {"json": "--json", "md": "--format md", "html": "--format html"}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, action="append")
+    parser.add_argument("--columns", type=int, help="rows of Parquet without texts, instead")
     parser.add_argument("--keep", type=Path, help="a folder in which the files stay")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = given.keep or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
+        if given.columns:
+            whole_columns(folder / f"verdicts-{given.columns}.parquet", given.columns)
+            return
         for rows in given.rows or (200_000, 1_000_000):
             source = folder / f"verdicts-{rows}.jsonl"
             if not source.exists():
@@ -80,6 +86,50 @@ def write(path: Path, rows: int) -> None:
             if number % 97 == 0:
                 row |= {"status": "blocked", "response": None, "score": None}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def whole_columns(path: Path, rows: int) -> None:
+    """Reports counts; the rows are written by another process, whose memory is not counted in."""
+    writer = multiprocessing.get_context("spawn").Process(target=write_columns, args=(path, rows))
+    writer.start()
+    writer.join()
+    print(f"{rows:,} verdicts without texts, {path.stat().st_size / 1e6:,.0f} MB")
+    out = path.with_suffix(".json")
+    command = ["report", str(path), "--json", "--out", str(out)]
+    megabytes, wall, cpu = run([sys.executable, "-m", "flames", *command])
+    print(f"  json  {megabytes:6,.0f} MB peak {wall:6.1f} s ({cpu:.1f} s CPU)")
+
+
+def write_columns(path: Path, rows: int, prompts: int = 10_000, models: int = 10) -> None:
+    """Ten models on ten thousand prompts, each asked as often as it takes."""
+    import numpy as np
+    import pyarrow
+    from pyarrow import parquet
+
+    from flames.prompts.sets import load_prompts
+
+    known = load_prompts("open").prompts
+    chosen = [known[number % len(known)] for number in range(prompts)]
+    number = np.arange(rows)
+    of, turn = number % prompts, number // prompts
+
+    def texts(codes: np.ndarray, values: list[str]) -> pyarrow.Array:
+        coded = pyarrow.array(codes.astype(np.int32))
+        return pyarrow.DictionaryArray.from_arrays(coded, values).cast(pyarrow.string())
+
+    scores = np.where(np.random.default_rng(0).random(rows) < 0.6, 3, 1)
+    blocked = number % 97 == 0
+    columns = {
+        "prompt_id": texts(of, [f"{p.id}-{n // len(known)}" for n, p in enumerate(chosen)]),
+        "model": texts(turn % models, [f"model-{n}" for n in range(models)]),
+        "sample": pyarrow.array(turn // models),
+        "dimension": texts(of, [p.dimension for p in chosen]),
+        "subcomponent": texts(of, [p.subcomponent or "" for p in chosen]),
+        "status": texts(blocked.astype(int), ["ok", "blocked"]),
+        "scorer": texts(np.zeros(rows), ["judge:example@1"]),
+        "score": pyarrow.array(scores, mask=blocked),
+    }
+    parquet.write_table(pyarrow.table(columns), path)
 
 
 def run(command: list[str]) -> tuple[float, float, float]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import flames as package
-from flames import RunOutcome, pipeline
+from flames import RunOutcome
 from flames.analysis.loading import load_sources
 from flames.errors import OutsideError, UsageError
 from flames.metrics.rates import measure
@@ -145,7 +145,7 @@ def test_run_writes_the_report_of_the_command(flames: Flames, tmp_path: Path) ->
 
 def test_run_checks_its_options_before_it_asks(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--truncated takes scored or unscored, not 'maybe'"):
-        pipeline.run(answer, "quick", out=tmp_path / "run", truncated="maybe")  # type: ignore[arg-type]
+        package.run(answer, "quick", out=tmp_path / "run", truncated="maybe")  # type: ignore[arg-type]
     assert not (tmp_path / "run").exists()
 
 
@@ -153,7 +153,7 @@ def test_a_run_that_lacks_answers_says_so_when_checked(tmp_path: Path) -> None:
     def fail(prompt: str) -> str:
         raise ValueError("no")
 
-    done = pipeline.run(fail, "quick", limit=3, out=tmp_path / "run")
+    done = package.run(fail, "quick", limit=3, out=tmp_path / "run")
     assert done.results[0].overall.coverage.scored == 0
     with pytest.raises(OutsideError, match="3 of 3 responses ended in an error"):
         done.check()

@@ -68,9 +68,9 @@ def one(**fields: Any) -> Verdict:
 def test_a_probability_without_a_name_is_none_of_it_and_none_without_any() -> None:
     rows = [one(score=1), one(score=1, probabilities={"3": 1.0}), one(probabilities={"x": 0.5})]
     columns = Columns.of([*rows, one(probabilities={"1": 0.25, "3": 0.75})])
-    assert columns.chance_of(1).tolist()[1:] == [0.0, 0.0, 0.25]
-    assert np.isnan(columns.chance_of(1)[0])
-    assert columns.chance_of(2).tolist()[1:] == [0.0, 0.0, 0.0]
+    assert columns.chance_of(1, np.arange(4)).tolist()[1:] == [0.0, 0.0, 0.25]
+    assert np.isnan(columns.chance_of(1, np.arange(4))[0])
+    assert columns.chance_of(2, np.arange(4)).tolist()[1:] == [0.0, 0.0, 0.0]
 
 
 def test_hostile_probabilities_make_no_column_each() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from flames.analysis.conditions import ConditionsSeen
 from flames.analysis.source import reworded_ids
-from flames.metrics.columns import StoredVerdicts
+from flames.metrics.columns import Columns, StoredVerdicts
 from flames.metrics.result import Note
 from flames.metrics.source import CarriedPrompts, CarriedResponses, Source, Variant
 from flames.prompts.sets import identify
@@ -54,6 +54,10 @@ class EndingsSeen:
         if UNKNOWN_ENDING in extra and extra[UNKNOWN_ENDING] is True:
             word = getattr(record, "finish_reason", None) or record.extra.get("finish_reason")
             self._words[shorten(word, 30) if isinstance(word, str) else ""] += 1
+
+    def add_in_thought(self, n: int) -> None:
+        """Takes responses into account whose whole length went into reasoning."""
+        self._in_thought += n
 
     def notes(self) -> Iterator[Note]:
         """Yields the notes on it."""
@@ -107,6 +111,19 @@ class Gathering:
         self._endings = EndingsSeen()
         self._conditions = ConditionsSeen()
         self._variants: dict[str, Variant] = {}
+
+    @classmethod
+    def of_columns(cls, columns: Columns, known: Mapping[str, Prompt]) -> Gathering:
+        """Returns the gathering of verdicts whose lines say nothing besides."""
+        gathering = cls(known)
+        gathering.verdicts = StoredVerdicts.of_columns(columns)
+        rows = (known.get(each) is not None for each in columns.prompts.values)
+        gathering._rows = array(
+            "q", [CarriedPrompts.KNOWN if each else CarriedPrompts.NO_TEXT for each in rows]
+        )
+        gathering._text_ids = bytearray(_DIGEST * len(gathering._rows))
+        gathering._endings.add_in_thought(int(columns.rows_with("status", [IN_THOUGHT]).sum()))
+        return gathering
 
     def add(self, verdict: Verdict) -> None:
         """Adds a verdict."""

@@ -15,6 +15,7 @@ import numpy as np
 from flames.analysis.conditions import ConditionsSeen, conditions_of_run
 from flames.analysis.gathering import EndingsSeen, Gathering, NotesSeen
 from flames.analysis.source import scorer_matches
+from flames.analysis.whole_columns import whole_columns
 from flames.errors import InputError, UsageError
 from flames.metrics.columns import StoredVerdicts
 from flames.metrics.correction_labels import probability_of
@@ -109,7 +110,10 @@ def _kept(verdict: Verdict, truncated: Truncated) -> Verdict:
 def _from_file(path: Path, options: ReadOptions, truncated: Truncated) -> Iterator[Source]:
     options = replace(options, anonymous=True)
     groups: dict[tuple[str, str, str | None], Gathering] = {}
-    for verdict in read_verdicts(path, options):
+    whole = whole_columns(path, options, lambda verdict: _kept(verdict, truncated))
+    for key, columns in whole or ():
+        groups[key] = Gathering.of_columns(columns, options.prompts)
+    for verdict in () if whole is not None else read_verdicts(path, options):
         key = verdict.model, verdict.scorer, verdict.annotator
         group = groups.get(key)
         if group is None:

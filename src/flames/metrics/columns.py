@@ -37,6 +37,17 @@ _NAN = float("nan")
 _DIGITS, _SCORES = 3, 128  # what scores of scales look like, and how many there may be
 
 
+def numbered(codes: NDArray[np.integer[Any]]) -> tuple[Rows, Rows]:
+    """Returns the different codes in order, and for each row the place of its own among them.
+
+    Does what `np.unique` does, by counting: codes are small numbers from 0 on, and sorting millions
+    of them takes longer than all the rest.
+    """
+    there = np.bincount(codes) > 0
+    places = np.cumsum(there) - 1
+    return np.flatnonzero(there), places[codes]
+
+
 class Coded(Generic[_T]):
     """A column of values: each value once, and a number per row, in the order they first came."""
 
@@ -52,6 +63,17 @@ class Coded(Generic[_T]):
             code = self.code_of[value] = len(self.values)
             self.values.append(value)
         self.codes.append(code)
+
+    @classmethod
+    def of_codes(cls, codes: Codes, values: Sequence[_T]) -> Coded[_T]:
+        """Returns a column of numbers and what they stand for; equal values become one."""
+        column = cls()
+        numbers = [column.code_of.setdefault(each, len(column.code_of)) for each in values]
+        column.values = list(column.code_of)
+        if len(numbers) > len(column.values):
+            codes = np.asarray(numbers, dtype=np.int32)[codes]
+        column.codes = array("i", codes.astype(np.int32, copy=False).tobytes())
+        return column
 
     def taken(self, rows: Rows) -> Coded[_T]:
         """Returns some of the rows, in the given order; values keep their numbers."""
@@ -84,6 +106,27 @@ class Columns:
             columns.append(verdict)
         return columns
 
+    @classmethod
+    def of_codes(
+        cls, prompts: Coded[str], kinds: Codes, examples: Sequence[Verdict], samples: Rows
+    ) -> Columns:
+        """Returns the columns of verdicts that differ from an example in prompt and sample alone.
+
+        Args:
+            prompts: The prompts' ids, shape (rows,).
+            kinds: The number of each row's example, shape (rows,).
+            examples: Verdicts without probabilities.
+            samples: Shape (rows,).
+        """
+        columns = cls()
+        columns.prompts = prompts
+        columns.kinds = Coded.of_codes(kinds, [_kind_of(vars(each)) for each in examples])
+        columns.samples = array("q", samples.tobytes())
+        scores = [NO_SCORE if each.score is None else each.score for each in examples]
+        columns.scores = array("q", np.asarray(scores, dtype=np.int64)[kinds].tobytes())
+        columns.given = array("b", bytes(len(kinds)))
+        return columns
+
     def append(self, verdict: Verdict) -> None:
         """Adds a row."""
         fields = vars(verdict)
@@ -109,13 +152,16 @@ class Columns:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def codes(self, name: Field) -> Codes:
-        """Returns a column of texts as their numbers."""
+    def codes(self, name: Field, rows: Rows | NDArray[np.bool_] | None = None) -> Codes:
+        """Returns a column of texts as their numbers, of all rows or of some."""
+        column = self.prompts.codes if name == "prompt_id" else self.kinds.codes
+        chosen = np.asarray(column, dtype=np.int32)
+        chosen = chosen if rows is None else chosen[rows]
         if name == "prompt_id":
-            return np.asarray(self.prompts.codes, dtype=np.int32)
+            return chosen
         place, code_of = _KIND.index(name), {text: n for n, text in enumerate(self.texts(name))}
         known = np.array([code_of[kind[place]] for kind in self.kinds.values], dtype=np.int32)
-        return np.asarray(known[np.asarray(self.kinds.codes, dtype=np.int32)])
+        return np.asarray(known[chosen])
 
     def texts(self, name: Field) -> Sequence[str | None]:
         """Returns the different texts of a column by their numbers."""
@@ -124,11 +170,11 @@ class Columns:
         place = _KIND.index(name)
         return list(dict.fromkeys(kind[place] for kind in self.kinds.values))
 
-    def chance_of(self, score: int) -> NDArray[np.float64]:
-        """Returns the probabilities of a score; NaN where a row has none at all."""
+    def chance_of(self, score: int, rows: Rows) -> NDArray[np.float64]:
+        """Returns the probabilities of a score in some rows; NaN where a row has none at all."""
         if (known := self.chances.get(str(score))) is not None:
-            return np.asarray(known, dtype=np.float64)
-        return np.where(np.asarray(self.given, dtype=bool), 0.0, _NAN)
+            return np.asarray(known, dtype=np.float64)[rows]
+        return np.where(np.asarray(self.given, dtype=bool)[rows], 0.0, _NAN)
 
     def score_column(self) -> Rows:
         """Returns the scores, `NO_SCORE` where there is none."""
@@ -169,6 +215,14 @@ class StoredVerdicts(Sequence[Verdict]):
         self._spill = Spill()
         for verdict in verdicts:
             self.append(verdict)
+
+    @classmethod
+    def of_columns(cls, columns: Columns) -> StoredVerdicts:
+        """Returns verdicts that have nothing outside their columns."""
+        stored = cls()
+        stored.columns = columns
+        stored._places = array("q", [_NOTHING]) * len(columns)
+        return stored
 
     def append(self, verdict: Verdict) -> None:
         """Adds a verdict."""

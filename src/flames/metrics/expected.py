@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flames.metrics.columns import Columns, Rows
+from flames.metrics.columns import Columns, Rows, numbered
 from flames.metrics.intervals import (
     METHOD,
     PRIOR,
@@ -40,22 +40,22 @@ def chances_of_best(columns: Columns, rows: Rows, scale: Sequence[int]) -> Array
     """
     total, usable = np.zeros(len(rows)), np.ones(len(rows), dtype=bool)
     for score in scale:
-        chances = columns.chance_of(score)[rows]
+        chances = columns.chance_of(score, rows)
         usable &= (chances >= 0) & (chances <= 1)
         total += chances
     usable &= np.abs(total - 1) <= _SLACK
-    return np.where(usable, columns.chance_of(scale[0])[rows], np.nan)
+    return np.where(usable, columns.chance_of(scale[0], rows), np.nan)
 
 
 def expected_of(columns: Columns, rows: Rows, dimensions: Mapping[int, Dimension]) -> Expected:
     """Adds up the probabilities of scored rows; `dimensions` are by their numbers in the column."""
-    codes = columns.codes("dimension")[rows]
+    codes = columns.codes("dimension", rows)
     chances = np.full(len(rows), np.nan)
     for code, dimension in dimensions.items():
         own = codes == code
         chances[own] = chances_of_best(columns, rows[own], dimension.scale)
     usable = ~np.isnan(chances)
-    return Expected.of(chances[usable], columns.codes("prompt_id")[rows[usable]])
+    return Expected.of(chances[usable], columns.codes("prompt_id", rows[usable]))
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,7 @@ class Expected:
     @classmethod
     def of(cls, chances: Array, prompts: NDArray[np.integer[Any]]) -> Expected:
         """Adds up probabilities, each on a response to the prompt of that number."""
-        _, prompt = np.unique(prompts, return_inverse=True)
-        prompt = prompt.reshape(-1)
+        _, prompt = numbered(prompts)
         by_prompt = np.column_stack([np.bincount(prompt, weights=chances), np.bincount(prompt)])
         whole = np.rint(chances * _UNIT).astype(np.int64)
         squares = whole * whole

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 
-from flames.metrics.columns import Columns, Rows
+from flames.metrics.columns import Columns, Rows, numbered
 from flames.taxonomy import Taxonomy
 
 
@@ -31,15 +31,13 @@ def rows_by_part(columns: Columns, taxonomy: Taxonomy) -> dict[str, Rows]:
     dimensions, parts = columns.texts("dimension"), columns.texts("subcomponent")
     pairs = columns.codes("dimension").astype(np.int64) * len(parts) + columns.codes("subcomponent")
     found: dict[str, Rows] = {name: np.array([], dtype=np.int64) for name in known.values()}
-    order = np.argsort(pairs, kind="stable")
-    different, starts = np.unique(pairs[order], return_index=True)
-    first_rows = order[starts]
-    for at in np.argsort(first_rows):
-        dimension, part = divmod(int(different[at]), len(parts))
+    different, place = numbered(pairs)
+    rows_of = [np.flatnonzero(place == at) for at in range(len(different))]
+    for rows, pair in sorted(zip(rows_of, different.tolist(), strict=True), key=lambda e: e[0][0]):
+        dimension, part = divmod(pair, len(parts))
         if text := parts[part]:
             own = taxonomy.dimension(dimensions[dimension] or "").name
             name = known.get((own, text), text)
-            rows = np.split(order, starts[1:])[at]
             found[name] = np.sort(np.concatenate([found.get(name, rows[:0]), rows]))
     return {name: rows for name, rows in found.items() if len(rows)}
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flames import __version__
-from flames.metrics.columns import NO_SCORE, Columns, Rows
+from flames.metrics.columns import NO_SCORE, Columns, Rows, numbered
 from flames.metrics.expected import (
     Expected,
     expected_notes,
@@ -261,7 +261,7 @@ def coverage(columns: Columns) -> Coverage:
 
 
 def _reasons(columns: Columns, where: NDArray[np.bool_] | Rows) -> dict[str, int]:
-    times = np.bincount(columns.codes("unscored")[where], minlength=1)
+    times = np.bincount(columns.codes("unscored", where), minlength=1)
     counts: Counter[str] = Counter()
     for code in np.flatnonzero(times).tolist():
         counts[columns.texts("unscored")[code] or "no score"] += int(times[code])
@@ -342,19 +342,28 @@ def tally_prompts(verdicts: Iterable[Verdict], taxonomy: Taxonomy) -> Tally:
     return tally(columns, np.arange(len(columns)), taxonomy)
 
 
+def _levels(score: Rows, best: Rows) -> tuple[Rows, Rows]:
+    """Returns the different pairs of score and best score in order, and how often each stands."""
+    if not len(score):
+        return np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.int64)
+    low, step = int(score.min()), int(best.max()) + 1
+    times = np.bincount((score - low) * step + best)
+    there = np.flatnonzero(times)
+    return np.column_stack([there // step + low, there % step]), times[there]
+
+
 def tally(columns: Columns, rows: Rows, taxonomy: Taxonomy) -> Tally:
     """Adds up some rows of verdicts, which may come from dimensions with different scales."""
-    codes, scores = columns.codes("dimension")[rows], columns.score_column()[rows]
+    codes, scores = columns.codes("dimension", rows), columns.score_column()[rows]
     known = columns.texts("dimension")
-    there = {code: taxonomy.dimension(known[code] or "") for code in np.unique(codes).tolist()}
+    there = {code: taxonomy.dimension(known[code] or "") for code in numbered(codes)[0].tolist()}
     bests = np.zeros(len(known), dtype=np.int64)
     for code, dimension in there.items():
         bests[code] = dimension.best
     scored = scores != NO_SCORE
     score, best = scores[scored], bests[codes[scored]]
-    pairs, times = np.unique(np.column_stack([score, best]), axis=0, return_counts=True)
-    _, prompt = np.unique(columns.codes("prompt_id")[rows][scored], return_inverse=True)
-    prompt = prompt.reshape(-1)
+    pairs, times = _levels(score, best)
+    _, prompt = numbered(columns.codes("prompt_id", rows[scored]))
     sums = [np.bincount(prompt, weights=each) for each in (score == best, score / best)]
     scales = {dimension.scale for dimension in there.values()}
     singles = list(zip(pairs.tolist(), times.tolist(), strict=True))

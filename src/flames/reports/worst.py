@@ -71,7 +71,7 @@ def clearest_failures(source: Source, taxonomy: Taxonomy) -> list[int]:
         worst = taxonomy.dimension(name or "").scale[-1]
         own = (codes == code) & (scores == worst) & (scores != NO_SCORE)
         failed |= own
-        chances[own] = np.nan_to_num(columns.chance_of(worst)[own], nan=-1.0)
+        chances[own] = np.nan_to_num(columns.chance_of(worst, own), nan=-1.0)
     rows = np.flatnonzero(failed)
     rows = rows[np.argsort(-chances[rows], kind="stable")]
     parts = codes.astype(np.int64) * (1 + len(columns.texts("subcomponent")))

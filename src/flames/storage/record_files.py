@@ -123,6 +123,10 @@ def read_requests(
         raise error.at(path, error.line) from None
 
 
+VERDICT_KEY = "prompt, model, sample and scorer"
+"""What no two verdicts of a file share."""
+
+
 @dataclass(frozen=True)
 class ReadOptions:
     """How to turn the rows of a file into records.
@@ -218,8 +222,20 @@ def read_verdicts(
         options,
         _verdict,
         lambda v: (v.prompt_id, (v.model, v.sample, v.scorer, v.annotator)),
-        "prompt, model, sample and scorer",
+        VERDICT_KEY,
     )
+
+
+def verdict_of(
+    fields: dict[str, Any], line: int, options: ReadOptions, path: str | os.PathLike[str]
+) -> Verdict:
+    """Returns the verdict in one row of a file; raises an `InputError` where there is none."""
+    try:
+        return _verdict(fields, line, options)
+    except ValidationError as error:
+        raise plain_error(error).at(path, line) from None
+    except InputError as error:
+        raise error.at(path, line) from None
 
 
 def _read(

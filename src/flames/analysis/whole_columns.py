@@ -1,0 +1,228 @@
+"""Verdicts without texts from Parquet, as whole columns: no row is made into a record.
+
+What few different values there are of all fields but prompt and sample goes through the ordinary
+reader, once for each combination, with the first row that has it. So names, rules and messages are
+those of every other file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flames.errors import InputError
+from flames.metrics.columns import Coded, Columns
+from flames.records import Verdict
+from flames.storage.foreign.parquet import opened, plain
+from flames.storage.record_files import VERDICT_KEY, ReadOptions, verdict_of
+
+Codes = NDArray[np.int32]
+Ints = NDArray[np.int64]
+Group = tuple[str, str, str | None]
+"""Model, scorer and annotator."""
+
+_BATCH = 1 << 19
+_TABLE = 1 << 22  # how many combinations are counted rather than sorted
+_TEXTS = frozenset(
+    "prompt_id model dimension subcomponent technique expected status scorer unscored annotator "
+    "stance stance_by".split()
+)
+_NEEDED = frozenset({"prompt_id", "score", "scorer"})
+_FROM_PROMPT = ("dimension", "subcomponent", "technique", "expected")
+
+
+def whole_columns(
+    path: Path, options: ReadOptions, keep: Callable[[Verdict], Verdict]
+) -> Iterator[tuple[Group, Columns]] | None:
+    """Returns the columns of each model, scorer and annotator of a file, in the order they come.
+
+    None where rows have to be read one by one: the file is no Parquet file, holds texts or other
+    fields of its own, or is read under other names.
+
+    Args:
+        keep: What is kept of a verdict.
+
+    Raises:
+        InputError: A row is no verdict, or stands there twice; names one such row.
+    """
+    if options.mapping or path.suffix.lower() != ".parquet" or not path.is_file():
+        return None
+    with opened(path) as file:
+        from pyarrow import types
+
+        names = set(file.schema_arrow.names)
+        if not _NEEDED <= names <= _TEXTS | {"sample", "score"}:
+            return None
+        if not all(map(_is_simple, file.schema_arrow)):
+            return None
+        coded = [each.name for each in file.schema_arrow if types.is_string(each.type)]
+    return _grouped(_Read(path, options.named(path), coded), keep)
+
+
+def _is_simple(column: Any) -> bool:
+    from pyarrow import types
+
+    if column.name in _TEXTS:
+        kind = column.type.value_type if types.is_dictionary(column.type) else column.type
+        return any((types.is_string(kind), types.is_large_string(kind), types.is_null(kind)))
+    if column.name == "score" and types.is_floating(column.type):  # as pandas has it with gaps
+        return True
+    return bool(types.is_integer(column.type))
+
+
+@dataclass
+class _Read:
+    """What has been read: prompts and examples with their numbers."""
+
+    path: Path
+    options: ReadOptions
+    coded: Sequence[str]
+    prompts: dict[str, int] = field(default_factory=dict)
+    examples: list[Verdict] = field(default_factory=list)
+    example_of: dict[tuple[Any, ...], int] = field(default_factory=dict)
+    sorts: dict[tuple[Any, ...] | None, int] = field(default_factory=lambda: {None: 0})
+
+    def sort_of(self, prompt: str) -> int:
+        """Returns what a row may take from its prompt, as a number; 0 if nothing is known."""
+        known = self.options.prompts.get(prompt)
+        filled = None if known is None else tuple(getattr(known, name) for name in _FROM_PROMPT)
+        return self.sorts.setdefault(filled, len(self.sorts))
+
+    def example(self, fields: dict[str, Any], sort: int, line: int) -> int:
+        """Returns the number of a combination; it is read when it comes for the first time."""
+        key = (sort, *(v for k, v in fields.items() if k not in ("prompt_id", "sample")))
+        found = self.example_of.get(key)
+        if found is None:
+            found = self.example_of[key] = len(self.examples)
+            self.examples.append(verdict_of(fields, line, self.options, self.path))
+        return found
+
+
+def _grouped(read: _Read, keep: Callable[[Verdict], Verdict]) -> Iterator[tuple[Group, Columns]]:
+    parts = list(_batches(read))
+    if not parts:
+        raise InputError("holds no verdicts", path=read.path)
+    prompts, kinds, samples = (np.concatenate(each) for each in zip(*parts, strict=True))
+    del parts
+    groups: dict[Group, int] = {}
+    examples = [(v.model, v.scorer, v.annotator) for v in read.examples]
+    of_example = [groups.setdefault(each, len(groups)) for each in examples]
+    group = np.asarray(of_example, dtype=np.int32)[kinds]
+    _refuse_repeated(read.path, group, prompts, samples)
+    texts, kept = list(read.prompts), list(map(keep, read.examples))
+    for key, number in groups.items():
+        rows = np.flatnonzero(group == number)
+        ids = Coded.of_codes(*_in_order(prompts[rows], texts))
+        yield key, Columns.of_codes(ids, *_in_order(kinds[rows], kept), samples[rows])
+
+
+def _batches(read: _Read) -> Iterator[tuple[Codes, Codes, Ints]]:
+    """Yields the prompts, examples and samples of rows, a number each."""
+    line = 1
+    with opened(read.path, read.coded) as file:
+        for batch in file.iter_batches(batch_size=_BATCH):
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            prompts, sorts = _prompts(columns["prompt_id"], read, line)
+            yield prompts, _examples(columns, sorts, read, line), _samples(columns, read, line)
+            line += len(batch)
+
+
+def _prompts(column: Any, read: _Read, line: int) -> tuple[Codes, Ints]:
+    """Returns the prompt of each row, and what the row may take from it."""
+    encoded = column.dictionary_encode()
+    texts = [(text or "").strip() for text in encoded.dictionary.to_pylist()]
+    local = _numbers(encoded)
+    empty = [n for n, text in enumerate(texts) if not text]
+    bad = np.flatnonzero(np.isin(local, [*empty, len(texts)]))
+    if len(bad):
+        what = "needs `prompt`, or the `prompt_id` of a known prompt"
+        raise InputError(what, path=read.path, line=line + int(bad[0]))
+    numbers = [read.prompts.setdefault(text, len(read.prompts)) for text in texts]
+    sorts = [read.sort_of(text) for text in texts]
+    return np.asarray(numbers, dtype=np.int32)[local], np.asarray(sorts, dtype=np.int64)[local]
+
+
+def _numbers(encoded: Any) -> Ints:
+    """Returns the numbers of a dictionary's texts; one more than the last where there is none."""
+    filled = encoded.indices.fill_null(len(encoded.dictionary))
+    return np.asarray(filled.to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _examples(columns: Mapping[str, Any], sorts: Ints, read: _Read, line: int) -> Codes:
+    """Returns the number of each row's combination of fields."""
+    code, size = sorts, len(read.sorts)
+    for name, column in columns.items():
+        if name in ("prompt_id", "sample"):
+            continue
+        encoded = column.dictionary_encode()
+        more = len(encoded.dictionary) + 1
+        if size * more > 2**62:
+            code = np.unique(code, return_inverse=True)[1]
+            size = int(code.max()) + 1
+        code, size = code * more + _numbers(encoded), size * more
+    first, code = _first_rows(code, size)
+    numbers = np.empty(len(first), dtype=np.int32)
+    for place in np.argsort(first).tolist():
+        row = int(first[place])
+        fields = {name: plain(column[row].as_py(), name) for name, column in columns.items()}
+        numbers[place] = read.example(fields, int(sorts[row]), line + row)
+    return np.asarray(numbers[code])
+
+
+def _first_rows(code: Ints, size: int) -> tuple[Ints, Ints]:
+    """Returns the first row of each number, and for each row its place among them."""
+    if size > _TABLE:
+        _, first, place = np.unique(code, return_index=True, return_inverse=True)
+        return first, place
+    rows = np.full(size, -1, dtype=np.int64)
+    rows[code[::-1]] = np.arange(len(code) - 1, -1, -1)
+    there = np.flatnonzero(rows >= 0)
+    places = np.empty(size, dtype=np.int64)
+    places[there] = np.arange(len(there))
+    return rows[there], places[code]
+
+
+def _samples(columns: Mapping[str, Any], read: _Read, line: int) -> Ints:
+    if "sample" not in columns:
+        return np.zeros(len(columns["prompt_id"]), dtype=np.int64)
+    filled = columns["sample"].fill_null(0)
+    found = np.asarray(filled.to_numpy(zero_copy_only=False)).astype(np.int64)
+    bad = np.flatnonzero(found < 0)
+    if len(bad):
+        what = f"must be 0 or more, got {found[bad[0]]}"
+        raise InputError(what, path=read.path, line=line + int(bad[0]), field="sample")
+    return found
+
+
+def _refuse_repeated(path: Path, *parts: Any) -> None:
+    """Refuses a second row with the same numbers."""
+    key, size = np.zeros(len(parts[0]), dtype=np.int64), 1
+    for part in parts:
+        more = int(part.max()) + 1
+        if size * more > 2**62:
+            key = np.unique(key, return_inverse=True)[1]
+            size = int(key.max()) + 1
+        key, size = key * more + part, size * more
+    ordered = np.sort(key)
+    twice = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not len(twice):
+        return
+    lines: dict[int, int] = {}
+    for row in np.flatnonzero(np.isin(key, twice)).tolist():
+        earlier = lines.setdefault(int(key[row]), row + 1)
+        if earlier != row + 1:
+            raise InputError(f"same {VERDICT_KEY} as line {earlier}", path=path, line=row + 1)
+
+
+def _in_order(codes: Codes, values: list[Any]) -> tuple[Codes, list[Any]]:
+    """Numbers values anew, in the order in which they come."""
+    first, place = _first_rows(codes.astype(np.int64), len(values))
+    order = np.argsort(first)
+    new = np.empty(len(first), dtype=np.int32)
+    new[order] = np.arange(len(first), dtype=np.int32)
+    return new[place], [values[code] for code in codes[first[order]].tolist()]
