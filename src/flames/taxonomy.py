@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 from importlib import resources
 from itertools import pairwise
@@ -14,6 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from flames.errors import InputError
+from flames.options import CheckedOptions, Opt
 from flames.records import Frozen
 from flames.text import shorten
 
@@ -203,3 +205,12 @@ def load_taxonomy(path: str | Path | None = None) -> Taxonomy:
         return Taxonomy.model_validate(data)
     except ValidationError as error:
         raise InputError.invalid(error, "is no usable taxonomy", path) from None
+
+
+@dataclass(frozen=True)
+class TaxonomyOptions(CheckedOptions):
+    """The taxonomy that the user wants."""
+
+    taxonomy: Annotated[
+        Path | None, Opt("Taxonomy file (JSON); Flames' own taxonomy unless given.", metavar="FILE")
+    ] = None

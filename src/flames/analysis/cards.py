@@ -24,7 +24,7 @@ from flames.scorers.external import EXTERNAL
 from flames.scorers.labels import NATURAL, SILVER
 from flames.scorers.options import ScorerName, load_with
 from flames.storage.atomic import write_atomic
-from flames.storage.record_files import TaxonomyOptions
+from flames.taxonomy import TaxonomyOptions
 
 _BUNDLED: Mapping[str, By] = {"natural": "natural", "silver": "silver"}
 _OUTSIDE: Mapping[str, By] = {"people": "outside", "partly": "partly", "design": "design"}

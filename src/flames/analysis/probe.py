@@ -23,8 +23,7 @@ from flames.scorers.base import Scorer, score_stream
 from flames.scorers.labelled import ModelNames, labelled_responses, unlabelled_responses
 from flames.scorers.labels import SILVER
 from flames.scorers.options import ScorerName, ScorerOptions, load_with
-from flames.storage.record_files import TaxonomyOptions
-from flames.taxonomy import Dimension, Taxonomy, load_taxonomy
+from flames.taxonomy import Dimension, Taxonomy, TaxonomyOptions, load_taxonomy
 
 Labels = Mapping[Key, int]
 

@@ -13,8 +13,7 @@ from flames.pipeline.proposals import Proposal, decide, read_proposals
 from flames.prompts.addition import add_prompt
 from flames.prompts.sets import load_prompts
 from flames.records import Prompt, own_id
-from flames.storage.record_files import TaxonomyOptions
-from flames.taxonomy import Taxonomy, load_taxonomy
+from flames.taxonomy import Taxonomy, TaxonomyOptions, load_taxonomy
 from flames.text import has_visible_text
 
 Choice = Literal["yes", "no", "edit", "skip", "quit"]

@@ -25,8 +25,7 @@ from flames.records import Key, Prompt, Response, Verdict, prompt_id
 from flames.scorers.base import Scorer, score_stream
 from flames.scorers.options import ScorerOptions, load_with
 from flames.scorers.stance import with_stance
-from flames.storage.record_files import TaxonomyOptions
-from flames.taxonomy import Taxonomy, load_taxonomy
+from flames.taxonomy import Taxonomy, TaxonomyOptions, load_taxonomy
 
 
 @dataclass(frozen=True, kw_only=True)

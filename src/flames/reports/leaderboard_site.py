@@ -22,9 +22,15 @@ from flames.reports.html import helpers, section_of
 from flames.reports.page import render_page
 from flames.reports.words import same, say
 from flames.storage.atomic import to_csv, write_atomic
-from flames.storage.record_files import TaxonomyOptions
 from flames.storage.run_dir import safe_name
-from flames.taxonomy import Language, Taxonomy, Text, default_taxonomy, load_taxonomy
+from flames.taxonomy import (
+    Language,
+    Taxonomy,
+    TaxonomyOptions,
+    Text,
+    default_taxonomy,
+    load_taxonomy,
+)
 
 _LEDGER = ".flames-site"
 _CHOSEN = 3

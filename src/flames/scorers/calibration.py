@@ -40,8 +40,7 @@ from flames.scorers.calibrated import (
 )
 from flames.scorers.labelled import LabelFiles, ModelNames, labelled_responses, training_overlap
 from flames.scorers.options import ScorerName, ScorerOptions, load_with
-from flames.storage.record_files import TaxonomyOptions
-from flames.taxonomy import Taxonomy, load_taxonomy
+from flames.taxonomy import Taxonomy, TaxonomyOptions, load_taxonomy
 
 FEWEST: Mapping[Method, int] = {"temperature": 20, "isotonic": 100}
 """The number of labels that a dimension needs for a fit of its own."""

@@ -18,9 +18,9 @@ from flames.prompts.sets import known_prompts, load_prompts
 from flames.scorers.base import IgnoreSelftest, InputTruncation, Scorer, ScorerContext
 from flames.scorers.registry import check_understood, load_among
 from flames.scorers.scoring import Truncated
-from flames.storage.record_files import ReadOptions, RecordOptions, TaxonomyOptions
+from flames.storage.record_files import ReadOptions, RecordOptions
 from flames.storage.row_files import TableForm
-from flames.taxonomy import Taxonomy, load_taxonomy
+from flames.taxonomy import Taxonomy, TaxonomyOptions, load_taxonomy
 
 # What commands have flags of their own for.
 _NAMED = (

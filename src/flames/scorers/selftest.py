@@ -24,8 +24,8 @@ from flames.scorers.labelled import Labelled, LabelledSet, read_labelled
 from flames.scorers.options import ScorerName, ScorerOptions, load_with
 from flames.storage.atomic import write_atomic
 from flames.storage.home import home
-from flames.storage.record_files import ReadOptions, TaxonomyOptions
-from flames.taxonomy import Taxonomy, default_taxonomy, load_taxonomy
+from flames.storage.record_files import ReadOptions
+from flames.taxonomy import Taxonomy, TaxonomyOptions, default_taxonomy, load_taxonomy
 
 NEEDED = 80.0
 """Per cent of the pairs that a working scorer judges right, at least."""

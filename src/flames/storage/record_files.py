@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 from pydantic import ValidationError
 
-from flames.errors import InputError, notify
+from flames.errors import InputError
 from flames.finish_reasons import status_of
-from flames.options import CheckedOptions, Opt
+from flames.options import Opt
 from flames.records import (
     SCORABLE,
     AnyRecord,
@@ -27,7 +27,7 @@ from flames.records import (
     prompt_id,
 )
 from flames.storage.foreign.openai_batch import requests_by_id
-from flames.storage.foreign.table import READ_AS
+from flames.storage.foreign.table import READ_AS, state_of, tell_states
 from flames.storage.mapping import columns_there, parse_mapping
 from flames.storage.record_fields import (
     cleaned,
@@ -40,19 +40,10 @@ from flames.storage.record_fields import (
 from flames.storage.repeats import Samples, check_one_text
 from flames.storage.rows import Row, read_rows
 from flames.storage.text_files import stem_of
-from flames.taxonomy import Taxonomy, default_taxonomy, load_taxonomy
+from flames.taxonomy import Taxonomy, TaxonomyOptions, default_taxonomy, load_taxonomy
 from flames.text import normalize_text, shorten, with_point
 from flames.thinking import Tags, ThinkTags, read_tags
 from flames.turns import Conversation
-
-
-@dataclass(frozen=True)
-class TaxonomyOptions(CheckedOptions):
-    """The taxonomy that the user wants."""
-
-    taxonomy: Annotated[
-        Path | None, Opt("Taxonomy file (JSON); Flames' own taxonomy unless given.", metavar="FILE")
-    ] = None
 
 
 @dataclass(frozen=True)
@@ -276,22 +267,10 @@ def _read(
             on_error(error.at(path, line))
         else:
             if kind:
-                taken[_state(record)] += 1
+                taken[state_of(record)] += 1
             yield record
     if kind:
-        _tell(path, kind, taken)
-
-
-def _state(record: AnyRecord) -> str:
-    if isinstance(record, Verdict):
-        return "scored" if record.unscored is None else record.unscored
-    return record.status if isinstance(record, Response) else "prompt"
-
-
-def _tell(path: str | os.PathLike[str], kind: str, taken: Counter[str]) -> None:
-    """Says what the file of another tool was taken for, and what became of its rows."""
-    states = ", ".join(f"{n:,} {state}" for state, n in taken.most_common())
-    notify(f"read as {kind}: {states}", path)
+        tell_states(path, kind, taken)
 
 
 def _prompt(raw: dict[str, Any], line: int, options: ReadOptions) -> Prompt:

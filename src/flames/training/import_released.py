@@ -27,8 +27,7 @@ from flames.scorers.trained.settings import (
     read_config,
 )
 from flames.storage.atomic import folder_atomic
-from flames.storage.record_files import TaxonomyOptions
-from flames.taxonomy import Taxonomy, load_taxonomy
+from flames.taxonomy import Taxonomy, TaxonomyOptions, load_taxonomy
 from flames.training.checkpoint import Checkpoint, convert, differing, is_derived
 from flames.training.config import record_selftest, with_checksum
 from flames.training.options import Progress

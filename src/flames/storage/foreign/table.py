@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flames.errors import InputError
+from flames.errors import InputError, notify
+from flames.records import Record, Response, Verdict
 from flames.storage.foreign.inspect_log import INSPECT
 from flames.storage.foreign.lm_eval import LM_EVAL
 from flames.storage.foreign.openai_batch import BATCH_INPUT, BATCH_OUTPUT
@@ -54,3 +57,16 @@ def converted(
                 yield line, own
     except InputError as error:
         raise error.at(path, line) from None
+
+
+def state_of(record: Record) -> str:
+    """Returns what became of a row, in a word or two."""
+    if isinstance(record, Verdict):
+        return "scored" if record.unscored is None else record.unscored
+    return record.status if isinstance(record, Response) else "prompt"
+
+
+def tell_states(path: str | os.PathLike[str], kind: str, taken: Counter[str]) -> None:
+    """Says what the file of another tool was taken for, and what became of its rows."""
+    states = ", ".join(f"{n:,} {state}" for state, n in taken.most_common())
+    notify(f"read as {kind}: {states}", path)
