@@ -53,7 +53,7 @@ def main() -> None:
                     opened(out)
 
 
-def write(path: Path, rows: int) -> None:
+def write(path: Path, rows: int, model: str = "model", seed: int = 0) -> None:
     """Verdicts on bundled prompts, each asked many times in other words, with silver responses."""
     from flames.prompts.sets import load_prompts
     from flames.scorers.labels import labels_path
@@ -62,7 +62,7 @@ def write(path: Path, rows: int) -> None:
     prompts, taxonomy = load_prompts("open").prompts, default_taxonomy()
     lines = labels_path("labels:silver").read_text("utf-8").splitlines()
     texts = [json.loads(line)["response"] for line in lines]
-    rng = random.Random(0)
+    rng = random.Random(seed)
     with path.open("w", encoding="utf-8") as file:
         for number in range(rows):
             prompt = prompts[number % len(prompts)]
@@ -72,7 +72,7 @@ def write(path: Path, rows: int) -> None:
             rest = (1 - sure) / (len(scale) - 1)
             row = {
                 "prompt_id": f"{prompt.id}-{again}",
-                "model": "model",
+                "model": model,
                 "dimension": prompt.dimension,
                 "subcomponent": prompt.subcomponent,
                 "prompt": f"{prompt.text}（第 {again} 种问法）",
@@ -135,12 +135,15 @@ def write_columns(path: Path, rows: int, prompts: int = 10_000, models: int = 10
 def run(command: list[str]) -> tuple[float, float, float]:
     """Peak memory in MB, seconds on the clock and of CPU time of a command."""
     start = time.perf_counter()
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            told = (said.read().strip().splitlines() or ["nothing said"])[-1]
+            raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}: {told}")
     return used.ru_maxrss / 1024, wall, used.ru_utime + used.ru_stime
 
 
