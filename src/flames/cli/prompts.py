@@ -14,7 +14,7 @@ from flames.errors import UsageError
 from flames.options import LangOptions, SeedOptions
 from flames.prompts.check import PromptCheck, check_prompts, count_parts, count_prompts
 from flames.prompts.diff import diff_prompts
-from flames.prompts.doubts import find_doubts, mended
+from flames.prompts.doubts import find_doubts, mended, unchecked
 from flames.prompts.known import KNOWN_SETS, fetch_prompts, find_set, installed_sets
 from flames.prompts.sets import PromptSet, SampleOptions, load_prompts
 from flames.reports.prompt_diff import DiffOptions, DiffReport
@@ -22,6 +22,7 @@ from flames.reports.prompt_doubts import doubts_document
 from flames.reports.prompt_stats import diversity_words, stats_page
 from flames.reports.tables import Block, Cell, Table, line
 from flames.reports.words import listed, name_of, say
+from flames.scorers.frozen.backbone import text_embedder
 from flames.storage.atomic import to_jsonl, write_atomic
 from flames.storage.record_files import FileOptions
 from flames.taxonomy import Taxonomy, load_taxonomy
@@ -191,6 +192,10 @@ def check(
         list[str] | None,
         typer.Option(metavar="SET|PATH", help="A set that prompts must not be taken from."),
     ] = None,
+    embed: Annotated[
+        bool,
+        typer.Option("--embed", help="Find paraphrases too, by a language model (extra local)."),
+    ] = False,
     fix: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write the set with what can be mended by itself."),
@@ -202,8 +207,15 @@ def check(
     text and second copies, and writes full-width letters and digits as plain ones.
     """
     _, found = load_set(prompts, files)
-    doubts = find_doubts(found, [load_set(each, files)[1] for each in against or ()])
-    data = {"prompts": len(found.prompts), "findings": [asdict(each) for each in doubts]}
+    others = [load_set(each, files)[1] for each in against or ()]
+    doubts = find_doubts(
+        found, others, text_embedder(lambda text: typer.echo(text, err=True)) if embed else None
+    )
+    data = {
+        "prompts": len(found.prompts),
+        "findings": [asdict(each) for each in doubts],
+        "unchecked": unchecked(found),
+    }
     present(output, data, doubts_document(doubts, found), language.lang)
     if fix is not None:
         write_atomic(fix, to_jsonl(prompt.to_dict() for prompt in mended(found)))

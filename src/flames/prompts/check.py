@@ -148,9 +148,15 @@ def without_variants(prompts: Sequence[Prompt]) -> list[Prompt]:
     return [prompt for prompt in prompts if prompt.variant_of not in ids]
 
 
-def likeness(one: Prompt, other: Prompt, similarity: float) -> float:
-    """Returns how alike two prompts are by their last turns, and less if earlier ones differ."""
-    before = one.asked.context, other.asked.context
+def likeness(
+    one: Prompt, other: Prompt, similarity: float, fold: Mapping[int, str] | None = None
+) -> float:
+    """Returns how alike two prompts are by their last turns, and less if earlier ones differ.
+
+    Args:
+        fold: Characters of the earlier turns that are taken for others.
+    """
+    before = [each.asked.context.translate(fold or {}) for each in (one, other)]
     return min(similarity, jaccard(*map(grams_of, before))) if any(before) else similarity
 
 

@@ -15,7 +15,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, Literal, get_args
 
-from flames.errors import need_extra
+from flames.errors import MissingExtraError, need_extra
 from flames.records import seeded_order
 
 Disguise = Literal[
@@ -61,6 +61,24 @@ def traditional(text: str) -> str:
     """Converts to traditional characters (OpenCC's dictionaries)."""
     changed: str = _converter().convert(text)
     return changed
+
+
+@cache
+def to_simplified() -> Mapping[int, str] | None:
+    """Returns simplified characters by their traditional ones, for `str.translate`.
+
+    A character at a time, so that both spellings of a text become one. None without the extra
+    `probes`.
+    """
+    try:
+        need_extra("probes", "traditional characters as simplified ones", "opencc")
+    except MissingExtraError:
+        return None
+    import opencc
+
+    convert = opencc.OpenCC("t2s").convert
+    pairs = ((code, convert(chr(code))) for code in range(0x3400, 0xA000))
+    return {code: char for code, char in pairs if char != chr(code)}
 
 
 def zero_width(text: str) -> str:

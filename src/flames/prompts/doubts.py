@@ -5,25 +5,39 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from flames.errors import UsageError
 from flames.prompts.check import likeness, without_variants
-from flames.prompts.disguises import HIDDEN
-from flames.prompts.likeness import like_pairs, nearest
+from flames.prompts.disguises import HIDDEN, to_simplified
+from flames.prompts.likeness import (
+    Floats,
+    close_pairs,
+    closest,
+    like_pairs,
+    nearest,
+    unit_vectors,
+)
 from flames.prompts.sets import PromptSet
 from flames.records import Prompt, own_id, prompt_id
 
 Doubt = Literal[
-    "duplicate", "near duplicate", "known", "template", "label", "personal data", "hidden", "width",
-    "spaces",
+    "duplicate", "near duplicate", "paraphrase", "known", "template", "label", "personal data",
+    "hidden", "width", "spaces",
 ]  # fmt: skip
+Unchecked = Literal["labels", "traditional"]
 DOUBTS: tuple[Doubt, ...] = get_args(Doubt)
 MECHANICAL: frozenset[Doubt] = frozenset({"duplicate", "hidden", "width", "spaces"})
 """What `mended` puts right without anybody's judgement."""
 
 NEAR = 0.8  # share of 3-grams from which two prompts are nearly the same
+SAME = 0.45  # likeness of two prompts' vectors from which they ask nearly the same
+FEWEST = 100
+"""Of how many texts at least vectors are compared: they are weighed by how much these vary."""
+Embed = Callable[[Sequence[str]], Floats]
+"""Turns texts into vectors, a row each."""
 _KIN, _KIN_AGREE = 7, 5  # neighbours of a prompt, and how many of one other label make a doubt
 MOST_LABELS = 20_000
 """Labels of larger sets are not compared: it would take too long."""
@@ -53,19 +67,36 @@ class Finding:
     other: str | None = None
 
 
-def find_doubts(prompts: PromptSet, against: Sequence[PromptSet] = ()) -> list[Finding]:
+def find_doubts(
+    prompts: PromptSet, against: Sequence[PromptSet] = (), embed: Embed | None = None
+) -> list[Finding]:
     """Returns all findings, by kind and in the order of the set.
 
     Variants of other prompts of the set are only looked at by themselves.
 
     Args:
         against: Other sets that prompts should not be taken from.
+        embed: Finds prompts of the same meaning and more doubtful labels; None compares n-grams.
+
+    Raises:
+        UsageError: There are too few texts to compare vectors.
     """
     originals = without_variants(prompts.prompts)
+    copies = list(_copies(originals, against))
+    texts = [prompt.text for prompt in originals]
+    kin: list[Iterable[list[int]]] = []
+    if _KIN < len(originals) <= MOST_LABELS:
+        kin.append(nearest(texts, _KIN))
+    if embed is not None:
+        units = _vectors(texts, against, embed)
+        copies += _paraphrases(originals, against, units, copies)
+        if kin:
+            kin.append(closest(units[: len(originals)], _KIN))
+    labels = {each.id: each for some in reversed(kin) for each in _labels(originals, some)}
     found = [
-        *_copies(originals, against),
+        *copies,
         *_templates(originals),
-        *_labels(originals),
+        *labels.values(),
         *(finding for prompt in prompts.prompts for finding in _in_text(prompt)),
     ]
     place = {prompt.id: n for n, prompt in enumerate(prompts.prompts)}
@@ -89,16 +120,27 @@ def mended(prompts: PromptSet) -> list[Prompt]:
     return list(kept.values())
 
 
+def unchecked(prompts: PromptSet) -> list[Unchecked]:
+    """Returns what `find_doubts` could not look at."""
+    left: list[Unchecked] = ["labels"] if len(prompts.prompts) > MOST_LABELS else []
+    return left + (["traditional"] if to_simplified() is None else [])
+
+
+def _outside(against: Sequence[PromptSet]) -> list[tuple[str, Prompt]]:
+    return [(each.name, prompt) for each in against for prompt in each.prompts]
+
+
 def _copies(prompts: Sequence[Prompt], against: Sequence[PromptSet]) -> Iterator[Finding]:
     first: dict[str, str] = {}
     for prompt in prompts:
         if (seen := first.setdefault(own_id(prompt), prompt.id)) != prompt.id:
             yield Finding(prompt.id, "duplicate", seen, seen)
-    outside = [(each.name, prompt) for each in against for prompt in each.prompts]
+    outside = _outside(against)
     every = [*prompts, *(prompt for _, prompt in outside)]
-    texts = [prompt.text for prompt in every]
+    fold = to_simplified() or {}
+    texts = [prompt.text.translate(fold) for prompt in every]
     for one, two, similarity in like_pairs(texts, NEAR, among=len(prompts)):
-        similarity = likeness(every[one], every[two], similarity)
+        similarity = likeness(every[one], every[two], similarity, fold)
         share = f"{similarity:.0%}"
         if similarity < NEAR:
             continue
@@ -108,6 +150,35 @@ def _copies(prompts: Sequence[Prompt], against: Sequence[PromptSet]) -> Iterator
         else:
             name, prompt = outside[two - len(prompts)]
             yield Finding(prompts[one].id, "known", f"{share}, {name}", prompt.id)
+
+
+def _vectors(texts: Sequence[str], against: Sequence[PromptSet], embed: Embed) -> Floats:
+    every = [*texts, *(prompt.text for _, prompt in _outside(against))]
+    if len(every) < FEWEST:
+        raise UsageError(
+            f"--embed compares at least {FEWEST} prompts, and these are {len(every)}: add a set "
+            "with --against, such as open"
+        )
+    return unit_vectors(embed(every))
+
+
+def _paraphrases(
+    prompts: Sequence[Prompt],
+    against: Sequence[PromptSet],
+    units: Floats,
+    copies: Sequence[Finding],
+) -> Iterator[Finding]:
+    """Yields pairs of nearly the same meaning that are no copies already."""
+    seen = {(each.id, each.other) for each in copies}
+    outside = _outside(against)
+    every = [*prompts, *(prompt for _, prompt in outside)]
+    for one, two, similarity in close_pairs(units, SAME, len(prompts)):
+        similarity = likeness(every[one], every[two], similarity)
+        inside = two < len(prompts)
+        id_, other = (every[two].id, every[one].id) if inside else (every[one].id, every[two].id)
+        if similarity >= SAME and (id_, other) not in seen:
+            name = "" if inside else f", {outside[two - len(prompts)][0]}"
+            yield Finding(id_, "paraphrase", f"{similarity:.2f}{name}", other)
 
 
 def _templates(prompts: Sequence[Prompt]) -> Iterator[Finding]:
@@ -121,12 +192,10 @@ def _templates(prompts: Sequence[Prompt]) -> Iterator[Finding]:
             yield from (Finding(each, "template", f"{opening}… × {len(ids)}") for each in ids)
 
 
-def _labels(prompts: Sequence[Prompt]) -> Iterator[Finding]:
+def _labels(prompts: Sequence[Prompt], kin_of: Iterable[Sequence[int]]) -> Iterator[Finding]:
     """Yields prompts whose nearest ones nearly all carry one other label, and none their own."""
-    if not _KIN < len(prompts) <= MOST_LABELS:
-        return
     label = [(prompt.dimension, prompt.subcomponent) for prompt in prompts]
-    for n, kin in enumerate(nearest([prompt.text for prompt in prompts], _KIN)):
+    for n, kin in enumerate(kin_of):
         labels = Counter(label[other] for other in kin)
         [(usual, times)] = labels.most_common(1) or [(label[n], 0)]
         if times >= _KIN_AGREE and label[n] not in labels:

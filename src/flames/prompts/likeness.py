@@ -1,4 +1,4 @@
-"""How alike prompts are: shares of 3-grams, and pairs of a large set that are nearly the same."""
+"""How alike prompts are, by n-grams or vectors, and the nearly equal pairs of a large set."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
+
+Floats = NDArray[np.float32]
 
 GRAM = 3
 _COMMON = 200  # grams of more prompts than this ("怎么办") do not make two prompts candidates
@@ -85,6 +87,44 @@ def nearest(texts: Sequence[str], count: int) -> Iterator[list[int]]:
             values[start + row] = 0.0
             best = np.argsort(-values, kind="stable")[:count]
             yield [place for place in best.tolist() if values[place] > 0]
+
+
+def unit_vectors(vectors: Floats) -> Floats:
+    """Returns vectors of length 1 whose products are likenesses, from a language model's states.
+
+    Such states all point nearly the same way, and a few of their directions outweigh the rest:
+    directions are weighed against how much all the vectors given vary in them (whitening, with
+    the mean variance of those in which they vary added, so that noise is not blown up).
+    """
+    centred = vectors - vectors.mean(axis=0)
+    varied, directions = np.linalg.eigh((centred.T @ centred / len(centred)).astype(np.float64))
+    varied = np.maximum(varied, 0.0)
+    mean = varied.sum() / max(1, min(len(centred) - 1, len(varied)))
+    turned = centred @ (directions / np.sqrt(varied + mean + 1e-12)).astype(np.float32)
+    lengths = np.linalg.norm(turned, axis=1, keepdims=True)
+    return np.asarray(turned / np.maximum(lengths, 1e-9), dtype=np.float32)
+
+
+def close_pairs(units: Floats, threshold: float, among: int) -> Iterator[Pair]:
+    """Yields the pairs of unit vectors whose product is at least `threshold`, by their places.
+
+    Args:
+        among: Only pairs with one of so many first vectors.
+    """
+    for start in range(0, among, _DENSE):
+        likeness = units[start : min(start + _DENSE, among)] @ units.T
+        for row, second in np.argwhere(likeness >= threshold).tolist():
+            if start + row < second:
+                yield Pair(start + row, second, float(likeness[row, second]))
+
+
+def closest(units: Floats, count: int) -> Iterator[list[int]]:
+    """Yields for each unit vector the places of the nearest others."""
+    for start in range(0, len(units), _DENSE):
+        likeness = units[start : start + _DENSE] @ units.T
+        for row, values in enumerate(likeness):
+            values[start + row] = -np.inf
+            yield np.argsort(-values, kind="stable")[:count].tolist()
 
 
 def _incidence(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from flames.prompts.doubts import DOUBTS, MECHANICAL, MOST_LABELS, Finding
+from flames.prompts.doubts import DOUBTS, MECHANICAL, MOST_LABELS, Finding, unchecked
 from flames.prompts.sets import PromptSet
 from flames.records import Prompt
 from flames.reports.tables import Block, Table, line
@@ -24,8 +24,8 @@ def doubts_document(found: Sequence[Finding], prompts: PromptSet) -> Iterator[Bl
         ]
         if rows:
             yield Table.of_cells(name_of("doubt", kind), header, rows, text=4)
-    if len(prompts.prompts) > MOST_LABELS:
-        yield line(say("doubts.no_labels", n=MOST_LABELS), kind="soft")
+    for what in unchecked(prompts):
+        yield line(say(f"doubts.no_{what}", n=MOST_LABELS), kind="soft")
     there = {each.kind for each in found} & MECHANICAL
     if there:
         kinds = [name_of("doubt", kind) for kind in DOUBTS if kind in there]
