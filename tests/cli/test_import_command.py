@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from flames.prompts.card import read_card
 from flames.prompts.sets import load_prompts
 from flames.taxonomy import load_taxonomy
 
@@ -76,6 +78,32 @@ def test_own_classes_keep_every_class_with_a_taxonomy(flames: Flames, source: Pa
     assert len(load_prompts("cvalues.jsonl", taxonomy=taxonomy).prompts) == 4
 
 
+def test_a_version_makes_a_package_whose_card_says_whose_it_is(
+    flames: Flames, source: Path
+) -> None:
+    words = ("prompts", "import", "cvalues", "--from", source, "--version")
+    code, out, _ = flames(*words, "1.0", "--json")
+    assert (code, json.loads(out)["out"]) == (0, "cvalues@1.0")
+    card = read_card("cvalues@1.0")
+    assert (card.licence, card.languages, card.counts.prompts) == ("Apache-2.0", ("zh",), 2)
+    sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
+    assert "; X-PLUG/CValues; imported from" in card.origin  # of which commit, nobody knows
+    assert f"cvalues_x.jsonl (SHA-256 {sha256[:12]}…)" in card.origin
+    assert flames("prompts", "validate", "cvalues@1.0")[0] == 0
+    assert flames(*words, "1.0")[0] == 0  # the same again
+    assert read_card("cvalues@1.0").canary == card.canary
+    source.write_text(json.dumps(ROWS[0]) + "\n", "utf-8")
+    code, _, error = flames(*words, "1.0")
+    assert code == 2
+    assert "choose another --version" in error
+    assert flames(*words, "1.1", "--out", "folder", "--own-classes", "t.json")[0] == 0
+    taxonomy = load_taxonomy("t.json")
+    assert load_prompts("folder", taxonomy=taxonomy).full_name == "cvalues@1.1"
+    code, _, error = flames(*words, "a b", "--out", "other")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "--version: must be Latin letters" in error
+
+
 def test_a_mapping_can_be_shown_changed_and_given_back(flames: Flames, source: Path) -> None:
     code, out, _ = flames("prompts", "import", "cvalues", "--show")
     assert code == 0
@@ -118,6 +146,7 @@ def test_without_a_name_all_are_listed(flames: Flames) -> None:
         (["jade", "--from", "cvalues_x.jsonl"], "no column 问题, there are id_, prompt, domain_en"),
         (["table", "--from", "cvalues_x.jsonl"], "no row became a prompt"),
         (["--from", "cvalues_x.jsonl"], "name the importer"),
+        (["table", "--from", "cvalues_x.jsonl", "--version", "1"], "names no licence"),
     ],
 )
 def test_wrong_use_is_one_line(flames: Flames, source: Path, words: list[str], says: str) -> None:

@@ -12,6 +12,8 @@ from flames.options import Opt, SeedOptions
 from flames.prompts.import_map import ENDING, ImportMap, importer_path, load_map
 from flames.prompts.imported import Imported, own_taxonomy
 from flames.prompts.importing import HowToImport, import_prompts, with_columns
+from flames.prompts.pack import PackOptions, pack_prompts
+from flames.prompts.sets import PromptSet
 from flames.records import dump_json
 from flames.storage.atomic import to_jsonl, write_atomic
 from flames.storage.mapping import parse_mapping
@@ -47,7 +49,12 @@ class ImportOptions(TextOptions, SeedOptions):
         ),
     ] = None
     out: Annotated[
-        Path | None, Opt("Where the prompts go; NAME.jsonl unless given.", metavar="FILE")
+        Path | None,
+        Opt("Where the prompts go; NAME.jsonl or NAME@V unless given.", metavar="FILE|FOLDER"),
+    ] = None
+    version: Annotated[
+        str | None,
+        Opt("Make a package of this version, with a card from the mapping.", metavar="V"),
     ] = None
     mapping: Annotated[
         str | None,
@@ -100,12 +107,20 @@ def run_import(name: str, options: ImportOptions) -> tuple[Imported, Path]:
     """Imports a set and writes its file; returns what became of the rows, and the file.
 
     Raises:
-        UsageError: A file to write is there already, or no row became a prompt.
+        UsageError: A file to write is there already, or the card of a package lacks its licence.
     """
     taxonomy = load_taxonomy(options.taxonomy)
     spec = options.spec(name, taxonomy)
     out = options.out or Path(f"{spec.name}.jsonl")
-    for path in (out, options.rest, options.own_classes):
+    if options.version is not None:
+        out = options.out or Path(f"{spec.name}@{options.version}")
+        if not spec.licence:
+            raise UsageError(
+                f"--version makes a card, and the mapping of {spec.name} names no licence: "
+                "flames prompts pack takes one"
+            )
+    files = (options.rest, options.own_classes)
+    for path in files if options.version is not None else (out, *files):
         if path is not None and path.exists() and not options.overwrite:
             raise UsageError(f"{path}: is there already; choose another name or --overwrite it")
     how = HowToImport(
@@ -120,8 +135,33 @@ def run_import(name: str, options: ImportOptions) -> tuple[Imported, Path]:
     if options.rest is not None:
         write_atomic(options.rest, to_jsonl(row.to_dict() for row in done.left))
     if done.prompts:
-        write_atomic(out, to_jsonl(prompt.to_dict() for prompt in done.prompts))
-        if options.own_classes is not None:
-            made = own_taxonomy(done).model_dump(by_alias=True, exclude_none=True)
+        own = own_taxonomy(done) if options.own_classes is not None else None
+        if options.version is not None:
+            fetched = options.source is None
+            _pack(done, out, options.version, own or taxonomy, spec.commit if fetched else "")
+        else:
+            write_atomic(out, to_jsonl(prompt.to_dict() for prompt in done.prompts))
+        if options.own_classes is not None and own is not None:
+            made = own.model_dump(by_alias=True, exclude_none=True)
             write_atomic(options.own_classes, dump_json(made))
     return done, out
+
+
+def _pack(done: Imported, out: Path, version: str, taxonomy: Taxonomy, commit: str) -> None:
+    """Writes the prompts as a package; its card says whose they are and which files were read.
+
+    `commit` is that of files which were fetched; of others nobody knows.
+    """
+    spec = done.spec
+    place = f"{spec.repository}@{commit}" if commit else spec.repository
+    read = ", ".join(f"{file.name} (SHA-256 {file.sha256[:12]}…)" for file in done.files)
+    languages = {str(prompt.extra.get("language") or "und") for prompt in done.prompts}
+    card = PackOptions(
+        name=spec.name,
+        version=version,
+        licence=spec.licence,
+        origin="; ".join(filter(None, (spec.title, place, f"imported from {read}"))),
+        languages=tuple(sorted(languages)),
+        out=out,
+    )
+    pack_prompts(PromptSet(spec.name, "", tuple(done.prompts), out), card, taxonomy)
