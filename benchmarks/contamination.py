@@ -1,6 +1,6 @@
 """How fast corpora are searched for the prompts of a set, and in how much memory.
 
-    chrt -f 10 python benchmarks/contamination.py        # 100 MB in each form
+    python benchmarks/contamination.py        # 100 MB in each form
 
 The corpora are put together from the bundled answers (Chinese) or from English words, and hold
 a copy of each hundredth prompt. The ratio is to reading the same files with Python and doing

@@ -165,7 +165,7 @@ def test_what_is_there_is_gone_on_with_only_on_request(run: RunDir, prompts: Pro
         with pytest.raises(UsageError, match=said):
             create_run(run.path, manifest(prompts, **change), prompts.prompts, resume=True)
     other = prompts.sample(6)
-    with pytest.raises(UsageError, match=r"prompts quick \(24, \w+\) → quick \(6, "):
+    with pytest.raises(UsageError, match=r"prompts quick@1 \(24, \w+\) → quick@1 \(6, "):
         create_run(run.path, manifest(other), other.prompts, resume=True)
     assert len(run.settled()) == 1
 
