@@ -99,9 +99,9 @@ def _connect(options: EngineOptions) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     try:
         if options.address is None:
-            # Nothing outside reaches a cluster of this machine, and it shows no dashboard.
-            local = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-            ray.init(address="local", **local, **quiet)
+            # Ray listens on every address of the machine; who has no token is refused.
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            ray.init(address="local", include_dashboard=False, **quiet)
         else:
             ray.init(address=options.address, **quiet)
     except Exception as error:  # ConnectionError, ValueError, RuntimeError, plain Exception
