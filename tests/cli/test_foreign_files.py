@@ -15,7 +15,7 @@ from foreign_files import jsonl, whole
 
 Flames = Callable[..., tuple[int, str, str]]
 
-PROMPTS = ["问", "问二", "user: 问\n\nassistant: 一\n\nuser: 再"]
+PROMPTS = ["问", "问二"]
 TALK = [{"role": "user", "content": t} for t in ("问", "再")]
 TALK.insert(1, {"role": "assistant", "content": "一"})
 CHAT = json.dumps([{"role": "system", "content": "短"}, {"role": "user", "content": "问"}])
@@ -157,8 +157,9 @@ def _case(folder: Path, name: str) -> tuple[Path, list[str], list[str]]:
 def brought(tmp_path: Path) -> Path:
     with (tmp_path / "prompts.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["id", "dimension", "prompt"])
-        writer.writerows([f"p{n}", "Safety", text] for n, text in enumerate(PROMPTS, start=1))
+        writer.writerow(["id", "dimension", "prompt", "history"])
+        rows = [*((text, "") for text in PROMPTS), (TALK[-1]["content"], json.dumps(TALK[:-1]))]
+        writer.writerows([f"p{n}", "Safety", *row] for n, row in enumerate(rows, start=1))
     requests = [make.request(), make.request("问二", "b")]
     (tmp_path / "in.jsonl").write_bytes(jsonl(*requests))
     return tmp_path
@@ -182,7 +183,10 @@ def test_a_file_is_read_or_refused_in_one_line(flames: Flames, brought: Path, na
 
 def _shown(line: dict[str, Any]) -> str:
     sample = f" #{line['sample']}" if line["sample"] else ""
-    return f"{line['status']} {line['prompt']}{sample} → {line.get('response') or ''}"
+    turns = [*line.get("history", ()), {"role": "user", "content": line["prompt"]}]
+    asked = "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
+    asked = asked if len(turns) > 1 else line["prompt"]
+    return f"{line['status']} {asked}{sample} → {line.get('response') or ''}"
 
 
 def test_parquet_is_read_by_every_command(flames: Flames, brought: Path) -> None:

@@ -101,10 +101,10 @@ BAD_CALLS: dict[str, tuple[list[str], str]] = {
     "set": (["FILE", "--prompts", "opem"], "did you mean 'open'"),
     "stdin": (["-", "--format", "official"], "needs a file"),
     "broken": (["BROKEN"], "broken.jsonl:3: is no JSON"),
-    "no run": (["FOLDER"], "FOLDER"),
+    "no run": (["FOLDER"], "FOLDER: holds no run and no shards"),
     "empty": (["EMPTY"], "empty.jsonl: holds no responses"),
     "empty out": (["EMPTY", "--out", "o.jsonl"], "empty.jsonl: holds no responses"),
-    "out of a run": (["FOLDER", "--out", "x"], "a run is scored into itself"),
+    "out of a run": (["FOLDER", "--out", "x"], "holds no run and no shards"),
 }
 
 

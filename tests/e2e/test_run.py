@@ -47,7 +47,7 @@ def test_a_run_leaves_verdicts_and_reports_and_is_gone_on_with(
     assert out == (tmp_path / "run" / "report.json").read_text("utf-8")
     assert json.loads(out) == report
     assert str(tmp_path / "run" / "report.html") in said
-    assert "Prompt set: quick, 24 prompts" in said
+    assert "Prompt set: quick@1, 24 prompts" in said
     assert (tmp_path / "run" / "verdicts" / "lexical.jsonl").read_bytes() == verdicts
 
 

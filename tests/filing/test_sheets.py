@@ -38,7 +38,9 @@ def test_hostile_text_is_text_for_an_independent_reader() -> None:
         cell = sheet.cell(number, 1)
         assert cell.data_type in ("s", "inlineStr"), text
         assert cell.hyperlink is None
-        assert openpyxl.utils.escape.unescape(cell.value) == for_cell(text)
+        # some readers have undone the escapes of control characters themselves
+        read = {cell.value, openpyxl.utils.escape.unescape(cell.value)}
+        assert for_cell(text) in read
     for name in zipfile.ZipFile(io.BytesIO(data)).namelist():
         if name.startswith("xl/worksheets/"):
             raw = zipfile.ZipFile(io.BytesIO(data)).read(name)

@@ -66,7 +66,8 @@ def info(options: InfoOptions, output: JsonOptions) -> None:
     # One that fails its self-test is described as well, with a note.
     described = load_with(options.scorer, {"ignore_selftest": True}, options.taxonomy).info
     notes = [note.to_dict() for note in described.notes]
-    tell(output, {**asdict(described), "notes": notes}, info_lines(described))
+    told = {**asdict(described), "notes": notes, "reads": sorted(described.reads)}
+    tell(output, told, info_lines(described))
 
 
 def card(options: CardOptions, language: LangOptions, output: JsonOptions) -> None:

@@ -141,7 +141,9 @@ def score(
         return _scored_lines(watch, total, lines)
     out = options.out
     if out is None and not official:
-        raise UsageError("shards, remote files and --engine ray need --out FILE")
+        # a folder without a run or shards is told first
+        with nullcontext() if "://" in target else opened_files(target):
+            raise UsageError("shards, remote files and --engine ray need --out FILE")
     with opened_files(target) as source:
         out = out or Path(target).with_name(f"{stem_of(target)}_predicted.jsonl")
         total = _counted(source, read)
