@@ -99,8 +99,8 @@ def _connect(options: EngineOptions) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     try:
         if options.address is None:
-            # Ray listens on every address of the machine; who has no token is refused.
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            # Ray listens on every address of the machine; it makes a token by itself, and refuses
+            # who has none.
             ray.init(address="local", include_dashboard=False, **quiet)
         else:
             ray.init(address=options.address, **quiet)
