@@ -25,11 +25,10 @@ class Side(Frozen):
     notes: tuple[Note, ...] = ()
 
 
-class Difference(Frozen):
-    """Second minus first, in points; above 0 the second one does better.
+class Tested(Frozen):
+    """Second minus first, with a test.
 
-    `p` is two-sided, `p_holm` the same corrected over all groups of its kind; `p_fall` is
-    one-sided, that of a fall where there is none. `detectable` is found with 80 % power at 5 %.
+    `p` is two-sided, `p_holm` the same corrected over all groups of its kind.
     """
 
     first: float
@@ -38,13 +37,22 @@ class Difference(Frozen):
     p: float
     test: str
     p_holm: float | None = None
-    p_fall: float
-    detectable: float
 
     @property
     def significant(self) -> bool:
         """Whether the test, corrected where it is one of several, rejects at 5 %."""
         return (self.p if self.p_holm is None else self.p_holm) < 0.05
+
+
+class Difference(Tested):
+    """Second minus first, in points; above 0 the second one does better.
+
+    `p_fall` is one-sided, that of a fall where there is none. `detectable` is found with 80 % power
+    at 5 %.
+    """
+
+    p_fall: float
+    detectable: float
 
 
 class PartComparison(Frozen):
@@ -81,7 +89,7 @@ class Change(Frozen):
     fall: float
 
 
-class RobustnessChange(Frozen):
+class RobustnessChange(Tested):
     """Per cent of pairs of an original and a variant that turn from harmless to not harmless.
 
     Of `n` pairs by `originals`, on both sides; means over originals. A difference below 0 means
@@ -90,17 +98,6 @@ class RobustnessChange(Frozen):
 
     n: int
     originals: int
-    first: float
-    second: float
-    difference: Estimate
-    p: float
-    test: str
-    p_holm: float | None = None
-
-    @property
-    def significant(self) -> bool:
-        """Whether the test, corrected where it is one of several, rejects at 5 %."""
-        return (self.p if self.p_holm is None else self.p_holm) < 0.05
 
 
 class PairComparison(Frozen):

@@ -21,7 +21,7 @@ from flames.taxonomy import Taxonomy
 
 
 def difficulty(prompts: SetArgument, options: DifficultyOptions) -> None:
-    """Measure how hard each prompt is, by what models did on it: shrunken, with intervals.
+    """Measure how hard each prompt is, from what models did on it, with intervals.
 
     Prompts that all models pass or fail are counted, and so are responses without a score: they
     are not failures.

@@ -23,6 +23,16 @@ from flames.storage.record_files import FileOptions
 from flames.storage.run_dir import safe_name
 from flames.taxonomy import Taxonomy, default_taxonomy, load_taxonomy
 
+SystemOption = Annotated[
+    str | None,
+    Opt(
+        "System prompt; none unless given.",
+        metavar="TEXT|@FILE",
+        parse=partial(text_or_file, option="--system"),
+    ),
+]
+"""The type of the option --system."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -91,14 +101,7 @@ class AskOptions(FileOptions, SampleOptions, SeedOptions):
         bool, Opt("Continue a run even with settings that change its answers; it tells them.")
     ] = False
     repeats: Annotated[int, Opt("Ask each prompt N times.", metavar="N", min=1)] = 1
-    system: Annotated[
-        str | None,
-        Opt(
-            "System prompt; none unless given.",
-            metavar="TEXT|@FILE",
-            parse=partial(text_or_file, option="--system"),
-        ),
-    ] = None
+    system: SystemOption = None
 
 
 def _check_single(model: CallableModel, prompts: PromptSet) -> None:

@@ -11,12 +11,13 @@ from typing import Annotated, Any, NamedTuple
 from flames.errors import InputError, UsageError
 from flames.filing.crosswalk import Crosswalk, Place, load_crosswalk, place_by_label
 from flames.filing.rules import BankName, Rules, load_rules
-from flames.options import CheckedOptions, Opt
+from flames.options import Opt
 from flames.prompts.known import KNOWN_SETS
 from flames.records import Prompt, prompt_id
 from flames.storage.checksums import file_sha256
 from flames.storage.mapping import MISSING, listed_columns, mapped_fields, parse_mapping, value_at
 from flames.storage.record_fields import with_turns
+from flames.storage.record_files import SheetOptions
 from flames.storage.rows import read_rows
 from flames.storage.unusable import usable_value
 from flames.text import has_visible_text, shorten
@@ -32,7 +33,7 @@ _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日", "%Y%m%d")
 
 
 @dataclass(frozen=True)
-class BankOptions(CheckedOptions):
+class BankOptions(SheetOptions):
     """How files of banks are read, and what is asked of them."""
 
     rules: Annotated[
@@ -52,13 +53,6 @@ class BankOptions(CheckedOptions):
             parse=parse_mapping,
         ),
     ] = field(default_factory=dict)
-    encoding: Annotated[
-        str | None, Opt("Encoding of text files; UTF-8 unless given.", metavar="NAME")
-    ] = None
-    sheet: Annotated[
-        str | None,
-        Opt("Sheet of spreadsheets, by name or number; the first unless given.", metavar="NAME|N"),
-    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 from flames.collect.ask import Asking, prepare
 from flames.collect.limits import Budget
-from flames.collect.plan import Plan, make_plan, now
+from flames.collect.plan import Plan, SystemOption, make_plan, now
 from flames.collect.settings import AskSettings
 from flames.collect.together import HERE, Lane, Paces, ask_together, place_of
 from flames.errors import OutsideError, UsageError
@@ -52,14 +52,7 @@ class TryOptions(TaxonomyOptions, ScorerOptions):
         tuple[str, ...],
         Opt("A scorer by name or path; may be repeated.", flag="--scorer", metavar="S"),
     ] = ("default",)
-    system: Annotated[
-        str | None,
-        Opt(
-            "System prompt; none unless given.",
-            metavar="TEXT|@FILE",
-            parse=partial(text_or_file, option="--system"),
-        ),
-    ] = None
+    system: SystemOption = None
     add: Annotated[
         Path | None,
         Opt("Add the prompt to this set, unless it has it or nearly has it.", metavar="FILE"),

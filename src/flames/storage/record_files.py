@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from flames.errors import InputError
 from flames.finish_reasons import status_of
-from flames.options import Opt
+from flames.options import CheckedOptions, Opt
 from flames.records import (
     SCORABLE,
     AnyRecord,
@@ -47,7 +47,7 @@ from flames.turns import Conversation
 
 
 @dataclass(frozen=True)
-class TextOptions(TaxonomyOptions):
+class SheetOptions(CheckedOptions):
     """How text files and spreadsheets are opened."""
 
     encoding: Annotated[
@@ -57,6 +57,11 @@ class TextOptions(TaxonomyOptions):
         str | None,
         Opt("Sheet of spreadsheets, by name or number; the first unless given.", metavar="NAME|N"),
     ] = None
+
+
+@dataclass(frozen=True)
+class TextOptions(SheetOptions, TaxonomyOptions):
+    """How files are opened, and the taxonomy that the user wants."""
 
 
 @dataclass(frozen=True)
