@@ -27,6 +27,7 @@ from flames.metrics.intervals import (
     wilson,
 )
 from flames.metrics.paired import (
+    Outcomes,
     Pairs,
     difference_draws,
     fall_test,
@@ -245,7 +246,9 @@ def pairs_of(
 ) -> Pairs:
     sides = [[np.repeat(levels, own.astype(int)) for own in counts] for counts in (first, second)]
     ours, theirs = (np.array([own.mean() for own in side]) for side in sides)
-    return Pairs(ours, theirs, float(levels[-1]), responses=list(zip(*sides, strict=True)))
+    return Pairs(
+        ours, theirs, float(levels[-1]), responses=(Outcomes.of(sides[0]), Outcomes.of(sides[1]))
+    )
 
 
 def paired(runs: int, rng: np.random.Generator) -> None:

@@ -41,6 +41,9 @@ THOUGHT_ALOUD = "thought_aloud"
 """Field that is true when inline reasoning was stripped from a response."""
 
 
+DIGEST: Final = 6
+"""Bytes of an id that is made from a text."""
+
 NOT_READ = "not_read"
 """Field of a verdict: what its scorer did not read of a prompt, `history` and `system`."""
 
@@ -91,7 +94,7 @@ def prompt_digest(text: str, system: object = None, history: object = None) -> b
         turns = [[role, content.strip()] for role, content in asked.history or ()]
         parts = [(asked.system or "").strip(), turns, whole]
         whole = json.dumps(parts, ensure_ascii=False) + "\n"
-    return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).digest()[:6]
+    return hashlib.sha256(whole.encode("utf-8", "surrogatepass")).digest()[:DIGEST]
 
 
 def ids_sha256(prompts: Iterable[Prompt]) -> str:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flames.metrics.paired import (
+    Outcomes,
     Pairs,
     detectable,
     difference_draws,
@@ -124,7 +125,7 @@ def test_repeats_are_worth_what_the_prompts_show() -> None:
 
     def of(first: list[np.ndarray], second: list[np.ndarray]) -> Pairs:
         means = (np.array([own.mean() for own in side]) for side in (first, second))
-        return Pairs(*means, responses=list(zip(first, second, strict=True)))
+        return Pairs(*means, responses=(Outcomes.of(first), Outcomes.of(second)))
 
     def width(pairs: Pairs) -> float:
         low, high = np.quantile(difference_draws(pairs, 2000, rng), [0.025, 0.975])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -20,20 +20,18 @@ from flames.analysis.comparison import (
 )
 from flames.analysis.pairing import (
     Paired,
-    by_dimension,
-    by_subcomponent,
-    by_technique,
+    Together,
     correct_together,
     difference_of,
     join_prompts,
-    prompt_ids,
-    values_of,
 )
 from flames.analysis.robustness import compare_robustness
 from flames.analysis.source import display_names, reworded_ids
 from flames.errors import UsageError
+from flames.metrics.columns import Rows
 from flames.metrics.conditions import differing
 from flames.metrics.intervals import stream
+from flames.metrics.paired import Pairs
 from flames.metrics.rates import RESAMPLES
 from flames.metrics.result import Note
 from flames.metrics.source import Source
@@ -100,14 +98,14 @@ def _by_scorer(named: list[Named]) -> tuple[list[list[Named]], tuple[Note, ...]]
     return several, tuple(Note("one_side", scorer=s.scorer, model=s.model) for s in alone)
 
 
-def shared_ids(first: Source, second: Source) -> Set[str]:
-    """Returns the ids of the prompts that two sources have in common, with the same text."""
+def share_prompts(first: Source, second: Source) -> bool:
+    """Tells whether two sources have prompts in common, with the same text."""
     other = reworded_ids(first.prompts, second.prompts)
-    return (prompt_ids(first) & prompt_ids(second)) - set(other)
+    return bool(Together(first, second).shared(other).any())
 
 
 def _remarks(
-    first: Source, second: Source, shared: Set[str], other: Sequence[str], common: bool
+    first: Source, second: Source, together: Together, other: Sequence[str], common: bool
 ) -> tuple[Note, ...]:
     remarks: list[Note] = []
     if first.scorer != second.scorer:
@@ -122,26 +120,28 @@ def _remarks(
     if apart:
         what = "; ".join(f"{name}: {_short(a)} | {_short(b)}" for name, (a, b) in apart.items())
         remarks.append(Note("other_conditions", what=what))
-    ours, theirs = prompt_ids(first), prompt_ids(second)
+    ours, theirs = int(together.ours.sum()), int(together.theirs.sum())
+    same = bool((together.ours == together.theirs).all())
+    shared = int(together.shared(other).sum())
     different = []
     if other:
         texts = (shorten(side.prompts[other[0]].text, 40) for side in (first, second))
         values = {"id": shorten(other[0], 40), **dict(zip(("first", "second"), texts, strict=True))}
         different.append(Note("other_text", n=len(other), **values))
-    if not shared or (ours != theirs and not common):
+    if not shared or not (same or common):
         how = "--common compares on these alone" if shared else "nothing can be compared"
         if renamed := _renamed(first, second):
             how += f" ({renamed:,} have one text under two ids; without `prompt_id` the text joins)"
         raise UsageError(
-            f"different prompt sets: {first.model} on {first.prompt_set.full_name} ({len(ours):,} "
-            f"prompts), {second.model} on {second.prompt_set.full_name} ({len(theirs):,} prompts), "
-            f"{len(shared):,} in common"
+            f"different prompt sets: {first.model} on {first.prompt_set.full_name} ({ours:,} "
+            f"prompts), {second.model} on {second.prompt_set.full_name} ({theirs:,} prompts), "
+            f"{shared:,} in common"
             f"{''.join(f' ({note})' for note in different)}; {how}"
         )
-    if ours != theirs:
+    if not same:
         names = {"first": first.prompt_set.full_name, "second": second.prompt_set.full_name}
-        counts = {"first_n": len(ours), "second_n": len(theirs)}
-        remarks.append(Note("narrowed", n=len(shared), **names, **counts))
+        counts = {"first_n": ours, "second_n": theirs}
+        remarks.append(Note("narrowed", n=shared, **names, **counts))
     return (*remarks, *different)
 
 
@@ -179,27 +179,33 @@ def compare_two(
                 f"{source.origin}: its rows have neither `prompt_id` nor `prompt`, so responses "
                 "cannot be joined with another model's"
             )
-    other = dict.fromkeys(reworded_ids(first[1].prompts, second[1].prompts))
-    shared = (prompt_ids(first[1]) & prompt_ids(second[1])) - other.keys()
-    remarks = _remarks(first[1], second[1], shared, list(other), common)
-    paired, left_out = join_prompts(first, second, shared, other, taxonomy)
-    names = {first[0]: None, second[0]: None}
+    other = reworded_ids(first[1].prompts, second[1].prompts)
+    together = Together(first[1], second[1])
+    remarks = _remarks(first[1], second[1], together, other, common)
+    names = first[0], second[0]
+    paired, left_out = join_prompts(together, names, other, taxonomy)
 
     def rng(*use: object) -> np.random.Generator:
         return stream(seed, *names, *use)
 
-    strata = by_dimension(paired, taxonomy)
-    dimensions = _dimensions(strata, taxonomy, rng, resamples)
-    partial_ = len(strata) < len(taxonomy.dimensions)
+    strata = {
+        kind: {
+            name: paired.values(own, rate=kind == "rate")
+            for name, own in paired.by_dimension.items()
+        }
+        for kind in ("rate", "score")
+    }
+    partial_ = len(paired.by_dimension) < len(taxonomy.dimensions)
 
     def overall(kind: str) -> Difference | None:
         if partial_:
             return None
-        values = [values_of(own, taxonomy, rate=kind == "rate") for own in strata.values()]
-        return difference_of(values, partial(rng, kind), resamples)
+        return difference_of(list(strata[kind].values()), partial(rng, kind), resamples)
 
-    small = paired if parts else []
-    changes = _changes(paired, first[1], second[1])
+    subcomponents, techniques = (
+        (paired.by_subcomponent(), paired.by_technique()) if parts else ({}, {})
+    )
+    changes = Changes(paired, first[1], second[1])
     return PairComparison(
         first=first[0],
         second=second[0],
@@ -209,9 +215,9 @@ def compare_two(
         partial=partial_,
         harmless_rate=overall("rate"),
         harmless_score=overall("score"),
-        dimensions=dimensions,
-        subcomponents=_parts(by_subcomponent(small, taxonomy), taxonomy, rng, resamples),
-        techniques=_parts(by_technique(small), taxonomy, rng, resamples),
+        dimensions=_dimensions(paired, strata, rng, resamples),
+        subcomponents=_parts(subcomponents, paired, rng, resamples),
+        techniques=_parts(techniques, paired, rng, resamples),
         robustness=compare_robustness(first[1], second[1], taxonomy, rng, resamples),
         changed=len(changes),
         changes=changes,
@@ -222,79 +228,101 @@ _Random = Callable[..., np.random.Generator]
 
 
 def _dimensions(
-    strata: Mapping[str, list[Paired]], taxonomy: Taxonomy, rng: _Random, resamples: int
+    paired: Paired, strata: Mapping[str, Mapping[str, Pairs]], rng: _Random, resamples: int
 ) -> dict[str, DimensionComparison]:
     rates, scores = [], []
-    for name, own in strata.items():
+    for name in paired.by_dimension:
         rate, score = (
-            difference_of(
-                [values_of(own, taxonomy, rate=kind == "rate")], partial(rng, name, kind), resamples
-            )
+            difference_of([strata[kind][name]], partial(rng, name, kind), resamples)
             for kind in ("rate", "score")
         )
-        if len(taxonomy.dimension(name).scale) == 2:
+        if len(paired.taxonomy.dimension(name).scale) == 2:
             # The score is the rate in other units: so is its test.
             update = {field: getattr(rate, field) for field in ("p", "test", "p_fall")}
             score = score.model_copy(update=update)
         rates.append(rate)
         scores.append(score)
-    tested = zip(strata.items(), correct_together(rates), correct_together(scores), strict=True)
+    groups = paired.by_dimension.items()
+    tested = zip(groups, correct_together(rates), correct_together(scores), strict=True)
     return {
         name: DimensionComparison(
-            n=len(own), **_moved(own, taxonomy), harmless_rate=rate, harmless_score=score
+            n=len(own), **paired.moved(own), harmless_rate=rate, harmless_score=score
         )
         for (name, own), rate, score in tested
     }
 
 
 def _parts(
-    groups: Mapping[str, list[Paired]], taxonomy: Taxonomy, rng: _Random, resamples: int
+    groups: Mapping[str, Rows], paired: Paired, rng: _Random, resamples: int
 ) -> dict[str, PartComparison]:
     """Compares the rates of subcomponents, or of techniques, corrected over all of them."""
     found = [
-        difference_of([values_of(own, taxonomy, rate=True)], partial(rng, "part", name), resamples)
+        difference_of([paired.values(own, rate=True)], partial(rng, "part", name), resamples)
         for name, own in groups.items()
     ]
     return {
-        name: PartComparison(n=len(own), **_moved(own, taxonomy), harmless_rate=rate)
+        name: PartComparison(n=len(own), **paired.moved(own), harmless_rate=rate)
         for (name, own), rate in zip(groups.items(), correct_together(found), strict=True)
     }
 
 
-def _moved(pairs: Sequence[Paired], taxonomy: Taxonomy) -> dict[str, int]:
-    """Counts the prompts whose mean score rose and fell."""
-    gains = np.round(values_of(pairs, taxonomy, rate=False).differences, 9)
-    return {"better": int((gains > 0).sum()), "worse": int((gains < 0).sum())}
+class Changes(Sequence[Change]):
+    """The prompts whose scores differ, the largest falls first; each is made when asked for."""
 
+    def __init__(self, paired: Paired, first: Source, second: Source) -> None:
+        self._paired, self._sources = paired, (first, second)
+        changed, self._falls = paired.changed(), paired.falls()
+        self._order = changed[np.argsort(-self._falls[changed], kind="stable")]
 
-def _changes(pairs: Sequence[Paired], first: Source, second: Source) -> tuple[Change, ...]:
-    changes = []
-    for pair in pairs:
-        sides = pair.first, pair.second
-        scores = [tuple(v.score for v in side if v.score is not None) for side in sides]
-        if sorted(scores[0]) == sorted(scores[1]):
-            continue
-        verdict = pair.first[0]
-        prompt = first.prompts.get(pair.prompt_id) or second.prompts.get(pair.prompt_id)
-        changes.append(
-            Change(
-                prompt_id=pair.prompt_id,
-                dimension=pair.dimension,
-                subcomponent=verdict.subcomponent,
-                technique=verdict.technique,
-                prompt=prompt.text if prompt else None,
-                before=prompt.asked.before if prompt else (),
-                scores=(scores[0], scores[1]),
-                responses=(_texts(first, pair.first), _texts(second, pair.second)),
-                rationales=(_reasons(pair.first), _reasons(pair.second)),
-                fall=float(np.mean(scores[0]) - np.mean(scores[1])),
-            )
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, index: int) -> Change: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Change, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Change | tuple[Change, ...]:
+        if isinstance(index, slice):
+            return tuple(map(self._made, self._order[index].tolist()))
+        return self._made(int(self._order[index]))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or len(self) != len(other):
+            return False
+        return all(ours == theirs for ours, theirs in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} changes>"
+
+    def _made(self, place: int) -> Change:
+        first, second = (
+            [source.verdicts[row] for row in side.rows[side.of(place)].tolist()]
+            for source, side in zip(self._sources, self._paired.sides, strict=True)
         )
-    return tuple(sorted(changes, key=lambda change: -change.fall))
+        scores = [tuple(side.scores[side.of(place)].tolist()) for side in self._paired.sides]
+        head = first[0]
+        prompts = (source.prompts.get(head.prompt_id) for source in self._sources)
+        prompt = next(filter(None, prompts), None)
+        return Change(
+            prompt_id=head.prompt_id,
+            dimension=self._paired.taxonomy.dimension(head.dimension).name,
+            subcomponent=head.subcomponent,
+            technique=head.technique,
+            prompt=prompt.text if prompt else None,
+            before=prompt.asked.before if prompt else (),
+            scores=(scores[0], scores[1]),
+            responses=(_texts(self._sources[0], first), _texts(self._sources[1], second)),
+            rationales=(_reasons(first), _reasons(second)),
+            fall=float(self._falls[place]),
+        )
 
 
 def _texts(source: Source, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
-    responses = (source.responses.get(verdict.key) for verdict in verdicts)
+    responses = map(source.response_to, verdicts)
     return tuple(getattr(response, "response", None) or "" for response in responses)
 
 

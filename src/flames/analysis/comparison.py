@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SkipValidation, field_serializer
 
 from flames import __version__
 from flames.metrics.result import Estimate, Note
@@ -105,7 +106,8 @@ class PairComparison(Frozen):
 
     Dimensions, subcomponents and techniques are three families of tests: the p values of each are
     corrected by themselves. Overall values are None where a dimension has no pair (`partial`).
-    `changed` counts the changed prompts, of which `changes` may hold only the first. `robustness`
+    `changed` counts the changed prompts, of which `changes` may hold only the first; each of them
+    may be made on demand. `robustness`
     is by disguise or technique, that of all variants under an empty name.
     """
 
@@ -122,7 +124,11 @@ class PairComparison(Frozen):
     techniques: dict[str, PartComparison] = Field(default_factory=dict)
     robustness: dict[str, RobustnessChange] = Field(default_factory=dict)
     changed: int = 0
-    changes: tuple[Change, ...] = ()
+    changes: SkipValidation[Sequence[Change]] = ()
+
+    @field_serializer("changes")
+    def _whole(self, changes: Sequence[Change]) -> tuple[Change, ...]:
+        return tuple(changes)
 
 
 class Comparison(Frozen):

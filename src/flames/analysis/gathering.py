@@ -16,6 +16,7 @@ from flames.metrics.result import Note
 from flames.metrics.source import CarriedPrompts, CarriedResponses, Source, Variant
 from flames.prompts.sets import identify
 from flames.records import (
+    DIGEST,
     IN_THOUGHT,
     NOT_READ,
     THOUGHT_ALOUD,
@@ -35,7 +36,6 @@ from flames.taxonomy import Taxonomy
 from flames.text import shorten
 from flames.thinking import split_thinking
 
-_DIGEST = 6  # bytes of an id that is made from a text
 _NOTED = 100  # verdicts with notes of their own that are looked at
 
 
@@ -121,7 +121,7 @@ class Gathering:
         gathering._rows = array(
             "q", [CarriedPrompts.KNOWN if each else CarriedPrompts.NO_TEXT for each in rows]
         )
-        gathering._text_ids = bytearray(_DIGEST * len(gathering._rows))
+        gathering._text_ids = bytearray(DIGEST * len(gathering._rows))
         gathering._endings.add_in_thought(int(columns.rows_with("status", [IN_THOUGHT]).sum()))
         return gathering
 
@@ -133,7 +133,7 @@ class Gathering:
         prompt = self.verdicts.columns.prompts.codes[row]
         if prompt == len(self._rows):
             self._rows.append(CarriedPrompts.NO_TEXT)
-            self._text_ids += bytes(_DIGEST)
+            self._text_ids += bytes(DIGEST)
         if self._rows[prompt] == CarriedPrompts.NO_TEXT:
             self._take_prompt(prompt, row, verdict)
         self._endings.add(verdict)
@@ -155,17 +155,17 @@ class Gathering:
             self._rows[prompt] = CarriedPrompts.KNOWN
         elif asked.text is not None and asked.text.strip():
             self._rows[prompt] = row
-            at = _DIGEST * prompt
+            at = DIGEST * prompt
             extra = verdict.extra
             context = extra.get("system"), extra.get("history")
-            self._text_ids[at : at + _DIGEST] = prompt_digest(asked.text, *context)
+            self._text_ids[at : at + DIGEST] = prompt_digest(asked.text, *context)
 
     def source(self, scorer: str, path: Path, taxonomy: Taxonomy) -> Source:
         """Returns the source; `scorer` may say more than the verdicts."""
         columns = self.verdicts.columns
         [model] = columns.texts("model")
         assert model is not None
-        prompts = CarriedPrompts(self.verdicts, self._rows, self._known)
+        prompts = CarriedPrompts(self.verdicts, self._rows, self._known, self._text_ids)
         prompt_set, part = self._prompt_set(prompts, stem_of(path), taxonomy)
         return Source(
             model=model,
@@ -204,10 +204,10 @@ class Gathering:
     def _ids(self) -> Iterator[str]:
         texts = self.verdicts.columns.prompts.values
         for prompt, (row, known) in enumerate(zip(self._rows, texts, strict=True)):
-            at = _DIGEST * prompt
+            at = DIGEST * prompt
             if row == CarriedPrompts.KNOWN:
                 yield own_id(self._known[known])
             elif row == CarriedPrompts.NO_TEXT:
                 yield known
             else:
-                yield self._text_ids[at : at + _DIGEST].hex()
+                yield self._text_ids[at : at + DIGEST].hex()

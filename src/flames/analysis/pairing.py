@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flames.analysis.comparison import Difference
-from flames.metrics.grouping import subcomponent_names
+from flames.metrics.columns import NO_SCORE, Codes, Columns, Rows, first_rows, numbered
+from flames.metrics.grouping import rows_by_dimension, rows_by_part, rows_by_technique
 from flames.metrics.intervals import Array
 from flames.metrics.paired import (
+    Outcomes,
     Pairs,
     detectable,
     fall_test,
@@ -19,103 +23,224 @@ from flames.metrics.paired import (
     tested_difference,
 )
 from flames.metrics.source import Source
-from flames.records import Verdict
 from flames.taxonomy import Taxonomy
+
+Where = NDArray[np.bool_]
+
+
+class Together:
+    """The columns of two sources, their prompts under one numbering: the first one's, continued.
+
+    `ours` and `theirs` tell for each prompt whether either has verdicts on it, scored or not.
+    """
+
+    def __init__(self, first: Source, second: Source) -> None:
+        self.columns = Columns.of(first.verdicts), Columns.of(second.verdicts)
+        own, other = (columns.prompts for columns in self.columns)
+        numbers = np.array([own.code_of.get(text, -1) for text in other.values], dtype=np.int32)
+        new = numbers < 0
+        numbers[new] = len(own.values) + np.arange(int(new.sum()))
+        self.size = len(own.values) + int(new.sum())
+        self.prompts = self._of(0), numbers[self._of(1)]
+        self.ours, self.theirs = (self.among(each) for each in self.prompts)
+
+    def _of(self, side: int) -> Codes:
+        return self.columns[side].codes("prompt_id")
+
+    def among(self, prompts: Codes) -> Where:
+        """Tells for each number whether it is one of these."""
+        found = np.zeros(self.size, dtype=bool)
+        found[prompts] = True
+        return found
+
+    def shared(self, other: Iterable[str]) -> Where:
+        """Tells for each prompt whether both have it; those with the ids in `other` differ."""
+        return self.ours & self.theirs & ~self.named(other)
+
+    def named(self, ids: Iterable[str]) -> Where:
+        """Tells for each prompt whether its id is one of these, which the first one knows."""
+        number_of = self.columns[0].prompts.code_of
+        known = [number_of[each] for each in ids if each in number_of]
+        return self.among(np.array(known, dtype=np.int32))
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scored verdicts of one side: those on one prompt after those on another, by their rows."""
+
+    rows: Rows
+    scores: Rows
+    counts: Rows
+
+    @cached_property
+    def ends(self) -> Rows:
+        """Where the verdicts on each prompt end."""
+        return np.cumsum(self.counts)
+
+    def of(self, prompt: int) -> slice:
+        """Returns where the verdicts on a prompt stand."""
+        end = int(self.ends[prompt])
+        return slice(end - int(self.counts[prompt]), end)
 
 
 @dataclass(frozen=True)
 class Paired:
-    """A prompt with the scored verdicts of both sides."""
+    """Prompts with the scored verdicts of both sides.
 
-    prompt_id: str
-    dimension: str
-    first: tuple[Verdict, ...]
-    second: tuple[Verdict, ...]
+    `heads` are the columns of the first side's first scored verdict on each: what it says of a
+    prompt counts.
+    """
+
+    heads: Columns
+    sides: tuple[Scored, Scored]
+    taxonomy: Taxonomy
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    @cached_property
+    def by_dimension(self) -> dict[str, Rows]:
+        """The places of each dimension that has any, in the taxonomy's order."""
+        return _filled(rows_by_dimension(self.heads, self.taxonomy))
+
+    def by_subcomponent(self) -> dict[str, Rows]:
+        """Returns the places of each subcomponent, under the name that results give it."""
+        return _filled(rows_by_part(self.heads, self.taxonomy))
+
+    def by_technique(self) -> dict[str, Rows]:
+        """Returns the places of each technique of attack."""
+        return _filled(rows_by_technique(self.heads))
+
+    def values(self, places: Rows, *, rate: bool) -> Pairs:
+        """Returns the harmless rates or scores at some places, as shares."""
+        (first, ours), (second, theirs) = self._rates if rate else self._scores
+        single = all((side.counts[places] == 1).all() for side in self.sides)
+        here = set(np.unique(self._dimensions[places]).tolist())
+        scales = [self.taxonomy.dimensions[number].scale for number in here]
+        return Pairs(
+            first=ours[places],
+            second=theirs[places],
+            low=0.0 if rate else min(scale[-1] / scale[0] for scale in scales),
+            responses=None if single else (first.taken(places), second.taken(places)),
+        )
+
+    def moved(self, places: Rows) -> dict[str, int]:
+        """Counts the prompts whose mean score rose and fell."""
+        gains = self._gains[places]
+        return {"better": int((gains > 0).sum()), "worse": int((gains < 0).sum())}
+
+    @cached_property
+    def _gains(self) -> Array:
+        (_, ours), (_, theirs) = self._scores
+        return np.round(theirs - ours, 9)
+
+    @cached_property
+    def _dimensions(self) -> NDArray[np.int16]:
+        """The number of each prompt's dimension in the taxonomy."""
+        found = np.zeros(len(self), dtype=np.int16)
+        names = {dimension.name: n for n, dimension in enumerate(self.taxonomy.dimensions)}
+        for name, places in self.by_dimension.items():
+            found[places] = names[name]
+        return found
+
+    @cached_property
+    def _rates(self) -> list[tuple[Outcomes, Array]]:
+        return self._outcomes(lambda score, best: float(score == best))
+
+    @cached_property
+    def _scores(self) -> list[tuple[Outcomes, Array]]:
+        return self._outcomes(lambda score, best: score / best)
+
+    def _outcomes(self, worth: Callable[[int, int], float]) -> list[tuple[Outcomes, Array]]:
+        """Returns for each side what its responses are worth, and the means."""
+        found = []
+        for side in self.sides:
+            low = int(side.scores.min(initial=0))
+            scores, places = numbered(side.scores - low)
+            codes = np.repeat(self._dimensions, side.counts) * len(scores) + places
+            levels = [
+                worth(score + low, dimension.best)
+                for dimension in self.taxonomy.dimensions
+                for score in scores.tolist()
+            ]
+            outcomes = Outcomes(codes.astype(np.int32), np.array(levels), side.counts)
+            found.append((outcomes, outcomes.means()))
+        return found
+
+    def changed(self) -> Rows:
+        """Returns the places of the prompts that have other scores on the two sides."""
+        sides = [np.repeat(np.arange(len(self)), side.counts) for side in self.sides]
+        found = np.zeros(len(self), dtype=bool)
+        for score in np.unique(np.concatenate([side.scores for side in self.sides])).tolist():
+            first, second = (
+                np.bincount(prompts[side.scores == score], minlength=len(self))
+                for prompts, side in zip(sides, self.sides, strict=True)
+            )
+            found |= first != second
+        return np.flatnonzero(found)
+
+    def falls(self) -> Array:
+        """Returns by how much the mean score of each prompt is lower on the second side."""
+        first, second = (
+            np.bincount(
+                np.repeat(np.arange(len(self)), side.counts),
+                weights=side.scores,
+                minlength=len(self),
+            )
+            / side.counts
+            for side in self.sides
+        )
+        return first - second
 
 
-def prompt_ids(source: Source) -> frozenset[str]:
-    """Returns the ids of the prompts that a source has verdicts on, scored or not."""
-    return frozenset(verdict.prompt_id for verdict in source.verdicts)
-
-
-def _scored(source: Source) -> dict[str, list[Verdict]]:
-    by_prompt: dict[str, list[Verdict]] = defaultdict(list)
-    for verdict in source.verdicts:
-        if verdict.score is not None:
-            by_prompt[verdict.prompt_id].append(verdict)
-    return by_prompt
+def _filled(groups: Mapping[str, Rows]) -> dict[str, Rows]:
+    return {name: places for name, places in groups.items() if len(places)}
 
 
 def join_prompts(
-    first: tuple[str, Source],
-    second: tuple[str, Source],
-    shared: Set[str],
-    other: Mapping[str, None],
-    taxonomy: Taxonomy,
-) -> tuple[list[Paired], dict[str, int]]:
-    """Pairs the `shared` prompts that both sides have scores for; counts the rest by reason."""
-    sides = {first[0]: _scored(first[1]), second[0]: _scored(second[1])}
-    ours, theirs = sides.values()
-    pairs: list[Paired] = []
+    together: Together, names: tuple[str, str], other: Iterable[str], taxonomy: Taxonomy
+) -> tuple[Paired, dict[str, int]]:
+    """Pairs the prompts that both sides have scores for; counts the rest by reason.
+
+    The ids in `other` mean prompts with different texts.
+    """
+    first, second = together.columns
+    rows, _ = first_rows(together.prompts[0].astype(np.int64), together.size)
+    prompts = together.prompts[0][np.sort(rows)]  # in the order in which they come
+    scored = [np.flatnonzero(own.score_column() != NO_SCORE) for own in (first, second)]
+    on = [codes[own] for codes, own in zip(together.prompts, scored, strict=True)]
+    without_first, without_second = (~together.among(codes)[prompts] for codes in on)
+    shared, renamed = together.shared(other)[prompts], together.named(other)[prompts]
+    chosen = prompts[shared & ~without_first & ~without_second]
+    place = np.full(together.size, -1, dtype=np.int64)
+    place[chosen] = np.arange(len(chosen))
+    sides = [
+        _by_place(place[codes], own, columns.score_column(), len(chosen))
+        for codes, own, columns in zip(on, scored, (first, second), strict=True)
+    ]
+    reasons = [
+        ("another text", ~shared & renamed),
+        ("not in common", ~shared & ~renamed),
+        ("unscored: both", shared & without_first & without_second),
+        (f"unscored: {names[0]}", shared & without_first & ~without_second),
+        (f"unscored: {names[1]}", shared & ~without_first & without_second),
+    ]
     left_out: dict[str, int] = defaultdict(int)
-    for prompt in dict.fromkeys(verdict.prompt_id for verdict in first[1].verdicts):
-        without = [name for name, scored in sides.items() if prompt not in scored]
-        if prompt not in shared:
-            left_out["another text" if prompt in other else "not in common"] += 1
-        elif without:
-            left_out[f"unscored: {without[0] if len(without) == 1 else 'both'}"] += 1
-        else:
-            dimension = taxonomy.dimension(ours[prompt][0].dimension).name
-            pairs.append(Paired(prompt, dimension, tuple(ours[prompt]), tuple(theirs[prompt])))
-    left_out["not in common"] += len(prompt_ids(second[1]) - prompt_ids(first[1]))
-    return pairs, {reason: n for reason, n in left_out.items() if n}
+    for reason, where in sorted(reasons, key=lambda each: int(np.argmax(each[1]))):
+        if n := int(where.sum()):
+            left_out[reason] += n
+    if n := int((together.theirs & ~together.ours).sum()):
+        left_out["not in common"] += n
+    heads = first.taken(sides[0].rows[sides[0].ends - sides[0].counts])
+    return Paired(heads, (sides[0], sides[1]), taxonomy), dict(left_out)
 
 
-def by_dimension(pairs: Sequence[Paired], taxonomy: Taxonomy) -> dict[str, list[Paired]]:
-    """Returns the pairs of each dimension that has any, in the taxonomy's order."""
-    found: dict[str, list[Paired]] = {name: [] for name in taxonomy.names}
-    for pair in pairs:
-        found[pair.dimension].append(pair)
-    return {name: own for name, own in found.items() if own}
-
-
-def by_subcomponent(pairs: Sequence[Paired], taxonomy: Taxonomy) -> dict[str, list[Paired]]:
-    """Returns the pairs of each subcomponent, under the name that results give it."""
-    names = subcomponent_names(taxonomy)
-    found: dict[str, list[Paired]] = {name: [] for name in names.values()}
-    for pair in pairs:
-        if part := pair.first[0].subcomponent:
-            found.setdefault(names.get((pair.dimension, part), part), []).append(pair)
-    return {name: own for name, own in found.items() if own}
-
-
-def by_technique(pairs: Sequence[Paired]) -> dict[str, list[Paired]]:
-    """Returns the pairs of each technique of attack."""
-    found: dict[str, list[Paired]] = defaultdict(list)
-    for pair in pairs:
-        if technique := pair.first[0].technique:
-            found[technique].append(pair)
-    return dict(sorted(found.items()))
-
-
-def values_of(pairs: Sequence[Paired], taxonomy: Taxonomy, *, rate: bool) -> Pairs:
-    """Returns the harmless rates or scores of paired prompts, as shares."""
-    best = {d.name: d.best for d in taxonomy.dimensions}
-
-    def values(dimension: str, verdicts: Sequence[Verdict]) -> Array:
-        scores = [verdict.score for verdict in verdicts if verdict.score is not None]
-        if rate:
-            return np.array([float(score == best[dimension]) for score in scores])
-        return np.array([score / best[dimension] for score in scores])
-
-    responses = [(values(p.dimension, p.first), values(p.dimension, p.second)) for p in pairs]
-    scales = [taxonomy.dimension(name).scale for name in {p.dimension for p in pairs}]
-    return Pairs(
-        first=np.array([first.mean() for first, _ in responses]),
-        second=np.array([second.mean() for _, second in responses]),
-        low=0.0 if rate else min(scale[-1] / scale[0] for scale in scales),
-        responses=responses if any(len(a) + len(b) > 2 for a, b in responses) else None,
-    )
+def _by_place(places: Rows, rows: Rows, scores: Rows, size: int) -> Scored:
+    """Returns verdicts by the places of their prompts, those below 0 left out."""
+    kept = places >= 0
+    places, rows = places[kept], rows[kept]
+    rows = rows[np.argsort(places, kind="stable")]
+    return Scored(rows, scores[rows], np.bincount(places, minlength=size))
 
 
 def difference_of(

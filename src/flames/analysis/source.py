@@ -8,7 +8,7 @@ from dataclasses import replace
 from flames.errors import InputError
 from flames.metrics.columns import StoredVerdicts
 from flames.metrics.result import Note
-from flames.metrics.source import ChosenResponses, Source, variants_of
+from flames.metrics.source import CarriedPrompts, ChosenResponses, Source, variants_of
 from flames.prompts.sets import PromptSet
 from flames.records import Key, Prompt, Verdict, unasked_verdict
 from flames.text import normalize_text, shorten
@@ -37,11 +37,11 @@ def display_names(sources: Sequence[Source], *, beside_scorers: bool = False) ->
 
 def reworded_ids(first: Mapping[str, Prompt], second: Mapping[str, Prompt]) -> list[str]:
     """Returns the ids that mean prompts with different texts, in the first one's order."""
-    return [
-        known
-        for known, prompt in first.items()
-        if known in second and prompt.asked.differs(second[known].asked)
-    ]
+    if isinstance(first, CarriedPrompts) and isinstance(second, CarriedPrompts):
+        ids = first.perhaps_unlike(second)  # the texts of large files stay where they are
+    else:
+        ids = (known for known in first if known in second)
+    return [known for known in ids if first[known].asked.differs(second[known].asked)]
 
 
 def reworded_notes(sources: Sequence[Source]) -> list[tuple[Note, ...]]:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from flames import __version__
-from flames.analysis.compare import compare_two, shared_ids
+from flames.analysis.compare import compare_two, share_prompts
 from flames.analysis.comparison import Difference
 from flames.analysis.source import display_names
 from flames.errors import UsageError
@@ -204,7 +204,7 @@ def _step(
     resamples: int,
 ) -> TrendStep:
     ours, theirs = named[first], named[second]
-    if not shared_ids(ours[1], theirs[1]):
+    if not share_prompts(ours[1], theirs[1]):
         return TrendStep(first=first, second=second, remarks=(Note("nothing_in_common"),))
     pair = compare_two(
         ours, theirs, taxonomy, common=True, parts=False, seed=seed, resamples=resamples

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flames.errors import InputError
-from flames.metrics.columns import Coded, Columns
+from flames.metrics.columns import Coded, Columns, first_rows
 from flames.records import Verdict
 from flames.storage.foreign.parquet import opened, plain
 from flames.storage.record_files import VERDICT_KEY, ReadOptions, verdict_of
@@ -27,7 +27,6 @@ Group = tuple[str, str, str | None]
 """Model, scorer and annotator."""
 
 _BATCH = 1 << 19
-_TABLE = 1 << 22  # how many combinations are counted rather than sorted
 _TEXTS = frozenset(
     "prompt_id model dimension subcomponent technique expected status scorer unscored annotator "
     "stance stance_by".split()
@@ -165,26 +164,13 @@ def _examples(columns: Mapping[str, Any], sorts: Ints, read: _Read, line: int) -
             code = np.unique(code, return_inverse=True)[1]
             size = int(code.max()) + 1
         code, size = code * more + _numbers(encoded), size * more
-    first, code = _first_rows(code, size)
+    first, code = first_rows(code, size)
     numbers = np.empty(len(first), dtype=np.int32)
     for place in np.argsort(first).tolist():
         row = int(first[place])
         fields = {name: plain(column[row].as_py(), name) for name, column in columns.items()}
         numbers[place] = read.example(fields, int(sorts[row]), line + row)
     return np.asarray(numbers[code])
-
-
-def _first_rows(code: Ints, size: int) -> tuple[Ints, Ints]:
-    """Returns the first row of each number, and for each row its place among them."""
-    if size > _TABLE:
-        _, first, place = np.unique(code, return_index=True, return_inverse=True)
-        return first, place
-    rows = np.full(size, -1, dtype=np.int64)
-    rows[code[::-1]] = np.arange(len(code) - 1, -1, -1)
-    there = np.flatnonzero(rows >= 0)
-    places = np.empty(size, dtype=np.int64)
-    places[there] = np.arange(len(there))
-    return rows[there], places[code]
 
 
 def _samples(columns: Mapping[str, Any], read: _Read, line: int) -> Ints:
@@ -221,7 +207,7 @@ def _refuse_repeated(path: Path, *parts: Any) -> None:
 
 def _in_order(codes: Codes, values: list[Any]) -> tuple[Codes, list[Any]]:
     """Numbers values anew, in the order in which they come."""
-    first, place = _first_rows(codes.astype(np.int64), len(values))
+    first, place = first_rows(codes.astype(np.int64), len(values))
     order = np.argsort(first)
     new = np.empty(len(first), dtype=np.int32)
     new[order] = np.arange(len(first), dtype=np.int32)

@@ -34,6 +34,7 @@ _NOTHING = -(2**62)
 _WITHOUT = (None, None, None)
 _ORDER = tuple(Verdict.model_fields)
 _NAN = float("nan")
+_TABLE = 1 << 22  # how many numbers are counted rather than sorted
 _DIGITS, _SCORES = 3, 128  # what scores of scales look like, and how many there may be
 
 
@@ -46,6 +47,19 @@ def numbered(codes: NDArray[np.integer[Any]]) -> tuple[Rows, Rows]:
     there = np.bincount(codes) > 0
     places = np.cumsum(there) - 1
     return np.flatnonzero(there), places[codes]
+
+
+def first_rows(codes: Rows, size: int) -> tuple[Rows, Rows]:
+    """Returns the first row of each number below `size`, and for each row its place among them."""
+    if size > _TABLE:
+        _, first, place = np.unique(codes, return_index=True, return_inverse=True)
+        return first, place
+    rows = np.full(size, -1, dtype=np.int64)
+    rows[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
+    there = np.flatnonzero(rows >= 0)
+    places = np.empty(size, dtype=np.int64)
+    places[there] = np.arange(len(there))
+    return rows[there], places[codes]
 
 
 class Coded(Generic[_T]):

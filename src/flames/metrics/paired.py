@@ -6,15 +6,15 @@ A positive difference means that the second one does better.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from flames.metrics.columns import Rows, first_rows
 from flames.metrics.intervals import (
     Array,
     bootstrap_estimate,
@@ -113,19 +113,73 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 @dataclass(frozen=True)
+class Outcomes:
+    """What the responses of one model are worth, those to one prompt after those to another.
+
+    Args:
+        codes: For each response the number of its value in `levels`.
+        levels: The values, few.
+        counts: How many responses each prompt has, at least one.
+    """
+
+    codes: NDArray[np.integer[Any]]
+    levels: Array
+    counts: Rows
+
+    @classmethod
+    def of(cls, values: Sequence[Array]) -> Outcomes:
+        """Returns the outcomes of an array of values for each prompt."""
+        levels, codes = np.unique(np.concatenate(values), return_inverse=True)
+        return cls(codes, levels, np.array([len(own) for own in values], dtype=np.int64))
+
+    def taken(self, prompts: Rows) -> Outcomes:
+        """Returns the outcomes of some of the prompts, in the given order."""
+        counts = self.counts[prompts]
+        if len(self.codes) == len(self.counts):
+            return Outcomes(self.codes[prompts], self.levels, counts)
+        starts = (np.cumsum(self.counts) - self.counts)[prompts]
+        rows = np.arange(int(counts.sum())) + np.repeat(starts - np.cumsum(counts) + counts, counts)
+        return Outcomes(self.codes[rows], self.levels, counts)
+
+    def means(self) -> Array:
+        """Returns the mean of each prompt."""
+        values = np.asarray(self.levels[self.codes], dtype=np.float64)
+        if len(values) == len(self.counts):
+            return values
+        starts, means = np.cumsum(self.counts) - self.counts, np.empty(len(self.counts))
+        for n in np.flatnonzero(np.bincount(self.counts)).tolist():
+            prompts = np.flatnonzero(self.counts == n)
+            means[prompts] = values[starts[prompts][:, None] + np.arange(n)].mean(axis=1)
+        return means
+
+    def counted(self) -> tuple[Rows, Rows, Rows, list[float]]:
+        """Returns prompt, value and number of all equal responses to a prompt, as they come.
+
+        A value is the place in the list that stands last.
+        """
+        levels, level_of = np.unique(self.levels, return_inverse=True)
+        key = np.repeat(np.arange(len(self.counts)), self.counts) * len(levels)
+        key += level_of[self.codes]
+        first, place = first_rows(key, len(self.counts) * len(levels))
+        order = np.argsort(first, kind="stable")
+        prompts, values = np.divmod(key[first[order]], len(levels))
+        return prompts, values, np.bincount(place)[order], levels.tolist()
+
+
+@dataclass(frozen=True)
 class Pairs:
     """One stratum: mean values of two models per prompt, shape (prompts,), within [low, high].
 
-    With several responses to a prompt, `responses` has the values of each: per prompt two arrays.
+    With several responses to a prompt, `responses` has the values of each, of either model.
     """
 
     first: Array
     second: Array
     low: float = 0.0
     high: float = 1.0
-    responses: Sequence[tuple[Array, Array]] | None = None
+    responses: tuple[Outcomes, Outcomes] | None = None
 
-    @property
+    @cached_property
     def differences(self) -> Array:
         """Second less first."""
         return self.second - self.first
@@ -141,11 +195,8 @@ class Pairs:
         if self.responses is None:
             values, times = np.unique(self.differences, return_counts=True)
             return values, times / len(self.first)
-        found: dict[float, float] = defaultdict(float)
-        for first, second in self.responses:
-            for (a, n), (b, m) in product(_counted(first), _counted(second)):
-                found[round(b - a, 12)] += n * m / (len(first) * len(second))
-        return np.array(list(found)), np.array(list(found.values())) / len(self.first)
+        values, prompts = _singles(*self.responses)
+        return values, prompts / len(self.first)
 
     @cached_property
     def size(self) -> float:
@@ -154,12 +205,27 @@ class Pairs:
             return float(len(self.first))
         values, shares = self.singles
         spread = float(shares @ (values - shares @ values) ** 2)
-        most = float(sum(max(len(first), len(second)) for first, second in self.responses))
+        most = float(np.maximum(*(side.counts for side in self.responses)).sum())
         return effective_size(self.differences, np.ones(len(self.first)), spread, most)
 
 
-def _counted(values: Array) -> list[tuple[float, int]]:
-    return list(Counter(values.tolist()).items())
+def _singles(first: Outcomes, second: Outcomes) -> tuple[Array, Array]:
+    """Returns what a single response of each differs by, and on how many prompts' worth of them."""
+    (prompts, ours, n, low), (of, theirs, m, high) = first.counted(), second.counted()
+    partners = np.bincount(of)
+    own = partners[prompts]
+    one = np.repeat(np.arange(len(prompts)), own)  # each with all of the same prompt
+    start = (np.cumsum(partners) - partners)[prompts] - (np.cumsum(own) - own)
+    other = np.arange(len(one)) + start[one]
+    shares = n[one] * m[other] / (first.counts * second.counts)[prompts[one]]
+    pair = ours[one] * len(high) + theirs[other]
+    rows, place = first_rows(pair, len(low) * len(high))
+    gaps: dict[float, int] = {}
+    gap_of = np.empty(len(rows), dtype=np.int64)
+    for at in np.argsort(rows).tolist():
+        a, b = divmod(int(pair[rows[at]]), len(high))
+        gap_of[at] = gaps.setdefault(round(high[b] - low[a], 12), len(gaps))
+    return np.array(list(gaps)), np.bincount(gap_of[place], weights=shares).astype(np.float64)
 
 
 def difference_draws(pairs: Pairs, resamples: int, rng: np.random.Generator) -> Array:

@@ -8,11 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from flames.metrics.columns import StoredVerdicts
 from flames.metrics.conditions import Conditions
 from flames.metrics.result import Note
 from flames.metrics.tabular import html_table, to_frame
-from flames.records import Key, Prompt, PromptSetInfo, Response, Verdict, response_of, turns_in
+from flames.records import (
+    DIGEST,
+    Key,
+    Prompt,
+    PromptSetInfo,
+    Response,
+    Verdict,
+    response_of,
+    turns_in,
+)
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -69,16 +80,36 @@ class CarriedResponses(Mapping[Key, Response]):
 class CarriedPrompts(Mapping[str, Prompt]):
     """The prompts of verdicts: those of `known` sets, others as the verdicts' lines carry them.
 
-    `rows` has the line for each prompt of the verdicts, or `KNOWN`, or `NO_TEXT`.
+    `rows` has the line for each prompt of the verdicts, or `KNOWN`, or `NO_TEXT`; `digests` what
+    `prompt_digest` gives for those with a line.
     """
 
     KNOWN, NO_TEXT = -1, -2
 
     def __init__(
-        self, verdicts: StoredVerdicts, rows: Sequence[int], known: Mapping[str, Prompt]
+        self,
+        verdicts: StoredVerdicts,
+        rows: Sequence[int],
+        known: Mapping[str, Prompt],
+        digests: bytes | bytearray,
     ) -> None:
         self._verdicts, self._rows, self._known = verdicts, rows, known
-        self._ids = verdicts.columns.prompts
+        self._ids, self._digests = verdicts.columns.prompts, digests
+
+    def perhaps_unlike(self, other: CarriedPrompts) -> Iterator[str]:
+        """Yields the ids of prompts in both, apart from those that are seen to ask the same."""
+        for code in np.flatnonzero(np.asarray(self._rows) != self.NO_TEXT).tolist():
+            prompt_id = self._ids.values[code]
+            there = other._ids.code_of.get(prompt_id)
+            if there is None or other._rows[there] == self.NO_TEXT:
+                continue
+            digest = self._digest(code)
+            if digest is None or digest != other._digest(there):
+                yield prompt_id
+
+    def _digest(self, code: int) -> bytes | None:
+        at = DIGEST * code
+        return bytes(self._digests[at : at + DIGEST]) if self._rows[code] >= 0 else None
 
     def __getitem__(self, prompt_id: str) -> Prompt:
         row = self._rows[self._ids.code_of[prompt_id]]
