@@ -154,6 +154,20 @@ train(t.parts(Path({str(labels)!r})), t.options(Path({str(bert)!r}), eval_every=
     assert not (tmp_path / "cut" / "checkpoints").exists()
 
 
+def test_batches_of_one_step_count_as_one_large_batch(
+    bert: Path, labels: Path, tmp_path: Path
+) -> None:
+    from flames.training import train
+
+    norms = []
+    for name, size, times in (("whole", 6, 1), ("parts", 2, 3)):
+        chosen = options(bert, batch_size=size, accumulate=times, max_steps=10, epochs=9.0)
+        train(parts(labels), chosen, tmp_path / name, TAXONOMY)
+        history = json.loads((tmp_path / name / "training.json").read_text())["history"]
+        norms.append(next(each["grad_norm"] for each in history if "grad_norm" in each))
+    assert norms[1] == pytest.approx(norms[0], rel=0.5)  # dropout differs, and none is three times
+
+
 def test_two_processes_train_one_model(bert: Path, labels: Path, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -96,6 +96,7 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
     config_class = FlamesScorerConfig
     base_model_prefix = "backbone"
     supports_gradient_checkpointing = True
+    accepts_loss_kwargs = False  # the loss is a batch's mean: Trainer divides it by the batches
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
