@@ -41,7 +41,10 @@ def check(name: str, device: str, place: Path) -> None:
     flames(name, "scorer", "train", "--labels", labels, "--backbone", place / "backbone",
            "--test-models", "blue", "--val-models", "green", "--max-length", "64",
            "--max-steps", "4", "--batch-size", "4", "--device", device, "--out", trained,
-           "--quiet", *fast)  # fmt: skip
+           "--packing", "--quiet", *fast)  # fmt: skip
+    card = (trained / "README.md").read_text("utf-8").splitlines()
+    used = [line[2:] for line in card if line.startswith(("- attention: ", "- packing: "))]
+    print(f"{name}: {', '.join(used)}", flush=True)
     flames(name, "score", labels, "--scorer", trained, "--ignore-selftest", "--quiet",
            "--scorer-option", f"device={device}", "--out", place / "verdicts.jsonl")  # fmt: skip
     lines = (place / "verdicts.jsonl").read_text("utf-8").splitlines()

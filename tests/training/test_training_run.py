@@ -110,12 +110,13 @@ def test_the_command_trains_judges_and_describes_a_scorer(
     assert "holds a finished training" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("packing", [False, True])
 def test_killed_and_resumed_it_ends_where_it_would_have_ended(
-    bert: Path, labels: Path, tmp_path: Path
+    bert: Path, labels: Path, tmp_path: Path, packing: bool
 ) -> None:
     from flames.training import train
 
-    chosen = options(bert, eval_every=3)
+    chosen = options(bert, eval_every=3, packing=packing)
     train(parts(labels), chosen, tmp_path / "whole", TAXONOMY)
     code = f"""
 import os, signal, sys
@@ -130,8 +131,9 @@ def killed(what, share):
     if what.startswith("training") and share >= 0.6:
         os.kill(os.getpid(), signal.SIGKILL)
 
-train(t.parts(Path({str(labels)!r})), t.options(Path({str(bert)!r}), eval_every=3),
-      Path({str(tmp_path / "cut")!r}), t.TAXONOMY, progress=killed)
+chosen = t.options(Path({str(bert)!r}), eval_every=3, packing={packing})
+train(t.parts(Path({str(labels)!r})), chosen, Path({str(tmp_path / "cut")!r}), t.TAXONOMY,
+      progress=killed)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
@@ -254,6 +256,7 @@ def test_a_backbone_may_be_cut_to_its_first_layers(labels: Path, tmp_path: Path,
         ({"max_length": 1000}, "reads at most 512 tokens, not 1000"),
         ({"pooling": "last", "device": "tpu9"}, "unknown device"),
         ({"pooling": "last", "device": "cuda:1"}, "cuda:1"),
+        ({"attention": "flash"}, "--attention flash needs a CUDA device; omit it"),
     ],
 )
 def test_what_cannot_be_trained_is_one_clear_line(

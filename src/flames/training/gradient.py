@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,12 @@ from flames.scorers.trained.load import pick_device
 from flames.scorers.trained.settings import ScorerSettings
 from flames.taxonomy import Taxonomy
 from flames.training import folder
+from flames.training.attention import attention_of, batches, load_model
 from flames.training.options import Progress, TrainOptions
 from flames.training.results import About, Trained, evaluate_parts, write_results
 from flames.training.rows import Rows
 from flames.training.splits import Split
-from flames.training.start import model_to_train, save, settings_of
+from flames.training.start import save, settings_of
 from flames.training.steps import train_by_steps
 from flames.training.targets import class_weights, source_weights
 
@@ -31,6 +33,7 @@ def train_by_gradient(
     taxonomy: Taxonomy,
     *,
     resume: bool = False,
+    report: Callable[[str], None] = lambda message: None,
     progress: Progress = lambda what, share: None,
 ) -> Trained | None:
     """Trains heads, and the backbone as far as asked; see `flames.training.trainer.train`."""
@@ -48,7 +51,10 @@ def train_by_gradient(
     progress("loading the backbone", 0.0)
     torch.manual_seed(options.seed)
     with quiet():
-        model = model_to_train(options, settings)
+        model = load_model(options, settings, device)
+        batch, packed = batches(model, options, report)
+    attention = attention_of(model)
+    report(f"attention: {attention}{', packed' if packed else ''}")
     encoder = model.encoder
     weights = class_weights(split.training.rows, settings) if options.class_weights else None
     smoothing = options.label_smoothing
@@ -59,7 +65,9 @@ def train_by_gradient(
     for name, part in held.items():  # longest first, so that batches need little padding
         held[name] = part.of(sorted(part.rows, key=lambda r: -len(r.response.response or "")))
     encoded = {name: Rows(part.rows, encoder) for name, part in held.items()}
-    done = train_by_steps(model, rows, encoded, options, plan, out, resumed, device, progress)
+    done = train_by_steps(
+        model, rows, encoded, batch, options, plan, out, resumed, device, progress
+    )
     if done is None:
         return None
     model, logits, history = done
@@ -77,7 +85,12 @@ def train_by_gradient(
         data_sha256=data,
         longest=settings.max_length,
         shortened=shortened,
-        facts={"parameters": f"{int(model.num_parameters()):,}", **_used(options, settings)},
+        facts={
+            "parameters": f"{int(model.num_parameters()):,}",
+            **_used(options, settings),
+            "attention": attention,
+            "packing": packed,
+        },
         software=("torch", "transformers"),
         backbone=options.backbone,
     )

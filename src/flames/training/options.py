@@ -160,6 +160,13 @@ class TrainOptions(SeedOptions):
     checkpoint_layers: Annotated[
         bool, Opt("Recompute activations instead of keeping them: less memory, slower.")
     ] = False
+    attention: Annotated[
+        Literal["auto", "sdpa", "flash", "eager"],
+        Opt("Attention; auto is flash attention 2 where it is installed and fits, else sdpa."),
+    ] = "auto"
+    packing: Annotated[
+        bool, Opt("Put the examples of a batch into rows without padding; same results.")
+    ] = False
     fsdp: Annotated[bool, Opt("Shard the model over the processes of torchrun.")] = False
     compare: Annotated[
         tuple[str, ...] | None,

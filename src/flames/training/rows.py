@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Sampler
 from flames.records import Verdict
 from flames.scorers.labelled import Labelled
 from flames.scorers.trained.encoding import Encoder, pad
+from flames.scorers.trained.packing import pack
 from flames.scorers.trained.scorer import verdict_of
 from flames.scorers.trained.settings import ScorerSettings
 from flames.training.targets import Array, target
@@ -72,9 +73,21 @@ def collate(
     """Builds a batch of tensors from items of `Rows`, padded as the settings say."""
     rows = [item["input_ids"] for item in items]
     ids, mask = pad(rows, settings.pad_id, settings.padding_side)
+    tensors = {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+    return {**tensors, **_goals(items)}
+
+
+def collate_packed(
+    items: Sequence[Mapping[str, Any]], settings: ScorerSettings, widest: int | None
+) -> dict[str, torch.Tensor]:
+    """Builds a batch without padding: several items in a row of at most `widest` tokens."""
+    ids, segments = pack([item["input_ids"] for item in items], settings.pad_id, widest)
+    tensors = {"input_ids": torch.from_numpy(ids), "segments": torch.from_numpy(segments)}
+    return {**tensors, **_goals(items)}
+
+
+def _goals(items: Sequence[Mapping[str, Any]]) -> dict[str, torch.Tensor]:
     return {
-        "input_ids": torch.from_numpy(ids),
-        "attention_mask": torch.from_numpy(mask),
         "dimension": torch.tensor([item["dimension"] for item in items]),
         "labels": torch.from_numpy(np.stack([item["labels"] for item in items])),
     }

@@ -52,10 +52,19 @@ def settings_of(
     )
 
 
-def model_to_train(options: TrainOptions, settings: ScorerSettings) -> Any:
-    """Loads the backbone with fresh heads, with adapters or frozen layers if asked for."""
+def model_to_train(
+    options: TrainOptions, settings: ScorerSettings, attention: str | None = None
+) -> Any:
+    """Loads the backbone with fresh heads, with adapters or frozen layers if asked for.
+
+    `attention` is its name in transformers, which chooses if it is None.
+    """
     model = FlamesScorer.from_backbone(
-        options.backbone, settings, dtype=options.dtype, layers=options.first_layers
+        options.backbone,
+        settings,
+        dtype=options.dtype,
+        layers=options.first_layers,
+        **({} if attention is None else {"attn_implementation": attention}),
     )
     if options.train_layers is not None:
         _freeze(model.backbone, options.train_layers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from flames.scorers.trained.backbone import quiet
 from flames.scorers.trained.settings import ScorerSettings
 from flames.training.folder import CHECKPOINTS, begin, last_checkpoint
 from flames.training.options import Progress, TrainOptions
-from flames.training.rows import GroupedSampler, Rows, collate
+from flames.training.rows import GroupedSampler, Rows
 from flames.training.start import model_to_train
 
 BEST = "macro_f1"
@@ -33,6 +32,7 @@ def train_by_steps(
     model: Any,
     rows: Rows,
     encoded: Mapping[str, Rows],
+    batch: Callable[..., Any],
     options: TrainOptions,
     plan: Mapping[str, Any],
     out: Path,
@@ -42,7 +42,8 @@ def train_by_steps(
 ) -> tuple[Any, dict[str, Any], list[Any]] | None:
     """Trains a model by gradient steps; a validation part chooses the best checkpoint.
 
-    Returns model, logits of each held-back part, and history; None in processes that do not write.
+    `batch` makes a batch of items of rows. Returns model, logits of each held-back part, and
+    history; None in processes that do not write.
     """
     settings: ScorerSettings = model.settings
     validated = "validation" in encoded
@@ -57,7 +58,7 @@ def train_by_steps(
         args=arguments,
         train_dataset=rows,
         eval_dataset=encoded.get("validation"),
-        data_collator=partial(collate, settings=settings),
+        data_collator=batch,
         compute_metrics=_metrics(settings),
         callbacks=callbacks,
     )

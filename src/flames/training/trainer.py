@@ -35,8 +35,9 @@ def train_from_files(
 ) -> Trained | None:
     """Trains a scorer on label files; what `flames scorer train` does.
 
-    `report` gets messages for the user: licence terms, the sizes of the parts unless `quiet`, and
-    comparisons that were skipped. Returns None in processes of torchrun that do not write.
+    `report` gets messages for the user: licence terms, comparisons that were skipped and, unless
+    `quiet`, the sizes of the parts and the attention. Returns None in processes of torchrun that do
+    not write.
     """
     if int(os.environ.get("RANK", "0")):
         report = progress = _ignore
@@ -60,7 +61,15 @@ def train_from_files(
         for line in dry_run(parts, options):
             report(line)
         return None
-    result = train(parts, options, files.out, read.taxonomy, resume=files.resume, progress=progress)
+    result = train(
+        parts,
+        options,
+        files.out,
+        read.taxonomy,
+        resume=files.resume,
+        report=_ignore if quiet else report,
+        progress=progress,
+    )
     for spec, reason in ({} if result is None else result.skipped).items():
         report(f"not compared with {spec}: {reason}")
     if options.frozen:
@@ -87,12 +96,14 @@ def train(
     taxonomy: Taxonomy,
     *,
     resume: bool = False,
+    report: Callable[[str], None] = lambda message: None,
     progress: Progress = lambda what, share: None,
 ) -> Trained | None:
     """Trains a scorer and writes it, its figures and its model card into a folder.
 
-    The parts of the split must be free of leaks; each dimension of the taxonomy gets a head. Under
-    torchrun, every process calls this; the first one writes, the others return None.
+    The parts of the split must be free of leaks; each dimension of the taxonomy gets a head.
+    `report` gets the attention, and why examples are not packed. Under torchrun, every process
+    calls this; the first one writes, the others return None.
     """
     if options.compare is None:
         options = replace(options, compare=() if split.each else ("lexical",))
@@ -105,4 +116,6 @@ def train(
     _need_torch()
     from flames.training.gradient import train_by_gradient
 
-    return train_by_gradient(split, options, out, taxonomy, resume=resume, progress=progress)
+    return train_by_gradient(
+        split, options, out, taxonomy, resume=resume, report=report, progress=progress
+    )

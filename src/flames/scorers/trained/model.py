@@ -43,6 +43,8 @@ try:
     from torch import Tensor, nn
     from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
     from transformers.utils import ModelOutput
+
+    from flames.scorers.trained.packing import positions_of, separated, unpack
 except ImportError:
     raise MissingExtraError("hf", "a scorer with its original weights") from None
 
@@ -112,9 +114,10 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
         )
         # The RoBERTa family derives positions from the ids.
         name = "create_position_ids_from_input_ids"
-        derived = any(hasattr(module, name) for module in self.backbone.modules())
+        derived = [each for each in self.backbone.modules() if hasattr(each, name)]
         takes = inspect.signature(self.backbone.forward).parameters
         self._takes_positions = "position_ids" in takes and not derived
+        self._first_position = derived[0].padding_idx + 1 if derived else 0
         self.encoder: Encoder | None = None
         self.post_init()
 
@@ -194,13 +197,15 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
         attention_mask: Tensor | None = None,
         dimension: Tensor | None = None,
         labels: Tensor | None = None,
+        segments: Tensor | None = None,
         **kwargs: Any,
     ) -> ScorerOutput:
         """Computes all heads' logits and, with targets, the `multi_task_loss`.
 
-        Ids and mask are (rows × tokens), padded on either side; the backbone gets the rest.
+        Ids and mask are (rows × tokens), padded on either side, or packed as `segments` says; the
+        backbone gets the rest.
         """
-        pooled = self.pooled(input_ids, attention_mask, **kwargs)
+        pooled = self.pooled(input_ids, attention_mask, segments, **kwargs)
         pooled = self.dropout(pooled.to(next(self.classifiers.parameters()).dtype))
         each = [head(pooled) for head in self.classifiers]
         loss = None
@@ -209,9 +214,18 @@ class FlamesScorer(PreTrainedModel):  # type: ignore[misc]
         return ScorerOutput(loss=loss, logits=torch.cat(each, dim=-1))
 
     def pooled(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, **kwargs: Any
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        segments: Tensor | None = None,
+        **kwargs: Any,
     ) -> Tensor:
-        """Computes the states that the heads read (rows × width); see `forward`."""
+        """Computes the states that the heads read (examples × width); see `forward`."""
+        if segments is not None:
+            places = positions_of(segments) + self._first_position
+            apart = separated(self.backbone, segments)
+            states = self.backbone(input_ids=input_ids, position_ids=places, **apart, **kwargs)[0]
+            return pool(*unpack(states, segments), self.settings.pooling)
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         if self._takes_positions:
