@@ -26,6 +26,7 @@ from flames.annotation import (
     work,
 )
 from flames.annotation.lead_options import AddOptions, BatchOptions
+from flames.annotation.progress import read_progress
 from flames.annotation.tasks import ReasonMissingError, Shown
 from flames.errors import InputError, UsageError
 from flames.reports.page import environment
@@ -135,10 +136,10 @@ def test_a_quota_ends_the_work_of_a_person(make_project: Any) -> None:
     project = make_project(responses(6))
     me = person_id(project, "Ann")
     people.set_quota(project, "Ann", 3)
-    assert work.progress(project, me).total == 3
+    assert read_progress(project, me).total == 3
     assert len(label(project, "Ann")) == 3
     assert work.current(project, me) is None
-    assert work.progress(project, me).done == work.progress(project, me).total == 3
+    assert read_progress(project, me).done == read_progress(project, me).total == 3
     work.undo(project, me)
     assert len(label(project, "Ann")) == 1
     people.set_quota(project, "Ann", 0)

@@ -10,6 +10,7 @@ from annotating import Clock, known, label, person_id, responses, write
 
 from flames.annotation import Project, people, project_status, verify, work
 from flames.annotation.ledger import read_ledger
+from flames.annotation.progress import read_progress
 from flames.annotation.queue import sweep
 from flames.annotation.tasks import GoneError, Task
 from flames.errors import UsageError
@@ -247,7 +248,7 @@ def test_controls_are_mixed_in_at_their_rate_and_never_show(
     me = person_id(project, "Ann")
     kinds, totals, dones = [], [], []
     while (task := work.current(project, me)) is not None:
-        progress = work.progress(project, me)
+        progress = read_progress(project, me)
         kinds.append(task.kind)
         totals.append(progress.total)
         dones.append(progress.done)
@@ -277,7 +278,7 @@ def test_the_counter_tells_a_person_their_own_share(make_project: Any, tmp_path:
     for number in range(40):
         task = work.current(project, me)
         assert task is not None
-        progress = work.progress(project, me)
+        progress = read_progress(project, me)
         assert progress.done == number
         seen.append(progress.total)
         work.answer(project, me, task.ticket, "label", score=3)

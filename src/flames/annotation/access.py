@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, Select, bindparam, delete, func, insert, select
 
 from flames.annotation.comments import count_comments
-from flames.annotation.database import failures, guidelines, people, sessions
+from flames.annotation.database import failures, people, sessions
 from flames.annotation.events import NewEvent, append_events, seconds_later
 from flames.annotation.options import InviteOptions, LinkOptions
 from flames.annotation.people import (
@@ -27,6 +27,7 @@ from flames.annotation.people import (
     find_person,
     get_person,
     lock_person,
+    newest_guideline,
     person_key,
     read_person,
 )
@@ -245,18 +246,20 @@ def open_session(
 
 def find_session(connection: Connection, project: Project, token: str) -> LoginSession | None:
     """Returns the session of a cookie; None if it is unknown, expired, or its owner is kept out."""
-    newest = select(func.coalesce(func.max(guidelines.c.version), 0)).scalar_subquery()
-    row = connection.execute(
-        select(
-            people, sessions.c.csrf, sessions.c.expires, newest.label("newest"),
-            count_comments(people.c.id).label("comments"),
-        )
-        .join(sessions, sessions.c.person == people.c.id)
-        .where(sessions.c.token_hash == _digest(token))
-    ).one_or_none()  # fmt: skip
+    row = connection.execute(_session(), {"token": _digest(token)}).one_or_none()
     if row is None or not row.active or row.expires <= project.now():
         return None
     return LoginSession(read_person(row), row.csrf, row.newest, row.comments)
+
+
+@cache
+def _session() -> Select[Any]:
+    columns = (
+        people, sessions.c.csrf, sessions.c.expires, newest_guideline().label("newest"),
+        count_comments(people.c.id).label("comments"),
+    )  # fmt: skip
+    mine = sessions.c.token_hash == bindparam("token")
+    return select(*columns).join(sessions, sessions.c.person == people.c.id).where(mine)
 
 
 def close_session(connection: Connection, token: str) -> None:

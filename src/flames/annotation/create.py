@@ -102,6 +102,7 @@ def create_project(
     )
     with closed_on_failure(database):
         links = _store(project, rows, plan)
+        database.count_rows()
     return Created(project, links, len(given) - len(controls))
 
 

@@ -104,9 +104,13 @@ def start_chain(connection: Connection) -> None:
     connection.execute(insert(chain).values(id=1, seq=0, at=first, hash=GENESIS))
 
 
+_LOCKED_HEAD = select(chain).with_for_update()
+_INSERT, _MOVE_HEAD = insert(events), update(chain)
+
+
 def append_events(connection: Connection, new: Sequence[NewEvent], at: str) -> int:
     """Writes events, after every other lock of the transaction; returns the number of the first."""
-    last = connection.execute(select(chain).with_for_update()).one()
+    last = connection.execute(_LOCKED_HEAD).one()
     seq, previous, at = last.seq, last.hash, max(at, last.at)  # should the clock have gone back
     rows: list[dict[str, Any]] = []
     for event in new:
@@ -115,8 +119,8 @@ def append_events(connection: Connection, new: Sequence[NewEvent], at: str) -> i
         previous = event_hash(previous, seq, at, event, data)
         rows.append(event._asdict() | {"seq": seq, "at": at, "data": data, "hash": previous})
     if rows:
-        connection.execute(insert(events), rows)
-        connection.execute(update(chain).values(seq=seq, at=at, hash=previous))
+        connection.execute(_INSERT, rows)
+        connection.execute(_MOVE_HEAD, {"seq": seq, "at": at, "hash": previous})
     return int(last.seq) + 1
 
 

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from sqlalchemy import Connection, Row, delete, exists, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    ScalarSelect,
+    Select,
+    bindparam,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
-from flames.annotation.database import assignments, batches, items, people, sessions
+from flames.annotation.database import assignments, batches, guidelines, items, people, sessions
 from flames.annotation.events import NewEvent, append_events
 from flames.annotation.options import ROLES, Role
 from flames.annotation.project import Project
@@ -141,12 +154,21 @@ def get_person(connection: Connection, name: str) -> Person:
 
 def lock_person(connection: Connection, person: int) -> Row[Any]:
     """Allows one transaction per person at a time: two tabs cannot get two items."""
+    return connection.execute(_locked_person(), {"person": person}).one()
+
+
+def newest_guideline() -> ScalarSelect[int]:
+    """Selects the version of the present guideline; 0 if there is none."""
+    return select(func.coalesce(func.max(guidelines.c.version), 0)).scalar_subquery()
+
+
+@cache
+def _locked_person() -> Select[Any]:
     batched = exists().where(batches.c.person == people.c.id).label("batched")
-    columns: list[Any] = [
-        people.c.id, people.c.held, people.c.cleared, people.c.quota, batched,
-    ]  # fmt: skip
-    locked = select(*columns).where(people.c.id == person).with_for_update(key_share=True)
-    return connection.execute(locked).one()
+    columns = (people.c.id, people.c.held, people.c.cleared, people.c.quota, batched,
+               newest_guideline().label("newest"))  # fmt: skip
+    query: Select[Any] = select(*columns).where(people.c.id == bindparam("person"))
+    return query.with_for_update(key_share=True)
 
 
 def is_held(connection: Connection, person: int) -> bool:

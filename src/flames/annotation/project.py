@@ -74,6 +74,7 @@ class Project(AbstractContextManager["Project"]):
         self.path = path
         self.database = database
         self.clock = clock
+        self.places = (0, 0)  # the last item's number, and the places of all items up to it
 
     def now(self) -> str:
         """Returns the current time as it is stored."""

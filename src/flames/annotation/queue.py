@@ -10,19 +10,24 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     Connection,
     Row,
     Select,
     Table,
+    Update,
     and_,
+    bindparam,
     exists,
     func,
     or_,
     select,
+    union_all,
     update,
 )
 
@@ -30,7 +35,15 @@ from flames.annotation.database import assignments, batches, items
 from flames.annotation.events import NewEvent, append_events, seconds_later
 from flames.annotation.project import Project
 from flames.annotation.seals import lease_data
-from flames.annotation.tasks import GoneError, Kind, Task, task_of, task_query
+from flames.annotation.tasks import (
+    STATES,
+    VOIDED,
+    GoneError,
+    Kind,
+    Task,
+    task_of,
+    task_query,
+)
 
 
 def lock_items(connection: Connection, ids: Iterable[int]) -> Sequence[Any]:
@@ -42,13 +55,26 @@ def lock_items(connection: Connection, ids: Iterable[int]) -> Sequence[Any]:
 
 def change_taken(connection: Connection, item: int, step: int) -> None:
     """Changes the number of places taken of an item."""
-    connection.execute(update(items).where(items.c.id == item).values(taken=items.c.taken + step))
+    connection.execute(_change_taken(), {"changed": item, "step": step})
+
+
+@cache
+def _change_taken() -> Update:
+    step = bindparam("step", type_=items.c.taken.type)
+    return (
+        update(items).where(items.c.id == bindparam("changed")).values(taken=items.c.taken + step)
+    )
 
 
 def change_assignment(connection: Connection, person: int, item: int, **values: Any) -> None:
     """Changes columns of an assignment."""
-    mine = (assignments.c.person == person, assignments.c.item == item)
-    connection.execute(update(assignments).where(*mine).values(**values))
+    connection.execute(_change_assignment(), {"who": person, "what": item, **values})
+
+
+@cache
+def _change_assignment() -> Update:
+    mine = (assignments.c.person == bindparam("who"), assignments.c.item == bindparam("what"))
+    return update(assignments).where(*mine)
 
 
 def retake_place(connection: Connection, item: int) -> None:
@@ -122,7 +148,7 @@ def choose(
     """
     person = who.id
     if training:
-        row = connection.execute(candidates(person, "training")).first()
+        row = connection.execute(_candidates("training"), {"person": person}).first()
         if row is not None:
             return row
     row = free_work(connection, who, lock=True)
@@ -131,7 +157,8 @@ def choose(
     if size := _block_size(project):
         served = count_served(count_states(connection, person))
         if served % size == _control_slot(project, person, served // size):
-            row = connection.execute(candidates(person, "control")).first() or row
+            control = connection.execute(_candidates("control"), {"person": person}).first()
+            row = control or row
     return row
 
 
@@ -142,16 +169,28 @@ def free_work(connection: Connection, who: Row[Any], *, lock: bool) -> Row[Any] 
     """
     if who.quota is not None and _given(connection, who.id) >= who.quota:
         return None
-    mine = select(batches.c.name).where(batches.c.person == who.id)
-    parts = [items.c.batch.in_(mine)] if who.batched else []
-    for part in (*parts, items.c.batch.is_(None)):
-        query = candidates(who.id, "work", part)
-        if lock:
-            query = query.with_for_update(of=items, key_share=True, skip_locked=True)
-        row = connection.execute(query).first()
+    for theirs in (True, False) if who.batched else (False,):
+        row = connection.execute(_candidates("work", theirs, lock), {"person": who.id}).first()
         if row is not None:
             return row
     return None
+
+
+@cache
+def _candidates(kind: Kind, theirs: bool = False, lock: bool = False) -> Select[Any]:
+    """Selects the first item of a kind in a person's queue that they may have.
+
+    Of the work those of their batches, or those of no batch.
+    """
+    person = bindparam("person", type_=assignments.c.person.type)
+    where = [assignments.c.person == person, assignments.c.state == "waiting"]
+    if kind == "work":
+        mine = select(batches.c.name).where(batches.c.person == person)
+        batch = items.c.batch.in_(mine) if theirs else items.c.batch.is_(None)
+        where += [items.c.taken < items.c.quota, batch]
+    query = task_query(*where, assignments.c.kind == kind)
+    query = query.order_by(assignments.c.position).limit(1)
+    return query.with_for_update(of=items, key_share=True, skip_locked=True) if lock else query
 
 
 def _given(connection: Connection, person: int) -> int:
@@ -168,22 +207,24 @@ def open_to(person: Any) -> ColumnElement[bool]:
     return or_(items.c.batch.is_(None), theirs)
 
 
-def candidates(person: int, kind: Kind, *where: Any) -> Select[Any]:
-    """Selects the first item of a kind in the person's queue that they may have."""
-    mine = (assignments.c.person == person, assignments.c.state == "waiting")
-    free = [items.c.taken < items.c.quota] if kind == "work" else []
-    query = task_query(*mine, assignments.c.kind == kind, *free, *where)
-    return query.order_by(assignments.c.position).limit(1)
-
-
 Counts = dict[tuple[str, str], int]
 
 
 def count_states(connection: Connection, person: int) -> Counts:
-    """Counts the person's assignments by kind and state."""
+    """Counts the person's assignments by kind and state; not the work that waits, often most."""
+    rows = connection.execute(_states(), {"person": person})
+    return {(kind, state): n for kind, state, n in rows}
+
+
+@cache
+def _states() -> CompoundSelect[Any]:
     by = (assignments.c.kind, assignments.c.state)
-    query = select(*by, func.count()).where(assignments.c.person == person).group_by(*by)
-    return {(kind, state): n for kind, state, n in connection.execute(query)}
+    mine = assignments.c.person == bindparam("person", type_=assignments.c.person.type)
+    begun = assignments.c.state.in_(("leased", "offline", *STATES.values(), VOIDED))
+    known = (assignments.c.state == "waiting", assignments.c.kind.in_(("control", "training")))
+    return union_all(*(
+        select(*by, func.count()).where(mine, *part).group_by(*by) for part in ((begun,), known)
+    ))  # fmt: skip
 
 
 def count_served(counts: Counts) -> int:
@@ -191,6 +232,12 @@ def count_served(counts: Counts) -> int:
     return sum(
         n for (kind, state), n in counts.items() if kind != "training" and state != "waiting"
     )
+
+
+def training_left(counts: Counts) -> tuple[int, int]:
+    """Counts the items of a person's training round, and those not answered yet."""
+    training = {state: n for (kind, state), n in counts.items() if kind == "training"}
+    return sum(training.values()), training.get("waiting", 0) + training.get("leased", 0)
 
 
 def _block_size(project: Project) -> int:

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from flames.annotation.database import guidelines, people, settings
 from flames.annotation.derived import rules_text
 from flames.annotation.events import NewEvent, append_events, event_time
-from flames.annotation.people import get_lead, lock_person
+from flames.annotation.people import get_lead, lock_person, newest_guideline
 from flames.annotation.project import RULES, Project
 from flames.annotation.tasks import Shown
 from flames.errors import InputError, UsageError
@@ -81,9 +81,7 @@ def store_rules(connection: Connection, rules: Rules) -> None:
 
 def guideline_version(connection: Connection) -> int:
     """Returns the number of the present guideline; 0 if there is none."""
-    return int(
-        connection.execute(select(func.coalesce(func.max(guidelines.c.version), 0))).scalar_one()
-    )
+    return int(connection.execute(select(newest_guideline())).scalar_one())
 
 
 def read_guidelines(project: Project) -> list[Guideline]:
@@ -142,12 +140,14 @@ def read_guideline(project: Project, person: int, version: int) -> None:
         append_events(connection, [event], project.now())
 
 
-def seen(connection: Connection, row: Row[Any], shown: Shown) -> dict[str, int]:
-    """Returns what a label says of the guideline and of a scorer's score on its page."""
+def seen(row: Row[Any], shown: Shown, newest: int) -> dict[str, int]:
+    """Returns what a label says of the guideline and of a scorer's score on its page.
+
+    `newest` is the version of the present guideline.
+    """
     told: dict[str, int] = {}
     if shown.guideline != 0:
-        now = guideline_version(connection)
-        version = now if shown.guideline is None else min(shown.guideline, now)
+        version = newest if shown.guideline is None else min(shown.guideline, newest)
         told |= {"guideline": version} if version else {}
     suggestion = row.suggestion if shown.suggestion is None else shown.suggestion
     if suggestion:

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, and_, case, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, select
 
-from flames.annotation.database import adjudications, assignments, items, people
+from flames.annotation.database import adjudications, assignments
 from flames.annotation.events import NewEvent, append_events, seconds_between
 from flames.annotation.marks import hold, missed_mark
 from flames.annotation.people import lock_person
 from flames.annotation.project import Project
 from flames.annotation.queue import (
-    Counts,
     change_assignment,
     change_taken,
     choose,
-    controls_ahead,
-    count_served,
     count_states,
     free_work,
     held_by,
     lease_item,
     lease_values,
     lock_items,
-    open_to,
     retake_place,
     return_leases,
     sweep,
+    training_left,
 )
 from flames.annotation.rules import read_rules, seen
 from flames.annotation.seals import lease_data
@@ -36,7 +34,6 @@ from flames.annotation.tasks import (
     ANY_PACE,
     STATES,
     UNKNOWN,
-    VOIDED,
     Answer,
     GoneError,
     Kind,
@@ -69,21 +66,6 @@ class Answered(NamedTuple):
 
     kind: Kind
     following: Task | None
-
-
-class Progress(NamedTuple):
-    """A person's progress: answers given, and answers given plus those still to give.
-
-    Of the work, those are the person's share: their quota, or the labels wanted, divided by the
-    active annotators.
-    Who has done their share gets more while there is some, and the total grows with it.
-    """
-
-    phase: Literal["training", "work"]
-    done: int
-    total: int
-    training_right: int
-    training_answered: int
 
 
 def current(project: Project, person: int) -> Task | None:
@@ -138,10 +120,7 @@ def answer(
     rationale = clean_text(rationale)
     with project.database.write() as connection:
         who = lock_person(connection, person)
-        row = connection.execute(
-            task_query(assignments.c.person == person, assignments.c.ticket == ticket)
-            .with_for_update(of=assignments, key_share=True)
-        ).one_or_none()  # fmt: skip
+        row = connection.execute(_ticket(), {"person": person, "ticket": ticket}).one_or_none()
         if row is None or row.state == "offline":
             raise GoneError("gone")
         if what not in STATES:
@@ -167,11 +146,21 @@ def answer(
         task = record_answer(
             connection, project, row, what, score, rationale, following=following,
             floor=pace.floor, after=[] if missed is None else [missed],
-            **seen(connection, row, shown),
+            **seen(row, shown, who.newest),
         )  # fmt: skip
         if missed is not None:
             hold(connection, missed)
     return Answered(row.kind, task)
+
+
+@cache
+def _ticket() -> Select[Any]:
+    """Selects and locks the assignment that a person holds by a ticket."""
+    mine = (
+        assignments.c.person == bindparam("person"),
+        assignments.c.ticket == bindparam("ticket"),
+    )
+    return task_query(*mine).with_for_update(of=assignments, key_share=True)
 
 
 def record_answer(
@@ -289,45 +278,6 @@ def feedback(project: Project, person: int, ticket: str) -> Feedback | None:
         row = connection.execute(query).one_or_none()
         if row is None:
             return None
-        total, left = _training(count_states(connection, person))
+        total, left = training_left(count_states(connection, person))
     explanation = Text.model_validate_json(row.explanation) if row.explanation else None
     return Feedback(task_of(project, row), row.score, row.gold, explanation, total - left, total)
-
-
-def _training(counts: Counts) -> tuple[int, int]:
-    training = {state: n for (kind, state), n in counts.items() if kind == "training"}
-    return sum(training.values()), training.get("waiting", 0) + training.get("leased", 0)
-
-
-def progress(project: Project, person: int) -> Progress:
-    """Returns a person's progress. It grows by one per answer, whatever the kind of the item."""
-    right = func.sum(case((assignments.c.score == items.c.gold, 1), else_=0))
-    open_ = and_(items.c.taken < items.c.quota, open_to(person))
-    free = func.sum(case((open_, 1), else_=0))
-    by = (assignments.c.kind, assignments.c.state)
-    query = (
-        select(*by, func.count(), right, free)
-        .select_from(assignments.join(items, items.c.id == assignments.c.item))
-        .where(assignments.c.person == person)
-        .group_by(*by)
-    )
-    active = select(func.count()).where(people.c.active == 1, people.c.role == "annotator")
-    limit = select(people.c.quota).where(people.c.id == person).scalar_subquery()
-    wanted = select(func.coalesce(func.sum(items.c.quota), 0), active.scalar_subquery(), limit)
-    with project.database.look() as connection:
-        rows = connection.execute(query).all()
-        places, annotators, quota = connection.execute(wanted).one()
-    counts: Counts = {(row[0], row[1]): row[2] for row in rows}
-    known = sum(row[3] for row in rows if row[0] == "training")
-    training, left = _training(counts)
-    if left:
-        return Progress("training", training - left, training, known, training - left)
-    served = count_served(counts)
-    states = ("waiting",) if quota is None else ("waiting", "skipped", VOIDED)
-    mine = sum(n for (kind, state), n in counts.items() if kind == "work" and state not in states)
-    free = sum(row[4] for row in rows if row[:2] == ("work", "waiting"))
-    share = -(-places // max(annotators, 1)) if quota is None else quota
-    work = min(free, max(share - mine, 0))
-    in_hand = sum(counts.get((kind, "leased"), 0) for kind in ("work", "control"))
-    controls = controls_ahead(project, person, served, work, counts.get(("control", "waiting"), 0))
-    return Progress("work", served - in_hand, served + work + controls, known, training)

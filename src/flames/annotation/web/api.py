@@ -20,6 +20,7 @@ from flames.annotation.labels_out import export
 from flames.annotation.ledger import Item, Ledger
 from flames.annotation.options import Format, InviteOptions, Labels, Role
 from flames.annotation.people import Person
+from flames.annotation.progress import read_progress
 from flames.annotation.tasks import Answer, GoneError, Pace, Shown, Task, TooSoonError, rubric
 from flames.annotation.web import lead_api
 from flames.annotation.web.callers import AnnotatorCall, AnyoneCall, LeadCall
@@ -191,7 +192,7 @@ def _work(visit: Visit, task: Task | None = None) -> Work:
         task = task or work.current(visit.project, visit.me)
     return Work(
         item=None if task is None or unread else _open_item(visit, task),
-        done=work.progress(visit.project, visit.me).done,
+        done=read_progress(visit.project, visit.me).done,
         held=held,
         guideline=visit.session.guideline,
         unread=unread,

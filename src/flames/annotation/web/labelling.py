@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from flames.annotation import adjudication, people, rules, work
 from flames.annotation.adjudication import Case
+from flames.annotation.progress import read_progress
 from flames.annotation.tasks import (
     MAX_RATIONALE,
     UNJUDGEABLE,
@@ -38,7 +39,7 @@ _AdjudicatorForm = Annotated[Visit, Depends(checked("adjudicator", "lead"))]
 @router.get("/guide")
 def guide(visit: _Annotator) -> Response:
     """Shows how to judge, the project's own guideline, and which keys to press."""
-    progress, person = work.progress(visit.project, visit.me), visit.session.person
+    progress, person = read_progress(visit.project, visit.me), visit.session.person
     versions = rules.read_guidelines(visit.project)
     now = versions[0] if versions else None
     before = next((each for each in versions if each.version == person.guideline), None)
@@ -92,7 +93,7 @@ def _page(visit: Visit, template: str, item: Task | Case | None = None, **contex
 
 
 def _work_page(visit: Visit, task: Task | None, **context: Any) -> Response:
-    context["progress"] = work.progress(visit.project, visit.me)
+    context["progress"] = read_progress(visit.project, visit.me)
     if task is None:
         with visit.project.database.look() as connection:
             held = people.is_held(connection, visit.me)

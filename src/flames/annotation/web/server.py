@@ -17,6 +17,7 @@ from collections import Counter, defaultdict
 from functools import partial
 from typing import Any, NamedTuple, cast
 
+import anyio.to_thread
 import h11
 import uvicorn
 from starlette.types import ASGIApp
@@ -28,6 +29,7 @@ from flames.annotation.web.single_sign_on import SingleSignOn
 from flames.errors import UsageError
 
 _ACCEPT = 64  # connections accepted at a time, before the limits are applied to them
+_THREADS = 8  # requests answered at a time: more would only hold each other up, some for long
 _QUEUE = 2048  # connections that the system keeps waiting
 _SPARE_FILES = 384  # for those, the database and everything else
 _UNWANTED = 1024 * 1024  # bytes of refused bodies that are thrown away, so that the answer arrives
@@ -246,7 +248,8 @@ def _address(transport: asyncio.Transport) -> str:
 
 class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listens; many may wait, but few are accepted at a time."""
+        """Listens; many may wait, but few are accepted and answered at a time."""
+        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
         await super().startup(sockets)
         for sock in sockets or ():
             sock.listen(_QUEUE)
