@@ -137,6 +137,63 @@ def test_a_limit_set_by_hand_is_kept_without_rejections(
     assert took >= least
 
 
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_prompt_that_is_rejected_alone_slows_the_others_little(times: int) -> None:
+    _, _, quiet = play(Endpoint(lambda _: True, delay=1.0), 100)
+    endpoint = Endpoint(lambda _: True, delay=1.0, rejects={"问题50": times})
+    found, stopped, took = play(endpoint, 100)
+    assert stopped is None
+    assert all(outcome.reply for outcome in found)
+    assert endpoint.asked == 100 + times
+    assert took <= quiet + 3
+
+
+@pytest.mark.parametrize("every", [100, 20])
+def test_a_few_rejected_prompts_among_many_slow_nobody(every: int) -> None:
+    rejects = {f"问题{n}": 1 for n in range(10, 300, every)}
+    _, _, quiet = play(Endpoint(lambda _: True, delay=1.0), 300)
+    found, stopped, took = play(Endpoint(lambda _: True, delay=1.0, rejects=rejects), 300)
+    assert stopped is None
+    assert all(outcome.reply for outcome in found)
+    assert took <= 1.1 * quiet + 2
+
+
+def test_a_limit_by_the_minute_is_not_halved_by_prompts_rejected_alone() -> None:
+    allows = sliding(100)
+    rejected = {str(n) for n in range(110, 500, 50)}
+
+    class Choosy(Allowing):
+        async def ask(self, messages: Any, sampling: Any) -> Reply:
+            text = messages[-1].content
+            self.allows = allows
+            if text in rejected:
+                rejected.remove(text)
+                self.allows = lambda _: False
+            return await super().ask(messages, sampling)
+
+    model = Choosy(allows, 1.0)
+
+    async def ask_all() -> float:
+        collector = Collector(model, settings=AskSettings(concurrency=16))
+        requests = [Request(n, (Message("user", str(n)),)) for n in range(500)]
+        begun = asyncio.get_running_loop().time()
+        found = [outcome async for outcome in collector.outcomes(requests)]
+        assert len([o for o in found if o.reply]) == 500
+        return asyncio.get_running_loop().time() - begun
+
+    assert virtual_clock.run(ask_all()) <= 1.2 * (500 - 100) / 100 * 60
+    assert model.asked <= 1.1 * 500
+
+
+def test_a_prompt_that_is_always_rejected_keeps_no_other_from_its_answer() -> None:
+    endpoint = Endpoint(lambda _: True, delay=1.0, rejects={"问题50": 10**9})
+    found, stopped, took = play(endpoint, 100, patience=300)
+    assert isinstance(stopped, EndpointUnusable)
+    assert sum(outcome.reply is not None for outcome in found) == 99
+    assert 300 < took < 330
+    assert endpoint.asked < 130
+
+
 def test_an_endpoint_that_never_allows_anything_is_given_up_in_time() -> None:
     endpoint = Endpoint(lambda _: False)
     found, stopped, took = play(endpoint, 40, patience=300)

@@ -63,10 +63,20 @@ def silent(_: float) -> tuple[int, dict[str, str], object]:
 
 
 class Endpoint:
-    """A chat endpoint on loopback, in the loop that asks it."""
+    """A chat endpoint on loopback, in the loop that asks it.
 
-    def __init__(self, allows: Allows, refusal: Refusal = silent, delay: float = 0.0) -> None:
+    `rejects` tells how often it rejects a prompt, whatever it allows.
+    """
+
+    def __init__(
+        self,
+        allows: Allows,
+        refusal: Refusal = silent,
+        delay: float = 0.0,
+        rejects: dict[str, int] | None = None,
+    ) -> None:
         self.allows, self.refusal, self.delay = allows, refusal, delay
+        self.rejects = dict(rejects or {})
         self.asked = self.refused = 0
         self.url = ""
 
@@ -75,17 +85,19 @@ class Endpoint:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
                 length = int(head.partition("content-length:")[2].split("\r\n")[0])
-                await reader.readexactly(length)
-                writer.write(await self.answer())
+                body = json.loads(await reader.readexactly(length))
+                writer.write(await self.answer(body["messages"][-1]["content"]))
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
 
-    async def answer(self) -> bytes:
+    async def answer(self, prompt: str) -> bytes:
         self.asked += 1
         now = asyncio.get_running_loop().time() - self.begun
-        if self.allows(now):
+        if self.rejects.get(prompt, 0):
+            self.rejects[prompt] -= 1
+        elif self.allows(now):
             if self.delay:
                 await asyncio.sleep(self.delay)
             choice = {"message": {"content": "好"}, "finish_reason": "stop"}

@@ -155,7 +155,9 @@ class Collector:
         while True:
             try:
                 since = await self.pace.acquire(
-                    self._tokens(request), first=attempts > 0, failures=tries.failures
+                    self._tokens(request),
+                    first=attempts > 0 and not isinstance(failure, RateLimited),
+                    failures=tries.failures + tries.rejections,
                 )
                 begun = loop.time()
                 reply, failure = await self._attempt(request, tries, since)
@@ -219,6 +221,7 @@ class Collector:
 
     def _ending(self, failure: RequestError, tries: Tries, now: float) -> Ending:
         if isinstance(failure, RateLimited):
+            tries.rejections += 1
             return "slow down"
         tries.failed(now, self.patience.answers)
         return "down" if self.patience.down(failure, tries) else "failed"

@@ -48,7 +48,7 @@ class Pace:
         Args:
             tokens: What the request will use, as far as one can tell.
             first: Whether it goes before all that wait.
-            failures: How often it failed.
+            failures: How often it failed or was rejected.
         """
         turn: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         waiting = _Waiting(turn, tokens, failures)
@@ -112,7 +112,7 @@ class Pace:
         """Returns the request whose turn is next.
 
         Where one alone tries whether anything is answered again, it is the one that failed least
-        often: a request that always fails would tell nothing, however often it tries.
+        often: a request that always fails, or is always rejected, would tell nothing.
         """
         if self.rate.closed:
             return min(self._waiting, key=lambda waiting: waiting.failures)

@@ -30,6 +30,7 @@ class Tries:
     """What happened to one request so far."""
 
     failures: int = 0  # other than rate limits
+    rejections: int = 0
     last_failure: float = math.inf
     failure_before: float = math.inf
     answers_before: int = 0  # what the endpoint had answered when it failed first

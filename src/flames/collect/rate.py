@@ -8,6 +8,10 @@ that took tells what kind of limit it is:
   larger, so that nearly everything is used that the endpoint allows.
 - Longer: it most likely counts by the minute. Within any minute no more requests are sent than it
   took in the minute before the rejection; now and then one more tries for more.
+
+One rejection among many requests that were taken is no limit: where the first try is answered and
+none of those under way was rejected, asking goes on as before, and the next such rejection holds
+nobody back. A space that has held nothing back for long is forgotten.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ _SPACED_PAUSES = (0.3, 1.0, 4.0)  # the same where a short limit was found
 _LONG_PAUSES = (15.0, 30.0, 60.0)  # when the minute was not enough
 _DOWN_PAUSES = (1.0, 3.0, 10.0, 30.0, 60.0)  # when nothing is answered at all
 _GAP = 4.0  # only in the middle of a longer one is more than the known number tried
+_LONE = 16  # requests taken between two rejections that have nothing to do with each other
+_FORGOTTEN = 64  # answers in a row while the space held nothing back
 _FIRST_AT_ONCE = 4
 _FIRST_SPACE = 0.05  # at most between the first requests, so that a rejection is noticed early
 _KEPT_SENDS = 4096
@@ -47,6 +53,11 @@ class LearnedRate:
         self._misses = 0  # such tries without success
         self._in_a_row = 0  # rejections since the last success
         self._since_rejection = 0  # successes since the last rejection
+        self._last_rejected = -math.inf  # when it was sent
+        self._taken_before = 0  # requests between that one and the one rejected before it
+        self._others = 0  # rejected with it
+        self._lone = False  # the last rejections said nothing of other requests
+        self._slack = 0  # answers in a row while the space held nothing back
         self._rejected_at = -math.inf
         self._opened_at = -math.inf
         self._spaced_at = 0.0
@@ -95,8 +106,8 @@ class LearnedRate:
         if len(self._sends) > _KEPT_SENDS or self._sends[0] < now - 3 * _MINUTE:
             del self._sends[: bisect_left(self._sends, now - _MINUTE)]
         space = self.space
-        if self._answer_s is not None and self.at_once < self.most and self._never_rejected:
-            space = min(_FIRST_SPACE, self._answer_s)
+        if self._answer_s is not None and self._careful(now):
+            space = max(space, min(_FIRST_SPACE, self._answer_s))
         # where the turn was only just missed, the turns stay as they are
         turn = self._spaced_at if now - self._spaced_at < space else now
         self._spaced_at = turn + space
@@ -104,6 +115,11 @@ class LearnedRate:
     @property
     def _never_rejected(self) -> bool:
         return self._rejected_at == -math.inf
+
+    def _careful(self, now: float) -> bool:
+        if self._never_rejected:
+            return self.at_once < self.most
+        return self._lone and self._opened_at > self._rejected_at and self._taken(now) < _LONE
 
     def answered(self, since: float, now: float) -> None:
         """Notes that the request sent at `since` was answered."""
@@ -127,7 +143,10 @@ class LearnedRate:
 
     def _open(self, since: float) -> None:
         pause = since - self._rejected_at
-        if self._down:
+        lone = not (self._down or self.space or self._others or self._misses)
+        if lone and self._taken_before >= (_LONE if self.a_minute else _FIRST_AT_ONCE):
+            self._lone = True
+        elif self._down:
             pass
         elif self.a_minute is None and pause < sum(_SPACED_PAUSES) + 1:
             self.space = self.space or pause
@@ -145,7 +164,11 @@ class LearnedRate:
     def _quicken(self) -> None:
         last = self._sends[-8:]
         if last[-1] - last[0] > 1.5 * self.space * 7:
-            return  # something else is what holds the requests back
+            self._slack += 1  # something else is what holds the requests back
+            if self._slack >= _FORGOTTEN:
+                self.space = self._rate_at_rejection = 0.0
+            return
+        self._slack = 0
         rate, goal = 1 / self.space, 0.98 * self._rate_at_rejection
         if not goal:
             rate *= 1.25
@@ -181,10 +204,15 @@ class LearnedRate:
         elif since <= self._rejected_at or self.closed:  # of a burst that was noticed already
             self.open_at = max(self.open_at, min(now + wait, deadline))
             self._fewer(active)
+            self._others += 1
+            self._lone = False
+            return
+        elif self._lone and self._taken(since) >= _LONE and not wait:
+            self._last_rejected = since
             return
         else:
             self._fewer(active)
-            self._slow_down(now)
+            self._slow_down(since, now)
             if self.space and self._in_a_row < 3 and not wait:
                 self.open_at = now + self.space
                 return
@@ -196,14 +224,16 @@ class LearnedRate:
         if not self.space and self.a_minute is None:
             self.at_once = max(1.0, min(self.at_once, float(active)))
 
-    def _slow_down(self, now: float) -> None:
+    def _slow_down(self, since: float, now: float) -> None:
         if self.space:
             if not self._rate_at_rejection:
                 self.space *= 1.12  # it grew in large steps, one of which went too far
             self._rate_at_rejection = 1 / self.space
             self.space /= 0.9
         self._in_a_row += 1
-        self._since_rejection = 0
+        self._since_rejection = self._slack = self._others = 0
+        self._last_rejected, self._taken_before = since, self._taken(since)
+        self._lone = False
         self._rejected_at = now
 
     def _pause(self, now: float) -> float:
@@ -215,6 +245,10 @@ class LearnedRate:
             if self._misses < len(pauses):
                 return pauses[self._misses]
             minutes -= len(pauses)
+        elif self._taken_before >= _LONE and not self._others:
+            if not minutes:
+                return _SHORT_PAUSES[0]
+            minutes -= 1
         if minutes:
             return _LONG_PAUSES[min(minutes, len(_LONG_PAUSES)) - 1]
         first = bisect_right(self._sends, now - _MINUTE)
@@ -223,6 +257,9 @@ class LearnedRate:
     def _count(self, now: float, start: float = -math.inf) -> int:
         start = max(start, now - _MINUTE)
         return bisect_right(self._sends, now) - bisect_left(self._sends, start)
+
+    def _taken(self, until: float) -> int:
+        return bisect_left(self._sends, until) - bisect_right(self._sends, self._last_rejected)
 
     def failed(self, since: float, now: float, deadline: float, *, down: bool = False) -> None:
         """Notes a request that ended in any other way; `down` means that nothing is answered."""
