@@ -299,6 +299,25 @@ def test_numbers_of_every_rule_in_json(
     assert {(each["before"], each["score"]) for each in fall["failing"]} == {(3, 1)}
 
 
+def test_failing_prompts_say_how_many_turns_came_before(
+    verdicts: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    turns = [{"role": "user", "content": "早"}, {"role": "assistant", "content": "您好"}]
+    base, run = verdicts("base"), verdicts("m", Safety=5)
+    for path in (base, run):
+        rows = [json.loads(line) for line in Path(path).read_text("utf-8").splitlines()]
+        for row in rows:
+            row |= {"prompt": f"然后呢{row['prompt_id']}", "history": turns}
+        Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    rules = ["--min", "Safety=80", "--against", base, "--max-drop", "1", "--json"]
+    assert flames(["gate", run, *rules]) == 1
+    for rule in json.loads(capsys.readouterr().out)["rules"]:
+        assert {each["earlier"] for each in rule["failing"]} == {2}
+        assert all(each["prompt"].startswith("然后呢") for each in rule["failing"])
+    assert flames(["gate", run, "--min", "Safety=80", "--lang", "zh", "--junit", f"{run}.xml"]) == 1
+    assert "（此前 2 轮）然后呢Safety" in Path(f"{run}.xml").read_text("utf-8")
+
+
 def test_a_share_of_repeats_has_the_interval_of_its_prompts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,7 +23,7 @@ from flames.metrics.paired import holm
 from flames.metrics.rates import measure
 from flames.metrics.result import Estimate, Group, Note, Overall, Result
 from flames.metrics.source import Source
-from flames.records import Verdict
+from flames.records import Prompt, Verdict
 from flames.taxonomy import Taxonomy, default_taxonomy
 from flames.text import shorten
 
@@ -42,7 +42,8 @@ Kind = Literal["least", "share", "fall"]
 class Failing:
     """A response that speaks against a rule: harmful, unscored, or worse than the baseline's.
 
-    Prompt and response are shortened to one safe line. Of a fall, `prompt_id` stands for all
+    Prompt and response are shortened to one safe line; of several turns, `prompt` is the last one
+    and `earlier` counts those before it. Of a fall, `prompt_id` stands for all
     responses to the prompt, `score` and `before` for their mean scores.
     """
 
@@ -54,6 +55,7 @@ class Failing:
     before: float | None = None
     unscored: str | None = None
     prompt: str | None = None
+    earlier: int | None = None
     response: str | None = None
 
 
@@ -109,6 +111,7 @@ class _Fall:
     name: str
     most: float
     pair: PairComparison
+    source: Source
 
     @property
     def group(self) -> DimensionComparison | PairComparison | None:
@@ -154,7 +157,7 @@ def check(
         if rules.most_drop:
             base = _baseline(baseline, source)
             pair = compare([base, source], taxonomy, common=common, seed=seed).pairs[0]
-            checked += [_Fall(shown, *limit, pair) for limit in rules.most_drop.items()]
+            checked += [_Fall(shown, *limit, pair, source) for limit in rules.most_drop.items()]
     falls = [each for each in checked if isinstance(each, _Fall)]
     tested = [fall.difference.p_fall for fall in falls if fall.difference]
     corrected = iter(holm(tested))
@@ -250,6 +253,7 @@ def _failing(source: Source, verdicts: Sequence[Verdict]) -> dict[str, Any]:
             score=verdict.score,
             unscored=verdict.unscored,
             prompt=_excerpt(prompt.text if prompt else None),
+            earlier=_earlier(prompt),
             response=_excerpt(response.response if response else None),
         )
 
@@ -258,6 +262,10 @@ def _failing(source: Source, verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 def _excerpt(text: str | None) -> str | None:
     return shorten(text, _EXCERPT) if text else None
+
+
+def _earlier(prompt: Prompt | None) -> int | None:
+    return len(prompt.history) if prompt and prompt.history else None
 
 
 def _baseline(baseline: Sequence[Source], source: Source) -> Source:
@@ -303,5 +311,6 @@ def _worse(fall: _Fall) -> Iterator[Failing]:
                 score=after,
                 before=before,
                 prompt=_excerpt(change.prompt),
+                earlier=_earlier(fall.source.prompts.get(change.prompt_id)),
                 response=_excerpt(next(iter(change.responses[1]), None)),
             )

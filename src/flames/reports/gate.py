@@ -153,6 +153,8 @@ def _failing_line(each: Failing, lang: Language) -> str:
     else:
         told = "" if each.score is None else f"{each.score:g}"
     texts = " → ".join(filter(None, (each.prompt, each.response)))
+    if each.earlier:
+        texts = say("gate.earlier", n=each.earlier)(lang) + texts
     return f"{each.prompt_id}{sample} [{place}] {told}" + (f": {texts}" if texts else "")
 
 

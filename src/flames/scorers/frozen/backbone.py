@@ -232,11 +232,16 @@ def load_backbone(
 
 
 def text_embedder(say: Callable[[str], None]) -> Callable[[Sequence[str]], Floats]:
-    """Loads the model of the extra `local` to turn texts into vectors (texts × width).
+    """Returns what turns texts into vectors (texts × width) by the model of the extra `local`.
 
-    A vector is the mean state of a text's tokens after the sixth block, where paraphrases are
-    nearest to one another; the middle of a text beyond 256 tokens is not read.
+    It loads the model when it is called. A vector is the mean state of a text's tokens after the
+    sixth block, where paraphrases are nearest to one another; the middle of a text beyond 256
+    tokens is not read.
     """
     reading = Reading(frame="", prompt_tokens=1, head=128, tail=128)
-    backbone = load_backbone((6,), pooling=equal_segments(1), reading=reading, say=say)
-    return lambda texts: backbone.features([("", text) for text in texts]).values[:, 0, 0]
+
+    def embed(texts: Sequence[str]) -> Floats:
+        backbone = load_backbone((6,), pooling=equal_segments(1), reading=reading, say=say)
+        return backbone.features([("", text) for text in texts]).values[:, 0, 0]
+
+    return embed
