@@ -89,8 +89,9 @@ def prompt_id(text: str, system: object = None, history: object = None) -> str:
 
 def prompt_digest(text: str, system: object = None, history: object = None) -> bytes:
     """Returns that id as bytes."""
-    whole, asked = text.strip(), Conversation.of(text, system, history)
-    if asked.context:
+    whole = text.strip()
+    asked = Conversation.of(text, system, history) if system or history else None
+    if asked is not None and asked.context:
         turns = [[role, content.strip()] for role, content in asked.history or ()]
         parts = [(asked.system or "").strip(), turns, whole]
         whole = json.dumps(parts, ensure_ascii=False) + "\n"
@@ -349,7 +350,8 @@ def response_of(verdict: Verdict, *, status: Status | None = None, **fields: Any
 
 def asked_in(verdict: Verdict) -> Conversation:
     """Returns what was asked, as far as the line of a verdict carries it."""
-    return Conversation.of(*map(verdict.extra.get, ("prompt", "system", "history")))
+    extra = verdict.extra
+    return Conversation.of(extra.get("prompt"), extra.get("system"), extra.get(HISTORY))
 
 
 def turns_in(verdict: Verdict) -> tuple[Turn, ...] | None:

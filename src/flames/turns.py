@@ -61,10 +61,13 @@ class Conversation(NamedTuple):
     @classmethod
     def of(cls, text: object, system: object = None, history: object = None) -> Conversation:
         """Returns it from the fields of a record or of a row; what has another type is unknown."""
+        turns = None
+        if history is not None and isinstance(history, list | tuple):
+            turns = tuple(map(_pair, history))
         return cls(
             text if isinstance(text, str) else None,
             system if isinstance(system, str) else None,
-            tuple(map(_pair, history)) if isinstance(history, list | tuple) else None,
+            turns,
         )
 
     @property

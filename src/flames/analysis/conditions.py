@@ -27,8 +27,9 @@ class ConditionsSeen:
 
     def add(self, record: Response | Verdict) -> None:
         """Takes one into account."""
-        self._by_batch += BY_BATCH in record.extra
-        carried = record.extra if isinstance(record, Verdict) else vars(record)
+        extra = record.extra
+        self._by_batch += BY_BATCH in extra
+        carried = extra if isinstance(record, Verdict) else vars(record)
         if _SAID.isdisjoint(carried):
             return
         sampling, created, usage = map(carried.get, ("sampling", "created", "usage"))

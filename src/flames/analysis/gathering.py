@@ -80,11 +80,12 @@ class NotesSeen:
 
     def add(self, verdict: Verdict) -> None:
         """Takes one into account."""
-        missed = verdict.extra.get(NOT_READ)
+        extra = verdict.extra
+        missed = extra.get(NOT_READ)
         if isinstance(missed, list) and missed:
             part = "history" if "history" in missed else "system"
             self._not_read[part].add(verdict.prompt_id)
-        notes = verdict.extra.get(NOTES)
+        notes = extra.get(NOTES)
         if not notes or len(self._noted) == _NOTED:
             return
         if all(notes != other.extra[NOTES] for other in self._noted):

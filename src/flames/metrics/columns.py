@@ -241,7 +241,8 @@ class StoredVerdicts(Sequence[Verdict]):
     def append(self, verdict: Verdict) -> None:
         """Adds a verdict."""
         self.columns.append(verdict)
-        rest = (verdict.rationale, verdict.probabilities, verdict.extra or None)
+        fields = vars(verdict)
+        rest = (fields["rationale"], fields["probabilities"], verdict.extra or None)
         self._places.append(_NOTHING if rest == _WITHOUT else self._spill.add(rest))
 
     def __len__(self) -> int:

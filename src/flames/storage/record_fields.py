@@ -65,11 +65,13 @@ def cleaned(fields: dict[str, Any], model: type[Record]) -> dict[str, Any]:
                 continue
             if name in _TEXTS:
                 value = _as_text(value, name)
-        if name in _STRIPPED and not (value := value.strip()):
-            continue
-        if name == "system" and not value.strip():
-            continue
-        if name in _CHOICES and value not in _CHOICES[name]:
+        if name in _STRIPPED:
+            if not (value := value.strip()):
+                continue
+        elif name == "system":
+            if not value.strip():
+                continue
+        elif name in _CHOICES and value not in _CHOICES[name]:
             name = f"input_{name}"  # somebody's own column of that name
         kept[name] = value
     return kept

@@ -20,7 +20,8 @@ def check_one_text(record: AnyRecord, line: int, texts: dict[str, int]) -> None:
     asked = record.asked if isinstance(record, Response) else asked_in(record)
     if not (text := normalize_text(asked.text)):
         return
-    digest = hash((text, asked.context) if asked.context else text) & _HASH
+    context = asked.context
+    digest = hash((text, context) if context else text) & _HASH
     known = texts.setdefault(record.prompt_id, digest << _LINE_BITS | line)
     if known >> _LINE_BITS != digest:
         earlier = known & ~(-1 << _LINE_BITS)

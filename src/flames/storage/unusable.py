@@ -41,10 +41,12 @@ def usable_value(value: Any, name: str, read: Container[str]) -> Any:
 
 
 def _holds_any(value: Any) -> bool:
-    if isinstance(value, list | dict):
-        inner = value.values() if isinstance(value, dict) else value
-        return any(isinstance(each, _HOLDING) and _holds_any(each) for each in inner)
-    return True
+    if isinstance(value, Unusable):
+        return True
+    for each in value.values() if isinstance(value, dict) else value:
+        if isinstance(each, _HOLDING) and _holds_any(each):
+            return True
+    return False
 
 
 def _left(value: Any, found: list[Unusable]) -> Any:
