@@ -350,8 +350,7 @@ def response_of(verdict: Verdict, *, status: Status | None = None, **fields: Any
 
 def asked_in(verdict: Verdict) -> Conversation:
     """Returns what was asked, as far as the line of a verdict carries it."""
-    extra = verdict.extra
-    return Conversation.of(extra.get("prompt"), extra.get("system"), extra.get(HISTORY))
+    return Conversation.in_row(verdict.extra)
 
 
 def turns_in(verdict: Verdict) -> tuple[Turn, ...] | None:

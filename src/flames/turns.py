@@ -70,6 +70,11 @@ class Conversation(NamedTuple):
             turns,
         )
 
+    @classmethod
+    def in_row(cls, fields: Mapping[str, Any]) -> Conversation:
+        """Returns it from a row of a file, under our names."""
+        return cls.of(fields.get("prompt"), fields.get("system"), fields.get(HISTORY))
+
     @property
     def context(self) -> str:
         """One text for all that comes before the last turn; empty where nothing does."""

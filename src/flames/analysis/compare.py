@@ -322,8 +322,7 @@ class Changes(Sequence[Change]):
 
 
 def _texts(source: Source, verdicts: Sequence[Verdict]) -> tuple[str, ...]:
-    responses = map(source.response_to, verdicts)
-    return tuple(getattr(response, "response", None) or "" for response in responses)
+    return tuple(source.response_text(verdict) or "" for verdict in verdicts)
 
 
 def _reasons(verdicts: Sequence[Verdict]) -> tuple[str, ...]:

@@ -118,10 +118,10 @@ class Gathering:
         """Returns the gathering of verdicts whose lines say nothing besides."""
         gathering = cls(known)
         gathering.verdicts = StoredVerdicts.of_columns(columns)
-        rows = (known.get(each) is not None for each in columns.prompts.values)
-        gathering._rows = array(
-            "q", [CarriedPrompts.KNOWN if each else CarriedPrompts.NO_TEXT for each in rows]
-        )
+        gathering._rows = array("q", [CarriedPrompts.NO_TEXT]) * len(columns.prompts.values)
+        for each in known:
+            if (code := columns.prompts.code_of.get(each)) is not None:
+                gathering._rows[code] = CarriedPrompts.KNOWN
         gathering._text_ids = bytearray(DIGEST * len(gathering._rows))
         gathering._endings.add_in_thought(int(columns.rows_with("status", [IN_THOUGHT]).sum()))
         return gathering
@@ -193,7 +193,8 @@ class Gathering:
         self, prompts: CarriedPrompts, stem: str, taxonomy: Taxonomy
     ) -> tuple[PromptSetInfo, tuple[Note, ...]]:
         ids = self.verdicts.columns.prompts.code_of
-        n, digest = len(ids), sorted_sha256(self._ids())
+        bare = set(self._rows) == {CarriedPrompts.NO_TEXT}
+        n, digest = len(ids), sorted_sha256(ids if bare else self._ids())
         known = identify(ids.keys(), taxonomy)
         if known is None or reworded_ids(prompts, known.by_id):
             return PromptSetInfo(name=stem, sha256=digest, n=n, of="ids", ids_sha256=digest), ()

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,9 @@ class Together:
     def __init__(self, first: Source, second: Source) -> None:
         self.columns = Columns.of(first.verdicts), Columns.of(second.verdicts)
         own, other = (columns.prompts for columns in self.columns)
-        numbers = np.array([own.code_of.get(text, -1) for text in other.values], dtype=np.int32)
+        numbers = np.arange(len(other.values), dtype=np.int32)
+        if own.values != other.values:
+            numbers = np.array([own.code_of.get(text, -1) for text in other.values], dtype=np.int32)
         new = numbers < 0
         numbers[new] = len(own.values) + np.arange(int(new.sum()))
         self.size = len(own.values) + int(new.sum())
@@ -76,6 +79,10 @@ class Scored:
     def ends(self) -> Rows:
         """Where the verdicts on each prompt end."""
         return np.cumsum(self.counts)
+
+    def total(self, values: NDArray[Any]) -> Rows:
+        """Returns the sum of each prompt's whole values."""
+        return np.add.reduceat(values, self.ends - self.counts, dtype=np.int64)
 
     def of(self, prompt: int) -> slice:
         """Returns where the verdicts on a prompt stand."""
@@ -154,43 +161,37 @@ class Paired:
     def _outcomes(self, worth: Callable[[int, int], float]) -> list[tuple[Outcomes, Array]]:
         """Returns for each side what its responses are worth, and the means."""
         found = []
+        for side, (codes, scores) in zip(self.sides, self._codes, strict=True):
+            bests = [dimension.best for dimension in self.taxonomy.dimensions]
+            levels = np.array([worth(score, best) for best in bests for score in scores])
+            outcomes = Outcomes(codes, levels, side.counts)
+            found.append((outcomes, outcomes.means()))
+        return found
+
+    @cached_property
+    def _codes(self) -> list[tuple[Codes, list[int]]]:
+        """For each side the numbers of dimension and score together, and the scores."""
+        found = []
         for side in self.sides:
             low = int(side.scores.min(initial=0))
             scores, places = numbered(side.scores - low)
-            codes = np.repeat(self._dimensions, side.counts) * len(scores) + places
-            levels = [
-                worth(score + low, dimension.best)
-                for dimension in self.taxonomy.dimensions
-                for score in scores.tolist()
-            ]
-            outcomes = Outcomes(codes.astype(np.int32), np.array(levels), side.counts)
-            found.append((outcomes, outcomes.means()))
+            codes = np.repeat(self._dimensions, side.counts).astype(np.int32) * len(scores)
+            codes += places.astype(np.int32)
+            found.append((codes, (scores + low).tolist()))
         return found
 
     def changed(self) -> Rows:
         """Returns the places of the prompts that have other scores on the two sides."""
-        sides = [np.repeat(np.arange(len(self)), side.counts) for side in self.sides]
         found = np.zeros(len(self), dtype=bool)
-        for score in np.unique(np.concatenate([side.scores for side in self.sides])).tolist():
-            first, second = (
-                np.bincount(prompts[side.scores == score], minlength=len(self))
-                for prompts, side in zip(sides, self.sides, strict=True)
-            )
+        for score in set().union(*(scores for _, scores in self._codes)):
+            first, second = (side.total(side.scores == score) for side in self.sides)
             found |= first != second
         return np.flatnonzero(found)
 
     def falls(self) -> Array:
         """Returns by how much the mean score of each prompt is lower on the second side."""
-        first, second = (
-            np.bincount(
-                np.repeat(np.arange(len(self)), side.counts),
-                weights=side.scores,
-                minlength=len(self),
-            )
-            / side.counts
-            for side in self.sides
-        )
-        return first - second
+        first, second = (side.total(side.scores) / side.counts for side in self.sides)
+        return np.asarray(first - second)
 
 
 def _filled(groups: Mapping[str, Rows]) -> dict[str, Rows]:
@@ -212,7 +213,7 @@ def join_prompts(
     without_first, without_second = (~together.among(codes)[prompts] for codes in on)
     shared, renamed = together.shared(other)[prompts], together.named(other)[prompts]
     chosen = prompts[shared & ~without_first & ~without_second]
-    place = np.full(together.size, -1, dtype=np.int64)
+    place = np.full(together.size, -1, dtype=np.int32)
     place[chosen] = np.arange(len(chosen))
     sides = [
         _by_place(place[codes], own, columns.score_column(), len(chosen))
@@ -235,7 +236,7 @@ def join_prompts(
     return Paired(heads, (sides[0], sides[1]), taxonomy), dict(left_out)
 
 
-def _by_place(places: Rows, rows: Rows, scores: Rows, size: int) -> Scored:
+def _by_place(places: Codes, rows: Rows, scores: Rows, size: int) -> Scored:
     """Returns verdicts by the places of their prompts, those below 0 left out."""
     kept = places >= 0
     places, rows = places[kept], rows[kept]

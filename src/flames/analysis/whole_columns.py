@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from flames.errors import InputError
 from flames.metrics.columns import Coded, Columns, first_rows
-from flames.records import Verdict
+from flames.records import Prompt, Verdict
 from flames.storage.foreign.parquet import opened, plain
 from flames.storage.record_files import VERDICT_KEY, ReadOptions, verdict_of
 
@@ -81,16 +82,13 @@ class _Read:
     path: Path
     options: ReadOptions
     coded: Sequence[str]
-    prompts: dict[str, int] = field(default_factory=dict)
     examples: list[Verdict] = field(default_factory=list)
     example_of: dict[tuple[Any, ...], int] = field(default_factory=dict)
-    sorts: dict[tuple[Any, ...] | None, int] = field(default_factory=lambda: {None: 0})
 
-    def sort_of(self, prompt: str) -> int:
-        """Returns what a row may take from its prompt, as a number; 0 if nothing is known."""
-        known = self.options.prompts.get(prompt)
-        filled = None if known is None else tuple(getattr(known, name) for name in _FROM_PROMPT)
-        return self.sorts.setdefault(filled, len(self.sorts))
+    @cached_property
+    def prompts(self) -> _Prompts:
+        """The prompts that have come so far."""
+        return _Prompts(self.options.prompts)
 
     def example(self, fields: dict[str, Any], sort: int, line: int) -> int:
         """Returns the number of a combination; it is read when it comes for the first time."""
@@ -100,6 +98,53 @@ class _Read:
             found = self.example_of[key] = len(self.examples)
             self.examples.append(verdict_of(fields, line, self.options, self.path))
         return found
+
+
+class _Prompts:
+    """Ids of prompts by numbers; an id is made into a text once, however many batches have it.
+
+    `sorts` tells by number what a row may take from its prompt, as a number too, 0 for nothing.
+    """
+
+    def __init__(self, known: Mapping[str, Prompt]) -> None:
+        self.number_of: dict[str, int] = {}
+        self.sorts = np.zeros(0, dtype=np.int64)
+        self.sort_of: dict[tuple[Any, ...] | None, int] = {None: 0}
+        self._known = known
+        self._ids: Any = None  # as they stand in the file
+        self._numbers = np.empty(0, dtype=np.int32)
+
+    def numbered(self, ids: Any) -> Codes:
+        """Returns the numbers of an array of ids, -1 where there is none."""
+        from pyarrow import compute, concat_arrays
+
+        before = ids.slice(0, 0) if self._ids is None else self._ids
+        if ids.slice(0, len(before)).equals(before):  # a file's dictionary grows as it is read
+            places, new = np.arange(len(ids)), ids.slice(len(before))
+        else:
+            found = compute.index_in(ids, value_set=before)
+            places, new = _ints(found, -1), ids.filter(found.is_null())
+            places = np.where(places < 0, len(before) - 1 + np.cumsum(places < 0), places)
+        if len(new):
+            self._ids = concat_arrays([before, new])
+            self._add([(text or "").strip() for text in new.to_pylist()])
+        return self._numbers[places]
+
+    def _add(self, texts: Sequence[str]) -> None:
+        number_of, start = self.number_of, len(self.number_of)
+        added = dict(zip(texts, range(start, start + len(texts)), strict=True))
+        if len(added) == len(texts) and "" not in added and number_of.keys().isdisjoint(added):
+            number_of |= added
+            numbers = np.arange(start, len(number_of))
+        else:  # spaces around them made two of one, or nothing of one
+            found = [number_of.setdefault(t, len(number_of)) if t else -1 for t in texts]
+            numbers = np.asarray(found)
+        self._numbers = np.append(self._numbers, numbers.astype(np.int32))
+        self.sorts = np.zeros(len(number_of), dtype=np.int64)
+        for text, known in self._known.items():
+            if (number := number_of.get(text)) is not None:
+                filled = tuple(getattr(known, name) for name in _FROM_PROMPT)
+                self.sorts[number] = self.sort_of.setdefault(filled, len(self.sort_of))
 
 
 def _grouped(read: _Read, keep: Callable[[Verdict], Verdict]) -> Iterator[tuple[Group, Columns]]:
@@ -113,9 +158,9 @@ def _grouped(read: _Read, keep: Callable[[Verdict], Verdict]) -> Iterator[tuple[
     of_example = [groups.setdefault(each, len(groups)) for each in examples]
     group = np.asarray(of_example, dtype=np.int32)[kinds]
     _refuse_repeated(read.path, group, prompts, samples)
-    texts, kept = list(read.prompts), list(map(keep, read.examples))
+    texts, kept = list(read.prompts.number_of), list(map(keep, read.examples))
     for key, number in groups.items():
-        rows = np.flatnonzero(group == number)
+        rows = np.flatnonzero(group == number) if len(groups) > 1 else slice(None)
         ids = Coded.of_codes(*_in_order(prompts[rows], texts))
         yield key, Columns.of_codes(ids, *_in_order(kinds[rows], kept), samples[rows])
 
@@ -134,27 +179,35 @@ def _batches(read: _Read) -> Iterator[tuple[Codes, Codes, Ints]]:
 def _prompts(column: Any, read: _Read, line: int) -> tuple[Codes, Ints]:
     """Returns the prompt of each row, and what the row may take from it."""
     encoded = column.dictionary_encode()
-    texts = [(text or "").strip() for text in encoded.dictionary.to_pylist()]
-    local = _numbers(encoded)
-    empty = [n for n, text in enumerate(texts) if not text]
-    bad = np.flatnonzero(np.isin(local, [*empty, len(texts)]))
+    numbers = np.append(read.prompts.numbered(encoded.dictionary), np.int32(-1))
+    prompts = numbers[_numbers(encoded)]
+    bad = np.flatnonzero(prompts < 0)
     if len(bad):
         what = "needs `prompt`, or the `prompt_id` of a known prompt"
         raise InputError(what, path=read.path, line=line + int(bad[0]))
-    numbers = [read.prompts.setdefault(text, len(read.prompts)) for text in texts]
-    sorts = [read.sort_of(text) for text in texts]
-    return np.asarray(numbers, dtype=np.int32)[local], np.asarray(sorts, dtype=np.int64)[local]
+    return prompts, read.prompts.sorts[prompts]
 
 
 def _numbers(encoded: Any) -> Ints:
     """Returns the numbers of a dictionary's texts; one more than the last where there is none."""
-    filled = encoded.indices.fill_null(len(encoded.dictionary))
-    return np.asarray(filled.to_numpy(zero_copy_only=False), dtype=np.int64)
+    return _ints(encoded.indices, len(encoded.dictionary))
+
+
+def _ints(column: Any, missing: int) -> Ints:
+    """Returns whole numbers from Arrow, whose own way imports pandas, which takes a second."""
+    there, numbers = column.buffers()
+    rows = slice(column.offset, column.offset + len(column))
+    found = np.frombuffer(numbers or b"", dtype=column.type.to_pandas_dtype())[rows]
+    if column.null_count:
+        bits = np.frombuffer(there, dtype=np.uint8)
+        known = np.unpackbits(bits, bitorder="little")[rows].astype(bool)
+        found = np.where(known, found, missing)
+    return found.astype(np.int64, copy=False)
 
 
 def _examples(columns: Mapping[str, Any], sorts: Ints, read: _Read, line: int) -> Codes:
     """Returns the number of each row's combination of fields."""
-    code, size = sorts, len(read.sorts)
+    code, size = sorts, len(read.prompts.sort_of)
     for name, column in columns.items():
         if name in ("prompt_id", "sample"):
             continue
@@ -176,8 +229,7 @@ def _examples(columns: Mapping[str, Any], sorts: Ints, read: _Read, line: int) -
 def _samples(columns: Mapping[str, Any], read: _Read, line: int) -> Ints:
     if "sample" not in columns:
         return np.zeros(len(columns["prompt_id"]), dtype=np.int64)
-    filled = columns["sample"].fill_null(0)
-    found = np.asarray(filled.to_numpy(zero_copy_only=False)).astype(np.int64)
+    found = _ints(columns["sample"], 0)
     bad = np.flatnonzero(found < 0)
     if len(bad):
         what = f"must be 0 or more, got {found[bad[0]]}"
@@ -208,6 +260,8 @@ def _refuse_repeated(path: Path, *parts: Any) -> None:
 def _in_order(codes: Codes, values: list[Any]) -> tuple[Codes, list[Any]]:
     """Numbers values anew, in the order in which they come."""
     first, place = first_rows(codes.astype(np.int64), len(values))
+    if len(first) == len(values) and (np.diff(first) > 0).all():
+        return codes, values
     order = np.argsort(first)
     new = np.empty(len(first), dtype=np.int32)
     new[order] = np.arange(len(first), dtype=np.int32)

@@ -82,10 +82,12 @@ class Coded(Generic[_T]):
     def of_codes(cls, codes: Codes, values: Sequence[_T]) -> Coded[_T]:
         """Returns a column of numbers and what they stand for; equal values become one."""
         column = cls()
-        numbers = [column.code_of.setdefault(each, len(column.code_of)) for each in values]
-        column.values = list(column.code_of)
-        if len(numbers) > len(column.values):
+        column.code_of = dict(zip(values, range(len(values)), strict=True))
+        if len(column.code_of) < len(values):
+            column.code_of = {each: n for n, each in enumerate(dict.fromkeys(values))}
+            numbers = [column.code_of[each] for each in values]
             codes = np.asarray(numbers, dtype=np.int32)[codes]
+        column.values = list(column.code_of)
         column.codes = array("i", codes.astype(np.int32, copy=False).tobytes())
         return column
 

@@ -190,6 +190,14 @@ class Source:
             return self.responses.carried_by(verdict)  # need not be looked for
         return self.responses.get(verdict.key)
 
+    def response_text(self, verdict: Verdict) -> str | None:
+        """Returns the text of the response that one of the verdicts is on, where it is known."""
+        if isinstance(self.responses, CarriedResponses):
+            text = verdict.extra.get("response")
+            return text if isinstance(text, str) else None
+        response = self.responses.get(verdict.key)
+        return None if response is None else response.response
+
     def prompt_text(self, verdict: Verdict) -> str | None:
         """Returns the text of the prompt that one of the verdicts is on, where it is known."""
         text = verdict.extra.get("prompt")

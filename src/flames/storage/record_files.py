@@ -109,9 +109,6 @@ class RecordOptions(FileOptions):
         )
 
 
-_JUDGED = frozenset({"score", "predicted", "unscored", "scorer"})
-
-
 def read_requests(
     path: str | os.PathLike[str], encoding: str | None = None
 ) -> dict[str, dict[str, Any]]:
@@ -303,7 +300,7 @@ def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
         fields["system_prompt"] = fields.pop("system")
     text, history = fields.get("prompt"), fields.get("history")
     if "prompt_id" not in fields:
-        asked = Conversation.of(text, fields.get("system"), history)
+        asked = Conversation.in_row(fields)
         known = options.prompts.get(given) if given is not None else None
         if known is not None and not asked.differs(known.asked):
             fields["prompt_id"] = known.id
@@ -326,9 +323,7 @@ def _identify(fields: dict[str, Any], line: int, options: ReadOptions) -> None:
     fields.setdefault("model", options.model)
     fields["sample"] = whole(fields, "sample") or 0
     known = options.prompts.get(fields["prompt_id"])
-    if known is not None and not (
-        Conversation.of(text, fields.get("system"), history).differs(known.asked)
-    ):
+    if known is not None and not Conversation.in_row(fields).differs(known.asked):
         fields.setdefault("dimension", known.dimension)
         if not (text or "").strip():
             fields["prompt"] = known.text
@@ -374,7 +369,7 @@ def _verdict(raw: dict[str, Any], line: int, options: ReadOptions) -> Verdict:
     dimension = place(fields, options.taxonomy, required=True)
     assert dimension is not None
     source = "predicted" if "predicted" in raw and "score" not in fields else "score"
-    if _JUDGED.isdisjoint(raw):
+    if raw.keys().isdisjoint(("score", "predicted", "unscored", "scorer")):
         raise InputError(
             "has neither `score` nor `predicted`; responses are scored by `flames score` first "
             f"({columns_there(raw, 'score')})"
