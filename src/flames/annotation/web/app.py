@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from urllib.parse import urlsplit
 
@@ -22,6 +22,7 @@ from flames.annotation.tasks import MAX_RATIONALE
 from flames.annotation.web import labelling, lead, leading, session
 from flames.annotation.web.api import build_api
 from flames.annotation.web.guard import Guard
+from flames.annotation.web.processes import run_processes
 from flames.annotation.web.render import render
 from flames.annotation.web.server import build_server, listen, tls_context
 from flames.annotation.web.session import maybe_session
@@ -136,7 +137,11 @@ async def _unsaved_text(request: Request) -> str:
 def serve(
     project: Project, options: ServeOptions, *, ready: Callable[[str], None] | None = None
 ) -> None:
-    """Serves a project until interrupted; calls `ready` with the address once it listens."""
+    """Serves a project until interrupted; calls `ready` with the address once it listens.
+
+    Raises:
+        OutsideError: One of several processes cannot serve.
+    """
     host, url, tls = options.host, options.public_url, tls_context(options)
     app = create_app(
         project, public_url=url, https=tls is not None, settle=options.settle,
@@ -147,5 +152,11 @@ def serve(
     with listen(options) as sock:
         if ready is not None:
             ready(url or f"{scheme}://{shown_host}:{sock.getsockname()[1]}")
-        server = build_server(app, proxies=options.proxies, sso_header=options.sso_header, tls=tls)
-        server.run(sockets=[sock])
+        build = partial(
+            build_server, app, proxies=options.proxies, sso_header=options.sso_header, tls=tls
+        )
+        if options.processes == 1:
+            build().run(sockets=[sock])
+            return
+        project.database.close()  # connections are not shared: each process opens its own
+        run_processes(options.processes, lambda parent: build(parent=parent).run(sockets=[sock]))

@@ -247,12 +247,21 @@ def _address(transport: asyncio.Transport) -> str:
 
 
 class _Server(uvicorn.Server):
+    parent: int | None = None  # a pipe that ends with the process that started this one
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listens; many may wait, but few are accepted and answered at a time."""
         anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        if self.parent is not None:
+            asyncio.get_running_loop().add_reader(self.parent, self._left_alone)
         await super().startup(sockets)
         for sock in sockets or ():
             sock.listen(_QUEUE)
+
+    def _left_alone(self) -> None:
+        self.should_exit = True
+        if self.parent is not None:
+            asyncio.get_running_loop().remove_reader(self.parent)
 
 
 def listen(options: ServeOptions) -> socket.socket:
@@ -285,8 +294,12 @@ def build_server(
     sso_header: str | None = None,
     tls: ssl.SSLContext | None = None,
     limits: Limits | None = None,
+    parent: int | None = None,
 ) -> uvicorn.Server:
-    """Builds the server of an application; `run(sockets=[…])` serves until interrupted."""
+    """Builds the server of an application; `run(sockets=[…])` serves until interrupted.
+
+    One of several processes stops when the pipe `parent` ends, and leaves connections to others.
+    """
     if proxies is not None:
         app = cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", app), proxies))
         if sso_header is not None:
@@ -307,8 +320,10 @@ def build_server(
         server_header=False,
         date_header=False,
         proxy_headers=False,  # they are read above
-        backlog=_ACCEPT,
+        backlog=_ACCEPT if parent is None else 1,
         timeout_keep_alive=int(limits.idle),
         timeout_graceful_shutdown=5,
     )
-    return _Server(config)
+    server = _Server(config)
+    server.parent = parent
+    return server
