@@ -5,6 +5,7 @@ Even typer is imported where Ctrl-C is caught.
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     import typer
 
 __all__ = ["build_app", "main"]
+
+# Python looks for cycles after every 700 new objects, a tenth of the time of a short command
+_OBJECTS = 20_000
 
 INTERRUPTED = 130  # also what typer makes of Ctrl-C
 
@@ -29,6 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     Exit codes: 0 fine, 1 a check failed, 2 bad input or usage, 3 the outside world failed, 70 a
     fault of flames or a plugin, 130 interrupted.
     """
+    gc.set_threshold(_OBJECTS)
     try:
         from flames.cli._app import run
 

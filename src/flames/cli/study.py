@@ -18,8 +18,8 @@ from flames.pipeline.study_plan import Outlook, StudyOptions, StudyPlan, plan_st
 from flames.pipeline.study_run import Row, StudyOutcome, left_out, read_state
 from flames.records import dump_line
 from flames.reports.beside import overview
+from flames.reports.printing import print_document
 from flames.reports.study import study_blocks
-from flames.reports.tables import print_document
 from flames.reports.words import join
 from flames.reports.words import say as words
 from flames.storage.locks import LockOptions

@@ -176,11 +176,24 @@ def _regular(path: str) -> Iterator[str]:
         yield copy
 
 
+_Kept = tuple[tuple[object, ...], Taxonomy | None, PromptSet]
+_KEPT: dict[str, _Kept] = {}  # the known sets by name, as they were last read
+
+
+def _present_set(known: KnownSet, taxonomy: Taxonomy | None) -> PromptSet:
+    file = os.stat(known.path)
+    state = (known.path, file.st_ino, file.st_size, file.st_mtime_ns)
+    kept = _KEPT.get(known.name)
+    if kept is None or kept[0] != state or kept[1] is not taxonomy:
+        kept = _KEPT[known.name] = (state, taxonomy, load_prompts(known.name, taxonomy=taxonomy))
+    return kept[2]
+
+
 def _present_sets(taxonomy: Taxonomy | None) -> Iterator[PromptSet]:
     for known in KNOWN_SETS.values():
         if known.present:
             try:
-                yield load_prompts(known.name, taxonomy=taxonomy)
+                yield _present_set(known, taxonomy)
             except FlamesError:
                 if taxonomy is None:
                     raise

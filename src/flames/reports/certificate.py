@@ -17,6 +17,7 @@ from flames.reports import view
 from flames.reports.documents import DocumentOptions
 from flames.reports.evaluation import dimensions, explanation, models, parts
 from flames.reports.page import render_page
+from flames.reports.printing import print_document
 from flames.reports.report import human_blocks
 from flames.reports.tables import (
     Block,
@@ -26,7 +27,6 @@ from flames.reports.tables import (
     Table,
     line,
     markdown_document,
-    print_document,
 )
 from flames.reports.words import join, listed, say
 from flames.scorers.card import is_claim

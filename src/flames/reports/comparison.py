@@ -16,6 +16,7 @@ from flames.analysis.comparison import (
 )
 from flames.metrics.grouping import subcomponent_names
 from flames.metrics.result import Note
+from flames.reports.printing import print_document
 from flames.reports.robustness import change_table
 from flames.reports.tables import (
     Block,
@@ -28,7 +29,6 @@ from flames.reports.tables import (
     Table,
     line,
     markdown_document,
-    print_document,
 )
 from flames.reports.view import dimension_label, part_label
 from flames.reports.words import DASH, join, listed, name_of, p_text, same, say

@@ -18,6 +18,7 @@ from flames.options import Opt
 from flames.prompts.sets import PromptSet
 from flames.reports.documents import DocumentOptions
 from flames.reports.page import render_page
+from flames.reports.printing import print_document
 from flames.reports.tables import (
     Block,
     Column,
@@ -26,7 +27,6 @@ from flames.reports.tables import (
     Table,
     line,
     markdown_document,
-    print_document,
 )
 from flames.reports.view import dimension_label, note_line, part_label
 from flames.reports.words import join, name_of, reasons, say

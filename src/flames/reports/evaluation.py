@@ -13,6 +13,7 @@ from flames.analysis.evaluation import Evaluation, ModelBias, ReliabilityBin, Sc
 from flames.options import Opt
 from flames.reports.documents import DocumentOptions
 from flames.reports.page import render_page
+from flames.reports.printing import print_document, print_table
 from flames.reports.tables import (
     Block,
     Cell,
@@ -23,8 +24,6 @@ from flames.reports.tables import (
     Table,
     line,
     markdown_document,
-    print_document,
-    print_table,
 )
 from flames.reports.words import join, listed, say
 from flames.taxonomy import Language, Taxonomy, Text

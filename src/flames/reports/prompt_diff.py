@@ -11,6 +11,7 @@ from flames.prompts.diff import PromptDiff, PromptPair
 from flames.records import Prompt, dump_json
 from flames.reports.documents import DocumentOptions
 from flames.reports.page import render_page
+from flames.reports.printing import print_document
 from flames.reports.tables import (
     Block,
     Cell,
@@ -18,7 +19,6 @@ from flames.reports.tables import (
     Table,
     line,
     markdown_document,
-    print_document,
 )
 from flames.reports.view import dimension_label, part_label
 from flames.reports.word_diff import word_diff

@@ -18,6 +18,7 @@ from flames.reports.beside import NOTHING, agreement_data, beside_blocks, overvi
 from flames.reports.choices import choice_blocks
 from flames.reports.html import html_parts
 from flames.reports.nothing import nothing_of
+from flames.reports.printing import print_document
 from flames.reports.refusals import refusal_blocks
 from flames.reports.robustness import robustness_blocks
 from flames.reports.tables import (
@@ -31,7 +32,6 @@ from flames.reports.tables import (
     Table,
     line,
     markdown_document,
-    print_document,
 )
 from flames.reports.words import join, reasons, say
 from flames.reports.worst import worst_blocks, worst_lines

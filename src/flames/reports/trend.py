@@ -15,6 +15,7 @@ from flames.options import Opt, SeedOptions
 from flames.reports.charts import axis_span, sparkline, time_line
 from flames.reports.documents import DocumentOptions
 from flames.reports.page import render_page
+from flames.reports.printing import print_document
 from flames.reports.tables import (
     Block,
     Cell,
@@ -26,7 +27,6 @@ from flames.reports.tables import (
     Table,
     line,
     markdown_document,
-    print_document,
 )
 from flames.reports.view import dimension_label
 from flames.reports.words import join, listed, p_text, reasons, say
