@@ -36,6 +36,8 @@ def run_processes(count: int, serve: Callable[[int], None]) -> None:
                 if stopping:
                     break
                 process, status = os.wait()
+                if process not in begun:
+                    continue  # some other child of the program
                 lived = time.monotonic() - begun.pop(process)
                 if stopping:
                     break
@@ -48,8 +50,8 @@ def run_processes(count: int, serve: Callable[[int], None]) -> None:
     finally:
         os.close(watched)
         os.close(alive)  # whoever still serves ends
-        for _ in begun:
-            os.wait()
+        for process in begun:
+            os.waitpid(process, 0)
     signal.raise_signal(stopping[0])  # end as one process would
 
 
