@@ -12,7 +12,8 @@ import typer
 
 from flames import __version__
 from flames.cli import INTERRUPTED
-from flames.cli._commands import LazyGroup, help_of
+from flames.cli._commands import COMMANDS, LazyGroup, help_of
+from flames.cli._working import working
 from flames.errors import FlamesError, Notice
 from flames.text import for_terminal
 
@@ -59,7 +60,14 @@ def run(argv: list[str]) -> int:
     try:
         with warnings.catch_warnings():
             _show_notices(quiet=not {"-q", "--quiet"}.isdisjoint(argv))
-            return _run(argv)
+            shown = working(argv, COMMANDS, help_of)
+            if shown is None:
+                return _run(argv)
+            shown.start()
+            try:
+                return _run(argv)
+            finally:
+                shown.end()
     except Exception as error:  # unforeseen: a CI job must not take it for a failed check
         from flames.cli._crash import report_crash
 
