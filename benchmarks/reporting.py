@@ -3,6 +3,8 @@
     python benchmarks/reporting.py                     # 200,000 and 1,000,000 verdicts
     python benchmarks/reporting.py --rows 200000 --keep DIR
     python benchmarks/reporting.py --columns 10000000  # Parquet without texts, the counts alone
+    python benchmarks/reporting.py --compare 100000    # two files, with texts and without
+    python benchmarks/reporting.py --compare 5000000 --samples 10   # larger ones without texts
 
 Every verdict is on a prompt of its own and carries prompt, response, rationale and probabilities,
 about 900 bytes a line. Each report is made by a process of its own, as a user would; the page is
@@ -29,6 +31,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, action="append")
     parser.add_argument("--columns", type=int, help="rows of Parquet without texts, instead")
+    parser.add_argument("--compare", type=int, help="rows of each of two files, compared, instead")
+    parser.add_argument("--samples", type=int, default=1, help="of each prompt in --compare")
     parser.add_argument("--keep", type=Path, help="a folder in which the files stay")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -36,6 +40,9 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if given.columns:
             whole_columns(folder / f"verdicts-{given.columns}.parquet", given.columns)
+            return
+        if given.compare:
+            compared(folder, given.compare, given.samples)
             return
         for rows in given.rows or (200_000, 1_000_000):
             source = folder / f"verdicts-{rows}.jsonl"
@@ -100,8 +107,31 @@ def whole_columns(path: Path, rows: int) -> None:
     print(f"  json  {megabytes:6,.0f} MB peak {wall:6.1f} s ({cpu:.1f} s CPU)")
 
 
-def write_columns(path: Path, rows: int, prompts: int = 10_000, models: int = 10) -> None:
-    """Ten models on ten thousand prompts, each asked as often as it takes."""
+def compared(folder: Path, rows: int, samples: int) -> None:
+    """Compares two models; files with texts only where they stay below a gigabyte."""
+    context = multiprocessing.get_context("spawn")
+    for form in ("jsonl", "parquet"):
+        both = [folder / f"{name}-{rows}.{form}" for name in ("one", "two")]
+        for seed, path in enumerate(both):
+            if form == "jsonl" and rows <= 1_000_000:
+                write(path, rows, path.stem, seed)
+            elif form == "parquet":
+                kind = {"prompts": rows // samples, "models": 1, "seed": seed}
+                writer = context.Process(target=write_columns, args=(path, rows), kwargs=kind)
+                writer.start()
+                writer.join()
+        if both[0].exists():
+            words = ["compare", *map(str, both), "--json", "--out", str(folder / "compared.json")]
+            megabytes, wall, cpu = run([sys.executable, "-m", "flames", *words])
+            size = sum(path.stat().st_size for path in both) / 1e6
+            print(f"2 × {rows:,} {form:8} {size:7,.0f} MB  {megabytes:6,.0f} MB peak "
+                  f"{wall:6.1f} s ({cpu:.1f} s CPU)", flush=True)  # fmt: skip
+
+
+def write_columns(
+    path: Path, rows: int, prompts: int = 10_000, models: int = 10, seed: int = 0
+) -> None:
+    """Models on prompts, each asked as often as it takes."""
     import numpy as np
     import pyarrow
     from pyarrow import parquet
@@ -117,11 +147,11 @@ def write_columns(path: Path, rows: int, prompts: int = 10_000, models: int = 10
         coded = pyarrow.array(codes.astype(np.int32))
         return pyarrow.DictionaryArray.from_arrays(coded, values).cast(pyarrow.string())
 
-    scores = np.where(np.random.default_rng(0).random(rows) < 0.6, 3, 1)
-    blocked = number % 97 == 0
+    scores = np.where(np.random.default_rng(seed).random(rows) < 0.6, 3, 1)
+    blocked = (number + seed) % 97 == 0
     columns = {
         "prompt_id": texts(of, [f"{p.id}-{n // len(known)}" for n, p in enumerate(chosen)]),
-        "model": texts(turn % models, [f"model-{n}" for n in range(models)]),
+        "model": texts(turn % models, [f"model-{seed}{n}" for n in range(models)]),
         "sample": pyarrow.array(turn // models),
         "dimension": texts(of, [p.dimension for p in chosen]),
         "subcomponent": texts(of, [p.subcomponent or "" for p in chosen]),

@@ -22,6 +22,7 @@ from flames.metrics.intervals import (
     Array,
     bootstrap_estimate,
     draw_totals,
+    draw_weighted,
     stream,
     sum_by_prompt,
 )
@@ -261,7 +262,7 @@ def rank_models_by_label(
         totals[:, *at] += 1.0, row.label == row.best, row.score == row.best
     flat = totals.transpose(1, 0, 2, 3).reshape(len(prompts), -1)
     rng = stream(seed, "ranking")
-    drawn = (rng.standard_gamma(1.0, (resamples, len(prompts))) @ flat).reshape(-1, 3, *shape[1:])
+    drawn = draw_weighted(1.0, flat, resamples, rng).reshape(-1, 3, *shape[1:])
     # Two pseudo-prompts per cell, harmless by only one of both, keep intervals from zero width.
     pseudo = rng.standard_gamma(PRIOR, (2, resamples, *shape[1:]))
     drawn += np.stack([pseudo.sum(0), pseudo[0], pseudo[1]], axis=1)

@@ -108,6 +108,8 @@ def design_effect(values: Array, prompts: ArrayLike) -> float:
 PRIOR = 1 / 3
 """Weight of the pseudo-prompt at either end."""
 
+_AT_ONCE = 1 << 23  # weights
+
 METHOD = "stratified bootstrap"
 BY_PROMPT = "effective size by prompt"
 """What a method's name adds where prompts have several responses."""
@@ -121,10 +123,12 @@ def stream(seed: int, *names: object) -> np.random.Generator:
 
 def sum_by_prompt(rows: Array, prompts: ArrayLike) -> Array:
     """Adds up rows of the same prompt, shape (prompts, columns); `prompts` has one id per row."""
-    _, place = np.unique(prompts, return_inverse=True)
-    totals = np.zeros((int(place.max()) + 1, rows.shape[1]))
-    np.add.at(totals, place, rows)
-    return totals
+    if isinstance(prompts, list):  # sorting millions of texts takes longer than all the rest
+        number_of = {known: n for n, known in enumerate(sorted(set(prompts)))}
+        place = np.array([number_of[each] for each in prompts])
+    else:
+        _, place = np.unique(prompts, return_inverse=True)
+    return np.column_stack([np.bincount(place, weights=column) for column in rows.T])
 
 
 def draw_totals(
@@ -159,8 +163,23 @@ def draw_counted(
     """
     rows, place = np.unique(np.vstack([patterns, ends]), axis=0, return_inverse=True)
     own = np.concatenate([times, np.broadcast_to(weights, len(ends))])
-    shapes = np.bincount(place, weights=own)  # equal rows are drawn together
-    return np.asarray(rng.standard_gamma(shapes, size=(resamples, len(shapes))) @ rows)
+    shapes = np.bincount(place, weights=own).astype(np.float64)  # equal rows are drawn together
+    return draw_weighted(shapes, rows, resamples, rng)
+
+
+def draw_weighted(
+    shapes: Array | float, rows: Array, resamples: int, rng: np.random.Generator
+) -> Array:
+    """Draws totals of the rows with Gamma weights of these shapes, shape (resamples, columns).
+
+    The weights of all draws need not fit into memory.
+    """
+    step = max(1, _AT_ONCE // len(rows))
+    drawn = [
+        rng.standard_gamma(shapes, (min(step, resamples - done), len(rows))) @ rows
+        for done in range(0, resamples, step)
+    ]
+    return np.concatenate(drawn)
 
 
 def percentile_interval(draws: Array, value: float) -> tuple[float, float]:
