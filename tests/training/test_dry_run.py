@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_labels
@@ -38,7 +39,8 @@ def test_eight_processes_are_planned_and_nothing_is_written(
     words: list[object], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "8")
-    assert run(*words, "--fsdp", "--bf16", "--batch-size", "1", "--accumulate", "2") == 0
+    more = ("--fsdp", "--bf16", "--packing", "--batch-size", "1", "--accumulate", "2")
+    assert run(*words, *more) == 0
     told = capsys.readouterr().err
     assert "processes: 8" in told
     assert "a step: 16 rows (1 × 2 × 8)" in told
@@ -47,8 +49,55 @@ def test_eight_processes_are_planned_and_nothing_is_written(
     parameters = 151936 * 896 + 24 * layer + 896
     assert f"qwen3, 24 layers, {parameters:,} parameters, {parameters:,} trained" in told
     assert f"{parameters * 16 / 8 / 2**30:.2f} GiB for weights, gradients and AdamW" in told
-    assert "sharded over the processes (FSDP); computed in bfloat16" in told
+    assert "sharded over the processes (FSDP2); computed in bfloat16" in told
+    assert "attention: auto, packed if the backbone keeps examples apart" in told
     assert not Path(str(words[words.index("--out") + 1])).exists()
+
+
+def counted(kind: str = "qwen3", processes: int = 1, **changes: Any) -> Any:
+    from transformers import AutoConfig
+
+    from flames.training import TrainOptions
+    from flames.training.memory import count_memory
+
+    config = AutoConfig.for_model(
+        kind, vocab_size=100, hidden_size=64, num_hidden_layers=4, num_attention_heads=4,
+        intermediate_size=128, **({} if kind == "bert" else {"num_key_value_heads": 2}),
+    )  # fmt: skip
+    options = {"backbone": "b", "batch_size": 2, "max_length": 64, **changes}
+    return count_memory(config, TrainOptions(**options), processes)
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "bert"])
+def test_memory_is_counted_from_the_tensors_that_are_kept(kind: str) -> None:
+    plain, large = counted(kind), counted(kind, batch_size=4)
+    assert large.activations == pytest.approx(2 * plain.activations, rel=0.05)
+    assert large.weights == plain.weights == 4 * plain.parameters
+    assert plain.states == 2 * plain.gradients == 8 * plain.trained
+    assert counted(kind, checkpoint_layers=True).activations < 0.6 * plain.activations
+    assert counted(kind, attention="eager").activations > plain.activations
+    assert counted(kind, dtype="bfloat16").weights == plain.weights / 2
+    assert counted(kind, bf16=True).activations < plain.activations
+    last = counted(kind, train_layers=1)
+    assert 0 < last.trained < plain.trained / 4
+    assert last.activations < plain.activations / 2
+
+
+def test_memory_of_several_processes_is_shared_or_held_by_each() -> None:
+    one, shared, each = counted(), counted(processes=4, fsdp=True), counted(processes=4)
+    assert shared.weights == one.weights // 4
+    assert shared.states == one.states // 4
+    assert shared.gathered > 0
+    assert each.weights == one.weights
+    assert each.buckets == one.gradients
+
+
+def test_adapters_take_little_memory() -> None:
+    pytest.importorskip("peft", reason="needs the extra train")
+    plain, lora = counted(), counted(lora_rank=2)
+    assert 0 < lora.trained < plain.trained / 10
+    assert lora.states == 8 * lora.trained
+    assert lora.parameters == plain.parameters + lora.trained
 
 
 @pytest.mark.parametrize(

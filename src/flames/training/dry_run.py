@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from flames.errors import UsageError
-from flames.scorers.trained.backbone import layers_of, quiet, read_errors
+from flames.errors import FlamesError, UsageError
+from flames.scorers.trained.backbone import one_line, quiet, read_errors
+from flames.text import shorten
 from flames.training.options import TrainOptions
 from flames.training.splits import Split
 
 _GIB = 2**30
-_PER_TOKEN = 34  # bytes of activations per token, layer and state in 16 bits (Korthikanti 2022)
 
 
 def dry_run(split: Split, options: TrainOptions) -> Iterator[str]:
@@ -35,7 +35,7 @@ def dry_run(split: Split, options: TrainOptions) -> Iterator[str]:
     if options.train_layers is not None and options.train_layers > layers:
         raise UsageError(f"--train-layers {options.train_layers}: the backbone has {layers} layers")
     config.num_hidden_layers = layers
-    total, trained = _parameters(config, options, layers)
+    memory = _counted(config, options, world)
     rows = len(split.training.rows)
     step = options.batch_size * options.accumulate * world
     steps = math.ceil(rows / step) * options.epochs
@@ -44,18 +44,19 @@ def dry_run(split: Split, options: TrainOptions) -> Iterator[str]:
     yield f"processes: {world} (WORLD_SIZE), each with batches of {options.batch_size} rows"
     yield f"a step: {step} rows ({options.batch_size} × {options.accumulate} × {world})"
     yield f"steps: {math.ceil(steps)} at most, for {rows:,} rows and {options.epochs:g} epochs"
-    sizes = f"{total:,} parameters, {trained:,} trained or added"
+    sizes = f"{memory.parameters:,} parameters, {memory.trained:,} trained or added"
     yield f"backbone: {config.model_type}, {layers} layers, {sizes}"
-    held = "sharded over the processes (FSDP)" if options.fsdp else "whole in each process"
+    held = "sharded over the processes (FSDP2)" if options.fsdp else "whole in each process"
     computed = "bfloat16" if options.bf16 else options.dtype
     yield f"weights: {options.dtype}, {held}; computed in {computed}"
-    size = 2 if options.dtype == "bfloat16" else 4
-    kept = (total * size + 3 * trained * size) / (world if options.fsdp else 1)
-    work = _activations(config, options, layers)
+    packing = ", packed if the backbone keeps examples apart" if options.packing else ""
+    yield f"attention: {options.attention}{packing}"
+    recomputed = " (recomputed)" if options.checkpoint_layers else ""
+    kept = memory.weights + memory.gradients + memory.states
     yield (
-        f"memory per process, estimated: {_gib(kept)} for weights, gradients and AdamW, and up to "
-        f"{_gib(work)} for activations of {options.longest} tokens"
-        f"{' (recomputed)' if options.checkpoint_layers else ''}"
+        f"memory per process, estimated: {_gib(memory.peak)} at most; {_gib(kept)} for weights, "
+        f"gradients and AdamW, {_gib(memory.activations)} for activations of "
+        f"{options.batch_size} × {options.longest} tokens{recomputed}"
     )
 
 
@@ -69,30 +70,16 @@ def _config(backbone: str) -> Any:
     return config.get_text_config()
 
 
-def _parameters(config: Any, options: TrainOptions, layers: int) -> tuple[int, int]:
-    import torch
-    from transformers import AutoModel
+def _counted(config: Any, options: TrainOptions, processes: int) -> Any:
+    from flames.training.memory import count_memory
 
-    with torch.device("meta"), quiet():
-        model = AutoModel.from_config(config)
-    total = sum(each.numel() for each in model.parameters())
-    if options.lora_rank:
-        linear = (m for m in model.modules() if isinstance(m, torch.nn.Linear))
-        return total, sum(options.lora_rank * (m.in_features + m.out_features) for m in linear)
-    if options.train_layers is None:
-        return total, total
-    last = list(layers_of(model))[layers - options.train_layers :]
-    return total, sum(each.numel() for layer in last for each in layer.parameters())
-
-
-def _activations(config: Any, options: TrainOptions, layers: int) -> float:
-    tokens = options.batch_size * options.longest
-    wide = 1 if options.bf16 or options.dtype == "bfloat16" else 2
-    width: int = config.hidden_size
-    layer = tokens * width * _PER_TOKEN * wide
-    if options.checkpoint_layers:  # the input of each layer, and one layer at work
-        return tokens * width * 2 * wide * layers + layer
-    return layer * layers
+    try:
+        return count_memory(config, options, processes)
+    except FlamesError:
+        raise
+    except Exception as error:  # a model's own code raises all kinds
+        reason = shorten(one_line(error), 200)
+        raise UsageError(f"{config.model_type} cannot be counted: {reason}") from None
 
 
 def _gib(size: float) -> str:

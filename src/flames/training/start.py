@@ -66,11 +66,15 @@ def model_to_train(
         layers=options.first_layers,
         **({} if attention is None else {"attn_implementation": attention}),
     )
-    if options.train_layers is not None:
-        _freeze(model.backbone, options.train_layers)
-    if options.lora_rank:
-        model.backbone = _with_lora(model.backbone, options.lora_rank)
+    model.backbone = adapted(model.backbone, options)
     return model
+
+
+def adapted(backbone: Any, options: TrainOptions) -> Any:
+    """Returns a backbone with frozen layers or adapters, if asked for."""
+    if options.train_layers is not None:
+        _freeze(backbone, options.train_layers)
+    return _with_lora(backbone, options.lora_rank) if options.lora_rank else backbone
 
 
 def _freeze(backbone: Any, layers: int) -> None:

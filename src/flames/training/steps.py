@@ -144,8 +144,10 @@ def _arguments(options: TrainOptions, out: Path, device: Any, *, validated: bool
     often = "steps" if options.eval_every else "epoch"
     cpu = device.type == "cpu"
     every = options.eval_every or 500
-    recompute = {}
-    if options.checkpoint_layers:
+    recompute: dict[str, Any] = {}
+    if options.checkpoint_layers and options.fsdp:  # FSDP's own gathers the weights once less
+        recompute = {"fsdp_config": {"activation_checkpointing": True}}
+    elif options.checkpoint_layers:
         names = TrainingArguments.__dataclass_fields__
         new, old = "activation_checkpointing", "gradient_checkpointing"
         recompute = {new if new in names else old: True}
