@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from importlib import resources
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -41,6 +42,7 @@ from flames.storage.run_dir import is_run, open_run
 from flames.taxonomy import Language, Taxonomy, Text
 from flames.thinking import split_thinking
 
+_AT_ONCE = 1000  # rows on their way to the database
 _Item = TypeVar("_Item")
 
 
@@ -72,16 +74,16 @@ def create_project(
     controls = {known.response.key: known for known in given if known.response.key not in used}
     dimensions = {each.item.dimension for each in drawn}
     training = training_items(plan.training, options, plan.lang)
-    rows = [
-        item_row("work", each.item, quota=plan.per_item, stratum=each.stratum,
-             stratum_drawn=each.drawn, stratum_size=each.size,
-             probability=each.probability)
-        for each in drawn
-    ]  # fmt: skip
-    rows += [_known_row("control", known) for known in controls.values()]
-    rows += [_known_row("training", k) for k in training if k.response.dimension in dimensions]
-    for number, row in enumerate(rows, start=1):
-        row |= {"id": number, "ref": secrets.token_hex(6)}
+    kept = [known for known in training if known.response.dimension in dimensions]
+    refs = [secrets.token_hex(6) for _ in chain(drawn, controls, kept)]
+
+    def rows() -> Iterator[dict[str, Any]]:
+        """Yields the rows, made anew each time: all at once would double the memory."""
+        work = (_drawn_row(each, plan.per_item) for each in drawn)
+        control = (_known_row("control", known) for known in controls.values())
+        made = chain(work, control, (_known_row("training", known) for known in kept))
+        for number, (ref, row) in enumerate(zip(refs, made, strict=True), start=1):
+            yield row | {"id": number, "ref": ref}
 
     database = prepare_database(path, plan.database, plan.public_url)
     project = Project(path, database, clock)
@@ -98,10 +100,10 @@ def create_project(
         sources=tuple(sources),
         population=len(responses),
         without_text=sum(source.without_text for source in sources),
-        items_sha256=items_digest(rows),
+        items_sha256=items_digest(rows()),
     )
     with closed_on_failure(database):
-        links = _store(project, rows, plan)
+        links = _store(project, rows(), plan)
         database.count_rows()
     return Created(project, links, len(given) - len(controls))
 
@@ -142,13 +144,19 @@ def item_row(kind: str, response: Response, **values: Any) -> dict[str, Any]:
     }
 
 
+def _drawn_row(each: Drawn[Response], quota: int) -> dict[str, Any]:
+    return item_row("work", each.item, quota=quota, stratum=each.stratum,
+                    stratum_drawn=each.drawn, stratum_size=each.size,
+                    probability=each.probability)  # fmt: skip
+
+
 def _known_row(kind: str, known: Known) -> dict[str, Any]:
     text = known.explanation
     explanation = None if text is None else text.model_dump_json()
     return item_row(kind, known.response, gold=known.score, explanation=explanation)
 
 
-def _store(project: Project, rows: list[dict[str, Any]], plan: ProjectPlan) -> dict[str, str]:
+def _store(project: Project, rows: Iterator[dict[str, Any]], plan: ProjectPlan) -> dict[str, str]:
     settings = project.settings
     value = settings.model_dump_json(by_alias=True)
     data = settings.model_dump(mode="json", exclude={"taxonomy"})
@@ -156,7 +164,8 @@ def _store(project: Project, rows: list[dict[str, Any]], plan: ProjectPlan) -> d
     with project.database.write() as connection:
         start_chain(connection)
         connection.execute(insert(settings_table).values(name="project", value=value))
-        connection.execute(insert(items), rows)
+        while part := list(islice(rows, _AT_ONCE)):
+            connection.execute(insert(items), part)
         append_events(connection, [NewEvent("project", data=data)], project.now())
         return {
             name: new_link(connection, project, add_person(connection, project, name, role))
