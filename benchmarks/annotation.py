@@ -2,12 +2,12 @@
 
     python benchmarks/annotation.py [SECONDS] [sqlite|postgresql]
 
-For 10 annotators on SQLite and 50 on PostgreSQL (both durable: a commit waits for the disk) it
-prints percentiles of the time from sending an answer to having the next page, and of the server's
-share of it (`Server-Timing`). Each annotator answers, gets the next page, and thinks for a second
-on average, ten times faster than people do. The last run of each database is 50 people without
-thinking time and shows where the server saturates; after it the server is started anew, and the
-lead's first page timed. The clients run on the same machine.
+For 10 annotators on SQLite and 50 on PostgreSQL, which two processes serve (both durable: a commit
+waits for the disk), it prints percentiles of the time from sending an answer to having the next
+page, and of the server's share of it (`Server-Timing`). Each annotator answers, gets the next page,
+and thinks for a second on average, ten times faster than people do. The last run of each database
+is 50 people without thinking time and shows where the server saturates; after it the server is
+started anew, and the lead's first page timed. The clients run on the same machine.
 """
 
 from __future__ import annotations
@@ -108,11 +108,10 @@ async def annotate(
     client.writer.close()
 
 
-def serve(project: Path) -> tuple[subprocess.Popen[str], str]:
+def serve(project: Path, processes: int) -> tuple[subprocess.Popen[str], str]:
     command = [sys.executable, "-m", "flames", "annotate", "serve", str(project)]
-    server = subprocess.Popen(
-        [*command, "--port", "0", "--settle", "0"], stderr=subprocess.PIPE, text=True
-    )
+    options = ["--port", "0", "--settle", "0", "--processes", str(processes)]
+    server = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
     return server, server.stderr.readline().strip().rpartition(" ")[2]
 
@@ -138,7 +137,7 @@ def first_page(project: Path, token: str) -> float:
         client.writer.close()
         return spent
 
-    server, base = serve(project)
+    server, base = serve(project, 1)
     try:
         return asyncio.run(lead())
     finally:
@@ -167,7 +166,7 @@ def run(name: str, url: str | None, people: int, think: float, seconds: float) -
         created = create_project(Path(folder) / "project", plan)
         items = created.project.settings.population
         created.project.close()
-        server, base = serve(Path(folder) / "project")
+        server, base = serve(Path(folder) / "project", 1 if url is None else 2)
         waits: list[float] = []
         served: list[float] = []
 

@@ -120,6 +120,7 @@ def environment(package: str, **filters: Callable[..., Any]) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=safe_value,
+        auto_reload=False,
     )
     env.filters.update(filters)
     return env

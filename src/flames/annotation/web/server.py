@@ -29,7 +29,7 @@ from flames.annotation.web.single_sign_on import SingleSignOn
 from flames.errors import UsageError
 
 _ACCEPT = 64  # connections accepted at a time, before the limits are applied to them
-_THREADS = 8  # requests answered at a time: more would only hold each other up, some for long
+_THREADS = 3  # requests answered at a time: more would only hold each other up, some for long
 _QUEUE = 2048  # connections that the system keeps waiting
 _SPARE_FILES = 384  # for those, the database and everything else
 _UNWANTED = 1024 * 1024  # bytes of refused bodies that are thrown away, so that the answer arrives
