@@ -44,7 +44,7 @@ def test_every_silent_command_says_what_it_does_after_two_seconds(
     monkeypatch.setattr(sys, "stderr", screen)
     monkeypatch.setenv("COLUMNS", "100")
     watch = working(path, COMMANDS, help_of)
-    if path == ("annotate", "serve"):  # it says itself where it listens
+    if path[-1] in ("serve", "password"):  # which say something themselves, and wait
         assert watch is None
         return
     assert watch is not None

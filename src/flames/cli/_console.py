@@ -12,9 +12,7 @@ from rich.console import Console
 from flames.options import Opt
 from flames.records import dump_line
 from flames.reports.printing import print_document
-from flames.reports.tables import (
-    Block,
-)
+from flames.reports.tables import Block
 from flames.taxonomy import Language
 from flames.text import for_terminal
 

@@ -13,7 +13,8 @@ from typing import Any, TextIO
 _AFTER_S = 1.5  # most commands have answered by then
 _EVERY_S = 1.0
 _ERASE = "\r\x1b[K"
-_SERVES = "serve"  # it forks, and says itself where it listens
+# One says itself where it listens, and forks; the other waits at a prompt, beside all streams.
+_EXEMPT = ("serve", "password")
 
 
 class Working:
@@ -103,7 +104,7 @@ def working(argv: Sequence[str], table: Any, help_of: Callable[[str], str]) -> W
         table = table[word]
     quiet = not {"-q", "--quiet", "-h", "--help"}.isdisjoint(argv)
     error = sys.stderr
-    if not isinstance(table, str) or quiet or path[-1] == _SERVES:
+    if not isinstance(table, str) or quiet or path[-1] in _EXEMPT:
         return None
     if not error.isatty() or os.environ.get("TERM") == "dumb" or not hasattr(error, "__dict__"):
         return None
