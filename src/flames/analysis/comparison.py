@@ -107,8 +107,8 @@ class PairComparison(Frozen):
     Dimensions, subcomponents and techniques are three families of tests: the p values of each are
     corrected by themselves. Overall values are None where a dimension has no pair (`partial`).
     `changed` counts the changed prompts, of which `changes` may hold only the first; each of them
-    may be made on demand. `robustness`
-    is by disguise or technique, that of all variants under an empty name.
+    may be made on demand. `robustness` is by disguise or technique, that of all variants under an
+    empty name.
     """
 
     first: str
