@@ -41,7 +41,13 @@ def _environment(lang: Language) -> tuple[Environment, Translate]:
     """Returns the templates with the strings of a language; made once, as compiling takes long."""
     strings = load_strings()
 
+    @cache
+    def plain(key: str) -> Markup:
+        return Markup(escape(strings[key](lang)).format())  # noqa: S704  (escaped)
+
     def t(key: str, /, **values: Any) -> Markup:
+        if not values:
+            return plain(key)
         safe = {name: safe_value(value) for name, value in values.items()}
         return Markup(escape(strings[key](lang)).format(**safe))  # noqa: S704  (escaped)
 
