@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -71,6 +71,20 @@ def change_assignment(connection: Connection, person: int, item: int, **values: 
     connection.execute(_change_assignment(), {"who": person, "what": item, **values})
 
 
+def change_assignments(
+    connection: Connection, *changes: tuple[Row[Any], Mapping[str, Any]]
+) -> None:
+    """Changes locked assignments, given as they are now and with what changes, at once."""
+    rows = [
+        {"who": row.person, "what": row.item, **{n: row._mapping[n] for n in _LEASE}, **values}
+        for row, values in changes
+    ]
+    connection.execute(_change_assignment(), rows)
+
+
+_LEASE = ("state", "ticket", "since", "expires", "score", "rationale", "seq")
+
+
 @cache
 def _change_assignment() -> Update:
     mine = (assignments.c.person == bindparam("who"), assignments.c.item == bindparam("what"))
@@ -126,17 +140,16 @@ def lease_item(
     row: Row[Any],
     *,
     offline: float | None = None,
-    before: Sequence[NewEvent] = (),
-) -> tuple[Task, int]:
-    """Leases a locked item to its person; returns its task and the number of the first event."""
+) -> Task:
+    """Leases a locked item to its person."""
     now = project.now()
     values = lease_values(project, now, offline)
     data = lease_data(values) | ({} if offline is None else {"offline": True})
     leased = NewEvent("leased", row.person, row.item, data)
-    seq = append_events(connection, [*before, leased], now)
+    append_events(connection, [leased], now)
     change_taken(connection, row.item, 1)
     change_assignment(connection, row.person, row.item, **values)
-    return task_of(project, row, values["ticket"]), seq
+    return task_of(project, row, values["ticket"])
 
 
 def choose(

@@ -15,6 +15,7 @@ from flames.annotation.people import lock_person
 from flames.annotation.project import Project
 from flames.annotation.queue import (
     change_assignment,
+    change_assignments,
     change_taken,
     choose,
     count_states,
@@ -88,7 +89,7 @@ def current(project: Project, person: int) -> Task | None:
                 return None
             row = choose(connection, project, who)
             if row is not None:
-                return lease_item(connection, project, row)[0]
+                return lease_item(connection, project, row)
             locked = free_work(connection, who, lock=False)
             if locked is None:
                 return None
@@ -191,16 +192,18 @@ def record_answer(
         floor = project.settings.min_seconds if floor is None else floor
         if spent < floor and row.rationale is None:  # text, even if empty, once it was answered
             data["under_floor"] = floor
-    answered, task = NewEvent("labelled", row.person, row.item, data), None
+    new = [NewEvent("labelled", row.person, row.item, data), *after]
+    state = {"state": STATES[what], "score": score, "rationale": rationale, "expires": None}
     if following is None:
-        seq = append_events(connection, [answered, *after], now)
-    else:
-        task, seq = lease_item(connection, project, following, before=[answered, *after])
-    change_assignment(
-        connection, row.person, row.item,
-        state=STATES[what], score=score, rationale=rationale, seq=seq, expires=None,
-    )  # fmt: skip
-    return task
+        seq = append_events(connection, new, now)
+        change_assignment(connection, row.person, row.item, seq=seq, **state)
+        return None
+    lease = lease_values(project, now)
+    new.append(NewEvent("leased", following.person, following.item, lease_data(lease)))
+    seq = append_events(connection, new, now)
+    change_taken(connection, following.item, 1)
+    change_assignments(connection, (row, {**state, "seq": seq}), (following, lease))
+    return task_of(project, following, lease["ticket"])
 
 
 def undo(project: Project, person: int, pace: Pace = ANY_PACE) -> None:
