@@ -201,7 +201,7 @@ def test_help_of_a_group_imports_no_command(words: list[str]) -> None:
     loaded = done.stdout.splitlines()[-1].split()
     assert set(loaded) <= {
         "flames", "flames.cli", "flames.cli._app", "flames.cli._commands", "flames.cli._declare",
-        "flames.errors", "flames.options", "flames.text",
+        "flames.cli._working", "flames.errors", "flames.options", "flames.text",
     }  # fmt: skip
     assert "Commands:" in done.stdout
 
