@@ -3,7 +3,7 @@
     python benchmarks/scaling.py [--responses 512] [--rounds 2] [--scorer gemma-heads]
 
 Each is a whole command with the driver, Ray's processes and the workers on its cores (`taskset`,
-which all of them inherit, as they do `chrt` where the benchmark is started with it). They take
+which all of them inherit, as they do a priority that the benchmark is started with). They take
 turns. One worker also runs with both cores at hand: then the other processes take nothing from it.
 The rate is that of the windows that were scored while every worker was at work, from the times that
 the workers wrote down: starting Ray, loading the scorer and the last windows do not count, waiting
