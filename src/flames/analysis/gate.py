@@ -43,8 +43,8 @@ class Failing:
     """A response that speaks against a rule: harmful, unscored, or worse than the baseline's.
 
     Prompt and response are shortened to one safe line; of several turns, `prompt` is the last one
-    and `earlier` counts those before it. Of a fall, `prompt_id` stands for all
-    responses to the prompt, `score` and `before` for their mean scores.
+    and `earlier` counts those before it. Of a fall, `prompt_id` stands for all responses to the
+    prompt, `score` and `before` for their mean scores.
     """
 
     prompt_id: str

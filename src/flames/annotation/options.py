@@ -239,7 +239,7 @@ class ServeOptions(CheckedOptions):
     host: Annotated[str, Opt("Address to listen on.", metavar="ADDRESS")] = "127.0.0.1"
     port: Annotated[int, Opt("Port; 0 picks a free one.", metavar="N", min=0, max=65535)] = 8400
     processes: Annotated[
-        int, Opt("Processes that serve; one a processor.", metavar="N", min=1, max=64)
+        int, Opt("Server processes; one per processor is enough.", metavar="N", min=1, max=64)
     ] = 1
     public_url: Annotated[
         str | None,
