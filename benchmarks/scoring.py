@@ -381,7 +381,7 @@ def instructions(multiply: Any) -> str:
     return next((f[6] for f in used if len(f) > 6 and "matmul" in f[5]), "other code than oneDNN's")
 
 
-def profile(place: Path, rows: int = 6, tokens: int = 170, rounds: int = 5) -> None:
+def profile(place: Path, rows: int = 8, tokens: int = 176, rounds: int = 5) -> None:
     """What OpenVINO spends its time on, on one core, by operation and by its implementation."""
     import openvino
 

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flames.errors import MissingExtraError, UsageError
-from flames.scorers.trained.backends import Ids, Logits, OutOfMemoryError, Processor, parse_cpuinfo
+from flames.scorers.trained.backends import (
+    TILES,
+    Ids,
+    Logits,
+    OutOfMemoryError,
+    Processor,
+    Shapes,
+    parse_cpuinfo,
+)
 from flames.scorers.trained.encoding import Encoded
 from flames.scorers.trained.engine import Engine, choose
 
@@ -23,8 +31,14 @@ ALL = ("int8", "bf16", "fp32")
 class Sums:
     """A backend with little memory whose logits identify their row."""
 
-    def __init__(self, parallel: int = 1, most: int = 1 << 60) -> None:
+    def __init__(
+        self,
+        parallel: int = 1,
+        most: int = 1 << 60,
+        best: Shapes = Shapes(),  # noqa: B008
+    ) -> None:
         self.name = "sums"
+        self.best = best
         self.parallel = parallel
         self.most = most
         self.shapes: list[tuple[int, ...]] = []
@@ -83,6 +97,47 @@ def test_those_who_compute_get_as_much_each(lengths: list[int], parallel: int) -
     assert len(backend.shapes) % parallel == 0
     assert max(n * width for n, width in backend.shapes) <= 1024
     assert max(backend.tokens) - min(backend.tokens) <= 2 * max(lengths)
+
+
+@given(
+    st.lists(st.integers(1, 300), max_size=120),
+    st.sampled_from([1, 2, 3]),
+    st.integers(40, 3000),
+    st.sampled_from(["left", "right"]),
+)
+def test_batches_for_tiles_give_every_row_its_own_logits(
+    lengths: list[int], parallel: int, tokens: int, side: str
+) -> None:
+    encoded = rows(lengths)
+    backend = Sums(parallel, most=4000, best=TILES)
+    engine = Engine(backend, 2, pad_id=9, padding_side=side, tokens=tokens)  # type: ignore[arg-type]
+    assert engine.compute(encoded).tolist() == expected(encoded)
+    assert all(width % 16 == 0 for _, width in backend.shapes)
+    widest = -(-max(lengths, default=0) // 16) * 16
+    assert all(size * width <= max(tokens, widest) for size, width in backend.shapes)
+
+
+@pytest.mark.parametrize("parallel", [1, 2, 4])
+def test_tiles_are_full_and_padding_is_little(parallel: int) -> None:
+    backend = Sums(parallel, best=TILES)
+    lengths = np.random.default_rng(0).integers(80, 280, 256).tolist()
+    Engine(backend, 2, pad_id=9).compute(rows(lengths))
+    whole = [size * width % 128 == 0 for size, width in backend.shapes]
+    assert sum(whole) >= len(whole) - 2  # the last rows are too few for whole tiles
+    sizes = [size * width for size, width in backend.shapes]
+    assert max(sizes) <= 2048
+    assert sum(sizes) < 1.09 * sum(lengths)
+
+
+def test_few_rows_are_not_padded_to_whole_tiles() -> None:
+    backend = Sums(best=TILES)
+    Engine(backend, 2, pad_id=9).compute(rows([40]))
+    Engine(backend, 2, pad_id=9).compute(rows([130, 30]))
+    assert backend.shapes == [(1, 48), (1, 144), (1, 32)]
+
+
+def test_a_chunk_has_rows_for_all_who_compute() -> None:
+    assert [Engine(Sums(n), 2).chunk for n in (1, 4, 56)] == [256, 256, 3584]
 
 
 def test_memory_that_runs_out_halves_this_batch_and_those_after_it() -> None:

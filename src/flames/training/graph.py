@@ -49,7 +49,8 @@ class LeanEncoder(nn.Module):  # type: ignore[misc]
 
     The attention scale is folded into the query's weights, masking is one addition, and if only
     the first token's state is read, the last layer is computed for that token alone (its keys and
-    values still come from all tokens), which saves a thirteenth of a base model's work.
+    values still come from all tokens), which saves a thirteenth of a base model's work. See `_Feed`
+    for the rest.
     """
 
     def __init__(self, model: Any) -> None:
@@ -62,13 +63,11 @@ class LeanEncoder(nn.Module):  # type: ignore[misc]
         self.first_only = model.settings.pooling == "cls"
         self.offset_ids = config.pad_token_id if config.model_type != "bert" else None
         width = config.hidden_size // self.heads
+        self.feeds = nn.ModuleList(_Feed(layer) for layer in self.layers)
         self.queries = nn.ModuleList()
         for layer in self.layers:
             query = layer.attention.self.query
-            scaled = nn.Linear(query.in_features, query.out_features)
-            scaled.weight = nn.Parameter(query.weight.detach() * width**-0.5)
-            scaled.bias = nn.Parameter(query.bias.detach() * width**-0.5)
-            self.queries.append(scaled)
+            self.queries.append(_linear(query.weight * width**-0.5, query.bias * width**-0.5))
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Computes the logits (rows × all classes) of rows that are padded on the right."""
@@ -86,7 +85,7 @@ class LeanEncoder(nn.Module):  # type: ignore[misc]
             mixed = (weights @ value).transpose(1, 2).flatten(2)
             out = layer.attention.output
             seen = out.LayerNorm(out.dense(mixed) + reading)
-            states = layer.output.LayerNorm(layer.output.dense(layer.intermediate(seen)) + seen)
+            states = layer.output.LayerNorm(self.feeds[index](seen) + seen)
         pooled = states[:, 0] if self.first_only else pool(states, attention_mask, "mean")
         return torch.cat([head(pooled) for head in self.classifiers], dim=-1)
 
@@ -103,6 +102,37 @@ class LeanEncoder(nn.Module):  # type: ignore[misc]
 
     def _split(self, states: Tensor) -> Tensor:
         return states.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class _Feed(nn.Module):  # type: ignore[misc]
+    """The feed-forward part of a layer, a share of its inner width at a time.
+
+    A share's inner states stay in a core's cache, where those of the whole width do not fit.
+    """
+
+    def __init__(self, layer: Any, shares: int = 4) -> None:
+        super().__init__()
+        first, last = layer.intermediate.dense, layer.output.dense
+        self.activation = layer.intermediate.intermediate_act_fn
+        self.first, self.last = nn.ModuleList(), nn.ModuleList()
+        width = -(-first.out_features // shares)
+        for start in range(0, first.out_features, width):
+            own = slice(start, start + width)
+            self.first.append(_linear(first.weight[own], first.bias[own]))
+            self.last.append(_linear(last.weight[:, own], last.bias if start == 0 else None))
+
+    def forward(self, states: Tensor) -> Tensor:
+        parts = zip(self.first, self.last, strict=True)
+        made: Tensor = sum(last(self.activation(first(states))) for first, last in parts)
+        return made
+
+
+def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
+    made = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    made.weight = nn.Parameter(weight.detach().clone())
+    if bias is not None:
+        made.bias = nn.Parameter(bias.detach().clone())
+    return made
 
 
 def is_lean(model: Any) -> bool:
@@ -280,12 +310,18 @@ class _Rewriter:
         zero = self._constant(f"{name}.zero", np.array(0, np.int8))
         self.before[nodes[0].output[0]] = [
             helper.make_node("Mul", [name, factor], [f"{name}.smoothed"]),
-            helper.make_node("QuantizeLinear", [f"{name}.smoothed", step, zero], [f"{name}.q"]),
-            helper.make_node("DequantizeLinear", [f"{name}.q", step, zero], [f"{name}.dq"]),
         ]
+        # Each product has its own pair, since onnxruntime fuses none that others share.
         for node, matrix in zip(nodes, matrices, strict=True):
-            self.before.setdefault(node.output[0], []).append(self._weights(node, matrix, smooth))
-            node.input[0] = f"{name}.dq"
+            own = f"{node.output[0]}.in"
+            self.before.setdefault(node.output[0], []).extend(
+                [
+                    helper.make_node("QuantizeLinear", [f"{name}.smoothed", step, zero], [own]),
+                    helper.make_node("DequantizeLinear", [own, step, zero], [f"{own}.dq"]),
+                    self._weights(node, matrix, smooth),
+                ]
+            )
+            node.input[0] = f"{own}.dq"
 
     def _matrix(self, node: Any) -> Array:
         values: Array = numpy_helper.to_array(self.weights[node.input[1]]).astype(np.float32)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import tiny_models
 import tiny_trained
@@ -19,7 +20,7 @@ from flames.scorers.base import ScorerContext
 from flames.scorers.labelled import LabelledSet
 from flames.scorers.registry import load_scorer
 from flames.scorers.selftest import load_pairs
-from flames.scorers.trained.backends import Processor
+from flames.scorers.trained.backends import OnnxRuntime, Processor
 from flames.scorers.trained.engine import Engine, available, open_backend
 from flames.scorers.trained.exported import Package, read_package
 from flames.scorers.trained.model import FlamesScorer
@@ -332,6 +333,24 @@ def test_quantising_keeps_a_first_token_scorer_as_well(tmp_path: Path) -> None:
     options = ExportOptions(scorer=folder, out=tmp_path / "out", precisions=("int8",))
     package = export(options, ScorerContext())
     assert all(check.agreement >= 95 for check in package.checks)
+
+
+def test_onnxruntime_computes_every_quantized_product_with_integers(
+    exported: tuple[Path, Package], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = onnxruntime.SessionOptions
+
+    def keeping() -> object:
+        options = usual()
+        options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+        return options
+
+    monkeypatch.setattr(onnxruntime, "SessionOptions", keeping)
+    file = exported[0] / "model.int8.onnx"
+    OnnxRuntime(file, "int8")
+    weights = [w for w in onnx.load(file).graph.initializer if w.name.endswith(".w.q")]
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node]
+    assert kinds.count("MatMulIntegerToFloat") == len(weights) > 10
 
 
 @pytest.mark.parametrize(("flags", "largest"), [("avx2", 63), ("avx2 avx512_vnni", 127)])

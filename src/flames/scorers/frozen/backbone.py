@@ -16,7 +16,7 @@ from flames.options import check_choice
 from flames.scorers.frozen.gguf import Gguf
 from flames.scorers.frozen.graph import LONGEST, Shape, build
 from flames.scorers.frozen.tokens import Tokenizer
-from flames.scorers.trained.backends import Ids, processor, session
+from flames.scorers.trained.backends import Ids, Shapes, processor, session
 from flames.scorers.trained.encoding import Encoded
 from flames.scorers.trained.engine import Engine, Pair
 
@@ -174,6 +174,7 @@ class _States:
                  size: int, threads: int | None) -> None:  # fmt: skip
         self.name = "onnxruntime"
         self.parallel = threads or processor().cores
+        self.best = Shapes()
         self._model, self._pooling, self._size = model, pooling, size
         self._outputs = [f"state{layer}" for layer in layers]
         self._rows, self._unpacked = file.rows("token_embd.weight")

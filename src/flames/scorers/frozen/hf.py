@@ -19,7 +19,7 @@ from flames.scorers.trained.backbone import (
     public_name,
     quiet,
 )
-from flames.scorers.trained.backends import Ids, OutOfMemoryError
+from flames.scorers.trained.backends import Ids, OutOfMemoryError, Shapes
 from flames.scorers.trained.encoding import TOKENIZER, Encoded, breaker
 from flames.scorers.trained.engine import Engine, Pair
 
@@ -132,6 +132,7 @@ class _HfStates:
     """A backend: token ids to features; ids of the response are `size` higher."""
 
     parallel = 1
+    best = Shapes()
 
     def __init__(self, model: Any, layers: tuple[int, ...], pooling: Pooling, size: int) -> None:
         self.name = f"torch {str(model.dtype).removeprefix('torch.')} {model.device}"

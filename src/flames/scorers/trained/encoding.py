@@ -146,10 +146,10 @@ def _inside(offsets: list[tuple[int, int]], special: list[int], span: tuple[int,
 
 
 def pad(
-    rows: Sequence[Sequence[int]], pad_id: int, side: Side = "right"
+    rows: Sequence[Sequence[int]], pad_id: int, side: Side = "right", width: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pads rows to the same length; returns ids and attention mask (rows × longest row)."""
-    width = max((len(row) for row in rows), default=0)
+    """Pads rows to the longest, or to `width` if more; returns ids and attention mask."""
+    width = max(width, *map(len, rows), 0)
     ids = np.full((len(rows), width), pad_id, dtype=np.int64)
     mask = np.zeros((len(rows), width), dtype=np.int64)
     for index, row in enumerate(rows):

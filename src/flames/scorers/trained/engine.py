@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flames.errors import MissingExtraError
 from flames.options import check_choice
@@ -26,9 +28,10 @@ from flames.scorers.trained.backends import (
 from flames.scorers.trained.encoding import Encoded, pad
 from flames.scorers.trained.settings import ScorerSettings, Side
 
-TOKENS = 1024
-
 Pair = tuple[str, str]
+Sizes = NDArray[np.int64]
+
+_WIDER = 1.125  # more padding than this would cost more than full tiles save
 Encode = Callable[[Sequence[Pair]], list[Encoded]]
 
 
@@ -41,8 +44,10 @@ class Engine:
 
     Args:
         classes: Logits per row.
-        tokens: Most tokens per batch, padding included; a longer row is a batch of its own.
-        chunk: Rows that are encoded, sorted and computed together.
+        tokens: Most tokens per batch, padding included; a longer row is a batch of its own. By
+            default what the backend computes fastest.
+        chunk: Rows that are encoded, sorted and computed together; by default enough for all
+            parallel workers.
     """
 
     backend: Backend
@@ -50,10 +55,12 @@ class Engine:
     _: KW_ONLY
     pad_id: int = 0
     padding_side: Side = "right"
-    tokens: int = TOKENS
-    chunk: int = 256
+    tokens: int = 0
+    chunk: int = 0
 
     def __post_init__(self) -> None:
+        self.tokens = self.tokens or self.backend.best.budget
+        self.chunk = self.chunk or max(256, 64 * self.backend.parallel)
         self._lock = threading.Lock()
 
     @classmethod
@@ -81,10 +88,14 @@ class Engine:
         """Computes the logits (rows × all classes) of rows of token ids, in their order."""
         logits = np.zeros((len(rows), self.classes), dtype=np.float32)
 
-        def solve(batch: list[int]) -> None:
-            logits[batch] = self._infer([rows[index].ids for index in batch])
+        lengths = np.maximum(np.array([len(row.ids) for row in rows], dtype=np.int64), 1)
+        even = self.backend.best.tokens == 1
+        share = -(-int(lengths.sum()) // (1 if even else self.backend.parallel))
 
-        batches = self._batches([len(row.ids) for row in rows])
+        def solve(batch: list[int]) -> None:
+            logits[batch] = self._infer([rows[index].ids for index in batch], share)
+
+        batches = self._even(lengths) if even else self._in_tiles(lengths, share)
         if self.backend.parallel == 1:
             for batch in batches:
                 solve(batch)
@@ -93,13 +104,13 @@ class Engine:
                 list(pool.map(solve, batches))  # raises the first error of a worker
         return logits
 
-    def _batches(self, lengths: Sequence[int]) -> list[list[int]]:
+    def _even(self, lengths: Sizes) -> list[list[int]]:
         """Rows by falling length, in batches of at most `tokens` tokens including padding.
 
         They are of similar size, and as many for each parallel worker, so that none has to wait.
         """
-        order = np.argsort(-np.asarray(lengths), kind="stable")
-        sizes = np.maximum(np.asarray(lengths, dtype=np.int64)[order], 1)
+        order = np.argsort(-lengths, kind="stable")
+        sizes = lengths[order]
         total, step = int(sizes.sum()), self.backend.parallel
         middles = np.cumsum(sizes) - sizes / 2
         count = max(1, -(-total // (self.tokens * step))) * step
@@ -112,18 +123,45 @@ class Engine:
                 return [part.tolist() for part in parts]
             count += step
 
-    def _infer(self, rows: list[list[int]]) -> Logits:
+    def _in_tiles(self, lengths: Sizes, share: int) -> list[list[int]]:
+        """Rows by falling length, in as full batches of the backend's best shapes as fit.
+
+        The smallest come last, so that parallel workers end at nearly the same time.
+        """
+        order = np.argsort(-lengths, kind="stable").tolist()
+        found = []
+        while order:
+            _, count = self._shape(int(lengths[order[0]]), share)
+            found.append(order[:count])
+            order = order[count:]
+        return found
+
+    def _shape(self, longest: int, share: int) -> tuple[int, int]:
+        """Returns the width of a batch with such a longest row, and how many rows it may have.
+
+        A batch takes no more than a worker's share of all tokens.
+        """
+        best, most = self.backend.best, min(self.tokens, share)
+        narrowest = -(-longest // best.width) * best.width
+        for unit in (best.width, 2 * best.width, 4 * best.width):
+            width = -(-longest // unit) * unit
+            step = best.tokens // math.gcd(best.tokens, width)  # rows that fill whole tiles
+            if step * width <= most and width <= _WIDER * narrowest:
+                return width, most // width // step * step
+        return narrowest, max(1, most // narrowest)
+
+    def _infer(self, rows: list[list[int]], share: int) -> Logits:
         parts, start = [], 0
         while start < len(rows):
-            count = max(1, self.tokens // max(1, len(rows[start])))
+            width, count = self._shape(max(1, len(rows[start])), share)
             batch = rows[start : start + count]
             try:
-                parts.append(self.backend.infer(*pad(batch, self.pad_id, self.padding_side)))
+                parts.append(self.backend.infer(*pad(batch, self.pad_id, self.padding_side, width)))
             except OutOfMemoryError:
                 if len(batch) == 1:
                     raise
                 with self._lock:
-                    self.tokens = min(self.tokens, len(batch) // 2 * len(batch[0]))
+                    self.tokens = min(self.tokens, len(batch) // 2 * width)
                 continue
             start += len(batch)
         return np.concatenate(parts)

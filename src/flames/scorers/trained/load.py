@@ -15,7 +15,7 @@ from flames.scorers.selftest import ensure_selftest
 from flames.scorers.trained.backbone import quiet, read_errors
 from flames.scorers.trained.backends import processor
 from flames.scorers.trained.encoding import TOKENIZER, Encoder, check_vocabulary
-from flames.scorers.trained.engine import TOKENS, Engine, choose, open_backend
+from flames.scorers.trained.engine import Engine, choose, open_backend
 from flames.scorers.trained.exported import Package, read_package
 from flames.scorers.trained.scorer import ClassifierScorer
 from flames.scorers.trained.settings import ScorerSettings, read_settings
@@ -130,7 +130,7 @@ def _exported(
     notes = (Note.text(lack) if lack else None, package.precision_note(precision))
     settings = settings.model_copy(update={"notes": (*settings.notes, *filter(None, notes))})
     opened = open_backend(backend, model, precision, options.threads)
-    engine = Engine.of(opened, settings, tokens=options.batch_tokens or TOKENS)
+    engine = Engine.of(opened, settings, tokens=options.batch_tokens or 0)
     encoder = Encoder.from_folder(folder, settings)
     if package.vocabulary is not None:
         check_vocabulary(encoder.tokenizer, package.vocabulary, folder)

@@ -49,13 +49,12 @@ def verdict_of(
 class ClassifierScorer:
     """A trained classifier behind the `Scorer` protocol."""
 
-    window = 1024  # responses that `score_stream` takes at a time
-
     def __init__(
         self, encoder: Encoder, engine: Engine, *, title: str, details: Mapping[str, Any]
     ) -> None:
         self.encoder = encoder
         self.engine = engine
+        self.window = max(1024, 2 * engine.chunk)  # responses that `score_stream` takes at a time
         self.settings = settings = encoder.settings
         data = settings.training_data
         learnt = [] if data is None else [(settings.id, tuple(data.files.values()), data.models)]
