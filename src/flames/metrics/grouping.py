@@ -19,10 +19,10 @@ def subcomponent_names(taxonomy: Taxonomy) -> dict[tuple[str, str], str]:
 
 def rows_by_dimension(columns: Columns, taxonomy: Taxonomy) -> dict[str, Rows]:
     """Returns the rows of every dimension, in the taxonomy's order; none for some, perhaps."""
-    codes = columns.codes("dimension")
     names = [taxonomy.dimension(text or "").name for text in columns.texts("dimension")]
-    wanted = {name: [code for code, own in enumerate(names) if own == name] for name in names}
-    return {name: np.flatnonzero(np.isin(codes, wanted.get(name, []))) for name in taxonomy.names}
+    places = np.array([taxonomy.names.index(name) for name in names], dtype=np.int64)
+    own = places[columns.codes("dimension")]
+    return {name: np.flatnonzero(own == place) for place, name in enumerate(taxonomy.names)}
 
 
 def rows_by_part(columns: Columns, taxonomy: Taxonomy) -> dict[str, Rows]:
