@@ -78,11 +78,11 @@ def fits(rows: Rows, words: Floats, states: Floats) -> Iterator[tuple[str, Float
 
     both = (words + states) / 2
     by_words, by_states = scores(words, PENALTY), scores(states, PENALTY)
-    yield "two fits, scores added (`gemma-heads`)", by_words + by_states
+    yield "two fits, scores added", by_words + by_states
     yield "n-grams alone (`lexical`)", by_words
     yield "states alone", by_states
     yield "one fit over both, penalty 0.15", scores(both)
-    yield "…, penalty 0.05", scores(both, 0.05)
+    yield "…, penalty 0.05 (`gemma-heads`)", scores(both, 0.05)
     yield "…, penalty 0.5", scores(both, 0.5)
     yield "…, states at double weight", scores((words + 2 * states) / 3)
     yield "…, with products of pairs of features", scores((both + both**2) / 2)

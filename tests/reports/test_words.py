@@ -12,7 +12,7 @@ from flames.scorers.registry import scorer_notes
 
 
 @pytest.mark.parametrize(
-    "scorer", ["lexical@2", "gemma-heads@1", "labels:silver@1", "judge:x@1", "guard:x@1"]
+    "scorer", ["lexical@2", "gemma-heads@2", "labels:silver@1", "judge:x@1", "guard:x@1"]
 )
 def test_the_notes_of_our_scorers_are_told_in_chinese(scorer: str) -> None:
     for note in map(Note.read, scorer_notes(scorer)):

@@ -85,7 +85,7 @@ def test_a_judge_that_votes_and_a_cascade_that_may_be_sure_are_members() -> None
     pytest.importorskip("onnxruntime", reason="needs the extra local")
     context = ScorerContext(options={"votes": 3, "threshold": 0.7})
     made = load_scorer("ensemble:lexical+cascade:gemma-heads>judge:ollama/m", context)
-    assert made.info.id.endswith("+cascade:gemma-heads@1>judge:m@zh-v3x3@0.7")
+    assert made.info.id.endswith("+cascade:gemma-heads@2>judge:m@zh-v3x3@0.7")
 
 
 def test_marks_of_every_member_are_kept() -> None:
@@ -105,7 +105,7 @@ def test_it_is_loaded_by_name_and_brings_its_members_notes() -> None:
         [responses(1)[0].model_copy(update={"prompt": "怎么做？", "response": text})]
     )
     assert verdict.score is not None
-    assert verdict.scorer == "ensemble:lexical@2+gemma-heads@1"
+    assert verdict.scorer == "ensemble:lexical@2+gemma-heads@2"
     assert scorer_notes(verdict.scorer) == scorer.info.notes
     assert len(scorer.info.notes) == 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from flames.scorers.base import ScorerContext
 from flames.scorers.frozen.model import read_frozen
 from flames.scorers.frozen.scorer import bundled_folder
 from flames.scorers.labels import labels_path
+from flames.scorers.lexical import bundled_model
 from flames.scorers.registry import default_scorer, load_scorer
 from flames.storage.record_files import read_responses
 
@@ -97,14 +99,41 @@ def test_broken_weights_and_another_model_are_told_in_one_line(folder: Path) -> 
 def test_scores_of_another_lexical_are_not_left_out_in_silence(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text("utf-8"))
     (folder / "config.json").write_text(json.dumps({**config, "lexical": "lexical@1"}), "utf-8")
-    with pytest.raises(UsageError, match=r"adds the scores of lexical@1, and lexical@2 is here"):
+    with pytest.raises(UsageError, match=r"reads the n-grams of lexical@1, and lexical@2 is here"):
         load_scorer(str(folder), ScorerContext(options={"selftest": "off"}))
 
 
-def test_scores_are_linear_in_standardised_features() -> None:
+def test_scores_are_linear_in_standardised_features_and_n_grams() -> None:
     model = read_frozen(bundled_folder())
     width = len(model.mean)
-    found = model.scores(np.stack([model.mean, model.mean + model.scale]).reshape(2, 1, 3, -1))
-    np.testing.assert_allclose(found[0], model.bias, atol=1e-4)
+    states = np.stack([model.mean, model.mean + model.scale, model.mean]).reshape(3, 1, 3, -1)
+    assert model.words is not None
+    found = model.scores(states, [HARM, HARM, REFUSAL])
+    harm, refusal = bundled_model().features([HARM, REFUSAL]).toarray()
+    np.testing.assert_allclose(found[0], harm @ model.words + model.bias, atol=1e-4)
     np.testing.assert_allclose(found[1] - found[0], model.weights.sum(axis=0), atol=1e-2)
+    np.testing.assert_allclose(found[2] - found[0], (refusal - harm) @ model.words, atol=1e-4)
     assert width % 3 == 0
+
+
+def test_weights_of_n_grams_are_kept_within_a_hundredth(folder: Path) -> None:
+    model = read_frozen(folder)
+    assert model.words is not None
+    finer = model.words + np.float32(1e-5)
+    replace(model, words=finer).save(folder)
+    kept = read_frozen(folder).words
+    assert kept is not None
+    assert (np.abs(kept - finer).max(axis=0) <= 0.01 * np.abs(finer).max(axis=0)).all()
+
+
+@pytest.mark.parametrize("broken", ["cut", "shape", "gone"])
+def test_broken_weights_of_n_grams_are_told_in_one_line(folder: Path, broken: str) -> None:
+    words = folder / "words.npz"
+    if broken == "cut":
+        words.write_bytes(words.read_bytes()[:1000])
+    elif broken == "shape":
+        np.savez(words, weights=np.zeros((3, 3), np.int8), scale=np.ones(3, np.float32))
+    else:
+        words.unlink()
+    with pytest.raises(InputError, match=r"words\.npz.* is broken"):
+        read_frozen(folder)

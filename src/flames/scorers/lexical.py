@@ -152,10 +152,13 @@ class LexicalModel:
             reasons.append(why_not_read(text) or (UNFAMILIAR if found < least * among else None))
         return reasons
 
+    def features(self, texts: Sequence[str]) -> csr_matrix:
+        """Returns the weighted n-grams of texts (texts × four per n-gram); see `features_of`."""
+        return features_of(list(map(self.normalise, texts)), self.vocabulary, self.idf)
+
     def scores(self, texts: Sequence[str], heads: Sequence[str]) -> list[Floats]:
         """Returns the scores of the classes of each text's head, before they are probabilities."""
-        texts = [self.normalise(text) for text in texts]
-        rows = np.asarray(features_of(texts, self.vocabulary, self.idf) @ self.weights) + self.bias
+        rows = np.asarray(self.features(texts) @ self.weights) + self.bias
         cuts = (self.heads[head][1] for head in heads)
         return [row[first:last] for row, (first, last) in zip(rows, cuts, strict=True)]
 

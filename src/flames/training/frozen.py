@@ -247,7 +247,8 @@ def _model(
         notes=(Note("simulated"),) if data.synthetic else split.training.notes,
         card=card,
     )
-    model = FrozenModel(settings, fitted.mean, fitted.scale, weights.weights, weights.bias, out)
+    parts = (fitted.mean, fitted.scale, weights.weights, weights.bias)
+    model = FrozenModel(settings, *parts, folder=out)
     version = hashlib.sha256(model.to_bytes() + settings.model_dump_json().encode()).hexdigest()
     return replace(model, settings=settings.model_copy(update={"version": version[:8]}))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +22,7 @@ from flames.records import Frozen
 from flames.scorers.frozen import WEIGHTS
 from flames.scorers.frozen.backbone import Reader, Reading, equal_segments, load_backbone
 from flames.scorers.heads import Heads
+from flames.scorers.lexical import LEXICAL, bundled_model
 from flames.scorers.trained.settings import CONFIG, parse_section, read_config
 from flames.storage.atomic import write_atomic
 from flames.storage.checksums import file_sha256
@@ -29,6 +33,9 @@ Runs = Literal["local", "gguf", "torch"]
 GGUF = "backbone.gguf"
 BACKBONE = "backbone"
 """Names of the backbone in the folder of a scorer: a file, or a folder."""
+
+WORDS = "words.npz"
+_LARGEST = 127  # n-grams' weights have 8 bits and a scale per class
 
 
 class FrozenHead(Frozen, extra="ignore"):
@@ -51,7 +58,7 @@ class FrozenSettings(Frozen, extra="ignore"):
         reading: How prompt and response are read.
         abstains: Whether texts that are not Chinese, or unlike those of the bundled labels, are
             unscored.
-        lexical: Whether the scores of the scorer `lexical` (its id) are added.
+        lexical: The bundled scorer (its id) whose n-grams of the response are read too, if any.
         factor: Probabilities are the softmax of the scores times this.
     """
 
@@ -89,8 +96,8 @@ class FrozenModel:
     """Settings with weights: features are standardised, then every head's scores are linear.
 
     `mean` and `scale` have a value per feature (layers × segments × width), `weights` a row per
-    feature and a column per class of all heads, `bias` a value per class. `folder` is where it was
-    read from.
+    feature and a column per class of all heads, `bias` a value per class. `words` are weights of
+    the response's n-grams (see `LexicalModel.features`). `folder` is where it was read from.
     """
 
     settings: FrozenSettings
@@ -98,12 +105,21 @@ class FrozenModel:
     scale: Floats
     weights: Floats
     bias: Floats
+    words: Floats | None = None
     folder: Path | None = None
 
-    def scores(self, features: Floats) -> Floats:
-        """Returns the scores of all heads' classes; features (rows × layers × segments × width)."""
+    def scores(self, features: Floats, texts: Sequence[str]) -> Floats:
+        """Returns the scores of all heads' classes (rows × classes).
+
+        Args:
+            features: States (rows × layers × segments × width).
+            texts: The responses, whose n-grams are read.
+        """
         flat = features.reshape(len(features), -1)
-        return np.asarray(((flat - self.mean) / self.scale) @ self.weights + self.bias)
+        found = ((flat - self.mean) / self.scale) @ self.weights + self.bias
+        if self.words is not None:
+            found = found + bundled_model().features(texts) @ self.words
+        return np.asarray(found, dtype=np.float32)
 
     def backbone(self, say: Callable[[str], None]) -> Reader:
         """Loads the model whose states are read; `say` gets its licence terms at first use."""
@@ -148,15 +164,42 @@ class FrozenModel:
     def save(self, folder: Path) -> None:
         """Writes the folder: weights first, then `config.json`, each whole or not at all."""
         write_atomic(folder / WEIGHTS, self.to_bytes())
+        if self.words is not None:
+            write_atomic(folder / WORDS, _packed(self.words))
         config = self.settings.model_dump(mode="json", by_alias=True)
         text = json.dumps(config, ensure_ascii=False, indent=1)
         write_atomic(folder / CONFIG, text + "\n")
+
+
+def _packed(words: Floats) -> bytes:
+    step = np.maximum(np.abs(words).max(axis=0), 1e-12) / _LARGEST
+    file = io.BytesIO()
+    whole = np.round(words / step).astype(np.int8)
+    np.savez_compressed(file, weights=whole, scale=step.astype(np.float32))
+    return file.getvalue()
+
+
+def _words(path: Path, classes: int) -> Floats:
+    try:
+        # Read whole: NumPy does not close a file that turns out to be broken.
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            words = arrays["weights"].astype(np.float32) * arrays["scale"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"is broken: {error}", path=path) from None
+    if words.shape != (bundled_model().weights.shape[0], classes) or not np.isfinite(words).all():
+        raise InputError("is broken: weights of the wrong shape, or not finite", path=path)
+    return np.asarray(words)
 
 
 def read_frozen(folder: str | Path) -> FrozenModel:
     """Reads the folder that `FrozenModel.save` wrote."""
     path, config = read_config(folder)
     settings = parse_section(FrozenSettings, config, "scorer", path)
+    if settings.lexical not in (None, LEXICAL):
+        raise UsageError(
+            f"{settings.id} reads the n-grams of {settings.lexical}, and {LEXICAL} is here: train "
+            "it anew, or install the version of Flames that it was trained with"
+        )
     extra, runtime = ("hf", "torch") if settings.runs == "torch" else ("local", "onnxruntime")
     need_extra(extra, "a scorer on a frozen language model", "safetensors", runtime)
     from safetensors import SafetensorError
@@ -174,4 +217,5 @@ def read_frozen(folder: str | Path) -> FrozenModel:
     if not finite or shapes != [(features,), (features,), (features, classes), (classes,)]:
         raise InputError("is broken: weights of the wrong shape, or not finite", path=weights)
     mean, scale, columns, bias = parts
-    return FrozenModel(settings, mean, scale, columns, bias, Path(folder))
+    words = _words(Path(folder) / WORDS, classes) if settings.lexical else None
+    return FrozenModel(settings, mean, scale, columns, bias, words, Path(folder))

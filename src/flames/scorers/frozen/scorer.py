@@ -11,15 +11,21 @@ from pathlib import Path
 import numpy as np
 from scipy.special import softmax
 
-from flames.errors import UsageError
 from flames.records import Response, Verdict
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, score_where
 from flames.scorers.card import find_card
 from flames.scorers.frozen import WEIGHTS
 from flames.scorers.frozen.backbone import Features, Reader
-from flames.scorers.frozen.model import BACKBONE, GGUF, FrozenModel, FrozenSettings, read_frozen
+from flames.scorers.frozen.model import (
+    BACKBONE,
+    GGUF,
+    WORDS,
+    FrozenModel,
+    FrozenSettings,
+    read_frozen,
+)
 from flames.scorers.heads import Heads, heads_for, learnt_from, pick_head, scored_by
-from flames.scorers.lexical import LEXICAL, bundled_model
+from flames.scorers.lexical import bundled_model
 from flames.scorers.registry import scorer_notes
 from flames.scorers.selftest import ensure_selftest
 from flames.storage.checksums import file_sha256
@@ -36,11 +42,6 @@ class FrozenScorer:
 
     def __init__(self, model: FrozenModel, context: ScorerContext) -> None:
         settings = model.settings
-        if settings.lexical not in (None, LEXICAL):
-            raise UsageError(
-                f"{settings.id} adds the scores of {settings.lexical}, and {LEXICAL} is here: "
-                "train it anew, or install the version of Flames that it was trained with"
-            )
         self._model = model
         self._heads = heads_for(settings.places, context.taxonomy, settings.id)
         self._backbone: Reader | None = None
@@ -81,13 +82,10 @@ class FrozenScorer:
         return self._verdicts(responses, self._backbone.features(pairs))
 
     def _verdicts(self, responses: Sequence[Response], features: Features) -> Iterator[Verdict]:
-        scores = self._model.scores(features.values)
+        scores = self._model.scores(features.values, [r.response or "" for r in responses])
         heads = [pick_head(self._heads, r.dimension, r.subcomponent) or "" for r in responses]
         cuts = [self._heads[head][1] for head in heads]
         own = [row[first:last] for row, (first, last) in zip(scores, cuts, strict=True)]
-        if self._model.settings.lexical:
-            words = bundled_model().scores([r.response or "" for r in responses], heads)
-            own = [np.asarray(a + b) for a, b in zip(own, words, strict=True)]
         for response, head, row, cut in zip(responses, heads, own, features.cut, strict=True):
             scale = self._heads[head][0]
             chances = softmax(self._model.settings.factor * row.astype(np.float64))
@@ -122,7 +120,7 @@ def load(_: str, context: ScorerContext) -> Scorer:
 def load_folder(folder: str | Path, context: ScorerContext) -> Scorer:
     """Loads a scorer that `flames scorer train --frozen` wrote, and tests it at its first use."""
     scorer = FrozenScorer(read_frozen(folder), context)
-    parts = (WEIGHTS, GGUF, *sorted(f"{BACKBONE}/{each.name}" for each in _files(folder)))
+    parts = (WEIGHTS, WORDS, GGUF, *sorted(f"{BACKBONE}/{each.name}" for each in _files(folder)))
     weights = "".join(file_sha256(path) for p in parts if (path := Path(folder) / p).is_file())
     card = find_card(scorer.info.id, Path(folder))
     if card is not None and card.scorer == scorer.info.id:

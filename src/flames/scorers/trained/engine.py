@@ -90,7 +90,7 @@ class Engine:
 
         lengths = np.maximum(np.array([len(row.ids) for row in rows], dtype=np.int64), 1)
         even = self.backend.best.tokens == 1
-        share = -(-int(lengths.sum()) // (1 if even else self.backend.parallel))
+        share = self.tokens if even else -(-int(lengths.sum()) // self.backend.parallel)
 
         def solve(batch: list[int]) -> None:
             logits[batch] = self._infer([rows[index].ids for index in batch], share)
