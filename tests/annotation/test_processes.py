@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,61 @@ def test_two_processes_share_a_project(tmp_path: Path, links: dict[str, str]) ->
         assert verify(project).problems == ()
 
 
+def held(process: int) -> int:
+    """Counts the open sockets of a process: on SQLite its clients' and a few of its own."""
+    found = 0
+    for file in Path(f"/proc/{process}/fd").iterdir():
+        try:
+            found += os.readlink(file).startswith("socket:")
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def connect(url: str, count: int, clients: ExitStack) -> None:
+    """Opens connections that stay open, each with an answered request."""
+    for _ in range(count):
+        client = clients.enter_context(httpx.Client(base_url=url, verify=False, timeout=60))
+        assert client.get("/health").text == "ok\n"
+
+
+def test_processes_hold_equally_many_connections(tmp_path: Path, links: dict[str, str]) -> None:
+    with (
+        server_process(tmp_path / "project", "--processes", "2") as (server, url),
+        ExitStack() as clients,
+    ):
+        both = soon(lambda: len(children(server.pid)) == 2 and children(server.pid))
+        soon(lambda: healthy(url))
+        own = min(map(held, both))
+        connect(url, 40, clients)
+        one, other = both
+        assert abs(held(one) - held(other)) <= 6  # a few may be taken out of turn
+        os.kill(one, signal.SIGKILL)
+        [new] = soon(lambda: children(server.pid) - both)
+        soon(lambda: connect(url, 1, clients) or held(new) > own + 1)
+        connect(url, held(other) - held(new), clients)  # first those that it lacks
+        assert abs(held(new) - held(other)) <= 6
+
+
+def test_a_stuck_process_holds_up_no_connection(tmp_path: Path, links: dict[str, str]) -> None:
+    with (
+        server_process(tmp_path / "project", "--processes", "2") as (server, url),
+        ExitStack() as clients,
+    ):
+        both = soon(lambda: len(children(server.pid)) == 2 and children(server.pid))
+        soon(lambda: healthy(url))
+        connect(url, 4, clients)
+        stuck = min(both)
+        os.kill(stuck, signal.SIGSTOP)
+        try:
+            connect(url, 20, clients)
+        finally:
+            os.kill(stuck, signal.SIGCONT)
+        connect(url, 10, clients)
+        server.terminate()
+        assert server.wait(20) == -signal.SIGTERM
+
+
 def test_no_process_outlives_the_first(tmp_path: Path, links: dict[str, str]) -> None:
     with server_process(tmp_path / "project", "--processes", "2") as (server, url):
         started = soon(lambda: len(children(server.pid)) == 2 and children(server.pid))
@@ -88,4 +144,4 @@ def test_no_process_outlives_the_first(tmp_path: Path, links: dict[str, str]) ->
 
 def test_what_ends_at_once_is_not_started_again() -> None:
     with pytest.raises(OutsideError, match=r"ended \(exit code 0\) as soon as it had started"):
-        run_processes(2, lambda parent: None)
+        run_processes(2, lambda place: None)

@@ -159,4 +159,4 @@ def serve(
             build().run(sockets=[sock])
             return
         project.database.close()  # connections are not shared: each process opens its own
-        run_processes(options.processes, lambda parent: build(parent=parent).run(sockets=[sock]))
+        run_processes(options.processes, lambda place: build(place=place).run(sockets=[sock]))

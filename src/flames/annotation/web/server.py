@@ -25,7 +25,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from flames.annotation.options import ServeOptions
+from flames.annotation.web.processes import Place
 from flames.annotation.web.single_sign_on import SingleSignOn
+from flames.annotation.web.turns import accept_in_turns
 from flames.errors import UsageError
 
 _ACCEPT = 64  # connections accepted at a time, before the limits are applied to them
@@ -50,8 +52,11 @@ class Limits(NamedTuple):
 class Crowd:
     """All connections, by the address of their client."""
 
-    def __init__(self, limits: Limits, unlimited: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, limits: Limits, unlimited: frozenset[str] = frozenset(), place: Place | None = None
+    ) -> None:
         self.limits = limits
+        self._place = place  # among several processes
         self._unlimited = unlimited
         self._held: Counter[str] = Counter()
         self._half_sent: dict[str, dict[Connection, None]] = defaultdict(dict)
@@ -68,6 +73,7 @@ class Crowd:
             if not self._drop_one(largest):
                 return False
         self._held[address] += 1
+        self._tell()
         return True
 
     def leave(self, connection: Connection) -> None:
@@ -77,6 +83,11 @@ class Crowd:
         self._held[address] -= 1
         if self._held[address] <= 0:
             del self._held[address]
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._place is not None:
+            self._place.hold(self._held.total())
 
     def wait(self, connection: Connection, what: str | None) -> None:
         """Notes what a connection waits for: `half` a request, `idle`, or None."""
@@ -247,21 +258,49 @@ def _address(transport: asyncio.Transport) -> str:
 
 
 class _Server(uvicorn.Server):
-    parent: int | None = None  # a pipe that ends with the process that started this one
+    place: Place | None = None  # among several processes
+    _accepting: tuple[asyncio.Task[None], ...] = ()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listens; many may wait, but few are accepted and answered at a time."""
         anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
-        if self.parent is not None:
-            asyncio.get_running_loop().add_reader(self.parent, self._left_alone)
-        await super().startup(sockets)
+        if self.place is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            self._share(self.place, sockets or [])
         for sock in sockets or ():
             sock.listen(_QUEUE)
 
-    def _left_alone(self) -> None:
+    def _share(self, place: Place, sockets: list[socket.socket]) -> None:
+        """Accepts in turns with other processes, and stops when the first of them is gone."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(place.parent, self._left_alone, place.parent)
+        kind: Any = self.config.http_protocol_class
+        state = {"server_state": self.server_state, "app_state": self.lifespan.state}
+        protocol = partial(kind, config=self.config, **state)
+        self._accepting = tuple(
+            loop.create_task(accept_in_turns(sock, place, protocol)) for sock in sockets
+        )
+        for task in self._accepting:
+            task.add_done_callback(self._accepts_no_more)
+
+    def _left_alone(self, parent: int) -> None:
         self.should_exit = True
-        if self.parent is not None:
-            asyncio.get_running_loop().remove_reader(self.parent)
+        asyncio.get_running_loop().remove_reader(parent)
+
+    def _accepts_no_more(self, task: asyncio.Task[None]) -> None:
+        self.should_exit = True  # should it ever fail, another process takes this one's place
+        if not task.cancelled() and (error := task.exception()) is not None:
+            told = {"message": "accepting connections failed", "exception": error}
+            task.get_loop().call_exception_handler(told)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accepts nothing any more, then finishes what is in hand."""
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        await super().shutdown(sockets)
 
 
 def listen(options: ServeOptions) -> socket.socket:
@@ -294,11 +333,11 @@ def build_server(
     sso_header: str | None = None,
     tls: ssl.SSLContext | None = None,
     limits: Limits | None = None,
-    parent: int | None = None,
+    place: Place | None = None,
 ) -> uvicorn.Server:
     """Builds the server of an application; `run(sockets=[…])` serves until interrupted.
 
-    One of several processes stops when the pipe `parent` ends, and leaves connections to others.
+    One of several processes has a `place` among them, and shares the connections with them.
     """
     if proxies is not None:
         app = cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", app), proxies))
@@ -308,7 +347,7 @@ def build_server(
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     limits = limits._replace(total=max(64, min(limits.total, files - _SPARE_FILES)))
     trusted = frozenset(part.strip() for part in (proxies or "").split(","))
-    protocol: Any = partial(Connection, Crowd(limits, trusted), tls)
+    protocol: Any = partial(Connection, Crowd(limits, trusted, place), tls)
     config = uvicorn.Config(
         app,
         http=protocol,
@@ -320,10 +359,10 @@ def build_server(
         server_header=False,
         date_header=False,
         proxy_headers=False,  # they are read above
-        backlog=_ACCEPT if parent is None else 1,
+        backlog=_ACCEPT,
         timeout_keep_alive=int(limits.idle),
         timeout_graceful_shutdown=5,
     )
     server = _Server(config)
-    server.parent = parent
+    server.place = place
     return server
