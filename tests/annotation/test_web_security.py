@@ -129,6 +129,9 @@ def test_a_form_without_its_token_changes_nothing(enter: Any, project: Project) 
     assert lead.http.post("/lead/people", data={"do": "add", "name": "Eve"}).status_code == 403
     cat = enter("Cat")
     assert cat.http.post("/adjudicate", data={"do": "undo"}).status_code == 403
+    cat.get("/adjudicate")
+    answer = cat.http.post("/work", data={"csrf": cat.field("csrf"), "ticket": ticket, "do": "3"})
+    assert answer.status_code == 403  # a token of their own, but not an annotator
     assert project_status(project).labels == 0
     assert verify(project).problems == ()
 

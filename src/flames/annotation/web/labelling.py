@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
+from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from flames.annotation import adjudication, people, rules, work
@@ -25,7 +26,7 @@ from flames.annotation.tasks import (
     rubric,
 )
 from flames.annotation.web.render import language
-from flames.annotation.web.session import FormField, Visit, checked, only
+from flames.annotation.web.session import FormField, Visit, checked, only, visit_by_form
 from flames.errors import UsageError
 
 router = APIRouter()
@@ -117,7 +118,8 @@ def _case_page(visit: Visit, case: Case | None, **context: Any) -> Response:
 
 @router.post("/work")
 def answer(
-    visit: _AnnotatorForm,
+    request: Request,
+    csrf: FormField = "",
     do: FormField = "",
     ticket: FormField = "",
     rationale: FormField = "",
@@ -126,6 +128,7 @@ def answer(
     suggested: FormField = "",
 ) -> Response:
     """Takes an answer: a score, `skip`, `flag`, or `undo` for the previous one."""
+    visit = visit_by_form(request, csrf, "annotator")
     project, me, pace = visit.project, visit.me, _pace(visit, waited)
     try:
         if do == "undo":
