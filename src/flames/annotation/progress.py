@@ -5,15 +5,26 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, Select, bindparam, func, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Select,
+    bindparam,
+    func,
+    literal,
+    select,
+    union_all,
+)
 
 from flames.annotation.database import assignments, items, people
 from flames.annotation.project import Project
 from flames.annotation.queue import (
+    Counts,
     controls_ahead,
     count_served,
-    count_states,
     open_to,
+    state_counts,
     training_left,
 )
 from flames.annotation.tasks import VOIDED
@@ -40,14 +51,14 @@ def read_progress(project: Project, person: int) -> Progress:
     Takes time by their answers, not by the items of the project.
     """
     with project.database.look() as connection:
-        counts = count_states(connection, person)
+        counts, whole = _read_counts(connection, person)
         training, left = training_left(counts)
         known = 0
         if training:
             known = connection.execute(_known(), {"person": person}).scalar_one()
         if left:
             return Progress("training", training - left, training, known, training - left)
-        share, quota = _share(connection, project, person)
+        share, quota = _share(connection, project, whole)
         states = () if quota is None else ("skipped", VOIDED)
         mine = sum(
             n for (kind, state), n in counts.items() if kind == "work" and state not in states
@@ -59,15 +70,27 @@ def read_progress(project: Project, person: int) -> Progress:
     return Progress("work", served - in_hand, served + work + controls, known, training)
 
 
-def _share(connection: Connection, project: Project, person: int) -> tuple[int, int | None]:
+class _Whole(NamedTuple):
+    last: int  # item
+    annotators: int
+    quota: int | None
+
+
+def _read_counts(connection: Connection, person: int) -> tuple[Counts, _Whole]:
+    """Counts the person's assignments, and reads what their share follows from, at once."""
+    rows = connection.execute(_counts(), {"person": person})
+    counts: Counts = {(kind, state): n for kind, state, n in rows}
+    return counts, _Whole(*(counts.pop(("", name)) for name in _Whole._fields))
+
+
+def _share(connection: Connection, project: Project, whole: _Whole) -> tuple[int, int | None]:
     """Returns how many work items a person is to answer, and their quota, if they have one."""
-    last, annotators, quota = connection.execute(_whole(), {"person": person}).one()
-    if quota is not None:
-        return quota, quota
+    if whole.quota is not None:
+        return whole.quota, whole.quota
     # Items are only ever added, at the end: their sum holds as long as the last one is the same.
-    if project.places[0] != last:
-        project.places = (last, connection.execute(_places()).scalar_one())
-    return -(-project.places[1] // max(annotators, 1)), None
+    if project.places[0] != whole.last:
+        project.places = (whole.last, connection.execute(_places()).scalar_one())
+    return -(-project.places[1] // max(whole.annotators, 1)), None
 
 
 def _free(connection: Connection, person: int, most: int) -> int:
@@ -89,10 +112,19 @@ def _known() -> Select[Any]:
 
 
 @cache
-def _whole() -> Select[Any]:
-    last = select(func.coalesce(func.max(items.c.id), 0)).scalar_subquery()
-    active = select(func.count()).where(people.c.active == 1, people.c.role == "annotator")
-    return select(last, active.scalar_subquery(), people.c.quota).where(people.c.id == _PERSON)
+def _counts() -> CompoundSelect[Any]:
+    active = (people.c.active == 1, people.c.role == "annotator")
+    whole = (
+        select(*_named("last"), func.coalesce(func.max(items.c.id), 0)),
+        select(*_named("annotators"), func.count()).select_from(people).where(*active),
+        select(*_named("quota"), people.c.quota).where(people.c.id == _PERSON),
+    )
+    return union_all(*state_counts(_PERSON), *whole)
+
+
+def _named(name: str) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """Selects a name in place of kind and state."""
+    return literal("", assignments.c.kind.type), literal(name, assignments.c.state.type)
 
 
 @cache

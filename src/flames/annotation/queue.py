@@ -231,13 +231,18 @@ def count_states(connection: Connection, person: int) -> Counts:
 
 @cache
 def _states() -> CompoundSelect[Any]:
+    return union_all(*state_counts(bindparam("person", type_=assignments.c.person.type)))
+
+
+def state_counts(person: ColumnElement[Any]) -> tuple[Select[Any], ...]:
+    """Selects, in parts of a union, what `count_states` returns: kind, state and number."""
     by = (assignments.c.kind, assignments.c.state)
-    mine = assignments.c.person == bindparam("person", type_=assignments.c.person.type)
+    mine = assignments.c.person == person
     begun = assignments.c.state.in_(("leased", "offline", *STATES.values(), VOIDED))
     known = (assignments.c.state == "waiting", assignments.c.kind.in_(("control", "training")))
-    return union_all(*(
+    return tuple(
         select(*by, func.count()).where(mine, *part).group_by(*by) for part in ((begun,), known)
-    ))  # fmt: skip
+    )
 
 
 def count_served(counts: Counts) -> int:
