@@ -385,7 +385,7 @@ def profile(place: Path, rows: int = 8, tokens: int = 176, rounds: int = 5) -> N
     """What OpenVINO spends its time on, on one core, by operation and by its implementation."""
     import openvino
 
-    from flames.scorers.trained.backends import processor
+    from flames.scorers.trained.backends import processor, turn_keys
 
     fed = {
         "input_ids": np.random.default_rng(0).integers(5, 1000, (rows, tokens)),
@@ -396,6 +396,7 @@ def profile(place: Path, rows: int = 8, tokens: int = 176, rounds: int = 5) -> N
         config = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "PERF_COUNT": True}
         core = openvino.Core()
         model = core.read_model(str(place / "exported" / file))
+        turn_keys(model)
         config["INFERENCE_PRECISION_HINT"] = hint
         request = core.compile_model(model, "CPU", config).create_infer_request()
         for _ in range(rounds):

@@ -162,7 +162,7 @@ class OnnxRuntime:
         return np.asarray(outputs[0])
 
 
-def _turn_keys(model: Any) -> None:
+def turn_keys(model: Any) -> None:
     """Lets a product read its second factor by columns, where that is transposed before it.
 
     OpenVINO puts such a transposition (of attention's keys) into the product, and copies the keys
@@ -215,7 +215,7 @@ class OpenVino:
         core = openvino.Core()
         try:
             model = core.read_model(str(path))
-            _turn_keys(model)
+            turn_keys(model)
             self._model = core.compile_model(model, "CPU", config)
         except RuntimeError as error:
             raise _unreadable("OpenVINO", error, path) from None
