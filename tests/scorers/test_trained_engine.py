@@ -136,6 +136,12 @@ def test_few_rows_are_not_padded_to_whole_tiles() -> None:
     assert backend.shapes == [(1, 48), (1, 144), (1, 32)]
 
 
+def test_rows_are_not_padded_beyond_the_positions_of_the_model() -> None:
+    backend = Sums(best=TILES)
+    Engine(backend, 2, pad_id=9, widest=100).compute(rows([100, 90, 40]))
+    assert backend.shapes == [(2, 100), (1, 48)]
+
+
 def test_a_chunk_has_rows_for_all_who_compute() -> None:
     assert [Engine(Sums(n), 2).chunk for n in (1, 4, 56)] == [256, 256, 3584]
 

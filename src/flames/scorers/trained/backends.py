@@ -150,7 +150,7 @@ class OnnxRuntime:
         self.name = f"onnxruntime {precision}"
         self.best = Shapes()
         self.parallel = threads or processor().cores
-        # It would merge the inputs' quantization, and then multiply in floating point.
+        # That one merges the quantization of products' inputs, and they are then floating-point.
         self._session = session(path, threads=1, without=["CommonSubexpressionElimination"])
 
     def infer(self, ids: Ids, mask: Ids) -> Logits:

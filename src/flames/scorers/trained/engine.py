@@ -48,6 +48,7 @@ class Engine:
             default what the backend computes fastest.
         chunk: Rows that are encoded, sorted and computed together; by default enough for all
             parallel workers.
+        widest: Tokens per row that a model has positions for, if it is limited.
     """
 
     backend: Backend
@@ -57,6 +58,7 @@ class Engine:
     padding_side: Side = "right"
     tokens: int = 0
     chunk: int = 0
+    widest: int | None = None
 
     def __post_init__(self) -> None:
         self.tokens = self.tokens or self.backend.best.budget
@@ -66,8 +68,14 @@ class Engine:
     @classmethod
     def of(cls, backend: Backend, settings: ScorerSettings, **sizes: int) -> Engine:
         """Builds the engine of a scorer; `sizes` are `tokens` and `chunk`."""
-        pad_id, side = settings.pad_id, settings.padding_side
-        return cls(backend, sum(settings.sizes), pad_id=pad_id, padding_side=side, **sizes)
+        return cls(
+            backend,
+            sum(settings.sizes),
+            pad_id=settings.pad_id,
+            padding_side=settings.padding_side,
+            widest=settings.max_length,
+            **sizes,
+        )
 
     def stream(self, pairs: Sequence[Pair], encode: Encode) -> tuple[list[bool], Logits]:
         """Encodes pairs ahead of computing them; returns whether each was shortened, and logits."""
@@ -142,13 +150,16 @@ class Engine:
         A batch takes no more than a worker's share of all tokens.
         """
         best, most = self.backend.best, min(self.tokens, share)
-        narrowest = -(-longest // best.width) * best.width
-        for unit in (best.width, 2 * best.width, 4 * best.width):
-            width = -(-longest // unit) * unit
+        narrowest, *wider = (self._rounded(longest, times * best.width) for times in (1, 2, 4))
+        for width in (narrowest, *wider):
             step = best.tokens // math.gcd(best.tokens, width)  # rows that fill whole tiles
             if step * width <= most and width <= _WIDER * narrowest:
                 return width, most // width // step * step
         return narrowest, max(1, most // narrowest)
+
+    def _rounded(self, longest: int, unit: int) -> int:
+        width = -(-longest // unit) * unit
+        return width if self.widest is None else min(width, max(longest, self.widest))
 
     def _infer(self, rows: list[list[int]], share: int) -> Logits:
         parts, start = [], 0
