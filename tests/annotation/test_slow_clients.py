@@ -147,7 +147,7 @@ def test_a_body_of_another_length_than_declared_is_cut_off(
             else:
                 pytest.fail("64 MB were taken")
         assert httpx.get(f"{base}/health", timeout=30).text == "ok\n"
-        open_files = [os.readlink(f.path) for f in os.scandir(f"/proc/{process.pid}/fd")]
+        open_files = [os.path.realpath(f) for f in Path(f"/proc/{process.pid}/fd").iterdir()]
         assert [name for name in open_files if str(folder) in name] == []
     assert list(folder.iterdir()) == []
 
