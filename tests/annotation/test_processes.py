@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,17 @@ def links(tmp_path: Path, make_local: Any) -> dict[str, str]:
     return found
 
 
+@contextmanager
+def two_processes(folder: Path) -> Iterator[tuple[Any, str, set[int]]]:
+    """Serves a project with two processes; yields the server, its address and the two."""
+    with server_process(folder, "--processes", "2") as (server, url):
+        both = soon(lambda: len(children(server.pid)) == 2 and children(server.pid))
+        soon(lambda: healthy(url))
+        yield server, url, both
+
+
 def test_two_processes_share_a_project(tmp_path: Path, links: dict[str, str]) -> None:
-    with server_process(tmp_path / "project", "--processes", "2") as (server, url):
-        first = soon(lambda: len(children(server.pid)) == 2 and children(server.pid))
+    with two_processes(tmp_path / "project") as (server, url, first):
         for killed in first:  # whichever of them serves whom, both go
             with Visitor(url, links["Ann"]) as ann, Visitor(url, links["Bob"]) as bob:
                 for visitor in (ann, bob):
@@ -96,12 +104,7 @@ def connect(url: str, count: int, clients: ExitStack) -> None:
 
 
 def test_processes_hold_equally_many_connections(tmp_path: Path, links: dict[str, str]) -> None:
-    with (
-        server_process(tmp_path / "project", "--processes", "2") as (server, url),
-        ExitStack() as clients,
-    ):
-        both = soon(lambda: len(children(server.pid)) == 2 and children(server.pid))
-        soon(lambda: healthy(url))
+    with two_processes(tmp_path / "project") as (server, url, both), ExitStack() as clients:
         own = min(map(held, both))
         connect(url, 40, clients)
         one, other = both
@@ -114,12 +117,7 @@ def test_processes_hold_equally_many_connections(tmp_path: Path, links: dict[str
 
 
 def test_a_stuck_process_holds_up_no_connection(tmp_path: Path, links: dict[str, str]) -> None:
-    with (
-        server_process(tmp_path / "project", "--processes", "2") as (server, url),
-        ExitStack() as clients,
-    ):
-        both = soon(lambda: len(children(server.pid)) == 2 and children(server.pid))
-        soon(lambda: healthy(url))
+    with two_processes(tmp_path / "project") as (server, url, both), ExitStack() as clients:
         connect(url, 4, clients)
         stuck = min(both)
         os.kill(stuck, signal.SIGSTOP)
@@ -133,9 +131,7 @@ def test_a_stuck_process_holds_up_no_connection(tmp_path: Path, links: dict[str,
 
 
 def test_no_process_outlives_the_first(tmp_path: Path, links: dict[str, str]) -> None:
-    with server_process(tmp_path / "project", "--processes", "2") as (server, url):
-        started = soon(lambda: len(children(server.pid)) == 2 and children(server.pid))
-        soon(lambda: healthy(url))
+    with two_processes(tmp_path / "project") as (server, url, started):
         server.kill()
         server.wait(20)
         soon(lambda: all(map(gone, started)))

@@ -58,8 +58,8 @@ def read_progress(project: Project, person: int) -> Progress:
             known = connection.execute(_known(), {"person": person}).scalar_one()
         if left:
             return Progress("training", training - left, training, known, training - left)
-        share, quota = _share(connection, project, whole)
-        states = () if quota is None else ("skipped", VOIDED)
+        share = _share(connection, project, whole)
+        states = () if whole.quota is None else ("skipped", VOIDED)
         mine = sum(
             n for (kind, state), n in counts.items() if kind == "work" and state not in states
         )
@@ -83,14 +83,14 @@ def _read_counts(connection: Connection, person: int) -> tuple[Counts, _Whole]:
     return counts, _Whole(*(counts.pop(("", name)) for name in _Whole._fields))
 
 
-def _share(connection: Connection, project: Project, whole: _Whole) -> tuple[int, int | None]:
-    """Returns how many work items a person is to answer, and their quota, if they have one."""
+def _share(connection: Connection, project: Project, whole: _Whole) -> int:
+    """Returns how many work items a person is to answer."""
     if whole.quota is not None:
-        return whole.quota, whole.quota
+        return whole.quota
     # Items are only ever added, at the end: their sum holds as long as the last one is the same.
     if project.places[0] != whole.last:
         project.places = (whole.last, connection.execute(_places()).scalar_one())
-    return -(-project.places[1] // max(whole.annotators, 1)), None
+    return -(-project.places[1] // max(whole.annotators, 1))
 
 
 def _free(connection: Connection, person: int, most: int) -> int:
