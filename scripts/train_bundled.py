@@ -366,14 +366,13 @@ def products(features: Any) -> Floats:
 def make_gemma(rows: Rows, words: Any, options: argparse.Namespace) -> None:
     """Trains and judges `gemma-heads`: one fit over the n-grams of `lexical` and the states."""
     values, mean, scale = standardised(states(rows).reshape(len(rows), -1))
-    half = np.float32(np.sqrt(0.5))  # of a product, n-grams and states make half each
+    half = np.float32(np.sqrt(0.5))  # n-grams and states each make half of a product
     features = hstack([words * half, csr_matrix(values * half)], format="csr", dtype=np.float32)
     kernel = (products(words) + values @ values.T) / 2
     scores = left_out(rows, kernel, JOINT_PENALTY)
     results, card, factor = judged(rows, scores, GEMMA_ID, options)
-    fitted = fit_heads(features, kernel, rows.labels, LEANING, JOINT_PENALTY, TAXONOMY)
-    weights, bias, heads = fitted
-    weights = weights * half
+    heads = fit_heads(features, kernel, rows.labels, LEANING, JOINT_PENALTY, TAXONOMY)
+    weights = heads.weights * half
     settings = FrozenSettings(
         name=NAME,
         version=GEMMA_ID.partition("@")[2],
@@ -382,13 +381,13 @@ def make_gemma(rows: Rows, words: Any, options: argparse.Namespace) -> None:
         layers=LAYERS,
         segments=SEGMENTS,
         lexical=LEXICAL,
-        heads={n: FrozenHead(scale=s, classes=c) for n, (s, c) in heads.items()},
+        heads={n: FrozenHead(scale=s, classes=c) for n, (s, c) in heads.places.items()},
         factor=factor,
         card=card,
     )
     folder = options.out / NAME
     grams = words.shape[1]
-    FrozenModel(settings, mean, scale, weights[grams:], bias, weights[:grams]).save(folder)
+    FrozenModel(settings, mean, scale, weights[grams:], heads.bias, weights[:grams]).save(folder)
     what = (
         "Gemma 3 270M (base, Q4_K_M; Google, under the Gemma Terms of Use,\n"
         "  https://ai.google.dev/gemma/terms), kept as it is, reads prompt and response\n"

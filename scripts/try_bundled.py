@@ -82,7 +82,7 @@ def fits(rows: Rows, words: Floats, states: Floats) -> Iterator[tuple[str, Float
     yield "n-grams alone (`lexical`)", by_words
     yield "states alone", by_states
     yield "one fit over both, penalty 0.15", scores(both)
-    yield "…, penalty 0.05 (`gemma-heads`)", scores(both, 0.05)
+    yield "…, penalty 0.05 (`gemma-heads`)", scores(both, bundled.JOINT_PENALTY)
     yield "…, penalty 0.5", scores(both, 0.5)
     yield "…, states at double weight", scores((words + 2 * states) / 3)
     yield "…, with products of pairs of features", scores((both + both**2) / 2)
@@ -166,7 +166,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = part(bundled.read_rows(options.jade, options.flames), list(options.sets))
     grams, _, _ = bundled.lexical_features(rows)
-    words = np.asarray((grams @ grams.T).todense(), dtype=np.float32)
+    words = bundled.products(grams)
     flat, _, _ = standardised(bundled.states(rows).reshape(len(rows), -1))
     found: dict[str, Floats] = {}
     print(f"| {' | '.join(COLUMNS)} |\n| --- {'| --: ' * (len(COLUMNS) - 1)}|")

@@ -49,8 +49,8 @@ class LeanEncoder(nn.Module):  # type: ignore[misc]
 
     The attention scale is folded into the query's weights, masking is one addition, and if only
     the first token's state is read, the last layer is computed for that token alone (its keys and
-    values still come from all tokens), which saves a thirteenth of a base model's work. See `_Feed`
-    for the rest.
+    values still come from all tokens), which saves a thirteenth of a base model's work. The
+    feed-forward part is computed share by share.
     """
 
     def __init__(self, model: Any) -> None:
@@ -311,7 +311,7 @@ class _Rewriter:
         self.before[nodes[0].output[0]] = [
             helper.make_node("Mul", [name, factor], [f"{name}.smoothed"]),
         ]
-        # Each product has its own pair, since onnxruntime fuses none that others share.
+        # Each product gets its own pair: onnxruntime fuses none that several products share.
         for node, matrix in zip(nodes, matrices, strict=True):
             own = f"{node.output[0]}.in"
             self.before.setdefault(node.output[0], []).extend(

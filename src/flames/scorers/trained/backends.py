@@ -150,7 +150,7 @@ class OnnxRuntime:
         self.name = f"onnxruntime {precision}"
         self.best = Shapes()
         self.parallel = threads or processor().cores
-        # That one merges the quantization of products' inputs, and they are then floating-point.
+        # That optimizer merges the inputs of quantized products, which are then not integer ones.
         self._session = session(path, threads=1, without=["CommonSubexpressionElimination"])
 
     def infer(self, ids: Ids, mask: Ids) -> Logits:
@@ -163,10 +163,9 @@ class OnnxRuntime:
 
 
 def turn_keys(model: Any) -> None:
-    """Lets a product read its second factor by columns, where that is transposed before it.
+    """Makes the transposition of a product's second factor a part of the product.
 
-    OpenVINO puts such a transposition (of attention's keys) into the product, and copies the keys
-    to transpose them in any other form. The result is the same.
+    OpenVINO then computes attention without a transposed copy of the keys. The result is the same.
     """
     from openvino import opset13 as ops
 

@@ -132,7 +132,7 @@ class Engine:
             count += step
 
     def _in_tiles(self, lengths: Sizes, share: int) -> list[list[int]]:
-        """Rows by falling length, in as full batches of the backend's best shapes as fit.
+        """Rows by falling length, in batches of the backend's best shapes, as large as allowed.
 
         The smallest come last, so that parallel workers end at nearly the same time.
         """
@@ -145,9 +145,9 @@ class Engine:
         return found
 
     def _shape(self, longest: int, share: int) -> tuple[int, int]:
-        """Returns the width of a batch with such a longest row, and how many rows it may have.
+        """Returns how wide a batch with this longest row is, and how many rows it may have.
 
-        A batch takes no more than a worker's share of all tokens.
+        A batch has at most a worker's share of all tokens.
         """
         best, most = self.backend.best, min(self.tokens, share)
         narrowest, *wider = (self._rounded(longest, times * best.width) for times in (1, 2, 4))

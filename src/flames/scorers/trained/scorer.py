@@ -54,7 +54,8 @@ class ClassifierScorer:
     ) -> None:
         self.encoder = encoder
         self.engine = engine
-        self.window = max(1024, 2 * engine.chunk)  # responses that `score_stream` takes at a time
+        # Responses that `score_stream` takes at a time: two chunks of those who compute, at least.
+        self.window = max(1024, 128 * engine.backend.parallel)
         self.settings = settings = encoder.settings
         data = settings.training_data
         learnt = [] if data is None else [(settings.id, tuple(data.files.values()), data.models)]
