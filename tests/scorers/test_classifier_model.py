@@ -222,6 +222,10 @@ def test_a_device_that_is_not_there_is_refused(folder: Path) -> None:
         opened(folder, input_truncation="none")
 
 
+def test_a_kill_loses_a_thousand_responses_at_most(folder: Path) -> None:
+    assert opened(folder).window == 1024
+
+
 def test_memory_that_runs_out_on_a_gpu_only_makes_batches_smaller(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
