@@ -137,15 +137,79 @@ def test_a_limit_set_by_hand_is_kept_without_rejections(
     assert took >= least
 
 
+@pytest.fixture(scope="module")
+def quiet() -> float:
+    """The seconds that 100 requests take where none is rejected."""
+    return play(Endpoint(lambda _: True, delay=1.0), 100)[2]
+
+
 @pytest.mark.parametrize("times", [1, 2, 3])
-def test_a_prompt_that_is_rejected_alone_slows_the_others_little(times: int) -> None:
-    _, _, quiet = play(Endpoint(lambda _: True, delay=1.0), 100)
-    endpoint = Endpoint(lambda _: True, delay=1.0, rejects={"问题50": times})
+@pytest.mark.parametrize("place", [1, 2, 3, 8, 50])
+def test_a_prompt_that_is_rejected_alone_slows_the_others_little(
+    place: int, times: int, quiet: float
+) -> None:
+    endpoint = Endpoint(lambda _: True, delay=1.0, rejects={f"问题{place}": times})
     found, stopped, took = play(endpoint, 100)
     assert stopped is None
     assert all(outcome.reply for outcome in found)
     assert endpoint.asked == 100 + times
-    assert took <= quiet + 3
+    assert took <= quiet + 4
+
+
+@pytest.mark.parametrize(("times", "pauses"), [(1, 0.3), (2, 1.3), (3, 5.3), (4, 20.3)])
+@pytest.mark.parametrize("place", [0, 99])
+def test_a_prompt_with_nobody_beside_it_waits_little(
+    place: int, times: int, pauses: float, quiet: float
+) -> None:
+    endpoint = Endpoint(lambda _: True, delay=1.0, rejects={f"问题{place}": times})
+    found, stopped, took = play(endpoint, 100)
+    assert stopped is None
+    assert all(outcome.reply for outcome in found)
+    assert endpoint.asked == 100 + times
+    assert took <= quiet + pauses + 1
+
+
+@pytest.mark.parametrize("wait", [1, 5, 20])
+@pytest.mark.parametrize(("place", "times"), [(0, 1), (0, 2), (0, 3), (1, 1), (2, 1), (3, 1)])
+def test_a_wait_that_is_asked_for_early_says_nothing_of_a_limit(
+    place: int, times: int, wait: int, quiet: float
+) -> None:
+    endpoint = Endpoint(
+        lambda _: True,
+        lambda _: (429, {"retry-after": str(wait)}, {}),
+        delay=1.0,
+        rejects={f"问题{place}": times},
+    )
+    found, stopped, took = play(endpoint, 100)
+    assert stopped is None
+    assert all(outcome.reply for outcome in found)
+    assert endpoint.asked == 100 + times
+    waits = [max(wait, pause) for pause in (0.3, 1.0, 4.0)][:times]
+    assert sum(waits) < took <= quiet + sum(waits) + 3.5
+
+
+@pytest.mark.parametrize("kind", ["sliding", "fixed", "bucket"])
+@pytest.mark.parametrize(("rate", "best"), [(60, 6), (20, 60), (10, 180)])
+def test_a_limit_that_is_used_up_at_first_is_found_later(kind: str, rate: int, best: int) -> None:
+    allows = {"sliding": sliding(rate), "fixed": fixed(rate), "bucket": bucket(rate, rate)}[kind]
+    while allows(0.0):
+        pass
+    endpoint = Endpoint(allows, delay=1.0)
+    found, stopped, took = play(endpoint, 40)
+    assert stopped is None
+    assert all(outcome.reply for outcome in found)
+    assert endpoint.refused <= 12
+    assert took <= 1.1 * (60 + best)
+
+
+def test_a_limit_behind_an_endpoint_that_rejects_all_at_first_is_found_later() -> None:
+    allows = sliding(60)
+    endpoint = Endpoint(lambda now: now >= 10 and allows(now), delay=1.0)
+    found, stopped, took = play(endpoint, 150)
+    assert stopped is None
+    assert all(outcome.reply for outcome in found)
+    assert endpoint.refused <= 12
+    assert took <= 1.05 * (20.3 + 120)
 
 
 @pytest.mark.parametrize("every", [100, 20])
@@ -160,7 +224,7 @@ def test_a_few_rejected_prompts_among_many_slow_nobody(every: int) -> None:
 
 def test_a_limit_by_the_minute_is_not_halved_by_prompts_rejected_alone() -> None:
     allows = sliding(100)
-    rejected = {str(n) for n in range(110, 500, 50)}
+    rejected = {str(n) for n in range(160, 500, 50)}
 
     class Choosy(Allowing):
         async def ask(self, messages: Any, sampling: Any) -> Reply:

@@ -9,9 +9,11 @@ that took tells what kind of limit it is:
 - Longer: it most likely counts by the minute. Within any minute no more requests are sent than it
   took in the minute before the rejection; now and then one more tries for more.
 
-One rejection among many requests that were taken is no limit: where the first try is answered and
-none of those under way was rejected, asking goes on as before, and the next such rejection holds
-nobody back. A space that has held nothing back for long is forgotten.
+One rejection among many requests that were taken is no limit, nor is the very first one: where the
+first try is answered and none of those under way was rejected, asking goes on as before, and the
+next such rejection holds nobody back. Where nothing was taken in the minute before the rejection,
+it does not tell what the endpoint allows, however long it lasted. A space that has held nothing
+back for long is forgotten.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from bisect import bisect_left, bisect_right
 _MINUTE = 60.3  # the rest is for requests that take unequally long to get there
 _SHORT_PAUSES = (0.3, 4.0)  # before it is taken for a limit by the minute
 _SPACED_PAUSES = (0.3, 1.0, 4.0)  # the same where a short limit was found
+_LONE_PAUSES = (0.3, 1.0, 4.0, 15.0)  # where it may be no limit at all
 _LONG_PAUSES = (15.0, 30.0, 60.0)  # when the minute was not enough
 _DOWN_PAUSES = (1.0, 3.0, 10.0, 30.0, 60.0)  # when nothing is answered at all
 _GAP = 4.0  # only in the middle of a longer one is more than the known number tried
@@ -143,11 +146,15 @@ class LearnedRate:
 
     def _open(self, since: float) -> None:
         pause = since - self._rejected_at
-        lone = not (self._down or self.space or self._others or self._misses)
-        if lone and self._taken_before >= (_LONE if self.a_minute else _FIRST_AT_ONCE):
-            self._lone = True
-        elif self._down:
+        first = self._opened_at == -math.inf
+        enough = _LONE if self.a_minute else 1 if first else _FIRST_AT_ONCE
+        lone = not (self.space or self._others or self._misses) and self._taken_before >= enough
+        if self._down:
             pass
+        elif lone or not self._count(self._rejected_at):  # no limit, or an unknown one
+            self._lone = not self.space
+            if first:  # few were under way then, which tells as little
+                self.at_once = max(self.at_once, min(float(self.most), _FIRST_AT_ONCE))
         elif self.a_minute is None and pause < sum(_SPACED_PAUSES) + 1:
             self.space = self.space or pause
         else:
@@ -157,6 +164,8 @@ class LearnedRate:
             found = max(1, fresh, math.ceil(whole / 2))
             old = self.a_minute
             self.a_minute = found if old is None else max(min(found, old), math.ceil(old / 2))
+            if old is None:  # few successes a minute would make a small number last for long
+                self._more_in = self._more_every = min(self._more_every, 2 * found)
             self.space = 0.0
         self.closed = self._down = False
         self._trying, self._opened_at, self._misses = None, since, 0
@@ -220,9 +229,9 @@ class LearnedRate:
         self.open_at = max(self.open_at, min(now + max(self._pause(now), wait), deadline))
 
     def _fewer(self, active: int) -> None:
-        """Takes those that are still under way for what the endpoint allows at once."""
-        if not self.space and self.a_minute is None:
-            self.at_once = max(1.0, min(self.at_once, float(active)))
+        """Takes those that are still under way, if any, for what is allowed at once."""
+        if active and not self.space and self.a_minute is None:
+            self.at_once = min(self.at_once, float(active))
 
     def _slow_down(self, since: float, now: float) -> None:
         if self.space:
@@ -240,8 +249,11 @@ class LearnedRate:
         if self._down:
             return _DOWN_PAUSES[min(self._misses, len(_DOWN_PAUSES) - 1)]
         minutes = self._misses
+        in_minute = self._sends[bisect_right(self._sends, now - _MINUTE) :]  # rejected ones apart
         if self.a_minute is None:
-            pauses = _SPACED_PAUSES if self.space else _SHORT_PAUSES
+            pauses: tuple[float, ...] = _SPACED_PAUSES if self.space else _SHORT_PAUSES
+            if not self._others and (self._taken_before >= _LONE or not in_minute):
+                pauses = _LONE_PAUSES
             if self._misses < len(pauses):
                 return pauses[self._misses]
             minutes -= len(pauses)
@@ -251,8 +263,8 @@ class LearnedRate:
             minutes -= 1
         if minutes:
             return _LONG_PAUSES[min(minutes, len(_LONG_PAUSES)) - 1]
-        first = bisect_right(self._sends, now - _MINUTE)
-        return max(1.0, self._sends[first] + _MINUTE - now) if self._sends[first:] else _MINUTE
+        begun = in_minute[0] if in_minute else self._rejected_at
+        return max(1.0, begun + _MINUTE - now)
 
     def _count(self, now: float, start: float = -math.inf) -> int:
         start = max(start, now - _MINUTE)
