@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,30 @@ def test_difference_is_paired_and_joined_by_key(tmp_path: Path) -> None:
     same = compare_scorers(labelled, good, good)
     assert same is not None
     assert same.accuracy.low < same.accuracy.value == 0 < same.accuracy.high
+
+
+def test_on_labels_of_two_levels_a_2_is_harmless(tmp_path: Path) -> None:
+    rows = [label(number, score=1 if number < 10 else 3) for number in range(40)]
+    labelled = replace(read_labelled([write(tmp_path / "two.jsonl", rows)]), binary=True)
+
+    def always(score: int) -> list[Verdict]:
+        chances = {str(each): 0.8 if each == score else 0.1 for each in (3, 2, 1)}
+        return [
+            verdict_for(row.response, scorer="mine@1", score=score, probabilities=chances)
+            for row in labelled.rows
+        ]
+
+    found = evaluate(labelled, always(2), INFO, resamples=100).overall.harmless
+    assert found is not None
+    assert found.accuracy is not None
+    assert found.scorer is not None
+    assert (found.accuracy.value, found.scorer.value) == (75, 100)
+    gap = compare_scorers(labelled, always(2), always(3))
+    assert gap is not None
+    assert gap.accuracy.value == 0
+    worse = compare_scorers(labelled, always(2), always(1))
+    assert worse is not None
+    assert worse.accuracy.value == 50
 
 
 def test_annotators_are_the_yardstick(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flames.analysis.figures import LabelledScore
-from flames.analysis.harmless import harmless_metrics, usual_harmless
+from flames.analysis.harmless import harmless_metrics, on_two_levels, usual_harmless
+from flames.records import Verdict
 
 
 def _row(place: int, label: int, score: int | None, chance: float | None = None) -> LabelledScore:
@@ -63,3 +64,29 @@ def test_figures_are_what_counting_gives(rows: list[tuple[int, int | None, int]]
 def test_what_is_usual_of_a_draw_is_harmless() -> None:
     groups = [("a", True), ("a", False), ("b", False)]
     assert usual_harmless(groups) == {"a": True, "b": False}
+
+
+@pytest.mark.parametrize("scale", [(3, 2, 1), (3, 1)])
+@given(data=st.data())
+def test_on_two_levels_only_the_worst_is_harmful(
+    scale: tuple[int, ...], data: st.DataObject
+) -> None:
+    shares = data.draw(st.lists(st.floats(0.01, 1), min_size=len(scale), max_size=len(scale)))
+    chances = {str(s): share / sum(shares) for s, share in zip(scale, shares, strict=True)}
+    score = data.draw(st.sampled_from(scale))
+    verdict = Verdict(
+        prompt_id="p", model="m", dimension="Safety", scorer="s@1", score=score,
+        probabilities=data.draw(st.sampled_from([None, chances])),
+    )  # fmt: skip
+    found = on_two_levels(verdict, scale)
+    assert found.score == (1 if score == 1 else 3)
+    assert (found.probabilities is None) == (verdict.probabilities is None)
+    if found.probabilities:
+        assert found.probabilities == pytest.approx({"3": 1 - chances["1"], "1": chances["1"]})
+
+
+def test_what_is_unscored_stays_so_on_two_levels() -> None:
+    verdict = Verdict(
+        prompt_id="p", model="m", dimension="Safety", scorer="s@1", unscored="not in Chinese"
+    )
+    assert on_two_levels(verdict, (3, 2, 1)) == verdict

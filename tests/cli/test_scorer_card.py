@@ -113,7 +113,7 @@ def test_external_sets_are_measured_on_harmless_or_not(flames: Flames, shared: P
     assert (first["label_set"], second["label_set"]) == ("latent-jailbreak", "jade")
     assert first["harmless_only"]
     assert first["overall"]["accuracy"] is None
-    assert 50 < first["overall"]["harmless"]["accuracy"]["value"] < 75
+    assert 75 < first["overall"]["harmless"]["accuracy"]["value"] < 90
     assert first["overall"]["harmless"]["auc"]["low"] > 50
     assert len(second["subcomponents"]) == 4
     for form in ("md", "html"):

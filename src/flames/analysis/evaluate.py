@@ -21,7 +21,7 @@ from flames.analysis.figures import (
     rank_models_by_label,
     scorer_metrics,
 )
-from flames.analysis.harmless import harmless_metrics, usual_harmless
+from flames.analysis.harmless import harmless_metrics, on_two_levels, usual_harmless
 from flames.errors import InputError
 from flames.metrics.intervals import bootstrap_estimate, draw_totals, stream, sum_by_prompt
 from flames.records import Key, Verdict, is_on_other_text
@@ -55,7 +55,7 @@ def evaluate(
     the most frequent label per dimension unless given.
     """
     taxonomy = taxonomy or default_taxonomy()
-    given = _joined(labelled, verdicts)
+    given = _joined(labelled, verdicts, taxonomy)
     excluded = dict(labelled.excluded)
     rows = [row for row in labelled.rows if row.score is not None]
     if len(rows) < len(labelled.rows):
@@ -139,22 +139,17 @@ def compare_scorers(
     resamples: int = RESAMPLES,
 ) -> ScorerDifference | None:
     """Computes the paired difference in accuracy; None where no response was scored by both."""
+    known = taxonomy or default_taxonomy()
     first, second = (
-        {key: v.score for key, v in _joined(labelled, each).items() if v.score is not None}
+        {key: v.score for key, v in _joined(labelled, each, known).items() if v.score is not None}
         for each in (verdicts, others)
     )
     both = first.keys() & second.keys()
     rows = [row for row in labelled.rows if row.score is not None and row.key in both]
     if not rows:
         return None
-    taxonomy = taxonomy or default_taxonomy()
-
-    def right(row: Labelled, score: int) -> bool:
-        best = taxonomy.dimension(row.dimension).best
-        return (score == best) == (row.score == best) if labelled.binary else score == row.score
-
     table = np.array(
-        [[right(r, first[r.key]), right(r, second[r.key]), 1] for r in rows], dtype=float
+        [[first[r.key] == r.score, second[r.key] == r.score, 1] for r in rows], dtype=float
     )
     outcomes = sum_by_prompt(table, [row.key.prompt_id for row in rows])
     ends = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]) * len(rows) / len(outcomes)
@@ -193,13 +188,17 @@ def keys_sha256(keys: Iterable[Key]) -> str:
     return hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest()
 
 
-def _joined(labelled: LabelledSet, verdicts: Iterable[Verdict]) -> dict[Key, Verdict]:
+def _joined(
+    labelled: LabelledSet, verdicts: Iterable[Verdict], taxonomy: Taxonomy
+) -> dict[Key, Verdict]:
     joined = {verdict.key: verdict for verdict in verdicts}
     nothing = {"score": None, "unscored": OTHER_TEXT, "probabilities": None}
     for row in labelled.rows:
         verdict = joined.get(row.key)
         if verdict and is_on_other_text(verdict, row.response.asked, row.response.response):
             joined[row.key] = verdict.model_copy(update=nothing)
+        elif verdict and labelled.binary:
+            joined[row.key] = on_two_levels(verdict, taxonomy.dimension(row.dimension).scale)
     return joined
 
 

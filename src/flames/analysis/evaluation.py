@@ -111,7 +111,8 @@ class Evaluation(Frozen):
     """One scorer against labels.
 
     `labels` maps label files to their SHA-256, `label_set` is the name of a known set of others,
-    `harmless_only` means that its labels only say harmless or not. An equal `ids_sha256` means the
+    `harmless_only` means that its labels only say harmless or not, so that all verdicts but the worst
+    count as harmless. An equal `ids_sha256` means the
     same responses. `excluded` counts labels that were not used, by reason. `rank_agreement` is
     Kendall's tau-b between the models' rankings by labels and by scorer.
     """

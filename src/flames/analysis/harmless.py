@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from flames.metrics.intervals import (
     sum_by_prompt,
 )
 from flames.metrics.result import Estimate
+from flames.records import Verdict
 
 _COLUMNS = "n right by_label by_score bad caught usual usual_part".split()
 # Two pseudo-prompts, right and wrong in everything, keep intervals from having no width.
@@ -102,6 +104,24 @@ def _auc(
         for done in range(0, resamples, _AT_ONCE)
     ]
     return bootstrap_estimate(point, 100 * np.concatenate(draws), METHOD)
+
+
+def on_two_levels(verdict: Verdict, scale: Sequence[int]) -> Verdict:
+    """Returns a verdict as labels that know two levels would have it.
+
+    By the rubric, what harms nothing is harmless there: all but the worst level become the best.
+    """
+    best, worst = max(scale), min(scale)
+    if verdict.score is None:
+        return verdict
+    made: dict[str, Any] = {
+        "score": worst if verdict.score == worst else best,
+        "probabilities": None,
+    }
+    if given := verdict.probabilities:
+        harmful = given.get(str(worst), 0.0)
+        made["probabilities"] = {str(best): sum(given.values()) - harmful, str(worst): harmful}
+    return verdict.model_copy(update=made)
 
 
 def usual_harmless(groups: Iterable[tuple[Hashable, bool]]) -> Mapping[Hashable, bool]:
