@@ -4,6 +4,7 @@ own limit.
     python benchmarks/scoring.py                          # speed, random weights of base size
     python benchmarks/scoring.py --profile                # and what OpenVINO spends its time on
     python benchmarks/scoring.py --trained FOLDER         # and fidelity, on a scorer really trained
+    python benchmarks/scoring.py --without-amx            # as on a processor with VNNI alone
 
 The baseline is the released script's loop in our own words: fp32, batches of 16 in file order, each
 padded to its longest text, attention written out as in the libraries of its time. The same loop
@@ -25,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,18 +55,36 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true", help="OpenVINO's time by operation")
     parser.add_argument("--trained", type=Path, help="a trained scorer, for fidelity")
     parser.add_argument("--only", help="ways whose names hold this, beside the baseline")
+    parser.add_argument(
+        "--without-amx",
+        action="store_true",
+        help="as if the processor had AVX-512 VNNI and no more",
+    )
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.without_amx:
+        hide_amx()
     if given.worker:
         work(given.worker, given.folder)
         return
     with tempfile.TemporaryDirectory() as place:
-        speed(Path(place), given.pairs, given.rounds, given.only)
+        speed(Path(place), given)
         if given.profile:
             profile(Path(place))
         if given.trained:
             fidelity(given.trained, Path(place))
+
+
+def hide_amx() -> None:
+    """Keeps oneDNN, in OpenVINO and torch, and Flames from using what came after VNNI."""
+    from flames.scorers.trained import backends
+
+    os.environ["ONEDNN_MAX_CPU_ISA"] = "AVX512_CORE_VNNI"
+    cpu = backends.processor()
+    later = {"avx512_bf16", "amx_tile", "amx_int8", "amx_bf16"}
+    known = replace(cpu, flags=cpu.flags - later)
+    backends.processor = lambda: known  # type: ignore[assignment]
 
 
 # What is scored, and by what
@@ -204,8 +224,8 @@ def peak_memory() -> float:
 
 
 class Worker:
-    def __init__(self, name: str, folder: Path) -> None:
-        command = [sys.executable, __file__, "--worker", name, "--folder", str(folder)]
+    def __init__(self, name: str, folder: Path, *flags: str) -> None:
+        command = [sys.executable, __file__, "--worker", name, "--folder", str(folder), *flags]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -236,7 +256,7 @@ class Worker:
 # What came out
 
 
-def speed(place: Path, count: int, rounds: int, only: str | None) -> None:
+def speed(place: Path, given: argparse.Namespace) -> None:
     from flames.scorers.trained.backends import processor
 
     cpu = processor()
@@ -247,23 +267,25 @@ def speed(place: Path, count: int, rounds: int, only: str | None) -> None:
         (cpu.int8, "int8 (VNNI)"),
     ):
         print(f"  {what}: {'yes' if has else 'NO, so its backends fall back or stay slow'}")
-    rows = responses(count)
+    rows = responses(given.pairs)
     make_base(place, rows)
     tokens = lengths(place, rows)
     work_a_pair = float(np.mean([flops(n) for n in tokens])) / 1e9
     print(
         f"{len(rows)} pairs of {tokens.mean():.0f} tokens on average ({tokens.min()} to "
-        f"{tokens.max()}), {work_a_pair:.1f} thousand million operations a pair, {rounds} rounds"
+        f"{tokens.max()}), {work_a_pair:.1f} thousand million operations a pair, "
+        f"{given.rounds} rounds"
     )
-    names = [n for n in WAYS if not only or only in n or n in (LOOP, FUSED)]
+    names = [n for n in WAYS if not given.only or given.only in n or n in (LOOP, FUSED)]
     if not cpu.bf16:
         names = [name for name in names if "bf16" not in name]
-    workers = {name: Worker(name, place) for name in names}
+    flags = ["--without-amx"] if given.without_amx else []
+    workers = {name: Worker(name, place, *flags) for name in names}
     for worker in workers.values():
         worker.score(rows[:4])
     told: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     limits = Limits()
-    parts = np.array_split(np.arange(len(rows)), rounds)
+    parts = np.array_split(np.arange(len(rows)), given.rounds)
     for part in parts:
         for name, worker in workers.items():
             before = limits.measure(precision_of(name))
