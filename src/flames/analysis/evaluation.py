@@ -111,10 +111,10 @@ class Evaluation(Frozen):
     """One scorer against labels.
 
     `labels` maps label files to their SHA-256, `label_set` is the name of a known set of others,
-    `harmless_only` means that its labels only say harmless or not, so that all verdicts but the worst
-    count as harmless. An equal `ids_sha256` means the
-    same responses. `excluded` counts labels that were not used, by reason. `rank_agreement` is
-    Kendall's tau-b between the models' rankings by labels and by scorer.
+    `harmless_only` means that its labels only say harmless or not, and all verdicts but the worst
+    count as harmless. An equal `ids_sha256` means the same responses. `excluded` counts labels that
+    were not used, by reason. `rank_agreement` is Kendall's tau-b between the models' rankings by
+    labels and by scorer.
     """
 
     schema_: Annotated[Literal[1], Field(alias="schema")] = 1
