@@ -17,7 +17,7 @@ from flames.errors import InputError
 from flames.metrics.rates import measure
 from flames.prompts.sets import load_prompts
 from flames.records import Verdict
-from flames.scorers.scoring import Truncated
+from flames.scorers.base import Truncated
 from flames.taxonomy import default_taxonomy
 
 pyarrow = pytest.importorskip("pyarrow", reason="needs the extra table")

@@ -206,6 +206,20 @@ def test_help_of_a_group_imports_no_command(words: list[str]) -> None:
     assert "Commands:" in done.stdout
 
 
+def test_a_report_imports_nothing_to_ask_fetch_or_draw_with() -> None:
+    code = (
+        "import sys, atexit; from flames.cli import main; "
+        "atexit.register(lambda: print(*sys.modules)); main(['report', 'labels:silver'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.splitlines()[-1].split()
+    assert "flames.reports.report" in loaded
+    assert not {
+        "asyncio", "http.client", "jinja2", "openai", "scipy", "flames.reports.html",
+        "flames.scorers.scoring", "flames.scorers.stance",
+    } & set(loaded)  # fmt: skip
+
+
 def test_names_are_completed() -> None:
     shell = {**os.environ, "_FLAMES_COMPLETE": "complete_bash", "COMP_CWORD": "2"}
     words = {"COMP_WORDS": "flames scorer se", **shell}

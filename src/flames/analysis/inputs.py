@@ -23,8 +23,7 @@ from flames.metrics.source import Source
 from flames.options import Opt, SeedOptions
 from flames.prompts.sets import load_prompts
 from flames.records import Prompt, Verdict
-from flames.scorers.scoring import Truncated
-from flames.scorers.stance import with_stance
+from flames.scorers.base import Truncated
 from flames.storage.record_files import FileOptions, ReadOptions, RecordOptions
 from flames.taxonomy import Taxonomy
 
@@ -128,6 +127,8 @@ def _with_stances(source: Source) -> Iterator[Verdict]:
     columns = Columns.of(source.verdicts)
     if set(columns.texts("expected")) <= {None}:
         return
+    from flames.scorers.stance import with_stance  # many rules to compile
+
     for verdict in source.verdicts:
         if verdict.expected is not None:
             response = source.responses.get(verdict.key)

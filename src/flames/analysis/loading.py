@@ -22,8 +22,8 @@ from flames.metrics.correction_labels import probability_of
 from flames.metrics.source import Source, variants_of
 from flames.prompts.sets import known_prompts
 from flames.records import SCORABLE, Key, Prompt, Response, Verdict, unasked_verdict, verdict_for
+from flames.scorers.base import Truncated
 from flames.scorers.labels import PREFIX, label_file, labels_path, read_labels
-from flames.scorers.scoring import Truncated
 from flames.storage.mapping import mapped_fields
 from flames.storage.record_files import ReadOptions, read_verdicts
 from flames.storage.run_dir import RunDir, is_run, open_run

@@ -161,10 +161,24 @@ def draw_counted(
 
     The counts may be effective ones, scaled to what the observations are worth.
     """
-    rows, place = np.unique(np.vstack([patterns, ends]), axis=0, return_inverse=True)
+    rows, place = _distinct(np.vstack([patterns, ends]))
     own = np.concatenate([times, np.broadcast_to(weights, len(ends))])
     shapes = np.bincount(place, weights=own).astype(np.float64)  # equal rows are drawn together
     return draw_weighted(shapes, rows, resamples, rng)
+
+
+def _distinct(rows: Array) -> tuple[Array, NDArray[np.int64]]:
+    """Returns the different rows in order, and the place among them of each row.
+
+    Does what `np.unique` does along an axis, which takes several times as long for few rows.
+    """
+    order = np.lexsort(rows.T[::-1])
+    ordered = rows[order]
+    new = np.ones(len(rows), dtype=bool)
+    new[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    place = np.empty(len(rows), dtype=np.int64)
+    place[order] = np.cumsum(new) - 1
+    return ordered[new], place
 
 
 def draw_weighted(
@@ -185,8 +199,17 @@ def draw_weighted(
 def percentile_interval(draws: Array, value: float) -> tuple[float, float]:
     """Returns the equal-tailed 95 % interval of the draws, widened to hold the estimate."""
     tail = (1 - 0.95) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return min(float(low), value), max(float(high), value)
+    ordered = np.sort(draws)
+    return min(_quantile(ordered, tail), value), max(_quantile(ordered, 1 - tail), value)
+
+
+def _quantile(ordered: Array, share: float) -> float:
+    """Returns what `np.quantile` does, which takes several times as long."""
+    place = (len(ordered) - 1) * share
+    before = int(place)
+    low, high = float(ordered[before]), float(ordered[min(before + 1, len(ordered) - 1)])
+    part = place - before
+    return low + (high - low) * part if part < 0.5 else high - (high - low) * (1 - part)
 
 
 def bootstrap_estimate(value: float, draws: Array, method: str) -> Estimate:

@@ -333,7 +333,8 @@ class Tally:
         ends = np.array([[0.0, self.worst, 1.0], [1.0, 1.0, 1.0]])
         rows = np.column_stack([self.levels, np.ones(len(self.levels))])
         totals = draw_counted(rows, self.times * (self.size / self.scored), ends, resamples, rng)
-        return np.asarray(totals[:, :2] / totals[:, 2:])
+        harmless, score, scored = totals.T
+        return np.column_stack([harmless / scored, score / scored])
 
 
 def tally_prompts(verdicts: Iterable[Verdict], taxonomy: Taxonomy) -> Tally:

@@ -20,7 +20,7 @@ from flames.errors import UsageError
 from flames.options import changed, check_choice, default_language
 from flames.reports.report import write_reports
 from flames.reports.run_outcome import RunOutcome
-from flames.scorers.base import Scorer
+from flames.scorers.base import Scorer, Truncated
 from flames.scorers.labels import PREFIX, labels_path
 from flames.scorers.options import ScoreOptions, load_with
 from flames.scorers.ray_pool import Recipe, ray_pool
@@ -28,7 +28,6 @@ from flames.scorers.scoring import (
     Line,
     Progress,
     ScorerPool,
-    Truncated,
     count_responses,
     is_unreached,
     score_file,

@@ -20,7 +20,7 @@ from flames.errors import InputError
 from flames.models.profiles import Currency
 from flames.options import listed
 from flames.records import Frozen
-from flames.scorers.scoring import Truncated
+from flames.scorers.base import Truncated
 from flames.storage.text_files import read_text
 
 _Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]

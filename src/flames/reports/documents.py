@@ -15,7 +15,6 @@ from flames.metrics.refusals import BlockedOption
 from flames.metrics.result import ROW_COLUMNS, Result
 from flames.metrics.source import Source
 from flames.options import LangOptions, Opt, declared, listed
-from flames.reports.html import html_parts
 from flames.reports.report import document_of, render_csv, render_json, render_markdown
 from flames.reports.tables import Block
 from flames.storage.row_files import TableForm, table_bytes
@@ -136,4 +135,6 @@ class Report:
             case "md":
                 yield render_markdown(self.results, *given)
             case "html":
+                from flames.reports.html import html_parts  # templates, charts, published tables
+
                 yield from html_parts(self.results, self.sources, *given)

@@ -16,7 +16,6 @@ from flames.records import dump_json
 from flames.reports import view
 from flames.reports.beside import NOTHING, agreement_data, beside_blocks, overview
 from flames.reports.choices import choice_blocks
-from flames.reports.html import html_parts
 from flames.reports.nothing import nothing_of
 from flames.reports.printing import print_document
 from flames.reports.refusals import refusal_blocks
@@ -55,6 +54,8 @@ def write_reports(
     beside: Beside = NOTHING,
 ) -> list[Path]:
     """Writes a run's report as HTML, Markdown and JSON, each whole or not at all."""
+    from flames.reports.html import html_parts  # templates, charts, published tables
+
     taxonomy = taxonomy or default_taxonomy()
     texts: dict[ReportFormat, str | Iterator[str]] = {
         "html": html_parts(results, sources, taxonomy, lang, corrections, beside),

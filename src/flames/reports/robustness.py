@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
-from flames.analysis.comparison import RobustnessChange
 from flames.metrics.result import Flips, Robustness
 from flames.metrics.robustness import NO_ORIGINAL
 from flames.reports.tables import Block, Column, Line, Number, Share, Table, line
 from flames.reports.words import join, listed, load_strings, name_of, p_text, say
 from flames.taxonomy import Text
 from flames.text import shorten
+
+if TYPE_CHECKING:
+    from flames.analysis.comparison import RobustnessChange
 
 _WIDTH = 130
 

@@ -7,10 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
-from typing import Annotated, Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from flames.collect.limits import Budget
-from flames.collect.pace_share import PaceShare
 from flames.collect.settings import AskSettings
 from flames.errors import UsageError
 from flames.metrics.result import Note
@@ -18,6 +17,9 @@ from flames.models.base import ChatModel
 from flames.options import Opt, read_options
 from flames.records import NOT_READ, Prompt, Response, Verdict, verdict_for
 from flames.taxonomy import Taxonomy, default_taxonomy
+
+if TYPE_CHECKING:
+    from flames.collect.pace_share import PaceShare
 
 BEFORE_PROMPT = frozenset({"history", "system"})
 """The fields of a prompt that hold what comes before its last turn."""
@@ -77,6 +79,7 @@ def majority(scores: Sequence[int], votes: int | None = None) -> int | None:
     return None
 
 
+Truncated = Literal["scored", "unscored"]
 IgnoreSelftest = Annotated[bool | None, Opt("Use a trained scorer even if its self-test failed.")]
 InputTruncation = Annotated[
     Literal["middle", "official"] | None,

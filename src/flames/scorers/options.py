@@ -15,9 +15,8 @@ from flames.errors import UsageError
 from flames.models.base import ChatModel
 from flames.options import CheckedOptions, Opt
 from flames.prompts.sets import known_prompts, load_prompts
-from flames.scorers.base import IgnoreSelftest, InputTruncation, Scorer, ScorerContext
+from flames.scorers.base import IgnoreSelftest, InputTruncation, Scorer, ScorerContext, Truncated
 from flames.scorers.registry import check_understood, load_among
-from flames.scorers.scoring import Truncated
 from flames.storage.record_files import ReadOptions, RecordOptions
 from flames.storage.row_files import TableForm
 from flames.taxonomy import Taxonomy, TaxonomyOptions, load_taxonomy

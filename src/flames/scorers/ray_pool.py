@@ -22,9 +22,9 @@ from typing import Any
 from flames.collect.pace_keeper import PaceKeeper, kept_pace
 from flames.errors import CheckFailed, FlamesError, InputError, OutsideError, UsageError, need_extra
 from flames.records import Response, Verdict, dump_line
-from flames.scorers.base import Scorer, ScorerInfo
+from flames.scorers.base import Scorer, ScorerInfo, Truncated
 from flames.scorers.options import EngineOptions, load_with
-from flames.scorers.scoring import Pairs, Truncated, scored
+from flames.scorers.scoring import Pairs, scored
 from flames.taxonomy import Taxonomy
 
 _ATTEMPTS = 4  # Ray begins a window anew whenever its worker was killed, without end

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from flames.errors import InputError, OutsideError, UsageError
 from flames.records import SCORABLE, Key, Response, Verdict, carry, dump_line
-from flames.scorers.base import Scorer, ScorerInfo, batches, score_stream
+from flames.scorers.base import Scorer, ScorerInfo, Truncated, batches, score_stream
 from flames.scorers.registry import NOTES, scorer_notes
 from flames.scorers.stance import with_stance
 from flames.storage.atomic import write_atomic
@@ -159,7 +159,6 @@ def _refuse_foreign(target: Path) -> None:
             )
 
 
-Truncated = Literal["scored", "unscored"]
 Line = dict[str, Any]
 Progress = Callable[[Mapping[str, Any]], None]
 """Called with each verdict line once it is on disk, those found in the journal included."""

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
-from http.client import HTTPException
-
 from flames.errors import InputError, OutsideError
 from flames.storage.text_files import open_binary
 
@@ -30,6 +26,10 @@ def read_published(address: str, by_hand: str) -> bytes:
         if len(data) > _LIMIT_BYTES:
             raise InputError(f"is larger than {_LIMIT_BYTES >> 20} MiB", path=address)
         return data
+    import urllib.error  # all of HTTP, which reading prompts does not need
+    import urllib.request
+    from http.client import HTTPException
+
     try:
         request = urllib.request.Request(address, headers={"User-Agent": "flames-bench"})  # noqa: S310
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
