@@ -5,6 +5,7 @@
     python benchmarks/reporting.py --columns 10000000  # Parquet without texts, the counts alone
     python benchmarks/reporting.py --compare 100000    # two files, with texts and without
     python benchmarks/reporting.py --compare 5000000 --samples 10   # larger ones without texts
+    python benchmarks/reporting.py --eval 1000000      # verdicts against as many labels
 
 Every verdict is on a prompt of its own and carries prompt, response, rationale and probabilities,
 about 900 bytes a line. Each report is made by a process of its own, as a user would; the page is
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--columns", type=int, help="rows of Parquet without texts, instead")
     parser.add_argument("--compare", type=int, help="rows of each of two files, compared, instead")
     parser.add_argument("--samples", type=int, default=1, help="of each prompt in --compare")
+    parser.add_argument("--eval", type=int, help="verdicts, held against as many labels, instead")
     parser.add_argument("--keep", type=Path, help="a folder in which the files stay")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -43,6 +45,9 @@ def main() -> None:
             return
         if given.compare:
             compared(folder, given.compare, given.samples)
+            return
+        if given.eval:
+            evaluated(folder, given.eval)
             return
         for rows in given.rows or (200_000, 1_000_000):
             source = folder / f"verdicts-{rows}.jsonl"
@@ -60,8 +65,14 @@ def main() -> None:
                     opened(out)
 
 
-def write(path: Path, rows: int, model: str = "model", seed: int = 0) -> None:
-    """Verdicts on bundled prompts, each asked many times in other words, with silver responses."""
+def write(
+    path: Path, rows: int, model: str = "model", seed: int = 0, *, people: bool = False
+) -> None:
+    """Verdicts on bundled prompts, each asked many times in other words, with silver responses.
+
+    Those of `people` have neither probabilities nor rationale, and differ from the others' in one
+    of five.
+    """
     from flames.prompts.sets import load_prompts
     from flames.scorers.labels import labels_path
     from flames.taxonomy import default_taxonomy
@@ -90,6 +101,11 @@ def write(path: Path, rows: int, model: str = "model", seed: int = 0) -> None:
                 "probabilities": {str(each): sure if each == score else rest for each in scale},
                 "rationale": f"回复是否指出了前提的问题：见其第 {number % 9} 句。",
             }
+            if people:
+                del row["probabilities"], row["rationale"]
+                row |= {"scorer": "human:li", "annotator": "li"}
+                if number % 5 == 0:
+                    row["score"] = scale[scale.index(score) - 1]
             if number % 97 == 0:
                 row |= {"status": "blocked", "response": None, "score": None}
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -128,10 +144,37 @@ def compared(folder: Path, rows: int, samples: int) -> None:
                   f"{wall:6.1f} s ({cpu:.1f} s CPU)", flush=True)  # fmt: skip
 
 
+def evaluated(folder: Path, rows: int) -> None:
+    """Holds verdicts against people's labels; files with texts only where they stay small."""
+    context = multiprocessing.get_context("spawn")
+    for form, writer in (("jsonl", write), ("parquet", write_columns)):
+        if form == "jsonl" and rows > 1_000_000:
+            continue
+        labels, verdicts = (folder / f"{name}-{rows}.{form}" for name in ("labels", "verdicts"))
+        for path, people in ((labels, True), (verdicts, False)):
+            if not path.exists():
+                kind = {"people": people}
+                process = context.Process(target=writer, args=(path, rows), kwargs=kind)
+                process.start()
+                process.join()
+        words = ["scorer", "eval", "lexical", "--labels", str(labels), "--left-out", str(verdicts)]
+        command = [*words, "--json", "--out", str(folder / "evaluated.json")]
+        megabytes, wall, cpu = run([sys.executable, "-m", "flames", *command])
+        size = sum(path.stat().st_size for path in (labels, verdicts)) / 1e6
+        print(f"{rows:,} verdicts and labels {form:8} {size:7,.0f} MB  {megabytes:6,.0f} MB peak "
+              f"{wall:6.1f} s ({cpu:.1f} s CPU)", flush=True)  # fmt: skip
+
+
 def write_columns(
-    path: Path, rows: int, prompts: int = 10_000, models: int = 10, seed: int = 0
+    path: Path,
+    rows: int,
+    prompts: int = 10_000,
+    models: int = 10,
+    seed: int = 0,
+    *,
+    people: bool = False,
 ) -> None:
-    """Models on prompts, each asked as often as it takes."""
+    """Models on prompts, each asked as often as it takes; `people` say otherwise in one of five."""
     import numpy as np
     import pyarrow
     from pyarrow import parquet
@@ -149,6 +192,8 @@ def write_columns(
 
     scores = np.where(np.random.default_rng(seed).random(rows) < 0.6, 3, 1)
     blocked = (number + seed) % 97 == 0
+    if people:
+        scores = np.where(number % 5 == 0, 4 - scores, scores)
     columns = {
         "prompt_id": texts(of, [f"{p.id}-{n // len(known)}" for n, p in enumerate(chosen)]),
         "model": texts(turn % models, [f"model-{seed}{n}" for n in range(models)]),
@@ -156,7 +201,7 @@ def write_columns(
         "dimension": texts(of, [p.dimension for p in chosen]),
         "subcomponent": texts(of, [p.subcomponent or "" for p in chosen]),
         "status": texts(blocked.astype(int), ["ok", "blocked"]),
-        "scorer": texts(np.zeros(rows), ["judge:example@1"]),
+        "scorer": texts(np.zeros(rows), ["human:li" if people else "judge:example@1"]),
         "score": pyarrow.array(scores, mask=blocked),
     }
     parquet.write_table(pyarrow.table(columns), path)

@@ -16,15 +16,16 @@ from scipy.stats import kendalltau
 from flames.analysis.evaluate import compare_scorers, evaluate, majority_labels, score_labelled
 from flames.analysis.evaluation import Evaluation
 from flames.analysis.figures import (
-    LabelledScore,
     kendall_tau,
     macro_f1,
     rank_models_by_label,
     scorer_metrics,
 )
+from flames.analysis.judgements import Judgement, Judgements
 from flames.cli import main
 from flames.errors import InputError
 from flames.metrics.coefficients import cohen_kappa
+from flames.metrics.columns import Coded
 from flames.metrics.result import Note
 from flames.records import Verdict, verdict_for
 from flames.reports.evaluation import markdown
@@ -129,30 +130,35 @@ def test_calibration_is_the_gap_between_said_and_right(tmp_path: Path) -> None:
     assert evaluate(labelled, silent, INFO, TAXONOMY).overall.calibration is None
 
 
-def labelled_score(
-    prompt_id: str, label: int, score: int, model: str = "m", dimension: str = "x"
-) -> LabelledScore:
-    return LabelledScore(
+def judgement(label: int, score: int, model: str = "m", dimension: str = "x") -> Judgement:
+    return Judgement(
         model=model,
         dimension=dimension,
-        prompt_id=prompt_id,
         best=3,
         label=label,
         score=score,
         unscored=None,
-        chance=None,
         majority=3,
     )
+
+
+def each_on_its_prompt(rows: list[Judgement]) -> Judgements:
+    codes: Coded[Judgement] = Coded()
+    for row in rows:
+        codes.append(row)
+    ids, prompts = (
+        [str(number) for number in range(len(rows))],
+        np.arange(len(rows), dtype=np.int32),
+    )
+    return Judgements(ids, prompts, codes.values, np.array(codes.codes, dtype=np.int32))
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     rng = np.random.default_rng(5)
     hits = 0
     for trial in range(150):
-        rows = [
-            labelled_score(str(prompt), 3, 3 if rng.random() < 0.8 else 1) for prompt in range(60)
-        ]
-        found = scorer_metrics(rows, (3, 1), str(trial), 0, 400).accuracy
+        rows = [judgement(3, 3 if rng.random() < 0.8 else 1) for _ in range(60)]
+        found = scorer_metrics(each_on_its_prompt(rows), (3, 1), str(trial), 0, 400).accuracy
         assert found is not None
         hits += found.low <= 80 <= found.high
     assert 0.89 <= hits / 150 <= 1
@@ -208,11 +214,8 @@ def test_kendalls_tau_is_that_of_scipy(pairs: list[tuple[int, int]]) -> None:
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.booleans(),
                           st.booleans()), max_size=30))  # fmt: skip
 def test_ranking_takes_the_dimensions_that_all_models_have(rows: list[Any]) -> None:
-    rated = [
-        labelled_score(str(n), 3 if a else 1, 3 if b else 1, m, d)
-        for n, (m, d, a, b) in enumerate(rows)
-    ]
-    found = rank_models_by_label(rated, ["x", "y"], 0, 20)
+    rated = [judgement(3 if a else 1, 3 if b else 1, m, d) for m, d, a, b in rows]
+    found = rank_models_by_label(each_on_its_prompt(rated), ["x", "y"], 0, 20)
     for name in found.dimensions:
         assert {r.model for r in rated if r.dimension == name} == {r.model for r in rated}
     for each in found.bias:

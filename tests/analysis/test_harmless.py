@@ -2,21 +2,35 @@ from __future__ import annotations
 
 from itertools import product
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flames.analysis.figures import LabelledScore
-from flames.analysis.harmless import harmless_metrics, on_two_levels, usual_harmless
+from flames.analysis.harmless import harmless_metrics
+from flames.analysis.judged import on_two_levels
+from flames.analysis.judgements import Judgement, Judgements, usual_harmless
+from flames.metrics.columns import Coded
 from flames.records import Verdict
 
 
-def _row(place: int, label: int, score: int | None, chance: float | None = None) -> LabelledScore:
-    return LabelledScore(
-        model="m", dimension="Safety", prompt_id=f"p{place}", best=3, label=label, score=score,
-        unscored=None if score else "x", chance=None, majority=3, chance_best=chance,
-        usual=True, usual_part=False,
-    )  # fmt: skip
+def _rows(rows: list[tuple[int, int | None, int]]) -> Judgements:
+    kinds: Coded[Judgement] = Coded()
+    for label, score, _ in rows:
+        kinds.append(
+            Judgement(
+                model="m", dimension="Safety", best=3, label=label, score=score,
+                unscored=None if score else "x", majority=3, usual=True, usual_part=False,
+            )
+        )  # fmt: skip
+    return Judgements(
+        ids=[f"p{place}" for place in range(len(rows))],
+        prompts=np.arange(len(rows), dtype=np.int32),
+        kinds=kinds.values,
+        kind=np.array(kinds.codes, dtype=np.int32),
+        chance=np.full(len(rows), np.nan),
+        chance_best=np.array([chance / 4 for *_, chance in rows]),
+    )
 
 
 @given(
@@ -28,9 +42,7 @@ def _row(place: int, label: int, score: int | None, chance: float | None = None)
 )
 @settings(max_examples=60, deadline=None)
 def test_figures_are_what_counting_gives(rows: list[tuple[int, int | None, int]]) -> None:
-    found = harmless_metrics(
-        [_row(i, label, score, c / 4) for i, (label, score, c) in enumerate(rows)], "x", 0, 120
-    )
+    found = harmless_metrics(_rows(rows), "x", 0, 120)
     scored = [(label == 3, score == 3, c) for label, score, c in rows if score]
     if not scored:
         assert found is None
@@ -62,7 +74,7 @@ def test_figures_are_what_counting_gives(rows: list[tuple[int, int | None, int]]
 
 
 def test_what_is_usual_of_a_draw_is_harmless() -> None:
-    groups = [("a", True), ("a", False), ("b", False)]
+    groups = [("a", True, 2), ("a", False, 2), ("b", False, 1)]
     assert usual_harmless(groups) == {"a": True, "b": False}
 
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from flames.errors import UsageError
 from flames.records import Response
-from flames.scorers.labelled import Labelled, LabelledSet, read_labelled
+from flames.scorers.label_rows import Labelled
+from flames.scorers.labelled import LabelledSet, read_labelled
 from flames.scorers.trained.settings import (
     PAPER_TEMPLATE,
     RELEASED_TEMPLATE,

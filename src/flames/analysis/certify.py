@@ -23,13 +23,8 @@ from flames.metrics.result import Result
 from flames.metrics.source import Source
 from flames.records import Frozen, Key, Verdict, is_on_other_text, response_of
 from flames.scorers.base import ScorerInfo
-from flames.scorers.labelled import (
-    Labelled,
-    LabelledSet,
-    add_votes,
-    machine_notes,
-    majority_of,
-)
+from flames.scorers.label_rows import Labelled, Said, majority_of
+from flames.scorers.labelled import LabelledSet, machine_notes
 from flames.scorers.labels import label_file
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions
@@ -147,15 +142,17 @@ def _labelled(source: Source, labels: Iterable[Verdict], path: Path) -> Labelled
     for key, own in given.items():
         votes: dict[str, int] = {}
         for place, label in enumerate(own, start=1):
-            add_votes(votes, label, str(place))
+            Said.of(label, path.name, "").add_to(votes, str(place))
         response = source.responses.get(key) or response_of(judged[key])
         verdict = judged[key]
         response = response.model_copy(
             update={"dimension": verdict.dimension, "subcomponent": verdict.subcomponent}
         )
         rows.append(Labelled(response, majority_of(own), votes, path.name))
+    labels = (label for own in given.values() for label in own)
+    scorers = (label.scorer for label in labels if label.annotator is None)
     found = LabelledSet(tuple(rows), {path.name: file_sha256(path)})
-    return replace(found, notes=machine_notes(v for own in given.values() for v in own))
+    return replace(found, notes=machine_notes(scorers))
 
 
 def _checks(

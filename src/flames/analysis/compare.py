@@ -28,7 +28,7 @@ from flames.analysis.pairing import (
 from flames.analysis.robustness import compare_robustness
 from flames.analysis.source import display_names, reworded_ids
 from flames.errors import UsageError
-from flames.metrics.columns import Rows
+from flames.metrics.codes import Rows
 from flames.metrics.conditions import differing
 from flames.metrics.intervals import stream
 from flames.metrics.paired import Pairs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -36,32 +36,49 @@ class Spending(Frozen):
     steps: tuple[Spending, ...] = ()
 
 
-_Outcome = tuple[Any, Any, Any, bool]  # score, unscored, judging, whether it decided
+class SpendingTotal:
+    """What verdicts took, added up one by one."""
 
+    def __init__(self) -> None:
+        self._asked = self._decided = self._taken = self._with_cost = 0
+        self._unscored: Counter[str] = Counter()
+        self._totals: dict[str, float] = dict.fromkeys(
+            ("requests", "tokens_in", "tokens_out", "latency_s", "cost"), 0
+        )
+        self._currencies: dict[Any, None] = {}
 
-def _total(scorer: str, outcomes: list[_Outcome], steps: tuple[Spending, ...] = ()) -> Spending:
-    taken = [judging for _, _, judging, _ in outcomes if isinstance(judging, dict)]
+    def add(self, score: object, reason: object, judging: object, *, decided: bool) -> None:
+        """Adds an outcome; `judging` is what a verdict's line says of it."""
+        self._asked += 1
+        self._decided += decided
+        if score is None:
+            self._unscored[str(reason)] += 1
+        if isinstance(judging, dict):
+            self._taken += 1
+            self._with_cost += "cost" in judging
+            self._currencies.setdefault(judging.get("currency"))
+            for name in self._totals:
+                value = judging.get(name)
+                if isinstance(value, int | float) and not isinstance(value, bool):
+                    self._totals[name] += value
 
-    def total(name: str) -> float:
-        values = (judging.get(name) for judging in taken)
-        return sum(v for v in values if isinstance(v, int | float) and not isinstance(v, bool))
-
-    currencies = {judging.get("currency") for judging in taken}
-    known = len(currencies) == 1 and all("cost" in judging for judging in taken)
-    unscored = Counter(str(reason) for score, reason, _, _ in outcomes if score is None)
-    return Spending(
-        scorer=scorer,
-        asked=len(outcomes),
-        decided=sum(decided for *_, decided in outcomes),
-        unscored=dict(unscored.most_common()),
-        requests=int(total("requests")),
-        tokens_in=int(total("tokens_in")),
-        tokens_out=int(total("tokens_out")),
-        latency_s=round(float(total("latency_s")), 3),
-        cost=round(float(total("cost")), 8) if known else None,
-        currency=next(iter(currencies)) if known else None,
-        steps=steps,
-    )
+    def result(self, scorer: str, steps: tuple[Spending, ...] = ()) -> Spending:
+        """Returns the totals under a scorer's name."""
+        totals = self._totals
+        known = len(self._currencies) == 1 and self._with_cost == self._taken
+        return Spending(
+            scorer=scorer,
+            asked=self._asked,
+            decided=self._decided,
+            unscored=dict(self._unscored.most_common()),
+            requests=int(totals["requests"]),
+            tokens_in=int(totals["tokens_in"]),
+            tokens_out=int(totals["tokens_out"]),
+            latency_s=round(float(totals["latency_s"]), 3),
+            cost=round(float(totals["cost"]), 8) if known else None,
+            currency=next(iter(self._currencies)) if known else None,
+            steps=steps,
+        )
 
 
 def spending_of(target: str | Path) -> list[Spending]:
@@ -77,19 +94,21 @@ def spending_of(target: str | Path) -> list[Spending]:
 
 def measure_spending(verdicts: Iterable[Verdict]) -> list[Spending]:
     """Adds up what each scorer took, in order of appearance; a cascade's with its steps."""
-    outcomes: dict[str, list[_Outcome]] = defaultdict(list)
-    steps: dict[str, dict[str, list[_Outcome]]] = defaultdict(lambda: defaultdict(list))
+    outcomes: dict[str, SpendingTotal] = {}
+    steps: dict[str, dict[str, SpendingTotal]] = {}
     for verdict in verdicts:
         extra, decided = verdict.extra, verdict.score is not None
-        whole = (verdict.score, verdict.unscored, extra.get("judging"), decided)
-        outcomes[verdict.scorer].append(whole)
+        whole = outcomes.setdefault(verdict.scorer, SpendingTotal())
+        whole.add(verdict.score, verdict.unscored, extra.get("judging"), decided=decided)
+        own = steps.setdefault(verdict.scorer, {})
         cascade = extra.get("cascade")
         for step in cascade if isinstance(cascade, list) else ():
             if isinstance(step, dict) and isinstance(step.get("scorer"), str):
                 final = decided and step["scorer"] == extra.get("step")
-                part = (step.get("score"), step.get("unscored"), step.get("judging"), final)
-                steps[verdict.scorer][step["scorer"]].append(part)
+                part = own.setdefault(step["scorer"], SpendingTotal())
+                said = step.get("score"), step.get("unscored"), step.get("judging")
+                part.add(*said, decided=final)
     return [
-        _total(name, whole, tuple(_total(*step) for step in steps[name].items()))
+        whole.result(name, tuple(part.result(step) for step, part in steps[name].items()))
         for name, whole in outcomes.items()
     ]

@@ -5,42 +5,42 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from flames import __version__
-from flames.analysis.cost import measure_spending
 from flames.analysis.evaluation import Evaluation, ScorerDifference, ScorerMetrics
-from flames.analysis.figures import (
-    METHOD,
-    LabelledScore,
-    Votes,
-    rank_models_by_label,
-    scorer_metrics,
+from flames.analysis.figures import METHOD, rank_models_by_label, scorer_metrics
+from flames.analysis.harmless import harmless_metrics
+from flames.analysis.judged import Judged, join_verdicts
+from flames.analysis.judgements import (
+    Judgement,
+    Voted,
+    decided_rows,
+    judgements_of,
+    most_frequent,
+    votes_of,
 )
-from flames.analysis.harmless import harmless_metrics, on_two_levels, usual_harmless
 from flames.errors import InputError
-from flames.metrics.intervals import bootstrap_estimate, draw_totals, stream, sum_by_prompt
-from flames.records import Key, Verdict, is_on_other_text
+from flames.metrics.codes import Codes, Numbers, Rows, first_rows, joint_codes
+from flames.metrics.columns import Coded
+from flames.metrics.intervals import bootstrap_estimate, stream
+from flames.metrics.outcomes import Outcomes
+from flames.records import Key, Verdict
 from flames.scorers.base import Scorer, ScorerInfo, score_stream
-from flames.scorers.labelled import (
-    Labelled,
-    LabelledSet,
-    training_overlap,
-)
+from flames.scorers.label_rows import LabelColumns, Labelled
+from flames.scorers.labelled import LabelledSet, training_overlap
 from flames.taxonomy import Taxonomy, default_taxonomy
 
 RESAMPLES = 2_000
-Group = TypeVar("Group")
-OTHER_TEXT = "verdict on another text"
+_LINES = 1 << 16  # of keys at once
 
 
 def evaluate(
     labelled: LabelledSet,
-    verdicts: Iterable[Verdict],
+    verdicts: Iterable[Verdict] | Judged,
     info: ScorerInfo,
     taxonomy: Taxonomy | None = None,
     *,
@@ -55,31 +55,34 @@ def evaluate(
     the most frequent label per dimension unless given.
     """
     taxonomy = taxonomy or default_taxonomy()
-    given = _joined(labelled, verdicts, taxonomy)
+    labels = LabelColumns.of(labelled.rows)
+    given = join_verdicts(labels, verdicts, taxonomy, two_levels=labelled.binary)
     excluded = dict(labelled.excluded)
-    rows = [row for row in labelled.rows if row.score is not None]
-    if len(rows) < len(labelled.rows):
-        excluded["annotators without a majority"] = len(labelled.rows) - len(rows)
-    if not rows:
+    decided = decided_rows(labels)
+    if len(decided) < len(labels):
+        excluded["annotators without a majority"] = len(labels) - len(decided)
+    if not len(decided):
         raise InputError("no response has a label that more than half of its annotators gave")
-    usual = _Usual.of(rows, taxonomy, majority)
-    judged = [_judged(row, given.get(row.key), usual, taxonomy) for row in rows]
-    several = [_votes(row, given.get(row.key)) for row in labelled.rows if len(row.votes) > 1]
+    judged = judgements_of(labels, given, decided, taxonomy, majority)
+    several = votes_of(labels, given)
     levels = tuple(sorted({s for d in taxonomy.dimensions for s in d.scale}, reverse=True))
-    present = {row.dimension for row in labelled.rows}
+    present = {part.dimension for part in labels.parts}
     scales = {d.name: d.scale for d in taxonomy.dimensions if d.name in present}
-    known = training_overlap(info, labelled.files, (row.key.model for row in rows))
+    models = Counter[str]()
+    for kind, n in judged.by_kind():
+        models[kind.model] += n
+    known = training_overlap(info, labelled.files, models)
     ranking = rank_models_by_label(judged, list(scales), seed, resamples)
 
     def metrics(name: str, scale: tuple[int, ...], **of: str) -> ScorerMetrics:
-        def kept(each: LabelledScore | Votes) -> bool:
+        def kept(each: Judgement | Voted) -> bool:
             return all(getattr(each, field) == value for field, value in of.items())
 
-        group, votes = list(filter(kept, judged)), list(filter(kept, several))
+        group, votes = judged.those(kept), several.those(kept)
         harmless = harmless_metrics(group, name, seed, resamples)
         if labelled.binary:
-            lost = Counter(row.unscored or "" for row in group if row.score is None)
-            scored = len(group) - lost.total()
+            lost = group.unscored()
+            scored = len(group) - sum(lost.values())
             return ScorerMetrics(n=len(group), scored=scored, unscored=lost, harmless=harmless)
         found = scorer_metrics(group, scale, name, seed, resamples, votes)
         return found.model_copy(update={"harmless": harmless})
@@ -92,26 +95,26 @@ def evaluate(
         labels=dict(labelled.files),
         label_set=labelled.name,
         harmless_only=labelled.binary,
-        ids_sha256=keys_sha256(row.key for row in rows),
+        ids_sha256=_ids_sha256(labels, decided),
         excluded=excluded,
         notes=tuple(dict.fromkeys((*labelled.notes, *info.notes, *known))),
-        prompts=len({row.key.prompt_id for row in rows}),
+        prompts=len(np.unique(judged.prompts)),
         overall=metrics("", levels),
         dimensions={name: metrics(name, scale, dimension=name) for name, scale in scales.items()},
         subcomponents={
             name: metrics(f"part {name}", scales[of[0]], dimension=of[0], subcomponent=of[1])
-            for name, of in _parts(judged, list(scales)).items()
+            for name, of in _parts(judged.kinds, list(scales)).items()
         },
         models={
             name: metrics(f"model {name}", levels, model=name)
-            for name in dict.fromkeys(row.key.model for row in labelled.rows)
+            for name in dict.fromkeys(part.model for part in labels.parts)
         },
         bias=ranking.bias,
         ranked_by=ranking.dimensions,
         rank_agreement=ranking.tau,
         seconds=seconds,
-        per_second=len(rows) / seconds if seconds else None,
-        cost=_cost(given.values()),
+        per_second=len(decided) / seconds if seconds else None,
+        cost=given.cost,
         seed=seed,
         resamples=resamples,
     )
@@ -122,64 +125,81 @@ def score_labelled(
 ) -> tuple[list[Verdict], float]:
     """Has a scorer judge the labelled responses, which do not tell it their labels."""
     started = time.perf_counter()
-    verdicts = []
-    for verdict in score_stream(scorer, (row.response for row in labelled.rows)):
-        verdicts.append(verdict)
-        progress(len(verdicts))
+    verdicts = list(_scored(scorer, labelled, progress))
     return verdicts, time.perf_counter() - started
+
+
+def judge_labelled(
+    scorer: Scorer,
+    labelled: LabelledSet,
+    taxonomy: Taxonomy,
+    *,
+    progress: Callable[[int], None] = lambda done: None,
+) -> tuple[Judged, float]:
+    """Has a scorer judge as `score_labelled`; keeps of its verdicts what figures need."""
+    started = time.perf_counter()
+    labels = LabelColumns.of(labelled.rows)
+    verdicts = _scored(scorer, labelled, progress)
+    judged = join_verdicts(labels, verdicts, taxonomy, two_levels=labelled.binary)
+    return judged, time.perf_counter() - started
+
+
+def _scored(
+    scorer: Scorer, labelled: LabelledSet, progress: Callable[[int], None]
+) -> Iterator[Verdict]:
+    verdicts = score_stream(scorer, (row.response for row in labelled.rows))
+    for done, verdict in enumerate(verdicts, start=1):
+        progress(done)
+        yield verdict
 
 
 def compare_scorers(
     labelled: LabelledSet,
-    verdicts: Sequence[Verdict],
-    others: Sequence[Verdict],
+    verdicts: Sequence[Verdict] | Judged,
+    others: Sequence[Verdict] | Judged,
     taxonomy: Taxonomy | None = None,
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> ScorerDifference | None:
     """Computes the paired difference in accuracy; None where no response was scored by both."""
-    known = taxonomy or default_taxonomy()
+    taxonomy = taxonomy or default_taxonomy()
+    labels = LabelColumns.of(labelled.rows)
     first, second = (
-        {key: v.score for key, v in _joined(labelled, each, known).items() if v.score is not None}
+        join_verdicts(labels, each, taxonomy, two_levels=labelled.binary)
         for each in (verdicts, others)
     )
-    both = first.keys() & second.keys()
-    rows = [row for row in labelled.rows if row.score is not None and row.key in both]
-    if not rows:
+    both = decided_rows(labels)
+    for given in (first, second):
+        scored = np.array([each.score is not None for each in given.outcomes])
+        both = both[scored[given.outcome[both]]]
+    if not len(both):
         return None
-    table = np.array(
-        [[first[r.key] == r.score, second[r.key] == r.score, 1] for r in rows], dtype=float
-    )
-    outcomes = sum_by_prompt(table, [row.key.prompt_id for row in rows])
-    ends = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]]) * len(rows) / len(outcomes)
-    name = others[0].scorer
-    draws = draw_totals(outcomes, ends, resamples, stream(seed, "versus", name))
-    value = float(100 * (table[:, 0] - table[:, 1]).mean())
+    right = [_right(labels, given, both) for given in (first, second)]
+    values = np.array([[a, b, 1] for a in (0, 1) for b in (0, 1)], dtype=float)
+    outcomes = Outcomes.of_kinds(values, 2 * right[0] + right[1], labels.prompts[both])
+    ends = np.array([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0]])
+    draws = outcomes.draw(ends, resamples, stream(seed, "versus", second.scorer))
+    value = float(100 * ((outcomes.total[0] - outcomes.total[1]) / len(both)))
     gaps = 100 * (draws[:, 0] - draws[:, 1]) / draws[:, 2]
     accuracy = bootstrap_estimate(value, gaps, f"paired {METHOD}")
-    return ScorerDifference(other=name, n=len(rows), accuracy=accuracy)
+    return ScorerDifference(other=second.scorer, n=len(both), accuracy=accuracy)
 
 
-def _cost(verdicts: Iterable[Verdict]) -> dict[str, Any] | None:
-    taken = measure_spending(verdicts)
-    if not taken or not taken[0].requests:
-        return None
-    names = {"requests", "tokens_in", "tokens_out", "latency_s", "cost", "currency"}
-    return taken[0].model_dump(include=names)
+def _right(labels: LabelColumns, given: Judged, rows: Rows) -> Rows:
+    """Tells with 1 and 0 whether a scorer is right on each of some rows."""
+    code = joint_codes(labels.opinion[rows], given.outcome[rows])
+    first, code = first_rows(code, int(code.max()) + 1)
+    found = [
+        labels.opinions[labels.opinion[row]].score == given.outcomes[given.outcome[row]].score
+        for row in rows[first].tolist()
+    ]
+    return np.array(found, dtype=np.int64)[code]
 
 
 def majority_labels(rows: Iterable[Labelled]) -> dict[str, int]:
     """Returns the most frequent label per dimension; of two equally frequent, the better."""
-    return _most_frequent((row.dimension, row.score) for row in rows)
-
-
-def _most_frequent(labels: Iterable[tuple[Group, int | None]]) -> dict[Group, int]:
-    counts: dict[Group, Counter[int]] = {}
-    for group, score in labels:
-        if score is not None:
-            counts.setdefault(group, Counter())[score] += 1
-    return {group: max(seen, key=lambda s: (seen[s], s)) for group, seen in counts.items()}
+    return most_frequent((row.dimension, row.score, 1) for row in rows if row.score is not None)
 
 
 def keys_sha256(keys: Iterable[Key]) -> str:
@@ -188,85 +208,43 @@ def keys_sha256(keys: Iterable[Key]) -> str:
     return hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest()
 
 
-def _joined(
-    labelled: LabelledSet, verdicts: Iterable[Verdict], taxonomy: Taxonomy
-) -> dict[Key, Verdict]:
-    joined = {verdict.key: verdict for verdict in verdicts}
-    nothing = {"score": None, "unscored": OTHER_TEXT, "probabilities": None}
-    for row in labelled.rows:
-        verdict = joined.get(row.key)
-        if verdict and is_on_other_text(verdict, row.response.asked, row.response.response):
-            joined[row.key] = verdict.model_copy(update=nothing)
-        elif verdict and labelled.binary:
-            joined[row.key] = on_two_levels(verdict, taxonomy.dimension(row.dimension).scale)
-    return joined
+def _ids_sha256(labels: LabelColumns, rows: Rows) -> str:
+    """Returns `keys_sha256` of some rows, whose lines are never there all at once."""
+    models: Coded[str] = Coded()
+    for part in labels.parts:
+        models.append(part.model)
+    model = np.asarray(models.codes, dtype=np.int32)[labels.part[rows]]
+    if any("\t" in name for name in (*labels.ids, *models.values)):  # the order is not by parts
+        columns = labels.prompts[rows].tolist(), model.tolist(), labels.samples[rows].tolist()
+        keys = zip(*columns, strict=True)
+        return keys_sha256(Key(labels.ids[p], models.values[m], sample) for p, m, sample in keys)
+    end = joint_codes(model, labels.samples[rows])
+    first, end = first_rows(end, int(end.max()) + 1)
+    names, samples = model[first].tolist(), labels.samples[rows[first]].tolist()
+    ends = [f"\t{models.values[name]}\t{n}" for name, n in zip(names, samples, strict=True)]
+    start, before = _ranked(labels.prompts[rows], labels.ids)
+    last, after = _ranked(end, ends)
+    order = joint_codes(start, last)
+    order.sort()
+    digest = hashlib.sha256()
+    for at in range(0, len(order), _LINES):
+        starts, rest = np.divmod(order[at : at + _LINES], len(after))
+        text = "\n".join((before[starts] + after[rest]).tolist())
+        digest.update((("\n" if at else "") + text).encode("utf-8", "replace"))
+    return digest.hexdigest()
 
 
-def _parts(rows: Iterable[LabelledScore], order: list[str]) -> dict[str, tuple[str, str]]:
+def _ranked(codes: Numbers, texts: Sequence[str]) -> tuple[Codes, NDArray[np.object_]]:
+    """Numbers texts, which a TAB follows, in their order."""
+    order = sorted(range(len(texts)), key=lambda code: f"{texts[code]}\t")
+    rank = np.empty(len(texts), dtype=np.int32)
+    rank[order] = np.arange(len(texts), dtype=np.int32)
+    return rank[codes], np.array([texts[code] for code in order], dtype=object)
+
+
+def _parts(kinds: Iterable[Judgement], order: list[str]) -> dict[str, tuple[str, str]]:
     """Returns dimension and subcomponent by name; of one name in two dimensions by both."""
-    parts = {(row.dimension, row.subcomponent) for row in rows if row.subcomponent}
+    parts = {(kind.dimension, kind.subcomponent) for kind in kinds if kind.subcomponent}
     names = Counter(part for _, part in parts)
     ordered = sorted(parts, key=lambda pair: (order.index(pair[0]), pair[1]))
     return {p if names[p] == 1 else f"{d} · {p}": (d, p) for d, p in ordered}
-
-
-@dataclass(frozen=True)
-class _Usual:
-    """What is most frequent, by dimension and by (dimension, subcomponent)."""
-
-    labels: Mapping[str, int]
-    part_labels: Mapping[tuple[str, str], int]
-    harmless: Mapping[Any, bool]
-
-    @classmethod
-    def of(
-        cls, rows: Sequence[Labelled], taxonomy: Taxonomy, given: Mapping[str, int] | None
-    ) -> _Usual:
-        parts = [(_part(row), row) for row in rows]
-        best = {name: taxonomy.dimension(name).best for name in {row.dimension for row in rows}}
-        groups = [(key, row) for part, row in parts for key in (row.dimension, part)]
-        return cls(
-            dict(given or majority_labels(rows)),
-            _most_frequent((part, row.score) for part, row in parts),
-            usual_harmless((key, row.score == best[row.dimension]) for key, row in groups),
-        )
-
-
-def _part(row: Labelled) -> tuple[str, str]:
-    return row.dimension, row.response.subcomponent or ""
-
-
-def _judged(
-    row: Labelled, verdict: Verdict | None, usual: _Usual, taxonomy: Taxonomy
-) -> LabelledScore:
-    assert row.score is not None
-    best, part = taxonomy.dimension(row.dimension).best, _part(row)
-    score = verdict.score if verdict is not None else None
-    probabilities = (verdict.probabilities or {}) if verdict is not None else {}
-    return LabelledScore(
-        model=row.key.model,
-        dimension=row.dimension,
-        prompt_id=row.key.prompt_id,
-        best=best,
-        label=row.score,
-        score=score,
-        unscored=None if score is not None else verdict.unscored if verdict else "no verdict",
-        chance=probabilities.get(str(score)) if score is not None else None,
-        majority=usual.labels.get(row.dimension, row.score),
-        subcomponent=part[1],
-        chance_best=probabilities.get(str(best)) if score is not None else None,
-        majority_part=usual.part_labels[part],
-        usual=usual.harmless[row.dimension],
-        usual_part=usual.harmless[part],
-    )
-
-
-def _votes(row: Labelled, verdict: Verdict | None) -> Votes:
-    return Votes(
-        model=row.key.model,
-        dimension=row.dimension,
-        subcomponent=row.response.subcomponent or "",
-        prompt_id=row.key.prompt_id,
-        votes=tuple(row.votes.values()),
-        score=verdict.score if verdict is not None else None,
-    )

@@ -9,14 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from flames.analysis.evaluate import compare_scorers, evaluate, score_labelled
+from flames.analysis.evaluate import compare_scorers, evaluate, judge_labelled
 from flames.analysis.evaluation import Evaluation
+from flames.analysis.judged import Judged, Verdicts
 from flames.errors import InputError, UsageError
 from flames.metrics.result import Note
+from flames.metrics.whole_columns import whole_rows
 from flames.options import Opt, SeedOptions
-from flames.records import Verdict
 from flames.scorers.base import ScorerInfo
 from flames.scorers.external import read_external
+from flames.scorers.label_rows import LabelColumns
 from flames.scorers.labelled import LabelFiles, LabelledSet, LabelOptions, read_labelled
 from flames.scorers.options import TrainedOptions, load_with
 from flames.storage.record_files import ReadOptions, read_verdicts
@@ -88,38 +90,48 @@ def evaluate_with(
         read_external(name, _within(options.source, name), read.taxonomy) for name in options.on
     ]
     if options.labels:
-        own = read_labelled(
-            options.labels, read, prompt_needed=False, skip_incomplete=reading.skip_incomplete
-        )
-        sets.insert(0, own)
+        sets.insert(0, _own_labels(options, reading, read))
     scorers = [
         load_with(spec, options.given(), reading.taxonomy, beside=options.scorers)
         for spec in options.scorers
     ]
     found: list[Evaluation] = []
     for labelled in sets:
-        first: list[Verdict] | None = None
+        first: Judged | None = None
         for spec, scorer in zip(options.scorers, scorers, strict=True):
             name = f"{spec} · {labelled.name}" if labelled.name else spec
             step = partial(progress, name, len(labelled.rows))
             info, seconds = scorer.info, None
             if options.left_out is not None and first is None and labelled.name is None:
-                verdicts = _left_out(options.left_out, labelled, info, read)
+                judged = _left_out(options.left_out, labelled, info, read)
                 info = replace(
                     info, learnt=(), notes=(*info.notes, Note("left_out", scorer=info.id))
                 )
             else:
-                verdicts, seconds = score_labelled(scorer, labelled, progress=step)
+                judged, seconds = judge_labelled(scorer, labelled, read.taxonomy, progress=step)
             evaluation = evaluate(
-                labelled, verdicts, info, read.taxonomy, seconds=seconds, seed=options.seed
+                labelled, judged, info, read.taxonomy, seconds=seconds, seed=options.seed
             )
             if first is None:
-                first = verdicts
+                first = judged
             else:
-                gap = compare_scorers(labelled, verdicts, first, read.taxonomy, seed=options.seed)
+                gap = compare_scorers(labelled, judged, first, read.taxonomy, seed=options.seed)
                 evaluation = evaluation.model_copy(update={"difference": gap})
             found.append(evaluation)
     return found
+
+
+def _own_labels(options: EvaluateOptions, reading: LabelOptions, read: ReadOptions) -> LabelledSet:
+    """Reads `--labels`; where no scorer reads the texts, they may be missing."""
+    unread = options.left_out is not None and len(options.scorers) == 1
+    return read_labelled(
+        options.labels,
+        read,
+        prompt_needed=False,
+        text_needed=not unread or reading.skip_incomplete,
+        skip_incomplete=reading.skip_incomplete,
+        stored=True,
+    )
 
 
 def _within(source: str | None, name: str) -> str | None:
@@ -128,16 +140,18 @@ def _within(source: str | None, name: str) -> str | None:
     return own if os.path.isdir(own) else source
 
 
-def _left_out(
-    path: Path, labelled: LabelledSet, info: ScorerInfo, options: ReadOptions
-) -> list[Verdict]:
-    verdicts = [
-        verdict.model_copy(update={"scorer": info.id}) for verdict in read_verdicts(path, options)
-    ]
-    missing = {row.key for row in labelled.rows} - {verdict.key for verdict in verdicts}
-    if missing:
+def _left_out(path: Path, labelled: LabelledSet, info: ScorerInfo, options: ReadOptions) -> Judged:
+    verdicts = Verdicts(LabelColumns.of(labelled.rows), options.taxonomy, info.id)
+    if (whole := whole_rows(path, options)) is not None:
+        verdicts.extend(whole, options.prompts)
+    else:
+        for verdict in read_verdicts(path, options):
+            verdicts.append(verdict)
+    del whole  # as large as all the rest
+    judged = verdicts.joined()
+    if judged.missing:
         raise InputError(
-            f"has no verdict on {len(missing):,} of {len(labelled.rows):,} labelled responses",
+            f"has no verdict on {judged.missing:,} of {len(labelled.rows):,} labelled responses",
             path=path,
         )
-    return verdicts
+    return judged

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from flames.analysis.evaluation import (
     HumanAgreement,
@@ -16,97 +15,73 @@ from flames.analysis.evaluation import (
     ReliabilityBin,
     ScorerMetrics,
 )
+from flames.analysis.judgements import Judgements, Voted, Votes
+from flames.metrics.codes import first_rows, in_order, joint_codes
 from flames.metrics.coefficients import kappa_of
 from flames.metrics.intervals import (
     PRIOR,
     Array,
     bootstrap_estimate,
-    draw_totals,
     draw_weighted,
     stream,
-    sum_by_prompt,
 )
+from flames.metrics.outcomes import EACH, Outcomes, sum_kinds
 from flames.metrics.result import Estimate
 
 BINS = 10
 METHOD = "bootstrap by prompt"
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledScore:
-    """One labelled response and its verdict.
-
-    `chance` is the probability of the score, `chance_best` that of the best one. `majority` and
-    `majority_part` are the most frequent labels of its dimension and subcomponent, `usual` and
-    `usual_part` whether most responses there are harmless.
-    """
-
-    model: str
-    dimension: str
-    prompt_id: str
-    best: int  # score of the dimension
-    label: int
-    score: int | None
-    unscored: str | None
-    chance: float | None
-    majority: int
-    subcomponent: str = ""
-    chance_best: float | None = None
-    majority_part: int = 0
-    usual: bool = True
-    usual_part: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Votes:
-    """The labels of one response that has several, with a majority or without."""
-
-    model: str
-    dimension: str
-    prompt_id: str
-    votes: tuple[int, ...]
-    score: int | None  # the scorer's
-    subcomponent: str = ""
-
-
 def scorer_metrics(
-    rows: Sequence[LabelledScore],
+    rows: Judgements,
     categories: tuple[int, ...],
     name: str,
     seed: int,
     resamples: int,
-    votes: Sequence[Votes] = (),
+    votes: Votes | None = None,
 ) -> ScorerMetrics:
     """Computes all metrics of a group; its name seeds random numbers of its own.
 
     `votes` are of all its responses with several labels, those without a majority included.
     """
-    scored = [row for row in rows if row.score is not None]
+    scored = rows.scored()
     result = ScorerMetrics(
         n=len(rows),
         scored=len(scored),
-        unscored=dict(Counter(row.unscored or "" for row in rows if row.score is None)),
+        unscored=rows.unscored(),
         categories=categories,
         annotators=human_agreement(votes, name, seed, resamples) if votes else None,
     )
-    if not scored:
+    if not len(scored):
         return result
     k = len(categories)
     place = {score: index for index, score in enumerate(categories)}
-    labels = np.array([place[row.label] for row in scored])
-    scores = np.array([place[row.score] for row in scored if row.score is not None])
-    blocks = {
-        "cells": np.eye(k * k)[labels * k + scores],
-        "constant": np.array(
-            [(row.label == row.majority, row.label == row.majority_part) for row in scored], float
-        ),
-        "bins": _binned(scored, labels == scores),
-    }
+    cells = [place[each.label] * k + place[each.score or 0] for each in scored.kinds]
+    values = np.hstack(
+        [
+            np.eye(k * k)[cells],
+            np.array(
+                [
+                    (each.label == each.majority, each.label == each.majority_part)
+                    for each in scored.kinds
+                ],
+                float,
+            ),
+        ]
+    )
     # A pseudo-prompt of either kind, right and wrong, keeps intervals from having no width.
-    ends = {name: np.zeros((2, block.shape[1])) for name, block in blocks.items()}
-    ends["cells"] = np.stack([np.eye(k).ravel() / k, (1 - np.eye(k)).ravel() / (k * (k - 1))])
-    ends["constant"][:] = np.array([[1.0], [0.0]])
-    totals = _Totals(blocks, ends, [row.prompt_id for row in scored], name, seed, resamples)
+    ends = {
+        "cells": np.stack([np.eye(k).ravel() / k, (1 - np.eye(k)).ravel() / (k * (k - 1))]),
+        "constant": np.array([[1.0, 1.0], [0.0, 0.0]]),
+        "bins": np.zeros((2, 3 * BINS)),
+    }
+    if scored.chance is None:
+        empty = np.zeros((len(values), 3 * BINS))
+        outcomes = scored.outcomes(np.hstack([values, empty]))
+    else:
+        outcomes = _with_chances(scored, values)
+    rng = stream(seed, "evaluation", name)
+    totals = _Totals(outcomes, ends, resamples, rng)
 
     def table(t: _Blocks) -> Array:
         return t["cells"].reshape(-1, k, k)
@@ -132,26 +107,27 @@ def scorer_metrics(
     )
 
 
-def human_agreement(votes: Sequence[Votes], name: str, seed: int, resamples: int) -> HumanAgreement:
+def human_agreement(votes: Votes, name: str, seed: int, resamples: int) -> HumanAgreement:
     """Computes how often two annotators agree, and the scorer, where it scored, with one."""
-    matrix = np.array([_agreeing(each) for each in votes])
-    ends = np.array([[1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]])
-    prompts = [each.prompt_id for each in votes]
-    totals = _Totals({"all": matrix}, {"all": ends}, prompts, f"{name} people", seed, resamples)
+    matrix = np.array([_agreeing(each) for each in votes.kinds])[votes.kind]
+    differing = np.array([len(set(each.votes)) > 1 for each in votes.kinds])[votes.kind]
+    ends = {"all": np.array([[1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 0.0, 1.0]])}
+    rng = stream(seed, "evaluation", f"{name} people")
+    totals = _Totals(Outcomes.of_rows(matrix, votes.prompts), ends, resamples, rng)
     agreement = totals.estimate(lambda t: _ratio(t["all"][:, 0], t["all"][:, 1]))
     assert agreement is not None
     scored = int(matrix[:, 3].sum())
     scorer = totals.estimate(lambda t: _ratio(t["all"][:, 2], t["all"][:, 3])) if scored else None
     return HumanAgreement(
         n=len(votes),
-        differing=sum(len(set(each.votes)) > 1 for each in votes),
+        differing=int(differing.sum()),
         agreement=agreement,
         scored=scored,
         scorer=scorer,
     )
 
 
-def _agreeing(each: Votes) -> tuple[float, float, float, float]:
+def _agreeing(each: Voted) -> tuple[float, float, float, float]:
     """Share of agreeing pairs of annotators and 1; of annotators who say as the scorer and 1."""
     n = len(each.votes)
     pairs = sum(times * (times - 1) for times in Counter(each.votes).values()) / (n * (n - 1))
@@ -175,24 +151,15 @@ class _Totals:
     """Blocks of columns added up over all rows (`point`) and over resamples of prompts."""
 
     def __init__(
-        self,
-        blocks: _Blocks,
-        ends: _Blocks,
-        prompts: Sequence[str],
-        name: str,
-        seed: int,
-        resamples: int,
+        self, outcomes: Outcomes, ends: _Blocks, resamples: int, rng: np.random.Generator
     ) -> None:
-        matrix = np.hstack(list(blocks.values()))
-        outcomes = sum_by_prompt(matrix, prompts)
-        pseudo = np.hstack(list(ends.values())) * len(matrix) / len(outcomes)
-        draws = draw_totals(outcomes, pseudo, resamples, stream(seed, "evaluation", name))
-        borders = np.cumsum([block.shape[1] for block in blocks.values()])[:-1]
+        draws = outcomes.draw(np.hstack(list(ends.values())), resamples, rng)
+        borders = np.cumsum([block.shape[1] for block in ends.values()])[:-1]
 
         def parted(totals: Array) -> _Blocks:
-            return dict(zip(blocks, np.split(totals, borders, axis=1), strict=True))
+            return dict(zip(ends, np.split(totals, borders, axis=1), strict=True))
 
-        self.point, self._draws = parted(matrix.sum(0, keepdims=True)), parted(draws)
+        self.point, self._draws = parted(outcomes.total[None]), parted(draws)
 
     def estimate(self, value: Callable[[_Blocks], Array], scale: float = 100.0) -> Estimate | None:
         """Returns a value with its interval; None where it is undefined."""
@@ -206,14 +173,34 @@ def _ratio(part: Array, whole: Array) -> Array:
     return np.asarray(np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0))
 
 
-def _binned(rows: Sequence[LabelledScore], right: NDArray[np.bool_]) -> Array:
-    """Count, confidence and hits in the bin of each row, shape (rows, 3 × bins)."""
-    block = np.zeros((len(rows), 3, BINS))
-    for index, row in enumerate(rows):
-        if row.chance is not None:
-            which = min(int(row.chance * BINS), BINS - 1)
-            block[index, :, which] = 1.0, row.chance, right[index]
-    return block.reshape(len(rows), -1)
+def _with_chances(rows: Judgements, values: Array) -> Outcomes:
+    """Returns outcomes whose last columns have count, confidence and hits in each bin.
+
+    Of more than `EACH` different confidences, resamples see the nearest thousandth.
+    """
+    assert rows.chance is not None
+    known = np.flatnonzero(~np.isnan(rows.chance))
+    chance = rows.chance[known]
+    bins = np.full(len(rows), BINS)
+    bins[known] = np.minimum((chance * BINS).astype(np.int64), BINS - 1)
+    said, place = np.unique(chance, return_inverse=True)
+    if len(said) > EACH:
+        said, place = np.unique(np.round(chance, 3), return_inverse=True)
+    code = np.zeros(len(rows), dtype=np.int64)
+    code[known] = place
+    kinds = joint_codes(rows.kind, bins, code)
+    first, kinds = first_rows(kinds, int(kinds.max()) + 1)
+    values = np.hstack([values[rows.kind[first]], np.zeros((len(first), 3 * BINS))])
+    right = np.array([each.label == each.score for each in rows.kinds])[rows.kind[first]]
+    there = np.flatnonzero(bins[first] < BINS)
+    table = values[:, -3 * BINS :].reshape(-1, 3, BINS)
+    of = said[code[first]] if len(said) else np.zeros(len(first))
+    for column, each in enumerate((np.ones(len(first)), of, right)):
+        table[there, column, bins[first][there]] = each[there]
+    outcomes = Outcomes.of_kinds(values, kinds, rows.prompts)
+    confidence = np.bincount(bins[known], weights=chance, minlength=BINS)
+    outcomes.total[-2 * BINS : -BINS] = confidence
+    return outcomes
 
 
 def _ece(totals: Array) -> Array:
@@ -244,29 +231,28 @@ class ModelRanking:
 
 
 def rank_models_by_label(
-    rows: Iterable[LabelledScore], order: Sequence[str], seed: int, resamples: int
+    rows: Judgements, order: Sequence[str], seed: int, resamples: int
 ) -> ModelRanking:
     """Compares models by labels and by scorer; prompts are resampled for all of them together."""
-    rows = [row for row in rows if row.score is not None]
-    models = list(dict.fromkeys(row.model for row in rows))
-    there = {(row.model, row.dimension) for row in rows}
+    rows = rows.scored()
+    models = list(dict.fromkeys(kind.model for kind in rows.kinds))
+    there = {(kind.model, kind.dimension) for kind in rows.kinds}
     common = [name for name in order if all((model, name) in there for model in models)]
-    rows = [row for row in rows if row.dimension in common]
-    if not rows:
+    rows = rows.those(lambda kind: kind.dimension in common)
+    if not len(rows):
         return ModelRanking()
-    prompts = {prompt: index for index, prompt in enumerate({row.prompt_id: None for row in rows})}
-    shape = (len(prompts), len(models), len(common))
-    totals = np.zeros((3, *shape))  # responses, harmless by label, harmless by scorer
-    for row in rows:
-        at = prompts[row.prompt_id], models.index(row.model), common.index(row.dimension)
-        totals[:, *at] += 1.0, row.label == row.best, row.score == row.best
-    flat = totals.transpose(1, 0, 2, 3).reshape(len(prompts), -1)
+    shape = (len(models), len(common))
+    values = np.zeros((len(rows.kinds), 3, *shape))  # responses, harmless by label, by scorer
+    for number, kind in enumerate(rows.kinds):
+        at = models.index(kind.model), common.index(kind.dimension)
+        values[number, :, *at] = 1.0, kind.label == kind.best, kind.score == kind.best
+    flat = values.reshape(len(values), -1)
     rng = stream(seed, "ranking")
-    drawn = draw_weighted(1.0, flat, resamples, rng).reshape(-1, 3, *shape[1:])
+    point, totals = _drawn(rows, flat, resamples, rng)
+    point, drawn = point.reshape(1, 3, *shape), totals.reshape(-1, 3, *shape)
     # Two pseudo-prompts per cell, harmless by only one of both, keep intervals from zero width.
-    pseudo = rng.standard_gamma(PRIOR, (2, resamples, *shape[1:]))
+    pseudo = rng.standard_gamma(PRIOR, (2, resamples, *shape))
     drawn += np.stack([pseudo.sum(0), pseudo[0], pseudo[1]], axis=1)
-    point = flat.sum(0).reshape(1, 3, *shape[1:])
     by_label, by_score = _rates(point, 1)[0], _rates(point, 2)[0]
     excess, gaps = by_score - by_label, _rates(drawn, 2) - _rates(drawn, 1)
     bias = tuple(
@@ -284,6 +270,22 @@ def rank_models_by_label(
         return ModelRanking(bias, tuple(common))
     tau_draws = kendall_tau(_rates(drawn, 1), _rates(drawn, 2))
     return ModelRanking(bias, tuple(common), bootstrap_estimate(tau, tau_draws, METHOD))
+
+
+def _drawn(
+    rows: Judgements, values: Array, resamples: int, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Returns the totals of all rows, and resamples of them by prompt.
+
+    Up to `EACH` prompts have a weight of their own each; of more, equal ones are drawn together.
+    """
+    prompts, ids = in_order(rows.prompts, rows.ids)
+    if len(ids) <= EACH:
+        sums = sum_kinds(values, rows.kind, prompts, rows.times)
+        return sums.sum(0), draw_weighted(1.0, sums, resamples, rng)
+    outcomes = rows.outcomes(values)
+    times = outcomes.times.astype(np.float64)
+    return outcomes.total, draw_weighted(times, outcomes.patterns, resamples, rng)
 
 
 def _rates(totals: Array, which: int) -> Array:

@@ -15,11 +15,11 @@ import numpy as np
 from flames.analysis.conditions import ConditionsSeen, conditions_of_run
 from flames.analysis.gathering import EndingsSeen, Gathering, NotesSeen
 from flames.analysis.source import scorer_matches
-from flames.analysis.whole_columns import whole_columns
 from flames.errors import InputError, UsageError
 from flames.metrics.columns import StoredVerdicts
 from flames.metrics.correction_labels import probability_of
 from flames.metrics.source import Source, variants_of
+from flames.metrics.whole_columns import whole_columns
 from flames.prompts.sets import known_prompts
 from flames.records import SCORABLE, Key, Prompt, Response, Verdict, unasked_verdict, verdict_for
 from flames.scorers.base import Truncated

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flames.analysis.comparison import Difference
-from flames.metrics.columns import NO_SCORE, Codes, Columns, Rows, first_rows, numbered
+from flames.metrics.codes import Codes, Rows, first_rows, numbered
+from flames.metrics.columns import NO_SCORE, Columns
 from flames.metrics.grouping import rows_by_dimension, rows_by_part, rows_by_technique
 from flames.metrics.intervals import Array
 from flames.metrics.paired import (

@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from flames.metrics.codes import Codes, Rows, extend_array
 from flames.records import Key, Verdict
 from flames.storage.spill import Spill
 
@@ -19,8 +20,8 @@ NO_SCORE = -(2**62)
 """What stands in the column of scores where there is none."""
 
 _T = TypeVar("_T")
-Codes = NDArray[np.int32]
-Rows = NDArray[np.int64]
+
+
 Field = Literal[
     "prompt_id", "model", "dimension", "subcomponent", "technique", "status", "scorer",
     "unscored", "annotator", "expected", "stance", "stance_by",
@@ -34,32 +35,7 @@ _NOTHING = -(2**62)
 _WITHOUT = (None, None, None)
 _ORDER = tuple(Verdict.model_fields)
 _NAN = float("nan")
-_TABLE = 1 << 22  # how many numbers are counted rather than sorted
 _DIGITS, _SCORES = 3, 128  # what scores of scales look like, and how many there may be
-
-
-def numbered(codes: NDArray[np.integer[Any]]) -> tuple[Rows, Rows]:
-    """Returns the different codes in order, and for each row the place of its own among them.
-
-    Does what `np.unique` does, by counting: codes are small numbers from 0 on, and sorting millions
-    of them takes longer than all the rest.
-    """
-    there = np.bincount(codes) > 0
-    places = np.cumsum(there) - 1
-    return np.flatnonzero(there), places[codes]
-
-
-def first_rows(codes: Rows, size: int) -> tuple[Rows, Rows]:
-    """Returns the first row of each number below `size`, and for each row its place among them."""
-    if size > _TABLE:
-        _, first, place = np.unique(codes, return_index=True, return_inverse=True)
-        return first, place
-    rows = np.full(size, -1, dtype=np.int64)
-    rows[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)
-    there = np.flatnonzero(rows >= 0)
-    places = np.empty(size, dtype=np.int64)
-    places[there] = np.arange(len(there))
-    return rows[there], places[codes]
 
 
 class Coded(Generic[_T]):
@@ -78,6 +54,18 @@ class Coded(Generic[_T]):
             self.values.append(value)
         self.codes.append(code)
 
+    def extend(self, codes: Codes, values: Sequence[_T]) -> None:
+        """Adds rows by the numbers that `codes` gives to `values`."""
+        if not self.values:
+            column = Coded.of_codes(codes, values)
+            self.codes, self.code_of, self.values = column.codes, column.code_of, column.values
+            return
+        for value in values:
+            if self.code_of.setdefault(value, len(self.values)) == len(self.values):
+                self.values.append(value)
+        numbers = np.array([self.code_of[value] for value in values], dtype=np.int32)
+        extend_array(self.codes, numbers[codes])
+
     @classmethod
     def of_codes(cls, codes: Codes, values: Sequence[_T]) -> Coded[_T]:
         """Returns a column of numbers and what they stand for; equal values become one."""
@@ -88,7 +76,7 @@ class Coded(Generic[_T]):
             numbers = [column.code_of[each] for each in values]
             codes = np.asarray(numbers, dtype=np.int32)[codes]
         column.values = list(column.code_of)
-        column.codes = array("i", codes.astype(np.int32, copy=False).tobytes())
+        extend_array(column.codes, codes.astype(np.int32, copy=False))
         return column
 
     def taken(self, rows: Rows) -> Coded[_T]:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from flames.metrics.columns import Columns, Rows, numbered
+from flames.metrics.codes import Rows, numbered
+from flames.metrics.columns import Columns
 from flames.metrics.intervals import (
     METHOD,
     PRIOR,

@@ -6,7 +6,8 @@ from collections import Counter
 
 import numpy as np
 
-from flames.metrics.columns import Columns, Rows, numbered
+from flames.metrics.codes import Rows, numbered
+from flames.metrics.columns import Columns
 from flames.taxonomy import Taxonomy
 
 

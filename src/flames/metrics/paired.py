@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from flames.metrics.columns import Rows, first_rows
+from flames.metrics.codes import Rows, first_rows
 from flames.metrics.intervals import (
     Array,
     bootstrap_estimate,

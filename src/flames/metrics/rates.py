@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flames import __version__
-from flames.metrics.columns import NO_SCORE, Columns, Rows, numbered
+from flames.metrics.codes import Rows, numbered
+from flames.metrics.columns import NO_SCORE, Columns
 from flames.metrics.expected import (
     Expected,
     expected_notes,

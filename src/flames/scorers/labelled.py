@@ -11,53 +11,25 @@ from typing import Annotated
 
 from flames.errors import InputError, UsageError
 from flames.metrics.result import Note
+from flames.metrics.whole_columns import whole_rows
 from flames.options import Opt, listed
 from flames.prompts.sets import known_prompts, load_prompts
-from flames.records import (
-    Key,
-    Response,
-    Status,
-    Verdict,
-    asked_in,
-    is_on_other_text,
-    response_of,
-    turns_in,
-)
-from flames.scorers.base import ScorerInfo, majority
+from flames.records import Key, Response, Verdict
+from flames.scorers.base import ScorerInfo
 from flames.scorers.card import kind_of
+from flames.scorers.label_rows import (
+    Labelled,
+    ReadLabels,
+    StoredLabels,
+    several_votes,
+    text_of,
+)
 from flames.scorers.labels import BUNDLED, BundledLabels, label_file, read_labels
 from flames.scorers.registry import known_scorers, scorer_notes
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions, RecordOptions, read_responses
 from flames.taxonomy import Taxonomy
 from flames.text import shorten
-from flames.thinking import split_thinking
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A response and its labels.
-
-    `score` is the row's own score or, of several rows, that of more than half, if any; `votes` has
-    each annotator's score by name, `where` is the file and line of the first label, `source` that
-    file as the user named it.
-    """
-
-    response: Response
-    score: int | None
-    votes: Mapping[str, int]
-    where: str
-    source: str = ""
-
-    @property
-    def key(self) -> Key:
-        """Prompt, model and sample."""
-        return self.response.key
-
-    @property
-    def dimension(self) -> str:
-        """The dimension that was judged."""
-        return self.response.dimension or ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +39,7 @@ class LabelledSet:
     `name` is that of a known set; the labels of a `binary` one only say harmless (3) or not (1).
     """
 
-    rows: tuple[Labelled, ...]
+    rows: Sequence[Labelled]
     files: Mapping[str, str] = field(default_factory=dict)
     excluded: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[Note, ...] = ()
@@ -77,7 +49,7 @@ class LabelledSet:
     @property
     def synthetic(self) -> bool:
         """Whether any of the responses is of a simulated responder."""
-        return bool(_bundled_in(self.rows))
+        return bool(_bundled_for(self.models))
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -129,7 +101,9 @@ def read_labelled(
     options: ReadOptions | None = None,
     *,
     prompt_needed: bool = True,
+    text_needed: bool = True,
     skip_incomplete: bool = False,
+    stored: bool = False,
 ) -> LabelledSet:
     """Reads labels with their responses from files of verdicts, or bundled ones.
 
@@ -140,11 +114,12 @@ def read_labelled(
     Args:
         options: A prompt text that a row lacks is taken from its known prompts.
         prompt_needed: Whether a row without the prompt's text is incomplete.
+        text_needed: Whether one without the response's text is; else no texts are kept.
         skip_incomplete: Leave incomplete rows out and count them; else they are an InputError.
+        stored: Make each row anew when it is asked for, so that many fit.
     """
     options = replace(options or ReadOptions(), numbered=True)
-    given: dict[Key, list[tuple[Verdict, str]]] = {}
-    sources: dict[Key, str] = {}
+    read = ReadLabels(keep_texts=text_needed)
     excluded: Counter[str] = Counter()
     checksums = {}
     for name in files:
@@ -152,60 +127,74 @@ def read_labelled(
         bundled = BUNDLED.get(name)
         checksums[path.name] = file_sha256(path)
         own = replace(options, model=bundled.name) if bundled else options
+        if not text_needed and (whole := whole_rows(path, own)) is not None:
+            for unscored, n in read.extend(whole, path.name, name, own.prompts).items():
+                excluded[f"unscored: {unscored}"] += n
+            del whole  # as large as all the rest
+            continue
         for number, verdict in enumerate(read_labels(path, own), start=1):
-            where = f"{path.name}, label {number}"
-            reason = _incomplete(verdict, prompt_needed)
-            if verdict.score is None and not _several_votes(verdict):
+            reason = _incomplete(verdict, prompt_needed, text_needed)
+            if verdict.score is None and not several_votes(verdict):
                 excluded[f"unscored: {verdict.unscored}"] += 1
             elif reason is None:
-                given.setdefault(verdict.key, []).append((verdict, where))
-                sources.setdefault(verdict.key, name)
+                read.append(verdict, number, path.name, name)
             elif skip_incomplete:
                 excluded[reason] += 1
             else:
                 raise InputError(_advice(reason, verdict), path=path)
-    rows = tuple(_merged(labels, sources[key]) for key, labels in given.items())
-    for row in rows:
-        scale = options.taxonomy.dimension(row.dimension).scale
-        for who, score in row.votes.items():
-            if score not in scale:
-                must = f"which must be {listed(scale)} in {row.dimension}"
-                raise InputError(f"{row.where}: {who!r} gave {score}, {must}", field="votes")
-    if not rows:
+    if not len(read):
         reasons = "; ".join(f"{n:,} × {reason}" for reason, n in excluded.items())
         raise InputError(f"no usable labels{': ' + reasons if reasons else ''}", path=files[0])
-    labelled = LabelledSet(rows, checksums, dict(excluded))
-    notes = [note for found in _bundled_in(rows) for note in scorer_notes(found.id)]
-    notes += machine_notes(verdict for votes in given.values() for verdict, _ in votes)
-    return replace(labelled, notes=tuple(notes))
+    rows = _checked(StoredLabels(read), options.taxonomy)
+    models = {part.model for part in rows.columns.parts}
+    notes = [note for found in _bundled_for(models) for note in scorer_notes(found.id)]
+    notes += machine_notes(rows.scorers())
+    kept = rows if stored else tuple(rows)
+    return LabelledSet(kept, checksums, dict(excluded), tuple(notes))
 
 
-def machine_notes(labels: Iterable[Verdict]) -> tuple[Note, ...]:
-    """Returns a note on labels that were given by scorers, not by people, if there are any."""
+def _checked(rows: StoredLabels, taxonomy: Taxonomy) -> StoredLabels:
+    if (apart := rows.apart()) is not None:
+        row = rows[apart.row]
+        raise InputError(
+            f"{row.where} and {apart.place} are on the same prompt, model and sample "
+            f"({row.key.prompt_id!r}, {row.key.model!r}, {row.key.sample}), but on different "
+            "texts or dimensions"
+        )
+    if (bad := rows.off_scale(taxonomy)) is not None:
+        scale = taxonomy.dimension(bad.dimension).scale
+        who, score = next((w, s) for w, s in bad.votes.items() if s not in scale)
+        must = f"which must be {listed(scale)} in {bad.dimension}"
+        raise InputError(f"{bad.where}: {who!r} gave {score}, {must}", field="votes")
+    return rows
+
+
+def machine_notes(scorers: Iterable[str] | Mapping[str, int]) -> tuple[Note, ...]:
+    """Returns a note on labels that were given by scorers, not by people, if there are any.
+
+    Args:
+        scorers: Who gave each of the labels that name no annotator, or how many by name.
+    """
     kinds = set(known_scorers()) - {"labels"}
-    machines = Counter(
-        label.scorer
-        for label in labels
-        if label.annotator is None and kind_of(label.scorer) in kinds
-    )
+    given = Counter(scorers)
+    machines = Counter({name: n for name, n in given.items() if kind_of(name) in kinds})
     if not machines:
         return ()
     names = ", ".join(shorten(name) for name, _ in machines.most_common(3))
     return (Note("machine_labels", n=machines.total(), scorers=names),)
 
 
-def _bundled_in(rows: Iterable[Labelled]) -> list[BundledLabels]:
-    models = {row.key.model for row in rows}
+def _bundled_for(models: Iterable[str]) -> list[BundledLabels]:
     return [b for b in BUNDLED.values() if any(m.startswith(b.responders) for m in models)]
 
 
 def training_overlap(
-    info: ScorerInfo, files: Mapping[str, str], models: Iterable[str]
+    info: ScorerInfo, files: Mapping[str, str], models: Iterable[str] | Mapping[str, int]
 ) -> tuple[Note, ...]:
     """Returns notes on labels that a scorer may have been trained on (same files and models).
 
     A scorer that was trained on other prompts of the same models gets a note as well. `models` has
-    the model of each labelled response.
+    the model of each labelled response, or how many each has.
     """
     counts = Counter(models)
     notes = []
@@ -216,18 +205,12 @@ def training_overlap(
     return tuple(notes)
 
 
-def _incomplete(verdict: Verdict, prompt_needed: bool) -> str | None:
-    if not _text(verdict, "response").strip():
+def _incomplete(verdict: Verdict, prompt_needed: bool, text_needed: bool) -> str | None:
+    if text_needed and not text_of(verdict, "response").strip():
         return "no response text"
-    if prompt_needed and not _text(verdict, "prompt").strip():
+    if prompt_needed and not text_of(verdict, "prompt").strip():
         return "no prompt text"
     return None
-
-
-def _text(verdict: Verdict, name: str) -> str:
-    value = verdict.extra.get(name)
-    value = value if isinstance(value, str) else ""
-    return split_thinking(value).answer if name == "response" else value  # as responses are read
 
 
 def _advice(reason: str, verdict: Verdict) -> str:
@@ -240,44 +223,6 @@ def _advice(reason: str, verdict: Verdict) -> str:
             "such labels out"
         )
     return f"the label of {who} has no response text; --skip-incomplete leaves such labels out"
-
-
-def _merged(given: list[tuple[Verdict, str]], source: str) -> Labelled:
-    first, where = given[0]
-    asked, text = asked_in(first), _text(first, "response")
-    votes: dict[str, int] = {}
-    for verdict, place in given:
-        if verdict.dimension != first.dimension or is_on_other_text(verdict, asked, text):
-            raise InputError(
-                f"{where} and {place} are on the same prompt, model and sample "
-                f"({first.prompt_id!r}, {first.model!r}, {first.sample}), but on different "
-                "texts or dimensions"
-            )
-        add_votes(votes, verdict, place)
-    status: Status = "truncated" if first.status == "truncated" else "ok"
-    carried = {"prompt": asked.text or None, "system": asked.system, "history": turns_in(first)}
-    response = response_of(first, status=status, response=text, **carried)
-    score = majority_of(verdict for verdict, _ in given)
-    return Labelled(response, score, votes, where, source)
-
-
-def majority_of(labels: Iterable[Verdict]) -> int | None:
-    """Returns the score that most of the labels of one response give, if there is one."""
-    return majority([label.score for label in labels if label.score is not None])
-
-
-def add_votes(votes: dict[str, int], label: Verdict, place: str) -> None:
-    """Adds the votes of a label of one response by annotator, namesakes with their place."""
-    name = label.annotator or label.scorer
-    name = f"{name} ({place})" if name in votes else name
-    votes.update(_several_votes(label) or ({} if label.score is None else {name: label.score}))
-
-
-def _several_votes(verdict: Verdict) -> dict[str, int]:
-    votes = verdict.extra.get("votes")
-    if isinstance(votes, dict) and len(votes) > 1 and all(type(s) is int for s in votes.values()):
-        return {str(who): score for who, score in votes.items()}
-    return {}
 
 
 ModelNames = Annotated[

@@ -20,7 +20,8 @@ from flames.metrics.result import Note
 from flames.options import Opt
 from flames.records import Frozen, Prompt, Response, Verdict
 from flames.scorers.base import CommonOptions, Scorer, ScorerContext, ScorerInfo, score_stream
-from flames.scorers.labelled import Labelled, LabelledSet, read_labelled
+from flames.scorers.label_rows import Labelled
+from flames.scorers.labelled import LabelledSet, read_labelled
 from flames.scorers.options import ScorerName, ScorerOptions, load_with
 from flames.storage.atomic import write_atomic
 from flames.storage.home import home

@@ -28,6 +28,7 @@ from flames.records import (
 )
 from flames.storage.foreign.openai_batch import requests_by_id
 from flames.storage.foreign.table import READ_AS, state_of, tell_states
+from flames.storage.like_rows import LikeRows
 from flames.storage.mapping import columns_there, parse_mapping
 from flames.storage.record_fields import (
     cleaned,
@@ -92,7 +93,6 @@ class RecordOptions(FileOptions):
         Opt("Model of records that name none; the file's stem unless given.", metavar="NAME"),
     ] = None
     think_tags: ThinkTags = ()
-
     requests: Annotated[
         Path | None,
         Opt("Input of an OpenAI batch, with the prompts of its output.", metavar="FILE"),
@@ -216,7 +216,7 @@ def read_verdicts(
     return _read(
         path,
         options,
-        _verdict,
+        LikeRows(_verdict, lambda options, prompt: prompt in options.prompts).read,
         lambda v: (v.prompt_id, (v.model, v.sample, v.scorer, v.annotator)),
         VERDICT_KEY,
     )

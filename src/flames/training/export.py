@@ -17,7 +17,8 @@ from flames.options import Opt, SeedOptions, wrong_value
 from flames.scorers.base import ScorerContext
 from flames.scorers.frozen import WEIGHTS
 from flames.scorers.frozen.model import read_frozen
-from flames.scorers.labelled import Labelled, LabelledSet, LabelOptions, read_labelled
+from flames.scorers.label_rows import Labelled
+from flames.scorers.labelled import LabelledSet, LabelOptions, read_labelled
 from flames.scorers.selftest import SelftestResult, pairs_for
 from flames.scorers.trained.backbone import quiet, read_errors
 from flames.scorers.trained.backends import Ids, Logits, processor

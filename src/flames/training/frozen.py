@@ -18,7 +18,8 @@ from flames.scorers.frozen.backbone import Features
 from flames.scorers.frozen.model import FrozenHead, FrozenModel, FrozenSettings
 from flames.scorers.frozen.scorer import FrozenScorer, why_unscored
 from flames.scorers.heads import pick_head, scored_by
-from flames.scorers.labelled import Labelled, LabelledSet
+from flames.scorers.label_rows import Labelled
+from flames.scorers.labelled import LabelledSet
 from flames.scorers.lexical import bundled_model
 from flames.scorers.trained.settings import TrainingData
 from flames.storage.atomic import write_atomic

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flames.errors import UsageError
-from flames.scorers.labelled import Labelled
+from flames.scorers.label_rows import Labelled
 from flames.text import shorten
 from flames.training.splits import Split
 

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from flames.records import Verdict
-from flames.scorers.labelled import Labelled
+from flames.scorers.label_rows import Labelled
 from flames.scorers.trained.encoding import Encoder, pad
 from flames.scorers.trained.packing import pack
 from flames.scorers.trained.scorer import verdict_of

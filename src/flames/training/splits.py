@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 from flames.errors import UsageError
 from flames.options import Opt, SeedOptions
 from flames.records import seeded_order
-from flames.scorers.labelled import Labelled, LabelledSet
+from flames.scorers.label_rows import Labelled
+from flames.scorers.labelled import LabelledSet
 from flames.taxonomy import Taxonomy
 from flames.text import shorten
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from flames.errors import UsageError
 from flames.options import listed
 from flames.records import dump_line
-from flames.scorers.labelled import Labelled, LabelledSet
+from flames.scorers.label_rows import Labelled
+from flames.scorers.labelled import LabelledSet
 from flames.scorers.trained.settings import Head, ScorerSettings, TrainingData
 from flames.taxonomy import Taxonomy
 

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flames.errors import InputError
-from flames.metrics.columns import Coded, Columns, first_rows
+from flames.metrics.codes import first_rows, in_order, joint_codes
+from flames.metrics.columns import Coded, Columns
 from flames.records import Prompt, Verdict
 from flames.storage.foreign.parquet import opened, plain
 from flames.storage.record_files import VERDICT_KEY, ReadOptions, verdict_of
@@ -36,13 +37,48 @@ _NEEDED = frozenset({"prompt_id", "score", "scorer"})
 _FROM_PROMPT = ("dimension", "subcomponent", "technique", "expected")
 
 
+@dataclass(frozen=True)
+class WholeRows:
+    """Rows of a file in its order: the numbers of prompt and example of each, and its sample.
+
+    Prompts and examples are numbered as they first come; an example is the verdict of the first row
+    that has its fields.
+    """
+
+    prompts: Codes
+    ids: Sequence[str]
+    kinds: Codes
+    examples: list[Verdict]
+    samples: Ints
+
+
+def whole_rows(path: Path, options: ReadOptions) -> WholeRows | None:
+    """Returns the rows of a file; None where they have to be read one by one.
+
+    That is where the file is no Parquet file, holds texts or other fields of its own, is read under
+    other names, has no rows, or leaves samples to be numbered.
+
+    Raises:
+        InputError: A row is no verdict, or stands there twice; names one such row.
+    """
+    read = _reading(path, options)
+    if read is None or (options.numbered and not read.with_samples):
+        return None
+    columns = _columns(read)
+    if columns is None:
+        return None
+    prompts, kinds, samples = columns
+    _refuse_repeated(path, _groups(read.examples, kinds)[1], prompts, samples)
+    prompts, ids = in_order(prompts, list(read.prompts.number_of))
+    return WholeRows(prompts, ids, kinds, read.examples, samples)
+
+
 def whole_columns(
     path: Path, options: ReadOptions, keep: Callable[[Verdict], Verdict]
 ) -> Iterator[tuple[Group, Columns]] | None:
     """Returns the columns of each model, scorer and annotator of a file, in the order they come.
 
-    None where rows have to be read one by one: the file is no Parquet file, holds texts or other
-    fields of its own, or is read under other names.
+    None where rows have to be read one by one, as `whole_rows` has it.
 
     Args:
         keep: What is kept of a verdict.
@@ -50,6 +86,11 @@ def whole_columns(
     Raises:
         InputError: A row is no verdict, or stands there twice; names one such row.
     """
+    read = _reading(path, options)
+    return None if read is None else _grouped(read, keep)
+
+
+def _reading(path: Path, options: ReadOptions) -> _Read | None:
     if options.mapping or path.suffix.lower() != ".parquet" or not path.is_file():
         return None
     with opened(path) as file:
@@ -61,7 +102,7 @@ def whole_columns(
         if not all(map(_is_simple, file.schema_arrow)):
             return None
         coded = [each.name for each in file.schema_arrow if types.is_string(each.type)]
-    return _grouped(_Read(path, options.named(path), coded), keep)
+    return _Read(path, options.named(path), coded, "sample" in names)
 
 
 def _is_simple(column: Any) -> bool:
@@ -82,6 +123,7 @@ class _Read:
     path: Path
     options: ReadOptions
     coded: Sequence[str]
+    with_samples: bool
     examples: list[Verdict] = field(default_factory=list)
     example_of: dict[tuple[Any, ...], int] = field(default_factory=dict)
 
@@ -147,33 +189,42 @@ class _Prompts:
                 self.sorts[number] = self.sort_of.setdefault(filled, len(self.sort_of))
 
 
-def _grouped(read: _Read, keep: Callable[[Verdict], Verdict]) -> Iterator[tuple[Group, Columns]]:
-    parts = list(_batches(read))
-    if not parts:
-        raise InputError("holds no verdicts", path=read.path)
-    prompts, kinds, samples = (np.concatenate(each) for each in zip(*parts, strict=True))
-    del parts
+def _groups(examples: Sequence[Verdict], kinds: Codes) -> tuple[dict[Group, int], Codes]:
+    """Returns the groups by number, and that of each row."""
     groups: dict[Group, int] = {}
-    examples = [(v.model, v.scorer, v.annotator) for v in read.examples]
-    of_example = [groups.setdefault(each, len(groups)) for each in examples]
-    group = np.asarray(of_example, dtype=np.int32)[kinds]
+    named = ((each.model, each.scorer, each.annotator) for each in examples)
+    of_example = [groups.setdefault(each, len(groups)) for each in named]
+    return groups, np.asarray(of_example, dtype=np.int32)[kinds]
+
+
+def _grouped(read: _Read, keep: Callable[[Verdict], Verdict]) -> Iterator[tuple[Group, Columns]]:
+    columns = _columns(read)
+    if columns is None:
+        raise InputError("holds no verdicts", path=read.path)
+    prompts, kinds, samples = columns
+    groups, group = _groups(read.examples, kinds)
     _refuse_repeated(read.path, group, prompts, samples)
     texts, kept = list(read.prompts.number_of), list(map(keep, read.examples))
     for key, number in groups.items():
         rows = np.flatnonzero(group == number) if len(groups) > 1 else slice(None)
-        ids = Coded.of_codes(*_in_order(prompts[rows], texts))
-        yield key, Columns.of_codes(ids, *_in_order(kinds[rows], kept), samples[rows])
+        ids = Coded.of_codes(*in_order(prompts[rows], texts))
+        yield key, Columns.of_codes(ids, *in_order(kinds[rows], kept), samples[rows])
 
 
-def _batches(read: _Read) -> Iterator[tuple[Codes, Codes, Ints]]:
-    """Yields the prompts, examples and samples of rows, a number each."""
-    line = 1
+def _columns(read: _Read) -> tuple[Codes, Codes, Ints] | None:
+    """Returns the prompts, examples and samples of all rows, a number each; None without rows."""
     with opened(read.path, read.coded) as file:
+        size, line = file.metadata.num_rows, 1
+        prompts, kinds = np.empty(size, dtype=np.int32), np.empty(size, dtype=np.int32)
+        samples = np.empty(size, dtype=np.int64)
         for batch in file.iter_batches(batch_size=_BATCH):
             columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-            prompts, sorts = _prompts(columns["prompt_id"], read, line)
-            yield prompts, _examples(columns, sorts, read, line), _samples(columns, read, line)
+            rows = slice(line - 1, line - 1 + len(batch))
+            prompts[rows], sorts = _prompts(columns["prompt_id"], read, line)
+            kinds[rows] = _examples(columns, sorts, read, line)
+            samples[rows] = _samples(columns, read, line)
             line += len(batch)
+    return (prompts, kinds, samples) if size else None
 
 
 def _prompts(column: Any, read: _Read, line: int) -> tuple[Codes, Ints]:
@@ -239,30 +290,14 @@ def _samples(columns: Mapping[str, Any], read: _Read, line: int) -> Ints:
 
 def _refuse_repeated(path: Path, *parts: Any) -> None:
     """Refuses a second row with the same numbers."""
-    key, size = np.zeros(len(parts[0]), dtype=np.int64), 1
-    for part in parts:
-        more = int(part.max()) + 1
-        if size * more > 2**62:
-            key = np.unique(key, return_inverse=True)[1]
-            size = int(key.max()) + 1
-        key, size = key * more + part, size * more
-    ordered = np.sort(key)
+    ordered = joint_codes(*parts)
+    ordered.sort()
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     if not len(twice):
         return
+    key = joint_codes(*parts)
     lines: dict[int, int] = {}
     for row in np.flatnonzero(np.isin(key, twice)).tolist():
         earlier = lines.setdefault(int(key[row]), row + 1)
         if earlier != row + 1:
             raise InputError(f"same {VERDICT_KEY} as line {earlier}", path=path, line=row + 1)
-
-
-def _in_order(codes: Codes, values: list[Any]) -> tuple[Codes, list[Any]]:
-    """Numbers values anew, in the order in which they come."""
-    first, place = first_rows(codes.astype(np.int64), len(values))
-    if len(first) == len(values) and (np.diff(first) > 0).all():
-        return codes, values
-    order = np.argsort(first)
-    new = np.empty(len(first), dtype=np.int32)
-    new[order] = np.arange(len(first), dtype=np.int32)
-    return new[place], [values[code] for code in codes[first[order]].tolist()]
