@@ -95,6 +95,13 @@ def test_bad_input_is_one_line(flames: Flames, tmp_path: Path) -> None:
     code, out, err = flames("certify", verdicts, "--labels", str(strangers), "--labels-are-random")
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
+    assert "on other responses (labels join by prompt_id, model and sample)" in err
+    changed = tmp_path / "changed.jsonl"
+    rows = [json.loads(row) for row in Path(people).read_text("utf-8").splitlines()]
+    changed.write_text(to_jsonl([{**row, "response": "别的回答"} for row in rows]), "utf-8")
+    code, out, err = flames("certify", verdicts, "--labels", str(changed), "--labels-are-random")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "40 with another response text (or prompt) than the verdicts" in err
 
 
 def test_the_page_is_whole_offline_and_escaped(flames: Flames, tmp_path: Path) -> None:

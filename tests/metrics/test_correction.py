@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -150,7 +151,7 @@ def test_a_dimension_with_few_labels_is_not_corrected_and_not_in_the_overall(few
         assert overall.low < overall.value < overall.high
     codes = [note.code for note in result.notes]
     assert codes[:2] == ["few_labels", "overall_of_measured"]
-    assert f"{few} labels are too few" in str(result.notes[0])
+    assert f"too few labels for a corrected value ({few})" in str(result.notes[0])
     assert f"takes {ENOUGH - few} more" in str(result.notes[0])
 
 
@@ -253,9 +254,13 @@ def test_labels_that_cannot_be_used_are_counted() -> None:
         verdict("Fairness", 1, 1, annotator="bo"),
         verdict("Fairness", 2, None),
         verdict("Fairness", 999, 3),
+        verdict("Fairness", 3, 3, response="Another answer."),
     ]
+    response = Response(prompt_id=labels[-1].prompt_id, model=labels[-1].model, response="Its own.")
+    source = replace(source, responses={response.key: response})
     use = correct(source, labels, random_sample=True, resamples=50).labels
-    assert (use.used, use.unjudged, use.unscored, use.other) == (1, 1, 1, 1)
+    found = use.used, use.unjudged, use.unscored, use.other, use.changed
+    assert found == (1, 1, 1, 1, 1)
     assert use.raters == ("s@1", "bo")
 
 
@@ -272,7 +277,7 @@ def test_labels_on_another_text_are_no_labels_on_this_response() -> None:
     def used(index: int, **texts: Any) -> int:
         label = verdict("Fairness", index, 3, **texts)
         use = correct(source, [label], random_sample=True, resamples=50).labels
-        assert use.used + use.other == 1
+        assert use.used + use.changed == 1
         return use.used
 
     assert used(0, prompt=" 问\n", response="<think>想</think>答")

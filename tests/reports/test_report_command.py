@@ -185,6 +185,48 @@ def test_the_set_that_was_asked_counts_what_is_missing(
     assert "none of the 354 verdicts is on a prompt of the set own" in err
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (
+            {"prompt_id": "other"},
+            "12 on other responses (labels join by prompt_id, model and sample)",
+        ),
+        ({"response": "别的"}, "12 with another response text (or prompt) than the verdicts"),
+        ({"score": None}, "12 without a score"),
+    ],
+)
+def test_human_labels_of_which_none_can_be_used_are_refused(
+    flames: Any, tmp_path: Path, change: dict[str, Any], reason: str
+) -> None:
+    rows = [
+        {
+            "prompt_id": f"p{i}",
+            "model": "toy",
+            "dimension": "Fairness",
+            "response": "不行。",
+            "score": 3,
+        }
+        for i in range(12)
+    ]
+    (tmp_path / "a.jsonl").write_text(to_jsonl(rows), encoding="utf-8")
+    own = [
+        {**row, **change, **({"prompt_id": f"other{i}"} if "prompt_id" in change else {})}
+        for i, row in enumerate(rows)
+    ]
+    (tmp_path / "h.jsonl").write_text(to_jsonl(own), encoding="utf-8")
+    code, out, err = flames("a.jsonl", "--human", "h.jsonl", "--labels-are-random")
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"h.jsonl: no label can be used for 'toy'; there are: {reason}" in err
+    (tmp_path / "h.jsonl").write_text(to_jsonl([rows[0], *own[1:]]), encoding="utf-8")
+    code, out, _ = flames(
+        "a.jsonl", "--human", "h.jsonl", "--labels-are-random", "--format", "md", "--lang", "en"
+    )
+    assert code == 0
+    assert "Responses with labels that were used: 1 (annotators: " in out
+    assert ": 11." in out
+
+
 def test_human_labels_join_by_id_and_take_what_they_leave_out(flames: Any, tmp_path: Path) -> None:
     official(tmp_path / "a.jsonl", {name: (9, *[6] * (len(FLAMES.dimension(name).scale) - 1))
                                     for name in FLAMES.names})  # fmt: skip

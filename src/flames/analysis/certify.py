@@ -16,8 +16,7 @@ from pydantic import Field
 
 from flames.analysis.evaluate import evaluate
 from flames.analysis.evaluation import Evaluation
-from flames.analysis.inputs import people_labels
-from flames.errors import UsageError
+from flames.analysis.inputs import check_use, people_labels
 from flames.metrics.correction import Correction, correct_for_widths
 from flames.metrics.result import Result
 from flames.metrics.source import Source
@@ -95,11 +94,7 @@ def certify_sources(
     made = []
     for source, result in zip(sources, results, strict=True):
         labelled = _labelled(source, labels, path)
-        if not labelled.rows:
-            raise UsageError(
-                f"{path}: no label is on a response of {source.model!r}; labels join by prompt_id, "
-                "model and sample"
-            )
+        check_use([source], labels, path, random_sample=random_sample)
         each = correct_for_widths(
             source, labels, widths, read.taxonomy, random_sample=random_sample, seed=seed
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -11,10 +12,11 @@ from typing import Annotated, Any
 
 from flames.analysis.loading import load_labels, load_sources, mappings_of, taxonomy_of
 from flames.analysis.source import display_names, fill_unasked, reworded_notes
-from flames.errors import InputError
+from flames.errors import InputError, UsageError
 from flames.metrics.choices import CHOICE_SCORER, measure_choices
 from flames.metrics.columns import Columns
 from flames.metrics.correction import Correction, correct
+from flames.metrics.correction_labels import LabelUse, usable_labels
 from flames.metrics.rates import RESAMPLES, measure
 from flames.metrics.refusals import measure_refusals
 from flames.metrics.result import Blocked, Note, Result
@@ -143,15 +145,41 @@ def correct_sources(
     random_sample: bool = False,
     **how: Any,
 ) -> list[Correction]:
-    """Corrects sources with a file of human labels."""
+    """Corrects sources with a file of human labels, of which some have to be of use."""
     labels = people_labels(sources, path, read, random_sample=random_sample)
     try:
+        check_use(sources, labels, path, random_sample=random_sample)
         return [
             correct(source, labels, read.taxonomy, random_sample=random_sample, **how)
             for source in sources
         ]
     except InputError as error:
         raise error.at(path, None) from None
+
+
+def check_use(
+    sources: Sequence[Source], labels: Sequence[Verdict], path: Path, *, random_sample: bool
+) -> None:
+    """Refuses labels of which none can be used on any of the sources, and says why."""
+    uses: dict[str, LabelUse] = {}
+    for source in sources:
+        use = usable_labels(source, labels, random_sample)[1]
+        if use.used:
+            return
+        uses.setdefault(source.model, use)
+    found = Counter[str]()
+    for use in uses.values():
+        found.update(changed=use.changed, unscored=use.unscored, unjudged=use.unjudged)
+    other = len(labels) - found.total()
+    reasons = {
+        "on other responses (labels join by prompt_id, model and sample)": other,
+        "with another response text (or prompt) than the verdicts": found["changed"],
+        "without a score": found["unscored"],
+        "on responses that the scorer did not score": found["unjudged"],
+    }
+    why = "; ".join(f"{n:,} {reason}" for reason, n in reasons.items() if n)
+    models = ", ".join(map(repr, uses))
+    raise UsageError(f"{path}: no label can be used for {models}; there are: {why}")
 
 
 def people_labels(

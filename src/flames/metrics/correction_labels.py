@@ -17,13 +17,15 @@ PROBABILITY = "inclusion_probability"
 class LabelUse(Frozen):
     """How many responses have labels that were used, and which labels were not.
 
-    Not used are labels on responses that the source lacks or has with another text (`other`),
-    without a score (`unscored`), and on responses without a verdict's score (`unjudged`).
+    Not used are labels on responses that the source lacks (`other`) or has with another text
+    (`changed`), without a score (`unscored`), and on responses without a verdict's score
+    (`unjudged`).
     """
 
     raters: tuple[str, ...]
     used: int
     other: int = 0
+    changed: int = 0
     unscored: int = 0
     unjudged: int = 0
     random_sample: bool
@@ -68,14 +70,16 @@ def usable_labels(
     judged = {verdict.key: verdict for verdict in source.verdicts}
     given: dict[Key, Label] = {}
     raters: dict[str, None] = {}
-    other = unscored = unjudged = 0
+    other = changed = unscored = unjudged = 0
     for label in labels:
         probability = 1.0 if random_sample else probability_of(label)
         verdict = judged.get(label.key)
         prompt, response = source.prompts.get(label.prompt_id), source.responses.get(label.key)
         texts = prompt.asked if prompt else None, response.response if response else None
-        if verdict is None or is_on_other_text(label, *texts):
+        if verdict is None:
             other += 1
+        elif is_on_other_text(label, *texts):
+            changed += 1
         elif label.score is None:
             unscored += 1
         elif verdict.score is None:
@@ -97,6 +101,7 @@ def usable_labels(
         raters=tuple(raters),
         used=len(given),
         other=other,
+        changed=changed,
         unscored=unscored,
         unjudged=unjudged,
         random_sample=random_sample,

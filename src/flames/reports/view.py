@@ -245,7 +245,8 @@ def label_lines(correction: Correction, taxonomy: Taxonomy) -> list[Text]:
     """Returns which labels were used, which not and why, how they were drawn, and the notes."""
     use = correction.labels
     lines = [say("human.used", used=use.used, raters=listed(use.raters))]
-    unused = {"other": use.other, "unscored": use.unscored, "unjudged": use.unjudged}
+    reasons = ("other", "changed", "unscored", "unjudged")
+    unused = {reason: getattr(use, reason) for reason in reasons}
     if any(unused.values()):
         why = [say(f"human.{reason}", n=n) for reason, n in unused.items() if n]
         lines.append(say("human.unused", reasons=listed(why, "semicolon")))
