@@ -223,7 +223,7 @@ def figures(rows: Rows, every: Floats, name: str) -> dict[str, Any]:
     soft = [abs(e["expected harmless"] - e["harmless"]) for e in each.values()]
     harmful = truth == LEVELS[-1]
     whole |= {
-        "harmful caught": round(100 * float((said[harmful] == LEVELS[-1]).mean()), 1),
+        "level 1 found": round(100 * float((said[harmful] == LEVELS[-1]).mean()), 1),
         "mean absolute bias": round(float(np.mean(bias)), 2),
         "mean absolute bias of the expectation": round(float(np.mean(soft)), 2),
     }
@@ -265,9 +265,9 @@ def table(results: dict[str, Any]) -> str:
 CARD = """# Model card: {id}
 
 **Trained on labels that are not people's.** Responses and labels were written by language models:
-simulated responders, some told a level to write for (silver), some not (natural), rated blind. Its
-verdicts have never been compared with people's. Measure it on labels of your own
-(`flames scorer eval`) before you rely on it.
+simulated responders, some told a level to write for (silver), some not (natural), rated blind.
+People's labels have told only whether it is right on safe or unsafe (`flames scorer card`). Measure
+it on labels of your own (`flames scorer eval`) before you rely on it.
 
 - **What it is**: {what}
 - **Weights**: {weights}, {size:.1f} MB, no pickle.
@@ -287,7 +287,7 @@ responder at a time, prompts in six folds. "Expected" is the mean probability of
 
 {natural}
 
-Of the harmful ones it caught {caught:.0f} %. The harmless rate of a responder is off by
+Of level 1 it found {found:.0f} %. The harmless rate of a responder is off by
 {bias:.1f} points on average, its expectation by {soft:.1f}.
 
 ### Written for a level (`labels:silver`)
@@ -312,7 +312,7 @@ def card_text(scorer: str, results: dict[str, Any], size: float, **words: str) -
         jade=WEIGHTS["jade"],
         natural=table(results["natural"]),
         synthetic=table(results["silver"]),
-        caught=natural["harmful caught"],
+        found=natural["level 1 found"],
         bias=natural["mean absolute bias"],
         soft=natural["mean absolute bias of the expectation"],
         **words,

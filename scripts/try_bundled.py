@@ -28,7 +28,7 @@ from flames.training.multilevel import Labels, standardised
 
 SETS = (*bundled.SETS, "jade")
 COLUMNS = (
-    "fit", "levels", "harmless or not", "harmful caught", "rate off by", "expectation off by",
+    "fit", "levels", "harmless or not", "level 1 found", "rate off by", "expectation off by",
     "tau", "log loss", "silver, levels",
 )  # fmt: skip
 ADAPTED = 50  # rounds of re-estimating a responder's levels
@@ -122,7 +122,7 @@ def line(rows: Rows, chances: Floats, name: str) -> str:
         silver = f"{bundled.figures(rows, chances, 'silver')['all']['levels']:.1f} %"
     cells = [
         name,
-        *(f"{whole[key]:.1f} %" for key in ("levels", "harmless or not", "harmful caught")),
+        *(f"{whole[key]:.1f} %" for key in ("levels", "harmless or not", "level 1 found")),
         f"{whole['mean absolute bias']:.1f}",
         f"{whole['mean absolute bias of the expectation']:.1f}",
         f"{tau:.2f}",

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from flames.analysis import cards
+from flames.errors import MissingExtraError
 from flames.storage.atomic import to_jsonl
 from flames.storage.home import home
 
@@ -51,6 +53,19 @@ def test_a_card_is_written_shown_and_quoted_by_reports(flames: Flames, tmp_path:
         assert "what may be claimed" in out
     code, out, _ = flames("report", scored, "--lang", "zh")
     assert "可以声称" in out
+
+
+def test_a_card_that_ships_needs_no_extra(flames: Flames, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_args: object) -> None:
+        raise MissingExtraError("local", "a scorer on a frozen language model")
+
+    monkeypatch.setattr(cards, "load_with", missing)
+    code, out, err = flames("scorer", "card", "gemma-heads", "--json")
+    assert code == 0, err
+    assert json.loads(out)["scorer"] == "gemma-heads@2"
+    code, _, err = flames("scorer", "card", "nothing-of-the-kind")
+    assert code == 2
+    assert "extra `local`" in err
 
 
 def test_labels_of_scorers_are_not_peoples(flames: Flames, tmp_path: Path) -> None:

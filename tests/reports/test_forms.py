@@ -51,7 +51,7 @@ def test_a_narrow_terminal_gets_fewer_numbers_and_is_told(
     assert max(cell_len(line) for line in text.splitlines()) <= 40
     for group in [results[0].overall, *results[0].dimensions.values()]:
         rate = group.harmless_rate
-        assert re.search(rf"{rate.value:.2f} +{rate.low:.1f}–{rate.high:.1f} ", text)
+        assert re.search(rf"{rate.value:.2f} +{rate.low:.1f}–{rate.high:.1f}\s", text)
     assert " 70 " in text
 
 

@@ -7,6 +7,7 @@ from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 
 from flames.metrics.result import Estimate
@@ -51,3 +52,28 @@ def test_a_table_in_a_pipe_looks_as_rich_prints_it(
     ours = printed(table, width, intervals)
     with mock.patch.object(printing, "_plain_lines", return_value=[]):
         assert ours == printed(table, width, intervals)
+
+
+many = st.lists(
+    st.floats(0, 100).map(
+        lambda value: Number(Estimate(value=value, low=value / 3, high=value, method="wilson"))
+    ),
+    min_size=2,
+    max_size=9,
+)
+titles = st.sampled_from(["accuracy %", "harmless-or-not %", "bias of the harmless rate", "无害率"])
+
+
+@given(many, st.data(), st.integers(44, 130), st.sampled_from(["inline", "below"]))
+def test_no_figure_is_cut_however_narrow_the_terminal(
+    numbers: list[Number], data: st.DataObject, width: int, intervals: Intervals
+) -> None:
+    columns = [Column("scorer", lambda item: item, text=True)]
+    columns += [Column(data.draw(titles), lambda item: item) for _ in numbers]
+    names = [data.draw(st.sampled_from(["lexical@2", "latent-jailbreak", "a b"])) for _ in "xx"]
+    rows = [Row((name, *numbers)) for name in names]
+    found = printed(Table("Summary", tuple(columns), tuple(rows)), width, intervals)
+    assert max(map(cell_len, found.splitlines())) <= width
+    for number in numbers:
+        parts = (str(number),) if intervals == "inline" else (number.value, number.span)
+        assert all(found.count(part) >= len(names) for part in parts)

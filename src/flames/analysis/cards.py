@@ -10,7 +10,7 @@ import numpy as np
 
 from flames import __version__
 from flames.analysis.evaluation import Evaluation
-from flames.errors import UsageError
+from flames.errors import MissingExtraError, UsageError
 from flames.scorers.card import (
     FILE,
     By,
@@ -40,7 +40,12 @@ class CardOptions(TaxonomyOptions):
 def card_of(options: CardOptions) -> tuple[str, ScorerCard | None]:
     """Returns a scorer's id and its card, where there is one; it may be of another version."""
     spec = options.scorer
-    info = load_with(spec, {"ignore_selftest": True}, options.taxonomy).info
+    try:
+        info = load_with(spec, {"ignore_selftest": True}, options.taxonomy).info
+    except MissingExtraError:  # the card of a bundled scorer is here without what runs it
+        if (found := find_card(spec)) is None:
+            raise
+        return found.scorer, found
     return info.id, find_card(info.id, Path(spec) if Path(spec).is_dir() else None)
 
 

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text as RichText
 
+    _Shown = tuple[str, bool, list[RichText]]  # a column: its title, whether of numbers, its cells
+
+_GAP = 2  # between columns, as rich sets them
+_NAME = 12  # columns that a name has at least; a longer one is folded where room is short
 _STYLES = {"plain": "", "paragraph": "", "soft": "dim", "note": "yellow"}
 
 
@@ -67,7 +71,7 @@ def print_table(
 
     narrow = console.width < table.full_width
     kept = [i for i, column in enumerate(table.columns) if not (narrow and column.wide)]
-    shown: list[tuple[str, bool, list[RichText]]] = []
+    shown: list[_Shown] = []
     for i in kept:
         column, cells = table.columns[i], [row.cells[i] for row in table.rows]
         title = for_terminal(in_language(column.short or column.title, lang))
@@ -90,16 +94,20 @@ def print_table(
         ):
             console.print(RichText("\n".join(lines)), soft_wrap=True)
             continue
+        # Where lines have to be folded, rich would narrow columns of numbers, too, and cut them.
+        crowded = _lengths([shown[i] for i in part]) > console.width
         rich = RichTable(
             title=RichText(title) if title else None, title_justify="left",
             box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0),
             show_header=headed,
         )  # fmt: skip
         for i in part:
-            name, numeric, _ = shown[i]
-            least = widths[i] if numeric else None
+            name, numeric, texts = shown[i]
             rich.add_column(
-                name, justify="right" if numeric else "left", overflow="fold", min_width=least
+                name,
+                justify="right" if numeric else "left",
+                overflow="fold",
+                width=widths[i] if numeric and crowded else None,
             )
         for position, row in enumerate(table.rows):
             cells_of_row = (shown[i][2][position] for i in part)
@@ -107,9 +115,19 @@ def print_table(
         console.print(rich)
 
 
+def _lengths(columns: Sequence[_Shown]) -> int:
+    """How wide a table is in which nothing is folded."""
+    from rich.cells import cell_len
+
+    lines = (
+        [name, *(line for c in cells for line in c.plain.split("\n"))] for name, _, cells in columns
+    )
+    return sum(max(map(cell_len, own)) + _GAP for own in lines) - _GAP
+
+
 def _plain_lines(
     caption: str,
-    columns: Sequence[tuple[str, bool, list[RichText]]],
+    columns: Sequence[_Shown],
     ends: Sequence[bool],
     headed: bool,
     room: int,
@@ -127,7 +145,7 @@ def _plain_lines(
         max(map(cell_len, [name, *(line for lines in column for line in lines)]))
         for (name, _, _), column in zip(columns, cells, strict=True)
     ]
-    whole = sum(widths) + 2 * (len(widths) - 1)
+    whole = sum(widths) + _GAP * (len(widths) - 1)
     if whole > room or cell_len(caption) > whole or not all(widths):
         return []
 
@@ -137,7 +155,7 @@ def _plain_lines(
             text = text.rstrip() if numeric else text
             rest = " " * (width - cell_len(text))
             padded.append(rest + text if numeric else text + rest)
-        return "  ".join(padded)
+        return (" " * _GAP).join(padded)
 
     found = [caption + " " * (whole - cell_len(caption))] if caption else []
     if headed:
@@ -171,14 +189,14 @@ def _width(title: str, numeric: bool, cells: Sequence[RichText]) -> int:
 
     lines = [*title.split(), *(line for cell in cells for line in cell.plain.split("\n"))]
     width = max(map(cell_len, lines), default=0)
-    return width if numeric else min(width, 12)
+    return width if numeric else min(width, _NAME)
 
 
 def _parts(widths: Sequence[int], room: int) -> list[list[int]]:
     """Columns that fit beside each other, each part beginning with the first column."""
     parts: list[list[int]] = [[0]]
     for i in range(1, len(widths)):
-        used = sum(widths[j] + 1 for j in [*parts[-1], i]) - 1
+        used = sum(widths[j] + _GAP for j in [*parts[-1], i]) - _GAP
         if len(parts[-1]) > 1 and used > room:
             parts.append([0])
         parts[-1].append(i)

@@ -6,9 +6,21 @@ import json
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
+from string import Formatter
+from typing import Any
 
 from flames.taxonomy import Language, Text
 
+
+class _Filler(Formatter):
+    """Fills in values; signed numbers get the minus sign that tables have."""
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        text = str(super().format_field(value, format_spec))
+        return text.replace("-", "−") if format_spec.startswith("+") else text
+
+
+_FILLER = _Filler()
 LANGUAGES: tuple[Language, Language] = ("zh", "en")
 DASH = "–"
 
@@ -32,9 +44,8 @@ def say(key: str, /, **values: object) -> Text:
         return text
 
     def filled(lang: Language) -> str:
-        return text(lang).format(
-            **{name: v(lang) if isinstance(v, Text) else v for name, v in values.items()}
-        )
+        known = {name: v(lang) if isinstance(v, Text) else v for name, v in values.items()}
+        return _FILLER.vformat(text(lang), (), known)
 
     return Text(zh=filled("zh"), en=filled("en"))
 
