@@ -184,6 +184,100 @@ def test_no_foreign_file_is_overwritten(tmp_path: Path) -> None:
         score_file_to(path, out / "below", Counting())  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"scorer": "human:Ann", "annotator": "Ann"}, "holds verdicts of human:Ann, not of count"),
+        ({"scorer": "people"}, "holds verdicts of people"),
+        ({"scorer": "counting@1>other@1"}, "holds verdicts of counting@1>other@1"),
+        ({"scorer": None, "predicted": 3}, "holds no verdicts"),
+        ({"prompt_id": "another"}, "holds a verdict on another response"),
+        ({"model": "another"}, "holds a verdict on another response"),
+        ({"response": "another"}, "holds a verdict on another response"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 6])
+def test_no_other_verdict_is_overwritten(
+    tmp_path: Path, change: dict[str, Any], told: str, place: int
+) -> None:
+    path = write_rows(tmp_path, response_rows(7))
+    out = score_file_to(path, tmp_path / "out.jsonl", Counting())  # type: ignore[arg-type]
+    lines = read_lines(out)
+    lines[place] |= change
+    before = write_rows(tmp_path, lines, "out.jsonl").read_bytes()
+    scorer = Counting()
+    with pytest.raises(UsageError, match=rf"{told}.* \(line {place + 1}\); .*--overwrite"):
+        score_file_to(path, out, scorer)  # type: ignore[arg-type]
+    assert (out.read_bytes(), scorer.seen) == (before, [])
+    assert [each.name for each in tmp_path.glob("out*")] == ["out.jsonl"]
+    score_file_to(path, out, scorer, overwrite=True)  # type: ignore[arg-type]
+    assert {line["scorer"] for line in read_lines(out)} == {"counting@1"}
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz", "out.xlsx", "out.parquet"])
+def test_the_same_scoring_replaces_its_own_file(tmp_path: Path, name: str) -> None:
+    rows = response_rows(9, listed=[1])
+    rows[0]["response"] = "=1+1\r\n_x0041_\x07 007"
+    rows[4] |= {"prompt_id": "0012", "model": "1.50", "sample": 3}
+    table: Any = {"xlsx": "xlsx", "parquet": "parquet"}.get(name.rpartition(".")[2])
+    if table:
+        pytest.importorskip("openpyxl", reason="needs the extra table")
+    out, scorer = tmp_path / name, Counting()
+    score_file_to(write_rows(tmp_path, rows), out, scorer, table=table)  # type: ignore[arg-type]
+    before, scorer.seen = out.stat().st_ino, []
+    scorer.info = replace(scorer.info, id="counting@2")
+    rows[5] |= {"status": "ok", "response": "asked again"}
+    path = write_rows(tmp_path, [*rows, *response_rows(13)[9:]])
+    score_file_to(path, out, scorer, table=table)  # type: ignore[arg-type]
+    assert len(scorer.seen) == 8
+    assert out.stat().st_ino != before
+    with pytest.raises(UsageError, match="another response"):  # there are fewer now
+        score_file_to(write_rows(tmp_path, rows), out, scorer, table=table)  # type: ignore[arg-type]
+
+
+def test_a_file_in_the_released_format_is_replaced_by_its_like_alone(tmp_path: Path) -> None:
+    rows = [{"dimension": "Virtue", "prompt": f"问{i}", "回答": "好", "x": [i]} for i in range(5)]
+    path, out = write_rows(tmp_path, rows), tmp_path / "in_predicted.jsonl"
+    options = ReadOptions(mapping={"response": "回答"})
+
+    def score(official: bool = True) -> Path:
+        return score_file_to(path, out, Counting(), options=options, official=official)  # type: ignore[arg-type]
+
+    before = score().read_bytes()
+    assert score().read_bytes() == before
+    with pytest.raises(UsageError, match="holds no verdicts"):
+        score(official=False)
+    rows[3]["回答"] = "不"
+    write_rows(tmp_path, rows)
+    with pytest.raises(UsageError, match=r"a prediction on another response \(line 4\)"):
+        score()
+    out.unlink()
+    score(official=False)
+    with pytest.raises(UsageError, match="holds no predictions"):
+        score()
+
+
+def test_a_pipe_replaces_no_verdicts_on_other_responses(tmp_path: Path) -> None:
+    rows, out = response_rows(3), tmp_path / "out.jsonl"
+    words = [
+        sys.executable,
+        "-m",
+        "flames",
+        "score",
+        "-",
+        "--scorer",
+        "lexical",
+        "--out",
+        out,
+        "-q",
+    ]
+    first, other = to_jsonl(rows), to_jsonl([{**rows[0], "response": "another"}])
+    for given, code in ((first, 0), (first, 0), (other, 2)):
+        done = subprocess.run(words, input=given, capture_output=True, text=True, encoding="utf-8")
+        assert done.returncode == code, done.stderr
+        assert len(read_lines(out)) == 3
+
+
 def test_the_released_format_is_the_input_and_predicted(tmp_path: Path) -> None:
     rows = [
         {"dimension": "Virtue", "prompt": "一", "response": "答", "x": [1]},

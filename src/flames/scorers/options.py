@@ -164,7 +164,9 @@ class ScoreOptions(TrainedOptions, EndpointOptions, ScoringOptions, EngineOption
         str | None,
         Opt("Set with the responses' prompts; by default the known sets.", metavar="SET|PATH"),
     ] = None
-    overwrite: Annotated[bool, Opt("Replace an output file that holds no verdicts.")] = False
+    overwrite: Annotated[
+        bool, Opt("Replace an output file that holds anything but the same verdicts.")
+    ] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,6 +17,7 @@ from flames.errors import InputError, OutsideError, UsageError
 from flames.records import SCORABLE, Key, Response, Verdict, carry, dump_line
 from flames.scorers.base import Scorer, ScorerInfo, Truncated, batches, score_stream
 from flames.scorers.registry import NOTES, scorer_notes
+from flames.scorers.replaced import check_official, check_verdicts, is_there, key_of
 from flames.scorers.stance import with_stance
 from flames.storage.atomic import write_atomic
 from flames.storage.journal import Journal, read_lines
@@ -23,7 +25,7 @@ from flames.storage.record_files import ReadOptions
 from flames.storage.row_files import TableForm, table_bytes
 from flames.storage.rows import read_rows
 from flames.storage.run_dir import RunDir
-from flames.storage.shards import ResponseFiles, files_of, read_files, shown_name
+from flames.storage.shards import ResponseFiles, Shards, files_of, read_files, shown_name
 from flames.storage.unusable import usable
 
 
@@ -63,19 +65,21 @@ def score_file_to(
         official: Write the released script's format: the input's rows as they are, with
             `predicted` (null where a response could not be scored). Not from standard input.
         table: Write a workbook or Parquet instead of JSON Lines.
-        overwrite: Replace a file that holds something other than verdicts.
+        overwrite: Replace a file that holds anything but this scorer's verdicts on these responses.
 
     Raises:
-        UsageError: `out` holds something else, cannot be written, or a journal of other
+        UsageError: `out` holds anything else, cannot be written, or a journal of other
             responses or another scorer stands beside it.
     """
     target = Path(out)
     if target.exists() and any(target.samefile(each) for each in files_of(path)):
         raise UsageError(f"{target}: is the input itself; choose another --out")
+    name = scorer.info.id
+    responses = _read(path, options)
     if not overwrite:
-        _refuse_foreign(target)
-    with VerdictJournal(target, scorer.info.id, truncated, progress) as journal:
-        journal.fill(_read(path, options), scorer, carry)
+        responses = _replacing(target, path, options, name, official)
+    with VerdictJournal(target, name, truncated, progress) as journal:
+        journal.fill(responses, scorer, carry)
         if table is not None:
             journal.finish_table(table)
         else:
@@ -139,24 +143,36 @@ def _some(responses: Iterator[Response], path: str | Path) -> Iterator[Response]
     yield from responses
 
 
-def _official(path: ResponseFiles, options: ReadOptions | None, part: Path) -> Iterator[Line]:
+def _given(path: ResponseFiles, options: ReadOptions | None) -> Iterator[Line]:
     options = options or ReadOptions()
-    rows = (usable(fields, ()) for each in files_of(path) for _, fields in options.rows(each))
+    return (usable(fields, ()) for each in files_of(path) for _, fields in options.rows(each))
+
+
+def _official(path: ResponseFiles, options: ReadOptions | None, part: Path) -> Iterator[Line]:
     with open(part, "rb") as lines:
-        for row, line in zip(rows, map(json.loads, lines), strict=True):
+        for row, line in zip(_given(path, options), map(json.loads, lines), strict=True):
             for name in ("dimension", "prompt", "response"):
                 if row.get(name) is None and name in line:
                     row[name] = line[name]
             yield {**row, "predicted": line["score"]}
 
 
-def _refuse_foreign(target: Path) -> None:
-    if target.exists() and target.stat().st_size:
-        first = next(iter(read_rows(target)), None)
-        if first is not None and not {"scorer", "predicted"} & first.fields.keys():
-            raise UsageError(
-                f"{target}: is there and holds no verdicts; choose another --out or --overwrite it"
-            )
+def _replacing(
+    target: Path, path: ResponseFiles, options: ReadOptions | None, scorer: str, official: bool
+) -> Iterator[Response]:
+    """Yields the responses of a file; refuses first to lose anything that the target holds."""
+    responses = _read(path, options)
+    if not is_there(target):
+        return responses
+    if official:
+        check_official(target, _given(path, options))
+    elif isinstance(path, Shards) or os.path.isfile(path):
+        check_verdicts(target, scorer, _read(path, options))
+    else:  # a pipe is read once
+        first = next(responses)
+        check_verdicts(target, scorer, iter([first]), most=1)
+        responses = chain([first], responses)
+    return responses
 
 
 Line = dict[str, Any]
@@ -252,12 +268,12 @@ class VerdictJournal:
         Those of a scoring that was killed join them if the run was asked further since.
         """
         rows = read_rows(self.target) if self.target.exists() else ()
-        kept = {_key(row.fields): row.fields for row in rows}
+        kept = {key_of(row.fields): row.fields for row in rows}
         begun = [line.fields for line in read_lines(self.part) if line.fields is not None]
         named = all(line.get("scorer") == self._scorer for line in begun)
         held = (self._holds(r, line, strict=False) for r, line in zip(responses, begun))  # noqa: B905
         if begun and named and not all(held):
-            kept |= {_key(line): line for line in begun}
+            kept |= {key_of(line): line for line in begun}
             write_atomic(self.target, ((dump_line(x) + "\n").encode() for x in kept.values()))
             self._journal.cut(0)
         return kept
@@ -306,7 +322,7 @@ class VerdictJournal:
         self._journal.cut(end)
 
     def _holds(self, response: Response, line: Line | None, *, strict: bool = True) -> bool:
-        if line is None or _key(line) != response.key or line.get("scorer") != self._scorer:
+        if line is None or key_of(line) != response.key or line.get("scorer") != self._scorer:
             return False
         now = (response.status, response.response)
         if (line.get("status"), line.get("response", response.response)) != now:
@@ -317,7 +333,3 @@ class VerdictJournal:
         if left_out != (line.get("unscored") == "truncated"):
             return False
         return not strict or left_out or line.get("score") is not None
-
-
-def _key(line: Mapping[str, Any]) -> Key:
-    return Key(str(line.get("prompt_id")), str(line.get("model")), line.get("sample", 0))
