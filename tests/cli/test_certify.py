@@ -84,6 +84,96 @@ def test_few_labels_make_no_claim(flames: Flames, tmp_path: Path) -> None:
     assert "not met: no response has two labels" in text
 
 
+def _given(path: str, *dropped: str, **more: Any) -> str:
+    """The labels of a file, one of each response, given by somebody else."""
+    lines = Path(path).read_text("utf-8").splitlines()
+    rows = [row for row in map(json.loads, lines) if row["annotator"] == "Ann"]
+    dropped = (*dropped, "annotator")
+    own = [{k: v for k, v in row.items() if k not in dropped} | more for row in rows]
+    if "score" in dropped:
+        own = [{**row, "predicted": old["score"]} for row, old in zip(own, rows, strict=True)]
+    changed = Path(path).with_name("given.jsonl")
+    changed.write_text(to_jsonl(own), "utf-8")
+    return str(changed)
+
+
+@pytest.mark.parametrize(
+    ("dropped", "more", "by", "condition", "claim"),
+    [
+        (
+            ["score"], {}, "machine",
+            "labels were given by scorers, not by people: predicted",
+            "Nothing may be claimed of nat-mid: not all of the labels are by people.",
+        ),
+        (
+            [], {"scorer": "lexical@2"}, "machine",
+            "labels were given by scorers, not by people: lexical@2",
+            "Nothing may be claimed of nat-mid: not all of the labels are by people.",
+        ),
+        (
+            [], {"scorer": NATURAL.id}, "machine",
+            f"labels were given by scorers, not by people: {NATURAL.id}",
+            "Nothing may be claimed of nat-mid: not all of the labels are by people.",
+        ),
+        (
+            [], {}, "unknown",
+            "the file does not say who gave the labels: name the annotator of each",
+            "Nothing may be claimed of nat-mid: the file does not say that people gave the labels.",
+        ),
+        (
+            [], {"scorer": "somebody@1"}, "unknown",
+            "the file does not say who gave the labels: name the annotator of each",
+            "Nothing may be claimed of nat-mid: the file does not say that people gave the labels.",
+        ),
+    ],
+)  # fmt: skip
+def test_nothing_is_claimed_from_labels_that_are_not_peoples(
+    flames: Flames,
+    tmp_path: Path,
+    dropped: list[str],
+    more: dict[str, Any],
+    by: str,
+    condition: str,
+    claim: str,
+) -> None:
+    verdicts, people = _files(tmp_path, 128)
+    words = ("certify", verdicts, "--labels", _given(people, *dropped, **more))
+    words += ("--labels-are-random",)
+    code, out, err = flames(*words, "--json")
+    assert code == 0, err
+    [one] = json.loads(out)["certified"]
+    assert one["labels_by"] == by
+    assert [c["met"] for c in one["checks"] if c["code"] == "people"] == [False]
+    text = " ".join(flames(*words, "--lang", "en")[1].split())
+    assert "Not certified: nat-mid" in text
+    assert f"not met: {condition}" in text
+    assert claim in text
+    html = flames(*words, "--format", "html")[1]
+    assert claim in html
+    for false in ("May be claimed", "people's labels", "Humans only", "annotators:"):
+        assert false not in text
+        assert false not in html
+    zh = flames(*words, "--lang", "zh", "--format", "md")[1]
+    assert "未核定：nat-mid" in zh
+    assert "对 nat-mid 不可作任何声称" in zh.replace("\\", "")
+    for false in ("可以声称", "人工标签核定", "仅人工", "标注员"):
+        assert false not in zh
+
+
+@pytest.mark.parametrize(
+    "more", [{"scorer": "human:Ann"}, {"votes": {"Ann": 3, "Bob": 1}}, {"annotator": "Ann"}]
+)
+def test_labels_that_name_people_are_peoples(
+    flames: Flames, tmp_path: Path, more: dict[str, Any]
+) -> None:
+    verdicts, people = _files(tmp_path, 60)
+    words = ("certify", verdicts, "--labels", _given(people, **more), "--labels-are-random")
+    text = " ".join(flames(*words, "--lang", "en")[1].split())
+    assert "Certified with people's labels: nat-mid" in text
+    raters = "Ann, Bob" if "votes" in more else next(iter(more.values()))
+    assert f"met: the labels are by people, as the file says: {raters}" in text
+
+
 def test_bad_input_is_one_line(flames: Flames, tmp_path: Path) -> None:
     verdicts, people = _files(tmp_path, 20)
     code, out, err = flames("certify", verdicts, "--labels", people)

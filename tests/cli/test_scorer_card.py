@@ -14,7 +14,7 @@ from flames.storage.home import home
 Flames = Callable[..., tuple[int, str, str]]
 
 
-def _labels(path: Path, scores: str, scorer: str = "human:Ann") -> str:
+def _labels(path: Path, scores: str, scorer: str | None = "human:Ann") -> str:
     rows = [
         {
             "prompt_id": f"p{i}",
@@ -24,7 +24,7 @@ def _labels(path: Path, scores: str, scorer: str = "human:Ann") -> str:
             "prompt": f"问{i}",
             "response": "对不起，我不能帮助你做这件事。" if score == "3" else "你就该骂他，打他。",
             "score": int(score),
-            "scorer": scorer,
+            **({"scorer": scorer} if scorer else {}),
         }
         for i, score in enumerate(scores)
     ]
@@ -77,6 +77,35 @@ def test_labels_of_scorers_are_not_peoples(flames: Flames, tmp_path: Path) -> No
     assert code == 0, err
     [entry] = json.loads(card.read_text())["entries"]
     assert entry["by"] == "machine"
+
+
+@pytest.mark.parametrize(
+    ("field", "by", "note"),
+    [
+        (
+            "predicted",
+            "machine",
+            "the labels are not all by people; given by scorers (predicted): 4",
+        ),
+        ("score", "unknown", "labels of which the file does not say who gave them: 4"),
+    ],
+)
+def test_labels_that_nobody_says_people_gave_are_not_peoples(
+    flames: Flames, tmp_path: Path, field: str, by: str, note: str
+) -> None:
+    labels = Path(_labels(tmp_path / "plain.jsonl", "3131", None))
+    rows = [json.loads(line) for line in labels.read_text("utf-8").splitlines()]
+    given = [{(field if k == "score" else k): v for k, v in row.items()} for row in rows]
+    card = tmp_path / "card.json"
+    words = ("scorer", "eval", "lexical", "--labels", str(labels), "--write-card")
+    words += ("--card-out", str(card), "--lang", "en")
+    for extra, expected in (({}, by), ({"annotator": "Ann"}, "people")):
+        labels.write_text(to_jsonl([{**row, **extra} for row in given]), "utf-8")
+        code, out, err = flames(*words)
+        assert code == 0, err
+        assert (note in " ".join(out.split())) == (expected == by)
+        [entry] = json.loads(card.read_text())["entries"]
+        assert entry["by"] == expected
 
 
 def test_figures_on_training_labels_are_refused_unless_left_out(

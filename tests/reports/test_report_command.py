@@ -223,7 +223,7 @@ def test_human_labels_of_which_none_can_be_used_are_refused(
         "a.jsonl", "--human", "h.jsonl", "--labels-are-random", "--format", "md", "--lang", "en"
     )
     assert code == 0
-    assert "Responses with labels that were used: 1 (annotators: " in out
+    assert "Responses with labels that were used: 1 (given by: not said)" in out
     assert ": 11." in out
 
 

@@ -92,7 +92,7 @@ def test_peoples_labels_come_first_and_outside_ones_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "by", ["people", "outside", "natural", "silver", "machine", "partly", "design"]
+    "by", ["people", "outside", "natural", "silver", "machine", "unknown", "partly", "design"]
 )
 @pytest.mark.parametrize("outside", [False, True])
 def test_every_kind_of_labels_has_its_sentence(by: str, outside: bool) -> None:

@@ -215,7 +215,7 @@ def test_what_is_left_out_in_turn_teaches_nothing_about_itself(
     assert figures["overall"]["accuracy"]["low"] > figures["overall"]["majority"]["value"]
     assert "without its model" in (tmp_path / "a" / "README.md").read_text("utf-8")
     card = json.loads((tmp_path / "a" / "card.json").read_text())
-    assert [entry["left_out"] for entry in card["entries"]] == [True]
+    assert [(entry["left_out"], entry["by"]) for entry in card["entries"]] == [(True, "unknown")]
     assert load(tmp_path / "a").info.learnt[0].models == ("red", "green", "blue")
 
 

@@ -21,6 +21,7 @@ from flames.scorers.card import (
     read_card,
 )
 from flames.scorers.external import EXTERNAL
+from flames.scorers.labelled import labels_by
 from flames.scorers.labels import NATURAL, SILVER
 from flames.scorers.options import ScorerName, load_with
 from flames.storage.atomic import write_atomic
@@ -126,5 +127,4 @@ def _of(evaluation: Evaluation) -> tuple[str, By]:
     simulated = [each for each in (NATURAL, SILVER) if each.name in codes]
     if simulated:
         return " + ".join(each.spec for each in simulated), _BUNDLED[simulated[-1].name]
-    by: By = "machine" if "machine_labels" in codes else "people"
-    return " + ".join(evaluation.labels), by
+    return " + ".join(evaluation.labels), labels_by(evaluation.notes)

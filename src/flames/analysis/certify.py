@@ -7,8 +7,9 @@ the same labels; and how many more labels would make the interval as narrow as w
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,7 +24,7 @@ from flames.metrics.source import Source
 from flames.records import Frozen, Key, Verdict, is_on_other_text, response_of
 from flames.scorers.base import ScorerInfo
 from flames.scorers.label_rows import Labelled, Said, majority_of
-from flames.scorers.labelled import LabelledSet, machine_notes
+from flames.scorers.labelled import LabelledSet, LabelsBy, label_notes, labels_by
 from flames.scorers.labels import label_file
 from flames.storage.checksums import file_sha256
 from flames.storage.record_files import ReadOptions
@@ -47,7 +48,7 @@ class Check(Frozen):
 
 
 class Certified(Frozen):
-    """One model under one scorer with people's labels.
+    """One model under one scorer with labels, which are to be people's: `labels_by` says whose.
 
     `more_labels` maps widths of the interval of the overall harmless rate, in points, to the number
     of labels that are missing; None where labelling everything would not do, or nobody can tell.
@@ -57,6 +58,7 @@ class Certified(Frozen):
     correction: Correction
     evaluation: Evaluation
     more_labels: dict[str, int | None]
+    labels_by: LabelsBy
     checks: tuple[Check, ...]
 
     @property
@@ -93,7 +95,7 @@ def certify_sources(
     widths = tuple(sorted({*WIDTHS, target_width}, reverse=True))
     made = []
     for source, result in zip(sources, results, strict=True):
-        labelled = _labelled(source, labels, path)
+        labelled, said = _labelled(source, labels, path)
         check_use([source], labels, path, random_sample=random_sample)
         each = correct_for_widths(
             source, labels, widths, read.taxonomy, random_sample=random_sample, seed=seed
@@ -108,7 +110,11 @@ def certify_sources(
                 correction=correction,
                 evaluation=found,
                 more_labels={f"{w:g}": _more(c) for w, c in corrections.items()},
-                checks=_checks(result, correction, labelled, read.taxonomy, target_width),
+                labels_by=labels_by(labelled.notes),
+                checks=(
+                    _people_check(labelled, said),
+                    *_checks(result, correction, labelled, read.taxonomy, target_width),
+                ),
             )
         )
     files = {str(path.name): file_sha256(path)}
@@ -122,8 +128,13 @@ def _more(correction: Correction) -> int | None:
     return rate.more_labels if rate.reachable and rate.corrected is not None else None
 
 
-def _labelled(source: Source, labels: Iterable[Verdict], path: Path) -> LabelledSet:
-    """Joins labels to the responses of a source, as labels of the scorer are read."""
+def _labelled(
+    source: Source, labels: Iterable[Verdict], path: Path
+) -> tuple[LabelledSet, Mapping[Said, int]]:
+    """Joins labels to the responses of a source, as labels of the scorer are read.
+
+    Also returns how many labels say what.
+    """
     judged = {verdict.key: verdict for verdict in source.verdicts}
     given: dict[Key, list[Verdict]] = {}
     for label in labels:
@@ -144,10 +155,21 @@ def _labelled(source: Source, labels: Iterable[Verdict], path: Path) -> Labelled
             update={"dimension": verdict.dimension, "subcomponent": verdict.subcomponent}
         )
         rows.append(Labelled(response, majority_of(own), votes, path.name))
-    labels = (label for own in given.values() for label in own)
-    scorers = (label.scorer for label in labels if label.annotator is None)
-    found = LabelledSet(tuple(rows), {path.name: file_sha256(path)})
-    return replace(found, notes=machine_notes(scorers))
+    said = Counter(Said.of(label, path.name, "") for own in given.values() for label in own)
+    files = {path.name: file_sha256(path)}
+    return LabelledSet(tuple(rows), files, notes=label_notes(said)), said
+
+
+def _people_check(labelled: LabelledSet, said: Iterable[Said]) -> Check:
+    found = labels_by(labelled.notes)
+    machines = (dict(note.params) for note in labelled.notes if note.code == "machine_labels")
+    if found == "machine":
+        names = str(next(machines)["scorers"])
+    else:
+        raters = (dict(each.votes) or (each.annotator or each.scorer,) for each in said)
+        names = ", ".join(dict.fromkeys(chain.from_iterable(raters)))
+    values: dict[str, str | int | float] = {"by": found, "raters": names}
+    return Check(code="people", met=found == "people", values=values)
 
 
 def _checks(
@@ -164,9 +186,7 @@ def _checks(
     share = 100 * coverage.scored / coverage.prompts if coverage.prompts else 0.0
     rate = correction.harmless_rate.corrected
     width = rate.high - rate.low if rate is not None else None
-    machines = any(note.code == "machine_labels" for note in labelled.notes)
     return (
-        Check(code="people", met=not machines, values={"raters": ", ".join(use.raters)}),
         Check(code="random", met=True, values={"stated": int(use.random_sample)}),
         Check(
             code="dimensions",

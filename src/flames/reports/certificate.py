@@ -86,7 +86,7 @@ class CertificateReport:
             certified=[
                 {
                     "one": one,
-                    "whole": _is_whole(one, self.taxonomy),
+                    "whole": one.labels_by == "people" and _is_whole(one, self.taxonomy),
                     "claims": list(_claims(one, self.taxonomy)),
                     "sections": list(_sections(one, self.taxonomy)),
                 }
@@ -121,8 +121,12 @@ class CertificateReport:
 
 
 def _title(certificate: Certificate) -> Text:
-    names = dict.fromkeys(one.result.shown_name for one in certificate.certified)
-    return say("certificate.title", models=", ".join(names))
+    """Names the models with people's labels; without any, all of them as not certified."""
+    every = certificate.certified
+    certified = [one for one in every if one.labels_by == "people"]
+    names = dict.fromkeys(one.result.shown_name for one in certified or every)
+    key = "certificate.title" if certified else "certificate.title.none"
+    return say(key, models=", ".join(names))
 
 
 def _is_whole(one: Certified, taxonomy: Taxonomy) -> bool:
@@ -141,8 +145,11 @@ def _spelt(estimate: Estimate) -> str:
 
 
 def _claims(one: Certified, taxonomy: Taxonomy) -> Iterator[Text]:
-    """Yields what may be claimed, and what may not."""
+    """Yields what may be claimed, and what may not; nothing without people's labels."""
     about = {"model": one.result.shown_name, "set": one.result.prompt_set.full_name}
+    if one.labels_by != "people":
+        yield say(f"certificate.claim.{one.labels_by}", **about)
+        return
     use, rate = one.correction.labels, one.correction.harmless_rate
     if rate.corrected is not None and _is_whole(one, taxonomy):
         values = {"rate": _spelt(rate.corrected), "n": f"{use.used:,}"}
@@ -170,12 +177,17 @@ def _check_words(check: Check, taxonomy: Taxonomy) -> Text:
         join(view.dimension_label(taxonomy, name), f" {n:,}") for name, n in check.labelled.items()
     ]
     missing = listed(view.dimension_label(taxonomy, name) for name in check.missing)
-    key = f"certificate.check.{check.code}.{'met' if check.met else 'unmet'}"
+    state = "met" if check.met else "unmet"
+    if check.values.get("by") == "unknown":
+        state = "unknown"
+    key = f"certificate.check.{check.code}.{state}"
     return say(key, **check.values, missing=missing, labelled=listed(labelled))
 
 
 def _sections(one: Certified, taxonomy: Taxonomy) -> Iterator[tuple[Text, list[Block]]]:
-    yield say("certificate.rates"), list(human_blocks(one.correction, taxonomy))
+    people = one.labels_by == "people"
+    title = say("certificate.rates" if people else "certificate.rates.labels")
+    yield title, list(human_blocks(one.correction, taxonomy, people=people))
     found = one.evaluation
     blocks: list[Block] = [line(say("certificate.right", n=f"{found.overall.n:,}"))]
     blocks += [line(note.words, kind="note") for note in found.notes]

@@ -336,8 +336,13 @@ def _values(
     )
 
 
-def human_blocks(correction: Correction, taxonomy: Taxonomy) -> Iterator[Block]:
-    """Yields which labels were used, and the values of scorer, people and both, in two tables."""
+def human_blocks(
+    correction: Correction, taxonomy: Taxonomy, *, people: bool = True
+) -> Iterator[Block]:
+    """Yields which labels were used, and the values of scorer, people and both, in two tables.
+
+    Labels that are not by people are not called so.
+    """
     yield from map(line, view.label_lines(correction, taxonomy))
     rows = view.human_rows(correction, taxonomy)
     for key, digits in (("rate", 2), ("score", 1)):
@@ -348,7 +353,7 @@ def human_blocks(correction: Correction, taxonomy: Taxonomy) -> Iterator[Block]:
         columns: list[Column[tuple[Text, CorrectedGroup]]] = [
             Column("", lambda row: row[0], text=True),
             Column(say("human.scorer"), estimate("scorer")),
-            Column(say("human.people"), estimate("human")),
+            Column(say("human.people" if people else "human.labels"), estimate("human")),
             Column(say("human.corrected"), estimate("corrected")),
             Column(say("human.labelled"), lambda row: Share(row[1].labelled, row[1].scored)),
             Column(say("human.agreement"), lambda row: Number(row[1].agreement)),

@@ -13,6 +13,7 @@ from flames.metrics.correction import Corrected, CorrectedGroup, Correction
 from flames.metrics.result import Bounds, Coverage, Group, Note, Overall, Result
 from flames.records import PromptSetInfo
 from flames.reports.words import DASH, listed, name_of, same, say
+from flames.scorers.labels import PREFIX
 from flames.taxonomy import Dimension, Taxonomy, Text
 from flames.text import shorten
 
@@ -244,7 +245,8 @@ def human_rows(correction: Correction, taxonomy: Taxonomy) -> list[tuple[Text, C
 def label_lines(correction: Correction, taxonomy: Taxonomy) -> list[Text]:
     """Returns which labels were used, which not and why, how they were drawn, and the notes."""
     use = correction.labels
-    lines = [say("human.used", used=use.used, raters=listed(use.raters))]
+    raters = [say("human.unnamed") if _is_made_up(name) else name for name in use.raters]
+    lines = [say("human.used", used=use.used, raters=listed(raters))]
     reasons = ("other", "changed", "unscored", "unjudged")
     unused = {reason: getattr(use, reason) for reason in reasons}
     if any(unused.values()):
@@ -255,6 +257,11 @@ def label_lines(correction: Correction, taxonomy: Taxonomy) -> list[Text]:
         lines.append(_labels_needed(correction.harmless_rate, use.target_width))
     lines += [note_line(note, taxonomy) for note in correction.notes]
     return [*lines, say("methods", methods=method_line(correction))]
+
+
+def _is_made_up(rater: str) -> bool:
+    """Tells whether a label's file named nobody, so that only the model gave it a name."""
+    return rater.startswith(PREFIX) and "@" not in rater
 
 
 def note_line(note: Note, taxonomy: Taxonomy) -> Text:

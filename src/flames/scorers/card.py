@@ -25,7 +25,7 @@ UNMEASURED = frozenset(("labels", "human"))
 """Kinds of scorers that are labels themselves, which need no card."""
 
 
-By = Literal["people", "outside", "natural", "silver", "machine", "partly", "design"]
+By = Literal["people", "outside", "natural", "silver", "machine", "unknown", "partly", "design"]
 
 
 class CardEntry(Frozen):
@@ -34,7 +34,8 @@ class CardEntry(Frozen):
     `by` says whose labels: `people` on the scale of the benchmark, `outside` for people's labels
     that only say safe or unsafe, `partly` for such labels that people did not give alone,
     `natural` and `silver` for the bundled ones, `design` for answers that were written to be safe
-    or not, `machine` for labels of another scorer.
+    or not, `machine` for labels of another scorer, `unknown` for those of which the file does not
+    say who gave them.
     `left_out` means that each verdict was given without the model of its response in training.
     `model_bias` is the mean absolute bias of the models' harmless rates, in points.
     """
@@ -100,7 +101,7 @@ class ScorerCard(Frozen):
         return (Note(f"card.{first.by}.outside", **values), Note("claim.compare"))
 
 
-_ORDER = ("people", "natural", "silver", "machine", "outside", "partly", "design")
+_ORDER = ("people", "natural", "silver", "unknown", "machine", "outside", "partly", "design")
 
 
 def read_card(path: Path) -> ScorerCard | None:

@@ -289,16 +289,12 @@ class StoredLabels(Sequence[Labelled]):
         file = self._read.said.values[self._read.said.codes[label]].file
         return f"{file}, label {self._read.numbers[label]}"
 
-    def scorers(self) -> Counter[str]:
-        """Counts the labels that name no annotator by who gave them, in the order they come."""
+    def said(self) -> Counter[Said]:
+        """Counts the labels by what they say, in the order they come."""
         said = np.asarray(self._read.said.codes, dtype=np.int32)
         said = said if self._several is None else said[self._several[0]]
         codes, found = in_order(said, self._read.said.values)
-        counts: Counter[str] = Counter()
-        for each, n in zip(found, np.bincount(codes).tolist(), strict=True):
-            if each.annotator is None:
-                counts[each.scorer] += n
-        return counts
+        return Counter(dict(zip(found, np.bincount(codes).tolist(), strict=True)))
 
     def off_scale(self, taxonomy: Taxonomy) -> Labelled | None:
         """Returns the first response with a vote that is no score of its dimension."""

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from flames.errors import InputError, UsageError
 from flames.metrics.result import Note
@@ -20,6 +20,7 @@ from flames.scorers.card import kind_of
 from flames.scorers.label_rows import (
     Labelled,
     ReadLabels,
+    Said,
     StoredLabels,
     several_votes,
     text_of,
@@ -148,7 +149,8 @@ def read_labelled(
     rows = _checked(StoredLabels(read), options.taxonomy)
     models = {part.model for part in rows.columns.parts}
     notes = [note for found in _bundled_for(models) for note in scorer_notes(found.id)]
-    notes += machine_notes(rows.scorers())
+    ids = {each.id for each in BUNDLED.values()}  # which have notes of their own
+    notes += label_notes({said: n for said, n in rows.said().items() if said.scorer not in ids})
     kept = rows if stored else tuple(rows)
     return LabelledSet(kept, checksums, dict(excluded), tuple(notes))
 
@@ -169,19 +171,44 @@ def _checked(rows: StoredLabels, taxonomy: Taxonomy) -> StoredLabels:
     return rows
 
 
-def machine_notes(scorers: Iterable[str] | Mapping[str, int]) -> tuple[Note, ...]:
-    """Returns a note on labels that were given by scorers, not by people, if there are any.
+def label_notes(said: Mapping[Said, int]) -> tuple[Note, ...]:
+    """Returns notes on labels that were given by scorers, and on those of nobody knows whom.
+
+    People's are the labels that name an annotator, `votes`, or a scorer `human:NAME`.
 
     Args:
-        scorers: Who gave each of the labels that name no annotator, or how many by name.
+        said: How many labels say what.
     """
-    kinds = set(known_scorers()) - {"labels"}
-    given = Counter(scorers)
-    machines = Counter({name: n for name, n in given.items() if kind_of(name) in kinds})
-    if not machines:
-        return ()
-    names = ", ".join(shorten(name) for name, _ in machines.most_common(3))
-    return (Note("machine_labels", n=machines.total(), scorers=names),)
+    kinds = {*known_scorers(), "predicted"} - {"labels"}  # as the released script's rows are read
+    bundled = {each.id for each in BUNDLED.values()}
+    machines: Counter[str] = Counter()
+    unknown = 0
+    for each, n in said.items():
+        kind = kind_of(each.scorer)
+        people = bool(each.annotator or each.votes) or kind == "human"
+        if each.scorer in bundled or (kind in kinds and not people):
+            machines[each.scorer] += n
+        elif not people:
+            unknown += n
+    notes = []
+    if machines:
+        names = ", ".join(shorten(name) for name, _ in machines.most_common(3))
+        notes.append(Note("machine_labels", n=machines.total(), scorers=names))
+    if unknown:
+        notes.append(Note("unknown_labels", n=unknown))
+    return tuple(notes)
+
+
+LabelsBy = Literal["people", "machine", "unknown"]
+"""Who gave labels; `machine` if not all are by people, `unknown` if the file does not say so."""
+
+
+def labels_by(notes: Iterable[Note]) -> LabelsBy:
+    """Returns who gave the labels that have these notes."""
+    codes = {note.code for note in notes}
+    if "machine_labels" in codes:
+        return "machine"
+    return "unknown" if "unknown_labels" in codes else "people"
 
 
 def _bundled_for(models: Iterable[str]) -> list[BundledLabels]:
