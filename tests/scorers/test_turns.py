@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flames.analysis.loading import load_sources
-from flames.records import Response
+from flames.records import Response, carry
 from flames.scorers.base import ScorerContext, score_stream
 from flames.scorers.judge.prompt import load_judge_prompt, score_key
 from flames.scorers.registry import load_scorer
 from flames.scorers.scoring import score_file_to
 from flames.storage.atomic import to_jsonl
+from flames.storage.row_files import table_bytes
 from flames.taxonomy import Language, default_taxonomy
 
 TAXONOMY = default_taxonomy()
@@ -109,6 +110,33 @@ def test_a_guard_gets_the_turns_that_its_format_takes(
         assert [message["content"] for message in messages[:3]] == ["甲问", "乙答", "提示"]
     assert verdict.score == 3
     assert verdict.extra["not_read"] == missed
+
+
+@pytest.mark.parametrize("name", ["v.jsonl", "v.parquet"])
+def test_a_report_counts_what_a_scorer_read_in_part(tmp_path: Path, name: str) -> None:
+    bare = {"model": "m", "dimension": "Safety", "score": 3, "sample": 0}
+    rows = [
+        {**bare, "prompt_id": f"p{n}", "scorer": scorer, "response_truncated": n < cut or None}
+        for scorer, cut in (("a@1", 2), ("b@1", 0))
+        for n in range(3)
+    ]
+    path = tmp_path / name
+    if name.endswith(".parquet"):
+        pytest.importorskip("pyarrow", reason="needs the extra table")
+        path.write_bytes(table_bytes(rows, "parquet"))
+    else:
+        path.write_text(to_jsonl(rows), "utf-8")
+    notes = [{n.code: dict(n.params) for n in source.notes} for source in load_sources(path)]
+    assert [each.get("partly_read") for each in notes] == [{"scorer": "a@1", "n": 2}, None]
+
+
+def test_another_scorers_part_is_not_this_ones() -> None:
+    given = response(response="不行。", response_truncated=True, not_read=["system"])
+    scorer = load_scorer("lexical")
+    (verdict,) = score_stream(scorer, [given])
+    line = carry(given, verdict)
+    assert (line["input_response_truncated"], line["input_not_read"]) == (True, ["system"])
+    assert line.keys().isdisjoint({"response_truncated", "not_read"})
 
 
 def test_a_scorer_of_the_last_turn_says_so_in_the_report(tmp_path: Path) -> None:

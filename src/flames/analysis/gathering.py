@@ -19,6 +19,7 @@ from flames.records import (
     DIGEST,
     IN_THOUGHT,
     NOT_READ,
+    PARTLY_READ,
     THOUGHT_ALOUD,
     UNKNOWN_ENDING,
     Prompt,
@@ -77,6 +78,7 @@ class NotesSeen:
     def __init__(self) -> None:
         self._noted: list[Verdict] = []
         self._not_read: dict[str, set[str]] = {"history": set(), "system": set()}
+        self._partly_read = 0
 
     def add(self, verdict: Verdict) -> None:
         """Takes one into account."""
@@ -85,6 +87,7 @@ class NotesSeen:
         if isinstance(missed, list) and missed:
             part = "history" if "history" in missed else "system"
             self._not_read[part].add(verdict.prompt_id)
+        self._partly_read += extra.get(PARTLY_READ) is True
         notes = extra.get(NOTES)
         if not notes or len(self._noted) == _NOTED:
             return
@@ -96,6 +99,8 @@ class NotesSeen:
         missed = {part: len(ids) for part, ids in self._not_read.items() if ids}
         codes = {"history": "last_turn", "system": "system_unread"}
         own = [Note(codes[p], scorer=scorer, n=n, total=prompts) for p, n in missed.items()]
+        if n := self._partly_read:
+            own.append(Note("partly_read", scorer=scorer, n=n))
         return *notes_of(self._noted, scorer), *own
 
 

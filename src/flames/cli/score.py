@@ -13,7 +13,7 @@ import typer
 
 from flames.cli._console import QuietOptions, progress_bar, say
 from flames.pipeline import runs
-from flames.records import THOUGHT_ALOUD, dump_line
+from flames.records import PARTLY_READ, THOUGHT_ALOUD, dump_line
 from flames.scorers import scoring
 from flames.scorers.options import ScoreOptions
 from flames.scorers.scoring import check_reached, is_unreached
@@ -46,16 +46,17 @@ def score(
 @contextmanager
 def _watch(total: int | None, quiet: bool) -> Iterator[scoring.Progress]:
     """Shows a progress bar on a terminal, and prints the counts at the end."""
-    lost = thinking = 0
+    lost = thinking = partly = 0
     scored: Counter[bool] = Counter()
     reasons: Counter[str] = Counter()
     with progress_bar(quiet) as bar:
         task = bar.add_task("scoring", total=total)
 
         def progress(line: Mapping[str, Any]) -> None:
-            nonlocal lost, thinking
+            nonlocal lost, thinking, partly
             lost += is_unreached(line)
             thinking += line.get(THOUGHT_ALOUD) is True
+            partly += line.get(PARTLY_READ) is True
             scored[line["score"] is not None] += 1
             if line["score"] is None:
                 reasons[str(line.get("unscored"))] += 1
@@ -68,4 +69,7 @@ def _watch(total: int | None, quiet: bool) -> Iterator[scoring.Progress]:
         if thinking:
             moved = "which was moved to `reasoning`, not scored"
             say(f"{thinking} responses began with thinking (<think>…</think>), {moved}")
+        if partly:
+            left = "it left a part of each unread"
+            say(f"{partly} responses are longer than the scorer reads; {left}")
     check_reached(lost, "the same command")

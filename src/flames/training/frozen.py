@@ -12,7 +12,7 @@ import numpy as np
 
 from flames.errors import UsageError
 from flames.metrics.result import Note
-from flames.records import Verdict, dump_line
+from flames.records import PARTLY_READ, Verdict, dump_line
 from flames.scorers.base import ScorerContext, score_where
 from flames.scorers.frozen.backbone import Features
 from flames.scorers.frozen.model import FrozenHead, FrozenModel, FrozenSettings
@@ -281,7 +281,7 @@ def _left_out(
             head = pick_head(settings.places, response.dimension, response.subcomponent) or ""
             scale = settings.places[head][0]
             own = chances[place, [labels.levels.index(level) for level in scale]]
-            fields = {"response_truncated": True} if read.cut[place] else {}
+            fields = {PARTLY_READ: True} if read.cut[place] else {}
             found.append(scored_by(response, settings.id, scale, own, **fields))
         return found
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 from scipy.special import softmax
 
-from flames.records import Response, Verdict
+from flames.records import PARTLY_READ, Response, Verdict
 from flames.scorers.base import Scorer, ScorerContext, ScorerInfo, score_where
 from flames.scorers.card import find_card
 from flames.scorers.frozen import WEIGHTS
-from flames.scorers.frozen.backbone import Features, Reader
+from flames.scorers.frozen.backbone import Features, Reader, Reading
 from flames.scorers.frozen.model import (
     BACKBONE,
     GGUF,
@@ -55,6 +55,7 @@ class FrozenScorer:
                 f"{'on torch' if settings.runs == 'torch' else 'int8'}",
                 "layers": list(settings.layers),
                 "segments": settings.segments,
+                "longest input": longest_input(settings.reading),
                 "lexical": settings.lexical,
                 **settings.card,
             },
@@ -89,8 +90,16 @@ class FrozenScorer:
         for response, head, row, cut in zip(responses, heads, own, features.cut, strict=True):
             scale = self._heads[head][0]
             chances = softmax(self._model.settings.factor * row.astype(np.float64))
-            fields = {"response_truncated": True} if cut else {}
+            fields = {PARTLY_READ: True} if cut else {}
             yield scored_by(response, self.info.id, scale, chances, **fields)
+
+
+def longest_input(reading: Reading) -> str:
+    """Says how much of prompt and response is read."""
+    head, tail = reading.head, reading.tail
+    prompt = f"{reading.prompt_tokens} tokens of prompt and frame and " * reading.needs_prompt
+    ends = f"its first {head} and last {tail} where it is longer"
+    return f"{prompt}{head + tail} tokens of the response ({ends})"
 
 
 def why_unscored(

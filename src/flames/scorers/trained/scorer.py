@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from flames.records import Response, Verdict, verdict_for
+from flames.records import PARTLY_READ, Response, Verdict, verdict_for
 from flames.scorers.base import ScorerInfo, TrainingLabels, score_where
 from flames.scorers.trained.backends import Logits
 from flames.scorers.trained.encoding import Encoder
@@ -33,7 +33,7 @@ def verdict_of(
     assert head is not None
     fields: dict[str, Any] = {"scorer": settings.id, "dimension": head.name}
     if truncated:
-        fields["response_truncated"] = True
+        fields[PARTLY_READ] = True
     own = logits[settings.slices[head.name]]
     if not np.isfinite(own).all():
         return verdict_for(response, unscored="no finite logits", **fields)
