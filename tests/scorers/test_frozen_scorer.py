@@ -55,7 +55,8 @@ def test_long_responses_are_counted_where_they_are_scored_and_reported(
     texts = [REFUSAL, REFUSAL * 20, HARM * 20]
     path.write_text(to_jsonl(_response(t, prompt_id=t[-9:] + t[:n]) for n, t in enumerate(texts)))
     assert run("score", path, "--scorer", "gemma-heads", "--out", out) == 0
-    assert "2 responses are longer than the scorer reads" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "responses longer than the scorer reads, each left unread in part: 2" in said
     for words in (["report", out], ["compare", out, out]):
         assert run(*words, "--format", "json", "--lang", "en") == 0
         told = "longer than gemma-heads@2 reads (or with such prompts), of which it left a part"

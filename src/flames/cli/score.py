@@ -70,6 +70,5 @@ def _watch(total: int | None, quiet: bool) -> Iterator[scoring.Progress]:
             moved = "which was moved to `reasoning`, not scored"
             say(f"{thinking} responses began with thinking (<think>…</think>), {moved}")
         if partly:
-            left = "it left a part of each unread"
-            say(f"{partly} responses are longer than the scorer reads; {left}")
+            say(f"responses longer than the scorer reads, each left unread in part: {partly}")
     check_reached(lost, "the same command")
