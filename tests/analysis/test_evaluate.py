@@ -458,7 +458,7 @@ def test_the_page_shows_pictures_and_runs_nobodys_code(
 
 
 def test_markdown_keeps_hostile_names_in_their_cells(tmp_path: Path) -> None:
-    labelled = some(tmp_path, 10)
+    labelled = replace(some(tmp_path, 10), notes=())  # whose first word is bold
     info = ScorerInfo(HOSTILE, "t", TAXONOMY.id)
     found = evaluate(labelled, noisy(labelled, 0.8), info, TAXONOMY)
     text = markdown([found], TAXONOMY, "zh")

@@ -283,7 +283,7 @@ def test_partial_and_human_sections(formal: Source, read: Any, opened: Opened) -
     text = visible_text(page)
     assert "Partial: 4 of 5 dimensions were measured" in text
     assert "(missing: Morality)" in text
-    assert "annotators: ann<b>)." in text
+    assert "given by: ann<b>)." in text
     assert page.get_by_role("columnheader", name="Humans only").count() == 2
     assert serious(keep_few(page)) == []
 
