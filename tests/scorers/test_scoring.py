@@ -221,7 +221,8 @@ def test_the_same_scoring_replaces_its_own_file(tmp_path: Path, name: str) -> No
     rows[4] |= {"prompt_id": "0012", "model": "1.50", "sample": 3}
     table: Any = {"xlsx": "xlsx", "parquet": "parquet"}.get(name.rpartition(".")[2])
     if table:
-        pytest.importorskip("openpyxl", reason="needs the extra table")
+        library = {"xlsx": "openpyxl", "parquet": "pyarrow"}[table]
+        pytest.importorskip(library, reason="needs the extra table")
     out, scorer = tmp_path / name, Counting()
     score_file_to(write_rows(tmp_path, rows), out, scorer, table=table)  # type: ignore[arg-type]
     before, scorer.seen = out.stat().st_ino, []
