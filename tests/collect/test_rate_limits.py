@@ -143,16 +143,22 @@ def quiet() -> float:
     return play(Endpoint(lambda _: True, delay=1.0), 100)[2]
 
 
+def seconds_of_100(endpoint: Endpoint, rejected: int) -> float:
+    """The seconds that 100 requests take; all are answered, and none but the rejected repeated."""
+    found, stopped, took = play(endpoint, 100)
+    assert stopped is None
+    assert all(outcome.reply for outcome in found)
+    assert endpoint.asked == 100 + rejected
+    return took
+
+
 @pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("place", [1, 2, 3, 8, 50])
 def test_a_prompt_that_is_rejected_alone_slows_the_others_little(
     place: int, times: int, quiet: float
 ) -> None:
     endpoint = Endpoint(lambda _: True, delay=1.0, rejects={f"问题{place}": times})
-    found, stopped, took = play(endpoint, 100)
-    assert stopped is None
-    assert all(outcome.reply for outcome in found)
-    assert endpoint.asked == 100 + times
+    took = seconds_of_100(endpoint, times)
     assert took <= quiet + 4
 
 
@@ -162,10 +168,7 @@ def test_a_prompt_with_nobody_beside_it_waits_little(
     place: int, times: int, pauses: float, quiet: float
 ) -> None:
     endpoint = Endpoint(lambda _: True, delay=1.0, rejects={f"问题{place}": times})
-    found, stopped, took = play(endpoint, 100)
-    assert stopped is None
-    assert all(outcome.reply for outcome in found)
-    assert endpoint.asked == 100 + times
+    took = seconds_of_100(endpoint, times)
     assert took <= quiet + pauses + 1
 
 
@@ -180,10 +183,7 @@ def test_a_wait_that_is_asked_for_early_says_nothing_of_a_limit(
         delay=1.0,
         rejects={f"问题{place}": times},
     )
-    found, stopped, took = play(endpoint, 100)
-    assert stopped is None
-    assert all(outcome.reply for outcome in found)
-    assert endpoint.asked == 100 + times
+    took = seconds_of_100(endpoint, times)
     waits = [max(wait, pause) for pause in (0.3, 1.0, 4.0)][:times]
     assert sum(waits) < took <= quiet + sum(waits) + 3.5
 

@@ -23,7 +23,7 @@ from flames.analysis.evaluation import (
     ScorerDifference,
     ScorerMetrics,
 )
-from flames.analysis.figures import kendall_tau, macro_f1
+from flames.analysis.figures import ModelRanking, kendall_tau, macro_f1
 from flames.analysis.judged import on_two_levels
 from flames.metrics.coefficients import kappa_of
 from flames.metrics.intervals import (
@@ -454,15 +454,6 @@ def _calibration(totals: Array, ece: Estimate) -> Reliability:
             if n
         ),
     )
-
-
-@dataclass(frozen=True)
-class ModelRanking:
-    """The models beside each other; empty where they have no dimension in common."""
-
-    bias: tuple[ModelBias, ...] = ()
-    dimensions: tuple[str, ...] = ()
-    tau: Estimate | None = None
 
 
 def rank_models_by_label(
