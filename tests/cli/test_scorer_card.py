@@ -87,7 +87,7 @@ def test_labels_of_scorers_are_not_peoples(flames: Flames, tmp_path: Path) -> No
             "machine",
             "the labels are not all by people; given by scorers (predicted): 4",
         ),
-        ("score", "unknown", "labels of which the file does not say who gave them: 4"),
+        ("score", "unknown", "labels that do not say who gave them: 4"),
     ],
 )
 def test_labels_that_nobody_says_people_gave_are_not_peoples(

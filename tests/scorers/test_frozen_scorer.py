@@ -56,13 +56,13 @@ def test_long_responses_are_counted_where_they_are_scored_and_reported(
     path.write_text(to_jsonl(_response(t, prompt_id=t[-9:] + t[:n]) for n, t in enumerate(texts)))
     assert run("score", path, "--scorer", "gemma-heads", "--out", out) == 0
     said = capsys.readouterr().err
-    assert "responses longer than the scorer reads, each left unread in part: 2" in said
+    assert "read only in part, as they or their prompts are too long for it: 2" in said
     for words in (["report", out], ["compare", out, out]):
         assert run(*words, "--format", "json", "--lang", "en") == 0
-        told = "longer than gemma-heads@2 reads (or with such prompts), of which it left a part"
+        told = "responses that gemma-heads@2 read only in part, as they or their prompts are"
         said = capsys.readouterr().out
         assert told in said
-        assert "mostly the middle: 2" in said
+        assert "too long for it: 2" in said
     assert run("scorer", "info", "gemma-heads") == 0
     assert "320 tokens of the response (its first 160" in capsys.readouterr().out
 

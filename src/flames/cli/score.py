@@ -70,5 +70,6 @@ def _watch(total: int | None, quiet: bool) -> Iterator[scoring.Progress]:
             moved = "which was moved to `reasoning`, not scored"
             say(f"{thinking} responses began with thinking (<think>…</think>), {moved}")
         if partly:
-            say(f"responses longer than the scorer reads, each left unread in part: {partly}")
+            why = "as they or their prompts are too long for it"
+            say(f"responses that the scorer read only in part, {why}: {partly}")
     check_reached(lost, "the same command")
